@@ -1,0 +1,1 @@
+"""Speed, measured in pairs and printed as ratios; nothing here passes or fails."""

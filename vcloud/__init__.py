@@ -1,0 +1,128 @@
+"""Cloud desktops for asyncio: one SDK for the APIs that rent, start and drive remote machines.
+
+Everything public is here, and nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vcloud._core.codec import OpenEnum
+    from vcloud._core.endpoint import Endpoint
+    from vcloud._core.pager import Page, Pager
+    from vcloud._core.request import Request, Response
+    from vcloud._core.retry import RetryPolicy
+    from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
+    from vcloud.cloud import VCloud
+    from vcloud.errors import (
+        APIError,
+        AuthenticationError,
+        CapacityError,
+        ConfigurationError,
+        ConflictError,
+        ConnectError,
+        DecodeError,
+        InsufficientFundsError,
+        InvalidArgumentError,
+        InvalidRequestError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RequestTimeout,
+        ServerError,
+        TransportError,
+        VCloudError,
+        WaitFailed,
+        WaitTimeout,
+    )
+    from vcloud.providers.computers import VagonComputers
+    from vcloud.providers.vagon import VagonCode
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "vcloud._core.codec": ("OpenEnum",),
+    "vcloud._core.endpoint": ("Endpoint",),
+    "vcloud._core.pager": ("Page", "Pager"),
+    "vcloud._core.request": ("Request", "Response"),
+    "vcloud._core.retry": ("RetryPolicy",),
+    "vcloud.auth": ("APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"),
+    "vcloud.cloud": ("VCloud",),
+    "vcloud.errors": (
+        "APIError",
+        "AuthenticationError",
+        "CapacityError",
+        "ConfigurationError",
+        "ConflictError",
+        "ConnectError",
+        "DecodeError",
+        "InsufficientFundsError",
+        "InvalidArgumentError",
+        "InvalidRequestError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RequestTimeout",
+        "ServerError",
+        "TransportError",
+        "VCloudError",
+        "WaitFailed",
+        "WaitTimeout",
+    ),
+    "vcloud.providers.computers": ("VagonComputers",),
+    "vcloud.providers.vagon": ("VagonCode",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "APIError",
+    "APIKeyAuth",
+    "Auth",
+    "AuthenticationError",
+    "BearerAuth",
+    "CapacityError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectError",
+    "DecodeError",
+    "Endpoint",
+    "HMACAuth",
+    "InsufficientFundsError",
+    "InvalidArgumentError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "OpenEnum",
+    "Page",
+    "Pager",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "Request",
+    "RequestTimeout",
+    "Response",
+    "RetryPolicy",
+    "ServerError",
+    "TransportError",
+    "VCloud",
+    "VCloudError",
+    "VagonCode",
+    "VagonComputers",
+    "WaitFailed",
+    "WaitTimeout",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module = _HOME_OF[name]
+    except KeyError:
+        raise AttributeError(f"module 'vcloud' has no attribute {name!r}") from None
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""What every provider stands on. Nothing here knows a provider."""

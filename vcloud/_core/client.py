@@ -1,0 +1,91 @@
+"""What the four provider clients have in common: opening, closing, and standing alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from vcloud._core.codec import Codec
+from vcloud._core.endpoint import Endpoint
+from vcloud._core.retry import RetryPolicy
+from vcloud._core.secret import Secretive
+from vcloud._core.session import Dialect, Session
+from vcloud._core.transport import Transport
+from vcloud.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class Client(Secretive):
+    """One provider's API.
+
+    Works alone (``async with VagonComputers(Endpoint(auth=...)) as computers``) or as a part of :class:`~vcloud.VCloud`.
+
+    Args:
+        endpoint: where and how to reach it.
+        client_session: an aiohttp session of your own to send through; it is never closed here.
+        transport: the facade's, shared by all its clients.
+        codec: how answers are decoded; for tests.
+    """
+
+    dialect: ClassVar[Dialect]
+    default_base_url: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        client_session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        base_url = endpoint.base_url or self.default_base_url
+        if base_url is None:
+            raise ConfigurationError(f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)")
+        self._transport = transport or Transport(client_session)
+        self._shares_transport = transport is not None
+        self._attach(Session(self.dialect, endpoint, base_url, self._transport, codec=codec))
+
+    def _attach(self, session: Session) -> None:
+        """Make the collections; each provider adds its own."""
+        self._session = session
+
+    def with_options(
+        self,
+        *,
+        timeout: timedelta | float | None = None,
+        deadline: timedelta | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Self:
+        """This client with other patience: same connections, limits and credentials; durations in seconds or timedelta.
+
+        Close the original, not this one.
+        """
+        other = type(self).__new__(type(self))
+        other._transport = self._transport
+        other._shares_transport = True
+        other._attach(self._session.with_options(timeout=timeout, deadline=deadline, retry=retry))
+        return other
+
+    async def aopen(self) -> Self:
+        """Open without ``async with``; then :meth:`aclose` is yours to call."""
+        self._transport.open()
+        return self
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called twice. A client of a facade is closed by the facade."""
+        if not self._shares_transport:
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        return await self.aopen()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self._session.base_url}>"

@@ -1,0 +1,280 @@
+"""From bytes to models and back.
+
+cattrs is the definition of how a model is built. Because a list page is where an SDK loses its speed, a body is first
+decoded by msgspec straight into the same attrs classes, strictly; only when that refuses does the lenient cattrs
+converter look at it. Both ways give equal objects. The contract tests use a strict codec, in which drift is an error.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, get_args, get_origin
+
+import attrs
+import cattrs
+import cattrs.v
+import msgspec
+from cattrs.gen import make_dict_structure_fn
+
+from vcloud.errors import DecodeError
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+W = TypeVar("W")
+R = TypeVar("R")
+T = TypeVar("T")
+
+__all__ = ["Codec", "Id", "Instant", "Minutes", "OpenEnum", "Seconds", "Shape"]
+
+#: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+if TYPE_CHECKING:
+    Id = str
+    Minutes = timedelta
+    Seconds = timedelta
+else:
+    # The unit is part of the type, so a model says once what the wire means and nothing converts by hand.
+    # They are what their base is in every other respect, and a type checker sees only the base.
+
+    class Id(str):
+        """A ``str`` that some answers spell as a number."""
+
+        __slots__ = ()
+
+    class Seconds(timedelta):
+        """A ``timedelta`` that the wire writes as seconds."""
+
+    class Minutes(timedelta):
+        """A ``timedelta`` that the wire writes as minutes."""
+
+
+class OpenEnum(StrEnum):
+    """A ``StrEnum`` that keeps a value it does not know, as a member that says so (``known`` is False)."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = "UNKNOWN"
+        member._value_ = value
+        # Not added to the members: a service that invents values must not make the process grow.
+        return member
+
+    @property
+    def known(self) -> bool:
+        """Whether this SDK knows the value."""
+        return self._name_ != "UNKNOWN"
+
+
+@attrs.frozen
+class Shape(Generic[W, R]):
+    """What an endpoint answers: the wire's class, and how to make of it what the caller gets.
+
+    ``open`` receives the decoded wire object, the session to act through, and the body.
+    """
+
+    wire: type[W]
+    open: Callable[[W, Session, bytes], R]
+
+
+def plain(wire: type[W]) -> Shape[W, W]:
+    """A shape that is handed out as it was decoded."""
+    return Shape(wire, lambda value, session, body: value)
+
+
+class Codec:
+    """Decodes bodies into models.
+
+    Args:
+        strict: refuse fields that a model does not know and every leniency: for contract tests, where drift must show.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+        self._converter = _converter(strict=strict)
+        self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+    def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
+        """Decode ``body`` into ``wire``.
+
+        Raises:
+            DecodeError: it is not JSON, or not of that shape; says where, and what the first bytes were.
+        """
+        try:
+            if self._strict:
+                return self._converter.structure(msgspec.json.decode(body), wire)
+            return self._decoder(wire).decode(body)
+        except msgspec.ValidationError:
+            return self.decode_leniently(body, wire, sensitive=sensitive)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"not JSON ({error}); {excerpt(body, sensitive=sensitive)}") from None
+        except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
+            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+
+    def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
+        """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
+        try:
+            return self._converter.structure(msgspec.json.decode(body), wire)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+
+    def decode_fast(self, body: bytes, wire: type[T]) -> T:
+        """The first way alone, for tests that compare the two."""
+        return self._decoder(wire).decode(body)
+
+    def _decoder(self, wire: type[T]) -> msgspec.json.Decoder[T]:
+        decoder = self._decoders.get(wire)
+        if decoder is None:
+            decoder = self._decoders[wire] = msgspec.json.Decoder(wire, dec_hook=_convert)
+        return decoder
+
+
+def excerpt(body: bytes, *, sensitive: bool) -> str:
+    """The first bytes of an answer for an error text, unless the answer carries a secret."""
+    if sensitive:
+        return f"the answer ({len(body)} bytes) is not shown because it carries a secret"
+    return f"the answer began {body[:120]!r}" if body else "the answer was empty"
+
+
+def _mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool) -> DecodeError:
+    if sensitive:
+        reasons = "the details are not shown"
+    else:
+        path = getattr(wire, "__name__", "answer")
+        reasons = "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3])
+    return DecodeError(f"the answer is not what the contract says: {reasons}; {excerpt(body, sensitive=sensitive)}")
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    return str(error) if type(error) is ValueError else cattrs.v.format_exception(error, kind)
+
+
+# -- scalar conversions, shared by both ways -------------------------------------------------------------------------
+
+_REMEMBERED: dict[tuple[type[Any], type[Any], Any], Any] = {}
+
+
+def _convert(kind: type[Any], value: Any) -> Any:
+    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
+    # The value's class is part of the key because 1 == 1.0 == True, and only one of them is a number of minutes.
+    key = (kind, value.__class__, value)
+    try:
+        return _REMEMBERED[key]
+    except (KeyError, TypeError):
+        made = _SCALARS[kind](value, kind)
+        if len(_REMEMBERED) < 4096:
+            _REMEMBERED[key] = made
+        return made
+
+
+def _text(value: object, kind: type[str]) -> str:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return kind(value)
+    raise ValueError(f"expected text, got {value!r:.80}")
+
+
+def _integer(value: object, _: type[int] = int) -> int:
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number, got a boolean")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) < 40:
+        return int(value)
+    raise ValueError(f"expected a whole number, got {value!r:.80}")
+
+
+def _real(value: object, _: type[float] = float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a number, got {value!r:.80}")
+    return float(value)
+
+
+def _boolean(value: object, _: type[bool] = bool) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f"expected true or false, got {value!r:.80}")
+
+
+def _decimal(value: object, _: type[Decimal] = Decimal) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected an amount, got {value!r:.80}")
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"expected an amount, got {value!r:.80}") from None
+
+
+def _moment(value: object, _: type[datetime] = datetime) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a time, got {value!r:.80}")
+    at = msgspec.convert(value.strip(), datetime)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _duration(value: object, kind: type[timedelta]) -> timedelta:
+    try:
+        return kind(**{kind.__name__.lower(): _real(value)})
+    except OverflowError:
+        raise ValueError(f"a duration out of range: {value!r:.80}") from None
+
+
+_SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
+    str: _text,
+    Id: _text,
+    int: _integer,
+    float: _real,
+    bool: _boolean,
+    Decimal: _decimal,
+    datetime: _moment,
+    Seconds: _duration,
+    Minutes: _duration,
+}
+
+
+def _converter(*, strict: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=strict)
+    for kind, convert in _SCALARS.items():
+        converter.register_structure_hook(kind, convert)
+    converter.register_structure_hook_func(_is_instant, _moment)
+    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member)
+    # A union other than "or null" never occurs on the wire; Any passes through as the JSON it is.
+    converter.register_structure_hook_factory(_is_model, lambda kind: _model(kind, converter, strict=strict))
+    return converter
+
+
+def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
+    if not isinstance(value, str):
+        raise ValueError(f"expected one of {', '.join(kind)}, got {value!r:.80}")
+    return kind(value)
+
+
+def _is_instant(kind: object) -> bool:
+    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime
+
+
+def _is_model(kind: object) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
+
+
+def _model(kind: type[Any], converter: cattrs.Converter, *, strict: bool) -> Callable[[Any, Any], Any]:
+    build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
+
+    def structure(value: Any, _: Any) -> Any:
+        # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got {value!r:.80}")
+        return build(value, kind)
+
+    return structure

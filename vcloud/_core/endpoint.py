@@ -1,0 +1,83 @@
+"""Where and how one provider is reached."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import ip_address
+from ssl import SSLContext
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from vcloud._core.request import seconds
+from vcloud._core.retry import RetryPolicy
+from vcloud.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from vcloud.auth import Auth
+
+
+def _base_url(value: str | None) -> str | None:
+    return value if value is None else value.strip().rstrip("/")
+
+
+@frozen
+class Endpoint:
+    """Where and how one provider is reached.
+
+    Args:
+        base_url: the address with its version, such as ``https://streamspace.example.com/api/v1``. Vagon and the
+            desktop-action API have one of their own, which is the default.
+        auth: an :class:`~vcloud.HMACAuth`, :class:`~vcloud.BearerAuth`, :class:`~vcloud.APIKeyAuth`, or your own
+            :class:`~vcloud.Auth`.
+        timeout: for one attempt, from the moment it is admitted until the answer is complete; seconds or timedelta.
+        connect_timeout: for making one connection; seconds or timedelta. Running into it proves that nothing was sent.
+        deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
+        retry: when to send again, and how patiently.
+        concurrency: how many requests may be under way to this provider at once; the others wait in line.
+        ssl: a context with your own certificate authority or client certificate.
+        verify: False accepts any certificate. For a test machine of your own only.
+        proxy: the URL of an HTTP proxy, or ``"environment"`` to ask ``HTTPS_PROXY`` and its kin once, at the start.
+        allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
+    """
+
+    base_url: str | None = field(default=None, converter=_base_url)
+    auth: Auth = field(kw_only=True)
+    timeout: float = field(default=30.0, kw_only=True, converter=seconds)
+    connect_timeout: float = field(default=10.0, kw_only=True, converter=seconds)
+    deadline: timedelta | float | None = field(default=None, kw_only=True)
+    retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
+    concurrency: int = field(default=100, kw_only=True)
+    ssl: SSLContext | None = field(default=None, kw_only=True)
+    verify: bool = field(default=True, kw_only=True)
+    proxy: str | None = field(default=None, kw_only=True, repr=False)
+    allow_http: bool = field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not hasattr(self.auth, "headers"):
+            raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {type(self.auth).__name__}")
+        if self.timeout <= 0 or self.connect_timeout <= 0 or self.concurrency < 1:
+            raise ConfigurationError("timeout, connect_timeout and concurrency must be greater than 0")
+        if self.base_url is not None:
+            _check(self.base_url, allow_http=self.allow_http)
+
+
+def _check(base_url: str, *, allow_http: bool) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
+    if parts.query or parts.fragment or parts.username or parts.password is not None:
+        raise ConfigurationError("base_url must have no user, query or fragment: credentials belong in auth")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"base_url {base_url!r} is plain http, which would send your credentials readable over the network: "
+            "use https, or say allow_http=True if you mean it"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

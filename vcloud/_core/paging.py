@@ -1,0 +1,36 @@
+"""Which page comes next, for each paging dialect. Pure arithmetic."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: A list answer that has no ``next_page`` at all, as opposed to one that says null.
+ABSENT: Final = -1
+
+
+def next_by_count(
+    *, number: int, items: int, per_page: int, seen: int, count: int | None, next_page: int | None = ABSENT
+) -> int | None:
+    """The Vagon dialect: ``next_page`` where there is one, else sizes and ``count``.
+
+    Args:
+        number: the page just read, from 1.
+        items: how many items it had.
+        per_page: how many were asked for.
+        seen: items on all pages up to and including this one.
+        count: the service's total; one documented example gives a wrong one, so an empty or short page ends the list too.
+        next_page: the service's own word, if it gave one.
+    """
+    if next_page != ABSENT:
+        # Only forwards: a service that points back would keep us for ever.
+        return next_page if next_page is not None and next_page > number else None
+    if items == 0 or items < per_page or (count is not None and seen >= count):
+        return None
+    return number + 1
+
+
+def next_by_total(*, number: int, items: int, total_pages: int | None) -> int | None:
+    """The StreamSpace dialect: ``pagination.total_pages``; a server that sends no pagination sends everything at once."""
+    if total_pages is None or items == 0 or number >= total_pages:
+        return None
+    return number + 1

@@ -1,0 +1,120 @@
+"""Requests and responses as plain values, and the only place where paths and queries are quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import msgspec
+from attrs import field, frozen
+
+from vcloud.errors import InvalidArgumentError
+
+QueryValue = str | int | bool | datetime | Sequence[str] | None
+
+#: A repeat of these does no harm (RFC 9110, 9.2.2), so a lost answer may be asked for again.
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+@frozen
+class Request:
+    """One call to a service, before it is signed. ``path`` and ``query`` are already encoded, ``body`` is final."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes | None = field(default=None, repr=False)
+    #: The answer carries a secret: it never enters an error text.
+    sensitive: bool = False
+    #: False for the one request that obtains a credential.
+    authenticated: bool = True
+    #: Which of the provider's rate limits counts it.
+    bucket: str = ""
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it twice has the effect of sending it once."""
+        return self.method in IDEMPOTENT
+
+
+@frozen
+class Response:
+    """A complete answer. ``headers`` is case-insensitive."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def segment(value: str, name: str = "id") -> str:
+    """Quote an outside value as exactly one path segment.
+
+    Raises:
+        InvalidArgumentError: it is empty, ``.`` or ``..``, or not a string.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name} must be a str, not {type(value).__name__}: {value!r}")
+    if value.isalnum() and value.isascii():
+        return value
+    if value in ("", ".", ".."):
+        raise InvalidArgumentError(f"{name} must not be {value!r}: it would address something else")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{name} is not valid unicode: {value!r}") from None
+
+
+def query(parameters: Mapping[str, QueryValue]) -> str:
+    """Encode the parameters that are not None, in order. Booleans become ``true``/``false``, sequences comma-joined."""
+    return "&".join(f"{name}={_query_value(name, value)}" for name, value in parameters.items() if value is not None)
+
+
+def _query_value(name: str, value: QueryValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return quote(instant(value, name), safe="")
+    if isinstance(value, str | int):
+        return quote(str(value), safe="")
+    assert value is not None
+    return quote(",".join(value), safe=",")
+
+
+def json_body(value: object) -> bytes:
+    """The exact bytes that are signed and sent: compact JSON in UTF-8."""
+    return msgspec.json.encode(value)
+
+
+def present(**fields: object) -> dict[str, object]:
+    """The fields that were given, in order: what is None is not sent."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def instant(value: datetime, name: str) -> str:
+    """An aware datetime as the documents write it: ``2023-09-15T06:42:36.564Z``.
+
+    Raises:
+        InvalidArgumentError: it is naive; a guess at its zone would silently move it.
+    """
+    if value.tzinfo is None:
+        raise InvalidArgumentError(f"{name} must be an aware datetime, for example datetime.now(UTC): {value!r} has no timezone")
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(value: timedelta | float) -> float:
+    """A duration argument in seconds, whichever way it was given."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
+    """A duration as the whole number of units that the wire wants.
+
+    Raises:
+        InvalidArgumentError: it is not a whole number of them (rounding would change what was asked), or too small.
+    """
+    duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    count, rest = divmod(duration, unit)
+    if rest or count < at_least:
+        raise InvalidArgumentError(f"{name} must be a whole number of {unit} and at least {at_least * unit}, not {duration}")
+    return count

@@ -1,0 +1,144 @@
+"""Handles: what one acts through. A fetched resource is its handle plus its fields."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from collections.abc import Collection as Many
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import attrs
+import msgspec
+
+from vcloud._core.request import json_body, seconds
+from vcloud.errors import ConfigurationError, InvalidArgumentError, WaitFailed, WaitTimeout
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+H = TypeVar("H", bound="Handle")
+
+#: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
+Origin = tuple[bytes] | tuple[bytes, str] | tuple[bytes, str, int]
+
+
+class Handle:
+    """Something at a provider that can be acted upon. Immutable; equality is that of its fields.
+
+    A handle can be pickled. What is unpickled keeps its fields but belongs to no client any more.
+    """
+
+    # Not attrs fields: they are no part of what the service said, of equality or of the repr.
+    __slots__ = ("_origin", "_owner_session")
+
+    @property
+    def _session(self) -> Session:
+        try:
+            return self._owner_session
+        except AttributeError:
+            raise ConfigurationError(
+                f"this {type(self).__name__} belongs to no client (was it unpickled, or made by hand?): "
+                "use the client's ref(id) to act on it"
+            ) from None
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """What the service sent for this object, with the fields that this SDK does not know; empty for a bare handle."""
+        body, *path = getattr(self, "_origin", (b"{}",))
+        raw: dict[str, Any] = msgspec.json.decode(body)
+        for step in path:
+            raw = raw[step]
+        return raw
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        fields = {field.name: getattr(self, field.name) for field in type(self).__attrs_attrs__}
+        # Its own part of the answer alone: the page that it came on is shared by many.
+        return _restore, (type(self), fields, json_body(self.raw))
+
+    if TYPE_CHECKING:
+        __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]]
+        _owner_session: Session
+        _origin: Origin
+
+
+# The slots' own setters: attrs freezes the classes, and this runs for each of a page's objects.
+set_session: Callable[[Handle, Session], None] = Handle.__dict__["_owner_session"].__set__
+set_origin: Callable[[Handle, Origin], None] = Handle.__dict__["_origin"].__set__
+
+
+def bind(handle: H, session: Session) -> H:
+    """Give a handle the session that it acts through."""
+    set_session(handle, session)
+    return handle
+
+
+def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
+    handle = cls.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(handle, name, value)
+    set_origin(handle, (body,))
+    return handle
+
+
+class Collection:
+    """The things of one kind at one provider."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self._session.base_url}>"
+
+
+async def wait_until(
+    refresh: Callable[[], Awaitable[H]],
+    state_of: Callable[[H], str],
+    wanted: str | Many[str],
+    *,
+    hopeless: Many[str] = (),
+    timeout: timedelta | float,
+    poll: timedelta | float,
+    clock: Callable[[], float],
+    what: str,
+) -> H:
+    """Poll until the state is one of ``wanted``; the one polling function of the SDK.
+
+    Args:
+        refresh: fetches the resource.
+        state_of: reads its state.
+        wanted: the state or states to wait for.
+        hopeless: states from which none of the wanted ones is reached.
+        timeout: for the whole wait; seconds or timedelta.
+        poll: between two looks; seconds or timedelta.
+        clock: monotonic seconds.
+        what: names the resource in errors.
+
+    Raises:
+        WaitTimeout: time is up.
+        WaitFailed: it is in a hopeless state.
+    """
+    goals = frozenset((wanted,) if isinstance(wanted, str) else wanted)
+    pause = seconds(poll)
+    if not goals or pause <= 0:
+        raise InvalidArgumentError("wait_until needs at least one state, and a poll interval above 0")
+    end = clock() + seconds(timeout)
+    names = " or ".join(sorted(goals))
+    last: str | None = None
+    try:
+        async with asyncio.timeout(seconds(timeout)) as limit:
+            while True:
+                resource = await refresh()
+                last = state_of(resource)
+                if last in goals:
+                    return resource
+                if last in hopeless:
+                    raise WaitFailed(f"{what} is {last} and will not become {names}", last=last)
+                await asyncio.sleep(min(pause, max(0.0, end - clock())))
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        seen = f"it was still {last}" if last is not None else "its state was never seen"
+        raise WaitTimeout(f"{what} did not become {names} within {seconds(timeout):g} s: {seen}", last=last) from None

@@ -1,0 +1,79 @@
+"""Whether to send again, as data. No clock, no socket, no randomness of its own."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import field, frozen, validators
+
+from vcloud.errors import APIError, AuthenticationError, ConnectError, RateLimitError, ServerError, TransportError, VCloudError
+
+
+class Verdict(Enum):
+    """What to do besides waiting and sending again."""
+
+    STOP = "stop"
+    REAUTHENTICATE = "reauthenticate"
+
+
+@frozen
+class RetryAfter:
+    """Send again, not before this many seconds."""
+
+    seconds: float
+
+
+Decision = RetryAfter | Verdict
+
+
+def _refused_unprocessed(error: APIError) -> bool:
+    """The service itself says that it did not do it, so a repeat is safe whatever the verb."""
+    return isinstance(error, RateLimitError) or error.status == 503
+
+
+@frozen
+class RetryPolicy:
+    """How often and how patiently to try again.
+
+    Args:
+        attempts: how often one call may be sent in all; 1 never sends again.
+        base: seconds before the second attempt, on average; doubles with each further one.
+        cap: the longest such pause, in seconds.
+        max_retry_after: the longest ``Retry-After`` that is waited for, in seconds. A longer one is never
+            undercut: the call ends with :class:`~vcloud.RateLimitError` instead.
+    """
+
+    attempts: int = field(default=4, validator=validators.ge(1))
+    base: float = field(default=0.25, validator=validators.ge(0))
+    cap: float = field(default=8.0, validator=validators.ge(0))
+    max_retry_after: float = field(default=120.0, validator=validators.ge(0))
+
+    def backoff(self, attempt: int, random: float) -> float:
+        """Seconds to wait after the ``attempt``-th try (from 1): exponential, half of it jitter (``random`` in 0..1)."""
+        # The exponent is bounded because a float overflows long before patience ends.
+        return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (0.5 + random)
+
+    def decide(  # noqa: PLR0911 - a decision table reads best as one
+        self, error: VCloudError, *, idempotent: bool, attempt: int, random: float, renewed: bool
+    ) -> Decision:
+        """What to do after the ``attempt``-th try failed with ``error``.
+
+        A request that is not idempotent is sent again only when it provably never arrived, or when the service
+        said that it refused it. ``renewed`` is whether a credential was already renewed for this call.
+        """
+        if isinstance(error, AuthenticationError):
+            return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
+        if attempt >= self.attempts:
+            return Verdict.STOP
+        if isinstance(error, TransportError):
+            repeatable = idempotent or isinstance(error, ConnectError)
+            return RetryAfter(self.backoff(attempt, random)) if repeatable else Verdict.STOP
+        if not isinstance(error, APIError):
+            return Verdict.STOP
+        if not (_refused_unprocessed(error) or (idempotent and isinstance(error, ServerError))):
+            return Verdict.STOP
+        asked = getattr(error, "retry_after", None)
+        if asked is None:
+            return RetryAfter(self.backoff(attempt, random))
+        # Jitter on top, never below: a thousand clients told "45 seconds" should not come back in the same instant.
+        return RetryAfter(asked + self.base * random) if asked <= self.max_retry_after else Verdict.STOP

@@ -1,0 +1,247 @@
+"""The one request loop: admit, credential, sign, send, note limits, decide."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+from vcloud._core.codec import Codec, Shape
+from vcloud._core.endpoint import Endpoint
+from vcloud._core.ratelimit import Budget, limits
+from vcloud._core.request import Request, Response, seconds
+from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
+from vcloud._core.transport import Transport, Wire
+from vcloud.errors import APIError, ConnectError, DecodeError, NotFoundError, RateLimitError, RequestTimeout, TransportError
+
+R = TypeVar("R")
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Dialect(Protocol):
+    """What differs between providers below the endpoints: who they are, and how they say no."""
+
+    @property
+    def provider(self) -> str:
+        """Its name in the facade and in errors."""
+        ...
+
+    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+        """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
+
+        Raises:
+            DecodeError: an answer that is neither.
+        """
+        ...
+
+
+class Session:
+    """Sends one provider's requests. All its handles and collections share it.
+
+    Args:
+        dialect: how the provider refuses.
+        endpoint: where it is and how to reach it.
+        base_url: the endpoint's address, or the provider's default.
+        transport: the socket work, shared by all providers of one facade.
+        codec: decodes answers; a strict one in contract tests.
+        clock: monotonic seconds.
+        wall: Unix seconds.
+        entropy: a number in 0..1, for jitter.
+        nonce: a fresh text for each signature.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        base_url: str,
+        transport: Transport,
+        *,
+        codec: Codec | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        entropy: Callable[[], float] = random.random,
+        nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
+    ) -> None:
+        self.dialect = dialect
+        self.base_url = base_url
+        self.transport = transport
+        self.codec = codec or Codec()
+        self.auth = endpoint.auth
+        self.clock = clock
+        self._wall = wall
+        self._entropy = entropy
+        self._nonce = nonce
+        self._base_path = urlsplit(base_url).path
+        self._retry: RetryPolicy = endpoint.retry
+        self._deadline = None if endpoint.deadline is None else seconds(endpoint.deadline)
+        self._timeout = endpoint.timeout
+        self._wire = Wire.of(
+            base_url=base_url,
+            timeout=endpoint.timeout,
+            connect_timeout=endpoint.connect_timeout,
+            ssl=endpoint.ssl or endpoint.verify,
+            proxy=endpoint.proxy,
+        )
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._budget = Budget()
+
+    def with_options(
+        self,
+        *,
+        timeout: timedelta | float | None = None,
+        deadline: timedelta | float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Self:
+        """The same session (connections, slots, limits, credentials) with other patience."""
+        other = copy.copy(self)
+        if timeout is not None:
+            other._timeout = seconds(timeout)
+            other._wire = self._wire.within(other._timeout)
+        if deadline is not None:
+            other._deadline = seconds(deadline)
+        if retry is not None:
+            other._retry = retry
+        return other
+
+    async def fetch(self, request: Request, shape: Shape[Any, R]) -> R:
+        """Send, decode the answer, and make of it what the caller gets."""
+        response = await self.send(request)
+        try:
+            wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+        except DecodeError as error:
+            raise DecodeError(f"{self._label(request)}: {error}") from None
+        return shape.open(wire, self, response.body)
+
+    async def send(self, request: Request) -> Response:
+        """Send until there is an answer, a refusal that stands, or no sense in going on.
+
+        Raises:
+            ConfigurationError: the client is not open, closed, or another event loop's.
+            APIError: the service refused.
+            TransportError: no answer; ``outcome_unknown`` says whether it may have acted.
+            DecodeError: an answer that is neither success nor refusal.
+        """
+        self.transport.check()
+        url = f"{self.base_url}{request.path}?{request.query}" if request.query else self.base_url + request.path
+        deadline = None if self._deadline is None else self.clock() + self._deadline
+        attempt, renewed, lost = 1, False, False
+        while True:
+            error: TransportError | APIError | None
+            response = None
+            await self._admit(request, deadline)
+            try:
+                headers = await self._headers(request)
+                wire = self._wire if deadline is None else self._wire_until(deadline)
+                response = await self.transport.exchange(request.method, url, headers, request.body, wire)
+            except TransportError as failure:
+                error = failure
+                lost = lost or not isinstance(failure, ConnectError)
+            else:
+                error = self._judge(request, response)
+                if error is None:
+                    return response
+            finally:
+                self._leave(request)
+
+            decision = self._retry.decide(
+                error, idempotent=request.idempotent, attempt=attempt, random=self._entropy(), renewed=renewed
+            )
+            if decision is Verdict.REAUTHENTICATE and response is not None:
+                if not self.auth.refused(response, headers, now=self._wall()):
+                    raise error
+                renewed = True
+            elif isinstance(decision, RetryAfter):
+                if deadline is not None and self.clock() + decision.seconds >= deadline:
+                    raise self._final(request, error, lost=lost, why="; the deadline leaves no time to try again")
+                await asyncio.sleep(decision.seconds)
+            else:
+                raise self._final(request, error, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
+            attempt += 1
+
+    async def _admit(self, request: Request, deadline: float | None) -> None:
+        """Wait in line for a slot and for the budget. Nothing is held when this raises."""
+        if not request.authenticated:
+            # Those who hold the slots may be waiting for just this login.
+            while (wait := self._budget.delay(request.bucket, self.clock())) > 0:
+                await self._pause(request, wait, deadline)
+            self._budget.take(request.bucket)
+            return
+        while True:
+            while (wait := self._budget.delay(request.bucket, self.clock())) > 0:
+                await self._pause(request, wait, deadline)
+            if not self._slots.locked() or deadline is None:
+                await self._slots.acquire()
+            else:
+                try:
+                    async with asyncio.timeout(max(0.0, deadline - self.clock())):
+                        await self._slots.acquire()
+                except TimeoutError:
+                    raise self._too_late(request) from None
+            # The queue may have been long: what held when it was joined need not hold now.
+            if self._budget.delay(request.bucket, self.clock()) <= 0:
+                self._budget.take(request.bucket)
+                return
+            self._slots.release()
+
+    def _leave(self, request: Request) -> None:
+        if request.authenticated:
+            self._slots.release()
+
+    async def _pause(self, request: Request, wait: float, deadline: float | None) -> None:
+        if deadline is not None and self.clock() + wait >= deadline:
+            raise self._too_late(request)
+        await asyncio.sleep(wait)
+
+    async def _headers(self, request: Request) -> dict[str, str]:
+        headers = {} if request.body is None else {"Content-Type": "application/json"}
+        if request.authenticated:
+            now = self._wall()
+            if not self.auth.ready(now):
+                await self.auth.acquire(self.send, now=now)
+            headers.update(self.auth.headers(request, self._base_path + request.path, now=self._wall(), nonce=self._nonce()))
+        return headers
+
+    def _wire_until(self, deadline: float) -> Wire:
+        left = deadline - self.clock()
+        return self._wire if left >= self._timeout else self._wire.within(max(left, 0.001))
+
+    def _judge(self, request: Request, response: Response) -> APIError | None:
+        """Note the limits, and say whether this is a refusal."""
+        now = self._wall()
+        if (seen := limits(response.headers, now=now)) is not None:
+            self._budget.note(request.bucket, seen, self.clock())
+        error = self.dialect.error(request, response, self.base_url + request.path, now=now)
+        if isinstance(error, RateLimitError):
+            pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
+            self._budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
+        return error
+
+    def _label(self, request: Request) -> str:
+        return f"{self.dialect.provider}: {request.method} {self.base_url}{request.path}"
+
+    def _too_late(self, request: Request) -> RequestTimeout:
+        return RequestTimeout(
+            f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
+        )
+
+    def _final(self, request: Request, error: TransportError | APIError, *, lost: bool, why: str) -> TransportError | APIError:
+        """The error as the caller gets it: with where it happened, and what it leaves unknown."""
+        if isinstance(error, APIError):
+            if lost and isinstance(error, NotFoundError):
+                error.add_note("the answer to an earlier attempt was lost: it may be what removed it")
+            elif why:
+                error.add_note(why.strip(" ;()"))
+            return error
+        unknown = lost and request.method not in _SAFE
+        hint = "; whether the service carried it out is unknown, so look before you repeat it" if unknown else ""
+        final = type(error)(f"{self._label(request)}: {error}{why}{hint}", outcome_unknown=unknown)
+        final.__cause__ = error.__cause__
+        return final

@@ -1,0 +1,220 @@
+"""How a request proves who sends it. Signing is pure: the time and the nonce come in as arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol, Self
+
+from attrs import frozen
+
+from vcloud._core.codec import Codec, Instant
+from vcloud._core.ratelimit import server_time
+from vcloud._core.request import Request, Response, json_body
+from vcloud._core.secret import Secretive
+from vcloud.errors import ConfigurationError, VCloudError
+
+__all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]
+
+Send = Callable[[Request], Awaitable[Response]]
+
+
+class Auth(Protocol):
+    """A strategy. Subclass it and write :meth:`headers`; the rest is for credentials that expire or must be fetched.
+
+    Each attempt, a retry too, asks for headers anew, so a nonce is never used twice.
+    """
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
+        """The headers that authenticate one attempt.
+
+        Args:
+            request: what is about to be sent; ``request.body`` is the exact bytes.
+            path: the full path on the host, with the base path and without the query, as it is sent.
+            now: Unix seconds.
+            nonce: a fresh random text.
+        """
+        ...
+
+    def ready(self, now: float) -> bool:  # noqa: ARG002 - part of the protocol
+        """Whether :meth:`headers` can be asked at once; if not, :meth:`acquire` is awaited first."""
+        return True
+
+    async def acquire(self, send: Send, *, now: float) -> None:  # noqa: ARG002 - part of the protocol
+        """Obtain a credential, through ``send`` (which neither signs nor queues)."""
+        return
+
+    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - as above
+        """The service did not accept ``sent``: learn from it. True when signing once more can help."""
+        return False
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name} must be a non-empty string")
+    if not value.isascii() or not value.isprintable():
+        # The value itself stays out of the message.
+        raise ConfigurationError(f"{name} holds a character that cannot travel in a header (a line break, perhaps?)")
+    return value
+
+
+class HMACAuth(Secretive, Auth):
+    """Vagon's request signatures, for Streams and Computers.
+
+    ``Authorization: HMAC {key}:{signature}:{nonce}:{timestamp}``, where the signature is the lower-case hex of
+    HMAC-SHA256, keyed with the secret, over key, verb, path, timestamp (milliseconds), nonce and body without
+    separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
+
+    When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
+    difference is learnt and the request signed once more.
+    """
+
+    __slots__ = ("_hmac", "_key", "_offset")
+
+    #: A smaller difference is travel time and the one-second grain of ``Date``.
+    TOLERANCE = 5.0
+
+    def __init__(self, key: str, secret: str) -> None:
+        self._key = _text(key, "the API key")
+        # Prepared once and copied per request: keying is half the work of a short HMAC.
+        self._hmac = hmac.new(_text(secret, "the API secret").encode(), digestmod=hashlib.sha256)
+        self._offset = 0.0
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
+        """Sign. Pure, apart from the learnt clock offset."""
+        timestamp = int((now + self._offset) * 1000)
+        return {
+            "Authorization": f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
+        }
+
+    def sign(self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None) -> str:
+        """The signature alone; ``timestamp`` in milliseconds, ``path`` as sent and without query."""
+        mac = self._hmac.copy()
+        mac.update(f"{self._key}{method}{path}{timestamp}{nonce}".encode())
+        if body:
+            mac.update(body)
+        return mac.hexdigest()
+
+    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
+        """Learn the clock difference from the refusal's ``Date``, if there is one to learn."""
+        theirs = server_time(response.headers)
+        if theirs is None or abs(theirs - (now + self._offset)) <= self.TOLERANCE:
+            return False
+        self._offset = theirs - now
+        return True
+
+
+class APIKeyAuth(Secretive, Auth):
+    """A constant key in one header, ``x-api-key`` as the desktop-action API wants it."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, key: str, *, header: str = "x-api-key") -> None:
+        self._headers = {header: _text(key, "the API key")}
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
+        """The key, as it is."""
+        return self._headers
+
+
+@frozen(kw_only=True)
+class _Login:
+    """The answer of ``POST /auth/login``; the published server writes ``expiresAt``."""
+
+    token: str
+    expires_at: Instant | None = None
+    expiresAt: Instant | None = None  # noqa: N815 - the wire's name
+
+
+class BearerAuth(Secretive, Auth):
+    """A JWT in ``Authorization: Bearer``.
+
+    ``BearerAuth(token)`` uses the token as long as it lasts. ``BearerAuth.login(username, password)`` obtains one when
+    it is first needed, again shortly before it expires, and once more when the service refuses it early. However many
+    tasks wait for a token, there is one login.
+    """
+
+    #: Seconds before its end at which a token is replaced.
+    LEEWAY = 60.0
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {_text(token, 'the token')}"
+        self._expires_at = self._renew_at = float("inf")
+        self._credentials: Request | None = None
+        self._prepare()
+
+    @classmethod
+    def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
+        """Obtain tokens with ``POST /auth/login``, which is not sent before the first request needs it."""
+        if not username or not password:
+            raise ConfigurationError("a login needs a username and a password")
+        self = cls.__new__(cls)
+        self._authorization = ""
+        self._expires_at = self._renew_at = 0.0
+        body = json_body({"username": username, "password": password})
+        self._credentials = Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
+        self._prepare()
+        return self
+
+    def _prepare(self) -> None:
+        self._codec = Codec()
+        self._lock = asyncio.Lock()
+        self._round = 0
+        self._failure: VCloudError | None = None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the present token ends; None when there is none or it does not say."""
+        return datetime.fromtimestamp(self._expires_at, UTC) if 0 < self._expires_at < float("inf") else None
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
+        """The present token."""
+        return {"Authorization": self._authorization}
+
+    def ready(self, now: float) -> bool:
+        """Whether there is a token with some life left in it."""
+        return now < self._renew_at
+
+    async def acquire(self, send: Send, *, now: float) -> None:
+        """Log in, unless another task does so just now: then share what it gets, the failure too.
+
+        A lock and a round number rather than a shared task: if the task that logs in is cancelled, the next one that
+        waits does it, and nothing is left running.
+        """
+        waiting_since = self._round
+        async with self._lock:
+            if self._round != waiting_since:
+                if self._failure is not None:
+                    raise self._failure.with_traceback(None)
+                return
+            assert self._credentials is not None, "a static token is always ready"
+            try:
+                response = await send(self._credentials)
+                answer = self._codec.decode(response.body, _Login, sensitive=True)
+                self._failure = None
+            except VCloudError as error:
+                self._failure = error
+                self._round += 1
+                raise
+            self._round += 1
+            expires_at = answer.expires_at or answer.expiresAt
+            self._authorization = f"Bearer {answer.token}"
+            self._expires_at = self._renew_at = expires_at.timestamp() if expires_at else float("inf")
+            # A token that lives for less than the leeway must not be renewed for every request.
+            self._renew_at -= min(self.LEEWAY, 0.1 * max(0.0, self._expires_at - now))
+
+    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
+        """Drop the token, but only if it is the one that was refused: a newer one stays."""
+        if self._credentials is None:
+            return False
+        if sent.get("Authorization") == self._authorization:
+            self.forget()
+        return True
+
+    def forget(self) -> None:
+        """Drop the token; the next request logs in again."""
+        self._authorization = ""
+        self._expires_at = self._renew_at = 0.0

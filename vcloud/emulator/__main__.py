@@ -1,0 +1,58 @@
+"""`python -m vcloud.emulator`: serve the emulated APIs to any program until interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+
+from vcloud.emulator.server import Emulator
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, serve, return the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        emulator = Emulator(
+            machines=options.machines,
+            host=options.host,
+            port=options.port,
+            speed=options.speed,
+            allow_remote=options.allow_remote,
+        )
+        asyncio.run(_serve(emulator))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"vcloud.emulator: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m vcloud.emulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument("--machines", type=int, default=20, help="computers at the start")
+    parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
+    parser.add_argument("--allow-remote", action="store_true", help="allow a host that is not loopback")
+    return parser
+
+
+async def _serve(emulator: Emulator) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # signal.signal works on every platform; the loop's own handlers do not.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    async with emulator:
+        sys.stdout.write(f"{emulator.url}\n")
+        for name, value in emulator.env().items():
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The two times an emulated service lives by: its machines' and its wall's."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+
+class Clock:
+    """The time of an emulated service.
+
+    `now()` is simulated time: machines boot, sessions last and links expire in it, and `speed` and
+    `advance()` move it. `wall()` is the time of day the service believes in: signatures and the `Date` header
+    are measured against it. The two are separate because clients sign with their own real clock: an emulator
+    that runs a hundred times faster must not start to refuse them after three seconds. `offset` (seconds,
+    settable at any time) shifts what the service believes, for tests in which client and service disagree.
+    """
+
+    def __init__(self, speed: float = 1.0, *, offset: float = 0.0) -> None:
+        """Start at the real time; `speed` simulated seconds then pass in each real one."""
+        if not math.isfinite(speed) or speed < 0:
+            msg = f"speed must be a finite number of at least 0, not {speed!r}"
+            raise ValueError(msg)
+        self.speed = speed
+        self.offset = offset
+        self._start = time.time()
+        self._origin = time.monotonic()
+        self._advanced = 0.0
+
+    @classmethod
+    def stopped(cls, at: float | None = None) -> Self:
+        """Return a clock that stands at `at` (epoch seconds, default: the real time) until it is advanced."""
+        clock = cls(speed=0.0)
+        if at is not None:
+            clock._start = at
+        return clock
+
+    def now(self) -> float:
+        """Return the simulated time in epoch seconds."""
+        return self._start + (time.monotonic() - self._origin) * self.speed + self._advanced
+
+    def wall(self) -> float:
+        """Return the service's time of day in epoch seconds: the real time shifted by `offset`."""
+        return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` of simulated time pass at once."""
+        if not math.isfinite(seconds) or seconds < 0:
+            msg = f"time only moves forward: cannot advance by {seconds!r} s"
+            raise ValueError(msg)
+        self._advanced += seconds
+
+    def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+        """Write a simulated instant the way the service prints it: shifted by `offset`, in UTC, with a Z."""
+        written = datetime.fromtimestamp(at + self.offset, UTC).isoformat(timespec=timespec)
+        return written.removesuffix("+00:00") + "Z"

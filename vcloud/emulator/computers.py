@@ -1,0 +1,326 @@
+"""The Vagon Computers API: every documented operation, and `GET /machines/{id}` of the vendor's client."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from random import Random
+from typing import Any
+
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.computers_arguments import (
+    MachineFilter,
+    NewMachines,
+    read_expires_in,
+    read_permissions,
+    read_update,
+)
+from vcloud.emulator.computers_catalog import (
+    BASE_IMAGE_NAMES,
+    BASE_IMAGES,
+    PERMISSIONS,
+    PLANS,
+    SOFTWARE,
+    Json,
+)
+from vcloud.emulator.computers_state import (
+    CREATING,
+    DEFAULT_TASK,
+    RUNNING,
+    UNFINISHED,
+    Machine,
+    Phase,
+    Session,
+    Task,
+    User,
+)
+from vcloud.emulator.computers_tasks import activate_task, checked_uid, delete_task, require_off
+from vcloud.emulator.computers_views import (
+    access_view,
+    created_machine_view,
+    machine_type_view,
+    machine_view,
+    session_view,
+    task_view,
+)
+from vcloud.emulator.vagon import (
+    REGIONS,
+    Organization,
+    VagonError,
+    VagonRequest,
+    VagonService,
+    body_boolean,
+    body_integer,
+    known_region,
+    paginate,
+)
+from vcloud.emulator.vagon_signature import Signatures
+
+FIRST_MACHINE = 100
+FIRST_SESSION = 2000
+TASKS_PER_PAGE = 25
+"""What the document calls "Kaminari default"."""
+
+DAY = 86_400.0
+
+
+class Computers(VagonService):
+    """The service and its state, which tests may read and change: `machines`, `capacity`, `organization`."""
+
+    prefix = "/organization-management/v1"
+
+    def __init__(
+        self,
+        organization: Organization,
+        signatures: Signatures,
+        clock: Clock,
+        *,
+        machines: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Serve `organization`, with so many machines from the start; equal seeds give equal uuids."""
+        super().__init__(organization, signatures, clock)
+        self.machines: dict[str, Machine] = {}
+        self.capacity: dict[str, int] = {}
+        """How many machines may run at once in a region; unlimited where nothing is said."""
+        self.access_links: dict[str, str] = {}
+        """Every link handed out, by its id."""
+        self._random = Random(seed)
+        self._machine_ids = itertools.count(FIRST_MACHINE)
+        self._session_ids = itertools.count(FIRST_SESSION)
+        self._task_ids = itertools.count(1)
+        self._link_ids = itertools.count(1)
+        self._add_routes()
+        for index in range(machines):
+            self._add_varied(index)
+
+    def add_machine(self, **overrides: Any) -> Machine:
+        """Add a machine that is off, with any attribute of `Machine` (and `status`) overridden."""
+        now = self.clock.now()
+        id_ = str(overrides.pop("id", None) or self._free_machine_id())
+        if id_ in self.machines:
+            msg = f"there is a machine {id_} already"
+            raise ValueError(msg)
+        plan = overrides.get("plan", PLANS[1])
+        defaults = {
+            "name": f"Computer #{id_}",
+            "plan": plan,
+            "machine_type": plan.machine_types[0],
+            "region": REGIONS[0],
+            "phases": (Phase(now, overrides.pop("status", "off")),),
+            "tasks": [Task(next(self._task_ids), DEFAULT_TASK, now, active=True)],
+            "disk_size": plan.disk_size,
+            "file_storage_size": plan.file_storage_size,
+        }
+        machine = Machine(id=id_, **{**defaults, **overrides})
+        self.machines[id_] = machine
+        return machine
+
+    def set_status(self, id: str | int, status: str) -> None:
+        """Put a machine into any status, known or not, until it is told otherwise."""
+        self.machines[str(id)].force(self.clock.now(), status, str(next(self._session_ids)))
+
+    def _add_routes(self) -> None:
+        for method, template, handler in (
+            ("GET", "/machines", self._list_machines),
+            ("POST", "/machines", self._create_machines),
+            ("GET", "/machines/permission-fields", self._permission_fields),
+            ("GET", "/machines/{id}", self._get_machine),
+            ("PATCH", "/machines/{id}", self._update_machine),
+            ("POST", "/machines/{id}/start", self._start_machine),
+            ("POST", "/machines/{id}/stop", self._stop_machine),
+            ("GET", "/machines/{id}/available-machine-types", self._available_machine_types),
+            ("POST", "/machines/{id}/machine-type", self._set_machine_type),
+            ("POST", "/machines/{id}/access", self._create_access_link),
+            ("POST", "/machines/{id}/reset", self._reset_machine),
+            ("POST", "/machines/{id}/permissions", self._set_permissions),
+            ("GET", "/machines/{id}/sessions", self._list_sessions),
+            ("GET", "/machines/{id}/tasks", self._list_tasks),
+            ("POST", "/machines/{id}/tasks", self._activate_task),
+            ("DELETE", "/machines/{id}/tasks/{task_id}", self._delete_task),
+            ("GET", "/software", self._list_software),
+        ):
+            self.routes.add(method, template, handler)
+
+    def _list_machines(self, request: VagonRequest) -> Json:
+        now = self.clock.now()
+        found = MachineFilter.read(request.query).apply(self.machines.values(), now)
+        page = paginate(found, request.query)
+        return {
+            "machines": [machine_view(machine, self.clock, now) for machine in page.items],
+            **page.fields(),
+        }
+
+    def _create_machines(self, request: VagonRequest) -> Json:
+        now = self.clock.now()
+        wanted = NewMachines.read(request.json(), request.organization.default_region)
+        price = wanted.plan.price * wanted.quantity
+        if price > request.organization.balance:
+            raise VagonError(480, f"Insufficient balance: {price} needed, {request.organization.balance} left")
+        request.organization.balance -= price
+        made = [self._create_machine(wanted, now) for _ in range(wanted.quantity)]
+        return {
+            "machines": [created_machine_view(machine, self.clock, now) for machine in made],
+            "count": len(made),
+        }
+
+    def _create_machine(self, wanted: NewMachines, now: float) -> Machine:
+        done = now + CREATING
+        image = wanted.base_image_id
+        return self.add_machine(
+            plan=wanted.plan,
+            region=wanted.region,
+            phases=(Phase(now, "creating"), Phase(done, "off")),
+            tasks=[Task(next(self._task_ids), DEFAULT_TASK, done, active=True)],
+            software_ids=wanted.software_ids,
+            base_image_id=image,
+            base_image_name=None if image is None else BASE_IMAGE_NAMES[image],
+            permissions=dict(wanted.permissions),
+        )
+
+    def _get_machine(self, request: VagonRequest) -> Json:
+        return machine_view(self._machine(request), self.clock, self.clock.now())
+
+    def _update_machine(self, request: VagonRequest) -> Json:
+        machine = self._machine(request)
+        for name, value in read_update(request.json()).items():
+            setattr(machine, name, value)
+        return machine_view(machine, self.clock, self.clock.now())
+
+    def _start_machine(self, request: VagonRequest) -> Json:
+        machine, body, now = self._machine(request), request.json(), self.clock.now()
+        # Both fields are only in the vendor's example client, not in the document.
+        type_id = body_integer(body, "machine_type_id") if body.get("machine_type_id") is not None else None
+        region = known_region(body["region"]) if body.get("region") is not None else machine.region
+        self._require_startable(machine, now)
+        machine_type = machine.machine_type if type_id is None else machine.plan.machine_type(type_id)
+        if machine_type is None:
+            raise VagonError(4205, "Machine type is not available for this plan")
+        if request.organization.balance <= 0 and machine.remaining_usage <= 0:
+            raise VagonError(480, "Insufficient balance")
+        self._require_capacity(region, now)
+        machine.machine_type, machine.region = machine_type, region
+        machine.start(now, str(next(self._session_ids)))
+        return {}
+
+    def _stop_machine(self, request: VagonRequest) -> Json:
+        machine, now = self._machine(request), self.clock.now()
+        gracefully = body_boolean(request.json(), "gracefully", default=False)
+        status = machine.status(now)
+        if status not in RUNNING:
+            raise VagonError(4204, f"Machine is not running ({status})")
+        machine.stop(now, gracefully=gracefully)
+        return {}
+
+    def _available_machine_types(self, request: VagonRequest) -> Json:
+        plan = self._machine(request).plan
+        return {"machine_types": [machine_type_view(machine_type) for machine_type in plan.machine_types]}
+
+    def _set_machine_type(self, request: VagonRequest) -> Json:
+        machine = self._machine(request)
+        type_id = body_integer(request.json(), "machine_type_id")
+        require_off(machine, self.clock.now())
+        machine_type = machine.plan.machine_type(type_id)
+        if machine_type is None:
+            raise VagonError(4205, "Machine type is not available for this plan")
+        machine.machine_type = machine_type
+        return {}
+
+    def _create_access_link(self, request: VagonRequest) -> Json:
+        self._machine(request)
+        expires_at = self.clock.now() + read_expires_in(request.json()) * 60
+        id_ = str(next(self._link_ids))
+        link = f"https://app.vagon.io/team/session/{self._uuid()}"
+        self.access_links[id_] = link
+        return access_view(id_, link, self.clock.iso(expires_at))
+
+    def _reset_machine(self, request: VagonRequest) -> Json:
+        machine = self._machine(request)
+        remove_files = body_boolean(request.json(), "remove_files", default=False)
+        require_off(machine, self.clock.now())
+        machine.reset()
+        if remove_files:
+            machine.files_used = 0
+        return {}
+
+    def _set_permissions(self, request: VagonRequest) -> Json:
+        machine = self._machine(request)
+        machine.permissions.update(read_permissions(request.json().get("permissions")))
+        return {}
+
+    def _permission_fields(self, _: VagonRequest) -> Json:
+        fields = [{"name": name, "type": "boolean", "default": value} for name, value in PERMISSIONS.items()]
+        return {"permission_fields": fields}
+
+    def _list_sessions(self, request: VagonRequest) -> Json:
+        now = self.clock.now()
+        sessions = self._machine(request).sessions_by(now)
+        return {"sessions": [session_view(session, self.clock, now) for session in sessions]}
+
+    def _list_tasks(self, request: VagonRequest) -> Json:
+        now = self.clock.now()
+        page = paginate(self._machine(request).tasks_by(now), request.query, TASKS_PER_PAGE)
+        return {"tasks": [task_view(task, self.clock, now) for task in page.items], **page.fields()}
+
+    def _activate_task(self, request: VagonRequest) -> Json:
+        machine, now = self._machine(request), self.clock.now()
+        uid = checked_uid(request.json().get("uid"))
+        task, result = activate_task(machine, uid, now, next(self._task_ids))
+        return {"task": task_view(task, self.clock, now), "result": result}
+
+    def _delete_task(self, request: VagonRequest) -> Json:
+        now = self.clock.now()
+        task = delete_task(self._machine(request), request.params["task_id"], now)
+        return {"task": task_view(task, self.clock, now), "result": "deleted"}
+
+    def _list_software(self, _: VagonRequest) -> Json:
+        return {"software": SOFTWARE, "base_images": BASE_IMAGES}
+
+    def _machine(self, request: VagonRequest) -> Machine:
+        machine = self.machines.get(request.params["id"])
+        if machine is None:
+            raise VagonError(404, "Machine not found")
+        if machine.owner is not None:
+            raise VagonError(403, "Machine belongs to another member")
+        return machine
+
+    def _require_startable(self, machine: Machine, now: float) -> None:
+        status = machine.status(now)
+        if status == "resizing_disk":
+            raise VagonError(469, "Disk is being resized")
+        if status in UNFINISHED:
+            raise VagonError(4201, f"Machine is not ready ({status})")
+        require_off(machine, now)
+
+    def _require_capacity(self, region: str, now: float) -> None:
+        limit = self.capacity.get(region)
+        if limit is None:
+            return
+        busy = sum(m.region == region and m.status(now) != "off" for m in self.machines.values())
+        if busy >= limit:
+            raise VagonError(440, f"Cloud capacity is unavailable in {region}")
+
+    def _free_machine_id(self) -> str:
+        # An override may have taken an id that the counter has yet to reach.
+        return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
+
+    def _uuid(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def _add_varied(self, index: int) -> None:
+        # Different enough that every filter of the list finds some machines and leaves others out.
+        machine = self.add_machine(
+            region=REGIONS[index % len(REGIONS)],
+            plan=PLANS[2] if index % 10 == 9 else PLANS[1],
+            remaining_usage=index % 5 * 600,
+            invited=index % 7 == 1,
+        )
+        if index % 3 == 0:
+            email = f"user{machine.id}@example.com"
+            machine.user = User(self._uuid(), email, f"User {machine.id}")
+        if index % 2 == 0:
+            start = self.clock.now() - DAY + index
+            machine.sessions.append(Session(str(next(self._session_ids)), start, start + 1800))
+            machine.phases = (Phase(start + 1810, "off"),)
+            machine.started = True
+            machine.files_used = (index % 25) * 1024**3

@@ -1,0 +1,62 @@
+"""The rules for a machine's tasks."""
+
+from __future__ import annotations
+
+from vcloud.emulator.computers_state import DEFAULT_TASK, Machine, Task
+from vcloud.emulator.vagon import VagonError
+
+MAX_UID_LENGTH = 255
+RESERVED = frozenset('/\\:*?"<>|')
+"""Characters that Windows does not allow in a folder's name."""
+
+
+def checked_uid(uid: object) -> str:
+    """Return `uid` if it can name a folder, else refuse with 4216, the only refusal documented for it."""
+    if not isinstance(uid, str) or not uid.strip():
+        raise VagonError(4216, "Invalid task uid: it must not be empty")
+    if len(uid) > MAX_UID_LENGTH:
+        raise VagonError(4216, f"Invalid task uid: it is longer than {MAX_UID_LENGTH} characters")
+    reserved = sorted(RESERVED.intersection(uid))
+    if reserved:
+        raise VagonError(4216, f"Invalid task uid: reserved characters {' '.join(reserved)}")
+    return uid
+
+
+def activate_task(machine: Machine, uid: str, now: float, new_id: int) -> tuple[Task, str]:
+    """Make the task `uid` the active one, creating it as `new_id` if needed; return it and the `result`."""
+    if not machine.backup_enabled:
+        raise VagonError(4218, "Backup is not enabled")
+    require_off(machine, now)
+    if uid in machine.deleted_uids:
+        raise VagonError(4217, "Task uid was deleted and cannot be reused")
+    task = next((known for known in machine.tasks if known.uid == uid), None)
+    if task is None:
+        task, result = Task(new_id, uid, now), "created"
+        machine.tasks.append(task)
+    else:
+        result = "already_active" if task.active else "reactivated"
+    machine.activate(task)
+    return task, result
+
+
+def delete_task(machine: Machine, task_id: str, now: float) -> Task:
+    """Delete a task; the default one takes over if it was active."""
+    require_off(machine, now)
+    task = next((known for known in machine.tasks if str(known.id) == task_id), None)
+    if task is None:
+        raise VagonError(404, "Task not found")
+    if task.uid == DEFAULT_TASK:
+        raise VagonError(4219, "Default task cannot be deleted")
+    machine.tasks.remove(task)
+    machine.deleted_uids.add(task.uid)
+    if task.active:
+        task.active = False
+        machine.activate(next(known for known in machine.tasks if known.uid == DEFAULT_TASK))
+    return task
+
+
+def require_off(machine: Machine, now: float) -> None:
+    """Refuse with 4206 unless the machine is off."""
+    status = machine.status(now)
+    if status != "off":
+        raise VagonError(4206, f"Machine is running ({status})")

@@ -1,0 +1,1 @@
+"""One folder for each provider, all of the same shape."""

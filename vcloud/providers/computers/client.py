@@ -1,0 +1,35 @@
+"""Vagon Computers: machines of an organisation, and what runs on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from vcloud._core.client import Client
+from vcloud.providers.computers.errors import DIALECT
+from vcloud.providers.computers.machines import Machines
+from vcloud.providers.computers.software import SoftwareCatalog
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+__all__ = ["VagonComputers"]
+
+
+class VagonComputers(Client):
+    """The Vagon Computers API, signed with :class:`~vcloud.HMACAuth`.
+
+    Attributes:
+        machines: the organisation's machines.
+        software: what can be installed on new ones.
+    """
+
+    dialect = DIALECT
+    default_base_url: ClassVar[str] = "https://api.vagon.io/organization-management/v1"
+
+    machines: Machines
+    software: SoftwareCatalog
+
+    def _attach(self, session: Session) -> None:
+        super()._attach(session)
+        self.machines = Machines(session)
+        self.software = SoftwareCatalog(session)

@@ -1,0 +1,224 @@
+"""What the Computers API answers: values and the wire's lists. The handles' fields stand with the handles."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from attrs import field, frozen
+
+from vcloud._core.codec import Id, Instant, OpenEnum
+from vcloud._core.secret import Secretive
+from vcloud.providers.vagon import Envelope, Item
+
+__all__ = [
+    "AUTO_STOP_THRESHOLDS",
+    "AccessLink",
+    "ActiveTask",
+    "BaseImage",
+    "ImageStatus",
+    "MachineStatus",
+    "MachineType",
+    "MachineUser",
+    "PermissionField",
+    "Permissions",
+    "Software",
+    "TaskResult",
+    "TaskStatus",
+    "UsageSource",
+]
+
+
+class MachineStatus(OpenEnum):
+    """``friendly_status`` of a machine."""
+
+    OFF = "off"
+    CREATING = "creating"
+    TURNING_ON = "turning_on"
+    READY = "ready"
+    TURNING_OFF = "turning_off"
+    RESIZING_DISK = "resizing_disk"
+    INSTALLING = "installing"
+    REGION_MIGRATION = "region_migration"
+    WARMING_UP = "warming_up"
+    #: Not in the OpenAPI enumeration; from Vagon's how-to pages.
+    GRACEFUL_STOPPING = "graceful_stopping"
+
+
+class UsageSource(OpenEnum):
+    """What pays for a machine's running time."""
+
+    #: Only what is assigned to the machine.
+    MACHINE = "machine"
+    #: The team's balance too, when nothing is left on the machine.
+    TEAM_BALANCE = "team_balance"
+
+
+class ImageStatus(OpenEnum):
+    """Snapshot state of a machine's latest image; null on the wire when the machine has no user data yet."""
+
+    #: The machine is not off, so nothing can be captured.
+    IN_USE = "in_use"
+    #: A snapshot is being captured.
+    PROCESSING = "processing"
+    #: The machine is off and nothing is being captured.
+    READY = "ready"
+
+
+class TaskStatus(OpenEnum):
+    """Whether a task's folder is the one that is captured."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+class TaskResult(OpenEnum):
+    """What activating or deleting a task came to."""
+
+    CREATED = "created"
+    REACTIVATED = "reactivated"
+    ALREADY_ACTIVE = "already_active"
+    DELETED = "deleted"
+
+
+#: The values that ``auto_stop_threshold`` can take; zero disables it.
+AUTO_STOP_THRESHOLDS: Final = tuple(timedelta(seconds=value) for value in (0, 900, 3600, 10800, 21600))
+
+
+@frozen(kw_only=True)
+class Permissions:
+    """What a machine's user may do. None means: not said by the service, not changed by a request."""
+
+    #: Whether the machine reaches the internet. Default of a new machine: true.
+    public_internet_access: bool | None = None
+    #: Whether files can be downloaded from the machine. Default: true.
+    can_download_from_vagon_workstation: bool | None = None
+    #: Whether files can be uploaded to the machine. Default: true.
+    can_upload_to_workstation: bool | None = None
+    #: Whether analytics are collected. Default: false.
+    analytics_collection_enabled: bool | None = None
+    #: Whether the clipboard is shared between the local and the remote machine. Default: true.
+    clipboard_enabled: bool | None = None
+    #: Whether the screen is recorded. Default: false.
+    screen_recording_enabled: bool | None = None
+    #: Whether keyboard and mouse are recorded. Default: false.
+    input_recording_enabled: bool | None = None
+
+
+@frozen(kw_only=True)
+class MachineUserAttributes:
+    """What is known of a user."""
+
+    email: str
+    name: str | None = None
+
+
+@frozen(kw_only=True)
+class MachineUser(Item[MachineUserAttributes]):
+    """Whom a machine is assigned to."""
+
+    @property
+    def email(self) -> str:
+        """The user's email address."""
+        return self.attributes.email
+
+    @property
+    def name(self) -> str | None:
+        """The user's name."""
+        return self.attributes.name
+
+
+@frozen(kw_only=True)
+class ActiveTask:
+    """The task that a machine works on, as the machine shows it."""
+
+    id: Id
+    uid: str
+    created_at: Instant
+
+
+@frozen(kw_only=True)
+class MachineType:
+    """A hardware specification.
+
+    Attributes:
+        name: the internal name, such as ``g4dn.xlarge``.
+        friendly_name: the name that a person sees, such as ``Planet``.
+        cpu: number of CPU cores.
+        memory: RAM in GB, a decimal text such as ``16.0``.
+        gpu: number of GPUs.
+        gpu_memory: GPU memory in GB, a decimal text.
+    """
+
+    id: str = ""
+    name: str
+    friendly_name: str
+    cpu: int
+    memory: str
+    gpu: int
+    gpu_memory: str | None
+
+
+@frozen(kw_only=True)
+class AccessLink(Secretive):
+    """A link that opens a machine without an account.
+
+    Anyone who has it can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    """
+
+    id: str = ""
+    expires_at: Instant
+    connection_link: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Software:
+    """A program that can be installed on new machines. ``size`` as the service gives it (the unit is not documented)."""
+
+    id: Id
+    name: str
+    size: int | None = None
+
+
+@frozen(kw_only=True)
+class BaseImage:
+    """An image that new machines can start from. ``size`` as the service gives it (the unit is not documented)."""
+
+    id: Id
+    name: str
+    size: int | None = None
+    type: str | None = None
+
+
+@frozen(kw_only=True)
+class PermissionField:
+    """A permission that can be set, with its default."""
+
+    name: str
+    type: str
+    default: bool | None = None
+
+
+# -- the wire's lists ------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class MachineTypeList(Envelope):
+    """``GET /machines/{id}/available-machine-types``."""
+
+    machine_types: list[Item[MachineType]]
+
+
+@frozen(kw_only=True)
+class SoftwareList(Envelope):
+    """``GET /software``."""
+
+    software: list[Software]
+    base_images: list[BaseImage]
+
+
+@frozen(kw_only=True)
+class PermissionFieldList(Envelope):
+    """``GET /machines/permission-fields``."""
+
+    permission_fields: list[PermissionField]

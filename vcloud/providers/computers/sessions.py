@@ -1,0 +1,65 @@
+"""Sessions: when a machine was used."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+
+from vcloud._core.codec import Instant, Minutes
+from vcloud._core.pager import Pager, unpaged
+from vcloud._core.request import Request, segment
+from vcloud._core.resource import Collection, Handle
+from vcloud._core.session import Session
+from vcloud.providers.vagon import Item, Listing, resources
+
+__all__ = ["MachineSession", "MachineSessions"]
+
+
+@frozen(kw_only=True)
+class MachineSession(Handle):
+    """One use of a machine.
+
+    Attributes:
+        id: the session's id.
+        start_at: when it began.
+        end_at: when it ended; None while it lasts.
+        duration: how long it lasted, in whole minutes; zero while it lasts.
+    """
+
+    id: str = ""
+    start_at: Instant
+    end_at: Instant | None
+    duration: Minutes
+
+
+@frozen(kw_only=True)
+class MachineSessionList(Listing):
+    """``GET /machines/{id}/sessions``: all at once, without ``count`` or pages."""
+
+    key: ClassVar[str] = "sessions"
+
+    sessions: list[Item[MachineSession]]
+
+
+SESSIONS = resources(MachineSessionList, MachineSession)
+
+
+class MachineSessions(Collection):
+    """The sessions of one machine."""
+
+    __slots__ = ("_machine_id",)
+
+    def __init__(self, session: Session, machine_id: str) -> None:
+        super().__init__(session)
+        self._machine_id = machine_id
+
+    def list(self) -> Pager[MachineSession]:
+        """All of them, the most recent first.  ``GET /machines/{id}/sessions``
+
+        Raises:
+            NotFoundError: there is no such machine.
+            PermissionDeniedError: permission required (4710).
+        """
+        request = Request("GET", f"/machines/{segment(self._machine_id)}/sessions")
+        return unpaged(lambda: self._session.fetch(request, SESSIONS))
