@@ -73,7 +73,7 @@ class OpenEnum(StrEnum):
         return self._name_ != "UNKNOWN"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Shape(Generic[W, R]):
     """What an endpoint answers: the wire's class, and how to make of it what the caller gets.
 

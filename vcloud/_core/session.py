@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
+from vcloud._core.admission import Gate
 from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
-from vcloud._core.ratelimit import Budget, limits
+from vcloud._core.ratelimit import limits
 from vcloud._core.request import Request, Response, seconds
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.transport import Transport, Wire
@@ -90,8 +91,7 @@ class Session:
             ssl=endpoint.ssl or endpoint.verify,
             proxy=endpoint.proxy,
         )
-        self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._budget = Budget()
+        self._gate = Gate(endpoint.concurrency, clock)
 
     def with_options(
         self,
@@ -120,7 +120,7 @@ class Session:
             raise DecodeError(f"{self._label(request)}: {error}") from None
         return shape.open(wire, self, response.body)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request) -> Response:  # noqa: C901 - the one loop, in one piece
         """Send until there is an answer, a refusal that stands, or no sense in going on.
 
         Raises:
@@ -136,9 +136,10 @@ class Session:
         while True:
             error: TransportError | APIError | None
             response = None
-            await self._admit(request, deadline)
+            if not (request.authenticated and self._gate.enter_now(request.bucket)):
+                await self._queue(request, deadline)
             try:
-                headers = await self._headers(request)
+                headers = self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
                 wire = self._wire if deadline is None else self._wire_until(deadline)
                 response = await self.transport.exchange(request.method, url, headers, request.body, wire)
             except TransportError as failure:
@@ -149,13 +150,14 @@ class Session:
                 if error is None:
                     return response
             finally:
-                self._leave(request)
+                if request.authenticated:
+                    self._gate.leave()
 
             decision = self._retry.decide(
                 error, idempotent=request.idempotent, attempt=attempt, random=self._entropy(), renewed=renewed
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
-                if not self.auth.refused(response, headers, now=self._wall()):
+                if not (request.authenticated and self.auth.refused(response, headers, now=self._wall())):
                     raise error
                 renewed = True
             elif isinstance(decision, RetryAfter):
@@ -166,47 +168,30 @@ class Session:
                 raise self._final(request, error, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
             attempt += 1
 
-    async def _admit(self, request: Request, deadline: float | None) -> None:
-        """Wait in line for a slot and for the budget. Nothing is held when this raises."""
-        if not request.authenticated:
-            # Those who hold the slots may be waiting for just this login.
-            while (wait := self._budget.delay(request.bucket, self.clock())) > 0:
-                await self._pause(request, wait, deadline)
-            self._budget.take(request.bucket)
-            return
-        while True:
-            while (wait := self._budget.delay(request.bucket, self.clock())) > 0:
-                await self._pause(request, wait, deadline)
-            if not self._slots.locked() or deadline is None:
-                await self._slots.acquire()
+    async def _queue(self, request: Request, deadline: float | None) -> None:
+        """Wait in line. A request for a credential waits only for its budget: those who hold the slots may wait for it."""
+        try:
+            if request.authenticated:
+                await self._gate.enter(request.bucket, deadline)
             else:
-                try:
-                    async with asyncio.timeout(max(0.0, deadline - self.clock())):
-                        await self._slots.acquire()
-                except TimeoutError:
-                    raise self._too_late(request) from None
-            # The queue may have been long: what held when it was joined need not hold now.
-            if self._budget.delay(request.bucket, self.clock()) <= 0:
-                self._budget.take(request.bucket)
-                return
-            self._slots.release()
+                await self._gate.pause(request.bucket, deadline)
+                self._gate.budget.take(request.bucket)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
+            ) from None
 
-    def _leave(self, request: Request) -> None:
+    async def _credential(self, request: Request) -> dict[str, str]:
+        """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
-            self._slots.release()
+            await self.auth.acquire(self.send, now=self._wall())
+        return self._sign(request)
 
-    async def _pause(self, request: Request, wait: float, deadline: float | None) -> None:
-        if deadline is not None and self.clock() + wait >= deadline:
-            raise self._too_late(request)
-        await asyncio.sleep(wait)
-
-    async def _headers(self, request: Request) -> dict[str, str]:
+    def _sign(self, request: Request) -> dict[str, str]:
         headers = {} if request.body is None else {"Content-Type": "application/json"}
         if request.authenticated:
-            now = self._wall()
-            if not self.auth.ready(now):
-                await self.auth.acquire(self.send, now=now)
-            headers.update(self.auth.headers(request, self._base_path + request.path, now=self._wall(), nonce=self._nonce()))
+            path = self._base_path + request.path
+            headers.update(self.auth.headers(request, path, now=self._wall(), nonce=self._nonce()))
         return headers
 
     def _wire_until(self, deadline: float) -> Wire:
@@ -217,20 +202,15 @@ class Session:
         """Note the limits, and say whether this is a refusal."""
         now = self._wall()
         if (seen := limits(response.headers, now=now)) is not None:
-            self._budget.note(request.bucket, seen, self.clock())
+            self._gate.budget.note(request.bucket, seen, self.clock())
         error = self.dialect.error(request, response, self.base_url + request.path, now=now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
-            self._budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
+            self._gate.budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
         return error
 
     def _label(self, request: Request) -> str:
         return f"{self.dialect.provider}: {request.method} {self.base_url}{request.path}"
-
-    def _too_late(self, request: Request) -> RequestTimeout:
-        return RequestTimeout(
-            f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
-        )
 
     def _final(self, request: Request, error: TransportError | APIError, *, lost: bool, why: str) -> TransportError | APIError:
         """The error as the caller gets it: with where it happened, and what it leaves unknown."""

@@ -104,7 +104,7 @@ class Transport:
         """
         session = self._session or self._begin()
         try:
-            async with session.request(
+            answer = await session.request(
                 method,
                 URL(url, encoded=True),  # what was signed is what is sent: nothing may be quoted again
                 data=body,
@@ -113,8 +113,9 @@ class Transport:
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 middlewares=_MIDDLEWARES,
                 **wire.extra,
-            ) as answer:
-                return Response(answer.status, answer.headers, await answer.read())
+            )
+            # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
+            return Response(answer.status, answer.headers, await answer.read())
         except _NEVER_SENT as error:
             raise ConnectError(f"cannot reach {url}: {_words(error)}") from error
         except TimeoutError as error:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 from attrs import frozen
 
 from vcloud._core.codec import Codec, Instant, Shape, excerpt
-from vcloud._core.pager import Page, Pager
+from vcloud._core.pager import Page, Pager, unpaged
 from vcloud._core.paging import ABSENT, next_by_count
 from vcloud._core.ratelimit import retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
@@ -166,21 +166,28 @@ def number(value: str | int, name: str) -> int:
     raise InvalidArgumentError(f"{name} must be a whole number, not {value!r}")
 
 
-def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, tuple[H, ...]]:  # noqa: ARG001 - types H
+@frozen
+class Opened(Generic[H]):
+    """A list answer whose items are handles: as the wire has it, and the handles."""
+
+    answer: Listing
+    items: tuple[H, ...]
+
+
+def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, Opened[H]]:  # noqa: ARG001 - types H
     """The shape of an answer that is a list of resources of this model; ``owner`` as in :func:`resource`."""
     key = wire.key
-    return Shape(
-        wire,
-        lambda answer, session, body: tuple(
-            [adopt(item, session, (body, key, index), owner) for index, item in enumerate(answer.items)]
-        ),
-    )
+
+    def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
+        return Opened(answer, tuple([adopt(item, session, (body, key, index), owner) for index, item in enumerate(answer.items)]))
+
+    return Shape(wire, open_all)
 
 
 def listing(
     session: Session,
     path: str,
-    shape: Shape[Listing, tuple[H, ...]],
+    shape: Shape[Listing, Opened[H]],
     *,
     page: int | None,
     per_page: int | None,
@@ -188,24 +195,31 @@ def listing(
     default_per_page: int = PER_PAGE,
 ) -> Pager[H]:
     """A paged list of resources: ``GET path`` with ``page``, ``per_page`` and the filters."""
+    parameters = query({"per_page": per_page, **(filters or {})})
 
     async def fetch(number: int, seen: int) -> Page[H]:
-        def open_page(answer: Listing, session: Session, body: bytes) -> Page[H]:
-            items = shape.open(answer, session, body)
-            following = next_by_count(
-                number=number,
-                items=len(items),
-                per_page=per_page or default_per_page,
-                seen=seen + len(items),
-                count=answer.count,
-                next_page=answer.next_page,
-            )
-            return Page(items, number, answer.count, following)
-
-        parameters = query({"page": number, "per_page": per_page, **(filters or {})})
-        return await session.fetch(Request("GET", path, parameters), Shape(shape.wire, open_page))
+        request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
+        opened = await session.fetch(request, shape)
+        following = next_by_count(
+            number=number,
+            items=len(opened.items),
+            per_page=per_page or default_per_page,
+            seen=seen + len(opened.items),
+            count=opened.answer.count,
+            next_page=opened.answer.next_page,
+        )
+        return Page(opened.items, number, opened.answer.count, following)
 
     return Pager(fetch, start=page, per_page=per_page or default_per_page)
+
+
+def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pager[H]:
+    """A list of resources that the service gives all at once: ``GET path``."""
+
+    async def read() -> tuple[H, ...]:
+        return (await session.fetch(Request("GET", path), shape)).items
+
+    return unpaged(read)
 
 
 @frozen(kw_only=True)

@@ -370,7 +370,7 @@ class Machines(Collection):
             base_image_id=None if base_image_id is None else number(base_image_id, "base_image_id"),
             permissions=_given(permissions) if permissions is not None else None,
         )
-        return await self._session.fetch(Request("POST", "/machines", body=json_body(body)), MACHINES)
+        return (await self._session.fetch(Request("POST", "/machines", body=json_body(body)), MACHINES)).items
 
     async def permission_fields(self) -> tuple[PermissionField, ...]:
         """The permissions that can be set, and their defaults.  ``GET /machines/permission-fields``

@@ -7,11 +7,11 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.codec import Instant, Minutes
-from vcloud._core.pager import Pager, unpaged
-from vcloud._core.request import Request, segment
+from vcloud._core.pager import Pager
+from vcloud._core.request import segment
 from vcloud._core.resource import Collection, Handle
 from vcloud._core.session import Session
-from vcloud.providers.vagon import Item, Listing, resources
+from vcloud.providers.vagon import Item, Listing, all_of, resources
 
 __all__ = ["MachineSession", "MachineSessions"]
 
@@ -61,5 +61,4 @@ class MachineSessions(Collection):
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
         """
-        request = Request("GET", f"/machines/{segment(self._machine_id)}/sessions")
-        return unpaged(lambda: self._session.fetch(request, SESSIONS))
+        return all_of(self._session, f"/machines/{segment(self._machine_id)}/sessions", SESSIONS)
