@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, get_args, get_origin
 
 import attrs
@@ -158,20 +159,13 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 # -- scalar conversions, shared by both ways -------------------------------------------------------------------------
 
-_REMEMBERED: dict[tuple[type[Any], type[Any], Any], Any] = {}
-
-
+@lru_cache(4096, typed=True)
 def _convert(kind: type[Any], value: Any) -> Any:
-    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
-    # The value's class is part of the key because 1 == 1.0 == True, and only one of them is a number of minutes.
-    key = (kind, value.__class__, value)
-    try:
-        return _REMEMBERED[key]
-    except (KeyError, TypeError):
-        made = _SCALARS[kind](value, kind)
-        if len(_REMEMBERED) < 4096:
-            _REMEMBERED[key] = made
-        return made
+    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered in C.
+
+    Typed, because 1 == 1.0 == True and only one of them is a number of minutes.
+    """
+    return _SCALARS[kind](value, kind)
 
 
 def _text(value: object, kind: type[str]) -> str:

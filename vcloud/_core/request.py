@@ -32,11 +32,13 @@ class Request(msgspec.Struct, frozen=True):
     authenticated: bool = True
     #: Which of the provider's rate limits counts it.
     bucket: str = ""
+    #: True for a POST of which the service says that a repeat does no harm.
+    repeatable: bool = False
 
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        return self.method in IDEMPOTENT
+        return self.repeatable or self.method in IDEMPOTENT
 
     def __repr__(self) -> str:
         # The body of a login is a password.
@@ -121,7 +123,10 @@ def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int
     Raises:
         InvalidArgumentError: it is not a whole number of them (rounding would change what was asked), or too small.
     """
-    duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    try:
+        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgumentError(f"{name} must be a timedelta or a number of seconds, not {value!r}") from None
     count, rest = divmod(duration, unit)
     if rest or count < at_least:
         raise InvalidArgumentError(f"{name} must be a whole number of {unit} and at least {at_least * unit}, not {duration}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound="Handle")
 
 #: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
-Origin = tuple[bytes] | tuple[bytes, str] | tuple[bytes, str, int]
+Origin = tuple[bytes, *tuple[str | int, ...]]
 
 
 class Handle:

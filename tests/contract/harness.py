@@ -1,0 +1,140 @@
+"""Holds the clients against the documents, which ``documents/*.json`` restates as data.
+
+For each provider two modules say how its client makes each documented call: ``*_calls.py`` (one call per documented
+request, for the examples) and ``*_scenarios.py`` (everything an operation can send and receive, over a socket).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from attrs import define, field, frozen
+
+from vcloud import Endpoint, HMACAuth, Response
+from vcloud._core.codec import Codec
+from vcloud._core.transport import Transport, Wire
+
+DOCUMENTS = Path(__file__).with_name("documents")
+
+
+@frozen
+class Provider:
+    """One provider under test."""
+
+    api: str
+    client: str
+    auth: Callable[[], Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return json.loads((DOCUMENTS / f"{self.api}.json").read_text(encoding="utf-8"))
+
+    @property
+    def operations(self) -> list[dict[str, Any]]:
+        """What is asked for over HTTP; the WebSockets have tests of their own."""
+        return [operation for operation in self.document["operations"] if not operation.get("websocket")]
+
+    @property
+    def client_class(self) -> Any:
+        return getattr(import_module(f"vcloud.providers.{self.api}"), self.client)
+
+    @property
+    def calls(self) -> dict[str, list[Callable[[Any], Awaitable[object]]]]:
+        return import_module(f"tests.contract.{self.api}_calls").CALLS
+
+    @property
+    def drift(self) -> dict[str, str]:
+        return import_module(f"tests.contract.{self.api}_calls").DRIFT
+
+    @property
+    def scenarios(self) -> dict[str, Callable[[Any, Any], Awaitable[None]]]:
+        return import_module(f"tests.contract.{self.api}_scenarios").SCENARIOS
+
+    def make(self, transport: Transport, *, base_url: str | None = None, auth: Any = None, strict: bool = False) -> Any:
+        endpoint = Endpoint(base_url or self.document["base_url"], auth=auth or self.auth())
+        return self.client_class(endpoint, transport=transport, codec=Codec(strict=strict))
+
+
+PROVIDERS = {
+    "computers": Provider("computers", "VagonComputers", lambda: HMACAuth("ak_test_1", "sk_test_1")),
+}
+
+
+@frozen
+class Sent:
+    """A request as it went to the transport."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    body: Any
+
+
+def sent(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Sent:
+    parts = urlsplit(url)
+    return Sent(
+        method, parts.path, tuple(parse_qsl(parts.query, keep_blank_values=True)), headers, json.loads(body) if body else None
+    )
+
+
+@define
+class CannedTransport(Transport):
+    """Answers every request with one document example, and keeps what was asked."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(factory=dict)
+    asked: list[Sent] = field(factory=list)
+
+    def check(self) -> None: ...
+
+    def open(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+        self.asked.append(sent(method, url, headers, body))
+        return Response(self.status, self.headers, self.body)
+
+
+class RecordingTransport(Transport):
+    """A real transport that keeps both sides of every exchange."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exchanges: list[tuple[Sent, int, Any]] = []
+
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+        response = await super().exchange(method, url, headers, body, wire)
+        try:
+            answer = json.loads(response.body)
+        except ValueError:
+            answer = None
+        self.exchanges.append((sent(method, url, headers, body), response.status, answer))
+        return response
+
+
+def pattern(base_url: str, path: str) -> re.Pattern[str]:
+    """What a documented path looks like once its placeholders are filled."""
+    base = urlsplit(base_url).path.rstrip("/")
+    return re.compile(re.sub(r"\\{[^/]+?\\}", "[^/]+", re.escape(base + path)) + "$")
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of a JSON value, as the documents' data names it: ``machines[].attributes.name``."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            below = f"{path}.{name}" if path else name
+            yield below, inner
+            yield from leaves(inner, below)
+    elif isinstance(value, list):
+        for inner in value:
+            yield f"{path}[]", inner
+            yield from leaves(inner, f"{path}[]")

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vcloud import APIKeyAuth, AuthenticationError, BearerAuth, ConfigurationError, DecodeError, HMACAuth, Request, Response
+from vcloud._core.request import json_body
+
+NOW = 1_771_000_000.0
+SECRETS = ("sk_canary", "hunter2", "tok_canary", "api_canary")
+
+# Computed with openssl; the signing string is from Vagon's documentation of authentication.
+VECTORS = [
+    (
+        "GET",
+        "/organization-management/v1/machines",
+        1712567890123,
+        "3f2b8c1e-0000-4000-8000-000000000001",
+        None,
+        "fc656993ee3c4c7091d06ba18a9e5069783491ae1fb16d3714a1b0daf2d1310f",
+    ),
+    (
+        "POST",
+        "/app-stream-management/v2/streams/1381/start-machine",
+        1712567890124,
+        "nonce-2",
+        '{"region":"dublin"}',
+        "b23e433bb5a660e32e8cca289a31fa3d6420273334000484c25c7bf59ce8801d",
+    ),
+    (
+        "PATCH",
+        "/organization-management/v1/machines/100",
+        1712567890125,
+        "nonce-3",
+        '{"usage_source":"team_balance"}',
+        "a3bc96440bc39b70b9825b585fea6be78ae7a4894b734d25083653177bae5cd0",
+    ),
+    (
+        "POST",
+        "/organization-management/v1/machines/100/tasks",
+        1712567890126,
+        "nonce-4",
+        '{"uid":"Grüße-012"}',
+        "13f8ec11cc8ff561e48af357ea19d2c509a6d1062af0434c12e0246acb75f427",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "timestamp", "nonce", "body", "signature"), VECTORS)
+def test_hmac_reproduces_the_check_vectors(
+    method: str, path: str, timestamp: int, nonce: str, body: str | None, signature: str
+) -> None:
+    auth = HMACAuth("ak_test_1", "sk_test_1")
+    encoded = body.encode() if body else None
+    assert auth.sign(method, path, timestamp, nonce, encoded) == signature
+    headers = auth.headers(Request(method, path, body=encoded), path, now=timestamp / 1000, nonce=nonce)
+    assert headers == {"Authorization": f"HMAC ak_test_1:{signature}:{nonce}:{timestamp}"}
+
+
+def test_the_bytes_that_json_body_makes_are_the_bytes_of_the_vectors() -> None:
+    assert json_body({"uid": "Grüße-012"}).decode() == '{"uid":"Grüße-012"}'
+
+
+def refusal(at: float) -> Response:
+    date = datetime.fromtimestamp(at, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return Response(401, {"Date": date}, b"{}")
+
+
+@pytest.mark.parametrize("skew", [-7200.0, -6.0, 6.0, 86400.0])
+def test_a_wrong_clock_is_learnt_from_the_refusals_date(skew: float) -> None:
+    auth = HMACAuth("ak", "sk")
+    assert auth.refused(refusal(NOW + skew), {}, now=NOW)
+    header = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="n")["Authorization"]
+    assert abs(int(header.rsplit(":", 1)[1]) / 1000 - (NOW + skew)) < 1
+    # What is learnt is learnt: a second refusal has another reason.
+    assert not auth.refused(refusal(NOW + skew), {}, now=NOW)
+
+
+@pytest.mark.parametrize("skew", [0.0, 4.0, -4.0])
+def test_a_clock_that_is_right_is_left_alone(skew: float) -> None:
+    assert not HMACAuth("ak", "sk").refused(refusal(NOW + skew), {}, now=NOW)
+
+
+def test_a_refusal_without_a_date_teaches_nothing() -> None:
+    assert not HMACAuth("ak", "sk").refused(Response(401, {}, b""), {}, now=NOW)
+
+
+@pytest.mark.parametrize("bad", ["", "   ", "line\nbreak", "crlf\r\nX: y", "nul\0", "ümlaut", None, 5])
+def test_credentials_that_cannot_travel_are_refused_without_being_shown(bad: object) -> None:
+    for make in (lambda: HMACAuth("ak", bad), lambda: HMACAuth(bad, "sk"), lambda: APIKeyAuth(bad), lambda: BearerAuth(bad)):  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert not isinstance(bad, str) or not bad.strip() or bad not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [HMACAuth("ak", "sk_canary"), APIKeyAuth("api_canary"), BearerAuth("tok_canary"), BearerAuth.login("admin", "hunter2")],
+)
+def test_secrets_are_in_no_repr_and_no_pickle(auth: object) -> None:
+    for text in (repr(auth), str(auth), f"{auth!r}"):
+        assert not any(secret in text for secret in SECRETS)
+    for spread in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="secret"):
+            spread(auth)
+
+
+class Service:
+    """A login endpoint that counts."""
+
+    def __init__(self, *, life: timedelta = timedelta(hours=24), key: str = "expires_at") -> None:
+        self.logins = 0
+        self.life = life
+        self.key = key
+        self.failure: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, request: Request) -> Response:
+        self.logins += 1
+        assert (request.method, request.path, request.authenticated) == ("POST", "/auth/login", False)
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        expires = (datetime.fromtimestamp(NOW, UTC) + self.life).isoformat()
+        return Response(200, {}, json_body({"token": f"tok-{self.logins}", self.key: expires, "user": {}}))
+
+
+def bearer(auth: BearerAuth) -> str:
+    return auth.headers(Request("GET", "/"), "/", now=NOW, nonce="")["Authorization"]
+
+
+async def test_five_hundred_tasks_without_a_token_log_in_once() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    service.gate.clear()
+    tasks = [asyncio.create_task(auth.acquire(service, now=NOW)) for _ in range(500)]
+    await asyncio.sleep(0)
+    service.gate.set()
+    await asyncio.gather(*tasks)
+    assert service.logins == 1
+    assert bearer(auth) == "Bearer tok-1"
+
+
+async def test_a_failed_login_fails_for_all_who_waited_and_is_tried_once() -> None:
+    auth, service = BearerAuth.login("admin", "wrong"), Service()
+    service.failure = AuthenticationError("Invalid username or password", status=401)
+    service.gate.clear()
+    tasks = [asyncio.create_task(auth.acquire(service, now=NOW)) for _ in range(50)]
+    await asyncio.sleep(0)
+    service.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert service.logins == 1
+    assert {type(outcome) for outcome in outcomes} == {AuthenticationError}
+
+
+async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_does_it() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    service.gate.clear()
+    first, second = (asyncio.create_task(auth.acquire(service, now=NOW)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    service.gate.set()
+    await second
+    assert service.logins == 2
+    assert first.cancelled()
+
+
+@pytest.mark.parametrize("key", ["expires_at", "expiresAt"])
+async def test_a_token_is_renewed_shortly_before_it_expires(key: str) -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service(key=key)
+    assert not auth.ready(NOW)
+    await auth.acquire(service, now=NOW)
+    end = NOW + service.life.total_seconds()
+    assert auth.expires_at == datetime.fromtimestamp(end, UTC)
+    assert auth.ready(end - 61)
+    assert not auth.ready(end - 59)
+
+
+async def test_a_short_lived_token_is_not_renewed_for_every_request() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service(life=timedelta(seconds=30))
+    await auth.acquire(service, now=NOW)
+    assert auth.ready(NOW + 20)
+
+
+async def test_a_refusal_of_an_old_token_never_throws_away_a_newer_one() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    await auth.acquire(service, now=NOW)
+    old = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="")
+    assert auth.refused(Response(401, {}, b""), old, now=NOW)
+    assert not auth.ready(NOW)
+    await auth.acquire(service, now=NOW)
+    assert auth.refused(Response(401, {}, b""), old, now=NOW), "worth another try, with the newer one"
+    assert auth.ready(NOW)
+    assert bearer(auth) == "Bearer tok-2"
+
+
+def test_a_static_token_is_not_worth_a_second_try() -> None:
+    assert not BearerAuth("tok").refused(Response(401, {}, b""), {"Authorization": "Bearer tok"}, now=NOW)
+
+
+async def test_a_malformed_login_answer_does_not_show_itself() -> None:
+    async def send(request: Request) -> Response:
+        return Response(200, {}, b'{"tokn": "tok_canary"}')
+
+    with pytest.raises(DecodeError) as caught:
+        await BearerAuth.login("admin", "hunter2").acquire(send, now=NOW)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_login_needs_both_halves() -> None:
+    with pytest.raises(ConfigurationError, match="username and a password"):
+        BearerAuth.login("admin", "")

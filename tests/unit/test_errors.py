@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+
+import vcloud
+from vcloud import (
+    APIError,
+    ConflictError,
+    InvalidArgumentError,
+    RateLimitError,
+    RequestTimeout,
+    TransportError,
+    VagonCode,
+    VCloudError,
+    WaitFailed,
+    WaitTimeout,
+    errors,
+)
+
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, VCloudError)]
+
+
+def conflict() -> ConflictError:
+    return ConflictError(
+        "Machine is running",
+        status=400,
+        code=VagonCode.MACHINE_RUNNING,
+        meaning="machine is running",
+        provider="computers",
+        method="POST",
+        url="https://api.vagon.io/organization-management/v1/machines/100/reset",
+        request_id="req-1",
+        details={"field": "x"},
+        timestamp=datetime(2026, 2, 5, tzinfo=UTC),
+    )
+
+
+def samples() -> list[VCloudError]:
+    limited = RateLimitError("slow down", status=429)
+    limited.retry_after = 45.0
+    lost = TransportError("dropped", outcome_unknown=True)
+    lost.add_note("a note")
+    return [
+        conflict(),
+        limited,
+        lost,
+        RequestTimeout("slow"),
+        WaitTimeout("machine 100", last="turning_on"),
+        WaitFailed("desktop", last="error"),
+        InvalidArgumentError("no"),
+    ]
+
+
+@pytest.mark.parametrize("error", samples(), ids=lambda error: type(error).__name__)
+def test_errors_pickle_with_all_they_know(error: VCloudError) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
+
+
+def test_an_api_error_says_where_what_and_why_in_one_line() -> None:
+    text = str(conflict())
+    for part in ("computers", "POST", "/machines/100/reset", "4206", "Machine is running", "req-1"):
+        assert part in text
+    assert "\n" not in text
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    for kind in CLASSES:
+        assert kind.__name__ in errors.__doc__, "drawn in the module's docstring"
+        assert kind.__name__ in vcloud.__all__
+        assert kind.__doc__
+    assert issubclass(errors.ConnectError, TransportError)
+    assert issubclass(RequestTimeout, TransportError)
+    assert issubclass(InvalidArgumentError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, "AuthenticationError"),
+        (403, "PermissionDeniedError"),
+        (404, "NotFoundError"),
+        (409, "ConflictError"),
+        (429, "RateLimitError"),
+        (400, "InvalidRequestError"),
+        (422, "InvalidRequestError"),
+        (500, "ServerError"),
+        (502, "ServerError"),
+        (302, "APIError"),
+    ],
+)
+def test_a_status_that_no_table_names_has_a_class(status: int, kind: str) -> None:
+    assert errors.error_for_status(status).__name__ == kind
+    assert issubclass(errors.error_for_status(status), APIError)
