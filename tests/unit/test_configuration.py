@@ -1,0 +1,82 @@
+"""What is wrong with how a client was set up, before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from vcloud import ConfigurationError, Endpoint, HMACAuth, VCloud
+from vcloud._core.transport import _proxy_from_environment
+
+AUTH = HMACAuth("ak", "sk_canary")
+
+
+def test_a_facade_without_any_provider_says_how_to_give_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"computers=Endpoint\(auth=HMACAuth"):
+        VCloud()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET"),
+        ({"VCLOUD_COMPUTERS_KEY": "ak"}, "VCLOUD_COMPUTERS_SECRET must be set too, to use computers"),
+        ({"VCLOUD_COMPUTERS_SECRET": "sk_canary"}, "VCLOUD_COMPUTERS_KEY must be set too"),
+    ],
+)
+def test_a_half_set_environment_is_named(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        VCloud.from_env(environ)
+    assert "canary" not in str(caught.value)
+
+
+def test_the_environment_makes_a_client() -> None:
+    cloud = VCloud.from_env({"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk_canary"})
+    assert cloud.computers._session.base_url == "https://api.vagon.io/organization-management/v1"
+    elsewhere = {"VCLOUD_COMPUTERS_URL": "http://127.0.0.1:8080/organization-management/v1/"}
+    cloud = VCloud.from_env({"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk_canary"} | elsewhere)
+    assert cloud.computers._session.base_url == "http://127.0.0.1:8080/organization-management/v1"
+    assert "canary" not in repr(cloud) + repr(cloud.computers) + repr(cloud.computers.machines)
+
+
+@pytest.mark.parametrize(
+    "url", ["api.vagon.io", "ftp://api.vagon.io", "https://", "https://u:p@host/v1", "https://h/v1?x=1", "https://h/#x"]
+)
+def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        Endpoint(url, auth=AUTH)
+
+
+def test_plain_http_is_for_this_machine_only_unless_asked_for() -> None:
+    for url in ("http://127.0.0.1:8080/api/v1", "http://localhost:8080", "http://[::1]:8080", "https://example.com"):
+        Endpoint(url, auth=AUTH)
+    with pytest.raises(ConfigurationError, match="allow_http=True"):
+        Endpoint("http://streamspace.example.com/api/v1", auth=AUTH)
+    Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=True)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}])
+def test_limits_that_allow_nothing_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigurationError, match="greater than 0"):
+        Endpoint(auth=AUTH, **options)
+
+
+def test_durations_are_seconds_or_timedeltas() -> None:
+    endpoint = Endpoint(auth=AUTH, timeout=timedelta(minutes=1), connect_timeout=2)
+    assert (endpoint.timeout, endpoint.connect_timeout) == (60.0, 2.0)
+
+
+def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> None:
+    with pytest.raises(ConfigurationError, match="auth must be an Auth") as caught:
+        Endpoint(auth=("ak", "sk_canary"))  # type: ignore[arg-type]
+    assert "canary" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="computers must be an Endpoint"):
+        VCloud(computers=AUTH)  # type: ignore[arg-type]
+
+
+def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "inside.test")
+    assert _proxy_from_environment("https://outside.test/v1") == "http://proxy.test:3128"
+    assert _proxy_from_environment("https://inside.test/v1") is None

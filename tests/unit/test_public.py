@@ -1,0 +1,60 @@
+"""What is public, by name; and that importing it costs nothing."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import vcloud
+
+
+def test_all_is_sorted_and_everything_in_it_exists() -> None:
+    assert vcloud.__all__ == sorted(vcloud.__all__)
+    for name in vcloud.__all__:
+        assert getattr(vcloud, name) is not None
+    assert dir(vcloud) == vcloud.__all__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Vcloud'"):
+        vcloud.Vcloud  # noqa: B018
+
+
+def public_classes() -> list[type]:
+    return [value for name in vcloud.__all__ if isinstance(value := getattr(vcloud, name), type)]
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
+def test_every_public_method_has_a_docstring(cls: type) -> None:
+    assert inspect.getdoc(cls)
+    for name, member in inspect.getmembers(cls):
+        if name.startswith("_") or not (callable(member) or isinstance(member, property)):
+            continue
+        if (getattr(member, "__module__", "vcloud") or "").startswith("vcloud"):
+            assert inspect.getdoc(member), f"{cls.__name__}.{name}"
+
+
+def loaded_after(code: str) -> set[str]:
+    probe = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    return set(subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_vcloud_loads_nothing_but_itself() -> None:
+    assert not {"aiohttp", "attrs", "cattrs", "msgspec", "asyncio"} & loaded_after("import vcloud")
+
+
+def test_aiohttp_is_not_loaded_before_a_client_is_made() -> None:
+    assert "aiohttp" not in loaded_after("from vcloud import Endpoint, HMACAuth, VCloud, VCloudError")
+    made = "from vcloud import *\nVCloud(computers=Endpoint(auth=HMACAuth('ak', 'sk')))"
+    assert "aiohttp" in loaded_after(made)
+    assert "vcloud.emulator" not in loaded_after(made)
+
+
+@pytest.mark.parametrize("wildcard", ["vcloud", "vcloud.providers.computers"])
+def test_wildcard_import_gives_what_all_says(wildcard: str) -> None:
+    space: dict[str, object] = {}
+    exec(f"from {wildcard} import *", space)
+    assert set(sys.modules[wildcard].__all__) <= set(space)

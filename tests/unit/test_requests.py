@@ -1,0 +1,70 @@
+"""Requests as aioresponses sees them: the verb, the address, the body and the headers of ordinary calls.
+
+aioresponses replaces aiohttp's request method, so nothing below it (middlewares, the connector, timeouts) runs here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from yarl import URL
+
+from vcloud import Endpoint, HMACAuth, VagonComputers
+
+BASE = "https://api.vagon.io/organization-management/v1"
+DONE = {"client_code": 200, "message": "OK"}
+
+
+class Answer(aiohttp.ClientResponse):
+    """aioresponses 0.7.9 does not know an argument that aiohttp 3.14 wants; supplying it repairs that."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"stream_writer": Mock()} | kwargs)
+
+
+@pytest.fixture
+def wire() -> Iterator[aioresponses]:
+    with aioresponses() as wire:
+        yield wire
+
+
+@pytest.fixture
+async def computers() -> AsyncIterator[VagonComputers]:
+    async with VagonComputers(Endpoint(auth=HMACAuth("ak_test_1", "sk_test_1"))) as computers:
+        yield computers
+
+
+async def test_a_post_carries_its_exact_body_and_a_signature(wire: aioresponses, computers: VagonComputers) -> None:
+    wire.post(f"{BASE}/machines/100/tasks", payload=DONE, response_class=Answer, status=400)
+    wire.post(f"{BASE}/machines/100/stop", payload=DONE, response_class=Answer)
+    await computers.machines.ref("100").stop(gracefully=True)
+    (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/stop")]
+    assert json.loads(call.kwargs["data"]) == {"gracefully": True}
+    assert call.kwargs["headers"]["Content-Type"] == "application/json"
+    scheme, _, fields = call.kwargs["headers"]["Authorization"].partition(" ")
+    key, signature, nonce, timestamp = fields.split(":")
+    expected = HMACAuth("ak_test_1", "sk_test_1").sign(
+        "POST", "/organization-management/v1/machines/100/stop", int(timestamp), nonce, call.kwargs["data"]
+    )
+    assert (scheme, key, signature) == ("HMAC", "ak_test_1", expected)
+
+
+async def test_a_request_without_a_body_has_no_content_type(wire: aioresponses, computers: VagonComputers) -> None:
+    wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
+    await computers.machines.ref("100").start()
+    (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
+    assert call.kwargs["data"] is None
+    assert "Content-Type" not in call.kwargs["headers"]
+
+
+async def test_filters_are_written_as_the_document_writes_them(wire: aioresponses, computers: VagonComputers) -> None:
+    url = f"{BASE}/machines?page=1&q=a%20b%26c&time_left=90&has_session_data=true&assigned=false&status=off"
+    wire.get(URL(url, encoded=True), payload={"machines": [], **DONE}, response_class=Answer)
+    found = await computers.machines.list(q="a b&c", time_left=5400, has_session_data=True, assigned=False, status="off").all()
+    assert found == []

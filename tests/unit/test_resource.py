@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pickle
+
+import attrs
+import pytest
+
+from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, NotFoundError, WaitFailed, WaitTimeout
+from vcloud._core.resource import wait_until
+from vcloud._core.transport import Transport
+from vcloud.providers.computers import Machine, MachineRef, VagonComputers
+from vcloud.providers.computers.machines import MACHINES, MachineList
+
+
+def computers() -> VagonComputers:
+    return VagonComputers(Endpoint(auth=HMACAuth("ak", "sk")), transport=Transport())
+
+
+def fetched() -> Machine:
+    from tests.benchmarks.canned import PAGE, _packed
+
+    client = computers()
+    body = _packed(PAGE).partition(b"\r\n\r\n")[2]
+    wire = client._session.codec.decode(body, MachineList)
+    return MACHINES.open(wire, client._session, body).items[3]
+
+
+def test_a_fetched_machine_is_its_handle_plus_its_fields() -> None:
+    machine = fetched()
+    assert isinstance(machine, MachineRef)
+    assert (machine.id, machine.name) == ("103", "Computer #103")
+    assert computers().machines.ref("103") == computers().machines.ref("103")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        machine.name = "other"  # type: ignore[misc]
+
+
+def test_raw_is_this_objects_part_of_the_answer_and_a_bare_handle_has_none() -> None:
+    assert fetched().raw["attributes"]["name"] == "Computer #103"
+    assert computers().machines.ref("103").raw == {}
+
+
+def test_a_handle_pickles_alone_and_then_belongs_to_no_client() -> None:
+    machine = fetched()
+    packed = pickle.dumps(machine)
+    assert len(packed) < 4096, "not the whole page"
+    back = pickle.loads(packed)
+    assert back == machine
+    assert back.raw == machine.raw
+    with pytest.raises(ConfigurationError, match="belongs to no client"):
+        back.start().send(None)
+
+
+def test_a_client_does_not_pickle_and_says_so() -> None:
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(computers())
+
+
+@attrs.frozen
+class Thing:
+    state: str
+
+
+class Polls:
+    def __init__(self, *states: str | Exception) -> None:
+        self.states = list(states)
+        self.now = 0.0
+
+    async def refresh(self) -> Thing:
+        self.now += 1.0
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if isinstance(state, Exception):
+            raise state
+        return Thing(state)
+
+    async def wait(self, wanted: object, **options: object) -> Thing:
+        return await wait_until(  # type: ignore[type-var]
+            self.refresh,
+            lambda thing: thing.state,
+            wanted,  # type: ignore[arg-type]
+            **{"timeout": 30, "poll": 0.0001, "clock": lambda: self.now, "what": "thing 7", "hopeless": ("gone",)} | options,  # type: ignore[arg-type]
+        )
+
+
+async def test_waiting_ends_with_the_first_wanted_state() -> None:
+    assert (await Polls("off", "turning_on", "ready").wait("ready")).state == "ready"
+    assert (await Polls("off", "turning_off").wait({"ready", "turning_off"})).state == "turning_off"
+
+
+async def test_a_wait_that_runs_out_says_what_it_last_saw() -> None:
+    with pytest.raises(WaitTimeout, match=r"thing 7 did not become ready within 0.02 s: it was still turning_on") as caught:
+        await Polls("turning_on").wait("ready", timeout=0.02)
+    assert caught.value.last == "turning_on"
+
+
+async def test_a_wait_that_cannot_succeed_ends_at_once() -> None:
+    with pytest.raises(WaitFailed, match="thing 7 is gone and will not become ready") as caught:
+        await Polls("pending", "gone").wait("ready")
+    assert caught.value.last == "gone"
+
+
+async def test_a_refusal_while_waiting_is_passed_on() -> None:
+    with pytest.raises(NotFoundError):
+        await Polls("off", NotFoundError("gone", status=404)).wait("ready")
+
+
+@pytest.mark.parametrize("options", [{"wanted": ()}, {"wanted": "ready", "poll": 0}])
+async def test_a_wait_for_nothing_or_without_pause_is_refused(options: dict) -> None:
+    with pytest.raises(InvalidArgumentError):
+        await Polls("off").wait(**options)

@@ -1,0 +1,285 @@
+"""The request loop, with a transport that plays a script: no socket, no real time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from vcloud import (
+    AuthenticationError,
+    ConflictError,
+    ConnectError,
+    DecodeError,
+    Endpoint,
+    HMACAuth,
+    NotFoundError,
+    RateLimitError,
+    Request,
+    RequestTimeout,
+    Response,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+)
+from vcloud._core.session import Session
+from vcloud._core.transport import Transport, Wire
+from vcloud.providers.vagon import VagonDialect
+
+OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
+GET, POST, DELETE = (Request(method, "/machines") for method in ("GET", "POST", "DELETE"))
+
+
+def refused(code: int, status: int = 400, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, headers or {}, b'{"client_code":%d,"message":"no"}' % code)
+
+
+class Script(Transport):
+    """Plays answers and exceptions in turn, and keeps what it was asked."""
+
+    def __init__(self, *acts: Response | Exception) -> None:
+        super().__init__()
+        self.acts = list(acts)
+        self.asked: list[tuple[str, str, dict[str, str], float]] = []
+        self.in_flight = self.most_in_flight = 0
+
+    def check(self) -> None: ...
+
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+        self.asked.append((method, url, dict(headers), wire.timeout.total or 0))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.in_flight -= 1
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        if isinstance(act, Exception):
+            raise act
+        return act
+
+
+class Time:
+    """A clock that sleeping moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        real = asyncio.sleep
+
+        async def sleep(seconds: float) -> None:
+            if seconds > 0:
+                self.slept.append(seconds)
+                self.now += seconds
+            await real(0)
+
+        monkeypatch.setattr("asyncio.sleep", sleep)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    return Time(monkeypatch)
+
+
+def session(script: Script, time: Time, **options: Any) -> Session:
+    endpoint = Endpoint("https://vagon.test/v1", auth=HMACAuth("ak", "sk"), **options)
+    nonces = iter(range(10_000))
+    return Session(
+        VagonDialect("computers"),
+        endpoint,
+        "https://vagon.test/v1",
+        script,
+        clock=time,
+        wall=time,
+        entropy=lambda: 0.5,
+        nonce=lambda: f"n{next(nonces)}",
+    )
+
+
+async def test_every_attempt_is_signed_afresh(time: Time) -> None:
+    script = Script(TransportError("dropped"), ServerErrorAnswer, OK)
+    await session(script, time).send(GET)
+    signatures = [headers["Authorization"] for _, _, headers, _ in script.asked]
+    assert len(set(signatures)) == 3
+
+
+ServerErrorAnswer = Response(502, {}, b"<html>bad gateway</html>")
+
+
+@pytest.mark.parametrize("failure", [TransportError("reset"), RequestTimeout("slow")])
+async def test_a_create_whose_answer_is_lost_is_not_sent_again_and_says_that_the_outcome_is_unknown(
+    time: Time, failure: TransportError
+) -> None:
+    script = Script(failure, OK)
+    with pytest.raises(type(failure), match="unknown, so look before you repeat") as caught:
+        await session(script, time).send(POST)
+    assert caught.value.outcome_unknown
+    assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize("proof", [ConnectError("refused"), refused(503, 503), refused(429, 429)])
+async def test_a_create_that_provably_was_not_done_is_sent_again(time: Time, proof: Response | Exception) -> None:
+    script = Script(proof, OK)
+    assert await session(script, time).send(POST) is OK
+    assert len(script.asked) == 2
+
+
+async def test_a_create_that_never_connects_did_nothing(time: Time) -> None:
+    script = Script(ConnectError("refused"))
+    with pytest.raises(
+        ConnectError, match=r"computers: POST https://vagon.test/v1/machines: refused \(tried 4 times\)"
+    ) as caught:
+        await session(script, time).send(POST)
+    assert not caught.value.outcome_unknown
+
+
+async def test_a_gateway_error_is_not_an_answer_of_the_service_to_a_create(time: Time) -> None:
+    script = Script(ServerErrorAnswer)
+    with pytest.raises(ServerError):
+        await session(script, time).send(POST)
+    assert len(script.asked) == 1
+
+
+async def test_reads_are_repeated_with_growing_pauses_until_patience_ends(time: Time) -> None:
+    script = Script(TransportError("reset"))
+    with pytest.raises(TransportError, match="tried 4 times") as caught:
+        await session(script, time).send(GET)
+    assert not caught.value.outcome_unknown
+    assert time.slept == [0.25, 0.5, 1.0]
+
+
+async def test_a_delete_that_finds_nothing_after_a_lost_answer_says_why_that_may_be(time: Time) -> None:
+    script = Script(TransportError("reset"), refused(404, 404))
+    with pytest.raises(NotFoundError) as caught:
+        await session(script, time).send(DELETE)
+    assert "may be what removed it" in caught.value.__notes__[0]
+
+
+async def test_retry_after_is_obeyed_and_holds_back_every_other_task(time: Time) -> None:
+    script = Script(refused(429, 429, {"Retry-After": "45"}), OK)
+    shared = session(script, time)
+    first = asyncio.create_task(shared.send(GET))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(shared.send(GET)) for _ in range(20)]
+    await asyncio.gather(first, *others)
+    assert len(script.asked) == 22
+    assert time.now >= 1045
+
+
+async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: Time) -> None:
+    script = Script(refused(429, 429, {"Retry-After": "3600"}))
+    with pytest.raises(RateLimitError) as caught:
+        await session(script, time).send(GET)
+    assert caught.value.retry_after == 3600
+    assert time.slept == []
+
+
+async def test_an_exhausted_budget_is_waited_for_before_it_becomes_a_429(time: Time) -> None:
+    # 1970-01-01T00:17:40Z is second 1060 of the clock in this test.
+    limited = Response(200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1060"}, OK.body)
+    script = Script(limited, OK)
+    shared = session(script, time)
+    await shared.send(GET)
+    await shared.send(GET)
+    assert time.now >= 1060
+
+
+async def test_the_deadline_covers_retries_and_is_not_slept_past(time: Time) -> None:
+    script = Script(TransportError("reset"))
+    with pytest.raises(TransportError, match="the deadline leaves no time"):
+        await session(script, time, deadline=0.6).send(GET)
+    assert len(script.asked) == 2
+
+
+async def test_the_deadline_covers_waiting_for_the_budget(time: Time) -> None:
+    script = Script(refused(429, 429, {"Retry-After": "45"}), OK)
+    shared = session(script, time, deadline=10)
+    with pytest.raises(RateLimitError):
+        await shared.send(GET)
+    with pytest.raises(RequestTimeout, match="before it could be sent; nothing was sent"):
+        await shared.send(GET)
+
+
+async def test_an_attempt_never_gets_more_time_than_the_deadline_leaves(time: Time) -> None:
+    script = Script(OK)
+    await session(script, time, timeout=30, deadline=5).send(GET)
+    await session(script, time, timeout=30, deadline=500).send(GET)
+    assert [limit for *_, limit in script.asked] == [5, 30]
+
+
+async def test_options_can_be_changed_for_some_calls_while_everything_else_is_shared(time: Time) -> None:
+    script = Script(OK)
+    base = session(script, time)
+    other = base.with_options(timeout=3, deadline=2, retry=RetryPolicy(attempts=1))
+    await other.send(GET)
+    await base.send(GET)
+    assert [limit for *_, limit in script.asked] == [2, 30]
+    assert other._gate is base._gate
+    assert other.auth is base.auth
+
+
+async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) -> None:
+    date = {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}
+    script = Script(refused(401, 401, date), OK)
+    await session(script, time).send(POST)
+    assert script.asked[1][2]["Authorization"].rsplit(":", 1)[1].startswith("7200")
+
+    script = Script(refused(401, 401, date))
+    with pytest.raises(AuthenticationError):
+        await session(script, time).send(POST)
+    assert len(script.asked) == 2
+
+
+async def test_no_more_requests_are_in_flight_than_allowed(time: Time) -> None:
+    script = Script(OK)
+    shared = session(script, time, concurrency=7)
+    await asyncio.gather(*[shared.send(GET) for _ in range(200)])
+    assert script.most_in_flight == 7
+    assert len(script.asked) == 200
+
+
+async def test_cancelled_requests_leave_every_slot_free(time: Time) -> None:
+    script = Script(OK)
+    shared = session(script, time, concurrency=5)
+    for rounds in range(6):
+        tasks = [asyncio.create_task(shared.send(GET)) for _ in range(300)]
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    script.most_in_flight = script.in_flight = 0
+    await asyncio.gather(*[shared.send(GET) for _ in range(50)])
+    assert script.most_in_flight == 5
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>hello</html>", b'{"client_code":', b"[1]", b"null"])
+async def test_a_success_that_is_no_envelope_is_a_decode_error_and_no_success(time: Time, body: bytes) -> None:
+    with pytest.raises(DecodeError, match=r"computers: POST https://vagon.test/v1/machines"):
+        await session(Script(Response(200, {}, body)), time).send(POST)
+
+
+async def test_a_proxys_html_is_an_error_with_its_status_and_first_words(time: Time) -> None:
+    with pytest.raises(ServerError, match="bad gateway") as caught:
+        await session(Script(ServerErrorAnswer), time, retry=RetryPolicy(attempts=1)).send(GET)
+    assert caught.value.status == 502
+
+
+async def test_a_redirect_is_an_error_and_not_followed(time: Time) -> None:
+    script = Script(Response(302, {"Location": "https://elsewhere.test/"}, b""))
+    with pytest.raises(Exception, match="302"):
+        await session(script, time).send(GET)
+    assert len(script.asked) == 1
+
+
+async def test_client_code_decides_over_http_200_wherever_the_key_stands(time: Time) -> None:
+    for body in (b'{"client_code":4206,"message":"x"}', b'{ "message" : "x", "client_code" : 4206 }'):
+        with pytest.raises(ConflictError):
+            await session(Script(Response(200, {}, body)), time).send(POST)
+    text = b'{"message":"not a key: \\"client_code\\":200","client_code":4206}'
+    with pytest.raises(ConflictError):
+        await session(Script(Response(200, {}, text)), time).send(POST)
