@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -24,8 +25,8 @@ MACHINES = "* /organization-management/v1/machines*"
 def put(emulator: Emulator, route: str, *path: str | int, value: object) -> None:
     """Make the next answer carry a value that the emulator's own rules would not produce there."""
 
-    def edit(answer: dict) -> dict:
-        place = answer
+    def edit(answer: dict[str, Any]) -> dict[str, Any]:
+        place: Any = answer
         for step in path[:-1]:
             place = place[step]
         place[path[-1]] = value
@@ -72,8 +73,9 @@ async def _list(client: VagonComputers, emulator: Emulator) -> None:
 
 
 async def _create(client: VagonComputers, emulator: Emulator) -> None:
-    arguments = {"quantity": 2, "region": "dublin", "software_ids": ["1"], "base_image_id": "100", "permissions": ALL_PERMISSIONS}
-    made = await client.machines.create(1, **arguments)
+    made = await client.machines.create(
+        1, quantity=2, region="dublin", software_ids=["1"], base_image_id="100", permissions=ALL_PERMISSIONS
+    )
     assert len(made) == 2
     assert made[0].permissions == ALL_PERMISSIONS
     post = "POST /organization-management/v1/machines"

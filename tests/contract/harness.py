@@ -33,7 +33,8 @@ class Provider:
 
     @property
     def document(self) -> dict[str, Any]:
-        return json.loads((DOCUMENTS / f"{self.api}.json").read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((DOCUMENTS / f"{self.api}.json").read_text(encoding="utf-8"))
+        return document
 
     @property
     def operations(self) -> list[dict[str, Any]]:
@@ -46,15 +47,18 @@ class Provider:
 
     @property
     def calls(self) -> dict[str, list[Callable[[Any], Awaitable[object]]]]:
-        return import_module(f"tests.contract.{self.api}_calls").CALLS
+        return self._module("calls").CALLS  # type: ignore[no-any-return]
 
     @property
     def drift(self) -> dict[str, str]:
-        return import_module(f"tests.contract.{self.api}_calls").DRIFT
+        return self._module("calls").DRIFT  # type: ignore[no-any-return]
 
     @property
     def scenarios(self) -> dict[str, Callable[[Any, Any], Awaitable[None]]]:
-        return import_module(f"tests.contract.{self.api}_scenarios").SCENARIOS
+        return self._module("scenarios").SCENARIOS  # type: ignore[no-any-return]
+
+    def _module(self, kind: str) -> Any:
+        return import_module(f"tests.contract.{self.api}_{kind}")
 
     def make(self, transport: Transport, *, base_url: str | None = None, auth: Any = None, strict: bool = False) -> Any:
         endpoint = Endpoint(base_url or self.document["base_url"], auth=auth or self.auth())

@@ -6,9 +6,12 @@ lists and the wire did not show fails, by name.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from tests.contract.harness import PROVIDERS, Provider, RecordingTransport, leaves, pattern
+from vcloud import Endpoint
 from vcloud.emulator import Emulator
 
 OPERATIONS = [
@@ -17,10 +20,11 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("provider", "operation"), OPERATIONS)
-async def test_everything_documented_of_an_operation_crosses_the_socket(provider: Provider, operation: dict) -> None:
+async def test_everything_documented_of_an_operation_crosses_the_socket(provider: Provider, operation: dict[str, Any]) -> None:
     transport = RecordingTransport()
     async with Emulator(speed=100) as emulator:
-        endpoint = emulator.endpoints()[provider.api]
+        endpoint = cast("dict[str, Endpoint]", emulator.endpoints())[provider.api]
+        assert endpoint.base_url is not None
         client = provider.make(transport, base_url=endpoint.base_url, auth=endpoint.auth)
         transport.open()
         try:
@@ -41,12 +45,9 @@ async def test_everything_documented_of_an_operation_crosses_the_socket(provider
     assert set(operation["response_fields"]) - {name for name, _ in answers} == set()
     for name, values in operation["enums"].items():
         where, _, rest = name.partition(".")
-        seen = {"query": queries, "body": bodies}.get(where)
-        given = (
-            {value for known, value in seen if known == rest}
-            if seen is not None
-            else {v for known, v in answers if known == name}
-        )
+        wire = queries if where == "query" else bodies if where == "body" else answers
+        field = rest if where in ("query", "body") else name
+        given = {value for known, value in wire if known == field}
         assert {_plain(value) for value in values} - given == set(), name
 
 

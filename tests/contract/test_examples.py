@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("provider", "operation"), OPERATIONS)
-async def test_documented_answer_decodes_strictly_and_documented_request_is_sent(provider: Provider, operation: dict) -> None:
+async def test_documented_answer_decodes_strictly_and_documented_request_is_sent(
+    provider: Provider, operation: dict[str, Any]
+) -> None:
     calls = provider.calls[operation["id"]]
     requests = operation["request_examples"]
     assert len(calls) == max(1, len(requests)), "one call for each documented request"

@@ -7,6 +7,7 @@ import collections
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -269,7 +270,7 @@ async def test_a_deleted_task_name_is_free_again_after_a_reset(emulator: Emulato
 async def test_unknown_values_and_fields_of_the_service_are_kept(emulator: Emulator, computers: VagonComputers) -> None:
     emulator.computers.add_machine()
 
-    def drift(answer: dict) -> dict:
+    def drift(answer: dict[str, Any]) -> dict[str, Any]:
         answer["machines"][0]["attributes"] |= {"friendly_status": "dreaming", "gpu_hours": 7}
         return answer
 
@@ -282,11 +283,14 @@ async def test_unknown_values_and_fields_of_the_service_are_kept(emulator: Emula
 
 async def test_a_missing_or_null_field_is_named(emulator: Emulator, computers: VagonComputers) -> None:
     emulator.computers.add_machine()
-    for change, said in (({"name": None}, "name"), ({"disk_size": "much"}, "disk_size")):
-        emulator.faults.add(
-            f"GET {MACHINES}",
-            Fault.edit(lambda answer, change=change: answer["machines"][0]["attributes"].update(change) or answer),
-        )
+    changes: list[tuple[dict[str, object], str]] = [({"name": None}, "name"), ({"disk_size": "much"}, "disk_size")]
+    for change, said in changes:
+
+        def edit(answer: dict[str, Any], change: dict[str, object] = change) -> dict[str, Any]:
+            answer["machines"][0]["attributes"].update(change)
+            return answer
+
+        emulator.faults.add(f"GET {MACHINES}", Fault.edit(edit))
         with pytest.raises(DecodeError, match=rf"machines\[0\]\.attributes\.{said}"):
             await computers.machines.list().all()
 

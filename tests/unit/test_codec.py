@@ -195,7 +195,7 @@ MACHINE = st.fixed_dictionaries(
 
 
 @given(st.lists(MACHINE, max_size=3))
-def test_both_ways_of_decoding_give_equal_objects(machines: list[dict]) -> None:
+def test_both_ways_of_decoding_give_equal_objects(machines: list[dict[str, Any]]) -> None:
     items = [{"id": str(number), "type": "machine", "attributes": machine} for number, machine in enumerate(machines)]
     body = json.dumps({"machines": items, "count": len(items), "page": 1, "next_page": None, "client_code": 200}).encode()
     assert CODEC.decode_fast(body, MachineList) == CODEC.decode_leniently(body, MachineList)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_plain_http_is_for_this_machine_only_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}])
-def test_limits_that_allow_nothing_are_refused(options: dict) -> None:
+def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="greater than 0"):
         Endpoint(auth=AUTH, **options)
 

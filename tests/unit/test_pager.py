@@ -9,7 +9,8 @@ class Shelf:
     """Pages of numbers, and a count of how often it was asked."""
 
     def __init__(self, total: int, per_page: int = 3) -> None:
-        self.total, self.per_page, self.asked = total, per_page, []
+        self.total, self.per_page = total, per_page
+        self.asked: list[tuple[int, int]] = []
 
     async def fetch(self, number: int, seen: int) -> Page[int]:
         self.asked.append((number, seen))
@@ -62,7 +63,7 @@ async def test_a_service_that_repeats_a_page_for_ever_is_caught() -> None:
 def test_a_page_number_below_one_is_refused_before_anything_is_sent(bad: object) -> None:
     for name in ("start", "per_page"):
         with pytest.raises(InvalidArgumentError, match="whole number"):
-            Pager(Shelf(1).fetch, **{name: bad})
+            Pager(Shelf(1).fetch, **{name: bad})  # type: ignore[arg-type]
 
 
 def test_a_plain_for_says_what_to_do() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import attrs
 import pytest
@@ -104,6 +105,6 @@ async def test_a_refusal_while_waiting_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("options", [{"wanted": ()}, {"wanted": "ready", "poll": 0}])
-async def test_a_wait_for_nothing_or_without_pause_is_refused(options: dict) -> None:
+async def test_a_wait_for_nothing_or_without_pause_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
         await Polls("off").wait(**options)

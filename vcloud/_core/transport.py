@@ -122,9 +122,11 @@ class Transport:
             raise RequestTimeout(f"no complete answer within {wire.timeout.total:g} s") from error
         except _DroppedError as error:
             raise TransportError(f"the connection to {url} was dropped: {error}") from error.__cause__
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             if session.closed:
-                raise ConfigurationError("the aiohttp session was closed while vcloud was using it") from error
+                raise ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it") from error
+            if isinstance(error, RuntimeError):
+                raise
             raise TransportError(f"the exchange with {url} broke: {_words(error)}") from error
 
     def check(self) -> None:

@@ -1,0 +1,73 @@
+"""Vagon Computers: buy machines, start them, hand out links, stop them.
+
+Runs as it is against the embedded emulator, and against the real service when VCLOUD_COMPUTERS_KEY and
+VCLOUD_COMPUTERS_SECRET are set; then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+
+    python examples/computers.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from vcloud import ConflictError, VCloud
+from vcloud.emulator import Emulator
+from vcloud.providers.computers import Machine, Permissions
+
+
+def row(machine: Machine) -> str:
+    """One line of the table."""
+    left = machine.remaining_usage.total_seconds() / 3600
+    return f"  {machine.id:>5}  {machine.name:<16}{machine.region or '-':<12}{machine.machine_type:<9}{machine.friendly_status:<12}{left:>6.1f} h left"
+
+
+async def main() -> None:
+    """The main job, from an empty account to a link that opens a desktop."""
+    async with AsyncExitStack() as stack:
+        real = "VCLOUD_COMPUTERS_KEY" in os.environ
+        if real:
+            cloud = await stack.enter_async_context(VCloud.from_env())
+        else:
+            # A minute of the service's time passes in half a second.
+            emulator = await stack.enter_async_context(Emulator(speed=120))
+            cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
+        machines = cloud.computers.machines
+
+        if not real or os.environ.get("VCLOUD_EXAMPLE_BUY") == "1":
+            made = await machines.create(1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True))
+            print(f"Bought {len(made)} machines: {', '.join(machine.id for machine in made)}")
+            await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in made])
+
+        print("\nMachines that are off:")
+        off = await machines.list(status="off").all()
+        for machine in off:
+            print(row(machine))
+
+        chosen = off[:2]
+        print(f"\nStarting {len(chosen)} of them, both at once ...")
+        await asyncio.gather(*[machine.start() for machine in chosen])
+        ready = await asyncio.gather(*[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen])
+        for machine in ready:
+            link = await machine.create_access_link(timedelta(hours=1))
+            print(row(machine))
+            # Whoever has the link has the machine, so link.connection_link is for its user and not for a log.
+            print(f"         can be opened with a link until {link.expires_at:%H:%M} UTC")
+
+        print("\nA mistake, handled:")
+        try:
+            await ready[0].reset()
+        except ConflictError as error:
+            print(f"  {error.meaning} (code {error.code:d})")
+
+        print("\nStopping them again ...")
+        await asyncio.gather(*[machine.stop(gracefully=True) for machine in ready])
+        for machine in await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in ready]):
+            used = await machine.sessions.list().first()
+            print(row(machine) + (f", used for {used.duration}" if used else ""))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
