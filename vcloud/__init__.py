@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
+    from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
     from vcloud._core.pager import Page, Pager
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from vcloud.providers.computers import VagonComputers
+    from vcloud.providers.desktops import Desktops
+    from vcloud.providers.streams import VagonStreams
+    from vcloud.providers.streamspace import StreamSpace
     from vcloud.providers.vagon import VagonCode
 
 __version__ = "0.1.0"
@@ -45,6 +49,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "vcloud._core.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
+    "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.pager": ("Page", "Pager"),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
@@ -72,6 +77,9 @@ _HOMES = {
         "WaitTimeout",
     ),
     "vcloud.providers.computers": ("VagonComputers",),
+    "vcloud.providers.desktops": ("Desktops",),
+    "vcloud.providers.streams": ("VagonStreams",),
+    "vcloud.providers.streamspace": ("StreamSpace",),
     "vcloud.providers.vagon": ("VagonCode",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -86,9 +94,14 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectError",
+    "Controllable",
     "DecodeError",
+    "Desktops",
     "Endpoint",
     "HMACAuth",
+    "Instance",
+    "InstanceState",
+    "Instances",
     "InsufficientFundsError",
     "InvalidArgumentError",
     "InvalidRequestError",
@@ -103,11 +116,13 @@ __all__ = [
     "Response",
     "RetryPolicy",
     "ServerError",
+    "StreamSpace",
     "TransportError",
     "VCloud",
     "VCloudError",
     "VagonCode",
     "VagonComputers",
+    "VagonStreams",
     "WaitFailed",
     "WaitTimeout",
     "__version__",

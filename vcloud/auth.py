@@ -124,6 +124,12 @@ class _Login:
     expiresAt: Instant | None = None  # noqa: N815 - the wire's name
 
 
+def login_request(username: str, password: str, *, path: str = "/auth/login") -> Request:
+    """The one request that is sent without a token, because it obtains one."""
+    body = json_body({"username": username, "password": password})
+    return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
+
+
 class BearerAuth(Secretive, Auth):
     """A JWT in ``Authorization: Bearer``.
 
@@ -136,10 +142,9 @@ class BearerAuth(Secretive, Auth):
     LEEWAY = 60.0
 
     def __init__(self, token: str) -> None:
-        self._authorization = f"Bearer {_text(token, 'the token')}"
-        self._expires_at = self._renew_at = float("inf")
-        self._credentials: Request | None = None
         self._prepare()
+        self._credentials: Request | None = None
+        self.adopt(token, None, now=0.0)
 
     @classmethod
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
@@ -147,11 +152,9 @@ class BearerAuth(Secretive, Auth):
         if not username or not password:
             raise ConfigurationError("a login needs a username and a password")
         self = cls.__new__(cls)
-        self._authorization = ""
-        self._expires_at = self._renew_at = 0.0
-        body = json_body({"username": username, "password": password})
-        self._credentials = Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
         self._prepare()
+        self._credentials = login_request(username, password, path=path)
+        self.forget()
         return self
 
     def _prepare(self) -> None:
@@ -159,6 +162,16 @@ class BearerAuth(Secretive, Auth):
         self._lock = asyncio.Lock()
         self._round = 0
         self._failure: VCloudError | None = None
+
+    @property
+    def credentials(self) -> Request | None:
+        """The login that obtains tokens; None for a token that was given as it is."""
+        return self._credentials
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token, expired or not."""
+        return bool(self._authorization)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -185,21 +198,29 @@ class BearerAuth(Secretive, Auth):
                 if self._failure is not None:
                     raise self._failure.with_traceback(None)
                 return
-            assert self._credentials is not None, "a static token is always ready"
+            if self._credentials is None:
+                raise ConfigurationError("the token was given up by a logout, and there is no password to obtain another with")
             try:
                 response = await send(self._credentials)
                 answer = self._codec.decode(response.body, _Login, sensitive=True)
-                self._failure = None
+                self.adopt(answer.token, answer.expires_at or answer.expiresAt, now=now)
             except VCloudError as error:
                 self._failure = error
                 self._round += 1
                 raise
-            self._round += 1
-            expires_at = answer.expires_at or answer.expiresAt
-            self._authorization = f"Bearer {answer.token}"
-            self._expires_at = self._renew_at = expires_at.timestamp() if expires_at else float("inf")
-            # A token that lives for less than the leeway must not be renewed for every request.
-            self._renew_at -= min(self.LEEWAY, 0.1 * max(0.0, self._expires_at - now))
+
+    def adopt(self, token: str, expires_at: datetime | None, *, now: float, credentials: Request | None = None) -> None:
+        """Use this token from now on, and these credentials, if given, when it ends."""
+        self._authorization = f"Bearer {_text(token, 'the token')}"
+        self._expires_at = self._renew_at = expires_at.timestamp() if expires_at else float("inf")
+        self._credentials = credentials or self._credentials
+        if self._credentials is None:
+            # With nothing to obtain another with, it is used until it is refused.
+            self._renew_at = float("inf")
+        # A token that lives for less than the leeway must not be renewed for every request.
+        self._renew_at -= min(self.LEEWAY, 0.1 * max(0.0, self._expires_at - now))
+        self._failure = None
+        self._round += 1
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Drop the token, but only if it is the one that was refused: a newer one stays."""

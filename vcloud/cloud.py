@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import frozen
 
 from vcloud._core.endpoint import Endpoint
+from vcloud._core.instance import Instances
 from vcloud._core.secret import Secretive
-from vcloud.auth import HMACAuth
+from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,36 +21,60 @@ if TYPE_CHECKING:
 
     from vcloud._core.client import Client
     from vcloud.providers.computers import VagonComputers
+    from vcloud.providers.desktops import Desktops
+    from vcloud.providers.streams import VagonStreams
+    from vcloud.providers.streamspace import StreamSpace
 
 __all__ = ["VCloud"]
 
 
 @frozen
 class _Provider:
-    """Where a provider's client is, and which environment variables make its credentials."""
+    """Where a provider's client is, and which variables make its credentials: the first way that is set counts."""
 
-    module: str
     client: str
-    needs: tuple[str, ...]
-    auth: type[HMACAuth]
+    ways: tuple[tuple[Callable[..., Auth], tuple[str, ...]], ...]
+    #: It has no address of its own.
+    needs_url: bool = False
 
 
-#: A new provider is a folder, a line here and a property below.
+#: A new provider is a folder, a line here, and an argument and a property below.
 _PROVIDERS: Final = {
-    "computers": _Provider("vcloud.providers.computers", "VagonComputers", ("KEY", "SECRET"), HMACAuth),
+    "streams": _Provider("VagonStreams", ((HMACAuth, ("KEY", "SECRET")),)),
+    "computers": _Provider("VagonComputers", ((HMACAuth, ("KEY", "SECRET")),)),
+    "streamspace": _Provider("StreamSpace", ((BearerAuth, ("TOKEN",)), (BearerAuth.login, ("USERNAME", "PASSWORD"))), True),
+    "desktops": _Provider("Desktops", ((APIKeyAuth, ("API_KEY",)),)),
 }
+
+
+def _variables(name: str, parts: Iterable[str]) -> list[str]:
+    return [f"VCLOUD_{name.upper()}_{part}" for part in parts]
+
+
+def _wanted(name: str) -> str:
+    """What to set for a provider, in words."""
+    provider = _PROVIDERS[name]
+    ways = " or ".join(" and ".join(_variables(name, parts)) for _, parts in provider.ways)
+    return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
 
 
 def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
-    prefix = f"VCLOUD_{name.upper()}_"
-    needs = [prefix + part for part in _PROVIDERS[name].needs]
-    values = [environ.get(variable, "") for variable in needs]
-    if not any(values):
-        return None
-    if missing := [variable for variable, given in zip(needs, values, strict=True) if not given]:
-        raise ConfigurationError(f"{' and '.join(missing)} must be set too, to use {name}")
-    return Endpoint(environ.get(prefix + "URL") or None, auth=_PROVIDERS[name].auth(*values))
+    provider = _PROVIDERS[name]
+    url = _variables(name, ["URL"])[0]
+    half: list[str] = []
+    for make, parts in provider.ways:
+        needed = _variables(name, parts)
+        missing = [variable for variable in needed if not environ.get(variable)]
+        if not missing:
+            if provider.needs_url and not environ.get(url):
+                raise ConfigurationError(f"{url} must be set too, to use {name}")
+            return Endpoint(environ.get(url) or None, auth=make(*(environ[variable] for variable in needed)))
+        if len(missing) < len(needed):
+            half = missing
+    if half:
+        raise ConfigurationError(f"{' and '.join(half)} must be set too, to use {name}")
+    return None
 
 
 class VCloud(Secretive):
@@ -64,7 +89,10 @@ class VCloud(Secretive):
     One client serves a whole process: make it once, in the event loop that uses it, and close it at the end.
 
     Args:
-        computers: where and how to reach Vagon Computers.
+        streams: where and how to reach Vagon Streams, with :class:`~vcloud.HMACAuth`.
+        computers: where and how to reach Vagon Computers, with :class:`~vcloud.HMACAuth`.
+        streamspace: where and how to reach StreamSpace, with :class:`~vcloud.BearerAuth`.
+        desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
         client_session: an aiohttp session of your own to send through; it is never closed here. Its connector's
             limit then counts too, and waiting for it counts as part of an attempt's timeout.
 
@@ -75,10 +103,13 @@ class VCloud(Secretive):
     def __init__(
         self,
         *,
+        streams: Endpoint | None = None,
         computers: Endpoint | None = None,
+        streamspace: Endpoint | None = None,
+        desktops: Endpoint | None = None,
         client_session: aiohttp.ClientSession | None = None,
     ) -> None:
-        given = {"computers": computers}
+        given = {"streams": streams, "computers": computers, "streamspace": streamspace, "desktops": desktops}
         # Here and not above: importing vcloud must not cost what making a client costs.
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
@@ -89,7 +120,7 @@ class VCloud(Secretive):
                 continue
             if not isinstance(endpoint, Endpoint):
                 raise ConfigurationError(f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}")
-            client = getattr(import_module(_PROVIDERS[name].module), _PROVIDERS[name].client)
+            client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)
             self._clients[name] = client(endpoint, transport=self._transport)
         if not self._clients:
             raise ConfigurationError(
@@ -101,7 +132,9 @@ class VCloud(Secretive):
     def from_env(cls, environ: Mapping[str, str] | None = None, *, client_session: aiohttp.ClientSession | None = None) -> Self:
         """A client for every provider whose credentials are in the environment.
 
-        ``VCLOUD_COMPUTERS_KEY``, ``VCLOUD_COMPUTERS_SECRET`` and, for another address than Vagon's, ``VCLOUD_COMPUTERS_URL``.
+        ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
+        ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
+        others elsewhere too.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -113,30 +146,69 @@ class VCloud(Secretive):
         variables = os.environ if environ is None else environ
         found = {name: endpoint for name in _PROVIDERS if (endpoint := _endpoint_from(name, variables)) is not None}
         if not found:
-            wanted = "; ".join(
-                f"for {name} " + " and ".join(f"VCLOUD_{name.upper()}_{part}" for part in provider.needs)
-                for name, provider in _PROVIDERS.items()
-            )
+            wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
         return cls(**found, client_session=client_session)
 
     @property
+    def streams(self) -> VagonStreams:
+        """Vagon Streams: applications streamed to visitors.
+
+        Raises:
+            ConfigurationError: it was not configured.
+        """
+        return self._client("streams")  # type: ignore[return-value]
+
+    @property
     def computers(self) -> VagonComputers:
-        """Vagon Computers.
+        """Vagon Computers: machines of an organisation.
 
         Raises:
             ConfigurationError: it was not configured.
         """
         return self._client("computers")  # type: ignore[return-value]
 
+    @property
+    def streamspace(self) -> StreamSpace:
+        """StreamSpace: containerized desktops of your own installation.
+
+        Raises:
+            ConfigurationError: it was not configured.
+        """
+        return self._client("streamspace")  # type: ignore[return-value]
+
+    @property
+    def desktops(self) -> Desktops:
+        """The desktop-action API: desktops that are launched, clicked and typed into.
+
+        Raises:
+            ConfigurationError: it was not configured.
+        """
+        return self._client("desktops")  # type: ignore[return-value]
+
     def _client(self, name: str) -> Client:
         try:
             return self._clients[name]
         except KeyError:
-            variables = " and ".join(f"VCLOUD_{name.upper()}_{part}" for part in _PROVIDERS[name].needs)
             raise ConfigurationError(
-                f"{name} is not configured: make VCloud({name}=Endpoint(auth=...)), or set {variables} and use VCloud.from_env()"
+                f"{name} is not configured: make VCloud({name}=Endpoint(auth=...)), "
+                f"or set {_wanted(name)} and use VCloud.from_env()"
             ) from None
+
+    def instances(self) -> Instances:
+        """Everything that runs or could run on all configured providers, asked for concurrently.
+
+        ::
+
+            found = cloud.instances()
+            async for instance in found:
+                print(instance.provider, instance.name, instance.state)
+            for provider, error in found.errors.items():
+                print(f"{provider} did not answer: {error}")
+
+        The desktop-action API has no list: of its desktops, those that this client launched and did not stop are shown.
+        """
+        return Instances({name: client.instances() for name, client in self._clients.items()})
 
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from attrs import define, field, frozen
 
-from vcloud import Endpoint, HMACAuth, Response
+from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
 from vcloud._core.codec import Codec
 from vcloud._core.transport import Transport, Wire
 
@@ -67,6 +67,9 @@ class Provider:
 
 PROVIDERS = {
     "computers": Provider("computers", "VagonComputers", lambda: HMACAuth("ak_test_1", "sk_test_1")),
+    "streams": Provider("streams", "VagonStreams", lambda: HMACAuth("ak_test_1", "sk_test_1")),
+    "streamspace": Provider("streamspace", "StreamSpace", lambda: BearerAuth("token")),
+    "desktops": Provider("desktops", "Desktops", lambda: APIKeyAuth("api_12345")),
 }
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from vcloud._core.codec import Codec
 from vcloud._core.endpoint import Endpoint
+from vcloud._core.instance import Instance
+from vcloud._core.pager import Pager
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Dialect, Session
@@ -52,6 +54,10 @@ class Client(Secretive):
         """Make the collections; each provider adds its own."""
         self._session = session
 
+    def instances(self) -> Pager[Instance]:
+        """Everything that runs or could run here, in the view that all providers share."""
+        raise TypeError(f"{type(self).__name__} does not say what its instances are")
+
     def with_options(
         self,
         *,
@@ -64,7 +70,8 @@ class Client(Secretive):
         Close the original, not this one.
         """
         other = type(self).__new__(type(self))
-        other._transport = self._transport
+        # What a provider keeps beside its collections is shared too.
+        other.__dict__.update(self.__dict__)
         other._shares_transport = True
         other._attach(self._session.with_options(timeout=timeout, deadline=deadline, retry=retry))
         return other

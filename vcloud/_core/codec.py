@@ -7,6 +7,7 @@ converter look at it. Both ways give equal objects. The contract tests use a str
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,12 +31,13 @@ W = TypeVar("W")
 R = TypeVar("R")
 T = TypeVar("T")
 
-__all__ = ["Codec", "Id", "Instant", "Minutes", "OpenEnum", "Seconds", "Shape"]
+__all__ = ["Codec", "GoDuration", "Id", "Instant", "Minutes", "OpenEnum", "Seconds", "Shape"]
 
 #: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 if TYPE_CHECKING:
+    GoDuration = timedelta
     Id = str
     Minutes = timedelta
     Seconds = timedelta
@@ -53,6 +55,9 @@ else:
 
     class Minutes(timedelta):
         """A ``timedelta`` that the wire writes as minutes."""
+
+    class GoDuration(timedelta):
+        """A ``timedelta`` that the wire writes as Go does: ``30m``, ``1h30m``, ``1.5s``."""
 
 
 class OpenEnum(StrEnum):
@@ -159,6 +164,7 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 # -- scalar conversions, shared by both ways -------------------------------------------------------------------------
 
+
 @lru_cache(4096, typed=True)
 def _convert(kind: type[Any], value: Any) -> Any:
     """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered in C.
@@ -223,6 +229,22 @@ def _duration(value: object, kind: type[timedelta]) -> timedelta:
         raise ValueError(f"a duration out of range: {value!r:.80}") from None
 
 
+_GO_UNITS = {"h": 3.6e9, "m": 6e7, "s": 1e6, "ms": 1e3, "us": 1.0, "\u00b5s": 1.0, "\u03bcs": 1.0, "ns": 1e-3}
+_GO_PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|\u00b5s|\u03bcs|ns)"
+_GO_PARTS = re.compile(_GO_PART)
+_GO_DURATION = re.compile(rf"[-+]?(?:0|(?:{_GO_PART})+)")
+
+
+def _go_duration(value: object, kind: type[timedelta]) -> timedelta:
+    if not isinstance(value, str) or len(value) > 80 or not _GO_DURATION.fullmatch(value):
+        raise ValueError(f"expected a duration such as 30m, got {value!r:.80}")
+    microseconds = sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PARTS.findall(value))
+    try:
+        return kind(microseconds=-microseconds if value.startswith("-") else microseconds)
+    except OverflowError:
+        raise ValueError(f"a duration out of range: {value!r:.80}") from None
+
+
 _SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
     str: _text,
     Id: _text,
@@ -233,6 +255,7 @@ _SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
     datetime: _moment,
     Seconds: _duration,
     Minutes: _duration,
+    GoDuration: _go_duration,
 }
 
 
@@ -264,11 +287,13 @@ def _is_model(kind: object) -> bool:
 
 def _model(kind: type[Any], converter: cattrs.Converter, *, strict: bool) -> Callable[[Any, Any], Any]:
     build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
+    # A model may know how servers in the field write it, where that differs from their document.
+    adapt = None if strict else getattr(get_origin(kind) or kind, "_adapt", None)
 
     def structure(value: Any, _: Any) -> Any:
         # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {value!r:.80}")
-        return build(value, kind)
+        return build(value if adapt is None else adapt(value), kind)
 
     return structure

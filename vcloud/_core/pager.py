@@ -10,6 +10,7 @@ from attrs import frozen
 from vcloud.errors import DecodeError, InvalidArgumentError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @frozen
@@ -68,6 +69,10 @@ class Pager(Generic[T]):
     def __iter__(self) -> NoReturn:
         raise TypeError("a Pager is asynchronous: use `async for item in ...`, or `await ....all()`")
 
+    def map(self, view: Callable[[T], U | None]) -> Pager[U]:
+        """The same list, each item seen through ``view``; what it makes None of is left out."""
+        return _Mapped(self, view)
+
     async def first(self) -> T | None:
         """The first item, None when there is none. Reads no more pages than it must."""
         return await anext(aiter(self), None)
@@ -99,6 +104,30 @@ class _Pages(AsyncIterator[Page[T]]):
         self._seen += len(page.items)
         self._before, self._number = page.items, page.next
         return page
+
+
+class _Mapped(Pager[U], Generic[T, U]):
+    __slots__ = ("_source", "_view")
+
+    def __init__(self, source: Pager[T], view: Callable[[T], U | None]) -> None:
+        self._source = source
+        self._view = view
+
+    def pages(self) -> AsyncIterator[Page[U]]:
+        return _MappedPages(self._source.pages(), self._view)
+
+
+class _MappedPages(AsyncIterator[Page[U]], Generic[T, U]):
+    __slots__ = ("_pages", "_view")
+
+    def __init__(self, pages: AsyncIterator[Page[T]], view: Callable[[T], U | None]) -> None:
+        self._pages = pages
+        self._view = view
+
+    async def __anext__(self) -> Page[U]:
+        page = await anext(self._pages)
+        items = tuple([shown for item in page.items if (shown := self._view(item)) is not None])
+        return Page(items, page.number, page.total, page.next)
 
 
 class _Items(AsyncIterator[T]):

@@ -127,8 +127,9 @@ async def wait_until(
     end = clock() + seconds(timeout)
     names = " or ".join(sorted(goals))
     last: str | None = None
+    limit = asyncio.timeout(seconds(timeout))
     try:
-        async with asyncio.timeout(seconds(timeout)) as limit:
+        async with limit:
             while True:
                 resource = await refresh()
                 last = state_of(resource)

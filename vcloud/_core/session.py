@@ -111,6 +111,15 @@ class Session:
             other._retry = retry
         return other
 
+    def now(self) -> float:
+        """The wall's time, in Unix seconds."""
+        return self._wall()
+
+    async def authenticate(self, request: Request) -> dict[str, str]:
+        """The headers that authenticate this request now, for what is not sent from here (a WebSocket, a link)."""
+        self.transport.check()
+        return self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
+
     async def fetch(self, request: Request, shape: Shape[Any, R]) -> R:
         """Send, decode the answer, and make of it what the caller gets."""
         response = await self.send(request)
@@ -133,6 +142,7 @@ class Session:
         url = f"{self.base_url}{request.path}?{request.query}" if request.query else self.base_url + request.path
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
+        headers: dict[str, str] = {}
         while True:
             error: TransportError | APIError | None
             response = None

@@ -13,6 +13,7 @@ from aiohttp.client_middlewares import ClientHandlerType
 from attrs import frozen
 from yarl import URL
 
+from vcloud import __version__
 from vcloud._core.request import Response
 from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError
 
@@ -153,6 +154,7 @@ class Transport:
             # Admission is ours, with one limit per provider, so the connector has none.
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
         )
         return self._session
 

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=options.port,
             speed=options.speed,
             allow_remote=options.allow_remote,
+            rate_limits=not options.no_rate_limits,
         )
         asyncio.run(_serve(emulator))
     except (ValueError, OSError) as error:
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--machines", type=int, default=20, help="computers at the start")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
     parser.add_argument("--allow-remote", action="store_true", help="allow a host that is not loopback")
+    parser.add_argument("--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents")
     return parser
 
 

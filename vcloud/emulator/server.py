@@ -8,14 +8,18 @@ import logging
 from decimal import Decimal
 from email.utils import formatdate
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
 from aiohttp import web
 from attrs import frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers import Computers
+from vcloud.emulator.desktops import API_KEY, Desktops
 from vcloud.emulator.faults import Faults, play
+from vcloud.emulator.streams import Streams
+from vcloud.emulator.streamspace import StreamSpace
+from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
 from vcloud.emulator.vagon import Organization, envelope
 from vcloud.emulator.vagon_signature import Signatures
 
@@ -39,6 +43,7 @@ class Service(Protocol):
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer a request below `prefix`."""
+        ...
 
 
 @frozen
@@ -54,6 +59,15 @@ class Call:
     """Whether the service ran; false when a fault kept it from that."""
 
 
+class Endpoints(TypedDict):
+    """The arguments that lead a `VCloud` to an emulator: one endpoint for each provider."""
+
+    computers: Endpoint
+    desktops: Endpoint
+    streams: Endpoint
+    streamspace: Endpoint
+
+
 class Emulator:
     """All emulated APIs on one socket; `async with` starts and stops it."""
 
@@ -66,8 +80,11 @@ class Emulator:
         clock: Clock | None = None,
         speed: float = 1.0,
         allow_remote: bool = False,
+        rate_limits: bool = True,
     ) -> None:
         """Prepare an emulator with so many computers; port 0 picks a free one, `speed` is for its own clock.
+
+        `rate_limits=False` lifts the limits that StreamSpace documents.
 
         The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
         """
@@ -80,7 +97,10 @@ class Emulator:
         self.organization = Organization(key=KEY, secret=SECRET, name="Emulated", balance=BALANCE)
         signatures = Signatures({KEY: SECRET}, self.clock)
         self.computers = Computers(self.organization, signatures, self.clock, machines=machines)
-        self._services: tuple[Service, ...] = (self.computers,)
+        self.streams = Streams(self.organization, signatures, self.clock)
+        self.desktops = Desktops(self.clock)
+        self.streamspace = StreamSpace(self.clock, rate_limits=rate_limits)
+        self._services: tuple[Service, ...] = (self.computers, self.streams, self.desktops, self.streamspace)
         self._host = host
         self._port = port
         self._runner: web.ServerRunner | None = None
@@ -126,12 +146,17 @@ class Emulator:
             raise RuntimeError(msg)
         return self._url
 
-    def endpoints(self) -> dict[str, Endpoint]:
+    def endpoints(self) -> Endpoints:
         """Return the arguments for `VCloud(**emulator.endpoints())`."""
         # Imported here because the emulator must serve, and be tested, without the SDK.
-        from vcloud import Endpoint, HMACAuth  # noqa: PLC0415 - see above
+        from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
 
-        return {"computers": Endpoint(self._computers_url, auth=HMACAuth(KEY, SECRET))}
+        return {
+            "computers": Endpoint(self._computers_url, auth=HMACAuth(KEY, SECRET)),
+            "desktops": Endpoint(self._desktops_url, auth=APIKeyAuth(API_KEY)),
+            "streams": Endpoint(self._streams_url, auth=HMACAuth(KEY, SECRET)),
+            "streamspace": Endpoint(self._streamspace_url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD)),
+        }
 
     def env(self) -> dict[str, str]:
         """Return the environment variables that lead `VCloud.from_env()`, or any other client, here."""
@@ -139,11 +164,31 @@ class Emulator:
             "VCLOUD_COMPUTERS_KEY": KEY,
             "VCLOUD_COMPUTERS_SECRET": SECRET,
             "VCLOUD_COMPUTERS_URL": self._computers_url,
+            "VCLOUD_DESKTOPS_API_KEY": API_KEY,
+            "VCLOUD_DESKTOPS_URL": self._desktops_url,
+            "VCLOUD_STREAMS_KEY": KEY,
+            "VCLOUD_STREAMS_SECRET": SECRET,
+            "VCLOUD_STREAMS_URL": self._streams_url,
+            "VCLOUD_STREAMSPACE_USERNAME": ADMIN,
+            "VCLOUD_STREAMSPACE_PASSWORD": ADMIN_PASSWORD,
+            "VCLOUD_STREAMSPACE_URL": self._streamspace_url,
         }
 
     @property
     def _computers_url(self) -> str:
         return f"{self.url}{self.computers.prefix}"
+
+    @property
+    def _desktops_url(self) -> str:
+        return f"{self.url}{self.desktops.prefix}"
+
+    @property
+    def _streams_url(self) -> str:
+        return f"{self.url}{self.streams.prefix}"
+
+    @property
+    def _streamspace_url(self) -> str:
+        return f"{self.url}{self.streamspace.prefix}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")

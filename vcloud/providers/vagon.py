@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from attrs import frozen
 
@@ -94,6 +94,14 @@ class Item(Generic[T]):
     attributes: T
 
 
+if TYPE_CHECKING:
+    Nested = Annotated[T, Item]
+else:
+    # A resource inside another one. On the wire it is an item; :func:`adopt` puts in its place what the item holds, which
+    # is all that a type checker sees. The model around it names such fields in ``nested``.
+    Nested = Item
+
+
 @frozen(kw_only=True)
 class Single(Envelope, Generic[T]):
     """A resource that is the whole answer: the envelope's keys stand beside ``id``."""
@@ -130,7 +138,17 @@ def adopt(item: Item[H] | Single[H], session: Session, origin: Origin, owner: Ma
             _set(handle, name, value)
     set_session(handle, session)
     set_origin(handle, origin)
+    for name in getattr(handle, "nested", ()):
+        _set(handle, name, _unwrap(getattr(handle, name), session, (*origin, "attributes", name)))
     return handle
+
+
+def _unwrap(inner: object, session: Session, origin: Origin) -> object:
+    if isinstance(inner, Item):
+        return adopt(inner, session, origin) if isinstance(inner.attributes, Handle) else with_id(inner)
+    if isinstance(inner, tuple):
+        return tuple([_unwrap(one, session, (*origin, index)) for index, one in enumerate(inner)])
+    return inner
 
 
 # Past the freezing: what is decoded is not yet in anybody's hands.
@@ -196,6 +214,7 @@ def listing(
 ) -> Pager[H]:
     """A paged list of resources: ``GET path`` with ``page``, ``per_page`` and the filters."""
     parameters = query({"per_page": per_page, **(filters or {})})
+    expected = default_per_page if per_page is None else per_page
 
     async def fetch(number: int, seen: int) -> Page[H]:
         request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
@@ -203,14 +222,14 @@ def listing(
         following = next_by_count(
             number=number,
             items=len(opened.items),
-            per_page=per_page or default_per_page,
+            per_page=expected,
             seen=seen + len(opened.items),
             count=opened.answer.count,
             next_page=opened.answer.next_page,
         )
         return Page(opened.items, number, opened.answer.count, following)
 
-    return Pager(fetch, start=page, per_page=per_page or default_per_page)
+    return Pager(fetch, start=page, per_page=expected)
 
 
 def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pager[H]:

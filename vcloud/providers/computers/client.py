@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from vcloud._core.client import Client
+from vcloud._core.instance import Instance
+from vcloud._core.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
-from vcloud.providers.computers.machines import Machines
+from vcloud.providers.computers.machines import Machines, view
 from vcloud.providers.computers.software import SoftwareCatalog
 
 if TYPE_CHECKING:
@@ -24,10 +26,14 @@ class VagonComputers(Client):
     """
 
     dialect = DIALECT
-    default_base_url: ClassVar[str] = "https://api.vagon.io/organization-management/v1"
+    default_base_url = "https://api.vagon.io/organization-management/v1"
 
     machines: Machines
     software: SoftwareCatalog
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine, in the view that all providers share.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(view)
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection as Many
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import attrs
 from attrs import frozen
 
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
+from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment, whole
 from vcloud._core.resource import Collection, Handle, bind, wait_until
@@ -204,6 +205,15 @@ class MachineRef(Handle):
             what=f"machine {self.id}",
         )
 
+    async def connect_url(self) -> str:
+        """A link that opens the machine for an hour; :meth:`create_access_link` lets you choose.  ``POST /machines/{id}/access``
+
+        Raises:
+            NotFoundError: there is no such machine.
+            PermissionDeniedError: permission required (4710).
+        """
+        return (await self.create_access_link(timedelta(hours=1))).connection_link
+
     def _path(self, rest: str = "") -> str:
         return f"/machines/{segment(self.id)}{rest}"
 
@@ -379,6 +389,27 @@ class Machines(Collection):
             PermissionDeniedError: permission required (4710).
         """
         return await self._session.fetch(Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS)
+
+
+_STATES: Final = {
+    MachineStatus.OFF: InstanceState.STOPPED,
+    MachineStatus.CREATING: InstanceState.STARTING,
+    MachineStatus.TURNING_ON: InstanceState.STARTING,
+    MachineStatus.WARMING_UP: InstanceState.STARTING,
+    MachineStatus.READY: InstanceState.RUNNING,
+    MachineStatus.TURNING_OFF: InstanceState.STOPPING,
+    MachineStatus.GRACEFUL_STOPPING: InstanceState.STOPPING,
+    MachineStatus.RESIZING_DISK: InstanceState.MAINTENANCE,
+    MachineStatus.INSTALLING: InstanceState.MAINTENANCE,
+    MachineStatus.REGION_MIGRATION: InstanceState.MAINTENANCE,
+}
+
+
+def view(machine: Machine) -> Instance:
+    """A machine as an instance."""
+    state = _STATES.get(machine.friendly_status, InstanceState.UNKNOWN)
+    started_at = machine.last_session_start_at if state is InstanceState.RUNNING else None
+    return Instance("computers", machine.id, machine.name, state, machine.region, started_at, machine)
 
 
 def _given(permissions: Permissions) -> dict[str, bool]:

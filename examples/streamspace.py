@@ -1,0 +1,114 @@
+"""StreamSpace: see what the agents have room for, give a user a desktop, and put it to sleep.
+
+Runs as it is against the embedded emulator, and against the real service when VCLOUD_STREAMSPACE_URL is set with
+VCLOUD_STREAMSPACE_TOKEN, or with VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD.
+
+    python examples/streamspace.py
+    python examples/streamspace.py --user jane.doe --template vscode-dev --memory 4Gi --idle 3600
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from vcloud import BearerAuth, CapacityError, Endpoint
+from vcloud.emulator import Emulator
+from vcloud.providers.streamspace import Agent, InvalidTransitionError, Resources, Session, StreamSpace
+
+
+def arguments() -> argparse.Namespace:
+    """What can be said on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--user", default="john.doe", help="whose session it is (default: %(default)s)")
+    parser.add_argument("--template", default="firefox-browser", help="what runs in it (default: %(default)s)")
+    parser.add_argument("--memory", default="2Gi", help="how much memory it may use (default: %(default)s)")
+    parser.add_argument(
+        "--idle", type=float, default=1800, help="seconds of idleness after which it sleeps (default: %(default)g)"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave it hibernated instead of ending it")
+    return parser.parse_args()
+
+
+async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
+    """Where to go, and how long to pause between two looks."""
+    url, token = os.environ.get("VCLOUD_STREAMSPACE_URL"), os.environ.get("VCLOUD_STREAMSPACE_TOKEN")
+    username, password = (os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    if url and token:
+        return Endpoint(url, auth=BearerAuth(token)), 2.0
+    if url:
+        return Endpoint(url, auth=BearerAuth.login(username, password)), 2.0
+    emulator = await stack.enter_async_context(Emulator(speed=100))
+    return emulator.endpoints()["streamspace"], 0.02
+
+
+def row(agent: Agent) -> str:
+    """One line of the table of agents."""
+    used, room = (agent.capacity.current_sessions, agent.capacity.max_sessions) if agent.capacity else (None, None)
+    bar = "#" * round(20 * (used or 0) / room) if room else ""
+    return f"  {agent.agent_id:<22}{agent.platform:<12}{agent.status:<10}[{bar:<20}] {used} of {room}"
+
+
+async def overview(client: StreamSpace) -> None:
+    """Print who runs sessions, and what can be run."""
+    stats = await client.agents.stats()
+    print(f"{stats.online_agents} of {stats.total_agents} agents online, {stats.utilization.percentage:g} % full")
+    async for agent in client.agents.list():
+        print(row(agent))
+    print("Templates:")
+    async for template in client.templates.list():
+        print(f"  {template.name:<20}{template.display_name:<24}{template.category}")
+
+
+async def use(session: Session, poll: float) -> None:
+    """Wait until the session runs, look at it, and let it sleep and wake."""
+    print(f"{session.name} is {session.state}")
+    session = await session.wait_until("running", timeout=120, poll=poll)
+    print(
+        f"  {session.state} on {session.agent_id} with {session.resources and session.resources.memory}, asleep after {session.idle_timeout}"
+    )
+    print(f"  picture at {session.vnc_url} (connect_url() adds the token)")
+    for line in await session.logs(tail=3):
+        print(f"  | {line}")
+    for change in (session.hibernate, session.wake, session.hibernate):
+        print(f"  {(await change()).status.message}")
+    try:
+        await session.hibernate()
+    except InvalidTransitionError as error:
+        print(f"  cannot go from {error.from_state} to {error.to_state}")
+
+
+async def main() -> None:
+    """The main job: from a look at the agents to a session, and back to nothing that runs."""
+    options = arguments()
+    async with AsyncExitStack() as stack:
+        where, poll = await endpoint(stack)
+        client = await stack.enter_async_context(StreamSpace(where))
+        await overview(client)
+        try:
+            session = await client.sessions.create(
+                options.user,
+                options.template,
+                resources=Resources(memory=options.memory),
+                idle_timeout=timedelta(seconds=options.idle),
+                tags=["example"],
+            )
+        except CapacityError as error:
+            raise SystemExit(f"there is no room: {error}") from error
+        try:
+            await use(session, poll)
+        finally:
+            if not options.keep:
+                await session.delete()
+        tagged = await client.sessions.list(tags=["example"], sort="updated_at").all()
+        print("Sessions of this example: " + ", ".join(f"{one.name} {one.state}" for one in tagged))
+        if "VCLOUD_STREAMSPACE_TOKEN" not in os.environ:
+            # A token that was given may be used elsewhere; one that was obtained here is of no more use.
+            await client.logout()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

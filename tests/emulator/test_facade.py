@@ -1,0 +1,159 @@
+"""The facade over all four providers at once: one session, one view, one failing provider hides no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from vcloud import (
+    APIKeyAuth,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    Controllable,
+    Endpoint,
+    InstanceState,
+    RetryPolicy,
+    VCloud,
+)
+from vcloud.emulator import Emulator, Fault
+
+POLL = 0.005
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(speed=300) as emulator:
+        yield emulator
+
+
+async def everything_running(cloud: VCloud) -> None:
+    """One of each, running."""
+    (machine,) = await cloud.computers.machines.create(1, region="dublin")
+    await machine.wait_until("off", poll=POLL)
+    await machine.start()
+    await machine.wait_until("ready", poll=POLL)
+    application = await cloud.streams.applications.list().first()
+    assert application is not None
+    stream = await cloud.streams.streams.list(application.id).first()
+    assert stream is not None
+    await (await stream.start_machine("dublin")).wait_until("available", poll=POLL)
+    await (await cloud.streamspace.sessions.create("admin", "firefox-browser")).wait_until("running", poll=POLL)
+    await (await cloud.desktops.launch()).wait_until("running", poll=POLL)
+
+
+async def test_instances_shows_what_runs_everywhere_in_one_vocabulary(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await everything_running(cloud)
+        found = cloud.instances()
+        instances = await found.all()
+        assert found.errors == {}
+        running = {instance.provider for instance in instances if instance.state is InstanceState.RUNNING}
+        assert running == {"computers", "streams", "streamspace", "desktops"}
+        for instance in instances:
+            assert isinstance(instance.resource, Controllable)
+            assert instance.resource.id == instance.id  # type: ignore[attr-defined]
+            assert instance.name
+            # StreamSpace's list leaves out when a session was started.
+            if instance.state is InstanceState.RUNNING and instance.provider != "streamspace":
+                assert instance.started_at is not None
+
+
+async def test_whatever_it_is_it_can_be_opened_and_stopped(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await everything_running(cloud)
+        for instance in await cloud.instances().all():
+            url = await instance.resource.connect_url()
+            assert "://" in url
+            assert url not in repr(instance)
+            await instance.resource.stop()
+        await asyncio.sleep(0.1)
+        async for instance in cloud.instances():
+            assert instance.state in {InstanceState.STOPPED, InstanceState.STOPPING}, instance
+
+
+async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(emulator: Emulator) -> None:
+    endpoints = emulator.endpoints()
+    endpoints["streamspace"] = Endpoint(
+        "http://127.0.0.1:9/api/v1", auth=endpoints["streamspace"].auth, retry=RetryPolicy(attempts=1)
+    )
+    emulator.faults.add("GET /app-stream-management/*", Fault.reply(401, b'{"client_code":401,"message":"no"}'), times=None)
+    async with VCloud(**endpoints) as cloud:
+        await cloud.computers.machines.create(1, region="dublin", quantity=3)
+        found = cloud.instances()
+        assert [instance.provider async for instance in found] == ["computers"] * 3
+        assert {name: type(error) for name, error in found.errors.items()} == {
+            "streams": AuthenticationError,
+            "streamspace": ConnectError,
+        }
+
+
+async def test_a_slow_provider_holds_up_no_other(emulator: Emulator) -> None:
+    emulator.faults.add("GET /organization-management/*", Fault.delay(0.2))
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await cloud.computers.machines.create(1, region="dublin")
+        await cloud.streamspace.sessions.create("admin", "firefox-browser")
+        assert [instance.provider async for instance in cloud.instances()] == ["streamspace", "computers"]
+
+
+async def test_an_abandoned_or_cancelled_listing_leaves_nothing_behind(emulator: Emulator) -> None:
+    emulator.faults.add("GET *", Fault.delay(0.05), times=None)
+    async with VCloud(**emulator.endpoints()) as cloud:
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(cloud.instances().all())
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ours = [task for task in asyncio.all_tasks() - before if "Pages" in repr(task)]
+        assert ours == []
+
+
+async def test_all_providers_share_one_aiohttp_session(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        transports = {
+            id(client._session.transport) for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops)
+        }
+        assert len(transports) == 1
+
+
+async def test_a_provider_that_was_left_out_says_what_to_set() -> None:
+    cloud = VCloud(desktops=Endpoint(auth=APIKeyAuth("key")))
+    for name, variables in (
+        ("streams", "VCLOUD_STREAMS_KEY and VCLOUD_STREAMS_SECRET"),
+        ("computers", "VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET"),
+        ("streamspace", "VCLOUD_STREAMSPACE_URL and VCLOUD_STREAMSPACE_TOKEN or VCLOUD_STREAMSPACE_USERNAME"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{name} is not configured.*{variables}"):
+            getattr(cloud, name)
+
+
+async def test_the_emulators_environment_configures_all_four(emulator: Emulator) -> None:
+    async with VCloud.from_env(emulator.env()) as cloud:
+        assert repr(cloud) == "<VCloud with streams, computers, streamspace, desktops>"
+        await everything_running(cloud)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"VCLOUD_STREAMSPACE_TOKEN": "t"}, "VCLOUD_STREAMSPACE_URL must be set too"),
+        ({"VCLOUD_STREAMSPACE_USERNAME": "admin"}, "VCLOUD_STREAMSPACE_PASSWORD must be set too"),
+        ({"VCLOUD_STREAMS_KEY": "k"}, "VCLOUD_STREAMS_SECRET must be set too"),
+    ],
+)
+def test_half_of_what_a_provider_needs_is_named(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        VCloud.from_env(environ)
+
+
+async def test_five_hundred_tasks_without_a_token_log_in_once_through_the_whole_stack() -> None:
+    async with Emulator(rate_limits=False) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        await asyncio.gather(*[cloud.streamspace.agents.stats() for _ in range(500)])
+        logins = [call for call in emulator.calls if call.path.endswith("/auth/login")]
+        assert len(logins) == 1
+        assert len(emulator.calls) == 501

@@ -1,0 +1,64 @@
+"""The README tells the truth: every Python snippet in it runs, and its shell commands are those that are tested."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from vcloud.emulator import Emulator
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+
+
+def script(code: str) -> str:
+    """A snippet that is no whole program stands inside an open client, as its neighbours in the README do."""
+    if "asyncio.run" in code or "def test_" in code:
+        return code
+    imports = "\n".join(line for line in code.splitlines() if re.match(r"(from|import) ", line))
+    body = "\n".join(line for line in code.splitlines() if not re.match(r"(from|import) ", line))
+    return (
+        f"import asyncio\nfrom vcloud import *\n{imports}\n"
+        "async def main():\n    async with VCloud.from_env() as cloud:\n        pass\n"
+        f"{textwrap.indent(body, ' ' * 8)}\nasyncio.run(main())\n"
+    )
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+async def test_snippet_runs(number: int, tmp_path: Path) -> None:
+    code = script(PYTHON[number])
+    if "def test_" in code:
+        (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "test_snippet.py"]
+    else:
+        (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
+        command = [sys.executable, "-W", "error", "snippet.py"]
+    async with Emulator(machines=30, speed=200) as emulator:
+        environment = os.environ | emulator.env() | {"PYTHONPATH": str(ROOT)}
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0, f"{code}\n{output.decode()}"
+
+
+def test_the_two_commands_are_the_first_shell_block_and_ci_runs_them() -> None:
+    first = next(code for language, code in BLOCKS if language == "sh").splitlines()
+    assert len(first) == 2
+    assert first[0].endswith("python examples/quickstart.py")
+    assert first[1].endswith("pytest")
+    assert "command_of_readme 1" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "command_of_readme 2" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_every_path_that_is_named_exists() -> None:
+    for path in re.findall(r"`((?:vcloud|tests|examples|\.ci)/[\w./]*)`", README):
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,126 @@
+"""Actions as data: recorded, replayed, one after the other."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.desktops_wired import ID, SECRET, answering, response
+from vcloud import (
+    InvalidArgumentError,
+    ServerError,
+)
+from vcloud.providers.desktops import (
+    Action,
+    ActionsFailed,
+    ClickMouse,
+    DragMouse,
+    GetCursorPosition,
+    MoveMouse,
+    PressKeys,
+    Scroll,
+    TakeScreenshot,
+    TypeText,
+    Wait,
+    from_json,
+    to_json,
+)
+
+COORDINATE = st.integers(0, 10_000)
+POINTS = st.tuples(COORDINATE, COORDINATE)
+KEY = st.from_regex(r"[A-Za-z0-9_+][A-Za-z0-9_+-]*", fullmatch=True)
+CLICKS = st.builds(
+    lambda place, rest: ClickMouse(x=place[0], y=place[1], **rest),
+    st.one_of(POINTS, st.just((None, None))),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "button": st.sampled_from(["left", "right", "middle"]),
+            "num_of_clicks": st.integers(0, 9),
+            "click_type": st.sampled_from(["click", "down", "up"]),
+        },
+    ),
+)
+ACTIONS: st.SearchStrategy[Action] = st.one_of(
+    CLICKS,
+    st.builds(Scroll, direction=st.sampled_from(["up", "down", "left", "right"]), amount=st.integers(1, 500)),
+    st.builds(MoveMouse, COORDINATE, COORDINATE),
+    st.builds(DragMouse, POINTS, POINTS),
+    st.builds(TypeText, st.text(st.characters(exclude_categories=["Cs"]), min_size=1)),
+    st.builds(
+        PressKeys, st.one_of(KEY, st.lists(KEY, min_size=1)), key_action_type=st.sampled_from([None, "press", "down", "up"])
+    ),
+    st.builds(Wait, st.integers(0, 29_999).map(lambda ms: timedelta(milliseconds=ms))),
+    st.just(TakeScreenshot()),
+    st.just(GetCursorPosition()),
+)
+
+
+@given(ACTIONS)
+def test_an_action_survives_being_recorded_as_json(action: Action) -> None:
+    recorded = json.dumps(to_json(action))
+    replayed = from_json(json.loads(recorded))
+    assert replayed == action
+    assert type(replayed) is type(action)
+    assert to_json(replayed) == json.loads(recorded)
+    assert pickle.loads(pickle.dumps(action)) == copy.copy(action) == action
+    assert hash(replayed) == hash(action)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ({}, "type must be one of click_mouse"),
+        ({"type": "dance"}, "not 'dance'"),
+        ({"type": ["screenshot"]}, "type must be one of"),
+        ("screenshot", "must be a JSON object, not str"),
+        ({"type": "move_mouse", "x": 1}, "move_mouse needs y"),
+        ({"type": "move_mouse", "x": 1, "y": "2"}, "y must be a whole number"),
+        ({"type": "move_mouse", "x": 1, "y": 2, "z": 3}, "move_mouse knows no z"),
+        ({"type": "click_mouse", "x": 1}, "x and y belong together"),
+        ({"type": "click_mouse", "num_clicks": 2}, "click_mouse knows no num_clicks"),
+        ({"type": "click_mouse", "button": 1}, "button must be one of left, right, middle"),
+        ({"type": "drag_mouse", "start": {"x": 1}, "end": {"x": 1, "y": 1}}, "a point must be two whole numbers"),
+        ({"type": "drag_mouse", "start": {"x": 1, "y": 1}, "end": None}, "a point must be two whole numbers"),
+        ({"type": "scroll", "direction": "up", "amount": 501}, "amount must be a whole number, 1 to 500"),
+        ({"type": "type"}, "type needs text"),
+        ({"type": "type", "text": 5}, "text must be a non-empty text"),
+        ({"type": "press_keys", "keys": []}, "keys must be the name of a key"),
+        ({"type": "press_keys", "keys": {"a": 1}}, "keys must be the name of a key"),
+        ({"type": "press_keys", "keys": ["ctrl", 5]}, "key 2 of 2 is no key name"),
+        ({"type": "wait", "ms": 30000}, "ms must be a whole number, 0 to 29999"),
+        ({"type": "wait", "ms": 0.5}, "ms must be a whole number"),
+        ({"type": "wait", "duration": 1}, "wait knows no duration|wait needs ms"),
+        ({"type": "screenshot", "format": "png"}, "screenshot knows no format"),
+    ],
+)
+def test_a_recording_that_is_no_action_says_what_is_wrong_with_it(recorded: Any, said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=said):
+        from_json(recorded)
+
+
+def test_a_typed_text_is_not_in_the_repr() -> None:
+    assert SECRET not in repr(TypeText(SECRET))
+    assert SECRET not in repr([TypeText(SECRET)])
+
+
+async def test_several_actions_stop_at_the_first_that_fails_and_say_which() -> None:
+    refusal = response({"status": "error", "error": "… Command failed with code 3", "docs": "d"}, 500)
+    desktops, wired = answering(response({"output": "one"}), refusal)
+    with pytest.raises(ActionsFailed, match=r"action 1 of 3 \(move_mouse\) failed") as caught:
+        await desktops.ref(ID).perform_all([Wait(1), MoveMouse(1, 2), TakeScreenshot()])
+    error = caught.value
+    assert (error.index, [result.output for result in error.results]) == (1, ["one"])
+    assert isinstance(error.error, ServerError)
+    assert error.__cause__ is error.error
+    assert error.error.details == {"docs": "d", "exit_code": 3}
+    assert len(wired.asked) == 2
+    copied = pickle.loads(pickle.dumps(error))
+    assert (copied.index, copied.results, str(copied), str(copied.error)) == (1, error.results, str(error), str(error.error))

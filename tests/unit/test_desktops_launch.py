@@ -1,0 +1,304 @@
+"""Launching desktops, and stopping them whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.unit.desktops_wired import DESKTOP, ID, STREAM, Wired, answering, client, response
+from vcloud import (
+    ConnectError,
+    RequestTimeout,
+    Response,
+    ServerError,
+    TransportError,
+    WaitFailed,
+)
+from vcloud._core.instance import Controllable
+from vcloud.providers.desktops import (
+    Desktops,
+    DesktopStatus,
+)
+from vcloud.providers.desktops import launch as launching
+
+POST, STOP = "POST /desktop", f"POST /desktop/{ID}/stop"
+
+
+def service(
+    statuses: list[str] | None = None,
+    *,
+    create: Callable[[], Awaitable[None]] | None = None,
+    stop: Exception | Response | None = None,
+) -> tuple[Desktops, Wired]:
+    """A service that launches one desktop, which then has these statuses in turn."""
+    left = list(statuses or ["running"])
+
+    async def reply(method: str, path: str) -> Response:
+        if path == "/desktop":
+            if create is not None:
+                await create()
+            return response({"id": ID, "status": "pending"})
+        if path.endswith("/stop"):
+            if isinstance(stop, Exception):
+                raise stop
+            return stop or response({"status": "terminated"})
+        return response({**DESKTOP, "status": left.pop(0) if len(left) > 1 else left[0]})
+
+    wired = Wired(reply)
+    return client(wired), wired
+
+
+async def test_a_block_waits_until_the_desktop_runs_and_stops_it_at_its_end() -> None:
+    desktops, wired = service(["pending", "running"])
+    async with desktops.launch(poll=0.001) as desktop:
+        assert (desktop.status, desktop.stream_url) == (DesktopStatus.RUNNING, STREAM)
+        assert STOP not in wired.paths
+    assert wired.paths == [POST, f"GET /desktop/{ID}", f"GET /desktop/{ID}", STOP]
+
+
+async def test_awaiting_returns_at_once_and_stops_nothing() -> None:
+    desktops, wired = service(["pending"])
+    launched = await desktops.launch()
+    assert (launched.id, launched.status) == (ID, DesktopStatus.PENDING)
+    assert wired.paths == [POST]
+
+
+async def test_launches_fan_out_in_a_task_group_and_in_gather() -> None:
+    desktops, _ = service()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(desktops.launch()) for _ in range(3)]
+    assert [task.result().id for task in tasks] == [ID] * 3
+    assert [one.id for one in await asyncio.gather(desktops.launch(), desktops.launch())] == [ID] * 2
+
+
+async def test_a_launch_is_used_once() -> None:
+    desktops, wired = service()
+    launch = desktops.launch()
+    await launch
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        await launch
+    desktops.launch().close()
+    assert wired.paths == [POST]
+
+
+async def test_an_error_in_the_block_stops_the_desktop_and_comes_out() -> None:
+    desktops, wired = service()
+    with pytest.raises(ZeroDivisionError):
+        async with desktops.launch():
+            1 / 0  # noqa: B018
+    assert wired.paths[-1] == STOP
+
+
+async def test_a_failing_stop_does_not_hide_the_blocks_error() -> None:
+    desktops, _ = service(stop=response({"status": "error", "error": "cannot stop", "docs": "d"}, 500))
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with desktops.launch():
+            1 / 0  # noqa: B018
+    (note,) = caught.value.__notes__
+    assert ID in note
+    assert "cannot stop" in note
+
+
+async def test_a_failing_stop_after_a_good_block_raises() -> None:
+    desktops, _ = service(stop=ConnectError("no network"))
+    with pytest.raises(ConnectError, match="no network") as caught:
+        async with desktops.launch():
+            pass
+    assert "runs until it times out" in caught.value.__notes__[0]
+
+
+async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
+    desktops, _ = service(stop=response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404))
+    async with desktops.launch():
+        pass
+
+
+async def test_a_stop_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "PATIENCE", 0.01)
+    desktops, wired = service()
+    honest = wired.reply
+
+    async def reply(method: str, path: str) -> Response:
+        if path.endswith("/stop"):
+            await asyncio.Event().wait()
+        return await honest(method, path)
+
+    wired.reply = reply
+    with pytest.raises(RequestTimeout, match="could not be stopped") as caught:
+        async with desktops.launch():
+            pass
+    assert caught.value.outcome_unknown
+    with pytest.raises(ZeroDivisionError) as noted:
+        async with desktops.launch():
+            1 / 0  # noqa: B018
+    assert "no answer within 0.01 s" in noted.value.__notes__[0]
+
+
+async def test_one_that_ends_before_it_runs_is_stopped_and_the_wait_fails() -> None:
+    desktops, wired = service(["pending", "error"])
+    with pytest.raises(WaitFailed) as caught:
+        async with desktops.launch(poll=0.001):
+            raise AssertionError("it never ran")
+    assert caught.value.last == "error"
+    assert wired.paths[-1] == STOP
+
+
+async def test_cancelling_the_block_stops_the_desktop_even_when_cancelled_again() -> None:
+    stopping, entered = asyncio.Event(), asyncio.Event()
+    desktops, wired = service()
+    honest = wired.reply
+
+    async def reply(method: str, path: str) -> Response:
+        if path.endswith("/stop"):
+            stopping.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return await honest(method, path)
+
+    wired.reply = reply
+
+    async def work() -> None:
+        async with desktops.launch():
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+    task.cancel()
+    await stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wired.paths.count(STOP) == 1
+
+
+@pytest.mark.parametrize("form", ["await", "async with"])
+async def test_cancelled_while_the_service_makes_the_desktop_it_is_stopped(form: str) -> None:
+    asked, made = asyncio.Event(), asyncio.Event()
+
+    async def create() -> None:
+        asked.set()
+        await made.wait()
+
+    desktops, wired = service(create=create)
+
+    async def work() -> None:
+        if form == "await":
+            await desktops.launch()
+        else:
+            async with desktops.launch():
+                raise AssertionError("cancelled before")
+
+    task = asyncio.create_task(work())
+    await asked.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    made.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wired.paths == [POST, STOP]
+
+
+async def test_cancelled_while_waiting_for_it_to_run_it_is_stopped() -> None:
+    desktops, wired = service(["pending"])
+    honest, looked = wired.reply, asyncio.Event()
+
+    async def reply(method: str, path: str) -> Response:
+        if method == "GET":
+            looked.set()
+        return await honest(method, path)
+
+    wired.reply = reply
+
+    async def work() -> None:
+        async with desktops.launch(poll=60):
+            raise AssertionError("it never runs")
+
+    task = asyncio.create_task(work())
+    await looked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wired.paths[-1] == STOP
+
+
+async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop() -> None:
+    asked, made = asyncio.Event(), asyncio.Event()
+
+    async def create() -> None:
+        asked.set()
+        await made.wait()
+        raise TransportError("dropped")
+
+    desktops, wired = service(create=create)
+    task = asyncio.ensure_future(desktops.launch())
+    await asked.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    made.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert wired.paths == [POST]
+
+
+async def test_a_lost_launch_is_not_repeated_and_a_lost_stop_is() -> None:
+    desktops, wired = answering(TransportError("dropped"), attempts=3)
+    with pytest.raises(TransportError) as caught:
+        await desktops.launch()
+    assert caught.value.outcome_unknown
+    assert len(wired.asked) == 1
+    desktops, wired = answering(TransportError("dropped"), response({"status": "terminated"}), attempts=3)
+    await desktops.ref(ID).stop()
+    assert wired.paths == [STOP, STOP]
+
+
+# -- what was launched is remembered, because the service has no list -------------------------------------------------
+
+
+async def test_instances_are_what_was_launched_and_is_not_over() -> None:
+    desktops, wired = service(["pending", "running", "error", "hibernating", "terminated"])
+    assert await desktops.instances().all() == []
+    await desktops.launch()
+    other = desktops.with_options(timeout=5)
+    seen = [(await other.instances().all())[0] for _ in range(4)]
+    assert [str(one.state) for one in seen] == ["starting", "running", "failed", "unknown"]
+    assert [one.started_at is not None for one in seen] == [False, True, False, False]
+    assert {(one.provider, one.id, one.name, one.region) for one in seen} == {("desktops", ID, ID, None)}
+    assert isinstance(seen[0].resource, Controllable)
+    assert await desktops.instances().all() == [], "it is over now"
+    asked = len(wired.asked)
+    assert await desktops.instances().all() == []
+    assert len(wired.asked) == asked, "and forgotten"
+
+
+async def test_a_desktop_that_a_block_has_stopped_is_forgotten() -> None:
+    desktops, wired = service()
+    async with desktops.launch() as desktop:
+        assert [one.id for one in await desktops.instances().all()] == [desktop.id]
+    asked = len(wired.asked)
+    assert await desktops.instances().all() == []
+    assert len(wired.asked) == asked
+
+
+async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_that_is_gone() -> None:
+    gone = response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
+    broken = response({"status": "error", "error": "broke", "docs": "d"}, 500)
+    desktops, _ = answering(response({"id": ID, "status": "pending"}), broken, gone)
+    await desktops.launch()
+    with pytest.raises(ServerError, match="broke"):
+        await desktops.instances().all()
+    assert await desktops.instances().all() == []
+
+
+def test_the_register_forgets_those_whose_time_is_up() -> None:
+    register = launching.Register()
+    register.add("a", now=0, ends=60)
+    register.add("b", now=50, ends=200)
+    assert register.ids() == ("a", "b")
+    register.add("c", now=60, ends=120)
+    assert register.ids() == ("b", "c")
+    register.discard("b")
+    register.discard("never known")
+    assert register.ids() == ("c",)

@@ -1,0 +1,136 @@
+"""What all providers rent, as one small common view, and how it is listed across them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, Self, runtime_checkable
+
+from attrs import frozen
+
+from vcloud._core.pager import Page, Pager
+from vcloud.errors import VCloudError
+
+
+class InstanceState(StrEnum):
+    """What an instance is doing, in words that fit every provider."""
+
+    #: On its way to running.
+    STARTING = "starting"
+    #: Can be used now, or is being used.
+    RUNNING = "running"
+    #: Saved, and soon running again when asked.
+    HIBERNATED = "hibernated"
+    #: Busy with itself: resizing, installing, moving.
+    MAINTENANCE = "maintenance"
+    #: On its way to stopped.
+    STOPPING = "stopping"
+    #: Off; whether it can be started again depends on the provider.
+    STOPPED = "stopped"
+    #: Broken.
+    FAILED = "failed"
+    #: The provider said something that this SDK does not know; ask the resource.
+    UNKNOWN = "unknown"
+
+
+@runtime_checkable
+class Controllable(Protocol):
+    """What machines, sessions and desktops of every provider can do, each in its own way."""
+
+    async def start(self) -> object:
+        """Make it run."""
+        ...
+
+    async def stop(self) -> object:
+        """Make it stop."""
+        ...
+
+    async def wait_until(self, state: str, /, *, timeout: timedelta | float = ..., poll: timedelta | float = ...) -> object:
+        """Wait for a state, in the provider's words."""
+        ...
+
+    async def connect_url(self) -> str:
+        """An address that opens it. Whoever has it has the machine: treat it as a secret."""
+        ...
+
+
+@frozen
+class Instance:
+    """Something that runs, or could.
+
+    Attributes:
+        provider: ``"streams"``, ``"computers"``, ``"streamspace"`` or ``"desktops"``.
+        id: the provider's id for it.
+        name: what a person would call it.
+        state: what it is doing, in the shared vocabulary.
+        region: where it is; None when the provider does not say.
+        started_at: since when it runs; None when it does not, or the provider does not say.
+        resource: the provider's own object, to act on.
+    """
+
+    provider: str
+    id: str
+    name: str
+    state: InstanceState
+    region: str | None
+    started_at: datetime | None
+    resource: Controllable
+
+
+class Instances(AsyncIterator[Instance]):
+    """Everything on all configured providers, as it arrives; providers are asked concurrently, one page each at a time.
+
+    One provider that fails does not hide the others: its error is in ``errors``, under its name, when the iteration ends.
+
+    Attributes:
+        errors: what went wrong, by provider.
+    """
+
+    def __init__(self, sources: Mapping[str, Pager[Instance]]) -> None:
+        self.errors: dict[str, VCloudError] = {}
+        self._pages = {name: pager.pages() for name, pager in sources.items()}
+        self._asked: dict[str, asyncio.Task[Page[Instance] | None]] = {}
+        self._ready: deque[Instance] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Instance:
+        while not self._ready:
+            if not self._pages:
+                raise StopAsyncIteration
+            await self._ask()
+        return self._ready.popleft()
+
+    async def all(self) -> list[Instance]:
+        """Every instance of every provider that answered."""
+        return [instance async for instance in self]
+
+    async def _ask(self) -> None:
+        """Ask each provider that still has pages for its next one, and take what comes first."""
+        for name, pages in self._pages.items():
+            if name not in self._asked:
+                task = asyncio.ensure_future(anext(pages, None))
+                # An iteration that is given up leaves nobody to look at the outcome.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._asked[name] = task
+        try:
+            await asyncio.wait(self._asked.values(), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            for task in self._asked.values():
+                task.cancel()
+            self._asked.clear()
+            raise
+        for name in [name for name, task in self._asked.items() if task.done()]:
+            try:
+                page = self._asked.pop(name).result()
+            except VCloudError as error:
+                self.errors[name] = error
+                page = None
+            if page is None:
+                del self._pages[name]
+            else:
+                self._ready.extend(page.items)

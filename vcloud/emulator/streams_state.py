@@ -1,0 +1,208 @@
+"""What the Streams API keeps: applications, streams, machines, users and visits.
+
+As with computers, a machine's state is a pure function of the time: commands lay down what will happen (`phases`),
+questions ask what has happened by `now`. No timer runs, so a stopped clock stops the machines.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+from attrs import define, field, frozen
+
+WAITING = 15.0
+MIGRATING = 10.0
+"""How long a machine takes to become available, and to get ready for the next visitor, in simulated seconds."""
+
+DEFAULT_MACHINE_TYPE = 13
+
+MACHINE_TYPES = {9: "Starter", 17: "Pro", 12: "Starter - G2", 13: "Pro - G2"}
+"""What an application can be given."""
+
+PERFORMANCES = {**MACHINE_TYPES, 11: "Starter"}
+"""What an application may have been given long ago: the document shows 11."""
+
+HOURLY = {
+    9: Decimal("0.60"),
+    11: Decimal("0.60"),
+    12: Decimal("0.90"),
+    13: Decimal("1.70"),
+    17: Decimal("1.40"),
+}
+"""Undocumented; Pro - G2 is near what the document's examples come to."""
+
+RESERVE = {"on_demand": 0, "balanced": 1}
+"""Machines that the service keeps free by itself; with always_on it keeps all of them on."""
+
+UNASSIGNED = frozenset({"waiting", "available"})
+
+STATUSES = {
+    "waiting": ("pending", "turning_on"),
+    "available": ("running", "ready"),
+    "assigned": ("running", "ready"),
+    "connected": ("running", "ready"),
+    "proxy-in-migration": ("running", "ready"),
+    "terminated": ("stopped", "off"),
+}
+"""`status` and `friendly_status` for each connection status; for running machines they are not documented."""
+
+SETTINGS: dict[str, Any] = {
+    "resolution": "res_1080p",
+    "collect_info": False,
+    "dark_mode": None,
+    "password_protection": False,
+    "sound": "user_can_activate",
+    "microphone": "user_can_activate",
+    "launch_arguments": None,
+    "dock_position": "bottom",
+    "keyboard_layout": None,
+    "user_session_data": False,
+    "boost_enabled": False,
+    "pixel_streaming_enabled": False,
+    "port_access_enabled": False,
+    "maximum_session_duration": "off",
+    "idle_duration": "off",
+    "auto_turn_off_duration": "5_min",
+}
+"""A new stream's settings, in the order of the document's examples."""
+
+
+@define(eq=False, kw_only=True)
+class Application:
+    """Something that can be streamed."""
+
+    id: int
+    name: str
+    created_at: float
+    machine_type_id: int = DEFAULT_MACHINE_TYPE
+    key_mapping_selection: str = "click"
+    changeable_key_mapping: bool = True
+    executable: bool = True
+    """Whether there was an upload yet."""
+
+
+@define(eq=False, kw_only=True)
+class Stream:
+    """A link to an application, with its settings and capacities."""
+
+    id: int
+    uid: str
+    application: Application
+    capacity_type: str = "on_demand"
+    capacities: dict[str, int]
+    """How many machines there may be at once, by region."""
+    settings: dict[str, Any] = field(factory=lambda: dict(SETTINGS))
+    password: str | None = field(default=None, repr=False)
+    in_active_time_range: bool = True
+
+    @property
+    def name(self) -> str:
+        """Return what people see."""
+        return f"Stream #{self.id}"
+
+    def reserve(self, region: str) -> int:
+        """Return how many machines the service keeps free in a region."""
+        return min(self.capacities.get(region, 0), RESERVE.get(self.capacity_type, self.capacities.get(region, 0)))
+
+
+@define(eq=False)
+class User:
+    """A visitor on record."""
+
+    id: str
+    email: str | None
+
+
+@frozen
+class Phase:
+    """From `at` on, the machine is in `connection_status`, until the next phase."""
+
+    at: float
+    connection_status: str
+
+
+@frozen(kw_only=True)
+class Visitor:
+    """What a visit tells of the one who came; None is left out of the answers."""
+
+    ping: float | None = 98
+    audio_state: str | None = "muted"
+    audio_input: bool = True
+    audio_output: bool = True
+    city: str = "San Francisco"
+    country: str = "US"
+    os: str = "Windows 11"
+    device_type: str = "desktop"
+
+
+@define(eq=False)
+class Machine:
+    """A machine of a stream."""
+
+    id: int
+    uid: str
+    stream: Stream
+    region: str
+    machine_type_id: int
+    phases: tuple[Phase, ...]
+    public_ip_address: str | None = None
+    user: User | None = None
+    visitor: Visitor | None = None
+
+    @classmethod
+    def booting(cls, id: int, uid: str, stream: Stream, region: str, now: float) -> Machine:
+        """Return a machine that is started now."""
+        phases = (Phase(now, "waiting"), Phase(now + WAITING, "available"))
+        return cls(id, uid, stream, region, stream.application.machine_type_id, phases)
+
+    @property
+    def start_at(self) -> float:
+        """Return when it was started."""
+        return self.phases[0].at
+
+    def end_at(self) -> float | None:
+        """Return when it was terminated."""
+        last = self.phases[-1]
+        return last.at if last.connection_status == "terminated" else None
+
+    def status(self, now: float) -> str:
+        """Return the `connection_status` at this time."""
+        return next((p.connection_status for p in reversed(self.phases) if p.at <= now), "waiting")
+
+    def become(self, connection_status: str, now: float, *then: Phase) -> None:
+        """Enter a status now, and the others later; what was to come does not."""
+        past = tuple(phase for phase in self.phases if phase.at <= now)
+        self.phases = (*past, Phase(now, connection_status), *then)
+
+    def connected_at(self) -> float:
+        """Return when the visitor who is there came."""
+        return max(phase.at for phase in self.phases if phase.connection_status == "connected")
+
+    def seconds(self, now: float) -> int:
+        """Return for how many whole seconds it has run."""
+        end = self.end_at()
+        return math.floor((now if end is None else end) - self.start_at)
+
+    def cost(self, now: float) -> str:
+        """Return what that costs, as the service writes it."""
+        amount = HOURLY[self.machine_type_id] * self.seconds(now) / 3600
+        text = str(amount.quantize(Decimal("0.001"), ROUND_DOWN)).rstrip("0")
+        return f"{text}0" if text.endswith(".") else text
+
+
+@define(eq=False, kw_only=True)
+class Visit:
+    """A visit that is over."""
+
+    id: int
+    machine: Machine
+    user: User | None
+    visitor: Visitor
+    start_at: float
+    end_at: float
+
+    def minutes(self) -> int:
+        """Return how many minutes it took, rounded up: 3 min 30 s are 4 in the document."""
+        return math.ceil((self.end_at - self.start_at) / 60)

@@ -1,0 +1,155 @@
+"""One StreamSpace request from the socket to its handler and back: limits, tokens, routes, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+import msgspec
+from aiohttp import web
+from attrs import field, frozen
+
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError, read_object
+from vcloud.emulator.streamspace_limits import RateLimits
+from vcloud.emulator.streamspace_state import User
+from vcloud.emulator.streamspace_tokens import Tokens
+
+
+@frozen(kw_only=True)
+class StreamSpaceRequest:
+    """A request, as a handler sees it."""
+
+    user: User
+    """Who sent it; whoever it is, for what needs no token."""
+    token: str = field(repr=False)
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    content: bytes = field(repr=False)
+    content_type: str
+
+    def json(self) -> Json:
+        """Return the body, which must be a JSON object."""
+        return read_object(self.content, self.content_type)
+
+    def require_admin(self) -> None:
+        """Refuse whoever may not do everything."""
+        if not self.user.is_admin:
+            raise StreamSpaceError("AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: admin")
+
+
+Handler = Callable[[StreamSpaceRequest], Json | None]
+
+
+@frozen
+class Route:
+    """A handler, the status of its success, the limit that counts it, and whether it needs no token."""
+
+    handler: Handler
+    status: int = 200
+    bucket: str = "other"
+    public: bool = False
+
+
+NOBODY = User(id="", username="", email="", password="", created_at=0.0)
+
+
+class StreamSpaceApi:
+    """What stands before the handlers. They are plain functions, so concurrent requests cannot interleave."""
+
+    prefix = "/api/v1"
+
+    def __init__(self, clock: Clock, *, rate_limits: bool, seed: int) -> None:
+        """Serve nothing yet; equal seeds give equal ids and tokens."""
+        self.clock = clock
+        self.random = Random(seed)
+        self.tokens = Tokens(clock, self.random)
+        self.limits = RateLimits(clock, enabled=rate_limits)
+        self.users: dict[str, User] = {}
+        self.routes: Routes[Route] = Routes(self.prefix)
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """Answer one request; refusals are answers, too."""
+        headers = {"X-Request-ID": f"req-{self.random.randbytes(6).hex()}"}
+        try:
+            status, payload = self._handle(request, body, headers)
+        except StreamSpaceError as error:
+            status, payload = error.status, self._refusal(error, headers["X-Request-ID"])
+        except NoRouteError:
+            missing = StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {request.raw_path}")
+            status, payload = missing.status, self._refusal(missing, headers["X-Request-ID"])
+        except WrongMethodError as error:
+            headers["Allow"] = ", ".join(error.allowed)
+            wrong = StreamSpaceError("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here, only {headers['Allow']}")
+            status, payload = wrong.status, self._refusal(wrong, headers["X-Request-ID"])
+        if payload is None:
+            return web.Response(status=status, headers=headers)
+        return web.Response(status=status, body=msgspec.json.encode(payload), headers=headers, content_type="application/json")
+
+    def _handle(self, request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> tuple[int, Json | None]:
+        found, nowhere = self._find(request)
+        user, token, stranger = self._identify(request)
+        # Logins are counted by where they come from: whose they are is only a claim.
+        known = user.username if stranger is None else ""
+        login = found is not None and found.handler.bucket == "login"
+        self._count(found.handler.bucket if found else "other", (not login and known) or request.remote or "", headers)
+        # Strangers do not even learn which routes there are.
+        if stranger is not None and not (found is not None and found.handler.public):
+            raise stranger
+        if found is None:
+            raise nowhere or NoRouteError(request.raw_path)
+        asked = StreamSpaceRequest(
+            user=user,
+            token=token,
+            params=found.params,
+            query=request.query,
+            content=body,
+            content_type=request.content_type,
+        )
+        return found.handler.status, found.handler.handler(asked)
+
+    def _find(self, request: web.BaseRequest) -> tuple[Found[Route] | None, LookupError | None]:
+        try:
+            return self.routes.find(request.method, request.raw_path.partition("?")[0]), None
+        except (NoRouteError, WrongMethodError) as error:
+            return None, error
+
+    def _identify(self, request: web.BaseRequest) -> tuple[User, str, StreamSpaceError | None]:
+        """Return who sent it and the token, or nobody and why."""
+        header = request.headers.get("Authorization")
+        if header is None:
+            return NOBODY, "", StreamSpaceError("AUTH_TOKEN_MISSING", "Authorization header missing")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            return NOBODY, "", StreamSpaceError("AUTH_TOKEN_INVALID", "Authorization header is not Bearer <token>")
+        try:
+            return self.user_of(token), token, None
+        except StreamSpaceError as error:
+            return NOBODY, "", error
+
+    def user_of(self, token: str) -> User:
+        """Return whose token it is; refuse one that is worth nothing."""
+        user = self.users.get(self.tokens.check(token))
+        if user is None or not user.active:
+            raise StreamSpaceError("AUTH_TOKEN_INVALID", "JWT token is of a user who may not log in")
+        return user
+
+    def _count(self, bucket: str, who: str, headers: dict[str, str]) -> None:
+        seen, wait = self.limits.take(bucket, who)
+        headers.update(seen)
+        if wait is not None:
+            message = f"Too many requests. Please try again in {wait} seconds."
+            raise StreamSpaceError("RATE_LIMIT_EXCEEDED", message, retry_after=wait)
+
+    def _refusal(self, error: StreamSpaceError, request_id: str) -> Json:
+        return {
+            "error": error.error,
+            # Messages quote what was sent, which may hold bytes that are no text.
+            "message": error.message.encode(errors="backslashreplace").decode(),
+            "code": error.code,
+            **error.extra,
+            "details": error.details,
+            "timestamp": self.clock.iso(self.clock.now(), timespec="seconds"),
+            "request_id": request_id,
+        }

@@ -1,0 +1,51 @@
+"""The documented rate limits: 5 logins, 10 new sessions and 100 others in a minute."""
+
+from __future__ import annotations
+
+import math
+
+from attrs import define
+
+from vcloud.emulator.clock import Clock
+
+LIMITS = {"login": 5, "create": 10, "other": 100}
+WINDOW = 60.0
+"""In simulated seconds."""
+
+
+@define
+class Window:
+    """What one user, or one address, has used of a limit until `ends` (simulated time)."""
+
+    limit: int
+    ends: float
+    used: int = 0
+
+
+class RateLimits:
+    """Who has sent how much. `enabled` may be set at any time."""
+
+    def __init__(self, clock: Clock, *, enabled: bool = True) -> None:
+        """Begin with nobody having sent anything."""
+        self.enabled = enabled
+        self._clock = clock
+        self._windows: dict[tuple[str, str], Window] = {}
+
+    def take(self, bucket: str, who: str) -> tuple[dict[str, str], int | None]:
+        """Count one request: return its headers and, when it is one too many, the real seconds to wait."""
+        if not self.enabled:
+            return {}, None
+        now = self._clock.now()
+        window = self._windows.get((bucket, who))
+        if window is None or now >= window.ends:
+            window = self._windows[bucket, who] = Window(LIMITS[bucket], now + WINDOW)
+        allowed = window.used < window.limit
+        window.used += allowed
+        # Clients wait in real time. A clock that stands still is as good as one that goes.
+        left = (window.ends - now) / (self._clock.speed or 1.0)
+        headers = {
+            "X-RateLimit-Limit": str(window.limit),
+            "X-RateLimit-Remaining": str(window.limit - window.used),
+            "X-RateLimit-Reset": str(math.ceil(self._clock.wall() + left)),
+        }
+        return headers, None if allowed else max(1, math.ceil(left))

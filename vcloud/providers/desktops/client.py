@@ -1,0 +1,121 @@
+"""The desktop-action API: desktops for programs and agents, driven by mouse, keyboard and shell."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from vcloud._core.client import Client
+from vcloud._core.instance import Instance
+from vcloud._core.pager import Pager, unpaged
+from vcloud._core.request import Request, json_body, present, seconds, segment, whole
+from vcloud._core.resource import bind
+from vcloud.errors import InvalidArgumentError, NotFoundError
+from vcloud.providers.desktops.actions import MILLISECOND
+from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
+from vcloud.providers.desktops.errors import DIALECT
+from vcloud.providers.desktops.launch import Launch, Register
+from vcloud.providers.desktops.models import DesktopStatus
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+__all__ = ["Desktops"]
+
+SHORTEST: Final = timedelta(minutes=1)
+DEFAULT_LIFETIME: Final = timedelta(hours=24)
+
+
+class Desktops(Client):
+    """The desktop-action API, with an :class:`~vcloud.APIKeyAuth`."""
+
+    dialect = DIALECT
+    default_base_url = "https://api.cyberdesk.io/v1"
+
+    def _attach(self, session: Session) -> None:
+        super()._attach(session)
+        # One that has other patience is attached anew, and still has the desktops of the first.
+        if not hasattr(self, "_register"):
+            self._register = Register()
+
+    def instances(self) -> Pager[Instance]:
+        """The desktops that this client launched and that are not over, in the view that all providers share.
+
+        The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
+        """
+        return unpaged(self._remembered).map(view)
+
+    async def _remembered(self) -> list[Desktop]:
+        found = await asyncio.gather(*[self._look(id) for id in self._register.ids()], return_exceptions=True)
+        desktops: list[Desktop] = []
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+            if one is not None:
+                desktops.append(one)
+        return desktops
+
+    async def _look(self, id: str) -> Desktop | None:
+        """Fetch one that was launched; forget it when it has come to its end."""
+        try:
+            desktop = await self.get(id)
+        except NotFoundError:
+            desktop = None
+        if desktop is None or desktop.status in (DesktopStatus.TERMINATED, DesktopStatus.COMPLETED):
+            self._register.discard(id)
+            return None
+        return desktop
+
+    def launch(
+        self,
+        timeout: timedelta | float | None = None,
+        *,
+        wait_timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
+    ) -> Launch:
+        """Launch a desktop; never sent twice.  ``POST /desktop``
+
+        ``desktop = await client.launch()`` returns at once a :class:`LaunchedDesktop`, which as a rule is still pending.
+        ``async with client.launch() as desktop:`` waits until it is running, gives the fetched :class:`Desktop`, and stops
+        it on the way out, after an error or a cancellation too. Either way, one that is cancelled while the service
+        makes the desktop stops it.
+
+        Args:
+            timeout: after which the desktop stops by itself: at least a minute (the service answers 502 to less), whole
+                milliseconds; seconds or timedelta. None: the service's default, 24 hours (both from its published source).
+            wait_timeout: how long ``async with`` waits for it to run; seconds or timedelta.
+            poll: between two looks while it waits; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: a timeout below a minute; nothing was sent.
+            AuthenticationError: the API key is missing or not valid.
+            ServerError: the service could not make one (500, 502).
+            TransportError: with ``outcome_unknown``, when the answer was lost: the desktop may exist.
+            WaitFailed: (``async with``) it ended before it ran.
+            WaitTimeout: (``async with``) it did not run in time.
+        """
+        milliseconds = None if timeout is None else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
+        lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
+        if seconds(poll) <= 0:
+            raise InvalidArgumentError(f"poll must be more than 0 seconds, not {poll!r}")
+        request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
+        return Launch(self._session, request, self._register, lifetime=lifetime, wait_timeout=wait_timeout, poll=poll)
+
+    async def get(self, id: str) -> Desktop:
+        """Fetch one desktop.  ``GET /desktop/{id}``
+
+        Raises:
+            InvalidRequestError: the id is no UUID (400).
+            NotFoundError: there is no such desktop, or it is somebody else's.
+        """
+        return await self.ref(id).refresh()
+
+    def ref(self, id: str) -> DesktopRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        return bind(DesktopRef(id=id), self._session)

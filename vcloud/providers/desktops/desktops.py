@@ -1,0 +1,167 @@
+"""Desktops: the handle with one method per verb, and the desktop as it was launched or fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection as Many
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import attrs
+from attrs import field, frozen
+
+from vcloud._core.codec import Instant, Shape
+from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.request import Request, json_body, segment
+from vcloud._core.resource import Handle, bind, set_origin, wait_until
+from vcloud._core.session import Session
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.desktops.controls import Controls
+from vcloud.providers.desktops.errors import NoStreamError
+from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
+
+__all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
+
+H = TypeVar("H", bound=Handle)
+
+#: A desktop in one of these never runs again.
+OVER: Final = frozenset({DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED})
+
+
+@frozen(kw_only=True)
+class DesktopRef(Controls):
+    """A desktop by its id: everything that can be done to it, without having fetched it."""
+
+    async def refresh(self) -> Desktop:
+        """Fetch the desktop as it is now.  ``GET /desktop/{id}``
+
+        Raises:
+            InvalidRequestError: the id is no UUID (400).
+            NotFoundError: there is no such desktop, or it is somebody else's.
+        """
+        return await self._session.fetch(Request("GET", f"/desktop/{segment(self.id)}", sensitive=True), DESKTOP)
+
+    async def start(self) -> None:
+        """Do nothing, because a desktop starts by itself; here so that desktops and machines can be treated alike.
+
+        Raises:
+            InvalidArgumentError: it is over: a stopped desktop cannot be started again.
+            NotFoundError: there is no such desktop.
+        """
+        status = (await self.refresh()).status
+        if status in OVER:
+            raise InvalidArgumentError(f"desktop {self.id} is {status} and cannot be started again: launch() makes a new one")
+
+    async def stop(self) -> None:
+        """Stop the desktop for good; what was on it is lost.  ``POST /desktop/{id}/stop``
+
+        May be repeated, as often as one likes (from the service's published source), so it is sent again when an answer
+        is lost.
+
+        Raises:
+            NotFoundError: there is no such desktop, or it is somebody else's.
+            ServerError: the id is no UUID (500), or the service broke.
+        """
+        await self._session.fetch(Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED)
+
+    async def connect_url(self) -> str:
+        """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
+
+        Raises:
+            NoStreamError: there is none, because the desktop is still pending.
+            NotFoundError: there is no such desktop.
+        """
+        desktop = await self.refresh()
+        if desktop.stream_url is None:
+            raise NoStreamError(
+                f"desktop {self.id} is {desktop.status} and has no stream: wait_until('running') first", status=desktop.status
+            )
+        return desktop.stream_url
+
+    async def wait_until(
+        self, status: DesktopStatus | str | Many[str], *, timeout: timedelta | float = 300, poll: timedelta | float = 2
+    ) -> Desktop:
+        """Look again and again until the desktop has this status.
+
+        Args:
+            status: the status, or several of which one will do.
+            timeout: for the whole wait; seconds or timedelta.
+            poll: between two looks; seconds or timedelta.
+
+        Raises:
+            WaitTimeout: time is up; ``last`` is the last status seen.
+            WaitFailed: it is over (terminated, error or completed), and none of these was waited for.
+            NotFoundError: there is no such desktop.
+        """
+        return await wait_until(
+            self.refresh,
+            lambda desktop: desktop.status,
+            status,
+            hopeless=OVER,
+            timeout=timeout,
+            poll=poll,
+            clock=self._session.clock,
+            what=f"desktop {self.id}",
+        )
+
+
+@frozen(kw_only=True)
+class LaunchedDesktop(DesktopRef):
+    """A desktop as the answer to a launch has it.
+
+    Attributes:
+        id: the desktop's id.
+        status: what it was doing then, as a rule ``pending``.
+    """
+
+    status: DesktopStatus
+
+
+@frozen(kw_only=True)
+class Desktop(DesktopRef):
+    """A desktop as it was when it was fetched. When it is pickled, the stream's address stays behind.
+
+    Attributes:
+        id: the desktop's id.
+        status: what it is doing.
+        created_at: when it was launched.
+        timeout_at: when it stops by itself.
+        stream_url: where a person sees it and works on it; None while it is pending. Anyone who has it can use the desktop,
+            so it is treated as a secret: not in the repr, and not to be pickled.
+    """
+
+    status: DesktopStatus
+    created_at: Instant
+    timeout_at: Instant
+    stream_url: str | None = field(repr=False)
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        bare = attrs.evolve(self, stream_url=None)
+        set_origin(bare, (json_body({**self.raw, "stream_url": None}),))
+        return Handle.__reduce__(bare)
+
+
+_STATES: Final = {
+    DesktopStatus.PENDING: InstanceState.STARTING,
+    DesktopStatus.RUNNING: InstanceState.RUNNING,
+    DesktopStatus.ERROR: InstanceState.FAILED,
+    DesktopStatus.TERMINATED: InstanceState.STOPPED,
+    DesktopStatus.COMPLETED: InstanceState.STOPPED,
+}
+
+
+def view(desktop: Desktop) -> Instance:
+    """A desktop as an instance. It has no name but its id."""
+    state = _STATES.get(desktop.status, InstanceState.UNKNOWN)
+    started_at = desktop.created_at if state is InstanceState.RUNNING else None
+    return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
+
+
+def _opened(handle: H, session: Session, body: bytes) -> H:
+    set_origin(handle, (body,))
+    return bind(handle, session)
+
+
+DESKTOP: Shape[Desktop, Desktop] = Shape(Desktop, _opened)
+LAUNCHED: Shape[LaunchedDesktop, LaunchedDesktop] = Shape(LaunchedDesktop, _opened)
+STOPPED: Shape[StopAnswer, None] = Shape(StopAnswer, lambda wire, session, body: None)

@@ -1,0 +1,203 @@
+"""How the desktop-action API refuses: two shapes of error body, and a plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from attrs import frozen
+
+from vcloud._core.codec import Codec, excerpt
+from vcloud._core.ratelimit import retry_after
+from vcloud._core.request import Request, Response
+from vcloud.errors import (
+    APIError,
+    AuthenticationError,
+    DecodeError,
+    RateLimitError,
+    ServerError,
+    VCloudError,
+    error_for_status,
+)
+
+if TYPE_CHECKING:
+    from vcloud.providers.desktops.models import ActionResult
+
+__all__ = ["DIALECT", "ActionsFailed", "NoStreamError"]
+
+#: What the document says of each status, in fewer words.
+MEANINGS: Final[Mapping[int, str]] = {
+    400: "the service cannot make sense of the request",
+    401: "the API key is not valid",
+    403: "the API key has no right to this",
+    404: "there is no such desktop, or it belongs to somebody else",
+    409: "the desktop is not in a state in which this can be done",
+    429: "too many requests",
+    500: "the service met a situation that it does not know how to handle",
+    502: "the service got no valid answer from behind its gateway, or none in time",
+}
+
+# Also what any unknown path of the service's framework is answered with, so both are said.
+_KEY_MISSING: Final = (
+    "the API key is missing: none arrived at the service (or nothing of it is at this address: both are answered like this)"
+)
+_EXIT_CODE: Final = re.compile(r"Command failed with code (\d+)")
+
+
+class NoStreamError(VCloudError):
+    """The desktop has no stream to connect to.
+
+    Attributes:
+        status: the desktop's status.
+    """
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ActionsFailed(VCloudError):
+    """One of several actions failed, and those after it were not sent.
+
+    Attributes:
+        index: which one, from 0.
+        results: what those before it came to.
+        error: why it failed; ``__cause__`` too, but this one survives pickling.
+    """
+
+    def __init__(self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError) -> None:
+        super().__init__(message)
+        self.index = index
+        self.results = results
+        self.error = error
+
+
+@frozen(kw_only=True)
+class _Refusal:
+    """Just enough of an answer to see whether it is a refusal, in either shape, and what it says."""
+
+    id: Any = None
+    status: Any = None
+    success: Any = None
+    error: Any = None
+    details: Any = None
+    docs: Any = None
+
+    @property
+    def over_success(self) -> bool:
+        """Whether it refuses under an HTTP status of success. A desktop, which has an id, may itself be in ``error``."""
+        return self.id is None and (self.status == "error" or self.success is False)
+
+    @property
+    def issues(self) -> Sequence[Any] | None:
+        """What is wrong with which field, in the shape that schema violations have."""
+        issues = self.error.get("issues") if isinstance(self.error, dict) else None
+        return issues if isinstance(issues, list) else None
+
+    @property
+    def words(self) -> str | None:
+        """The service's words, from wherever they stand."""
+        if isinstance(self.error, str):
+            return self.error or None
+        if self.issues is not None:
+            return "; ".join(_issue(issue) for issue in self.issues) or "the request breaks the service's schema"
+        return None
+
+
+def _issue(issue: object) -> str:
+    if not isinstance(issue, dict):
+        return str(issue)
+    path = ".".join(str(step) for step in issue.get("path") or ())
+    return f"{path}: {issue.get('message')}" if path else str(issue.get("message"))
+
+
+@frozen
+class DesktopsDialect:
+    """How the desktop-action API refuses."""
+
+    provider: str = "desktops"
+
+    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+        """The refusal in the status, or in the body of an HTTP success."""
+        ok = 200 <= response.status < 300
+        # A screenshot need not be parsed twice to see that it is none: both shapes of refusal hold these bytes, and
+        # inside a JSON text the quotes would be escaped.
+        if ok and b'"error"' not in response.body:
+            return None
+        try:
+            refusal = _CODEC.decode(response.body, _Refusal)
+        except DecodeError:
+            if ok:
+                # The endpoint's own decoding says better what is wrong with it.
+                return None
+            return self._make(request, response, url, _Refusal(), _plain(request, response), now=now)
+        if ok and not refusal.over_success:
+            return None
+        return self._make(request, response, url, refusal, refusal.words, now=now)
+
+    def _make(
+        self, request: Request, response: Response, url: str, refusal: _Refusal, words: str | None, *, now: float
+    ) -> APIError:
+        status = response.status
+        kind = ServerError if status < 300 else AuthenticationError if words is _KEY_MISSING else error_for_status(status)
+        details = _details(refusal)
+        if request.sensitive and _repeats(request, refusal):
+            details.pop("details", None)
+            details.pop("issues", None)
+            words = "the service's words are not shown because they repeat what was sent"
+        meaning = "" if words is _KEY_MISSING else MEANINGS.get(status, "")
+        made = kind(
+            words or meaning or "no reason given",
+            status=status,
+            meaning=meaning,
+            provider=self.provider,
+            method=request.method,
+            url=url,
+            request_id=response.headers.get("X-Request-Id"),
+            details=details or None,
+        )
+        if isinstance(made, RateLimitError):
+            made.retry_after = retry_after(response.headers, now=now)
+        return made
+
+
+def _plain(request: Request, response: Response) -> str:
+    """What an answer that is no JSON says: a missing key is a 404 in plain text, anything else comes from a proxy."""
+    if response.status == 404 and response.headers.get("Content-Type", "").startswith("text/plain"):
+        return _KEY_MISSING
+    return excerpt(response.body, sensitive=request.sensitive)
+
+
+def _details(refusal: _Refusal) -> dict[str, Any]:
+    """What else the service said, as it said it, and the exit code that a failing action has in its words."""
+    details = {"docs": refusal.docs, "details": refusal.details, "issues": refusal.issues}
+    if isinstance(refusal.error, str) and (found := _EXIT_CODE.search(refusal.error)):
+        details["exit_code"] = int(found[1])
+    return {name: value for name, value in details.items() if value is not None}
+
+
+def _repeats(request: Request, refusal: _Refusal) -> bool:
+    """Whether the service repeats something of a text that must not be repeated, whole or a word of it."""
+    if request.body is None:
+        return False
+    sent = [text for name, value in msgspec.json.decode(request.body).items() if name != "type" for text in _texts(value)]
+    said = "\n".join(_texts([refusal.error, refusal.details]))
+    return any(text in said or any(word in said for word in text.split() if len(word) >= 4) for text in sent if text)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _texts(inner)
+
+
+_CODEC = Codec()
+
+DIALECT = DesktopsDialect()

@@ -1,0 +1,130 @@
+"""Applications: what can be streamed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from attrs import frozen
+
+from vcloud._core.codec import Id
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.resource import Collection, Handle, bind
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
+from vcloud.providers.vagon import Item, Listing, Nested, listing, number, resource, resources
+
+__all__ = ["Application", "ApplicationRef", "Applications"]
+
+#: Applications and streams on a page, by the document's request tables.
+PER_PAGE: Final = 100
+
+
+@frozen(kw_only=True)
+class ApplicationRef(Handle):
+    """An application by its id."""
+
+    # A number in the attributes and a text beside them.
+    id: Id = ""
+
+    async def configure(
+        self,
+        *,
+        application_name: str | None = None,
+        key_mapping_selection: KeyMapping | str | None = None,
+        changeable_key_mapping: bool | None = None,
+        machine_type: MachineType | int | None = None,
+    ) -> Application:
+        """Change settings; what is not given stays.  ``PUT /applications/{application_id}``
+
+        Args:
+            application_name: its new name.
+            key_mapping_selection: how it takes the mouse and the keys.
+            changeable_key_mapping: whether visitors may change that.
+            machine_type: the hardware that it runs on; sent as ``machine_type_id``.
+
+        Raises:
+            InvalidArgumentError: an empty name, a machine type that is no number, or nothing to change.
+            NotFoundError: there is no such application.
+            InvalidRequestError: the service does not accept a value (400).
+        """
+        if application_name is not None and not application_name.strip():
+            raise InvalidArgumentError("application_name must not be empty")
+        body = present(
+            application_name=application_name,
+            key_mapping_selection=key_mapping_selection,
+            changeable_key_mapping=changeable_key_mapping,
+            machine_type_id=None if machine_type is None else number(machine_type, "machine_type"),
+        )
+        if not body:
+            raise InvalidArgumentError("nothing to configure: give at least one setting")
+        return await self._session.fetch(Request("PUT", f"/applications/{segment(self.id)}", body=json_body(body)), APPLICATION)
+
+
+@frozen(kw_only=True)
+class Application(ApplicationRef):
+    """An application as it was when it was fetched.
+
+    Attributes:
+        id: the application's id.
+        name: its name.
+        status: such as ``active``.
+        banner_url: its banner; None when it has none.
+        logo_url: its logo; None when it has none.
+        friendly_status: such as ``live`` or ``no_streams``.
+        os: what it runs on, such as ``windows``.
+        active_executable: the version that streams use; None before the first upload.
+        performance: its hardware's friendly name, such as ``Pro - G2``.
+        enterprise: as the service gives it; the document only shows null.
+        pro: as the service gives it; the document only shows null.
+    """
+
+    nested: ClassVar = ("active_executable",)
+
+    name: str
+    status: str
+    banner_url: str | None
+    logo_url: str | None
+    friendly_status: str
+    os: str
+    active_executable: Nested[Executable] | None
+    performance: str
+    enterprise: Any = None
+    pro: Any = None
+
+
+@frozen(kw_only=True)
+class ApplicationList(Listing):
+    """``GET /applications``."""
+
+    key: ClassVar[str] = "applications"
+
+    applications: list[Item[Application]]
+
+
+APPLICATION = resource(Application)
+APPLICATIONS = resources(ApplicationList, Application)
+
+
+class Applications(Collection):
+    """The account's applications. They are made in Vagon's dashboard."""
+
+    def list(self, *, page: int | None = None, per_page: int = PER_PAGE) -> Pager[Application]:
+        """All applications.  ``GET /applications``
+
+        The document calls both parameters required, so both are always sent.
+
+        Args:
+            page: the page to begin with.
+            per_page: applications per page.
+        """
+        return listing(self._session, "/applications", APPLICATIONS, page=page, per_page=per_page)
+
+    def ref(self, id: str) -> ApplicationRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        return bind(ApplicationRef(id=id), self._session)

@@ -1,0 +1,53 @@
+"""Vagon Streams: applications that visitors use through a link, and the machines that run them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vcloud._core.client import Client
+from vcloud._core.instance import Instance
+from vcloud._core.pager import Pager
+from vcloud.providers.streams.applications import Applications
+from vcloud.providers.streams.errors import DIALECT
+from vcloud.providers.streams.machines import StreamMachines, view
+from vcloud.providers.streams.sessions import VisitorSessions
+from vcloud.providers.streams.streams import Streams
+from vcloud.providers.streams.users import Users
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+__all__ = ["VagonStreams"]
+
+
+class VagonStreams(Client):
+    """The Vagon Streams API, signed with :class:`~vcloud.HMACAuth`.
+
+    Attributes:
+        applications: what can be streamed.
+        streams: the links of the applications, with their settings and capacities.
+        machines: the machines of all streams, running and past.
+        users: the visitors that machines are assigned to.
+        sessions: when visitors were there.
+    """
+
+    dialect = DIALECT
+    default_base_url = "https://api.vagon.io/app-stream-management/v2"
+
+    applications: Applications
+    streams: Streams
+    machines: StreamMachines
+    users: Users
+    sessions: VisitorSessions
+
+    def instances(self) -> Pager[Instance]:
+        """Every machine that has not ended, in the view that all providers share.  ``GET /machines``"""
+        return self.machines.list(per_page=100).map(view)
+
+    def _attach(self, session: Session) -> None:
+        super()._attach(session)
+        self.applications = Applications(session)
+        self.streams = Streams(session)
+        self.machines = StreamMachines(session)
+        self.users = Users(session)
+        self.sessions = VisitorSessions(session)

@@ -1,0 +1,271 @@
+"""Machines: what a stream runs on, one visitor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Many
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import ClassVar, Final
+
+from attrs import field, frozen
+
+from vcloud._core.codec import Id, Instant, Seconds, Shape
+from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.pager import Pager
+from vcloud._core.request import QueryValue, Request, json_body, present, segment
+from vcloud._core.resource import Collection, Handle, bind, wait_until
+from vcloud._core.secret import Secretive
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streams.models import ConnectionStatus, Region, region_name
+from vcloud.providers.vagon import DONE, Envelope, Item, Listing, adopt, listing, number, resource, resources
+
+__all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
+
+
+@frozen(kw_only=True)
+class StreamMachineRef(Handle):
+    """A machine by its id, and by its uid where that is known: stopping takes the one, looking the other."""
+
+    id: str = ""
+    # In the document's example the link that opens a machine ends in this, so it is not shown around.
+    uid: str | None = field(default=None, repr=False)
+
+    async def refresh(self) -> StreamMachine:
+        """Fetch the machine as it is now.  ``GET /machines/{machine_uid}``
+
+        Raises:
+            InvalidArgumentError: the handle was made without a uid.
+            NotFoundError: there is no such machine.
+        """
+        if self.uid is None:
+            raise InvalidArgumentError(f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)")
+        return await self._session.fetch(Request("GET", f"/machines/{segment(self.uid, 'uid')}"), MACHINE)
+
+    async def stop(self) -> None:
+        """Turn the running machine off, for good.  ``POST /streams/stop-machine``
+
+        Raises:
+            NotFoundError: there is no such machine.
+            ConflictError: it is not running (4204, from the Computers document).
+        """
+        body = json_body({"machine_id": self.id})
+        await self._session.fetch(Request("POST", "/streams/stop-machine", body=body), DONE)
+
+    async def wait_until(
+        self,
+        connection_status: ConnectionStatus | str | Many[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
+    ) -> StreamMachine:
+        """Look again and again until the machine has this ``connection_status``.
+
+        Args:
+            connection_status: the status, or several of which one will do.
+            timeout: for the whole wait; seconds or timedelta.
+            poll: between two looks; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: the handle was made without a uid.
+            WaitFailed: it is terminated, from which no other status is reached.
+            WaitTimeout: time is up; ``last`` is the last status seen.
+            NotFoundError: there is no such machine.
+        """
+        return await wait_until(
+            self.refresh,
+            lambda machine: machine.connection_status,
+            connection_status,
+            hopeless=(ConnectionStatus.TERMINATED,),
+            timeout=timeout,
+            poll=poll,
+            clock=self._session.clock,
+            what=f"machine {self.id or self.uid}",
+        )
+
+
+@frozen(kw_only=True)
+class StreamMachine(StreamMachineRef):
+    """A machine as it was when it was fetched.
+
+    Attributes:
+        id: the machine's id.
+        uid: the other id, by which the service finds it.
+        start_at: when it was started.
+        end_at: when it ended; None while it runs.
+        status: such as ``pending`` or ``stopped``.
+        friendly_status: such as ``turning_on`` or ``off``.
+        connection_status: whether it can be assigned, and whether somebody is there.
+        region: where it is.
+        cost: what it has cost so far.
+        duration: how long it has run, in whole seconds.
+        application_name: what it runs.
+        application_id: the id of that.
+        stream_id: the stream that it belongs to.
+        stream_name: that stream's name.
+        machine_type: its hardware's friendly name, such as ``Pro - G2``.
+        public_ip_address: None when it has none.
+    """
+
+    uid: str = field(repr=False)
+    start_at: Instant
+    end_at: Instant | None
+    status: str
+    friendly_status: str
+    connection_status: ConnectionStatus
+    region: Region
+    cost: Decimal
+    duration: Seconds
+    application_name: str
+    application_id: Id
+    stream_id: Id
+    stream_name: str
+    machine_type: str
+    public_ip_address: str | None
+
+    async def start(self) -> StreamMachine:
+        """Start another machine of the same stream in the same region; one that ended does not come back.
+
+        As :meth:`StreamRef.start_machine`, with the same errors.
+        """
+        return await self._session.fetch(start_request(self.stream_id, self.region), MACHINE)
+
+    async def connect_url(self) -> str:
+        """Assign a machine of the same stream in the same region, and return its link, a secret.
+
+        As :meth:`StreamRef.assign_machine`, with the same errors: the service chooses among the machines that are
+        available, of which this one is to be.
+        """
+        assignment = await self._session.fetch(assign_request(self.stream_id, self.region), ASSIGNMENT)
+        return assignment.connection_link
+
+
+@frozen(kw_only=True)
+class Assignment(Secretive):
+    """A machine that was assigned, with the link that opens it.
+
+    Anyone who has the link can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    """
+
+    machine: StreamMachine
+    connection_link: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class StreamMachineList(Listing):
+    """``GET /machines`` and ``GET /streams/{stream_id}/machines``."""
+
+    key: ClassVar[str] = "machines"
+
+    machines: list[Item[StreamMachine]]
+
+
+@frozen(kw_only=True)
+class AssignmentAnswer(Envelope):
+    """``POST /streams/{stream_id}/assign-machine``."""
+
+    connection_link: str = field(repr=False)
+    machine: Item[StreamMachine]
+
+
+MACHINE = resource(StreamMachine)
+MACHINES = resources(StreamMachineList, StreamMachine)
+ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
+    AssignmentAnswer,
+    lambda wire, session, body: Assignment(
+        machine=adopt(wire.machine, session, (body, "machine")), connection_link=wire.connection_link
+    ),
+)
+
+
+def start_request(stream_id: str, region: Region | str) -> Request:
+    """``POST /streams/{stream_id}/start-machine``"""
+    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=json_body({"region": region_name(region)}))
+
+
+def assign_request(stream_id: str, region: Region | str, user_id: str | None = None) -> Request:
+    """``POST /streams/{stream_id}/assign-machine``"""
+    body = json_body(present(region=region_name(region), user_id=user_id))
+    return Request("POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True)
+
+
+def statistics_filters(
+    start_at: datetime | None, end_at: datetime | None, application_id: str | int | None, stream_id: str | int | None
+) -> dict[str, QueryValue]:
+    """The parameters that both statistics take; there the ids are numbers."""
+    return {
+        "start_at": start_at,
+        "end_at": end_at,
+        "application_id": None if application_id is None else number(application_id, "application_id"),
+        "stream_id": None if stream_id is None else number(stream_id, "stream_id"),
+    }
+
+
+class StreamMachines(Collection):
+    """The machines of all streams, with what they cost."""
+
+    def list(
+        self,
+        *,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+        page: int | None = None,
+        per_page: int | None = None,
+        application_id: str | int | None = None,
+        stream_id: str | int | None = None,
+    ) -> Pager[StreamMachine]:
+        """The machines that match, running and past.  ``GET /machines``
+
+        Args:
+            start_at: from this instant on; with a timezone.
+            end_at: up to this instant; with a timezone.
+            page: the page to begin with; the service begins with 1.
+            per_page: machines per page; the service takes 20.
+            application_id: of this application alone.
+            stream_id: of this stream alone.
+
+        Raises:
+            InvalidArgumentError: a time without a zone, or an id that is no number.
+        """
+        filters = statistics_filters(start_at, end_at, application_id, stream_id)
+        return listing(self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters)
+
+    async def get(self, uid: str) -> StreamMachine:
+        """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
+
+        Raises:
+            InvalidArgumentError: what is given cannot be a uid.
+            NotFoundError: there is no such machine.
+        """
+        return await bind(StreamMachineRef(uid=uid), self._session).refresh()
+
+    def ref(self, id: str, *, uid: str | None = None) -> StreamMachineRef:
+        """A handle to act through, without asking the service.
+
+        Args:
+            id: by which a machine is stopped.
+            uid: by which it is fetched and waited for; without it the handle can only stop.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        if uid is not None:
+            segment(uid, "uid")
+        return bind(StreamMachineRef(id=id, uid=uid), self._session)
+
+
+_STATES: Final = {
+    ConnectionStatus.WAITING: InstanceState.STARTING,
+    ConnectionStatus.AVAILABLE: InstanceState.RUNNING,
+    ConnectionStatus.ASSIGNED: InstanceState.RUNNING,
+    ConnectionStatus.CONNECTED: InstanceState.RUNNING,
+    ConnectionStatus.PROXY_IN_MIGRATION: InstanceState.MAINTENANCE,
+}
+
+
+def view(machine: StreamMachine) -> Instance | None:
+    """A machine as an instance; None for one that ended, which is history and never runs again."""
+    if machine.connection_status == ConnectionStatus.TERMINATED:
+        return None
+    state = _STATES.get(machine.connection_status, InstanceState.UNKNOWN)
+    return Instance("streams", machine.id, machine.stream_name, state, machine.region, machine.start_at, machine)

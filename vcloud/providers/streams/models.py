@@ -1,0 +1,307 @@
+"""What the Streams API answers: values and their enumerations. The handles' fields stand with the handles."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any, Final, Self
+
+from attrs import field, frozen
+
+from vcloud._core.codec import Instant, OpenEnum
+from vcloud.errors import InvalidArgumentError
+
+__all__ = [
+    "AudioDevice",
+    "AudioState",
+    "AutoTurnOffDuration",
+    "Capacity",
+    "CapacityType",
+    "ConnectionStatus",
+    "DockPosition",
+    "Executable",
+    "IdleDuration",
+    "KeyMapping",
+    "MachineType",
+    "MaximumSessionDuration",
+    "MediaActivation",
+    "Region",
+    "Resolution",
+    "StreamCapacity",
+    "StreamTexts",
+]
+
+
+class Region(OpenEnum):
+    """Where machines can run."""
+
+    DUBLIN = "dublin"
+    NORTH_VIRGINIA = "north_virginia"
+    OREGON = "oregon"
+    OHIO = "ohio"
+    MONTREAL = "montreal"
+    CALIFORNIA = "california"
+    SAO_PAOLO = "sao_paolo"
+    STOCKHOLM = "stockholm"
+    FRANKFURT = "frankfurt"
+    BAHRAIN = "bahrain"
+    MUMBAI = "mumbai"
+    SEOUL = "seoul"
+    TOKYO = "tokyo"
+    SINGAPORE = "singapore"
+    SYDNEY = "sydney"
+    JAKARTA = "jakarta"
+    #: Dubai.
+    UAE = "uae"
+    CAPE_TOWN = "cape_town"
+    HONG_KONG = "hong_kong"
+
+
+class ConnectionStatus(OpenEnum):
+    """What a stream's machine is doing."""
+
+    #: It boots and prepares for a connection.
+    WAITING = "waiting"
+    #: It can be assigned, and then connected to.
+    AVAILABLE = "available"
+    #: It is a visitor's, who has not connected yet.
+    ASSIGNED = "assigned"
+    #: A visitor is there.
+    CONNECTED = "connected"
+    #: It is off, for good.
+    TERMINATED = "terminated"
+    #: It gets ready for the next visitor.
+    PROXY_IN_MIGRATION = "proxy-in-migration"
+
+
+class CapacityType(OpenEnum):
+    """Who sees to it that there are machines."""
+
+    #: Cost optimized: you start them, with :meth:`StreamRef.start_machine`.
+    ON_DEMAND = "on_demand"
+    #: The service keeps some available.
+    BALANCED = "balanced"
+    #: Availability optimized: the service keeps all of them on.
+    ALWAYS_ON = "always_on"
+
+
+class KeyMapping(OpenEnum):
+    """How an application takes the mouse and the keys."""
+
+    CLICK = "click"
+    GAME_MODE = "game_mode"
+
+
+class MachineType(IntEnum):
+    """The hardware that an application can be given, by the document's ids.
+
+    Answers also show ids that are not among these, such as 11, so there the id is a plain ``int``.
+    """
+
+    STARTER = 9
+    PRO = 17
+    STARTER_G2 = 12
+    PRO_G2 = 13
+
+
+class Resolution(OpenEnum):
+    """The picture's resolution."""
+
+    SCALE = "res_scale"
+    P720 = "res_720p"
+    P1080 = "res_1080p"
+    P2160 = "res_2160p"
+
+
+class MediaActivation(OpenEnum):
+    """Whether a visitor has sound, or a microphone."""
+
+    OFF = "off"
+    ACTIVATE_ON_START = "activate_on_start"
+    USER_CAN_ACTIVATE = "user_can_activate"
+
+
+class DockPosition(OpenEnum):
+    """Where the visitor's toolbar is."""
+
+    HIDE = "hide"
+    BOTTOM = "bottom"
+    TOP = "top"
+    LEFT = "left"
+
+
+class _Duration(OpenEnum):
+    """A duration that can only be chosen from a list."""
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The value as a duration; None for ``off`` and for what this SDK cannot read."""
+        number, _, unit = self.value.partition("_")
+        return int(number) * _UNITS[unit] if number.isdecimal() and unit in _UNITS else None
+
+
+_UNITS: Final = {"min": timedelta(minutes=1), "hour": timedelta(hours=1)}
+
+
+class AutoTurnOffDuration(_Duration):
+    """How long a machine stays on when nobody uses it."""
+
+    OFF = "off"
+    #: The document's spelling. ``immediately``, as Vagon's published client writes it, is understood as the same.
+    IMMEDIATELY = "immediatly"
+    MIN_2 = "2_min"
+    MIN_5 = "5_min"
+    MIN_30 = "30_min"
+    HOUR_1 = "1_hour"
+    HOUR_3 = "3_hour"
+    HOUR_6 = "6_hour"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls("immediatly") if value == "immediately" else super()._missing_(value)
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The value as a duration, zero for :attr:`IMMEDIATELY`; None for ``off`` and for what this SDK cannot read."""
+        return timedelta(0) if self.value == "immediatly" else super().duration
+
+
+class MaximumSessionDuration(_Duration):
+    """How long a visitor may stay."""
+
+    OFF = "off"
+    MIN_5 = "5_min"
+    MIN_15 = "15_min"
+    MIN_30 = "30_min"
+    HOUR_1 = "1_hour"
+
+
+class IdleDuration(_Duration):
+    """How long a visitor may do nothing."""
+
+    OFF = "off"
+    MIN_1 = "1_min"
+    MIN_5 = "5_min"
+    MIN_10 = "10_min"
+
+
+class AudioState(OpenEnum):
+    """Whether a visitor had sound."""
+
+    MUTED = "muted"
+    PLAYING = "playing"
+    NOT_COLLECTED = "not_collected"
+
+
+def region_name(value: object) -> str:
+    """A region argument as it is sent. Which regions there are is for the service to say.
+
+    Raises:
+        InvalidArgumentError: it is no name.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidArgumentError(f"region must be a Region or its name, not {value!r}")
+    return value
+
+
+def _check_region(_: object, __: object, value: Any) -> None:
+    region_name(value)
+
+
+def _check_total(_: object, __: object, value: Any) -> None:
+    if type(value) is not int or value < 1:
+        raise InvalidArgumentError(f"total_capacity must be a whole number of at least 1, not {value!r}")
+
+
+@frozen
+class Capacity:
+    """How many machines a stream may have in a region; what a request says.
+
+    The document writes ``total_capacity`` as a text in requests and as a number in answers
+    (:class:`StreamCapacity`), and so does the client.
+
+    Raises:
+        InvalidArgumentError: a total below one, or no region.
+    """
+
+    region: Region | str = field(validator=_check_region)
+    total_capacity: int = field(validator=_check_total)
+
+    def wire(self) -> dict[str, str]:
+        """The capacity as a request has it."""
+        return {"region": str(self.region), "total_capacity": str(self.total_capacity)}
+
+
+@frozen(kw_only=True)
+class StreamCapacity:
+    """What a stream has in one region; what an answer says.
+
+    Attributes:
+        id: the region again.
+        machine_type_id: the hardware; not always a :class:`MachineType`.
+        reserve_capacity: machines that the service keeps ready.
+        total_capacity: machines that there may be at once.
+        used_capacity: machines that there are.
+        assignable_machine_count: machines that can be assigned now.
+    """
+
+    id: str = ""
+    region: Region
+    machine_type_id: int
+    capacity_type: CapacityType
+    reserve_capacity: int
+    total_capacity: int
+    used_capacity: int
+    assignable_machine_count: int
+
+
+@frozen(kw_only=True)
+class StreamTexts:
+    """What a stream tells its visitors; None where an answer leaves a text out."""
+
+    initializing_text: str | None = None
+    session_expired_text: str | None = None
+    invalid_email_text: str | None = None
+    invalid_password_text: str | None = None
+    not_active_text: str | None = None
+    reconnect_text: str | None = None
+    queue_text: str | None = None
+    installing_application_text: str | None = None
+    connecting_text: str | None = None
+    idle_text: str | None = None
+
+
+@frozen(kw_only=True)
+class Executable:
+    """A version of an application.
+
+    Attributes:
+        executable_name: what is run.
+        launch_arguments: how it is run.
+        restart_arguments: how it is run again.
+        file: the archive that was uploaded.
+        version: which upload it is, from 1.
+        active: whether it is the one that streams use.
+        created_at: when it was uploaded.
+        images: as the service gives them; the document only shows an empty list.
+    """
+
+    id: str = ""
+    executable_name: str
+    launch_arguments: str | None
+    restart_arguments: str | None
+    file: str
+    version: int
+    active: bool
+    created_at: Instant
+    images: tuple[Any, ...] = ()
+
+
+@frozen(kw_only=True)
+class AudioDevice:
+    """A visitor's microphone or speaker, in the browser's words."""
+
+    kind: str
+    label: str
+    groupId: str  # noqa: N815 - the wire's name
+    deviceId: str  # noqa: N815 - as above

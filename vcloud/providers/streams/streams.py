@@ -1,0 +1,377 @@
+"""Streams: the links of an application, with their settings, capacities and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from attrs import field, frozen
+
+from vcloud._core.codec import Id
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.resource import Collection, Handle, bind
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streams.applications import PER_PAGE, Application
+from vcloud.providers.streams.connecting import connect
+from vcloud.providers.streams.machines import (
+    ASSIGNMENT,
+    MACHINE,
+    MACHINES,
+    Assignment,
+    StreamMachine,
+    assign_request,
+    start_request,
+)
+from vcloud.providers.streams.models import (
+    AutoTurnOffDuration,
+    Capacity,
+    CapacityType,
+    DockPosition,
+    IdleDuration,
+    MaximumSessionDuration,
+    MediaActivation,
+    Region,
+    Resolution,
+    StreamCapacity,
+    StreamTexts,
+)
+from vcloud.providers.streams.users import UserRef
+from vcloud.providers.vagon import Item, Listing, Nested, listing, resource, resources
+
+__all__ = ["Stream", "StreamRef", "Streams"]
+
+#: Machines of a stream on a page, by the document's request table.
+MACHINES_PER_PAGE: Final = 10
+
+
+@frozen(kw_only=True)
+class StreamRef(Handle):
+    """A stream by its id, and by its uid where that is known: a stream is fetched by the one, all else takes the other."""
+
+    # A number in the attributes and a text beside them.
+    id: Id = ""
+    uid: str | None = None
+
+    async def refresh(self) -> Stream:
+        """Fetch the stream as it is now, with capacities and texts.  ``GET /streams/{stream_uid}``
+
+        Raises:
+            InvalidArgumentError: the handle was made without a uid.
+            NotFoundError: there is no such stream.
+        """
+        if self.uid is None:
+            raise InvalidArgumentError(f"stream {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)")
+        return await self._session.fetch(Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM)
+
+    async def configure(
+        self,
+        *,
+        resolution: Resolution | str | None = None,
+        sound: MediaActivation | str | None = None,
+        microphone: MediaActivation | str | None = None,
+        auto_turn_off_duration: AutoTurnOffDuration | str | None = None,
+        maximum_session_duration: MaximumSessionDuration | str | None = None,
+        idle_duration: IdleDuration | str | None = None,
+        launch_arguments: str | None = None,
+        dark_mode: bool | None = None,
+        collect_info: bool | None = None,
+        password: str | None = None,
+        password_protection: bool | None = None,
+        dock_position: DockPosition | str | None = None,
+        keyboard_layout: str | None = None,
+        user_session_data: bool | None = None,
+        boost_enabled: bool | None = None,
+        pixel_streaming_enabled: bool | None = None,
+        port_access_enabled: bool | None = None,
+        capacity_type: CapacityType | str | None = None,
+        capacities: Sequence[Capacity] | None = None,
+    ) -> Stream:
+        """Change settings; what is not given stays.  ``PUT /streams/{stream_id}``
+
+        Args:
+            resolution: of the picture.
+            sound: whether visitors hear it.
+            microphone: whether visitors can speak.
+            auto_turn_off_duration: how long a machine stays on unused. ``immediately`` is sent as ``immediatly``, the document's
+                spelling.
+            maximum_session_duration: how long a visitor may stay.
+            idle_duration: how long a visitor may do nothing.
+            launch_arguments: how the application is run.
+            dark_mode: of the visitor's page.
+            collect_info: whether data of the visitors is collected.
+            password: what visitors must know; a secret.
+            password_protection: whether they must. Sent as the text ``true`` or ``false``, because the document calls it a
+                String here, though answers have a boolean.
+            dock_position: where the toolbar is.
+            keyboard_layout: of the machine; the document does not list the layouts.
+            user_session_data: whether what a user does is kept.
+            boost_enabled: whether boost is on.
+            pixel_streaming_enabled: whether pixel streaming is on.
+            port_access_enabled: whether ports of the machine can be reached.
+            capacity_type: who sees to it that there are machines.
+            capacities: how many there may be, where.
+
+        Returns:
+            The stream, without capacities and texts: the service leaves them out here.
+
+        Raises:
+            InvalidArgumentError: nothing to change, or no capacities in ``capacities``.
+            NotFoundError: there is no such stream.
+            InvalidRequestError: the service does not accept a value (400).
+        """
+        body = present(
+            resolution=resolution,
+            sound=sound,
+            microphone=microphone,
+            auto_turn_off_duration=None if auto_turn_off_duration is None else AutoTurnOffDuration(auto_turn_off_duration),
+            maximum_session_duration=maximum_session_duration,
+            idle_duration=idle_duration,
+            launch_arguments=launch_arguments,
+            dark_mode=dark_mode,
+            collect_info=collect_info,
+            password=password,
+            password_protection=None if password_protection is None else "true" if password_protection else "false",
+            dock_position=dock_position,
+            keyboard_layout=keyboard_layout,
+            user_session_data=user_session_data,
+            boost_enabled=boost_enabled,
+            pixel_streaming_enabled=pixel_streaming_enabled,
+            port_access_enabled=port_access_enabled,
+            capacity_type=capacity_type,
+            capacities=_wire(capacities),
+        )
+        if not body:
+            raise InvalidArgumentError("nothing to configure: give at least one setting")
+        request = Request("PUT", f"/streams/{segment(self.id)}", body=json_body(body), sensitive=password is not None)
+        return await self._session.fetch(request, STREAM)
+
+    def machines(self, *, page: int | None = None, per_page: int = MACHINES_PER_PAGE) -> Pager[StreamMachine]:
+        """The stream's machines, running and past.  ``GET /streams/{stream_id}/machines``
+
+        Args:
+            page: the page to begin with; the service begins with 1.
+            per_page: machines per page.
+
+        Raises:
+            NotFoundError: there is no such stream.
+        """
+        return listing(self._session, f"/streams/{segment(self.id)}/machines", MACHINES, page=page, per_page=per_page)
+
+    async def start_machine(self, region: Region | str) -> StreamMachine:
+        """Start a machine of this cost-optimized stream; never sent twice.  ``POST /streams/{stream_id}/start-machine``
+
+        Args:
+            region: where; the stream needs capacity there.
+
+        Returns:
+            The machine, ``waiting``; it is ``available`` after a while (:meth:`StreamMachine.wait_until`).
+
+        Raises:
+            InvalidArgumentError: no region.
+            NotFoundError: there is no such stream.
+            ConflictError: the stream is not cost optimized (4610, in older texts 4601): only machines of cost-optimized
+                streams can be started by hand, the other kinds see to their machines themselves.
+            CapacityError: there is no room for another (440, from Vagon's published client).
+            InsufficientFundsError: the balance does not cover it (480, from the Computers document).
+            TransportError: with ``outcome_unknown``, when the answer was lost: the machine may have been started.
+        """
+        return await self._session.fetch(start_request(self.id, region), MACHINE)
+
+    async def assign_machine(self, region: Region | str, user_id: str | None = None) -> Assignment:
+        """Give an available machine to a visitor; never sent twice.  ``POST /streams/{stream_id}/assign-machine``
+
+        The service chooses the machine.
+
+        Args:
+            region: where.
+            user_id: to whom, the id of a :class:`User`; None: to whoever has the link.
+
+        Raises:
+            InvalidArgumentError: no region.
+            NotFoundError: there is no such stream or user.
+            CapacityError: no machine is available (440; the document does not say how the service words this).
+            TransportError: with ``outcome_unknown``, when the answer was lost: a machine may have been assigned.
+        """
+        return await self._session.fetch(assign_request(self.id, region, user_id), ASSIGNMENT)
+
+    async def connect(
+        self,
+        region: Region | str,
+        user: UserRef | str | None = None,
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
+    ) -> Assignment:
+        """Get a visitor onto a machine: start one if none is available, wait until it is, assign it.
+
+        On a stream that is not cost optimized, machines cannot be started: there it waits until the service has one. When
+        it fails, runs out of time or is cancelled, a machine that it started is stopped again, unless somebody else has it.
+        That takes a few seconds at most; should it fail, a note on the error says so.
+
+        Args:
+            region: where.
+            user: the visitor, or the id of one; None: whoever has the link.
+            timeout: for all of it; seconds or timedelta.
+            poll: between two looks; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: no region, or a poll interval that is not above 0.
+            NotFoundError: there is no such stream or user.
+            CapacityError: there is no room for another machine (440, from Vagon's published client).
+            InsufficientFundsError: the balance does not cover it (480, from the Computers document).
+            WaitFailed: the machine that was started was terminated before it became available.
+            WaitTimeout: time is up; ``last`` is the last status seen of the machine that was started.
+        """
+        user_id = user.id if isinstance(user, UserRef) else user
+        return await connect(self, region, user_id, timeout=timeout, poll=poll)
+
+
+@frozen(kw_only=True)
+class Stream(StreamRef):
+    """A stream as it was when it was fetched.
+
+    Attributes:
+        id: the stream's id.
+        uid: the other id, by which the service finds it.
+        status: such as ``active``.
+        resolution: of the picture.
+        collect_info: whether data of the visitors is collected.
+        dark_mode: of the visitor's page; None when never set.
+        password_protection: whether visitors must know a password.
+        sound: whether visitors hear it.
+        microphone: whether visitors can speak.
+        launch_arguments: how the application is run.
+        dock_position: where the toolbar is.
+        keyboard_layout: of the machine; None when never set.
+        user_session_data: whether what a user does is kept.
+        boost_enabled: whether boost is on.
+        pixel_streaming_enabled: whether pixel streaming is on.
+        port_access_enabled: whether ports of the machine can be reached.
+        maximum_session_duration: how long a visitor may stay.
+        idle_duration: how long a visitor may do nothing.
+        auto_turn_off_duration: how long a machine stays on unused.
+        capacities: what it has where; None in the answers of a list and of :meth:`configure`, which leave it out.
+        texts: what it tells visitors; None in the same answers.
+        application: what it streams.
+        in_active_time_range: whether it can be used at this time of day.
+    """
+
+    nested: ClassVar = ("capacities", "application")
+
+    uid: str = field()
+    status: str
+    resolution: Resolution
+    collect_info: bool
+    dark_mode: bool | None
+    password_protection: bool
+    sound: MediaActivation
+    microphone: MediaActivation
+    launch_arguments: str | None
+    dock_position: DockPosition
+    keyboard_layout: str | None
+    user_session_data: bool
+    boost_enabled: bool
+    pixel_streaming_enabled: bool
+    port_access_enabled: bool
+    maximum_session_duration: MaximumSessionDuration
+    idle_duration: IdleDuration
+    auto_turn_off_duration: AutoTurnOffDuration
+    capacities: tuple[Nested[StreamCapacity], ...] | None = None
+    texts: StreamTexts | None = None
+    application: Nested[Application]
+    in_active_time_range: bool
+
+
+@frozen(kw_only=True)
+class StreamList(Listing):
+    """``GET /streams``."""
+
+    key: ClassVar[str] = "streams"
+
+    streams: list[Item[Stream]]
+
+
+STREAM = resource(Stream)
+STREAMS = resources(StreamList, Stream)
+
+
+def _wire(capacities: Sequence[Capacity] | None) -> list[dict[str, str]] | None:
+    if capacities is None:
+        return None
+    if not capacities or not all(isinstance(capacity, Capacity) for capacity in capacities):
+        raise InvalidArgumentError(
+            f"capacities must be one Capacity or more, such as [Capacity('dublin', 5)], not {capacities!r}"
+        )
+    return [capacity.wire() for capacity in capacities]
+
+
+class Streams(Collection):
+    """The streams of the applications."""
+
+    def list(self, application_id: str, *, page: int | None = None, per_page: int = PER_PAGE) -> Pager[Stream]:
+        """The streams of one application, without capacities and texts.  ``GET /streams``
+
+        Args:
+            application_id: whose.
+            page: the page to begin with; the service begins with 1.
+            per_page: streams per page.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+            NotFoundError: there is no such application.
+        """
+        segment(application_id, "application_id")
+        filters = {"application_id": application_id}
+        return listing(self._session, "/streams", STREAMS, page=page, per_page=per_page, filters=filters)
+
+    async def get(self, uid: str) -> Stream:
+        """Fetch one stream by its uid, not its id.  ``GET /streams/{stream_uid}``
+
+        Raises:
+            InvalidArgumentError: what is given cannot be a uid.
+            NotFoundError: there is no such stream.
+        """
+        return await bind(StreamRef(uid=uid), self._session).refresh()
+
+    def ref(self, id: str, *, uid: str | None = None) -> StreamRef:
+        """A handle to act through, without asking the service.
+
+        Args:
+            id: by which all is done but fetching.
+            uid: by which it is fetched; without it :meth:`StreamRef.refresh` cannot be used.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        if uid is not None:
+            segment(uid, "uid")
+        return bind(StreamRef(id=id, uid=uid), self._session)
+
+    async def create(
+        self,
+        application_id: str,
+        *,
+        capacities: Sequence[Capacity] | None = None,
+        capacity_type: CapacityType | str | None = None,
+    ) -> Stream:
+        """Create a stream; never sent twice.  ``POST /streams``
+
+        The document marks no field as required; without an application there is nothing to stream, so here it is.
+
+        Args:
+            application_id: what to stream.
+            capacities: how many machines there may be, where.
+            capacity_type: who sees to it that there are machines.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id, or no capacities in ``capacities``.
+            NotFoundError: there is no such application.
+            InvalidRequestError: the service does not accept a value (400).
+            TransportError: with ``outcome_unknown``, when the answer was lost: the stream may exist.
+        """
+        segment(application_id, "application_id")
+        body = present(application_id=application_id, capacities=_wire(capacities), capacity_type=capacity_type)
+        return await self._session.fetch(Request("POST", "/streams", body=json_body(body)), STREAM)

@@ -1,0 +1,70 @@
+"""Users: the visitors that machines are assigned to."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.resource import Collection, Handle, bind
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.vagon import DONE, resource
+
+__all__ = ["User", "UserRef", "Users"]
+
+
+@frozen(kw_only=True)
+class UserRef(Handle):
+    """A user by the id that a create gave."""
+
+    id: str = ""
+
+    async def delete(self) -> None:
+        """Delete the visitor record.  ``DELETE /users/{user_id}``
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        await self._session.fetch(Request("DELETE", f"/users/{segment(self.id)}"), DONE)
+
+
+@frozen(kw_only=True)
+class User(UserRef):
+    """A user as it was when it was created; the service has no way to fetch one.
+
+    Attributes:
+        id: goes into ``user_id`` of an assignment.
+        email: None when it was created without.
+    """
+
+    email: str | None
+
+
+USER = resource(User)
+
+
+class Users(Collection):
+    """The visitors."""
+
+    def ref(self, id: str) -> UserRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        return bind(UserRef(id=id), self._session)
+
+    async def create(self, email: str | None = None) -> User:
+        """Create a visitor, to whom machines can be assigned; never sent twice.  ``POST /users``
+
+        Args:
+            email: helps to recognise the visitor in the statistics; not needed.
+
+        Raises:
+            InvalidArgumentError: the email is no address.
+            InvalidRequestError: the service does not accept it (400).
+            TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
+        """
+        if email is not None and "@" not in email:
+            raise InvalidArgumentError(f"email must be an address or None, not {email!r}")
+        return await self._session.fetch(Request("POST", "/users", body=json_body(present(email=email))), USER)

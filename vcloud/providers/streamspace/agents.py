@@ -1,0 +1,157 @@
+"""Agents: the machines that run sessions. The handle with one method per verb, the fetched agent, and the collection."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from vcloud._core.codec import Id, Instant, Seconds, plain
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body, segment
+from vcloud._core.resource import Collection, Handle, bind
+from vcloud.providers.streamspace.models import AgentCapacity, AgentSession, AgentStats, AgentStatus, AgentUpdate, Platform
+from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
+
+__all__ = ["Agent", "AgentRef", "Agents"]
+
+
+@frozen(kw_only=True)
+class AgentRef(Handle, Wire):
+    """An agent by its ``agent_id``, the name that it registered with: everything that can be done to it."""
+
+    agent_id: str
+
+    async def refresh(self) -> Agent:
+        """Fetch the agent as it is now.  ``GET /agents/{agent_id}``
+
+        Raises:
+            NotFoundError: there is no such agent.
+        """
+        return await self._session.fetch(Request("GET", self._path), AGENT)
+
+    async def set_status(self, status: AgentStatus | str) -> AgentUpdate:
+        """Let the agent take new sessions, or not.  ``PATCH /agents/{agent_id}``
+
+        Args:
+            status: ``online`` or ``draining``; the service sets ``offline`` by itself when an agent disconnects.
+
+        Raises:
+            NotFoundError: there is no such agent.
+            InvalidRequestError: the service does not know the status.
+            PermissionDeniedError: you are no administrator.
+        """
+        return await self._session.fetch(Request("PATCH", self._path, body=json_body({"status": status})), AGENT_UPDATE)
+
+    async def drain(self) -> AgentUpdate:
+        """Give the agent no new sessions; those it has go on.  ``PATCH /agents/{agent_id}``
+
+        Raises:
+            NotFoundError: there is no such agent.
+            PermissionDeniedError: you are no administrator.
+        """
+        return await self.set_status(AgentStatus.DRAINING)
+
+    @property
+    def _path(self) -> str:
+        return f"/agents/{segment(self.agent_id, 'agent_id')}"
+
+
+@frozen(kw_only=True)
+class Agent(AgentRef):
+    """An agent as it was when it was fetched.
+
+    Attributes:
+        id: its UUID. Requests take ``agent_id`` instead.
+        agent_id: the name that it registered with.
+        platform: what it runs sessions on.
+        region: where it is.
+        status: whether it takes new sessions.
+        capacity: how much it can take, and has taken.
+        metadata: what it says about itself; other keys for each platform.
+        websocket_conn_id: its connection; None while it has none.
+        last_heartbeat: when it was last heard of; None when never.
+        uptime_seconds: how long it has been up; like ``sessions`` only in a single agent, not in a list.
+        sessions: what runs on it.
+        created_at: when it first registered.
+        updated_at: when it last changed.
+    """
+
+    id: Id
+    platform: Platform
+    region: str | None
+    status: AgentStatus
+    capacity: AgentCapacity | None
+    metadata: dict[str, Any] = field(factory=dict, hash=False)
+    websocket_conn_id: str | None
+    last_heartbeat: Instant | None
+    uptime_seconds: Seconds | None = None
+    sessions: tuple[AgentSession, ...] = ()
+    created_at: Instant
+    updated_at: Instant | None
+
+
+@frozen(kw_only=True)
+class AgentList(Listing):
+    """``GET /agents``."""
+
+    key: ClassVar[str] = "agents"
+
+    agents: list[Agent] | None = None
+    items: list[Agent] | None = None
+
+
+AGENT = resource(Agent)
+AGENTS = resources(AgentList, Agent)
+AGENT_UPDATE = plain(AgentUpdate)
+AGENT_STATS = plain(AgentStats)
+
+
+class Agents(Collection):
+    """The registered agents."""
+
+    def list(
+        self,
+        *,
+        platform: Platform | str | None = None,
+        status: AgentStatus | str | None = None,
+        region: str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+    ) -> Pager[Agent]:
+        """The agents that match.  ``GET /agents``
+
+        Args:
+            platform: on this platform.
+            status: with this status.
+            region: in this region.
+            page: the page to begin with; the service begins with 1.
+            limit: agents per page, at most 100; the service takes 20.
+
+        Raises:
+            InvalidArgumentError: a page or limit out of bounds.
+            InvalidRequestError: the service does not know a value.
+        """
+        filters = {"platform": platform, "status": status, "region": region}
+        return listing(self._session, "/agents", AGENTS, page=page, limit=limit, filters=filters)
+
+    async def get(self, agent_id: str) -> Agent:
+        """Fetch one agent, with its uptime and sessions.  ``GET /agents/{agent_id}``
+
+        Raises:
+            NotFoundError: there is no such agent.
+        """
+        return await self.ref(agent_id).refresh()
+
+    def ref(self, agent_id: str) -> AgentRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(agent_id, "agent_id")
+        return bind(AgentRef(agent_id=agent_id), self._session)
+
+    async def stats(self) -> AgentStats:
+        """All agents counted together.  ``GET /agents/stats``"""
+        return await self._session.fetch(Request("GET", "/agents/stats"), AGENT_STATS)

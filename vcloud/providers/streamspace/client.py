@@ -1,0 +1,125 @@
+"""StreamSpace: sessions of containerised applications, and the agents that run them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vcloud._core.client import Client
+from vcloud._core.codec import Shape, plain
+from vcloud._core.instance import Instance
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body
+from vcloud.auth import BearerAuth, login_request
+from vcloud.errors import ConfigurationError
+from vcloud.providers.streamspace.agents import Agents
+from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.models import Login, LogoutAnswer
+from vcloud.providers.streamspace.sessions import Sessions, view
+from vcloud.providers.streamspace.templates import Templates
+from vcloud.providers.streamspace.users import Users
+from vcloud.providers.streamspace.wire import bearer, text
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+
+__all__ = ["StreamSpace"]
+
+LOGIN: Final = plain(Login)
+LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
+
+
+class StreamSpace(Client):
+    """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
+
+    It has no address of its own: give ``Endpoint("https://HOST/api/v1", auth=...)``.
+
+    The service counts requests: 5 logins, 10 new sessions and 100 others in a minute. The client knows from the answers
+    how many are left, and waits rather than run into the limit.
+
+    Attributes:
+        agents: what runs the sessions.
+        sessions: the running applications.
+        templates: what sessions can run.
+        users: who may log in; for administrators.
+    """
+
+    dialect = DIALECT
+
+    agents: Agents
+    sessions: Sessions
+    templates: Templates
+    users: Users
+
+    def _attach(self, session: Session) -> None:
+        super()._attach(session)
+        self.agents = Agents(session)
+        self.sessions = Sessions(session)
+        self.templates = Templates(session)
+        self.users = Users(session)
+
+    def instances(self) -> Pager[Instance]:
+        """Every session that is not over, in the view that all providers share.  ``GET /sessions``"""
+        return self.sessions.list(limit=100).map(view)
+
+    async def login(self, username: str | None = None, password: str | None = None) -> Login:
+        """Log in now, and use this token from now on.  ``POST /auth/login``
+
+        There is no need to: a client made with ``BearerAuth.login(username, password)`` logs in by itself when it must.
+
+        Args:
+            username: who to log in as; left out, whoever the client was made with.
+            password: the password. Both are kept, to log in again with when the token ends.
+
+        Raises:
+            InvalidArgumentError: one without the other, or an empty one.
+            ConfigurationError: nobody to log in as was given, here or when the client was made.
+            AuthenticationError: wrong user name or password.
+            RateLimitError: five logins in a minute, and the next is too far off to wait for.
+        """
+        given = username is not None or password is not None
+        request = (
+            login_request(text(username or "", "username"), text(password or "", "password"))
+            if given
+            else self._bearer.credentials
+        )
+        if request is None:
+            raise ConfigurationError("nobody to log in as: give username and password, or make the client with BearerAuth.login")
+        login = await self._session.fetch(request, LOGIN)
+        self._bearer.adopt(login.token, login.expires_at, now=self._session.now(), credentials=request)
+        return login
+
+    async def logout(self) -> None:
+        """Make the token worthless, at the service and here.  ``POST /auth/logout``
+
+        A client that knows a password logs in again when it is used again. Without a token nothing is sent.
+
+        Raises:
+            AuthenticationError: a token that was given as it is has ended already.
+        """
+        if not self._bearer.has_token:
+            return
+        await self._session.fetch(Request("POST", "/auth/logout"), LOGOUT)
+        self._bearer.forget()
+
+    async def refresh_token(self) -> Login:
+        """Exchange the token for one that lasts longer, without a password.  ``POST /auth/refresh``
+
+        The path is not in the API document, which says to log in again; the published server has it (from its
+        source), and answers in the same form as for a login.
+
+        Raises:
+            AuthenticationError: the token has ended.
+            NotFoundError: the server only knows the document.
+        """
+        body = json_body({"token": await bearer(self._session)})
+        request = Request("POST", "/auth/refresh", body=body, sensitive=True, authenticated=False)
+        login = await self._session.fetch(request, LOGIN)
+        self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
+        return login
+
+    @property
+    def _bearer(self) -> BearerAuth:
+        auth = self._session.auth
+        if not isinstance(auth, BearerAuth):
+            raise ConfigurationError(f"logging in and out is for clients made with BearerAuth, not {type(auth).__name__}")
+        return auth

@@ -1,0 +1,195 @@
+"""How StreamSpace refuses: its codes, and the two forms of its errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+from attrs import frozen
+
+from vcloud._core.codec import excerpt
+from vcloud._core.ratelimit import retry_after
+from vcloud._core.request import Request, Response
+from vcloud.errors import (
+    APIError,
+    AuthenticationError,
+    CapacityError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    error_for_status,
+)
+from vcloud.providers.streamspace.models import SessionState
+
+__all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]
+
+
+class InvalidTransitionError(ConflictError):
+    """A session cannot go from the state it is in to the one asked for.
+
+    The document answers this with 400 in its example and its table of codes, and with 422 in its table of statuses:
+    both become this error.
+
+    Attributes:
+        from_state: the state it is in, as far as the service's words can be read; else None.
+        to_state: the state asked for, likewise.
+    """
+
+    from_state: SessionState | None = None
+    to_state: SessionState | None = None
+
+
+class StreamSpaceCode(StrEnum):
+    """An error's ``code``, with the HTTP status it is documented with, what it means and which error it becomes.
+
+    The code decides the class, not the status: the document contradicts itself in some statuses.
+    """
+
+    status: int
+    meaning: str
+    error: type[APIError]
+
+    def __new__(cls, value: str, status: int, error: type[APIError], meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.status = status
+        member.error = error
+        member.meaning = meaning
+        return member
+
+    AUTH_INVALID_CREDENTIALS = "AUTH_INVALID_CREDENTIALS", 401, AuthenticationError, "invalid username or password"
+    AUTH_TOKEN_EXPIRED = "AUTH_TOKEN_EXPIRED", 401, AuthenticationError, "JWT token expired"
+    AUTH_TOKEN_INVALID = "AUTH_TOKEN_INVALID", 401, AuthenticationError, "JWT token invalid or malformed"
+    AUTH_TOKEN_MISSING = "AUTH_TOKEN_MISSING", 401, AuthenticationError, "authorization header missing"
+    AUTH_INSUFFICIENT_PERMISSIONS = (
+        "AUTH_INSUFFICIENT_PERMISSIONS", 403, PermissionDeniedError, "user lacks required permissions",
+    )  # fmt: skip
+    AGENT_NOT_FOUND = "AGENT_NOT_FOUND", 404, NotFoundError, "agent does not exist"
+    AGENT_OFFLINE = "AGENT_OFFLINE", 503, CapacityError, "agent is offline"
+    AGENT_DRAINING = "AGENT_DRAINING", 503, CapacityError, "agent is draining (not accepting new sessions)"
+    NO_AGENTS_AVAILABLE = "NO_AGENTS_AVAILABLE", 503, CapacityError, "no online agents for platform"
+    AGENT_CAPACITY_EXCEEDED = "AGENT_CAPACITY_EXCEEDED", 503, CapacityError, "agent at max capacity"
+    SESSION_NOT_FOUND = "SESSION_NOT_FOUND", 404, NotFoundError, "session does not exist"
+    SESSION_ALREADY_EXISTS = "SESSION_ALREADY_EXISTS", 409, ConflictError, "session with same name exists"
+    #: 400 in the example and the table of codes, 422 in the table of statuses.
+    INVALID_STATE_TRANSITION = "INVALID_STATE_TRANSITION", 400, InvalidTransitionError, "invalid state change requested"
+    SESSION_PROVISIONING_FAILED = "SESSION_PROVISIONING_FAILED", 500, ServerError, "failed to provision session"
+    SESSION_TERMINATING = "SESSION_TERMINATING", 409, ConflictError, "session is terminating"
+    #: 404 in the table, 400 in the example of a create.
+    TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND", 404, NotFoundError, "template does not exist"
+    TEMPLATE_INVALID = "TEMPLATE_INVALID", 400, InvalidRequestError, "template configuration invalid"
+    VALIDATION_FAILED = "VALIDATION_FAILED", 400, InvalidRequestError, "request validation failed"
+    INVALID_PARAMETER = "INVALID_PARAMETER", 400, InvalidRequestError, "invalid query/path parameter"
+    MISSING_REQUIRED_FIELD = "MISSING_REQUIRED_FIELD", 400, InvalidRequestError, "required field missing"
+    #: Only in an example, not in the tables.
+    RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED", 429, RateLimitError, "rate limit exceeded"
+    #: Only in an agent's message, where it has no HTTP status; 503 like the rest of what an agent has no room for.
+    INSUFFICIENT_RESOURCES = "INSUFFICIENT_RESOURCES", 503, CapacityError, "the agent has not the resources for the session"
+
+
+_CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpaceCode}
+_TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
+
+
+@frozen
+class StreamSpaceDialect:
+    """How StreamSpace refuses: by HTTP status, with a ``code`` in the body that says more.
+
+    The published server sends no ``code`` but one of message, details and fields beside ``error``, and text for paths that
+    it does not know (from its source).
+    """
+
+    provider: str
+
+    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+        """The refusal, if the status is one."""
+        if 200 <= response.status < 300:
+            return None
+        body = _hidden(_object(response.body), tuple(_secrets(request)))
+        known = _CODES.get(str(body.get("code")))
+        message = _message(body) or (known.meaning if known else excerpt(response.body, sensitive=request.sensitive))
+        transition = _TRANSITION.search(message)
+        kind = known.error if known else InvalidTransitionError if transition else error_for_status(response.status)
+        made = kind(
+            message,
+            status=response.status,
+            code=known or _word(body, "code"),
+            meaning=known.meaning if known else "",
+            provider=self.provider,
+            method=request.method,
+            url=url,
+            request_id=_word(body, "request_id", "requestId") or response.headers.get("X-Request-ID"),
+            details=body.get("details") or body.get("fields"),
+            timestamp=_instant(body.get("timestamp")),
+        )
+        if isinstance(made, RateLimitError):
+            made.retry_after = _retry_after(body, response, now)
+        if isinstance(made, InvalidTransitionError) and transition:
+            made.from_state, made.to_state = SessionState(transition[1]), SessionState(transition[2])
+        return made
+
+
+DIALECT = StreamSpaceDialect("streamspace")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _word(body: Mapping[str, Any], *names: str) -> str | None:
+    return next((value for name in names if isinstance(value := body.get(name), str) and value), None)
+
+
+def _message(body: Mapping[str, Any]) -> str:
+    """The service's words: the long ones where there are any."""
+    short, details = _word(body, "error"), _word(body, "details")
+    return _word(body, "message") or (f"{short}: {details}" if short and details else short or details or "")
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        at = msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _retry_after(body: Mapping[str, Any], response: Response, now: float) -> float | None:
+    """Seconds to wait. Of several answers the longest: what the service asks for is never undercut."""
+    asked = [retry_after(response.headers, now=now)]
+    for name in ("retry_after", "retryAfter"):
+        value = body.get(name)
+        if isinstance(value, int | float | str):
+            asked.append(retry_after({"Retry-After": str(value)}, now=now))
+    return max((seconds for seconds in asked if seconds is not None), default=None)
+
+
+def _secrets(request: Request) -> Iterator[str]:
+    if request.sensitive and request.body:
+        sent = _object(request.body)
+        yield from (sent[name] for name in ("password", "token") if sent.get(name))
+
+
+def _hidden(value: Any, secrets: tuple[str, ...]) -> Any:
+    """What was answered, without the password that was sent: a validation message may quote it."""
+    if not secrets:
+        return value
+    if isinstance(value, dict):
+        return {key: _hidden(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_hidden(inner, secrets) for inner in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***")
+    return value

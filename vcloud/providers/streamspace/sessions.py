@@ -1,0 +1,416 @@
+"""Sessions: applications that run for a user. The handle with one method per verb, the fetched session, and the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Many
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlsplit
+
+from attrs import field, frozen
+
+from vcloud._core.codec import GoDuration, Id, Instant, Shape, plain
+from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body, present, query, segment
+from vcloud._core.resource import Collection, Handle, bind, wait_until
+from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.providers.streamspace.models import (
+    Platform,
+    Resources,
+    SessionLogs,
+    SessionSort,
+    SessionState,
+    SessionStatus,
+    SessionUpdate,
+    SortOrder,
+    named,
+)
+from vcloud.providers.streamspace.wire import (
+    Listing,
+    Wire,
+    bearer,
+    checked_tags,
+    go_duration,
+    listing,
+    resource,
+    resources,
+    text,
+)
+
+__all__ = ["Session", "SessionRef", "Sessions"]
+
+#: From these no other state is reached.
+HOPELESS: Final = (SessionState.TERMINATED, SessionState.FAILED)
+INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
+
+
+@frozen(kw_only=True)
+class SessionRef(Handle, Wire):
+    """A session by its id: everything that can be done to it, without having fetched it."""
+
+    id: Id
+
+    async def refresh(self) -> Session:
+        """Fetch the session as it is now.  ``GET /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session, or it is another user's.
+        """
+        return await self._session.fetch(Request("GET", self._path()), SESSION)
+
+    async def hibernate(self) -> SessionUpdate:
+        """Save the running session's state and give up its container.  ``PATCH /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session.
+            InvalidTransitionError: it is not running.
+            ConflictError: it is terminating.
+            CapacityError: its agent is offline.
+        """
+        return await self._change(SessionState.HIBERNATED)
+
+    async def wake(self) -> SessionUpdate:
+        """Let the hibernated session go on.  ``PATCH /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session.
+            InvalidTransitionError: it is not hibernated.
+            ConflictError: it is terminating.
+            CapacityError: its agent is offline, draining or full.
+        """
+        return await self._change(SessionState.RUNNING)
+
+    async def terminate(self) -> SessionUpdate:
+        """End the running or hibernated session in good order.  ``PATCH /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session.
+            InvalidTransitionError: it is neither running nor hibernated.
+            ConflictError: it is terminating already.
+            CapacityError: its agent is offline.
+        """
+        return await self._change(SessionState.TERMINATING)
+
+    async def force_terminate(self) -> SessionUpdate:
+        """End the session at once, whatever its state.  ``PATCH /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session.
+            PermissionDeniedError: you are no administrator.
+        """
+        return await self._change(SessionState.TERMINATED)
+
+    async def delete(self, *, force: bool = False) -> None:
+        """End the session, whatever its state.  ``DELETE /sessions/{session_id}``
+
+        The document's answer is 204; the published server's, 202 with a body, will do too.
+
+        Args:
+            force: do not wait for it to shut down in good order.
+
+        Raises:
+            NotFoundError: there is no such session.
+            PermissionDeniedError: ``force``, and you are no administrator.
+            CapacityError: its agent is offline.
+        """
+        await self._session.send(Request("DELETE", self._path(), query({"force": force or None})))
+
+    async def logs(self, *, tail: int = 100, timestamps: bool = True) -> tuple[str, ...]:
+        """The last lines that its container wrote.  ``GET /sessions/{session_id}/logs``
+
+        ``follow=false`` is always sent: with ``true`` the service would answer with a WebSocket.
+
+        Args:
+            tail: how many lines, at least one.
+            timestamps: whether each line begins with its time.
+
+        Raises:
+            InvalidArgumentError: ``tail`` below one.
+            NotFoundError: there is no such session.
+            CapacityError: its agent is offline.
+        """
+        if type(tail) is not int or tail < 1:
+            raise InvalidArgumentError(f"tail must be a whole number of at least 1, not {tail!r}")
+        parameters = query({"tail": tail, "follow": False, "timestamps": timestamps})
+        return await self._session.fetch(Request("GET", self._path("/logs"), parameters), LOGS)
+
+    async def start(self) -> SessionUpdate:
+        """:meth:`wake`, by the name that all providers' instances have."""
+        return await self.wake()
+
+    async def stop(self) -> SessionUpdate:
+        """:meth:`terminate`, by the name that all providers' instances have."""
+        return await self.terminate()
+
+    async def wait_until(
+        self, state: SessionState | str | Many[str], *, timeout: timedelta | float = 300, poll: timedelta | float = 2
+    ) -> Session:
+        """Look again and again until the session is in this state.
+
+        Args:
+            state: the state, or several of which one will do.
+            timeout: for the whole wait; seconds or timedelta.
+            poll: between two looks; seconds or timedelta.
+
+        Raises:
+            WaitTimeout: time is up; ``last`` is the last state seen.
+            WaitFailed: it is terminated or failed, and that is not what was waited for.
+            NotFoundError: there is no such session.
+        """
+        return await wait_until(
+            self.refresh,
+            lambda session: session.state,
+            state,
+            hopeless=HOPELESS,
+            timeout=timeout,
+            poll=poll,
+            clock=self._session.clock,
+            what=f"session {self.id}",
+        )
+
+    @property
+    def vnc_url(self) -> str:
+        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it."""
+        return f"{self._root}/vnc-viewer/{segment(self.id)}"
+
+    async def connect_url(self) -> str:
+        """:attr:`vnc_url` with the token that opens it, which is obtained first if there is none.
+
+        Whoever has it can use the session, and everything else that the token opens: treat it as a secret.
+
+        Raises:
+            ConfigurationError: the client has no token to give, or the service named an address on another host, which
+                is not to see it.
+        """
+        url = self.vnc_url
+        if not url.startswith(f"{self._root}/"):
+            raise ConfigurationError(f"session {self.id}: its picture is at {url}, and the token is only for {self._root}")
+        token = quote(await bearer(self._session), safe="")
+        return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
+
+    async def _change(self, state: SessionState) -> SessionUpdate:
+        return await self._session.fetch(Request("PATCH", self._path(), body=json_body({"state": state})), SESSION_UPDATE)
+
+    @property
+    def _root(self) -> str:
+        base = urlsplit(self._session.base_url)
+        return f"{'ws' if base.scheme == 'http' else 'wss'}://{base.netloc}"
+
+    def _path(self, rest: str = "") -> str:
+        return f"/sessions/{segment(self.id)}{rest}"
+
+
+@frozen(kw_only=True)
+class Session(SessionRef):
+    """A session as it was when it was fetched.
+
+    Attributes:
+        id: its UUID; on the published server its name.
+        name: its name, made by the service.
+        namespace: the Kubernetes namespace; like all that a list leaves out, None there.
+        user: whose it is.
+        template: what runs in it.
+        platform: what it runs on.
+        agent_id: which agent runs it; None before one does.
+        state: where it is in its life.
+        resources: what it may use.
+        persistent_home: whether the user's home directory outlives it; None in a list.
+        idle_timeout: how long it may be idle before it hibernates; None in a list.
+        tags: words to find it by.
+        status: what goes on inside.
+        platform_metadata: what the platform calls its parts; empty but in a single session.
+        created_at: when it was asked for.
+        updated_at: when it last changed.
+        last_activity: when it was last used; None but in a single session.
+    """
+
+    name: str
+    namespace: str | None = None
+    user: str
+    template: str
+    platform: Platform | None
+    agent_id: str | None
+    state: SessionState
+    resources: Resources | None
+    persistent_home: bool | None = None
+    idle_timeout: GoDuration | None = None
+    tags: tuple[str, ...] = ()
+    status: SessionStatus | None
+    platform_metadata: dict[str, Any] = field(factory=dict, hash=False)
+    created_at: Instant
+    updated_at: Instant | None
+    last_activity: Instant | None = None
+
+    @property
+    def vnc_url(self) -> str:
+        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it.
+
+        ``status.vnc_url`` is sometimes a path and sometimes a whole URL; this is always whole. Before the service names
+        one, it is where the document says it will be.
+        """
+        named = self.status.vnc_url if self.status is not None else None
+        if not named:
+            return super().vnc_url
+        if "://" in named:
+            return named.replace("http", "ws", 1) if named.startswith(("http://", "https://")) else named
+        return f"{self._root}/{named.lstrip('/')}"
+
+    @classmethod
+    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
+        adapted = super()._adapt(named(value))
+        # Go writes an empty text where nothing was set.
+        if adapted.get("idle_timeout") == "":
+            adapted["idle_timeout"] = None
+        return adapted
+
+
+@frozen(kw_only=True)
+class SessionList(Listing):
+    """``GET /sessions``."""
+
+    key: ClassVar[str] = "sessions"
+
+    sessions: list[Session] | None = None
+    items: list[Session] | None = None
+
+
+SESSION = resource(Session)
+SESSIONS = resources(SessionList, Session)
+SESSION_UPDATE = plain(SessionUpdate)
+LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(SessionLogs, lambda wire, session, body: tuple(wire.logs or ()))
+
+
+class Sessions(Collection):
+    """The sessions: your own, or everybody's if you are an administrator."""
+
+    async def create(
+        self,
+        user: str,
+        template: str,
+        *,
+        platform: Platform | str | None = None,
+        state: SessionState | str | None = None,
+        resources: Resources | None = None,
+        persistent_home: bool | None = None,
+        idle_timeout: timedelta | float | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Session:
+        """Ask for a session, which is pending for a while (:meth:`SessionRef.wait_until`); never sent twice.  ``POST /sessions``
+
+        Args:
+            user: whose it is.
+            template: the name of what runs in it, one of :attr:`StreamSpace.templates`.
+            platform: what it runs on; None: the service chooses.
+            state: ``running`` or ``hibernated`` at first; None: running.
+            resources: what it may use; None: what the template says.
+            persistent_home: whether the home directory outlives it; None: it does.
+            idle_timeout: how long it may be idle before it hibernates, in whole seconds, at least one; seconds or
+                timedelta. None: what the template says.
+            tags: words to find it by.
+
+        Raises:
+            InvalidArgumentError: an empty name, another state, a quantity that is none (``2 gigs``), a timeout that is
+                not whole seconds, or a tag that is empty or has a comma, and so could never be found.
+            NotFoundError: there is no such template (the document has 404 in its table and 400 in its example).
+            InvalidRequestError: the service does not accept a value, or the template.
+            ConflictError: there is a session of the same name.
+            CapacityError: no agent of the platform is online, or has room.
+            PermissionDeniedError: it is for another user, and you are no administrator.
+            TransportError: with ``outcome_unknown``, when the answer was lost: the session may exist.
+        """
+        if state is not None and state not in INITIAL:
+            raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
+        body = present(
+            user=text(user, "user"),
+            template=text(template, "template"),
+            platform=platform,
+            state=state,
+            resources=None if resources is None else resources.to_wire(),
+            persistent_home=persistent_home,
+            idle_timeout=None if idle_timeout is None else go_duration(idle_timeout, "idle_timeout"),
+            tags=None if tags is None else checked_tags(tags),
+        )
+        return await self._session.fetch(Request("POST", "/sessions", body=json_body(body), bucket="create"), SESSION)
+
+    def list(
+        self,
+        *,
+        user: str | None = None,
+        template: str | None = None,
+        platform: Platform | str | None = None,
+        agent_id: str | None = None,
+        state: SessionState | str | None = None,
+        tags: Sequence[str] | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+        sort: SessionSort | str | None = None,
+        order: SortOrder | str | None = None,
+    ) -> Pager[Session]:
+        """The sessions that match.  ``GET /sessions``
+
+        Args:
+            user: of this user.
+            template: of this template.
+            platform: on this platform.
+            agent_id: on this agent.
+            state: in this state.
+            tags: with these tags; sent comma-joined.
+            page: the page to begin with; the service begins with 1.
+            limit: sessions per page, at most 100; the service takes 20.
+            sort: what to order by; None: when they were created.
+            order: which end comes first; None: the last.
+
+        Raises:
+            InvalidArgumentError: a page or limit out of bounds, or a tag that is empty or has a comma.
+            InvalidRequestError: the service does not know a value.
+        """
+        filters = {
+            "user": user,
+            "template": template,
+            "platform": platform,
+            "agent_id": agent_id,
+            "state": state,
+            "tags": checked_tags(tags) or None if tags is not None else None,
+            "sort": sort,
+            "order": order,
+        }
+        return listing(self._session, "/sessions", SESSIONS, page=page, limit=limit, filters=filters)
+
+    async def get(self, id: str) -> Session:
+        """Fetch one session, with all that a list leaves out.  ``GET /sessions/{session_id}``
+
+        Raises:
+            NotFoundError: there is no such session, or it is another user's.
+        """
+        return await self.ref(id).refresh()
+
+    def ref(self, id: str) -> SessionRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        segment(id)
+        return bind(SessionRef(id=id), self._session)
+
+
+_STATES: Final = {
+    SessionState.PENDING: InstanceState.STARTING,
+    SessionState.WAKING: InstanceState.STARTING,
+    SessionState.RUNNING: InstanceState.RUNNING,
+    SessionState.HIBERNATING: InstanceState.HIBERNATED,
+    SessionState.HIBERNATED: InstanceState.HIBERNATED,
+    SessionState.TERMINATING: InstanceState.STOPPING,
+    SessionState.FAILED: InstanceState.FAILED,
+}
+
+
+def view(session: Session) -> Instance | None:
+    """A session as an instance; none when it is over for good. Its region is its agent's, which it does not say."""
+    if session.state == SessionState.TERMINATED:
+        return None
+    state = _STATES.get(session.state, InstanceState.UNKNOWN)
+    started_at = session.status.started_at if session.status is not None else None
+    return Instance("streamspace", session.id, session.name, state, None, started_at, session)

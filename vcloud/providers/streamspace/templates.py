@@ -1,0 +1,127 @@
+"""Templates: the applications that sessions run."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from vcloud._core.codec import GoDuration, Id, Instant
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, segment
+from vcloud._core.resource import Collection, Handle, bind
+from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC
+from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
+
+__all__ = ["Template", "TemplateRef", "Templates"]
+
+
+@frozen(kw_only=True)
+class TemplateRef(Handle, Wire):
+    """A template by its name."""
+
+    name: str
+
+    async def refresh(self) -> Template:
+        """Fetch the template with everything that a list leaves out.  ``GET /templates/{template_name}``
+
+        Raises:
+            NotFoundError: there is no such template.
+        """
+        return await self._session.fetch(Request("GET", f"/templates/{segment(self.name, 'name')}"), TEMPLATE)
+
+
+@frozen(kw_only=True)
+class Template(TemplateRef):
+    """A template as it was when it was fetched.
+
+    Attributes:
+        id: its UUID. Requests take ``name`` instead.
+        name: what a session is created with.
+        display_name: what a person calls it.
+        category: what it is one of, such as ``Web Browsers``.
+        description: what it is.
+        base_image: the container image.
+        default_resources: what a session may use when nothing else is asked for.
+        vnc: how its picture is served.
+        environment: variables of the container; like the three below only in a single template, not in a list.
+        persistent_home: whether the home directory outlives a session.
+        idle_timeout: how long a session may be idle before it hibernates.
+        icon_url: its picture.
+        tags: words to find it by.
+        created_at: when it was made.
+        updated_at: when it last changed.
+    """
+
+    id: Id
+    display_name: str
+    category: str | None
+    description: str | None
+    base_image: str | None
+    default_resources: TemplateResources | None
+    vnc: TemplateVNC | None
+    environment: dict[str, Any] = field(factory=dict, hash=False)
+    persistent_home: bool | None = None
+    idle_timeout: GoDuration | None = None
+    icon_url: str | None = None
+    tags: tuple[str, ...] = ()
+    created_at: Instant | None
+    updated_at: Instant | None
+
+    @classmethod
+    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
+        adapted = super()._adapt(value)
+        # On the published server the name is the id (from its source), and what nobody set is an empty text.
+        for name in ("id", "display_name"):
+            adapted.setdefault(name, adapted.get("name"))
+        if adapted.get("idle_timeout") == "":
+            adapted["idle_timeout"] = None
+        return adapted
+
+
+@frozen(kw_only=True)
+class TemplateList(Listing):
+    """``GET /templates``."""
+
+    key: ClassVar[str] = "templates"
+
+    templates: list[Template] | None = None
+    items: list[Template] | None = None
+
+
+TEMPLATE = resource(Template)
+TEMPLATES = resources(TemplateList, Template)
+
+
+class Templates(Collection):
+    """What sessions can run."""
+
+    def list(self, *, category: str | None = None, page: int | None = None, limit: int | None = None) -> Pager[Template]:
+        """The templates that match.  ``GET /templates``
+
+        Args:
+            category: of this category.
+            page: the page to begin with; the service begins with 1.
+            limit: templates per page, at most 100; the service takes 50.
+
+        Raises:
+            InvalidArgumentError: a page or limit out of bounds.
+        """
+        return listing(self._session, "/templates", TEMPLATES, page=page, limit=limit, filters={"category": category})
+
+    async def get(self, name: str) -> Template:
+        """Fetch one template, with everything that a list leaves out.  ``GET /templates/{template_name}``
+
+        Raises:
+            NotFoundError: there is no such template.
+        """
+        return await self.ref(name).refresh()
+
+    def ref(self, name: str) -> TemplateRef:
+        """A handle, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be a name.
+        """
+        segment(name, "name")
+        return bind(TemplateRef(name=name), self._session)

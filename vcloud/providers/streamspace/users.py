@@ -1,0 +1,96 @@
+"""Users: who may log in. For administrators only."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+
+from vcloud._core.codec import Id, Instant
+from vcloud._core.pager import Pager
+from vcloud._core.request import Request, json_body
+from vcloud._core.resource import Collection, Handle
+from vcloud.providers.streamspace.models import UserRole
+from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources, text
+
+__all__ = ["User", "Users"]
+
+
+@frozen(kw_only=True)
+class User(Handle, Wire):
+    """A user as it was when it was fetched. There is nothing that can be done to one.
+
+    Attributes:
+        id: the user's UUID.
+        username: the name to log in with.
+        email: the email address.
+        role: what the user may do.
+        active: whether the user can log in; None when the service does not say.
+        created_at: when it was made.
+        last_login: when the user last logged in; None when never, or when the service does not say.
+    """
+
+    id: Id
+    username: str
+    email: str | None
+    role: UserRole
+    active: bool | None
+    created_at: Instant
+    last_login: Instant | None = None
+
+
+@frozen(kw_only=True)
+class UserList(Listing):
+    """``GET /users``."""
+
+    key: ClassVar[str] = "users"
+
+    users: list[User] | None = None
+    items: list[User] | None = None
+
+
+USER = resource(User)
+USERS = resources(UserList, User)
+
+
+class Users(Collection):
+    """Who may log in."""
+
+    def list(self, *, role: UserRole | str | None = None, page: int | None = None, limit: int | None = None) -> Pager[User]:
+        """The users that match.  ``GET /users``
+
+        Args:
+            role: with this role.
+            page: the page to begin with; the service begins with 1.
+            limit: users per page; the service takes 20. The document names no maximum here.
+
+        Raises:
+            InvalidArgumentError: a page or limit out of bounds.
+            InvalidRequestError: the service does not know the role.
+            PermissionDeniedError: you are no administrator.
+        """
+        return listing(self._session, "/users", USERS, page=page, limit=limit, maximum=None, filters={"role": role})
+
+    async def create(self, username: str, email: str, password: str, *, role: UserRole | str = UserRole.USER) -> User:
+        """Make a user; never sent twice.  ``POST /users``
+
+        Args:
+            username: the name to log in with.
+            email: the email address.
+            password: the password; it appears in no error, log or repr.
+            role: what the user may do.
+
+        Raises:
+            InvalidArgumentError: one of them is empty.
+            InvalidRequestError: the service does not accept a value.
+            ConflictError: there is a user of that name.
+            PermissionDeniedError: you are no administrator.
+            TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
+        """
+        body = {
+            "username": text(username, "username"),
+            "email": text(email, "email"),
+            "password": text(password, "password"),
+            "role": role,
+        }
+        return await self._session.fetch(Request("POST", "/users", body=json_body(body), sensitive=True), USER)
