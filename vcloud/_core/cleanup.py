@@ -1,9 +1,9 @@
-"""Work that must be done even by a task that was told to stop."""
+"""Work that must be done even by a task that was told to stop, and tasks that must not be left behind."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,3 +39,40 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
             task.exception()
         raise interruption
     return task.result()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel these tasks and return when all of them are over, even if the caller is cancelled meanwhile.
+
+    What they raise is theirs to have reported before: nobody else asks for it.
+    """
+    left = {task for task in tasks if task is not asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    interruption: asyncio.CancelledError | None = None
+    while pending := {task for task in left if not task.done()}:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            interruption = error
+    for task in left:
+        if not task.cancelled():
+            task.exception()
+    if interruption is not None:
+        raise interruption
+
+
+async def race(*works: Coroutine[Any, Any, object]) -> None:
+    """Run these at once until the first is over; end the others. None is left, however this ends.
+
+    Raises:
+        Exception: what the first that was over raised.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first = [task for task in tasks if task.done() and not task.cancelled()]
+    finally:
+        await end(tasks)
+    for task in first:
+        task.result()

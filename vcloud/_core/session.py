@@ -7,10 +7,10 @@ import copy
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate
 from vcloud._core.codec import Codec, Shape
@@ -18,10 +18,22 @@ from vcloud._core.endpoint import Endpoint
 from vcloud._core.ratelimit import limits
 from vcloud._core.request import Request, Response, seconds
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.transport import Transport, Wire
-from vcloud.errors import APIError, ConnectError, DecodeError, NotFoundError, RateLimitError, RequestTimeout, TransportError
+from vcloud._core.transport import RefusedError, Socket, Transport, Wire
+from vcloud.errors import (
+    APIError,
+    ConfigurationError,
+    ConnectError,
+    DecodeError,
+    NotFoundError,
+    RateLimitError,
+    RequestTimeout,
+    TransportError,
+)
 
 R = TypeVar("R")
+
+#: How one attempt crosses the wire: :meth:`Transport.exchange`, or an upgrade to a WebSocket.
+Exchange = Callable[[str, str, Mapping[str, str], bytes | None, Wire], Awaitable[Response]]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -80,7 +92,10 @@ class Session:
         self._wall = wall
         self._entropy = entropy
         self._nonce = nonce
-        self._base_path = urlsplit(base_url).path
+        address = urlsplit(base_url)
+        self._base_path = address.path
+        #: The host, without the API's path.
+        self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = None if endpoint.deadline is None else seconds(endpoint.deadline)
         self._timeout = endpoint.timeout
@@ -111,6 +126,15 @@ class Session:
             other._retry = retry
         return other
 
+    @property
+    def retry(self) -> RetryPolicy:
+        """When to try again, for what goes on after a connection was made."""
+        return self._retry
+
+    def entropy(self) -> float:
+        """A number in 0..1, for jitter."""
+        return self._entropy()
+
     def now(self) -> float:
         """The wall's time, in Unix seconds."""
         return self._wall()
@@ -126,11 +150,43 @@ class Session:
         try:
             wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
         except DecodeError as error:
-            raise DecodeError(f"{self._label(request)}: {error}") from None
+            raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {error}") from None
         return shape.open(wire, self, response.body)
 
-    async def send(self, request: Request) -> Response:  # noqa: C901 - the one loop, in one piece
+    async def connect(self, request: Request, *, root: bool = False, token_query: str | None = None) -> Socket:
+        """Open a WebSocket, with the patience, credentials and limits of any other request; none of them is held meanwhile.
+
+        Args:
+            request: the upgrade.
+            root: its path is the host's, not the API's.
+            token_query: send the bearer token as this parameter, which enters no text, instead of in a header.
+
+        Raises:
+            ConfigurationError: as for :meth:`send`; or the token is to be sent as a parameter and there is none.
+            APIError: the service refused the upgrade.
+            TransportError: no connection.
+        """
+        opened: list[Socket] = []
+
+        async def upgrade(method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:  # noqa: ARG001 - as any exchange
+            if token_query is not None:
+                url, headers = _with_token(url, headers, token_query)
+            try:
+                opened.append(await self.transport.websocket(url, headers, wire))
+            except RefusedError as refused:
+                return refused.response
+            return _UPGRADED
+
+        await self.send(request, exchange=upgrade, root=root)
+        return opened[0]
+
+    async def send(self, request: Request, *, exchange: Exchange | None = None, root: bool = False) -> Response:  # noqa: C901 - the one loop, in one piece
         """Send until there is an answer, a refusal that stands, or no sense in going on.
+
+        Args:
+            request: what to send.
+            exchange: how each attempt crosses the wire; None: as a plain request.
+            root: its path is the host's, not the API's.
 
         Raises:
             ConfigurationError: the client is not open, closed, or another event loop's.
@@ -139,7 +195,9 @@ class Session:
             DecodeError: an answer that is neither success nor refusal.
         """
         self.transport.check()
-        url = f"{self.base_url}{request.path}?{request.query}" if request.query else self.base_url + request.path
+        where = (self.root_url if root else self.base_url) + request.path
+        url = f"{where}?{request.query}" if request.query else where
+        exchange = exchange or self.transport.exchange
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         headers: dict[str, str] = {}
@@ -147,16 +205,16 @@ class Session:
             error: TransportError | APIError | None
             response = None
             if not (request.authenticated and self._gate.enter_now(request.bucket)):
-                await self._queue(request, deadline)
+                await self._queue(request, deadline, where)
             try:
-                headers = self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
+                headers = self._sign(request, root) if self.auth.ready(self._wall()) else await self._credential(request, root)
                 wire = self._wire if deadline is None else self._wire_until(deadline)
-                response = await self.transport.exchange(request.method, url, headers, request.body, wire)
+                response = await exchange(request.method, url, headers, request.body, wire)
             except TransportError as failure:
                 error = failure
                 lost = lost or not isinstance(failure, ConnectError)
             else:
-                error = self._judge(request, response)
+                error = self._judge(request, response, where)
                 if error is None:
                     return response
             finally:
@@ -172,13 +230,13 @@ class Session:
                 renewed = True
             elif isinstance(decision, RetryAfter):
                 if deadline is not None and self.clock() + decision.seconds >= deadline:
-                    raise self._final(request, error, lost=lost, why="; the deadline leaves no time to try again")
+                    raise self._final(request, error, where, lost=lost, why="; the deadline leaves no time to try again")
                 await asyncio.sleep(decision.seconds)
             else:
-                raise self._final(request, error, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
+                raise self._final(request, error, where, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
             attempt += 1
 
-    async def _queue(self, request: Request, deadline: float | None) -> None:
+    async def _queue(self, request: Request, deadline: float | None, where: str) -> None:
         """Wait in line. A request for a credential waits only for its budget: those who hold the slots may wait for it."""
         try:
             if request.authenticated:
@@ -188,19 +246,19 @@ class Session:
                 self._gate.budget.take(request.bucket)
         except TimeoutError:
             raise RequestTimeout(
-                f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
+                f"{self._label(request, where)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
             ) from None
 
-    async def _credential(self, request: Request) -> dict[str, str]:
+    async def _credential(self, request: Request, root: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - as _sign
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
             await self.auth.acquire(self.send, now=self._wall())
-        return self._sign(request)
+        return self._sign(request, root)
 
-    def _sign(self, request: Request) -> dict[str, str]:
+    def _sign(self, request: Request, root: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers = {} if request.body is None else {"Content-Type": "application/json"}
         if request.authenticated:
-            path = self._base_path + request.path
+            path = request.path if root else self._base_path + request.path
             headers.update(self.auth.headers(request, path, now=self._wall(), nonce=self._nonce()))
         return headers
 
@@ -208,21 +266,25 @@ class Session:
         left = deadline - self.clock()
         return self._wire if left >= self._timeout else self._wire.within(max(left, 0.001))
 
-    def _judge(self, request: Request, response: Response) -> APIError | None:
+    def _judge(self, request: Request, response: Response, where: str) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         now = self._wall()
         if (seen := limits(response.headers, now=now)) is not None:
             self._gate.budget.note(request.bucket, seen, self.clock())
-        error = self.dialect.error(request, response, self.base_url + request.path, now=now)
+        if response is _UPGRADED:
+            return None
+        error = self.dialect.error(request, response, where, now=now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
             self._gate.budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
         return error
 
-    def _label(self, request: Request) -> str:
-        return f"{self.dialect.provider}: {request.method} {self.base_url}{request.path}"
+    def _label(self, request: Request, where: str) -> str:
+        return f"{self.dialect.provider}: {request.method} {where}"
 
-    def _final(self, request: Request, error: TransportError | APIError, *, lost: bool, why: str) -> TransportError | APIError:
+    def _final(
+        self, request: Request, error: TransportError | APIError, where: str, *, lost: bool, why: str
+    ) -> TransportError | APIError:
         """The error as the caller gets it: with where it happened, and what it leaves unknown."""
         if isinstance(error, APIError):
             if lost and isinstance(error, NotFoundError):
@@ -232,6 +294,19 @@ class Session:
             return error
         unknown = lost and request.method not in _SAFE
         hint = "; whether the service carried it out is unknown, so look before you repeat it" if unknown else ""
-        final = type(error)(f"{self._label(request)}: {error}{why}{hint}", outcome_unknown=unknown)
+        final = type(error)(f"{self._label(request, where)}: {error}{why}{hint}", outcome_unknown=unknown)
         final.__cause__ = error.__cause__
         return final
+
+
+#: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
+_UPGRADED = Response(101, {}, b"")
+
+
+def _with_token(url: str, headers: Mapping[str, str], name: str) -> tuple[str, Mapping[str, str]]:
+    """The bearer token moved from its header into the query."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not token:
+        raise ConfigurationError("this needs a token: make the client with BearerAuth")
+    rest = {key: value for key, value in headers.items() if key != "Authorization"}
+    return f"{url}{'&' if '?' in url else '?'}{name}={quote(token, safe='')}", rest

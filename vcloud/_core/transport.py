@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from ssl import SSLContext
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
@@ -15,7 +16,7 @@ from yarl import URL
 
 from vcloud import __version__
 from vcloud._core.request import Response
-from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError
+from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError, VCloudError
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)
 
@@ -36,6 +37,31 @@ async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> a
 
 
 _MIDDLEWARES = (_once,)
+
+#: A frame that continues a picture is far smaller; one that claims more is refused before it is kept.
+MAX_MESSAGE: Final = 4 * 1024**2
+#: Seconds of silence after which a peer is asked whether it is still there.
+HEARTBEAT: Final = 30.0
+#: Seconds that saying goodbye may take, to a peer that does not listen.
+GOODBYE: Final = 2.0
+#: Close codes of RFC 6455: done, no reason given, and lost without a goodbye.
+NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
+
+
+class RefusedError(Exception):
+    """The service answered a WebSocket's upgrade with something else. What that means, the provider's dialect says."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"the upgrade was answered with {response.status}")
+        self.response = response
+
+
+async def _upgrade(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
+    answer = await _once(request, handler)
+    if answer.status != 101:
+        raise RefusedError(Response(answer.status, answer.headers, await answer.read()))
+    return answer
 
 
 @frozen
@@ -78,6 +104,7 @@ class Transport:
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
+        self._upgrading: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
 
@@ -91,6 +118,9 @@ class Transport:
         """Close the connections. A second call does nothing."""
         self._state = "closed"
         session, self._session = self._session, None
+        upgrading, self._upgrading = self._upgrading, None
+        if upgrading is not None:
+            await upgrading.close()
         if session is not None and session is not self._given:
             await session.close()
 
@@ -130,6 +160,82 @@ class Transport:
                 raise
             raise TransportError(f"the exchange with {url} broke: {_words(error)}") from error
 
+    async def websocket(  # noqa: C901 - one branch for each way in which it can fail
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        wire: Wire,
+        *,
+        heartbeat: float = HEARTBEAT,
+        max_message: int = MAX_MESSAGE,
+        protocols: Sequence[str] = (),
+    ) -> Socket:
+        """Open a WebSocket. The query of ``url`` may hold a token: it enters no text.
+
+        Args:
+            url: where, with ``http`` or ``https``.
+            headers: those of the upgrade.
+            wire: how the provider is reached; its timeout is for the upgrade alone.
+            heartbeat: seconds of silence, while somebody waits for a message, after which the peer is pinged; after as
+                long again it is taken for dead.
+            max_message: bytes; a larger message closes the connection.
+            protocols: subprotocols to offer.
+
+        Raises:
+            RefusedError: the service answered something else than an upgrade.
+            ConfigurationError: it was closed meanwhile.
+            ConnectError: the request never reached the service.
+            RequestTimeout: no answer in time.
+            TransportError: the connection broke, or what came back is no WebSocket.
+        """
+        session = self._session or self._begin()
+        if self._upgrading is None:
+            # A session that shares the connections, because ws_connect takes no middlewares of its own.
+            self._upgrading = aiohttp.ClientSession(
+                connector=session.connector,
+                connector_owner=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=session.headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
+                middlewares=(_upgrade,),
+            )
+        where = url.partition("?")[0]
+        failure: VCloudError
+        try:
+            async with asyncio.timeout(wire.timeout.total):
+                opened = await self._upgrading.ws_connect(
+                    URL(url, encoded=True),
+                    headers=headers,
+                    max_msg_size=max_message,
+                    protocols=protocols,
+                    autoping=False,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
+                    **wire.extra,
+                )
+            return Socket(opened, heartbeat)
+        except RefusedError:
+            raise
+        except aiohttp.InvalidURL:
+            failure = ConnectError(f"cannot reach {where}: not a valid address")
+        except _NEVER_SENT as error:
+            failure = ConnectError(f"cannot reach {where}: {_words(error)}")
+        except TimeoutError:
+            failure = RequestTimeout(f"no WebSocket at {where} within {wire.timeout.total:g} s")
+        except _DroppedError as error:
+            failure = TransportError(f"the connection to {where} was dropped: {error}")
+        except aiohttp.WSServerHandshakeError as error:
+            # Its own text has the whole URL.
+            failure = TransportError(f"what {where} answered is no WebSocket: {error.message}")
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            if session.closed or self._upgrading is None:
+                failure = ConfigurationError("this client was closed while it opened a WebSocket")
+            elif isinstance(error, RuntimeError):
+                raise
+            else:
+                failure = TransportError(f"the upgrade at {where} broke: {type(error).__name__}")
+        # Outside of the handlers: aiohttp's exceptions know the URL, and a chained one is printed.
+        raise failure
+
     def check(self) -> None:
         """Refuse, before anything is sent or waited for, what cannot work.
 
@@ -157,6 +263,137 @@ class Transport:
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
         )
         return self._session
+
+
+class Socket:
+    """An open WebSocket. One task may receive while another sends.
+
+    Sending waits while the peer is slow, and who does not receive slows the peer: neither side's data piles up here.
+
+    Args:
+        opened: aiohttp's.
+        heartbeat: seconds; see :meth:`Transport.websocket`.
+    """
+
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse, heartbeat: float) -> None:
+        connection = opened._response.connection
+        self._opened = opened
+        self._transport = None if connection is None else connection.transport
+        self._heartbeat = heartbeat
+        self._receiving = self._heard = self._pinged = self._silent = False
+        self._ping: asyncio.Task[None] | None = None
+        self._ticker = asyncio.get_running_loop().call_later(heartbeat, self._tick)
+        self._close_code: int | None = None
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it was closed, as RFC 6455 numbers it; None while it is open, 1006 when it was lost without a goodbye."""
+        return self._close_code
+
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send one binary message.
+
+        Raises:
+            TransportError: the connection is gone.
+        """
+        await self._send(self._opened.send_bytes(data))  # type: ignore[arg-type]
+
+    async def send_text(self, text: str) -> None:
+        """Send one text message.
+
+        Raises:
+            TransportError: the connection is gone.
+        """
+        await self._send(self._opened.send_str(text))
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None when it is closed, and then :attr:`close_code` says why.
+
+        A peer that is silent for long is pinged, but only while somebody waits here: one that we keep from sending is
+        not dead.
+
+        Raises:
+            TransportError: the peer broke the protocol, sent too large a message, or is silent.
+        """
+        while self._close_code is None:
+            self._receiving = True
+            try:
+                message = await self._opened.receive()
+            finally:
+                self._receiving = False
+            self._heard = True
+            match message.type:
+                case aiohttp.WSMsgType.BINARY | aiohttp.WSMsgType.TEXT:
+                    return message.data  # type: ignore[no-any-return]
+                case aiohttp.WSMsgType.PING:
+                    with contextlib.suppress(aiohttp.ClientError, OSError):
+                        await self._opened.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    pass
+                case aiohttp.WSMsgType.CLOSE:
+                    self._over(message.data or NO_STATUS)
+                case aiohttp.WSMsgType.ERROR:
+                    self._over(self._opened.close_code or ABNORMAL)
+                    raise TransportError(f"the WebSocket broke: {_words(message.data)}")
+                case _:
+                    self._over(ABNORMAL)
+                    if self._silent:
+                        raise TransportError(f"the peer was silent for {2 * self._heartbeat:g} s, and answered no ping")
+        return None
+
+    async def close(self, code: int = NORMAL) -> None:
+        """Say goodbye, for a short while, and let go. May be called twice, and while another task receives."""
+        self._over(code)
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self._opened.close(code=code)
+                # A closing transport stays until it has sent what it holds.
+                while self._unsent():  # noqa: ASYNC110 - aiohttp has no event for it
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        finally:
+            if self._transport is not None and (self._unsent() or not self._transport.is_closing()):
+                self._transport.abort()
+        if self._ping is not None:
+            await asyncio.wait({self._ping})
+
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        try:
+            await sending
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"the WebSocket is closed: {_words(error)}") from error
+
+    def _over(self, code: int) -> None:
+        if self._close_code is None:
+            self._close_code = code
+        self._ticker.cancel()
+        if self._ping is not None:
+            self._ping.cancel()
+
+    def _tick(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            # Whoever forgot to close it must not be kept alive by a timer.
+            return
+        if self._heard or not self._receiving:
+            self._pinged = False
+        elif not self._pinged:
+            self._pinged = True
+            self._ping = asyncio.get_running_loop().create_task(self._ask())
+        else:
+            self._silent = True
+            self._transport.abort()
+            return
+        self._heard = False
+        self._ticker = asyncio.get_running_loop().call_later(self._heartbeat, self._tick)
+
+    async def _ask(self) -> None:
+        # What keeps a ping from being sent is what receiving reports.
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await self._opened.ping()
 
 
 def _words(error: BaseException) -> str:

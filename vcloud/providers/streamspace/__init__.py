@@ -5,6 +5,21 @@ from __future__ import annotations
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
 from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.logs import LogStream
+from vcloud.providers.streamspace.messages import (
+    Command,
+    CommandData,
+    HibernateSession,
+    SessionResult,
+    StartData,
+    StartSession,
+    StopData,
+    StopSession,
+    VNCProxyData,
+    VNCProxyRequest,
+    WakeSession,
+)
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -28,29 +43,43 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
+from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
+from vcloud.providers.streamspace.worker import AgentWorker
 
 __all__ = [
     "Agent",
     "AgentCapacity",
+    "AgentHandler",
     "AgentRef",
     "AgentSession",
     "AgentStats",
     "AgentStatus",
     "AgentUpdate",
+    "AgentWorker",
     "Agents",
+    "Command",
+    "CommandData",
+    "CommandFailed",
+    "HibernateSession",
     "InvalidTransitionError",
+    "LogStream",
     "Login",
     "LoginUser",
     "Platform",
     "Resources",
     "Session",
     "SessionRef",
+    "SessionResult",
     "SessionSort",
     "SessionState",
     "SessionStatus",
     "SessionUpdate",
     "Sessions",
     "SortOrder",
+    "StartData",
+    "StartSession",
+    "StopData",
+    "StopSession",
     "StreamSpace",
     "StreamSpaceCode",
     "Template",
@@ -62,4 +91,9 @@ __all__ = [
     "UserRole",
     "Users",
     "Utilization",
+    "VNCForward",
+    "VNCProxyData",
+    "VNCProxyRequest",
+    "VNCTunnel",
+    "WakeSession",
 ]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
 from vcloud._core.pager import Pager
-from vcloud._core.request import Request, json_body
+from vcloud._core.request import Request, json_body, seconds
+from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth, login_request
-from vcloud.errors import ConfigurationError
+from vcloud.errors import ConfigurationError, InvalidArgumentError
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.models import Login, LogoutAnswer
+from vcloud.providers.streamspace.handler import AgentHandler
+from vcloud.providers.streamspace.messages import Register
+from vcloud.providers.streamspace.models import AgentCapacity, Login, LogoutAnswer, Platform
 from vcloud.providers.streamspace.sessions import Sessions, view
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.streamspace.wire import bearer, text
+from vcloud.providers.streamspace.worker import AgentWorker
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
@@ -60,6 +66,54 @@ class StreamSpace(Client):
     def instances(self) -> Pager[Instance]:
         """Every session that is not over, in the view that all providers share.  ``GET /sessions``"""
         return self.sessions.list(limit=100).map(view)
+
+    def serve_agent(
+        self,
+        agent_id: str,
+        *,
+        platform: Platform | str,
+        handler: AgentHandler,
+        region: str | None = None,
+        capacity: AgentCapacity | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        grace: timedelta | float = 30,
+        retry: RetryPolicy | None = None,
+    ) -> AgentWorker:
+        """Be an agent: run sessions for the control plane.  ``GET /agent/ws`` (WebSocket)
+
+        ::
+
+            await streamspace.serve_agent("docker-host-01", platform="docker", handler=MyHandler()).run()
+
+        or, to do something else meanwhile, ``async with``; leaving the block stops it.
+
+        Nothing is sent before it is entered or run.
+
+        Args:
+            agent_id: the name to register with.
+            platform: what it runs sessions on.
+            handler: what carries the commands out.
+            region: where it is.
+            capacity: how much it can take.
+            metadata: what else it says of itself; other keys for each platform.
+            grace: how long commands under way get to finish when it stops; seconds or timedelta.
+            retry: how long it waits before it connects again (``base``, ``cap``); there is no limit to how often. None:
+                as the endpoint says.
+
+        Raises:
+            InvalidArgumentError: an empty name, or a grace time below zero.
+        """
+        register = Register(
+            agent_id=text(agent_id, "agent_id"),
+            platform=Platform(text(platform, "platform")),
+            region=region,
+            capacity=capacity,
+            metadata=None if metadata is None else dict(metadata),
+        )
+        patience = seconds(grace)
+        if not patience >= 0:
+            raise InvalidArgumentError(f"grace must not be below 0, not {grace!r}")
+        return AgentWorker(self._session, register, handler, grace=patience, retry=retry or self._session.retry)
 
     async def login(self, username: str | None = None, password: str | None = None) -> Login:
         """Log in now, and use this token from now on.  ``POST /auth/login``

@@ -6,20 +6,18 @@ from collections.abc import Collection as Many
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
-from urllib.parse import quote, urlsplit
 
 from attrs import field, frozen
 
-from vcloud._core.codec import GoDuration, Id, Instant, Shape, plain
+from vcloud._core.codec import GoDuration, Id, Instant, plain
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
-from vcloud._core.resource import Collection, Handle, bind, wait_until
-from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud._core.resource import Collection, bind, wait_until
+from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
     Platform,
     Resources,
-    SessionLogs,
     SessionSort,
     SessionState,
     SessionStatus,
@@ -27,10 +25,10 @@ from vcloud.providers.streamspace.models import (
     SortOrder,
     named,
 )
+from vcloud.providers.streamspace.realtime import Realtime
 from vcloud.providers.streamspace.wire import (
     Listing,
     Wire,
-    bearer,
     checked_tags,
     go_duration,
     listing,
@@ -47,7 +45,7 @@ INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(Handle, Wire):
+class SessionRef(Realtime, Wire):
     """A session by its id: everything that can be done to it, without having fetched it."""
 
     id: Id
@@ -117,25 +115,6 @@ class SessionRef(Handle, Wire):
         """
         await self._session.send(Request("DELETE", self._path(), query({"force": force or None})))
 
-    async def logs(self, *, tail: int = 100, timestamps: bool = True) -> tuple[str, ...]:
-        """The last lines that its container wrote.  ``GET /sessions/{session_id}/logs``
-
-        ``follow=false`` is always sent: with ``true`` the service would answer with a WebSocket.
-
-        Args:
-            tail: how many lines, at least one.
-            timestamps: whether each line begins with its time.
-
-        Raises:
-            InvalidArgumentError: ``tail`` below one.
-            NotFoundError: there is no such session.
-            CapacityError: its agent is offline.
-        """
-        if type(tail) is not int or tail < 1:
-            raise InvalidArgumentError(f"tail must be a whole number of at least 1, not {tail!r}")
-        parameters = query({"tail": tail, "follow": False, "timestamps": timestamps})
-        return await self._session.fetch(Request("GET", self._path("/logs"), parameters), LOGS)
-
     async def start(self) -> SessionUpdate:
         """:meth:`wake`, by the name that all providers' instances have."""
         return await self.wake()
@@ -170,33 +149,8 @@ class SessionRef(Handle, Wire):
             what=f"session {self.id}",
         )
 
-    @property
-    def vnc_url(self) -> str:
-        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it."""
-        return f"{self._root}/vnc-viewer/{segment(self.id)}"
-
-    async def connect_url(self) -> str:
-        """:attr:`vnc_url` with the token that opens it, which is obtained first if there is none.
-
-        Whoever has it can use the session, and everything else that the token opens: treat it as a secret.
-
-        Raises:
-            ConfigurationError: the client has no token to give, or the service named an address on another host, which
-                is not to see it.
-        """
-        url = self.vnc_url
-        if not url.startswith(f"{self._root}/"):
-            raise ConfigurationError(f"session {self.id}: its picture is at {url}, and the token is only for {self._root}")
-        token = quote(await bearer(self._session), safe="")
-        return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
-
     async def _change(self, state: SessionState) -> SessionUpdate:
         return await self._session.fetch(Request("PATCH", self._path(), body=json_body({"state": state})), SESSION_UPDATE)
-
-    @property
-    def _root(self) -> str:
-        base = urlsplit(self._session.base_url)
-        return f"{'ws' if base.scheme == 'http' else 'wss'}://{base.netloc}"
 
     def _path(self, rest: str = "") -> str:
         return f"/sessions/{segment(self.id)}{rest}"
@@ -279,7 +233,6 @@ class SessionList(Listing):
 SESSION = resource(Session)
 SESSIONS = resources(SessionList, Session)
 SESSION_UPDATE = plain(SessionUpdate)
-LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(SessionLogs, lambda wire, session, body: tuple(wire.logs or ()))
 
 
 class Sessions(Collection):

@@ -1,0 +1,76 @@
+"""A WebSocket server whose behaviour a test writes, so that the client's side is seen without the emulator's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+from attrs import define, field
+
+from vcloud import BearerAuth, Endpoint, RetryPolicy
+from vcloud.providers.streamspace import StreamSpace
+
+TOKEN = "jwt.hush+token/="
+AUTH = "Bearer " + TOKEN
+
+Script = Callable[[web.Request, web.WebSocketResponse], Awaitable[None]]
+
+
+@define
+class Server:
+    """What was asked, and where it listens."""
+
+    url: str
+    requests: list[web.Request] = field(factory=list)
+
+
+def refusal(status: int, code: str) -> web.Response:
+    return web.json_response({"error": "no", "message": "you may not", "code": code}, status=status)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    script: Script, refuse: Callable[[web.Request], web.Response | None] = lambda request: None
+) -> AsyncIterator[Server]:
+    server = Server("")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        server.requests.append(request)
+        if (response := refuse(request)) is not None:
+            return response
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        try:
+            await script(request, socket)
+        finally:
+            await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+def client(server: Server, *, attempts: int = 3) -> StreamSpace:
+    retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
+    return StreamSpace(Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry))
+
+
+async def settled(holds: Callable[[], bool]) -> None:
+    """Wait until this holds; the test's own timeout says when it never does."""
+    while not holds():  # noqa: ASYNC110 - what a peer does has no event here
+        await asyncio.sleep(0.002)
+
+
+def others() -> set[asyncio.Task[object]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}

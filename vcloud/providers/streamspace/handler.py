@@ -1,0 +1,80 @@
+"""What the user of an agent writes: how its commands are carried out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vcloud.providers.streamspace.messages import (
+    Command,
+    HibernateSession,
+    SessionResult,
+    StartSession,
+    StopSession,
+    VNCProxyRequest,
+    WakeSession,
+)
+
+__all__ = ["AgentHandler", "CommandFailed"]
+
+
+class CommandFailed(Exception):
+    """For a handler to raise: the command failed, for this reason.
+
+    Args:
+        code: what the control plane gets as ``error_code``, such as ``INSUFFICIENT_RESOURCES``.
+        message: the reason, in words; it is sent too.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class AgentHandler(Protocol):
+    """What an agent does. Each method may run many times at once, for different commands, and may be cancelled.
+
+    It raises :class:`CommandFailed` to say why it cannot; of any other exception the control plane learns the class's
+    name alone.
+    """
+
+    async def start_session(self, command: StartSession) -> SessionResult | None:
+        """Start a session; what is returned goes back, with the session's id."""
+        ...
+
+    async def hibernate_session(self, command: HibernateSession) -> SessionResult | None:
+        """Save a session's state and give up its container."""
+        ...
+
+    async def wake_session(self, command: WakeSession) -> SessionResult | None:
+        """Let a hibernated session go on."""
+        ...
+
+    async def stop_session(self, command: StopSession) -> SessionResult | None:
+        """End a session; one that is not there is ended already."""
+        ...
+
+    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
+        """The host and port where the session's VNC server can be reached from here."""
+        ...
+
+
+async def carry_out(handler: AgentHandler, command: Command) -> SessionResult | None:
+    """Give a command to the method that is for it.
+
+    Raises:
+        CommandFailed: there is none, or the handler says so.
+    """
+    match command:
+        case StartSession():
+            return await handler.start_session(command)
+        case HibernateSession():
+            return await handler.hibernate_session(command)
+        case WakeSession():
+            return await handler.wake_session(command)
+        case StopSession():
+            return await handler.stop_session(command)
+    raise CommandFailed("UNKNOWN_COMMAND", "this agent does not know such a command")

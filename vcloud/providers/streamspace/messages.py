@@ -1,0 +1,356 @@
+"""What agents and the control plane say to each other: every message of the document, to and from its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+
+import attrs
+import msgspec
+from attrs import field, frozen
+
+from vcloud._core.codec import Codec, GoDuration, Id, Instant, OpenEnum
+from vcloud.errors import DecodeError
+from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources
+from vcloud.providers.streamspace.wire import Wire, go_duration
+
+__all__ = [
+    "Command",
+    "CommandAck",
+    "CommandData",
+    "CommandResult",
+    "CommandStatus",
+    "Heartbeat",
+    "HibernateSession",
+    "Message",
+    "Register",
+    "RegisterAck",
+    "SessionResult",
+    "StartData",
+    "StartSession",
+    "StopData",
+    "StopSession",
+    "UnknownMessage",
+    "VNCPort",
+    "VNCProxyData",
+    "VNCProxyError",
+    "VNCProxyRequest",
+    "WakeSession",
+    "decode_message",
+    "encode_message",
+]
+
+
+class CommandStatus(OpenEnum):
+    """How far a command is."""
+
+    ACKNOWLEDGED = "acknowledged"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@frozen(kw_only=True)
+class Message(Wire):
+    """Anything that is said on an agent's socket. ``type`` and ``command_type`` tell the messages apart."""
+
+    type: ClassVar[str] = ""
+    command_type: ClassVar[str | None] = None
+
+
+# -- agent to control plane --------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Register(Message):
+    """The first thing that an agent says: what it is, and how much it can take."""
+
+    type: ClassVar[str] = "register"
+
+    agent_id: str
+    platform: Platform
+    region: str | None = None
+    capacity: AgentCapacity | None = None
+    metadata: dict[str, Any] | None = field(default=None, hash=False)
+
+
+@frozen(kw_only=True)
+class Heartbeat(Message):
+    """An agent is still there; ``capacity.current_sessions`` says how many sessions it runs."""
+
+    type: ClassVar[str] = "heartbeat"
+
+    agent_id: str
+    timestamp: Instant
+    capacity: AgentCapacity
+
+
+@frozen(kw_only=True)
+class CommandAck(Message):
+    """An agent has got a command, and has not carried it out yet."""
+
+    type: ClassVar[str] = "command_ack"
+
+    command_id: Id
+    agent_id: str
+    status: CommandStatus = CommandStatus.ACKNOWLEDGED
+
+
+@frozen(kw_only=True)
+class SessionResult(Wire):
+    """What a command made of a session. The document shows it for a start: where its picture is, and since when.
+
+    Attributes:
+        session_id: which session; the worker fills it in.
+        pod_ip: its address inside the cluster.
+        pod_name: its pod, or whatever runs it.
+        vnc_port: where its VNC server listens.
+        started_at: when it was started.
+    """
+
+    session_id: Id | None = None
+    pod_ip: str | None = None
+    pod_name: str | None = None
+    vnc_port: int | None = None
+    started_at: Instant | None = None
+
+
+@frozen(kw_only=True)
+class CommandResult(Message):
+    """What became of a command: ``completed`` with a result, or ``failed`` with an error and its code."""
+
+    type: ClassVar[str] = "command_result"
+
+    command_id: Id
+    agent_id: str
+    status: CommandStatus
+    result: SessionResult | None = None
+    error: str | None = None
+    error_code: str | None = None
+
+
+@frozen(kw_only=True)
+class VNCProxyError(Message):
+    """An agent cannot reach the VNC server that it was asked for.
+
+    Not in the document, which says nothing of this case: a decision of vcloud's.
+    """
+
+    type: ClassVar[str] = "vnc_proxy_error"
+
+    proxy_id: Id
+    session_id: Id
+    error: str
+
+
+# -- control plane to agent --------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class RegisterAck(Message):
+    """The control plane knows the agent, and wants to hear of it this often."""
+
+    type: ClassVar[str] = "register_ack"
+
+    agent_id: str
+    status: str
+    heartbeat_interval: GoDuration | None = None
+
+
+@frozen(kw_only=True)
+class CommandData(Wire):
+    """Which session a command means, as the platform names it."""
+
+    name: str
+    namespace: str | None = None
+
+
+@frozen(kw_only=True)
+class VNCPort(Wire):
+    """Where a session's VNC server is to listen."""
+
+    port: int
+
+
+@frozen(kw_only=True)
+class StartData(CommandData):
+    """What is to be started.
+
+    Attributes:
+        user: whose session it is.
+        template: the template that it is made from.
+        image: the container image.
+        resources: what it may use.
+        vnc: where its VNC server is to listen.
+        persistent_home: whether the user's home directory outlives it.
+        environment: variables of the container.
+    """
+
+    user: str
+    template: str
+    image: str | None = None
+    resources: Resources | None = None
+    vnc: VNCPort | None = None
+    persistent_home: bool | None = None
+    environment: dict[str, str] | None = field(default=None, hash=False)
+
+
+@frozen(kw_only=True)
+class StopData(CommandData):
+    """What is to be stopped: in good order or at once, and how long that may take."""
+
+    graceful: bool | None = None
+    timeout: GoDuration | None = None
+
+
+@frozen(kw_only=True)
+class Command(Message):
+    """The control plane wants something done to a session. A ``command_id`` that comes twice is the same command."""
+
+    type: ClassVar[str] = "command"
+
+    command_id: Id
+    session_id: Id
+
+
+@frozen(kw_only=True)
+class StartSession(Command):
+    """Start a session."""
+
+    command_type: ClassVar[str] = "start_session"
+
+    data: StartData
+
+
+@frozen(kw_only=True)
+class HibernateSession(Command):
+    """Save a session's state and give up its container."""
+
+    command_type: ClassVar[str] = "hibernate_session"
+
+    data: CommandData
+
+
+@frozen(kw_only=True)
+class WakeSession(Command):
+    """Let a hibernated session go on."""
+
+    command_type: ClassVar[str] = "wake_session"
+
+    data: CommandData
+
+
+@frozen(kw_only=True)
+class StopSession(Command):
+    """End a session."""
+
+    command_type: ClassVar[str] = "stop_session"
+
+    data: StopData
+
+
+@frozen(kw_only=True)
+class VNCProxyData(Wire):
+    """Where the VNC server of a session is, as the agent itself said when it started it."""
+
+    pod_name: str | None = None
+    namespace: str | None = None
+    vnc_port: int | None = None
+
+
+@frozen(kw_only=True)
+class VNCProxyRequest(Message):
+    """Somebody wants to see a session."""
+
+    type: ClassVar[str] = "vnc_proxy_request"
+
+    session_id: Id
+    proxy_id: Id
+    data: VNCProxyData
+
+
+@frozen(kw_only=True)
+class UnknownMessage(Message):
+    """A message of a kind that this SDK does not know, as it came: its ``type`` is ``raw["type"]``, if it has one."""
+
+    raw: dict[str, Any] = field(hash=False)
+
+    @property
+    def name(self) -> str:
+        """Its type as text; empty when it has none."""
+        return str(self.raw.get("type", ""))
+
+
+_KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
+    (kind.type, kind.command_type): kind
+    for kind in (
+        Register, Heartbeat, CommandAck, CommandResult, VNCProxyError,
+        RegisterAck, StartSession, HibernateSession, WakeSession, StopSession, VNCProxyRequest,
+    )
+}  # fmt: skip
+_CODEC: Final = Codec()
+_JSON: Final = json.JSONDecoder()
+
+
+def decode_message(text: str, *, codec: Codec = _CODEC) -> list[Message]:
+    """The messages of one frame: one, or several one after the other (the published server's, newline-separated).
+
+    Raises:
+        DecodeError: it is not JSON, no object, or a known message that lacks what it must have.
+    """
+    return [_message(value, codec) for value in _objects(text)]
+
+
+def encode_message(message: Message) -> str:
+    """The JSON text of a message; what is None is left out."""
+    if isinstance(message, UnknownMessage):
+        return msgspec.json.encode(message.raw).decode()
+    head = {"type": message.type} | ({"command_type": message.command_type} if message.command_type else {})
+    return msgspec.json.encode(head | _plain(message)).decode()
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    rest = text.strip()
+    while rest:
+        try:
+            value, end = _JSON.raw_decode(rest)
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"a message on the agent's socket is not JSON ({error})") from None
+        if not isinstance(value, dict):
+            raise DecodeError(f"a message on the agent's socket is no object, but {type(value).__name__}")
+        found.append(value)
+        rest = rest[end:].lstrip()
+    return found
+
+
+def _message(value: dict[str, Any], codec: Codec) -> Message:
+    name, command = value.get("type"), value.get("command_type")
+    kind = _KINDS.get((name, command)) if isinstance(name, str) and isinstance(command, str | None) else None
+    if kind is None:
+        return UnknownMessage(raw=value)
+    fields = {key: inner for key, inner in value.items() if key not in ("type", "command_type")}
+    # A message may hold a session's environment, and that a password: what came is not shown.
+    try:
+        return codec.decode(msgspec.json.encode(fields), kind, sensitive=True)
+    except DecodeError as error:
+        raise DecodeError(f"{name}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if attrs.has(type(value)):
+        named = ((part.name, getattr(value, part.name)) for part in attrs.fields(type(value)))
+        return {name: _plain(inner) for name, inner in named if inner is not None}
+    if isinstance(value, str):
+        # An Id or a member of an enumeration is more than msgspec writes.
+        return str(value)
+    if isinstance(value, timedelta):
+        return _go(value)
+    return value if not isinstance(value, datetime) else value.isoformat().replace("+00:00", "Z")
+
+
+def _go(value: timedelta) -> str:
+    if value.microseconds or value < timedelta(seconds=1):
+        return f"{value / timedelta(milliseconds=1):g}ms"
+    return go_duration(value, "duration")

@@ -1,0 +1,152 @@
+"""What a session does while one looks on: its picture, and its log as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Literal, overload
+from urllib.parse import quote, urlsplit
+
+from vcloud._core.codec import Shape
+from vcloud._core.request import Request, query, segment
+from vcloud._core.resource import Handle
+from vcloud._core.transport import Socket
+from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.providers.streamspace.logs import LogStream
+from vcloud.providers.streamspace.models import SessionLogs
+from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
+from vcloud.providers.streamspace.wire import bearer
+
+__all__ = ["Realtime"]
+
+LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(SessionLogs, lambda wire, session, body: tuple(wire.logs or ()))
+
+
+class Realtime(Handle):
+    """The part of a session's handle that goes over WebSockets."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        id: str
+
+        def _path(self, rest: str = "") -> str: ...
+
+    @overload
+    def logs(
+        self, *, follow: Literal[False] = False, tail: int = 100, timestamps: bool = True
+    ) -> Coroutine[Any, Any, tuple[str, ...]]: ...
+
+    @overload
+    def logs(self, *, follow: Literal[True], tail: int = 100, timestamps: bool = True) -> LogStream: ...
+
+    def logs(
+        self, *, follow: bool = False, tail: int = 100, timestamps: bool = True
+    ) -> Coroutine[Any, Any, tuple[str, ...]] | LogStream:
+        """The last lines that its container wrote, and with ``follow`` those that it still writes.
+
+        ``GET /sessions/{session_id}/logs``, with ``follow`` as the upgrade to a WebSocket.
+
+        ::
+
+            for line in await session.logs(tail=20):
+                print(line)
+
+            async with session.logs(follow=True) as lines:
+                async for line in lines:
+                    print(line)
+
+        Args:
+            follow: go on until the session is over; see :class:`LogStream`.
+            tail: how many lines that are there already, at least one.
+            timestamps: whether each line begins with its time.
+
+        Raises:
+            InvalidArgumentError: ``tail`` below one.
+            NotFoundError: there is no such session.
+            CapacityError: its agent is offline.
+        """
+        if type(tail) is not int or tail < 1:
+            raise InvalidArgumentError(f"tail must be a whole number of at least 1, not {tail!r}")
+        if not follow:
+            return self._session.fetch(self._log_request(tail=tail, follow=False, timestamps=timestamps), LOGS)
+        session = self._session
+
+        async def connect(lines: int) -> Socket:
+            return await session.connect(self._log_request(tail=lines, follow=True, timestamps=timestamps))
+
+        return LogStream(connect, tail=tail, retry=session.retry, entropy=session.entropy)
+
+    def open_vnc(self) -> VNCTunnel:
+        """Its picture and its input: the bytes of its VNC server, both ways.  ``GET /vnc-viewer/{session_id}`` (WebSocket)
+
+        ::
+
+            async with session.open_vnc() as tunnel:
+                greeting = await tunnel.read()
+
+        Entering it (or :meth:`VNCTunnel.aopen`) sends the request, with the token in the query as the document says.
+
+        Raises:
+            ConfigurationError: there is no token to send, or the service named an address on another host.
+            AuthenticationError: the token is not accepted; raised when it is opened, like all that follow.
+            PermissionDeniedError: it is another user's session, and you are no administrator.
+            NotFoundError: there is no such session.
+            ConflictError: it is not running.
+        """
+        url = self._own_vnc_url()
+        parts = urlsplit(url)
+        request = Request("GET", parts.path, parts.query, sensitive=True)
+        session = self._session
+        return VNCTunnel(lambda: session.connect(request, root=True, token_query="token"))  # noqa: S106 - a parameter's name
+
+    def forward_vnc(self, port: int = 0, *, host: str = "127.0.0.1") -> VNCForward:
+        """A local port for any VNC viewer; each of its connections is a tunnel of its own, see :meth:`open_vnc`.
+
+        ::
+
+            async with session.forward_vnc() as forward:
+                print(f"vncviewer {forward.host}::{forward.port}")
+                await asyncio.Event().wait()
+
+        Args:
+            port: which; 0 takes a free one.
+            host: an address of this machine's own. Whoever can connect to it controls the session.
+
+        Raises:
+            InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
+            OSError: the port is taken; raised when it is entered.
+        """
+        return VNCForward(self.open_vnc, host=host, port=port)
+
+    @property
+    def vnc_url(self) -> str:
+        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it."""
+        return f"{self._root}/vnc-viewer/{segment(self.id)}"
+
+    async def connect_url(self) -> str:
+        """:attr:`vnc_url` with the token that opens it, which is obtained first if there is none.
+
+        Whoever has it can use the session, and everything else that the token opens: treat it as a secret.
+
+        Raises:
+            ConfigurationError: the client has no token to give, or the service named an address on another host, which
+                is not to see it.
+        """
+        url = self._own_vnc_url()
+        token = quote(await bearer(self._session), safe="")
+        return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
+
+    def _own_vnc_url(self) -> str:
+        url = self.vnc_url
+        if not url.startswith(f"{self._root}/"):
+            raise ConfigurationError(f"session {self.id}: its picture is at {url}, and the token is only for {self._root}")
+        return url
+
+    @property
+    def _root(self) -> str:
+        return self._session.root_url.replace("http", "ws", 1)
+
+    def _log_request(self, *, tail: int, follow: bool, timestamps: bool) -> Request:
+        # With follow=true the service answers with a WebSocket, so false is always said.
+        parameters = query({"tail": tail, "follow": follow, "timestamps": timestamps})
+        return Request("GET", self._path("/logs"), parameters)

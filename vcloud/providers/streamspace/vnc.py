@@ -1,0 +1,301 @@
+"""A session's picture: the bytes of its VNC server through a WebSocket, and a local port that viewers understand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Final, Self
+
+from vcloud._core.cleanup import end, race
+from vcloud._core.secret import Secretive
+from vcloud._core.transport import NO_STATUS, NORMAL, Socket
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
+
+__all__ = ["VNCForward", "VNCTunnel"]
+
+#: Bytes of one message at most: what is larger is sent in parts, because servers bound their messages.
+PART: Final = 256 * 1024
+#: The other end went away in good order: a page that is left, a server that stops.
+GOING_AWAY: Final = 1001
+#: How many errors of a forward's connections are kept.
+KEPT_ERRORS: Final = 16
+#: Seconds that a viewer gets to take what was already read for it.
+FLUSH: Final = 2.0
+
+
+class VNCTunnel(Secretive, AsyncIterator[bytes]):
+    """The bytes of a VNC server, both ways: ``async with session.open_vnc() as tunnel``.
+
+    One task may read while another writes. Writing waits while the other side is slow; who does not read slows the
+    other side. How the bytes were cut into messages means nothing.
+
+    The published server sends base64 in text messages instead of binary ones (from its source). Once it did, what is
+    written goes out in the same form.
+
+    Args:
+        connect: opens the WebSocket.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Socket]]) -> None:
+        self._connect = connect
+        self._socket: Socket | None = None
+        self._closed = False
+        self._as_text = False
+
+    async def aopen(self) -> Self:
+        """Open without ``async with``; then :meth:`aclose` is yours to call.
+
+        Raises:
+            AuthenticationError: the token is not accepted.
+            PermissionDeniedError: it is another user's session, and you are no administrator.
+            NotFoundError: there is no such session.
+            ConflictError: it is not running.
+            TransportError: no connection.
+        """
+        if self._socket is not None or self._closed:
+            raise ConfigurationError("a tunnel is opened once: call open_vnc() again for another")
+        self._socket = await self._connect()
+        return self
+
+    @property
+    def opened(self) -> bool:
+        """Whether it was opened; closing it does not change that."""
+        return self._socket is not None
+
+    async def read(self) -> bytes:
+        """The next bytes, as many as came together, at least one; ``b""`` at the end.
+
+        Raises:
+            TransportError: the connection was lost, or the service closed it because something is wrong.
+            DecodeError: a text message that is not base64.
+        """
+        socket = self._opened()
+        while (message := await socket.receive()) is not None:
+            data = self._decoded(message) if isinstance(message, str) else message
+            if data:
+                return data
+        if self._closed or socket.close_code in (NORMAL, GOING_AWAY, NO_STATUS):
+            return b""
+        raise TransportError(f"the tunnel was closed with code {socket.close_code}")
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send these bytes; returns when there is room for more.
+
+        Raises:
+            TransportError: the tunnel is closed, or the connection was lost.
+        """
+        socket = self._opened()
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), PART):
+            part = view[start : start + PART]
+            if self._as_text:
+                await socket.send_text(base64.b64encode(part).decode("ascii"))
+            else:
+                await socket.send_bytes(part)
+
+    async def aclose(self) -> None:
+        """Close it. May be called twice, and while another task reads: that one gets ``b""``."""
+        self._closed = True
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        return await self.aopen()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if data := await self.read():
+            return data
+        raise StopAsyncIteration
+
+    def _opened(self) -> Socket:
+        if self._socket is None:
+            raise ConfigurationError("the tunnel is not open: use `async with`, or call `await tunnel.aopen()` first")
+        return self._socket
+
+    def _decoded(self, text: str) -> bytes:
+        try:
+            data = base64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise DecodeError("a text message in the tunnel is not base64") from None
+        self._as_text = True
+        return data
+
+
+async def relay(tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes both ways between a tunnel and a TCP connection until one of them ends, and close both.
+
+    Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no halves.
+
+    Raises:
+        TransportError: the tunnel was lost.
+        OSError: the TCP connection was.
+    """
+
+    async def outward() -> None:
+        while data := await reader.read(PART):
+            await tunnel.write(data)
+        # Its own goodbye lets the service finish in good order, which cutting the reader short would not.
+        await tunnel.aclose()
+
+    async def inward() -> None:
+        while data := await tunnel.read():
+            writer.write(data)
+            await writer.drain()
+
+    try:
+        await race(outward(), inward())
+    finally:
+        try:
+            await tunnel.aclose()
+        finally:
+            await let_go(writer)
+
+
+async def let_go(writer: asyncio.StreamWriter) -> None:
+    """Close a TCP connection: what was written goes out if the peer takes it soon."""
+    writer.close()
+    try:
+        async with asyncio.timeout(FLUSH):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        # OSError holds TimeoutError; named because that is the case that counts.
+        pass
+    finally:
+        writer.transport.abort()
+
+
+class VNCForward:
+    """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
+
+    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone; leaving the block ends all.
+
+    Args:
+        open_tunnel: makes the tunnel of one connection.
+        host: a loopback address.
+        port: which; 0 takes a free one.
+
+    Raises:
+        InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
+    """
+
+    def __init__(self, open_tunnel: Callable[[], VNCTunnel], *, host: str, port: int) -> None:
+        if type(port) is not int or not 0 <= port <= 65535:
+            raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
+        self._host = _loopback(host)
+        self._port = port
+        self._open_tunnel = open_tunnel
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; the one asked for before it is entered."""
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        """How many viewers are connected now."""
+        return len(self._connections)
+
+    @property
+    def errors(self) -> tuple[Exception, ...]:
+        """What ended connections that did not end well, the last one at the end; the older ones are forgotten."""
+        return tuple(self._errors)
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        if self._server is not None:
+            raise ConfigurationError("this forward is in use already: call forward_vnc() again for another")
+        # Not serving at first: start_server has no point between binding and returning at which it could be cancelled.
+        self._server = await asyncio.start_server(self._connected, self._host, self._port, limit=PART, start_serving=False)
+        try:
+            self._port = self._server.sockets[0].getsockname()[1]
+            await self._server.start_serving()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop listening, and end all connections."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop listening, and end all connections. May be called twice."""
+        server, self._server = self._server, None
+        try:
+            if server is not None:
+                await _close(server)
+        finally:
+            await end(set(self._connections))
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # A task that is cancelled before its first step does nothing, not even closing.
+        task.add_done_callback(lambda task: writer.transport.abort())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            tunnel = self._open_tunnel()
+            try:
+                await tunnel.aopen()
+                await relay(tunnel, reader, writer)
+            finally:
+                with contextlib.suppress(TransportError):
+                    await tunnel.aclose()
+        except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's, and is kept to be looked at
+            self._errors.append(error.with_traceback(None))
+        finally:
+            writer.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Close a server, but not before it has handed over what it accepted: asyncio would lose such a connection unclosed."""
+    try:
+        # Loops without readers (Windows) accept in another way.
+        with contextlib.suppress(NotImplementedError):
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
+    finally:
+        server.close()
+
+
+def _loopback(host: str) -> str:
+    name = "127.0.0.1" if host == "localhost" else host
+    try:
+        if ip_address(name).is_loopback:
+            return name
+    except ValueError:
+        pass
+    raise InvalidArgumentError(f"host must be a loopback address such as 127.0.0.1, not {host!r}: whoever connects is let in")
