@@ -10,6 +10,7 @@ import pytest
 
 from vcloud import (
     AuthenticationError,
+    BearerAuth,
     ConflictError,
     ConnectError,
     DecodeError,
@@ -232,6 +233,29 @@ async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) 
     with pytest.raises(AuthenticationError):
         await session(script, time).send(POST)
     assert len(script.asked) == 2
+
+
+async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_it(time: Time) -> None:
+    script = Script(TransportError("reset"))
+    shared = session(script, time)
+    shared.auth = BearerAuth.login("admin", "hunter2")
+    with pytest.raises(TransportError, match="/auth/login") as caught:
+        await shared.send(GET)
+    assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [("POST", "/auth/login")]
+    assert "/machines" not in str(caught.value)
+
+
+async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
+    class Stuck(Script):
+        async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    shared = session(Stuck(OK), time, deadline=0.02)
+    shared.auth = BearerAuth.login("admin", "hunter2")
+    with pytest.raises(RequestTimeout, match="nothing was sent") as caught:
+        await shared.send(POST)
+    assert not caught.value.outcome_unknown
 
 
 async def test_no_more_requests_are_in_flight_than_allowed(time: Time) -> None:

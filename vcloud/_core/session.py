@@ -118,7 +118,7 @@ class Session:
     async def authenticate(self, request: Request) -> dict[str, str]:
         """The headers that authenticate this request now, for what is not sent from here (a WebSocket, a link)."""
         self.transport.check()
-        return self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
+        return self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request, None)
 
     async def fetch(self, request: Request, shape: Shape[Any, R]) -> R:
         """Send, decode the answer, and make of it what the caller gets."""
@@ -149,16 +149,18 @@ class Session:
             if not (request.authenticated and self._gate.enter_now(request.bucket)):
                 await self._queue(request, deadline)
             try:
-                headers = self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
+                headers = self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request, deadline)
                 wire = self._wire if deadline is None else self._wire_until(deadline)
-                response = await self.transport.exchange(request.method, url, headers, request.body, wire)
-            except TransportError as failure:
-                error = failure
-                lost = lost or not isinstance(failure, ConnectError)
-            else:
-                error = self._judge(request, response)
-                if error is None:
-                    return response
+                # Only what fails from here on says anything about this request; a login that fails is its own failure.
+                try:
+                    response = await self.transport.exchange(request.method, url, headers, request.body, wire)
+                except TransportError as failure:
+                    error = failure
+                    lost = lost or not isinstance(failure, ConnectError)
+                else:
+                    error = self._judge(request, response)
+                    if error is None:
+                        return response
             finally:
                 if request.authenticated:
                     self._gate.leave()
@@ -187,14 +189,16 @@ class Session:
                 await self._gate.pause(request.bucket, deadline)
                 self._gate.budget.take(request.bucket)
         except TimeoutError:
-            raise RequestTimeout(
-                f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
-            ) from None
+            raise self._too_late(request) from None
 
-    async def _credential(self, request: Request) -> dict[str, str]:
+    async def _credential(self, request: Request, deadline: float | None) -> dict[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
-            await self.auth.acquire(self.send, now=self._wall())
+            try:
+                async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                    await self.auth.acquire(self.send, now=self._wall())
+            except TimeoutError:
+                raise self._too_late(request) from None
         return self._sign(request)
 
     def _sign(self, request: Request) -> dict[str, str]:
@@ -218,6 +222,11 @@ class Session:
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
             self._gate.budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
         return error
+
+    def _too_late(self, request: Request) -> RequestTimeout:
+        return RequestTimeout(
+            f"{self._label(request)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
+        )
 
     def _label(self, request: Request) -> str:
         return f"{self.dialect.provider}: {request.method} {self.base_url}{request.path}"
