@@ -150,7 +150,7 @@ class Session:
                 await self._queue(request, deadline)
             try:
                 headers = self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request, deadline)
-                wire = self._wire if deadline is None else self._wire_until(deadline)
+                wire = self._wire if deadline is None else self._wire_until(request, deadline)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 try:
                     response = await self.transport.exchange(request.method, url, headers, request.body, wire)
@@ -182,6 +182,9 @@ class Session:
 
     async def _queue(self, request: Request, deadline: float | None) -> None:
         """Wait in line. A request for a credential waits only for its budget: those who hold the slots may wait for it."""
+        wait = self._gate.budget.delay(request.bucket, self.clock())
+        if wait > self._retry.max_retry_after:
+            raise self._exhausted(request, wait)
         try:
             if request.authenticated:
                 await self._gate.enter(request.bucket, deadline)
@@ -208,19 +211,42 @@ class Session:
             headers.update(self.auth.headers(request, path, now=self._wall(), nonce=self._nonce()))
         return headers
 
-    def _wire_until(self, deadline: float) -> Wire:
+    def _wire_until(self, request: Request, deadline: float) -> Wire:
         left = deadline - self.clock()
-        return self._wire if left >= self._timeout else self._wire.within(max(left, 0.001))
+        if left <= 0:
+            raise self._too_late(request)
+        return self._wire if left >= self._timeout else self._wire.within(left)
 
     def _judge(self, request: Request, response: Response) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         now = self._wall()
         if (seen := limits(response.headers, now=now)) is not None:
             self._gate.budget.note(request.bucket, seen, self.clock())
-        error = self.dialect.error(request, response, self.base_url + request.path, now=now)
+        url = self.base_url + request.path
+        if 300 <= response.status < 400:
+            where = response.headers.get("Location", "nowhere")
+            return APIError(
+                f"the service redirects to {where.partition('?')[0]}, and redirects are not followed: is the base_url right?",
+                status=response.status,
+                provider=self.dialect.provider,
+                method=request.method,
+                url=url,
+            )
+        error = self.dialect.error(request, response, url, now=now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
-            self._gate.budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
+            self._gate.budget.pause(request.bucket, pause, self.clock())
+        return error
+
+    def _exhausted(self, request: Request, wait: float) -> RateLimitError:
+        error = RateLimitError(
+            f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; nothing was sent",
+            status=429,
+            provider=self.dialect.provider,
+            method=request.method,
+            url=self.base_url + request.path,
+        )
+        error.retry_after = wait
         return error
 
     def _too_late(self, request: Request) -> RequestTimeout:

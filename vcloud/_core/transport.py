@@ -15,7 +15,7 @@ from yarl import URL
 
 from vcloud import __version__
 from vcloud._core.request import Response
-from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError
+from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError, VCloudError
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)
 
@@ -76,6 +76,8 @@ class Transport:
     """
 
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
+        if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
+            raise ConfigurationError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,23 +114,16 @@ class Transport:
                 headers=headers,
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
+                raise_for_status=False,  # a session of the user's own may say otherwise
                 middlewares=_MIDDLEWARES,
                 **wire.extra,
             )
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             return Response(answer.status, answer.headers, await answer.read())
-        except _NEVER_SENT as error:
-            raise ConnectError(f"cannot reach {url}: {_words(error)}") from error
-        except TimeoutError as error:
-            raise RequestTimeout(f"no complete answer within {wire.timeout.total:g} s") from error
-        except _DroppedError as error:
-            raise TransportError(f"the connection to {url} was dropped: {error}") from error.__cause__
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-            if session.closed:
-                raise ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it") from error
-            if isinstance(error, RuntimeError):
-                raise
-            raise TransportError(f"the exchange with {url} broke: {_words(error)}") from error
+        except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
+            failure = _translated(error, wire, closed=session.closed)
+        # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
+        raise failure
 
     def check(self) -> None:
         """Refuse, before anything is sent or waited for, what cannot work.
@@ -157,6 +152,26 @@ class Transport:
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
         )
         return self._session
+
+
+def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
+    """Ours for aiohttp's."""
+    made: VCloudError
+    if isinstance(error, _NEVER_SENT):
+        made = ConnectError(f"cannot reach it: {_words(error)}")
+    elif isinstance(error, TimeoutError):
+        made = RequestTimeout(f"no complete answer within {wire.timeout.total:g} s")
+    elif isinstance(error, _DroppedError):
+        made = TransportError(f"the connection was dropped: {error}")
+    elif closed:
+        made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
+    elif isinstance(error, aiohttp.ClientError | OSError):
+        made = TransportError(f"the exchange broke: {_words(error)}")
+    elif isinstance(error, ValueError):
+        made = ConfigurationError(f"aiohttp refuses to send this: {_words(error)}")
+    else:
+        return error
+    return made
 
 
 def _words(error: BaseException) -> str:

@@ -49,7 +49,7 @@ async def _serve(emulator: Emulator) -> None:
         # signal.signal works on every platform; the loop's own handlers do not.
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with emulator:
-        sys.stdout.write(f"{emulator.url}\n")
+        sys.stdout.write(f"# {emulator.url}\n")
         for name, value in emulator.env().items():
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()

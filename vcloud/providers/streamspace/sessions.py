@@ -164,6 +164,7 @@ class SessionRef(Handle, Wire):
             lambda session: session.state,
             state,
             hopeless=HOPELESS,
+            states=SessionState,
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
