@@ -53,8 +53,8 @@ async def main() -> None:
         for machine in ready:
             link = await machine.create_access_link(timedelta(hours=1))
             print(row(machine))
-            # Whoever has the link has the machine, so link.connection_link is for its user and not for a log.
-            print(f"         can be opened with a link until {link.expires_at:%H:%M} UTC")
+            # Whoever has the link has the machine: it belongs on its user's screen, not in a log (and is in no repr).
+            print(f"         until {link.expires_at:%H:%M} UTC at {link.connection_link}")
 
         print("\nA mistake, handled:")
         try:

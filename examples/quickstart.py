@@ -32,9 +32,12 @@ async def computers(cloud: VCloud, say: Say) -> None:
     await asyncio.gather(*[machine.wait_until("off", poll=0.05) for machine in machines])
     await asyncio.gather(*[machine.start() for machine in machines])
     ready = await asyncio.gather(*[machine.wait_until("ready", poll=0.05) for machine in machines])
-    say(f"both are {ready[0].friendly_status}, each a {ready[0].machine_type} with {ready[0].disk_size} GB")
     link = await ready[0].create_access_link(timedelta(hours=1))
-    say(f"a link opens the first until {link.expires_at:%H:%M} UTC (the link itself is kept out of logs)")
+    for machine in ready:
+        say(
+            f"{machine.id:>6}  {machine.name:<16}{machine.region or '-':<10}{machine.machine_type:<8}{machine.friendly_status:<8}"
+        )
+    say(f"whoever has this link can open the first one until {link.expires_at:%H:%M} UTC: {link.connection_link}")
     try:
         await ready[0].reset()
     except ConflictError as error:

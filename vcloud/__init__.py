@@ -5,9 +5,8 @@ Everything public is here, and nothing is imported before it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+# Not typing's own, whose import alone would take longer than everything else here; type checkers know the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
@@ -130,6 +129,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module  # noqa: PLC0415 - as above
+
     try:
         module = _HOME_OF[name]
     except KeyError:

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol, Self
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
@@ -54,9 +55,9 @@ class Auth(Protocol):
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be a non-empty string")
-    if not value.isascii() or not value.isprintable():
+    if not value.isascii() or not value.isprintable() or value != value.strip():
         # The value itself stays out of the message.
-        raise ConfigurationError(f"{name} holds a character that cannot travel in a header (a line break, perhaps?)")
+        raise ConfigurationError(f"{name} holds a character that cannot be part of it (a line break or a space at its end?)")
     return value
 
 
@@ -78,6 +79,10 @@ class HMACAuth(Secretive, Auth):
 
     def __init__(self, key: str, secret: str) -> None:
         self._key = _text(key, "the API key")
+        if ":" in key:
+            raise ConfigurationError(
+                "the API key holds a colon, which separates the parts of the header (key and secret in one?)"
+            )
         self._secret = _text(secret, "the API secret").encode()
         self._offset = 0.0
 
@@ -93,10 +98,15 @@ class HMACAuth(Secretive, Auth):
         signed = f"{self._key}{method}{path}{timestamp}{nonce}".encode()
         return hmac.digest(self._secret, signed + body if body else signed, "sha256").hex()
 
-    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
-        """Learn the clock difference from the refusal's ``Date``, if there is one to learn."""
+    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:
+        """Learn the clock difference from the refusal's ``Date``, if there is one to learn.
+
+        What counts is the time that was sent: of many requests that are refused at once the first one teaches, and the
+        others only need to be signed again.
+        """
         theirs = server_time(response.headers)
-        if theirs is None or abs(theirs - (now + self._offset)) <= self.TOLERANCE:
+        signed_at = sent.get("Authorization", "").rpartition(":")[2]
+        if theirs is None or not signed_at.isdigit() or abs(theirs - int(signed_at) / 1000) <= self.TOLERANCE:
             return False
         self._offset = theirs - now
         return True
@@ -143,13 +153,15 @@ class BearerAuth(Secretive, Auth):
 
     def __init__(self, token: str) -> None:
         self._prepare()
+        if str(token).lower().startswith("bearer "):
+            raise ConfigurationError("give the token alone, without the word Bearer before it")
         self._credentials: Request | None = None
         self.adopt(token, None, now=0.0)
 
     @classmethod
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
         """Obtain tokens with ``POST /auth/login``, which is not sent before the first request needs it."""
-        if not username or not password:
+        if not all(type(given) is str and given for given in (username, password)):
             raise ConfigurationError("a login needs a username and a password")
         self = cls.__new__(cls)
         self._prepare()
@@ -159,7 +171,8 @@ class BearerAuth(Secretive, Auth):
 
     def _prepare(self) -> None:
         self._codec = Codec()
-        self._lock = asyncio.Lock()
+        # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client after another.
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._round = 0
         self._failure: VCloudError | None = None
 
@@ -193,7 +206,7 @@ class BearerAuth(Secretive, Auth):
         waits does it, and nothing is left running.
         """
         waiting_since = self._round
-        async with self._lock:
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if self._round != waiting_since:
                 if self._failure is not None:
                     raise self._failure.with_traceback(None)
@@ -203,22 +216,33 @@ class BearerAuth(Secretive, Auth):
             try:
                 response = await send(self._credentials)
                 answer = self._codec.decode(response.body, _Login, sensitive=True)
-                self.adopt(answer.token, answer.expires_at or answer.expiresAt, now=now)
+                life = answer.expires_at or answer.expiresAt
+                self.adopt(answer.token, life, now=now, server_now=server_time(response.headers))
             except VCloudError as error:
                 self._failure = error
                 self._round += 1
                 raise
 
-    def adopt(self, token: str, expires_at: datetime | None, *, now: float, credentials: Request | None = None) -> None:
-        """Use this token from now on, and these credentials, if given, when it ends."""
+    def adopt(
+        self,
+        token: str,
+        expires_at: datetime | None,
+        *,
+        now: float,
+        server_now: float | None = None,
+        credentials: Request | None = None,
+    ) -> None:
+        """Use this token from now on, and these credentials, if given, when it ends.
+
+        Both clocks are Unix seconds. How long a token lives is a matter of the service's clock; ours may be wrong.
+        """
         self._authorization = f"Bearer {_text(token, 'the token')}"
-        self._expires_at = self._renew_at = expires_at.timestamp() if expires_at else float("inf")
+        self._expires_at = expires_at.timestamp() if expires_at else float("inf")
         self._credentials = credentials or self._credentials
-        if self._credentials is None:
-            # With nothing to obtain another with, it is used until it is refused.
-            self._renew_at = float("inf")
-        # A token that lives for less than the leeway must not be renewed for every request.
-        self._renew_at -= min(self.LEEWAY, 0.1 * max(0.0, self._expires_at - now))
+        life = self._expires_at - (now if server_now is None else server_now)
+        # A token that lives for less than the leeway must not be renewed for every request; one that cannot be replaced
+        # is used until it is refused.
+        self._renew_at = now + life - min(self.LEEWAY, 0.1 * max(0.0, life)) if self._credentials else float("inf")
         self._failure = None
         self._round += 1
 

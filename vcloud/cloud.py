@@ -69,7 +69,10 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
         if not missing:
             if provider.needs_url and not environ.get(url):
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
-            return Endpoint(environ.get(url) or None, auth=make(*(environ[variable] for variable in needed)))
+            try:
+                return Endpoint(environ.get(url) or None, auth=make(*(environ[variable] for variable in needed)))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
         if len(missing) < len(needed):
             half = missing
     if half:

@@ -22,6 +22,9 @@
     ├── WaitTimeout               ``wait_until`` ran out of time; ``last`` is the last state seen
     └── WaitFailed                ``wait_until`` can no longer succeed; ``last`` is the last state seen
 
+A provider may add to it where it has more to say: ``vcloud.providers.streamspace.InvalidTransitionError`` (a
+``ConflictError``), ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
+
 All of them can be pickled, and none of them carries a secret.
 """
 

@@ -164,6 +164,13 @@ async def test_a_clock_that_is_off_is_corrected_with_one_more_request(emulator: 
     assert [call.status for call in emulator.calls] == [401, 200, 200]
 
 
+async def test_a_clock_that_is_off_fails_none_of_many_requests_at_once(emulator: Emulator) -> None:
+    emulator.clock.offset = 3600.0
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await asyncio.gather(*[cloud.computers.machines.list().all() for _ in range(20)])
+    assert collections.Counter(call.status for call in emulator.calls)[200] == 20
+
+
 async def test_a_wrong_secret_or_key_says_what_the_service_did_not_accept(emulator: Emulator) -> None:
     base_url = emulator.endpoints()["computers"].base_url
     key = emulator.organization.key
@@ -194,6 +201,13 @@ async def test_ids_are_one_segment_whatever_they_hold(emulator: Emulator, comput
         lambda c: c.machines.create(1, quantity=True, region="dublin"),
         lambda c: c.machines.create("one", region="dublin"),
         lambda c: c.machines.create(1, region="dublin", software_ids=["x"]),
+        lambda c: c.machines.create(1, region="dublin", software_ids="12"),
+        lambda c: c.machines.create(1, region="dublin", software_ids=12),
+        lambda c: c.machines.create(1, region=object()),
+        lambda c: c.machines.create(1, region="dublin", permissions={"clipboard_enabled": True}),
+        lambda c: c.machines.list(q=1.5).all(),
+        lambda c: c.machines.list(q="\ud800").all(),
+        lambda c: c.machines.ref("100").wait_until("redy"),
         lambda c: c.machines.ref("100").update(auto_stop_threshold=901),
         lambda c: c.machines.ref("100").update(),
         lambda c: c.machines.ref("100").create_access_link(30),

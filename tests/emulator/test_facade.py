@@ -113,6 +113,11 @@ async def test_an_abandoned_or_cancelled_listing_leaves_nothing_behind(emulator:
         assert ours == []
 
 
+async def test_listing_everything_through_a_client_that_is_not_open_says_so(emulator: Emulator) -> None:
+    with pytest.raises(ConfigurationError, match="async with"):
+        await VCloud(**emulator.endpoints()).instances().all()
+
+
 async def test_all_providers_share_one_aiohttp_session(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         transports = {

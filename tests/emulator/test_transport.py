@@ -16,6 +16,7 @@ from vcloud import (
     ConnectError,
     Endpoint,
     HMACAuth,
+    NotFoundError,
     Request,
     RequestTimeout,
     RetryPolicy,
@@ -252,6 +253,33 @@ async def test_a_session_of_the_users_own_is_used_and_never_closed() -> None:
             await own.close()
             with pytest.raises(ConfigurationError, match="was closed"):
                 await computers.machines.ref("100").start()
+
+
+async def test_a_session_that_raises_for_status_does_not_hide_what_the_service_says() -> None:
+    async def missing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await head(reader)
+            body = b'{"client_code":404,"message":"Machine not found"}'
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    async with serving(missing) as url, aiohttp.ClientSession(raise_for_status=True) as own:
+        async with VagonComputers(Endpoint(url, auth=AUTH), client_session=own) as computers:
+            with pytest.raises(NotFoundError, match="Machine not found"):
+                await computers.machines.get("100")
+
+
+async def test_no_credential_is_anywhere_in_a_transport_error() -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    async with serving(nonsense) as url, VagonComputers(Endpoint(url, auth=HMACAuth("ak_canary", "sk"), retry=ONCE)) as computers:
+        with pytest.raises(TransportError) as caught:
+            await computers.machines.get("100")
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "canary" not in repr(error) + str(vars(error))
+        error = error.__cause__ or error.__context__
 
 
 async def test_cancelled_requests_leave_the_pool_whole() -> None:

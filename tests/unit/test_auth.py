@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -73,16 +74,19 @@ def refusal(at: float) -> Response:
 @pytest.mark.parametrize("skew", [-7200.0, -6.0, 6.0, 86400.0])
 def test_a_wrong_clock_is_learnt_from_the_refusals_date(skew: float) -> None:
     auth = HMACAuth("ak", "sk")
-    assert auth.refused(refusal(NOW + skew), {}, now=NOW)
-    header = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="n")["Authorization"]
-    assert abs(int(header.rsplit(":", 1)[1]) / 1000 - (NOW + skew)) < 1
-    # What is learnt is learnt: a second refusal has another reason.
-    assert not auth.refused(refusal(NOW + skew), {}, now=NOW)
+    first, second = (auth.headers(Request("GET", "/"), "/", now=NOW, nonce=nonce) for nonce in "ab")
+    assert auth.refused(refusal(NOW + skew), first, now=NOW)
+    again = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="c")
+    assert abs(int(again["Authorization"].rsplit(":", 1)[1]) / 1000 - (NOW + skew)) < 1
+    assert auth.refused(refusal(NOW + skew), second, now=NOW), "one that was sent before this was learnt is signed again too"
+    assert not auth.refused(refusal(NOW + skew), again, now=NOW), "what was signed with the right time has another fault"
 
 
 @pytest.mark.parametrize("skew", [0.0, 4.0, -4.0])
 def test_a_clock_that_is_right_is_left_alone(skew: float) -> None:
-    assert not HMACAuth("ak", "sk").refused(refusal(NOW + skew), {}, now=NOW)
+    auth = HMACAuth("ak", "sk")
+    sent = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="n")
+    assert not auth.refused(refusal(NOW + skew), sent, now=NOW)
 
 
 def test_a_refusal_without_a_date_teaches_nothing() -> None:
@@ -209,6 +213,41 @@ async def test_a_malformed_login_answer_does_not_show_itself() -> None:
 
     with pytest.raises(DecodeError) as caught:
         await BearerAuth.login("admin", "hunter2").acquire(send, now=NOW)
+    assert "canary" not in str(caught.value)
+
+
+async def test_a_tokens_life_is_counted_by_the_services_clock() -> None:
+    async def send(request: Request) -> Response:
+        # The service is two hours behind us; its tokens last for one.
+        expires = datetime.fromtimestamp(NOW - 7200 + 3600, UTC)
+        return Response(200, dict(refusal(NOW - 7200).headers), json_body({"token": "tok", "expires_at": expires}))
+
+    auth = BearerAuth.login("admin", "hunter2")
+    await auth.acquire(send, now=NOW)
+    assert auth.ready(NOW + 3500)
+    assert not auth.ready(NOW + 3590)
+
+
+def test_one_strategy_serves_one_event_loop_after_another() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+
+    async def three_at_once() -> None:
+        auth.forget()
+        service.gate = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, service.gate.set)
+        await asyncio.gather(*[auth.acquire(service, now=NOW) for _ in range(3)])
+
+    asyncio.run(three_at_once())
+    asyncio.run(three_at_once())
+    assert service.logins == 2
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: HMACAuth("ak:sk", "sk"), lambda: BearerAuth("Bearer tok_canary"), lambda: HMACAuth("ak ", "sk")]
+)
+def test_credentials_that_are_put_together_wrongly_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
     assert "canary" not in str(caught.value)
 
 

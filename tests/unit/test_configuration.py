@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vcloud import ConfigurationError, Endpoint, HMACAuth, VCloud
+from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, RetryPolicy, VagonComputers, VCloud
 from vcloud._core.transport import _proxy_from_environment
 
 AUTH = HMACAuth("ak", "sk_canary")
@@ -57,7 +57,51 @@ def test_plain_http_is_for_this_machine_only_unless_asked_for() -> None:
     Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=True)
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retry": 3},
+        {"auth": HMACAuth},
+        {"timeout": "20s"},
+        {"timeout": None},
+        {"timeout": float("nan")},
+        {"deadline": "x"},
+        {"concurrency": "5"},
+        {"concurrency": 2.5},
+        {"base_url": 123},
+        {"base_url": "https://[x/"},
+        {"base_url": "https://x:abc"},
+        {"base_url": "https://ex ample.com"},
+    ],
+    ids=str,
+)
+def test_options_of_the_wrong_kind_are_refused_when_they_are_given(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        Endpoint(**{"auth": AUTH} | options)
+
+
+def test_an_address_with_a_password_in_it_is_refused_without_being_shown() -> None:
+    for url in ("https://u:canary@host/v1", "htps://u:canary@h", "https://canary@host"):
+        with pytest.raises(ConfigurationError) as caught:
+            Endpoint(url, auth=AUTH)
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"attempts": 0}, {"attempts": "3"}, {"base": -1}, {"cap": "x"}])
+def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        RetryPolicy(**options)
+    assert RetryPolicy(cap=timedelta(seconds=5)).cap == 5.0
+
+
+def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
+    with pytest.raises(ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"):
+        VagonComputers(AUTH)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="client_session must be an aiohttp.ClientSession"):
+        VCloud(computers=Endpoint(auth=AUTH), client_session="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}, {"deadline": -1}])
 def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="greater than 0"):
         Endpoint(auth=AUTH, **options)

@@ -26,7 +26,13 @@ def test_vagon_lists_end_exactly_after_the_last_item(total: int, per_page: int, 
 
 def test_a_wrong_count_does_not_lose_or_invent_pages() -> None:
     # One documented example says count 7 above a single item.
-    assert next_by_count(number=1, items=1, per_page=20, seen=1, count=7) is None
+    assert next_by_count(number=1, items=1, per_page=20, seen=1, count=7) == 2
+    assert next_by_count(number=2, items=0, per_page=20, seen=1, count=7) is None
+
+
+def test_a_service_that_caps_the_page_size_is_still_read_to_the_end() -> None:
+    assert next_by_count(number=1, items=50, per_page=100, seen=50, count=120) == 2
+    assert next_by_count(number=3, items=20, per_page=100, seen=120, count=120) is None
 
 
 def test_a_service_that_points_back_is_not_followed() -> None:

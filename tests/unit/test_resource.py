@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, NotFoundError, WaitFailed, WaitTimeout
+from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, NotFoundError, OpenEnum, WaitFailed, WaitTimeout
 from vcloud._core.resource import wait_until
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import Machine, MachineRef, VagonComputers
@@ -61,6 +61,15 @@ class Thing:
     state: str
 
 
+class State(OpenEnum):
+    OFF = "off"
+    TURNING_ON = "turning_on"
+    READY = "ready"
+    TURNING_OFF = "turning_off"
+    PENDING = "pending"
+    GONE = "gone"
+
+
 class Polls:
     def __init__(self, *states: str | Exception) -> None:
         self.states = list(states)
@@ -78,7 +87,15 @@ class Polls:
             self.refresh,
             lambda thing: thing.state,
             wanted,  # type: ignore[arg-type]
-            **{"timeout": 30, "poll": 0.0001, "clock": lambda: self.now, "what": "thing 7", "hopeless": ("gone",)} | options,  # type: ignore[arg-type]
+            **{
+                "states": State,
+                "timeout": 30,
+                "poll": 0.0001,
+                "clock": lambda: self.now,
+                "what": "thing 7",
+                "hopeless": ("gone",),
+            }
+            | options,  # type: ignore[arg-type]
         )
 
 
@@ -104,7 +121,22 @@ async def test_a_refusal_while_waiting_is_passed_on() -> None:
         await Polls("off", NotFoundError("gone", status=404)).wait("ready")
 
 
-@pytest.mark.parametrize("options", [{"wanted": ()}, {"wanted": "ready", "poll": 0}])
+async def test_a_state_that_does_not_exist_is_a_slip_unless_one_insists() -> None:
+    with pytest.raises(InvalidArgumentError, match="no state 'redy'; those known are off, turning_on, ready"):
+        await Polls("off").wait("redy")
+    assert (await Polls("dreaming").wait(State("dreaming"))).state == "dreaming"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wanted": ()},
+        {"wanted": None},
+        {"wanted": "ready", "poll": 0},
+        {"wanted": "ready", "timeout": None},
+        {"wanted": "ready", "timeout": "5m"},
+    ],
+)
 async def test_a_wait_for_nothing_or_without_pause_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
         await Polls("off").wait(**options)

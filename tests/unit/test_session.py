@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from vcloud import (
+    APIError,
     AuthenticationError,
+    BearerAuth,
     ConflictError,
     ConnectError,
     DecodeError,
     Endpoint,
     HMACAuth,
+    InvalidRequestError,
     NotFoundError,
     RateLimitError,
     Request,
@@ -178,6 +181,18 @@ async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: T
     assert time.slept == []
 
 
+async def test_a_limit_that_lasts_longer_than_patience_is_not_undercut_by_later_calls(time: Time) -> None:
+    script = Script(refused(429, 429, {"Retry-After": "3600"}), OK)
+    shared = session(script, time)
+    for _ in range(3):
+        with pytest.raises(RateLimitError) as caught:
+            await shared.send(GET)
+        assert caught.value.retry_after == 3600
+    assert len(script.asked) == 1
+    time.now += 3601
+    assert await shared.send(GET) is OK
+
+
 async def test_an_exhausted_budget_is_waited_for_before_it_becomes_a_429(time: Time) -> None:
     # 1970-01-01T00:17:40Z is second 1060 of the clock in this test.
     limited = Response(200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1060"}, OK.body)
@@ -234,6 +249,29 @@ async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) 
     assert len(script.asked) == 2
 
 
+async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_it(time: Time) -> None:
+    script = Script(TransportError("reset"))
+    shared = session(script, time)
+    shared.auth = BearerAuth.login("admin", "hunter2")
+    with pytest.raises(TransportError, match="/auth/login") as caught:
+        await shared.send(GET)
+    assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [("POST", "/auth/login")]
+    assert "/machines" not in str(caught.value)
+
+
+async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
+    class Stuck(Script):
+        async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    shared = session(Stuck(OK), time, deadline=0.02)
+    shared.auth = BearerAuth.login("admin", "hunter2")
+    with pytest.raises(RequestTimeout, match="nothing was sent") as caught:
+        await shared.send(POST)
+    assert not caught.value.outcome_unknown
+
+
 async def test_no_more_requests_are_in_flight_than_allowed(time: Time) -> None:
     script = Script(OK)
     shared = session(script, time, concurrency=7)
@@ -271,12 +309,23 @@ async def test_a_proxys_html_is_an_error_with_its_status_and_first_words(time: T
 
 async def test_a_redirect_is_an_error_and_not_followed(time: Time) -> None:
     script = Script(Response(302, {"Location": "https://elsewhere.test/"}, b""))
-    with pytest.raises(Exception, match="302"):
+    with pytest.raises(APIError, match="redirects to https://elsewhere.test/, and redirects are not followed"):
         await session(script, time).send(GET)
     assert len(script.asked) == 1
 
 
+async def test_a_password_that_the_service_quotes_is_hidden(time: Time) -> None:
+    request = Request("PUT", "/streams/1", body=b'{"password":"hunter2"}', sensitive=True)
+    quoted = Response(400, {}, b'{"client_code":400,"message":"hunter2 is too weak"}')
+    with pytest.raises(InvalidRequestError, match=r"\*\*\* is too weak") as caught:
+        await session(Script(quoted), time).send(request)
+    assert "hunter2" not in repr(caught.value) + str(vars(caught.value))
+
+
 async def test_client_code_decides_over_http_200_wherever_the_key_stands(time: Time) -> None:
+    for body in (b'{"client_code":2001,"message":"x"}', b'{"client_code":200.5}'):
+        with pytest.raises((APIError, DecodeError)):
+            await session(Script(Response(200, {}, body)), time).send(POST)
     for body in (b'{"client_code":4206,"message":"x"}', b'{ "message" : "x", "client_code" : 4206 }'):
         with pytest.raises(ConflictError):
             await session(Script(Response(200, {}, body)), time).send(POST)

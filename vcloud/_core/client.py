@@ -43,6 +43,8 @@ class Client(Secretive):
         transport: Transport | None = None,
         codec: Codec | None = None,
     ) -> None:
+        if not isinstance(endpoint, Endpoint):
+            raise ConfigurationError(f"{type(self).__name__} needs an Endpoint(auth=...), not {type(endpoint).__name__}")
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
             raise ConfigurationError(f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)")

@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from vcloud._core.request import seconds
 from vcloud._core.retry import RetryPolicy
-from vcloud.errors import ConfigurationError
+from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from vcloud.auth import Auth
 
 
 def _base_url(value: str | None) -> str | None:
+    if value is not None and type(value) is not str:
+        raise ConfigurationError(f"base_url must be a text such as https://host/path, not {type(value).__name__}")
     return value if value is None else value.strip().rstrip("/")
+
+
+def _duration(value: timedelta | float) -> float:
+    try:
+        return seconds(value)
+    except InvalidArgumentError as error:
+        raise ConfigurationError(f"an Endpoint's durations are {error}") from None
 
 
 @frozen
@@ -44,9 +54,9 @@ class Endpoint:
 
     base_url: str | None = field(default=None, converter=_base_url)
     auth: Auth = field(kw_only=True)
-    timeout: float = field(default=30.0, kw_only=True, converter=seconds)
-    connect_timeout: float = field(default=10.0, kw_only=True, converter=seconds)
-    deadline: timedelta | float | None = field(default=None, kw_only=True)
+    timeout: float = field(default=30.0, kw_only=True, converter=_duration)
+    connect_timeout: float = field(default=10.0, kw_only=True, converter=_duration)
+    deadline: float | None = field(default=None, kw_only=True, converter=optional(_duration))
     retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
     concurrency: int = field(default=100, kw_only=True)
     ssl: SSLContext | None = field(default=None, kw_only=True)
@@ -55,20 +65,29 @@ class Endpoint:
     allow_http: bool = field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not hasattr(self.auth, "headers"):
+        if not hasattr(self.auth, "headers") or isinstance(self.auth, type):
             raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {type(self.auth).__name__}")
-        if self.timeout <= 0 or self.connect_timeout <= 0 or self.concurrency < 1:
-            raise ConfigurationError("timeout, connect_timeout and concurrency must be greater than 0")
+        if type(self.retry) is not RetryPolicy:
+            raise ConfigurationError(f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}")
+        if type(self.concurrency) is not int:
+            raise ConfigurationError(f"concurrency must be a whole number, not {self.concurrency!r}")
+        if min(self.timeout, self.connect_timeout, self.concurrency, 1 if self.deadline is None else self.deadline) <= 0:
+            raise ConfigurationError("timeout, connect_timeout, deadline and concurrency must be greater than 0")
         if self.base_url is not None:
             _check(self.base_url, allow_http=self.allow_http)
 
 
 def _check(base_url: str, *, allow_http: bool) -> None:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
-    if parts.query or parts.fragment or parts.username or parts.password is not None:
+    try:
+        parts = urlsplit(base_url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url is no address: {error}") from None
+    # First, because nothing that may hold a password is shown.
+    if parts.query or parts.fragment or "@" in base_url:
         raise ConfigurationError("base_url must have no user, query or fragment: credentials belong in auth")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not base_url.isascii() or set(base_url) & set(" \t\r\n\\"):
+        raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
         raise ConfigurationError(
             f"base_url {base_url!r} is plain http, which would send your credentials readable over the network: "

@@ -12,7 +12,7 @@ from typing import Protocol, Self, runtime_checkable
 from attrs import frozen
 
 from vcloud._core.pager import Page, Pager
-from vcloud.errors import VCloudError
+from vcloud.errors import ConfigurationError, VCloudError
 
 
 class InstanceState(StrEnum):
@@ -127,6 +127,8 @@ class Instances(AsyncIterator[Instance]):
         for name in [name for name, task in self._asked.items() if task.done()]:
             try:
                 page = self._asked.pop(name).result()
+            except ConfigurationError:
+                raise  # about the client, not about one provider
             except VCloudError as error:
                 self.errors[name] = error
                 page = None

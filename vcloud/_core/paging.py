@@ -18,15 +18,16 @@ def next_by_count(
         items: how many items it had.
         per_page: how many were asked for.
         seen: items on all pages up to and including this one.
-        count: the service's total; one documented example gives a wrong one, so an empty or short page ends the list too.
+        count: the service's total; one documented example gives a wrong one, so an empty page ends the list too.
         next_page: the service's own word, if it gave one.
     """
     if next_page != ABSENT:
         # Only forwards: a service that points back would keep us for ever.
         return next_page if next_page is not None and next_page > number else None
-    if items == 0 or items < per_page or (count is not None and seen >= count):
-        return None
-    return number + 1
+    if count is None:
+        return number + 1 if items >= per_page else None
+    # A page may be short because the service caps per_page, so a total that is not reached counts for more.
+    return number + 1 if items and seen < count else None
 
 
 def next_by_total(*, number: int, items: int, total_pages: int | None) -> int | None:

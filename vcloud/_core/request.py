@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -85,15 +86,24 @@ def _query_value(name: str, value: QueryValue) -> str:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return quote(instant(value, name), safe="")
-    if isinstance(value, str | int):
-        return quote(str(value), safe="")
-    assert value is not None
-    return quote(",".join(value), safe=",")
+    try:
+        if isinstance(value, str | int):
+            return quote(str(value), safe="")
+        return quote(",".join(value or ()), safe=",")
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidArgumentError(f"{name} cannot be {value!r}") from None
 
 
 def json_body(value: object) -> bytes:
-    """The exact bytes that are signed and sent: compact JSON in UTF-8."""
-    return msgspec.json.encode(value)
+    """The exact bytes that are signed and sent: compact JSON in UTF-8.
+
+    Raises:
+        InvalidArgumentError: something in it has no place in JSON.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise InvalidArgumentError(f"an argument cannot be sent: {error}") from None
 
 
 def present(**fields: object) -> dict[str, object]:
@@ -113,8 +123,19 @@ def instant(value: datetime, name: str) -> str:
 
 
 def seconds(value: timedelta | float) -> float:
-    """A duration argument in seconds, whichever way it was given."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+    """A duration argument in seconds, whichever way it was given.
+
+    Raises:
+        InvalidArgumentError: it is neither a timedelta nor a finite number.
+    """
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise InvalidArgumentError(f"seconds or a timedelta, not {value!r}")
+    return float(value)
+
+
+_UNITS = {timedelta(minutes=1): "minutes", timedelta(seconds=1): "seconds", timedelta(milliseconds=1): "milliseconds"}
 
 
 def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
@@ -129,5 +150,7 @@ def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int
         raise InvalidArgumentError(f"{name} must be a timedelta or a number of seconds, not {value!r}") from None
     count, rest = divmod(duration, unit)
     if rest or count < at_least:
-        raise InvalidArgumentError(f"{name} must be a whole number of {unit} and at least {at_least * unit}, not {duration}")
+        unit_name = _UNITS.get(unit, f"times {unit}")
+        least = f", at least {at_least}" if at_least else ""
+        raise InvalidArgumentError(f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds")
     return count

@@ -15,6 +15,7 @@ from vcloud._core.request import json_body, seconds
 from vcloud.errors import ConfigurationError, InvalidArgumentError, WaitFailed, WaitTimeout
 
 if TYPE_CHECKING:
+    from vcloud._core.codec import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
@@ -98,6 +99,7 @@ async def wait_until(
     state_of: Callable[[H], str],
     wanted: str | Many[str],
     *,
+    states: type[OpenEnum],
     hopeless: Many[str] = (),
     timeout: timedelta | float,
     poll: timedelta | float,
@@ -110,6 +112,8 @@ async def wait_until(
         refresh: fetches the resource.
         state_of: reads its state.
         wanted: the state or states to wait for.
+        states: those there are. A text that is none of them is taken for a slip of the pen; to wait for a state that the
+            service has and this SDK does not know, say so with ``states(text)``.
         hopeless: states from which none of the wanted ones is reached.
         timeout: for the whole wait; seconds or timedelta.
         poll: between two looks; seconds or timedelta.
@@ -117,17 +121,24 @@ async def wait_until(
         what: names the resource in errors.
 
     Raises:
+        InvalidArgumentError: there is no such state, or no pause between two looks.
         WaitTimeout: time is up.
         WaitFailed: it is in a hopeless state.
     """
-    goals = frozenset((wanted,) if isinstance(wanted, str) else wanted)
-    pause = seconds(poll)
+    try:
+        goals = frozenset((wanted,) if isinstance(wanted, str) else wanted)
+    except TypeError:
+        raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
+    pause, patience = seconds(poll), seconds(timeout)
     if not goals or pause <= 0:
         raise InvalidArgumentError("wait_until needs at least one state, and a poll interval above 0")
-    end = clock() + seconds(timeout)
+    for goal in goals:
+        if not isinstance(goal, states) and goal not in {str(state) for state in states}:
+            raise InvalidArgumentError(f"there is no state {goal!r}; those known are {', '.join(states)}")
+    end = clock() + patience
     names = " or ".join(sorted(goals))
     last: str | None = None
-    limit = asyncio.timeout(seconds(timeout))
+    limit = asyncio.timeout(patience)
     try:
         async with limit:
             while True:
@@ -142,4 +153,4 @@ async def wait_until(
         if not limit.expired():
             raise
         seen = f"it was still {last}" if last is not None else "its state was never seen"
-        raise WaitTimeout(f"{what} did not become {names} within {seconds(timeout):g} s: {seen}", last=last) from None
+        raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last) from None

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
-from vcloud.errors import APIError, AuthenticationError, ConnectError, RateLimitError, ServerError, TransportError, VCloudError
+from vcloud._core.request import seconds
+from vcloud.errors import (
+    APIError,
+    AuthenticationError,
+    ConnectError,
+    InvalidArgumentError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+    VCloudError,
+)
 
 
 class Verdict(Enum):
@@ -37,16 +47,22 @@ class RetryPolicy:
 
     Args:
         attempts: how often one call may be sent in all; 1 never sends again.
-        base: seconds before the second attempt, on average; doubles with each further one.
-        cap: the longest such pause, in seconds.
-        max_retry_after: the longest ``Retry-After`` that is waited for, in seconds. A longer one is never
-            undercut: the call ends with :class:`~vcloud.RateLimitError` instead.
+        base: before the second attempt, on average; doubles with each further one. Seconds or timedelta, as all here.
+        cap: the longest such pause.
+        max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
+            the call ends with :class:`~vcloud.RateLimitError` instead.
     """
 
-    attempts: int = field(default=4, validator=validators.ge(1))
-    base: float = field(default=0.25, validator=validators.ge(0))
-    cap: float = field(default=8.0, validator=validators.ge(0))
-    max_retry_after: float = field(default=120.0, validator=validators.ge(0))
+    attempts: int = 4
+    base: float = field(default=0.25, converter=seconds)
+    cap: float = field(default=8.0, converter=seconds)
+    max_retry_after: float = field(default=120.0, converter=seconds)
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise InvalidArgumentError(f"attempts must be a whole number of at least 1, not {self.attempts!r}")
+        if min(self.base, self.cap, self.max_retry_after) < 0:
+            raise InvalidArgumentError("base, cap and max_retry_after must not be negative")
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after the ``attempt``-th try (from 1): exponential, half of it jitter (``random`` in 0..1)."""

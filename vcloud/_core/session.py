@@ -140,9 +140,11 @@ class Session:
         return self._wall()
 
     async def authenticate(self, request: Request) -> dict[str, str]:
-        """The headers that authenticate this request now, for what is not sent from here (a WebSocket, a link)."""
+        """The headers that authenticate this request now, for what is not sent from here (a link, say)."""
         self.transport.check()
-        return self._sign(request) if self.auth.ready(self._wall()) else await self._credential(request)
+        if self.auth.ready(self._wall()):
+            return self._sign(request)
+        return await self._credential(request, None, self.base_url + request.path, root=False)
 
     async def fetch(self, request: Request, shape: Shape[Any, R]) -> R:
         """Send, decode the answer, and make of it what the caller gets."""
@@ -207,16 +209,22 @@ class Session:
             if not (request.authenticated and self._gate.enter_now(request.bucket)):
                 await self._queue(request, deadline, where)
             try:
-                headers = self._sign(request, root) if self.auth.ready(self._wall()) else await self._credential(request, root)
-                wire = self._wire if deadline is None else self._wire_until(deadline)
-                response = await exchange(request.method, url, headers, request.body, wire)
-            except TransportError as failure:
-                error = failure
-                lost = lost or not isinstance(failure, ConnectError)
-            else:
-                error = self._judge(request, response, where)
-                if error is None:
-                    return response
+                headers = (
+                    self._sign(request, root)
+                    if self.auth.ready(self._wall())
+                    else await self._credential(request, deadline, where, root=root)
+                )
+                wire = self._wire if deadline is None else self._wire_until(request, deadline, where)
+                # Only what fails from here on says anything about this request; a login that fails is its own failure.
+                try:
+                    response = await exchange(request.method, url, headers, request.body, wire)
+                except TransportError as failure:
+                    error = failure
+                    lost = lost or not isinstance(failure, ConnectError)
+                else:
+                    error = self._judge(request, response, where)
+                    if error is None:
+                        return response
             finally:
                 if request.authenticated:
                     self._gate.leave()
@@ -238,6 +246,9 @@ class Session:
 
     async def _queue(self, request: Request, deadline: float | None, where: str) -> None:
         """Wait in line. A request for a credential waits only for its budget: those who hold the slots may wait for it."""
+        wait = self._gate.budget.delay(request.bucket, self.clock())
+        if wait > self._retry.max_retry_after:
+            raise self._exhausted(request, wait, where)
         try:
             if request.authenticated:
                 await self._gate.enter(request.bucket, deadline)
@@ -245,14 +256,16 @@ class Session:
                 await self._gate.pause(request.bucket, deadline)
                 self._gate.budget.take(request.bucket)
         except TimeoutError:
-            raise RequestTimeout(
-                f"{self._label(request, where)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
-            ) from None
+            raise self._too_late(request, where) from None
 
-    async def _credential(self, request: Request, root: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - as _sign
+    async def _credential(self, request: Request, deadline: float | None, where: str, *, root: bool) -> dict[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
-            await self.auth.acquire(self.send, now=self._wall())
+            try:
+                async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                    await self.auth.acquire(self.send, now=self._wall())
+            except TimeoutError:
+                raise self._too_late(request, where) from None
         return self._sign(request, root)
 
     def _sign(self, request: Request, root: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
@@ -262,9 +275,11 @@ class Session:
             headers.update(self.auth.headers(request, path, now=self._wall(), nonce=self._nonce()))
         return headers
 
-    def _wire_until(self, deadline: float) -> Wire:
+    def _wire_until(self, request: Request, deadline: float, where: str) -> Wire:
         left = deadline - self.clock()
-        return self._wire if left >= self._timeout else self._wire.within(max(left, 0.001))
+        if left <= 0:
+            raise self._too_late(request, where)
+        return self._wire if left >= self._timeout else self._wire.within(left)
 
     def _judge(self, request: Request, response: Response, where: str) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
@@ -273,11 +288,36 @@ class Session:
             self._gate.budget.note(request.bucket, seen, self.clock())
         if response is _UPGRADED:
             return None
+        if 300 <= response.status < 400:
+            elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
+            return APIError(
+                f"the service redirects to {elsewhere}, and redirects are not followed: is the base_url right?",
+                status=response.status,
+                provider=self.dialect.provider,
+                method=request.method,
+                url=where,
+            )
         error = self.dialect.error(request, response, where, now=now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
-            self._gate.budget.pause(request.bucket, min(pause, self._retry.max_retry_after), self.clock())
+            self._gate.budget.pause(request.bucket, pause, self.clock())
         return error
+
+    def _exhausted(self, request: Request, wait: float, where: str) -> RateLimitError:
+        error = RateLimitError(
+            f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; nothing was sent",
+            status=429,
+            provider=self.dialect.provider,
+            method=request.method,
+            url=where,
+        )
+        error.retry_after = wait
+        return error
+
+    def _too_late(self, request: Request, where: str) -> RequestTimeout:
+        return RequestTimeout(
+            f"{self._label(request, where)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
+        )
 
     def _label(self, request: Request, where: str) -> str:
         return f"{self.dialect.provider}: {request.method} {where}"

@@ -102,6 +102,8 @@ class Transport:
     """
 
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
+        if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
+            raise ConfigurationError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
         self._upgrading: aiohttp.ClientSession | None = None
@@ -142,25 +144,18 @@ class Transport:
                 headers=headers,
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
+                raise_for_status=False,  # a session of the user's own may say otherwise
                 middlewares=_MIDDLEWARES,
                 **wire.extra,
             )
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             return Response(answer.status, answer.headers, await answer.read())
-        except _NEVER_SENT as error:
-            raise ConnectError(f"cannot reach {url}: {_words(error)}") from error
-        except TimeoutError as error:
-            raise RequestTimeout(f"no complete answer within {wire.timeout.total:g} s") from error
-        except _DroppedError as error:
-            raise TransportError(f"the connection to {url} was dropped: {error}") from error.__cause__
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-            if session.closed:
-                raise ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it") from error
-            if isinstance(error, RuntimeError):
-                raise
-            raise TransportError(f"the exchange with {url} broke: {_words(error)}") from error
+        except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
+            failure = _translated(error, wire, closed=session.closed)
+        # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
+        raise failure
 
-    async def websocket(  # noqa: C901 - one branch for each way in which it can fail
+    async def websocket(
         self,
         url: str,
         headers: Mapping[str, str],
@@ -199,8 +194,6 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
             )
-        where = url.partition("?")[0]
-        failure: VCloudError
         try:
             async with asyncio.timeout(wire.timeout.total):
                 opened = await self._upgrading.ws_connect(
@@ -215,25 +208,9 @@ class Transport:
             return Socket(opened, heartbeat)
         except RefusedError:
             raise
-        except aiohttp.InvalidURL:
-            failure = ConnectError(f"cannot reach {where}: not a valid address")
-        except _NEVER_SENT as error:
-            failure = ConnectError(f"cannot reach {where}: {_words(error)}")
-        except TimeoutError:
-            failure = RequestTimeout(f"no WebSocket at {where} within {wire.timeout.total:g} s")
-        except _DroppedError as error:
-            failure = TransportError(f"the connection to {where} was dropped: {error}")
-        except aiohttp.WSServerHandshakeError as error:
-            # Its own text has the whole URL.
-            failure = TransportError(f"what {where} answered is no WebSocket: {error.message}")
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-            if session.closed or self._upgrading is None:
-                failure = ConfigurationError("this client was closed while it opened a WebSocket")
-            elif isinstance(error, RuntimeError):
-                raise
-            else:
-                failure = TransportError(f"the upgrade at {where} broke: {type(error).__name__}")
-        # Outside of the handlers: aiohttp's exceptions know the URL, and a chained one is printed.
+        except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
+            failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
+        # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
 
     def check(self) -> None:
@@ -396,5 +373,30 @@ class Socket:
             await self._opened.ping()
 
 
+def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
+    """Ours for aiohttp's."""
+    made: VCloudError
+    if isinstance(error, _NEVER_SENT):
+        made = ConnectError(f"cannot reach it: {_words(error)}")
+    elif isinstance(error, TimeoutError):
+        made = RequestTimeout(f"no complete answer within {wire.timeout.total:g} s")
+    elif isinstance(error, _DroppedError):
+        made = TransportError(f"the connection was dropped: {error}")
+    elif closed:
+        made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
+    elif isinstance(error, aiohttp.ClientError | OSError):
+        made = TransportError(f"the exchange broke: {_words(error)}")
+    elif isinstance(error, ValueError):
+        made = ConfigurationError(f"aiohttp refuses to send this: {_words(error)}")
+    else:
+        return error
+    return made
+
+
 def _words(error: BaseException) -> str:
+    if isinstance(error, aiohttp.InvalidURL):
+        return "not a valid address"
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Its text has the whole URL, and a URL may hold a token.
+        return error.message or type(error).__name__
     return str(error) or type(error).__name__

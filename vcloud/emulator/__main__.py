@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             speed=options.speed,
             allow_remote=options.allow_remote,
             rate_limits=not options.no_rate_limits,
+            backend=options.backend,
+            allow_exec=options.allow_exec,
         )
         asyncio.run(_serve(emulator))
     except (ValueError, OSError) as error:
@@ -39,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
     parser.add_argument("--allow-remote", action="store_true", help="allow a host that is not loopback")
     parser.add_argument("--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents")
+    parser.add_argument(
+        "--backend",
+        choices=("simulated", "x11"),
+        default="simulated",
+        help="what desktops run on: memory, or a real X display each (default: %(default)s)",
+    )
+    parser.add_argument("--allow-exec", action="store_true", help="allow x11, which runs commands on this machine")
     return parser
 
 
@@ -49,7 +58,7 @@ async def _serve(emulator: Emulator) -> None:
         # signal.signal works on every platform; the loop's own handlers do not.
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with emulator:
-        sys.stdout.write(f"{emulator.url}\n")
+        sys.stdout.write(f"# {emulator.url}\n")
         for name, value in emulator.env().items():
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()

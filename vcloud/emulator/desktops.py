@@ -14,7 +14,8 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.desktops_backend import Backend, CommandFailedError, Event, SimulatedBackend
+from vcloud.emulator.desktops_backend import Backend, CommandCutError, CommandFailedError, Event, SimulatedBackend
+from vcloud.emulator.desktops_lifetimes import Lifetimes, Startable
 from vcloud.emulator.desktops_schema import ACTION, BASH, LAUNCH, Json, SchemaError, checked, invalid_uuid
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 
@@ -55,6 +56,10 @@ class Desktop:
     backend: Backend = field(repr=False)
     forced: str | None = None
     """A status that it has whatever the clock says."""
+    boots: float = PENDING
+    """Seconds for which it is pending by the clock."""
+    ready: bool = True
+    """Whether what it runs on has started."""
 
     def status(self, now: float) -> str:
         """Return the status at this time."""
@@ -62,7 +67,7 @@ class Desktop:
             return self.forced
         if now >= self.timeout_at:
             return "terminated"
-        return "running" if now >= self.created_at + PENDING else "pending"
+        return "running" if self.ready and now >= self.created_at + self.boots else "pending"
 
     @property
     def simulated(self) -> SimulatedBackend:
@@ -106,11 +111,14 @@ class Desktops:
 
     prefix = "/v1"
 
-    def __init__(self, clock: Clock, *, backend: Callable[[Clock], Backend] | None = None, seed: int = 0) -> None:
-        """Serve without any desktop; `backend` makes what each runs on, equal seeds give equal ids."""
+    def __init__(
+        self, clock: Clock, *, backend: Callable[[Clock], Backend] | None = None, seed: int = 0, key: str = API_KEY
+    ) -> None:
+        """Serve without any desktop; `backend` makes what each runs on, equal seeds give equal ids, `key` opens it."""
         self.clock = clock
         self.desktops: dict[str, Desktop] = {}
-        self.keys: dict[str, str] = {API_KEY: OWNER}
+        self.keys: dict[str, str] = {key: OWNER}
+        self._lifetimes = Lifetimes(clock)
         self._backend = backend or (lambda clock: SimulatedBackend(clock=clock))
         self._random = Random(seed)
         self._routes: Routes[_Handler] = Routes(self.prefix)
@@ -140,8 +148,14 @@ class Desktops:
             desktop.created_at -= PENDING
         elif status is not None:
             desktop.forced = status
+        if isinstance(desktop.backend, Startable) and desktop.forced is None:
+            self._lifetimes.begin(desktop, desktop.backend)
         self.desktops[id_] = desktop
         return desktop
+
+    async def aclose(self) -> None:
+        """End what real desktops run on; may be called again."""
+        await self._lifetimes.aclose()
 
     def set_status(self, id: str, status: str) -> None:
         """Put a desktop into any status, known or not, for good."""
@@ -191,6 +205,7 @@ class Desktops:
     async def _stop(self, request: _Request) -> Json:
         desktop = self._desktop(request)
         desktop.forced = "terminated"
+        await self._lifetimes.end(desktop.id)
         return {"status": "terminated"}
 
     async def _computer_action(self, request: _Request) -> Json:
@@ -208,6 +223,8 @@ class Desktops:
             ran = await desktop.backend.bash(command)
         except CommandFailedError as error:
             raise DesktopsError(500, f"Failed to execute bash action: {error}") from None
+        except CommandCutError:
+            raise _cut() from None
         await self._pass(ran.seconds)
         return {"status": "success", "output": ran.stdout or ran.stderr}
 
@@ -236,8 +253,8 @@ class Desktops:
             case "screenshot":
                 return {"base64_image": base64.b64encode(await backend.screenshot()).decode()}
             case "get_cursor_position":
-                x, y = await backend.pointer()
-                return {"output": f"X={x}\nY={y}\nSCREEN=0\nWINDOW=123"}
+                at = await backend.pointer()
+                return {"output": f"X={at.x}\nY={at.y}\nSCREEN={at.screen}\nWINDOW={at.window}"}
         return {"output": ""}
 
     async def _pass(self, seconds: float) -> None:
@@ -249,7 +266,7 @@ class Desktops:
             # A clock that stands is moved by whoever uses it, so by this request, too.
             self.clock.advance(lasts)
         if seconds > GATEWAY_LIMIT:
-            raise DesktopsError(502, "Gateway timeout: the action took longer than 30 seconds")
+            raise _cut()
 
     def _running(self, request: _Request) -> Desktop:
         desktop = self._desktop(request)
@@ -270,6 +287,10 @@ class Desktops:
         if desktop is None or desktop.owner != request.owner:
             raise DesktopsError(404, "Desktop not found")
         return desktop
+
+
+def _cut() -> DesktopsError:
+    return DesktopsError(502, "Gateway timeout: the action took longer than 30 seconds")
 
 
 async def _click(backend: Backend, action: Json) -> None:

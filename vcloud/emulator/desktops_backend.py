@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from attrs import define, field, frozen
 
@@ -25,10 +25,24 @@ class CommandFailedError(Exception):
         self.code = code
 
 
+class CommandCutError(Exception):
+    """A command ran for longer than the gateway waits, and was killed."""
+
+
+class Pointer(NamedTuple):
+    """Where the pointer is: on which screen, and over which window."""
+
+    x: int
+    y: int
+    screen: int = 0
+    window: int = 123
+
+
 class Backend(Protocol):
     """A display with a mouse, a keyboard and a shell.
 
-    The service checks and words everything; a backend only does it. Any method may raise `CommandFailedError`.
+    The service checks and words everything; a backend only does it. Any method may raise `CommandFailedError`, and `bash`
+    also `CommandCutError`. One that must be started first, and ended, is a `desktops_lifetimes.Startable` too.
     """
 
     async def move(self, x: int, y: int) -> None:
@@ -52,7 +66,7 @@ class Backend(Protocol):
     async def hold_keys(self, keys: str, *, down: bool) -> None:
         """Press or release keys."""
 
-    async def pointer(self) -> tuple[int, int]:
+    async def pointer(self) -> Pointer:
         """Return where the pointer is."""
         ...
 
@@ -126,10 +140,10 @@ class SimulatedBackend:
         names = keys.split("+")
         (self.keys.update if down else self.keys.difference_update)(names)
 
-    async def pointer(self) -> tuple[int, int]:
+    async def pointer(self) -> Pointer:
         """Return where the pointer is."""
         self._note("pointer")
-        return self.x, self.y
+        return Pointer(self.x, self.y)
 
     async def screenshot(self) -> bytes:
         """Draw the screen, with the pointer on it."""

@@ -156,6 +156,9 @@ async def play(fault: Fault | None, request: web.BaseRequest, handle: Handle) ->
 
 
 async def _spoiled(fault: Fault, request: web.BaseRequest, whole: web.StreamResponse) -> Played:
+    if whole.prepared:
+        # A WebSocket that has come and gone: nothing of it is left to spoil.
+        return _sent(whole)
     match fault.kind:
         case FaultKind.RESET_AFTER:
             return Played(_reset(request), None, processed=True)

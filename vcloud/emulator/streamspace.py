@@ -1,21 +1,18 @@
-"""The StreamSpace API: every documented REST operation, and the token renewal of the published server."""
+"""The StreamSpace API: every documented operation, and the token renewal of the published server."""
 
 from __future__ import annotations
 
 import hmac
 import itertools
-import string
-import uuid
-from collections import deque
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streamspace_api import Route, StreamSpaceApi, StreamSpaceRequest
+from vcloud.emulator.rfb import Screen
+from vcloud.emulator.streamspace_api import Route, StreamSpaceRequest, Upgrade
 from vcloud.emulator.streamspace_arguments import (
     Json,
     NewSession,
     StreamSpaceError,
-    amount,
     invalid,
     one_of,
     paginate,
@@ -40,7 +37,10 @@ from vcloud.emulator.streamspace_catalog import (
     USER,
     USER_PASSWORD,
 )
-from vcloud.emulator.streamspace_state import ENDED, IDLE, Agent, Session, Template, User
+from vcloud.emulator.streamspace_control import ControlPlane
+from vcloud.emulator.streamspace_fleet import Fleet
+from vcloud.emulator.streamspace_logs import Follower
+from vcloud.emulator.streamspace_state import ENDED, Agent, Session, Template, User
 from vcloud.emulator.streamspace_views import (
     agent_details,
     agent_update_view,
@@ -56,22 +56,21 @@ from vcloud.emulator.streamspace_views import (
     template_view,
     user_view,
 )
+from vcloud.emulator.streamspace_vnc import Viewers
 
 DAY = 86_400.0
-GIB = 2.0**30
 
 
-class StreamSpace(StreamSpaceApi):
+class StreamSpace(Fleet):
     """The service and its state, which tests may read and change: `users`, `agents`, `templates`, `sessions`, `tokens`, `limits`."""
 
     def __init__(self, clock: Clock, *, rate_limits: bool = True, seed: int = 0) -> None:
         """Serve the document's users, agents and templates."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
-        self.agents: dict[str, Agent] = {}
-        self.templates: dict[str, Template] = {}
-        self.sessions: dict[str, Session] = {}
-        self.suffixes: deque[str] = deque()
-        """What the names of the next sessions are to end in; random when empty."""
+        self.control = ControlPlane(self)
+        """Where agents connect; its times, in real seconds, may be set."""
+        self.viewers = Viewers(self, self.control)
+        """Where viewers connect."""
         self._numbers = itertools.count(1)
         self._add_routes()
         born = clock.now() - 40 * DAY
@@ -85,7 +84,7 @@ class StreamSpace(StreamSpaceApi):
 
     def add_user(self, username: str, password: str, **overrides: Any) -> User:
         """Add a user, with any attribute of `User` overridden."""
-        defaults = {"id": self._uuid(), "email": f"{username}@example.com", "created_at": self.clock.now()}
+        defaults = {"id": self.new_id(), "email": f"{username}@example.com", "created_at": self.clock.now()}
         user = self.users[username] = User(username=username, password=password, **{**defaults, **overrides})
         return user
 
@@ -95,9 +94,9 @@ class StreamSpace(StreamSpaceApi):
         """Add a session that is in `state` already, with any attribute of `Session` overridden; no limits apply."""
         made = self.templates[template]
         defaults = {
-            "id": self._uuid(),
+            "id": self.new_id(),
             "number": next(self._numbers),
-            "name": self._name(user, template),
+            "name": self.new_name(user, template),
             "platform": "kubernetes",
             "agent_id": AGENTS[0]["agent_id"],
             "resources": {"memory": made.memory, "cpu": made.cpu},
@@ -113,7 +112,35 @@ class StreamSpace(StreamSpaceApi):
 
     def set_state(self, id: str, state: str) -> None:
         """Put a session into any state, known or not; what follows from it follows."""
-        self.sessions[id].become(self.clock.now(), state)
+        session, now = self.sessions[id], self.clock.now()
+        if session.remote:
+            session.enter(now, state)
+        else:
+            session.become(now, state)
+        self.pulse.beat()
+
+    def log(self, session_id: str, line: str) -> None:
+        """Let a session's container write a line, or several, to its log."""
+        self.sessions[session_id].write(self.clock.now(), line)
+        self.pulse.beat()
+
+    def screen(self, session_id: str) -> Screen:
+        """Return what a built-in agent shows of a session, with the keys, pointer moves and clicks that reached it."""
+        return self.viewers.screen(session_id)
+
+    @property
+    def base64_vnc(self) -> bool:
+        """Whether viewers get base64 in text frames, as the published server has them, instead of binary frames."""
+        return self.viewers.base64
+
+    @base64_vnc.setter
+    def base64_vnc(self, value: bool) -> None:
+        self.viewers.base64 = value
+
+    async def aclose(self) -> None:
+        """End every WebSocket and every wait for an agent; may be called again."""
+        self.control.forget()
+        await self.live.aclose()
 
     def _add_routes(self) -> None:
         for method, template, route in (
@@ -189,7 +216,7 @@ class StreamSpace(StreamSpaceApi):
             "region": request.query.get("region"),
         }
         found = [
-            agent_view(agent, self._load(agent), self.clock)
+            agent_view(agent, self.load(agent), self.clock)
             for agent in self.agents.values()
             if all(value in (None, getattr(agent, name)) for name, value in wanted.items())
         ]
@@ -197,24 +224,26 @@ class StreamSpace(StreamSpaceApi):
         return {"agents": page, "pagination": where}
 
     def _get_agent(self, request: StreamSpaceRequest) -> Json:
-        agent, now = self._agent(request), self.clock.now()
-        here = [session for session in self._busy(agent) if self._may_see(request.user, session)]
-        return agent_view(agent, self._load(agent), self.clock, details=agent_details(agent, here, now))
+        agent, now = self.agent_of(request), self.clock.now()
+        here = [session for session in self.busy(agent) if self.may_see(request.user, session)]
+        return agent_view(agent, self.load(agent), self.clock, details=agent_details(agent, here, now))
 
     def _update_agent(self, request: StreamSpaceRequest) -> Json:
         request.require_admin()
-        agent, now = self._agent(request), self.clock.now()
+        agent, now = self.agent_of(request), self.clock.now()
         status = one_of(request.json(), "status", AGENT_STATUSES)
         if status == "offline":
             agent.last_heartbeat = now
         elif agent.status == "offline":
+            if agent.remote and not self.control.connected(agent.agent_id):
+                raise StreamSpaceError("AGENT_OFFLINE", f"Agent '{agent.agent_id}' is offline")
             agent.connected_at = now
         agent.status, agent.updated_at = status, now
         return agent_update_view(agent, self.clock)
 
     def _agent_stats(self, _: StreamSpaceRequest) -> Json:
         agents = list(self.agents.values())
-        room, load = sum(agent.max_sessions for agent in agents), sum(map(self._load, agents))
+        room, load = sum(agent.max_sessions for agent in agents), sum(map(self.load, agents))
         by_status = {status: sum(agent.status == status for agent in agents) for status in AGENT_STATUSES}
         return {
             "total_agents": len(agents),
@@ -238,7 +267,7 @@ class StreamSpace(StreamSpaceApi):
         return {"templates": page, "pagination": where}
 
     def _get_template(self, request: StreamSpaceRequest) -> Json:
-        return single_template_view(self._template(request.params["name"]), self.clock)
+        return single_template_view(self.template(request.params["name"]), self.clock)
 
     def _create_session(self, request: StreamSpaceRequest) -> Json:
         wanted = NewSession.read(request.json())
@@ -246,18 +275,18 @@ class StreamSpace(StreamSpaceApi):
             request.require_admin()
         if wanted.user not in self.users:
             raise invalid("user", f"names nobody: '{wanted.user}'")
-        template = self._template(wanted.template)
+        template = self.template(wanted.template)
         if not template.valid:
             raise StreamSpaceError("TEMPLATE_INVALID", f"Template '{template.name}' has an invalid configuration")
-        agent = self._agent_for(wanted)
-        name = self._name(wanted.user, template.name)
+        agent = self.agent_for(wanted)
+        name = self.new_name(wanted.user, template.name)
         now = self.clock.now()
         if any(session.name == name and session.state(now) not in ENDED for session in self.sessions.values()):
             raise StreamSpaceError("SESSION_ALREADY_EXISTS", f"Session with name '{name}' exists")
         if not template.provisions:
             raise StreamSpaceError("SESSION_PROVISIONING_FAILED", f"Failed to provision session '{name}'")
         session = Session(
-            id=self._uuid(),
+            id=self.new_id(),
             number=next(self._numbers),
             name=name,
             user=wanted.user,
@@ -269,9 +298,15 @@ class StreamSpace(StreamSpaceApi):
             idle_timeout=wanted.idle_timeout or template.idle_timeout,
             tags=wanted.tags,
             created_at=now,
+            remote=agent.remote,
+            wanted=wanted.state,
         )
-        session.provision(now, wanted.state)
         self.sessions[session.id] = session
+        if session.remote:
+            session.enter(now, "pending")
+            self.control.start(session)
+        else:
+            session.provision(now, wanted.state)
         return new_session_view(session, self.clock)
 
     def _list_sessions(self, request: StreamSpaceRequest) -> Json:
@@ -284,7 +319,7 @@ class StreamSpace(StreamSpaceApi):
         found = [
             session
             for session in self.sessions.values()
-            if self._may_see(request.user, session)
+            if self.may_see(request.user, session)
             and all(
                 query.get(name, value) == value
                 for name in ("user", "template", "platform", "agent_id")
@@ -300,108 +335,57 @@ class StreamSpace(StreamSpaceApi):
         return {"sessions": page, "pagination": where}
 
     def _get_session(self, request: StreamSpaceRequest) -> Json:
-        return single_session_view(self._session(request), self.clock)
+        return single_session_view(self.session_of(request), self.clock)
 
     def _update_session(self, request: StreamSpaceRequest) -> Json:
-        session, now = self._session(request), self.clock.now()
+        session, now = self.session_of(request), self.clock.now()
         before, after = session.state(now), one_of(request.json(), "state", STATES)
         if after == "terminated":
             request.require_admin()
-            session.become(now, after)
+            self._force(session)
             return session_update_view(session, self.clock)
         if before == "terminating":
             raise StreamSpaceError("SESSION_TERMINATING", f"Session '{session.id}' is terminating")
         if (before, after) not in TRANSITIONS:
             raise StreamSpaceError("INVALID_STATE_TRANSITION", f"Cannot transition from '{before}' to '{after}'")
-        agent = self._connected_agent_of(session)
+        agent = self.connected_agent_of(session)
         if after == "running":
-            self._require_room(agent)
-        session.become(now, after)
+            self.require_room(agent)
+        self._move(session, after)
         return session_update_view(session, self.clock)
 
     def _delete_session(self, request: StreamSpaceRequest) -> None:
-        session, now = self._session(request), self.clock.now()
+        session, now = self.session_of(request), self.clock.now()
         if query_boolean(request.query, "force", default=False):
             request.require_admin()
-            session.become(now, "terminated")
+            self._force(session)
         # What is going or gone already is what was asked for.
         elif session.state(now) not in {"terminating", *ENDED}:
-            self._connected_agent_of(session)
-            session.become(now, "terminating")
+            self.connected_agent_of(session)
+            self._move(session, "terminating")
 
-    def _session_logs(self, request: StreamSpaceRequest) -> Json:
-        session = self._session(request)
+    def _move(self, session: Session, state: str) -> None:
+        """Let a session go into another state: by itself, or by what its agent is told."""
+        if session.remote:
+            self.control.move(session, state)
+        else:
+            session.become(self.clock.now(), state)
+        self.pulse.beat()
+
+    def _force(self, session: Session) -> None:
+        """End a session at once; its agent learns of it if it can."""
+        if session.remote and session.state(self.clock.now()) not in ENDED:
+            self.control.stop(session, graceful=False)
+        self.set_state(session.id, "terminated")
+
+    def _session_logs(self, request: StreamSpaceRequest) -> Json | Upgrade:
+        session = self.session_of(request)
         tail = query_integer(request.query, "tail", 100)
         timestamps = query_boolean(request.query, "timestamps", default=True)
         if query_boolean(request.query, "follow", default=False):
-            raise StreamSpaceError("INVALID_PARAMETER", "Parameter 'follow' needs a WebSocket upgrade", {"follow": "true"})
-        self._connected_agent_of(session)
+            if not request.upgrade:
+                raise StreamSpaceError("INVALID_PARAMETER", "Parameter 'follow' needs a WebSocket upgrade", {"follow": "true"})
+            self.connected_agent_of(session)
+            return self.live, Follower(session, self.clock, self.pulse, tail=tail, timestamps=timestamps)
+        self.connected_agent_of(session)
         return log_view(session, self.clock, tail=tail, timestamps=timestamps)
-
-    # -- looking things up ------------------------------------------------------------------------------------------
-
-    def _may_see(self, user: User, session: Session) -> bool:
-        return user.is_admin or session.user == user.username
-
-    def _session(self, request: StreamSpaceRequest) -> Session:
-        id_ = request.params["session_id"]
-        session = self.sessions.get(id_)
-        # Another user's session does not exist: its id is nobody's business.
-        if session is None or not self._may_see(request.user, session):
-            raise StreamSpaceError("SESSION_NOT_FOUND", f"No session with ID '{id_}' exists")
-        return session
-
-    def _agent(self, request: StreamSpaceRequest) -> Agent:
-        agent = self.agents.get(request.params["agent_id"])
-        if agent is None:
-            raise StreamSpaceError("AGENT_NOT_FOUND", f"No agent with ID '{request.params['agent_id']}' exists")
-        return agent
-
-    def _template(self, name: str) -> Template:
-        template = self.templates.get(name)
-        if template is None:
-            raise StreamSpaceError("TEMPLATE_NOT_FOUND", f"Template '{name}' does not exist")
-        return template
-
-    def _connected_agent_of(self, session: Session) -> Agent:
-        agent = self.agents[session.agent_id]
-        if agent.status == "offline":
-            raise StreamSpaceError("AGENT_OFFLINE", f"Agent '{agent.agent_id}' is offline")
-        return agent
-
-    def _require_room(self, agent: Agent) -> None:
-        if agent.status == "draining":
-            raise StreamSpaceError("AGENT_DRAINING", f"Agent '{agent.agent_id}' is draining")
-        if self._load(agent) >= agent.max_sessions:
-            raise StreamSpaceError("AGENT_CAPACITY_EXCEEDED", f"Agent '{agent.agent_id}' is at max capacity")
-
-    def _agent_for(self, wanted: NewSession) -> Agent:
-        """Choose the first agent of the platform that is online, has room, and is big enough."""
-        online = [a for a in self.agents.values() if a.status == "online" and wanted.platform in (None, a.platform)]
-        if not online:
-            which = f" for platform '{wanted.platform}'" if wanted.platform else ""
-            raise StreamSpaceError("NO_AGENTS_AVAILABLE", f"No online agents available{which}")
-        free = [agent for agent in online if self._load(agent) < agent.max_sessions]
-        if not free:
-            self._require_room(online[0])
-        memory, cpu = (amount(name, wanted.resources.get(name, "")) for name in ("memory", "cpu"))
-        fit = (a for a in free if memory <= (a.max_memory or 1e9) * GIB and cpu <= (a.max_cpu or 1e9))
-        agent = next(fit, None)
-        if agent is None:
-            raise StreamSpaceError("INSUFFICIENT_RESOURCES", "Failed to create pod: insufficient resources")
-        return agent
-
-    def _busy(self, agent: Agent) -> list[Session]:
-        now = self.clock.now()
-        return [one for one in self.sessions.values() if one.agent_id == agent.agent_id and one.state(now) not in IDLE]
-
-    def _load(self, agent: Agent) -> int:
-        return agent.other_sessions + len(self._busy(agent))
-
-    def _name(self, user: str, template: str) -> str:
-        alphabet = string.ascii_lowercase + string.digits
-        suffix = self.suffixes.popleft() if self.suffixes else "".join(self.random.choices(alphabet, k=6))
-        return f"{user.replace('.', '-')}-{template}-{suffix}"
-
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))

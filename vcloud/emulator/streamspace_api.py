@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.sockets import Live, Use, wants_socket
 from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError, read_object
 from vcloud.emulator.streamspace_limits import RateLimits
 from vcloud.emulator.streamspace_state import User
@@ -28,6 +29,8 @@ class StreamSpaceRequest:
     query: Mapping[str, str]
     content: bytes = field(repr=False)
     content_type: str
+    upgrade: bool
+    """Whether a WebSocket is asked for."""
 
     def json(self) -> Json:
         """Return the body, which must be a JSON object."""
@@ -39,7 +42,10 @@ class StreamSpaceRequest:
             raise StreamSpaceError("AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: admin")
 
 
-Handler = Callable[[StreamSpaceRequest], Json | None]
+Upgrade = tuple[Live, Use]
+"""A handler's answer that goes on as a WebSocket: where it is kept, and what is done with it."""
+
+Handler = Callable[[StreamSpaceRequest], Json | Upgrade | None]
 
 
 @frozen
@@ -71,23 +77,34 @@ class StreamSpaceApi:
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request; refusals are answers, too."""
-        headers = {"X-Request-ID": f"req-{self.random.randbytes(6).hex()}"}
+        headers = self.new_headers()
         try:
             status, payload = self._handle(request, body, headers)
         except StreamSpaceError as error:
-            status, payload = error.status, self._refusal(error, headers["X-Request-ID"])
+            return self.refuse(error, headers)
         except NoRouteError:
-            missing = StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {request.raw_path}")
-            status, payload = missing.status, self._refusal(missing, headers["X-Request-ID"])
+            return self.refuse(StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {request.raw_path}"), headers)
         except WrongMethodError as error:
             headers["Allow"] = ", ".join(error.allowed)
-            wrong = StreamSpaceError("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here, only {headers['Allow']}")
-            status, payload = wrong.status, self._refusal(wrong, headers["X-Request-ID"])
+            message = f"{request.method} is not allowed here, only {headers['Allow']}"
+            return self.refuse(StreamSpaceError("METHOD_NOT_ALLOWED", message), headers)
         if payload is None:
             return web.Response(status=status, headers=headers)
+        if isinstance(payload, tuple):
+            live, use = payload
+            return await live.serve(request, headers, use)
         return web.Response(status=status, body=msgspec.json.encode(payload), headers=headers, content_type="application/json")
 
-    def _handle(self, request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> tuple[int, Json | None]:
+    def new_headers(self) -> dict[str, str]:
+        """Return what every answer has."""
+        return {"X-Request-ID": f"req-{self.random.randbytes(6).hex()}"}
+
+    def refuse(self, error: StreamSpaceError, headers: dict[str, str]) -> web.Response:
+        """Return a refusal in the documented form."""
+        body = msgspec.json.encode(self._refusal(error, headers["X-Request-ID"]))
+        return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+
+    def _handle(self, request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> tuple[int, Json | Upgrade | None]:
         found, nowhere = self._find(request)
         user, token, stranger = self._identify(request)
         # Logins are counted by where they come from: whose they are is only a claim.
@@ -106,6 +123,7 @@ class StreamSpaceApi:
             query=request.query,
             content=body,
             content_type=request.content_type,
+            upgrade=wants_socket(request),
         )
         return found.handler.status, found.handler.handler(asked)
 

@@ -53,6 +53,8 @@ CODES: Final = {
     "USER_ALREADY_EXISTS": (409, "User already exists"),
     "NOT_FOUND": (404, "Not found"),
     "METHOD_NOT_ALLOWED": (405, "Method not allowed"),
+    "SESSION_NOT_RUNNING": (409, "Session not running"),
+    "VNC_PROXY_FAILED": (503, "VNC proxy failed"),
 }
 
 AGENTS: Final[tuple[Json, ...]] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ TERMINATING = 5.0
 ENDED = frozenset({"terminated", "failed"})
 IDLE = frozenset({"hibernated", *ENDED})
 """States in which a session needs no room on its agent."""
+
+LOG_LINES = 10_000
+"""How much of its log a session keeps."""
 
 
 @define(eq=False, kw_only=True)
@@ -44,7 +48,7 @@ class Agent:
     id: str
     agent_id: str
     platform: str
-    region: str
+    region: str | None
     status: str = "online"
     max_cpu: float | None = None
     max_memory: float | None = None
@@ -56,7 +60,11 @@ class Agent:
     updated_at: float
     connected_at: float
     last_heartbeat: float | None = None
-    """When it was last heard of before it went offline; while it is connected, it is heard of all the time."""
+    """When it was last heard of. A built-in agent is heard of all the time, so this counts only once it is offline."""
+    remote: bool = False
+    """Whether it is a program that connects by itself, not one of the emulator's own."""
+    drained: bool = False
+    """Whether it was draining when its connection broke, and so is to go on draining when it comes back."""
 
 
 @define(eq=False, kw_only=True)
@@ -92,6 +100,16 @@ class Phase:
     state: str
 
 
+@frozen(kw_only=True)
+class Pod:
+    """What an agent said about the container that it started."""
+
+    ip: str | None = None
+    name: str | None = None
+    vnc_port: int = 5900
+    started_at: float | None = None
+
+
 @define(eq=False, kw_only=True)
 class Session:
     """An application that runs for a user."""
@@ -111,6 +129,18 @@ class Session:
     created_at: float
     phases: tuple[Phase, ...] = ()
     log: list[tuple[float, str]] = field(factory=list)
+    forgotten: int = 0
+    """How many lines of the log were dropped because it was full."""
+    remote: bool = False
+    """Whether a connected agent runs it, so that only that agent's results move it."""
+    pod: Pod = Pod()
+    message: str | None = None
+    """What its status says instead of the usual sentence of its state."""
+    wanted: str = "running"
+    """What it is to become once it is up."""
+    used_at: float = 0.0
+    """When a viewer last left it, or it came up."""
+    viewers: int = 0
 
     def state(self, now: float) -> str:
         """Return the state at this time."""
@@ -123,7 +153,9 @@ class Session:
     def started_at(self, now: float) -> float | None:
         """Return since when the container runs, None while there is none."""
         phase = self._phase(now)
-        return phase.at if phase.state == "running" else None
+        if phase.state != "running":
+            return None
+        return phase.at if self.pod.started_at is None else self.pod.started_at
 
     def lines(self, now: float) -> Iterator[tuple[float, str]]:
         """Yield what was logged by now."""
@@ -138,7 +170,45 @@ class Session:
         """Go into `state` at once, whatever is to follow from it."""
         self.phases = (self.phases[0] if self.phases else Phase(now, state),)
         self.log = list(self.lines(now))
+        self.message = None
         self._follow(now, state)
+
+    def enter(self, now: float, state: str, message: str | None = None) -> None:
+        """Go into `state` because an agent, or the lack of one, says so; nothing follows from it by itself."""
+        self.phases = (self.phases[0] if self.phases else Phase(now, state), Phase(now, state))
+        self.message = message
+        self.used_at = now
+        self.write(now, message or f"Session {state}")
+
+    def write(self, now: float, text: str) -> None:
+        """Add to the log, before what is only going to be written."""
+        at = bisect_right(self.log, now, key=lambda entry: entry[0])
+        self.log[at:at] = [(now, line) for line in text.splitlines()]
+        excess = len(self.log) - LOG_LINES
+        if excess > 0:
+            del self.log[:excess]
+            self.forgotten += excess
+
+    def open_viewer(self, now: float) -> None:
+        """Somebody looks at it: it is not idle."""
+        self.viewers += 1
+        self.write(now, "User connected via VNC")
+        if not self.remote:
+            # What it was going to become for want of use, and to say then, is off; an application may still be coming up.
+            self.phases = tuple(phase for phase in self.phases if phase.at <= now)
+            self.log = [(at, text) for at, text in self.log if at <= now or not text.startswith("Session ")]
+
+    def close_viewer(self, now: float) -> None:
+        """Somebody stopped looking at it; idle time begins with the last one."""
+        self.viewers -= 1
+        self.used_at = now
+        self.write(now, "User disconnected from VNC")
+        if not self.remote and not self.viewers and self.state(now) == "running":
+            self._rest(now)
+
+    def idle(self, now: float) -> bool:
+        """Return whether it runs and nobody has used it for as long as it may idle."""
+        return self.state(now) == "running" and not self.viewers and now >= self.used_at + seconds(self.idle_timeout)
 
     def _follow(self, at: float, state: str) -> None:
         self.phases = (*self.phases, Phase(at, state))
@@ -149,13 +219,17 @@ class Session:
                 (at + 4, "noVNC web server started on port 6080"),
                 (at + 6, f"{self.template} initialized"),
             ]
-            # Nobody uses an emulated session, so it is idle from the start.
-            self._follow(at + seconds(self.idle_timeout), "hibernated")
+            # Idle until a viewer comes.
+            self._rest(at)
         elif state == "terminating":
             self.log.append((at, "Shutting down"))
             self._follow(at + TERMINATING, "terminated")
         elif state in IDLE:
             self.log.append((at, f"Session {state}"))
+        self.log.sort(key=lambda entry: entry[0])
+
+    def _rest(self, since: float) -> None:
+        self._follow(since + seconds(self.idle_timeout), "hibernated")
 
     def _phase(self, now: float) -> Phase:
         return next((phase for phase in reversed(self.phases) if phase.at <= now), self.phases[0])

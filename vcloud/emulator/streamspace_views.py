@@ -9,9 +9,14 @@ from vcloud.emulator.streamspace_state import Agent, Session, Template, User
 
 Json = dict[str, Any]
 
+VNC_PORT = 3000
+ENVIRONMENT = {"PUID": "1000", "PGID": "1000", "TZ": "UTC"}
+
 _MESSAGES = {
     "pending": "Session provisioning in progress...",
     "running": "Session is running",
+    "hibernating": "Session hibernation in progress...",
+    "waking": "Session wake-up in progress...",
     "hibernated": "Session is hibernated",
     "terminating": "Session termination in progress...",
     "terminated": "Session is terminated",
@@ -66,7 +71,7 @@ def capacity_view(agent: Agent, sessions: int) -> Json:
 def agent_view(agent: Agent, sessions: int, clock: Clock, *, details: Json | None = None) -> Json:
     """Write an agent, with what only a single one has."""
     offline = agent.status == "offline"
-    heartbeat = agent.last_heartbeat if offline else clock.now()
+    heartbeat = agent.last_heartbeat if offline or agent.remote else clock.now()
     return {
         "id": agent.id,
         "agent_id": agent.agent_id,
@@ -146,7 +151,7 @@ def single_session_view(session: Session, clock: Clock) -> Json:
     status = _status(session, now)
     if started_at is not None:
         status |= {
-            "pod_name": f"{session.name}-7c8f9d6b5" if session.platform == "kubernetes" else None,
+            "pod_name": _pod_name(session),
             "container_id": session.id.replace("-", "")[-12:],
             "started_at": _at(started_at, clock),
         }
@@ -165,15 +170,20 @@ def session_update_view(session: Session, clock: Clock) -> Json:
     return {
         "id": session.id,
         "state": state,
-        "status": {"phase": state.capitalize(), "message": _CHANGED.get(state, state)},
+        "status": {"phase": state.capitalize(), "message": session.message or _CHANGED.get(state, state)},
         "updated_at": _at(session.updated_at(now), clock),
     }
 
 
 def log_view(session: Session, clock: Clock, *, tail: int, timestamps: bool) -> Json:
     """Write the last lines of a session's log."""
-    lines = [f"{_at(at, clock)} [INFO] {text}" if timestamps else f"[INFO] {text}" for at, text in session.lines(clock.now())]
+    lines = [line_view(at, text, clock, timestamps=timestamps) for at, text in session.lines(clock.now())]
     return {"logs": lines[-tail:]}
+
+
+def line_view(at: float, text: str, clock: Clock, *, timestamps: bool) -> str:
+    """Write one line of a session's log."""
+    return f"{_at(at, clock)} [INFO] {text}" if timestamps else f"[INFO] {text}"
 
 
 def template_view(template: Template, clock: Clock) -> Json:
@@ -186,7 +196,7 @@ def template_view(template: Template, clock: Clock) -> Json:
         "description": template.description,
         "base_image": template.base_image,
         "default_resources": {"memory": template.memory, "cpu": template.cpu},
-        "vnc": {"enabled": True, "port": 3000},
+        "vnc": {"enabled": True, "port": VNC_PORT},
         "tags": template.tags,
         "created_at": _at(template.created_at, clock),
         "updated_at": _at(template.updated_at, clock),
@@ -198,8 +208,8 @@ def single_template_view(template: Template, clock: Clock) -> Json:
     return {
         **template_view(template, clock),
         "default_resources": {"memory": template.memory, "cpu": template.cpu, "storage": template.storage},
-        "vnc": {"enabled": True, "port": 3000, "resolution": "1920x1080", "color_depth": 24},
-        "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
+        "vnc": {"enabled": True, "port": VNC_PORT, "resolution": "1920x1080", "color_depth": 24},
+        "environment": ENVIRONMENT,
         "persistent_home": template.persistent_home,
         "idle_timeout": template.idle_timeout,
         "icon_url": template.icon_url,
@@ -211,10 +221,22 @@ def _status(session: Session, now: float) -> Json:
     up = state == "running"
     return {
         "phase": state.capitalize(),
-        "message": _MESSAGES.get(state, state),
-        "pod_ip": f"10.42.{session.number // 250 % 250}.{session.number % 250 + 2}" if up else None,
+        "message": session.message or _MESSAGES.get(state, state),
+        "pod_ip": _pod_ip(session) if up else None,
         "vnc_url": f"/vnc-viewer/{session.id}" if up else None,
     }
+
+
+def _pod_ip(session: Session) -> str | None:
+    if session.remote:
+        return session.pod.ip
+    return f"10.42.{session.number // 250 % 250}.{session.number % 250 + 2}"
+
+
+def _pod_name(session: Session) -> str | None:
+    if session.remote:
+        return session.pod.name
+    return f"{session.name}-7c8f9d6b5" if session.platform == "kubernetes" else None
 
 
 def _platform_metadata(session: Session) -> Json:

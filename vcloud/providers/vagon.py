@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
@@ -17,6 +18,7 @@ from vcloud._core.paging import ABSENT, next_by_count
 from vcloud._core.ratelimit import retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.secret import hidden, sent_secrets
 from vcloud._core.session import Session
 from vcloud.errors import (
     APIError,
@@ -241,15 +243,6 @@ def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pag
     return unpaged(read)
 
 
-@frozen(kw_only=True)
-class _Refusal:
-    """Just enough of an answer to see whether it is a refusal."""
-
-    client_code: int = 200
-    message: str | None = None
-    timestamp: Instant | None = None
-
-
 @frozen
 class VagonDialect:
     """How Vagon refuses."""
@@ -266,15 +259,15 @@ class VagonDialect:
         # The envelope is JSON on one level; a whole page need not be parsed twice to see that it is no refusal.
         # Inside a JSON text the quotes would be escaped, so these bytes are a key.
         # Searched from the end, where it nearly always is.
-        if ok and response.body.rfind(b'"client_code":200') >= 0:
+        if ok and _GOOD.match(response.body, max(0, response.body.rfind(b'"client_code"'))):
             return None
         try:
-            refusal = _CODEC.decode(response.body, _Refusal, sensitive=request.sensitive)
+            refusal = _CODEC.decode(response.body, Envelope, sensitive=request.sensitive)
         except DecodeError as error:
             if ok:
                 raise DecodeError(f"{self.provider}: {request.method} {url}: {error}") from None
             # A proxy's HTML, or nothing at all: the status is all there is.
-            refusal = _Refusal(client_code=response.status, message=excerpt(response.body, sensitive=request.sensitive))
+            refusal = Envelope(client_code=response.status, message=excerpt(response.body, sensitive=request.sensitive))
         code = refusal.client_code
         if ok and code == 200:
             return None
@@ -283,7 +276,7 @@ class VagonDialect:
         known = _CODES.get(code)
         kind = known.error if known is not None else error_for_status(code)
         made = kind(
-            refusal.message or (known.meaning if known is not None else "no reason given"),
+            hidden(refusal.message, sent_secrets(request)) or (known.meaning if known is not None else "no reason given"),
             status=response.status,
             code=known if known is not None else code,
             meaning=known.meaning if known is not None else "",
@@ -298,6 +291,7 @@ class VagonDialect:
         return made
 
 
+_GOOD = re.compile(rb'"client_code":200[,}\s]')
 _CODEC = Codec()
 _CODES = {int(code): code for code in VagonCode}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Many
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -199,6 +199,7 @@ class MachineRef(Handle):
             self.refresh,
             lambda machine: machine.friendly_status,
             status,
+            states=MachineStatus,
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
@@ -372,6 +373,8 @@ class Machines(Collection):
         """
         if type(quantity) is not int or quantity < 1:
             raise InvalidArgumentError(f"quantity must be a whole number of at least 1, not {quantity!r}")
+        if isinstance(software_ids, str) or not isinstance(software_ids, Iterable | None):
+            raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")
         body = present(
             plan_id=number(plan_id, "plan_id"),
             quantity=quantity,
@@ -413,4 +416,6 @@ def view(machine: Machine) -> Instance:
 
 
 def _given(permissions: Permissions) -> dict[str, bool]:
+    if type(permissions) is not Permissions:
+        raise InvalidArgumentError(f"permissions must be a Permissions(...), not {type(permissions).__name__}")
     return {name: value for name, value in attrs.asdict(permissions).items() if value is not None}

@@ -98,6 +98,7 @@ class DesktopRef(Controls):
             lambda desktop: desktop.status,
             status,
             hopeless=OVER,
+            states=DesktopStatus,
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,

@@ -147,5 +147,6 @@ class _Connection:
             return False
         try:
             return (await self._assigning).machine.id == started.id
-        except VCloudError:
+        except VCloudError as failure:
+            failure.add_note(f"machine {started.id} was started for this, and may be assigned and running: look before you go on")
             return False

@@ -76,6 +76,7 @@ class StreamMachineRef(Handle):
             lambda machine: machine.connection_status,
             connection_status,
             hopeless=(ConnectionStatus.TERMINATED,),
+            states=ConnectionStatus,
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
@@ -184,6 +185,8 @@ def start_request(stream_id: str, region: Region | str) -> Request:
 
 def assign_request(stream_id: str, region: Region | str, user_id: str | None = None) -> Request:
     """``POST /streams/{stream_id}/assign-machine``"""
+    if user_id is not None and type(user_id) is not str:
+        raise InvalidArgumentError(f"user_id must be the id of a user, a str, not {type(user_id).__name__}")
     body = json_body(present(region=region_name(region), user_id=user_id))
     return Request("POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True)
 

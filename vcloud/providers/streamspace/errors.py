@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -14,6 +14,7 @@ from attrs import frozen
 from vcloud._core.codec import excerpt
 from vcloud._core.ratelimit import retry_after
 from vcloud._core.request import Request, Response
+from vcloud._core.secret import hidden, sent_secrets
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -112,7 +113,7 @@ class StreamSpaceDialect:
         """The refusal, if the status is one."""
         if 200 <= response.status < 300:
             return None
-        body = _hidden(_object(response.body), tuple(_secrets(request)))
+        body = hidden(_object(response.body), sent_secrets(request))
         known = _CODES.get(str(body.get("code")))
         message = _message(body) or (known.meaning if known else excerpt(response.body, sensitive=request.sensitive))
         transition = _TRANSITION.search(message)
@@ -173,23 +174,3 @@ def _retry_after(body: Mapping[str, Any], response: Response, now: float) -> flo
         if isinstance(value, int | float | str):
             asked.append(retry_after({"Retry-After": str(value)}, now=now))
     return max((seconds for seconds in asked if seconds is not None), default=None)
-
-
-def _secrets(request: Request) -> Iterator[str]:
-    if request.sensitive and request.body:
-        sent = _object(request.body)
-        yield from (sent[name] for name in ("password", "token") if sent.get(name))
-
-
-def _hidden(value: Any, secrets: tuple[str, ...]) -> Any:
-    """What was answered, without the password that was sent: a validation message may quote it."""
-    if not secrets:
-        return value
-    if isinstance(value, dict):
-        return {key: _hidden(inner, secrets) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_hidden(inner, secrets) for inner in value]
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "***")
-    return value

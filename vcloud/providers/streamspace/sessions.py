@@ -143,6 +143,7 @@ class SessionRef(Realtime, Wire):
             lambda session: session.state,
             state,
             hopeless=HOPELESS,
+            states=SessionState,
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,

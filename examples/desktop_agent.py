@@ -1,0 +1,130 @@
+"""A desktop agent on a real desktop: it opens a terminal, types into it, clicks, scrolls and takes pictures, on this machine.
+
+The desktop is a real X display behind the embedded emulator; the code that drives it is the code that drives the cloud. It
+needs Linux and a few programs, and says which if they are missing. It runs commands on this machine, in a directory of
+their own that is gone afterwards.
+
+    python examples/desktop_agent.py
+    python examples/desktop_agent.py --directory pictures
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from vcloud.emulator import Emulator
+from vcloud.emulator.x11 import missing
+from vcloud.providers.desktops import Desktop, Desktops, Screenshot
+
+#: What the agent writes: everything that is hard to type.
+NOTE = """It's a note, typed key by key.
+Grüße aus dem Terminal: "quotes", $HOME, 100 % and €5.
+"""
+SCRIPT = "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; seq 200; echo Thank you.; touch done; exec cat"
+
+
+def arguments() -> argparse.Namespace:
+    """What can be said on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--directory", type=Path, help="where to keep the pictures (default: they are thrown away)")
+    return parser.parse_args()
+
+
+def lacking() -> list[str]:
+    """What must be installed first."""
+    return missing() + ([] if shutil.which("xterm") else ["the program xterm (Debian: apt-get install xterm)"])
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again, as an agent does, until something is so."""
+    async with asyncio.timeout(20):
+        while True:
+            if await check():
+                return
+            await asyncio.sleep(0.05)
+
+
+async def changed(desktop: Desktop, before: Screenshot) -> Screenshot:
+    """Take pictures until one differs."""
+    shots = [before]
+
+    async def differs() -> bool:
+        shots.append(await desktop.screenshot())
+        return shots[-1].data != before.data
+
+    await until(differs)
+    return shots[-1]
+
+
+async def work(desktop: Desktop, pictures: Path) -> None:
+    """Open a terminal, write a note into it, and look at what came of it."""
+
+    def keep(name: str, shot: Screenshot) -> None:
+        print(f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}")
+
+    async def exists(file: str) -> bool:
+        return bool(await desktop.bash(f"ls {file} 2>/dev/null || true"))
+
+    empty = await desktop.screenshot()
+    keep("1-empty", empty)
+
+    print("Opening a terminal, and clicking into it:")
+    await desktop.bash(f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" &')
+    await until(lambda: exists("ready"))
+    await desktop.click(300, 200)
+    print(f"  the pointer is at {', '.join(map(str, await desktop.cursor_position()))}")
+    opened = await changed(desktop, empty)
+    keep("2-opened", opened)
+
+    print("Typing a note:")
+    await desktop.type(NOTE)
+    typed = await changed(desktop, opened)
+    keep("3-typed", typed)
+
+    print("Pressing Ctrl+D, and scrolling back:")
+    await desktop.press("ctrl+d")
+    await until(lambda: exists("done"))
+    ended = await changed(desktop, typed)
+    await desktop.scroll("up", 3)
+    keep("4-scrolled", await changed(desktop, ended))
+
+    note = await desktop.bash("cat note.txt")
+    print(f"The note, read from the file that it was typed into, is {'what was typed' if note == NOTE else 'something else'}:")
+    for line in note.splitlines():
+        print(f"  {line}")
+
+
+async def main() -> None:
+    """The main job: one desktop, used like a person would, and nothing left of it."""
+    options = arguments()
+    if needed := lacking():
+        print("This example drives a real desktop on this machine, and something for that is missing.")
+        print("It needs:")
+        for each in needed:
+            print(f"  - {each}")
+        print("On Debian or Ubuntu, as root:")
+        print("  apt-get install --no-install-recommends tigervnc-standalone-server xterm")
+        print("Nothing was done.")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures: Path = options.directory or Path(temporary)
+        await asyncio.to_thread(pictures.mkdir, parents=True, exist_ok=True)
+        # allow_exec, because the desktop's shell is this machine's.
+        async with (
+            Emulator(backend="x11", allow_exec=True) as emulator,
+            Desktops(emulator.endpoints()["desktops"]) as desktops,
+            desktops.launch(timedelta(minutes=10), poll=0.02) as desktop,
+        ):
+            print(f"Desktop {desktop.id} is {desktop.status}.")
+            await work(desktop, pictures)
+        print(f"The desktop is gone{'' if options.directory else ', and so are the pictures: use --directory to keep them'}.")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,99 @@
+"""What the tests of real desktops need from the machine, and how they look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from vcloud.emulator.x11 import missing
+from vcloud.providers.desktops import DesktopRef, GetCursorPosition
+
+PROGRAMS = {"xterm": "xterm", "xev": "x11-utils"}
+
+
+def require_x11() -> None:
+    """Skip where a program is missing; in CI, where none may be, fail."""
+    lacking = missing() + [
+        f"the program {name} (Debian: apt-get install {package})" for name, package in PROGRAMS.items() if not shutil.which(name)
+    ]
+    if not lacking:
+        return
+    reason = f"REAL DESKTOPS ARE NOT TESTED: there is not {', nor '.join(lacking)}"
+    if os.environ.get("CI") or os.environ.get("VCLOUD_CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+async def until(check: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for an effect; one that does not come is a timeout of the whole test."""
+    while True:
+        found = check()
+        if found if isinstance(found, bool) else await found:
+            return
+        await asyncio.sleep(0.01)
+
+
+def processes(*marks: str) -> list[int]:
+    """Those with one of these in their arguments or their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if any(mark.encode() in text for mark in marks):
+            found.append(int(entry.name))
+    return found
+
+
+def entries(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+def has_socket(display: str) -> bool:
+    return Path(f"/tmp/.X11-unix/X{display[1:]}").exists()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def home_of(desktop: DesktopRef) -> Path:
+    return Path((await desktop.bash("pwd")).strip())
+
+
+def content(file: Path) -> str:
+    """What a program has written so far, or nothing if it has not begun."""
+    return file.read_text() if file.exists() else ""
+
+
+async def window_under_pointer(desktop: DesktopRef) -> int:
+    output = (await desktop.perform(GetCursorPosition())).output or ""
+    return int(dict(line.split("=") for line in output.splitlines())["WINDOW"])
+
+
+async def open_window(desktop: DesktopRef, command: str, x: int, y: int) -> None:
+    """Start a program in the background and wait until its window is under this place, where the pointer stays."""
+    await desktop.move(1023, 767)
+    root = await window_under_pointer(desktop)
+    await desktop.bash(f"{command} &")
+    await desktop.move(x, y)
+
+    async def there() -> bool:
+        return await window_under_pointer(desktop) != root
+
+    await until(there)

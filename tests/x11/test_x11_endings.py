@@ -1,0 +1,320 @@
+"""What runs on a real desktop, and that nothing of it is left, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shlex
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.x11.machine import children, entries, has_socket, home_of, processes, require_x11, runs, until
+from vcloud import APIKeyAuth, AuthenticationError, ConflictError, Endpoint, ServerError
+from vcloud.emulator import Clock, Emulator
+from vcloud.emulator.x11 import X11Desktop, X11UnavailableError
+from vcloud.emulator.x11_backend import X11Backend
+from vcloud.emulator.x11_display import DisplayError
+from vcloud.providers.desktops import Desktop, Desktops, DesktopStatus
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    require_x11()
+    path = tmp_path_factory.mktemp("x")
+    monkeypatch.setenv("TMPDIR", str(path))
+    return path
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(backend="x11", allow_exec=True) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
+    async with Desktops(emulator.endpoints()["desktops"]) as desktops:
+        yield desktops
+
+
+@pytest.fixture
+async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
+    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
+        yield desktop
+
+
+async def populated(desktop: Desktop) -> str:
+    """Start what is hard to get rid of: programs in sessions of their own, without an environment, deaf to SIGTERM."""
+    seconds = f"9{random.randrange(10**8)}.5"
+    await desktop.bash(
+        f"xterm & setsid sleep {seconds} & (setsid env -i /bin/sleep {seconds} &) ; "
+        f"(trap '' TERM HUP INT; setsid bash -c 'sleep {seconds}; true' &)"
+    )
+    await until(lambda: len(processes(seconds)) >= 3)
+    return seconds
+
+
+async def nothing_left(temporary: Path, mark: str) -> None:
+    await until(lambda: not processes(mark, str(temporary)) and not entries(temporary))
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+async def test_commands_run_for_real_in_the_desktop_s_home(desktop: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = await home_of(desktop)
+    assert home.is_dir()
+    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
+    assert await desktop.bash("echo 'Grüße' > note; cat note") == "Grüße\n"
+    assert (home / "note").read_text() == "Grüße\n"
+    assert await desktop.bash("echo lost >&2; exit 3") == "lost\n", "the error output when there is no other"
+    assert await desktop.bash("echo out; echo lost >&2") == "out\n"
+    assert await desktop.bash("true") == ""
+    assert (await desktop.bash("echo $HOME $DISPLAY")).split()[0] == str(home)
+
+
+async def test_commands_see_nothing_of_the_emulator_s_environment(monkeypatch: pytest.MonkeyPatch, desktops: Desktops) -> None:
+    monkeypatch.setenv("VCLOUD_COMPUTERS_SECRET", "sk_very_secret")
+    async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
+        assert "sk_very_secret" not in await desktop.bash("env")
+
+
+async def test_a_program_in_the_background_is_not_waited_for_and_may_print(desktop: Desktop) -> None:
+    home = await home_of(desktop)
+    await desktop.bash("(while test ! -e go; do sleep 0.01; done; seq 100000 && touch printed) &")
+    (home / "go").touch()
+    await until((home / "printed").exists)
+
+
+async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(desktop: Desktop) -> None:
+    assert len(await desktop.bash("head -c 3000000 /dev/zero | tr '\\0' x; touch done")) == X11Desktop.output_limit
+    assert await desktop.bash("ls done") == "done\n"
+
+
+async def test_a_command_is_cut_with_its_children(emulator: Emulator, desktop: Desktop) -> None:
+    backend = emulator.desktops.desktops[desktop.id].backend
+    assert isinstance(backend, X11Backend)
+    backend._command_limit = 0.2
+    seconds = f"9{random.randrange(10**8)}.25"
+    with pytest.raises(ServerError) as caught:
+        await desktop.bash(f"sleep {seconds} & setsid sleep {seconds} & sleep {seconds}")
+    assert caught.value.status == 502
+    assert processes(seconds) == []
+    assert await desktop.bash("echo well") == "well\n"
+
+
+async def test_a_cancelled_command_is_killed() -> None:
+    async with await X11Desktop.start() as desktop:
+        seconds = f"9{random.randrange(10**8)}.75"
+        task = asyncio.create_task(desktop.run(f"sleep {seconds}"))
+        await until(lambda: bool(processes(seconds)))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: not processes(seconds))
+
+
+# -- endings ---------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_left_after_a_stop(temporary: Path, desktop: Desktop) -> None:
+    mark = await populated(desktop)
+    display = (await desktop.bash("echo $DISPLAY")).strip()
+    await desktop.stop()
+    assert processes(mark, str(temporary)) == []
+    assert entries(temporary) == []
+    assert not has_socket(display)
+    with pytest.raises(ConflictError):
+        await desktop.screenshot()
+
+
+async def test_nothing_is_left_when_a_desktop_s_time_is_up(temporary: Path) -> None:
+    clock = Clock.stopped()
+    async with (
+        Emulator(backend="x11", allow_exec=True, clock=clock) as emulator,
+        Desktops(emulator.endpoints()["desktops"]) as desktops,
+    ):
+        launched = await desktops.launch(timedelta(minutes=1))
+        desktop = await launched.wait_until("running", poll=0.01)
+        mark = await populated(desktop)
+        clock.advance(60)
+        await nothing_left(temporary, mark)
+        assert (await desktop.refresh()).status is DesktopStatus.TERMINATED
+
+
+async def test_nothing_is_left_after_the_emulator_is_closed(temporary: Path) -> None:
+    async with (
+        Emulator(backend="x11", allow_exec=True) as emulator,
+        Desktops(emulator.endpoints()["desktops"]) as desktops,
+    ):
+        marks = []
+        for _ in range(2):
+            launched = await desktops.launch()
+            marks.append(await populated(await launched.wait_until("running", poll=0.01)))
+        # One that is still starting, and one that is busy.
+        await desktops.launch()
+        busy = asyncio.create_task(desktops.ref(launched.id).bash("sleep 98765.25"))
+        await until(lambda: bool(processes("98765.25")))
+        await emulator.aclose()
+        assert processes(*marks, "98765.25", str(temporary)) == []
+        assert entries(temporary) == []
+        assert isinstance((await asyncio.gather(busy, return_exceptions=True))[0], Exception)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_nothing_is_left_after_the_emulator_s_process_is_killed(temporary: Path, number: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "vcloud.emulator", "--port", "0", "--backend", "x11", "--allow-exec"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        assert process.stdout is not None
+        said: dict[str, str] = {}
+        while "VCLOUD_STREAMSPACE_URL" not in said:
+            line = shlex.split((await process.stdout.readline()).decode())
+            if line[0] == "export":
+                name, _, value = line[1].partition("=")
+                said[name] = value
+        endpoint = Endpoint(said["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(said["VCLOUD_DESKTOPS_API_KEY"]))
+        async with Desktops(endpoint) as desktops:
+            launched = await desktops.launch()
+            desktop = await launched.wait_until("running", poll=0.01)
+            mark = await populated(desktop)
+            supervisors = children(process.pid)
+            assert len(supervisors) == 1
+            process.send_signal(number)
+            await process.wait()
+        assert process.returncode == (0 if number != signal.SIGKILL else -number)
+        await nothing_left(temporary, mark)
+        await until(lambda: not any(map(runs, supervisors)))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_desktop_whose_x_server_dies_is_in_error_and_leaves_nothing(
+    emulator: Emulator, desktops: Desktops, temporary: Path
+) -> None:
+    launched = await desktops.launch()
+    desktop = await launched.wait_until("running", poll=0.01)
+    mark = await populated(desktop)
+    backend = emulator.desktops.desktops[desktop.id].backend
+    assert isinstance(backend, X11Backend)
+    (server,) = set(children(backend.desktop._process.pid)) & set(processes("-rfbunixpath"))
+    os.kill(server, signal.SIGKILL)
+    await nothing_left(temporary, mark)
+    assert (await desktop.wait_until("error", poll=0.01)).status is DesktopStatus.ERROR
+    assert not has_socket(backend.desktop.display)
+    with pytest.raises(DisplayError):
+        await backend.desktop.run("true")
+
+
+async def test_a_desktop_whose_supervisor_is_killed_is_in_error_and_leaves_no_display(
+    emulator: Emulator, desktops: Desktops, temporary: Path
+) -> None:
+    launched = await desktops.launch()
+    desktop = await launched.wait_until("running", poll=0.01)
+    await desktop.bash("xterm &")
+    backend = emulator.desktops.desktops[desktop.id].backend
+    assert isinstance(backend, X11Backend)
+    backend.desktop._process.kill()
+    await desktop.wait_until("error", poll=0.01)
+    await nothing_left(temporary, str(temporary))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 10, 50, 200])
+async def test_a_start_that_is_cancelled_leaves_nothing(temporary: Path, turns: int) -> None:
+    task = asyncio.create_task(X11Desktop.start(["xterm"]))
+    for _ in range(turns):
+        await asyncio.sleep(0.0005)
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, X11Desktop):
+        await outcome.aclose()
+    else:
+        assert isinstance(outcome, asyncio.CancelledError)
+    assert processes(str(temporary)) == []
+    assert entries(temporary) == []
+
+
+async def test_ten_desktops_at_once_have_displays_of_their_own(desktops: Desktops) -> None:
+    async def use() -> str:
+        async with desktops.launch(timedelta(hours=1), poll=0.02) as desktop:
+            return await desktop.bash("echo $DISPLAY $HOME")
+
+    assert len(set(await asyncio.gather(*[use() for _ in range(10)]))) == 10
+
+
+# -- the helper, and what is refused ---------------------------------------------------------------------------------
+
+
+async def test_its_vnc_server_answers_on_a_socket_that_only_its_user_can_open() -> None:
+    async with await X11Desktop.start(["xterm"], width=800, height=600) as desktop:
+        reader, writer = await desktop.open_vnc()
+        assert await reader.readexactly(12) == b"RFB 003.008\n"
+        writer.write(b"RFB 003.008\n")
+        assert await reader.readexactly(2) == b"\x01\x01", "no password"
+        writer.write(b"\x01")
+        assert await reader.readexactly(4) == bytes(4)
+        writer.write(b"\x01")
+        assert await reader.readexactly(4) == (800).to_bytes(2, "big") + (600).to_bytes(2, "big")
+        writer.close()
+        await writer.wait_closed()
+        assert stat.S_IMODE(desktop.vnc_path.stat().st_mode) == 0o600
+        assert (await desktop.run("grep -c . /proc/net/tcp >/dev/null; echo $DISPLAY")).stdout.strip() == desktop.display
+    assert not desktop.alive
+    await desktop.aclose()
+    with pytest.raises(DisplayError):
+        await desktop.screenshot()
+
+
+async def test_its_vnc_port_is_opened_on_demand_for_many_viewers_and_closed_with_it() -> None:
+    async with await X11Desktop.start() as desktop:
+        addresses = await asyncio.gather(*[desktop.vnc_address() for _ in range(3)])
+        assert len(set(addresses)) == 1
+        host, port = addresses[0]
+        assert host == "127.0.0.1"
+        viewers = await asyncio.gather(*[asyncio.open_connection(host, port) for _ in range(5)])
+        for reader, writer in viewers:
+            assert await reader.readexactly(12) == b"RFB 003.008\n"
+            writer.write(b"RFB 003.008\n")
+            assert await reader.readexactly(2) == b"\x01\x01"
+        for _, writer in viewers[:2]:
+            writer.close()
+    for reader, _ in viewers[2:]:
+        assert await reader.read() == b""
+    for _, writer in viewers:
+        writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)
+
+
+async def test_its_vnc_port_hangs_up_on_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await X11Desktop.start() as desktop:
+        monkeypatch.setattr("vcloud.emulator.x11_vnc.owner_of", lambda port, table: os.getuid() + 1)
+        reader, writer = await asyncio.open_connection(*await desktop.vnc_address())
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(temporary: Path) -> None:
+    with pytest.raises(X11UnavailableError, match="nosuchprogram"):
+        await X11Desktop.start(["nosuchprogram"])
+    assert entries(temporary) == []
+
+
+async def test_the_public_key_does_not_open_what_runs_commands(emulator: Emulator) -> None:
+    url = emulator.env()["VCLOUD_DESKTOPS_URL"]
+    async with Desktops(Endpoint(url, auth=APIKeyAuth("ck_emulator"))) as desktops:
+        with pytest.raises(AuthenticationError):
+            await desktops.launch()

@@ -1,0 +1,225 @@
+"""WebSockets of the emulator: upgrading, pumping with back-pressure, and ending everything in time."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+from aiohttp import WSMsgType, web
+from attrs import define, field
+
+MAX_MESSAGE = 4 * 1024**2
+"""The longest message that is read, in bytes."""
+CLOSING = 0.5
+"""Real seconds that a peer gets to answer a close."""
+
+NORMAL, GOING_AWAY, NOT_ACCEPTABLE, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
+"""Close codes of RFC 6455."""
+
+_QUIET = frozenset({NORMAL, GOING_AWAY, 1005})
+
+Use = Callable[[web.WebSocketResponse], Awaitable[int]]
+
+
+def wants_socket(request: web.BaseRequest) -> bool:
+    """Return whether the client asks for a WebSocket, in a way that can be granted."""
+    return web.WebSocketResponse().can_prepare(request).ok
+
+
+class Live:
+    """The WebSockets that are open, so that all of them can be ended."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._tasks: set[asyncio.Task[int]] = set()
+        self._gone = Pulse()
+
+    async def serve(self, request: web.BaseRequest, headers: dict[str, str], use: Use) -> web.StreamResponse:
+        """Upgrade, let `use` have the socket, and close it with the code that `use` returns."""
+        # Frames of pictures hardly shrink, and compressing them would take the loop's time.
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, timeout=CLOSING, compress=False)
+        socket.headers.update(headers)
+        await socket.prepare(request)
+        # A task of its own: aiohttp's belongs to the connection, and cancelling that is aiohttp's business.
+        task = asyncio.create_task(_use(socket, use))
+        self._tasks.add(task)
+        code = GOING_AWAY
+        try:
+            await asyncio.wait({task})
+            code = GOING_AWAY if task.cancelled() else task.result()
+        finally:
+            try:
+                await ended(task)
+                await _shut(request, socket, code)
+            finally:
+                self._tasks.discard(task)
+                self._gone.beat()
+        return socket
+
+    async def aclose(self) -> None:
+        """End all of them; may be called again."""
+        await ended(*self._tasks)
+        # The handlers that wait for them still have their sockets to close.
+        while self._tasks:
+            await self._gone.wait()
+
+
+async def _use(socket: web.WebSocketResponse, use: Use) -> int:
+    try:
+        return await use(socket)
+    except ConnectionError:
+        return GOING_AWAY
+
+
+async def _shut(request: web.BaseRequest, socket: web.WebSocketResponse, code: int) -> None:
+    transport = request.transport
+    # A task of its own: after a send that was cancelled, aiohttp's close may say that it was cancelled, too.
+    closing = asyncio.create_task(socket.close(code=code))
+    try:
+        # Nobody who does not read what was sent may hold up the end.
+        await asyncio.wait({closing}, timeout=2 * CLOSING)
+    finally:
+        await ended(closing)
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel these and wait until they are over, whatever they end in."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            # Looked at, so that asyncio does not report it as lost.
+            task.exception()
+
+
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Do all of these until the first ends; end the others; raise what that first one raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await ended(*(task for task in tasks if not task.done()))
+    for task in done:
+        task.exception()
+    for task in done:
+        task.result()
+
+
+class Pulse:
+    """Wakes whoever waits for a change."""
+
+    def __init__(self) -> None:
+        """Begin with nobody waiting."""
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def beat(self) -> None:
+        """Wake everybody."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self, within: float | None = None) -> None:
+        """Wait for the next beat, or so many real seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await asyncio.wait({waiter}, timeout=within)
+        finally:
+            self._waiting.discard(waiter)
+            waiter.cancel()
+
+
+class Bytes(Protocol):
+    """Bytes both ways."""
+
+    async def read(self) -> bytes:
+        """Return what came next, b"" when nothing will any more."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send, and wait for as long as the other side is slow."""
+        ...
+
+
+class Stream:
+    """Bytes both ways, read by count instead of as they come."""
+
+    def __init__(self, source: Bytes) -> None:
+        """Read and write `source`."""
+        self._source = source
+        self._buffer = bytearray()
+
+    async def exactly(self, count: int) -> bytes:
+        """Return so many bytes; raise EOFError if they do not come any more."""
+        while len(self._buffer) < count:
+            chunk = await self._source.read()
+            if not chunk:
+                raise EOFError
+            self._buffer += chunk
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    async def write(self, data: bytes) -> None:
+        """Send, and wait for as long as the other side is slow."""
+        await self._source.write(data)
+
+
+@define(eq=False)
+class Channel:
+    """A WebSocket as bytes both ways: in binary frames, or as the published server has them, base64 in text frames.
+
+    What comes is understood either way.
+    """
+
+    socket: web.WebSocketResponse
+    base64: bool = False
+    code: int = field(default=NORMAL, init=False)
+    """What to close the other side with, once this one has ended."""
+
+    async def read(self) -> bytes:
+        """Return what came next, b"" when nothing will any more."""
+        while True:
+            message = await self.socket.receive()
+            if message.type is WSMsgType.BINARY:
+                data = bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                try:
+                    data = b64decode(message.data, validate=True)
+                except (binascii.Error, ValueError):
+                    self.code = NOT_ACCEPTABLE
+                    return b""
+            else:
+                self.code = NORMAL if self.socket.close_code in _QUIET else INTERNAL
+                return b""
+            # An empty frame is no end.
+            if data:
+                return data
+
+    async def write(self, data: bytes) -> None:
+        """Send, and wait for as long as the other side is slow."""
+        if self.base64:
+            await self.socket.send_str(b64encode(data).decode())
+        else:
+            await self.socket.send_bytes(data)
+
+
+async def pump(source: Bytes, sink: Bytes) -> None:
+    """Carry everything from one to the other; one message at a time, so that a slow sink slows its source."""
+    while data := await source.read():
+        await sink.write(data)
+
+
+async def drain(socket: web.WebSocketResponse) -> None:
+    """Read and forget until the other side closes: pings are answered, and its close is noticed."""
+    with suppress(ConnectionError):
+        while (await socket.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            pass

@@ -1,0 +1,112 @@
+"""The agents, the sessions on them, and which agent takes what. What the REST half and the WebSockets both stand on."""
+
+from __future__ import annotations
+
+import string
+import uuid
+from collections import deque
+
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.sockets import Live, Pulse
+from vcloud.emulator.streamspace_api import StreamSpaceApi, StreamSpaceRequest
+from vcloud.emulator.streamspace_arguments import NewSession, StreamSpaceError, amount
+from vcloud.emulator.streamspace_state import IDLE, Agent, Session, Template, User
+
+GIB = 2.0**30
+
+
+class Fleet(StreamSpaceApi):
+    """The state, and how things in it are found and chosen."""
+
+    def __init__(self, clock: Clock, *, rate_limits: bool, seed: int) -> None:
+        """Begin with nothing."""
+        super().__init__(clock, rate_limits=rate_limits, seed=seed)
+        self.agents: dict[str, Agent] = {}
+        self.templates: dict[str, Template] = {}
+        self.sessions: dict[str, Session] = {}
+        self.suffixes: deque[str] = deque()
+        """What the names of the next sessions are to end in; random when empty."""
+        self.live = Live()
+        self.pulse = Pulse()
+        """Beats when a session changed or logged something."""
+
+    def may_see(self, user: User, session: Session) -> bool:
+        """Return whether it is theirs, or they may see everybody's."""
+        return user.is_admin or session.user == user.username
+
+    def session_of(self, request: StreamSpaceRequest) -> Session:
+        """Return the session that the path names."""
+        id_ = request.params["session_id"]
+        session = self.sessions.get(id_)
+        # Another user's session does not exist: its id is nobody's business.
+        if session is None or not self.may_see(request.user, session):
+            raise StreamSpaceError("SESSION_NOT_FOUND", f"No session with ID '{id_}' exists")
+        return session
+
+    def agent_of(self, request: StreamSpaceRequest) -> Agent:
+        """Return the agent that the path names."""
+        agent = self.agents.get(request.params["agent_id"])
+        if agent is None:
+            raise StreamSpaceError("AGENT_NOT_FOUND", f"No agent with ID '{request.params['agent_id']}' exists")
+        return agent
+
+    def template(self, name: str) -> Template:
+        """Return the template of this name."""
+        template = self.templates.get(name)
+        if template is None:
+            raise StreamSpaceError("TEMPLATE_NOT_FOUND", f"Template '{name}' does not exist")
+        return template
+
+    def connected_agent_of(self, session: Session) -> Agent:
+        """Return the agent that runs it, which must not be offline."""
+        agent = self.agents[session.agent_id]
+        if agent.status == "offline":
+            raise StreamSpaceError("AGENT_OFFLINE", f"Agent '{agent.agent_id}' is offline")
+        return agent
+
+    def require_room(self, agent: Agent) -> None:
+        """Refuse if the agent takes no more sessions."""
+        if agent.status == "draining":
+            raise StreamSpaceError("AGENT_DRAINING", f"Agent '{agent.agent_id}' is draining")
+        if self.load(agent) >= agent.max_sessions:
+            raise StreamSpaceError("AGENT_CAPACITY_EXCEEDED", f"Agent '{agent.agent_id}' is at max capacity")
+
+    def agent_for(self, wanted: NewSession) -> Agent:
+        """Choose the first agent of the platform that is online, has room, and is big enough.
+
+        The built-in agents stand in where no program is connected, so they take nothing while one of the platform is.
+        """
+        there = [a for a in self.agents.values() if a.status != "offline" and wanted.platform in (None, a.platform)]
+        remote = [a for a in there if a.remote]
+        online = [a for a in remote or there if a.status == "online"]
+        if not online:
+            which = f" for platform '{wanted.platform}'" if wanted.platform else ""
+            raise StreamSpaceError("NO_AGENTS_AVAILABLE", f"No online agents available{which}")
+        free = [agent for agent in online if self.load(agent) < agent.max_sessions]
+        if not free:
+            self.require_room(online[0])
+        memory, cpu = (amount(name, wanted.resources.get(name, "")) for name in ("memory", "cpu"))
+        fit = (a for a in free if memory <= (a.max_memory or 1e9) * GIB and cpu <= (a.max_cpu or 1e9))
+        agent = next(fit, None)
+        if agent is None:
+            raise StreamSpaceError("INSUFFICIENT_RESOURCES", "Failed to create pod: insufficient resources")
+        return agent
+
+    def busy(self, agent: Agent) -> list[Session]:
+        """Return the sessions that take room on it."""
+        now = self.clock.now()
+        return [one for one in self.sessions.values() if one.agent_id == agent.agent_id and one.state(now) not in IDLE]
+
+    def load(self, agent: Agent) -> int:
+        """Return how many sessions take room on it, those counted that this API does not show."""
+        return agent.other_sessions + len(self.busy(agent))
+
+    def new_name(self, user: str, template: str) -> str:
+        """Return a name for a session."""
+        alphabet = string.ascii_lowercase + string.digits
+        suffix = self.suffixes.popleft() if self.suffixes else "".join(self.random.choices(alphabet, k=6))
+        return f"{user.replace('.', '-')}-{template}-{suffix}"
+
+    def new_id(self) -> str:
+        """Return a UUID."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))

@@ -1,0 +1,134 @@
+"""Viewers of sessions: who may look, and the way from a viewer to its session's agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from vcloud.emulator import rfb
+from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.sockets import GOING_AWAY, Channel, Stream, first_of, pump, wants_socket
+from vcloud.emulator.streamspace_arguments import StreamSpaceError
+from vcloud.emulator.streamspace_control import ControlPlane
+from vcloud.emulator.streamspace_fleet import Fleet
+from vcloud.emulator.streamspace_links import Proxy
+from vcloud.emulator.streamspace_state import Session
+
+LOOK = 0.2
+"""Real seconds between two looks at whether a session still runs, for when only simulated time passed."""
+
+
+class Viewers:
+    """``GET /vnc-viewer/{session_id}?token=JWT`` at the host's root.
+
+    Whoever may not look is told so before the upgrade, in the documented form. Two codes are this project's own, where the document
+    names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when the agent does not deliver the picture. A session
+    that stops running is closed for its viewers.
+    """
+
+    prefix = "/vnc-viewer"
+
+    def __init__(self, fleet: Fleet, control: ControlPlane) -> None:
+        """Serve the sessions of `fleet`."""
+        self.base64 = False
+        """Whether to send base64 in text frames, as the published server does, instead of binary frames."""
+        self._fleet = fleet
+        self._control = control
+        self._screens: dict[str, rfb.Screen] = {}
+        self._routes: Routes[str] = Routes(self.prefix)
+        self._routes.add("GET", "/{session_id}", "view")
+
+    def screen(self, session_id: str) -> rfb.Screen:
+        """Return what a built-in agent shows of a session."""
+        session = self._fleet.sessions[session_id]
+        return self._screens.setdefault(session_id, rfb.Screen(session.name))
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:  # noqa: ARG002 - an upgrade has none
+        """Answer a viewer's upgrade; these requests are not counted by any rate limit."""
+        headers = self._fleet.new_headers()
+        try:
+            session = self._admit(request)
+            return await (self._relay if session.remote else self._show)(request, session, headers)
+        except StreamSpaceError as error:
+            return self._fleet.refuse(error, headers)
+
+    def _admit(self, request: web.BaseRequest) -> Session:
+        path = request.raw_path.partition("?")[0]
+        token = request.query.get("token")
+        if not token:
+            raise StreamSpaceError("AUTH_TOKEN_MISSING", "Parameter 'token' missing")
+        user = self._fleet.user_of(token)
+        try:
+            id_ = self._routes.find(request.method, path).params["session_id"]
+        except (NoRouteError, WrongMethodError):
+            raise StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {path}") from None
+        session = self._fleet.sessions.get(id_)
+        if session is None:
+            raise StreamSpaceError("SESSION_NOT_FOUND", f"No session with ID '{id_}' exists")
+        if not self._fleet.may_see(user, session):
+            raise StreamSpaceError(
+                "AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: the session is another user's"
+            )
+        state = session.state(self._fleet.clock.now())
+        if state != "running":
+            raise StreamSpaceError("SESSION_NOT_RUNNING", f"Session '{id_}' is {state}")
+        self._fleet.connected_agent_of(session)
+        if not wants_socket(request):
+            raise StreamSpaceError("INVALID_PARAMETER", f"{path} needs a WebSocket upgrade")
+        return session
+
+    async def _show(self, request: web.BaseRequest, session: Session, headers: dict[str, str]) -> web.StreamResponse:
+        screen = self.screen(session.id)
+
+        async def use(socket: web.WebSocketResponse) -> int:
+            viewer = Channel(socket, self.base64)
+            return await self._view(session, viewer, rfb.serve(Stream(viewer), screen))
+
+        return await self._fleet.live.serve(request, headers, use)
+
+    async def _relay(self, request: web.BaseRequest, session: Session, headers: dict[str, str]) -> web.StreamResponse:
+        proxy = self._control.request_vnc(session)
+        try:
+            agent = await self._arrival(proxy)
+
+            async def use(socket: web.WebSocketResponse) -> int:
+                viewer = Channel(socket, self.base64)
+                code = await self._view(session, viewer, first_of(pump(viewer, agent), pump(agent, viewer)))
+                # Each side learns how the other one ended.
+                code, agent.code = max(code, agent.code), max(code, viewer.code)
+                return code
+
+            return await self._fleet.live.serve(request, headers, use)
+        finally:
+            self._control.close_vnc(proxy)
+
+    async def _arrival(self, proxy: Proxy) -> Channel:
+        try:
+            async with asyncio.timeout(self._control.vnc_timeout):
+                arrived = await proxy.arrived
+        except TimeoutError:
+            message = f"Agent '{proxy.session.agent_id}' did not open the VNC connection in time"
+            raise StreamSpaceError("VNC_PROXY_FAILED", message) from None
+        if isinstance(arrived, StreamSpaceError):
+            raise arrived
+        return arrived
+
+    async def _view(self, session: Session, viewer: Channel, work: Coroutine[Any, Any, None]) -> int:
+        clock = self._fleet.clock
+        session.open_viewer(clock.now())
+        self._fleet.pulse.beat()
+        try:
+            await first_of(work, self._while_running(session))
+        except ConnectionError:
+            return GOING_AWAY
+        finally:
+            session.close_viewer(clock.now())
+            self._fleet.pulse.beat()
+        return viewer.code
+
+    async def _while_running(self, session: Session) -> None:
+        while session.state(self._fleet.clock.now()) == "running":
+            await self._fleet.pulse.wait(LOOK)

@@ -1,0 +1,419 @@
+"""The parent of everything that runs on one real desktop; run as a program, with nothing but the standard library.
+
+It outlives whoever started it by a moment: when the socket to the emulator closes, for whatever reason (a stop, an
+exception, SIGKILL), it ends every process of the desktop and removes the desktop's directory. It can find them all
+because the kernel hands it each process whose own parent has ended (a child subreaper), so that no daemon escapes.
+
+Both sides send one JSON object per line. From the emulator: `run` (a command, answered by `ended`), `spawn` (a program
+that nobody waits for) and `kill` (a command under way). From here: `ready` or `failed` once, `ended` for each command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import pwd
+import secrets
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+OUTPUT_LIMIT = 1024 * 1024
+"""Bytes kept of each of a command's two outputs; the rest is read and dropped."""
+START_LIMIT = 10.0
+"""Seconds that the X server may take to start."""
+PATIENCE = 2.0
+"""Seconds that processes get to leave after SIGTERM."""
+_SUBREAPER = 36
+_DEATH_SIGNAL = 1
+_FAMILY_LOCAL = 256
+_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 - the X server decides where its socket is
+
+
+class _Command:
+    """A shell command under way, and what it has printed."""
+
+    def __init__(self, number: int, process: subprocess.Popen[bytes], ends: float) -> None:
+        self.number = number
+        self.process = process
+        self.ends = ends
+        self.cut = False
+        self.told = False
+        self.outputs = {"stdout": bytearray(), "stderr": bytearray()}
+
+
+def _adopt_orphans() -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def _die_with_parent() -> None:
+    # For the case that even this program is killed: at least the display, and with it every window, goes too.
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def _parents() -> dict[int, tuple[int, int]]:
+    """Parent and session of every process, as the kernel tells."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        # Processes end while they are looked at. The name, in parentheses, may hold anything.
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] != "Z":
+                found[int(entry.name)] = int(fields[1]), int(fields[3])
+    return found
+
+
+def _below(root: int, parents: Mapping[int, tuple[int, int]]) -> set[int]:
+    """All descendants of a process."""
+    below: set[int] = set()
+    edge = {root}
+    while edge:
+        edge = {pid for pid, (parent, _) in parents.items() if parent in edge} - below
+        below |= edge
+    return below
+
+
+def _signal(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _reap() -> Iterator[tuple[int, int]]:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, os.waitstatus_to_exitcode(status)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # Containers run as anybody.
+        return str(os.getuid())
+
+
+def _authority(cookie: bytes, display: bytes) -> bytes:
+    """An entry of an .Xauthority file: big-endian lengths, whatever the machine."""
+    parts = (socket.gethostname().encode(), display, b"MIT-MAGIC-COOKIE-1", cookie)
+    return struct.pack(">H", _FAMILY_LOCAL) + b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
+class Supervisor:
+    """One desktop: its directory, its X server, its programs."""
+
+    def __init__(self, control: socket.socket, directory: Path, width: int, height: int) -> None:
+        self.control = control
+        self.directory = directory
+        self.size = f"{width}x{height}"
+        self.home = directory / "home"
+        self.selector = selectors.DefaultSelector()
+        self.commands: dict[int, _Command] = {}
+        self.received = bytearray()
+        self.display = ""
+        self.server: subprocess.Popen[bytes] | None = None
+        self.alive = True
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What programs see. Nothing is inherited: the emulator's own environment may hold secrets."""
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+            "HOME": str(self.home),
+            "DISPLAY": self.display,
+            "XAUTHORITY": str(self.directory / "authority"),
+            "TMPDIR": str(self.directory / "tmp"),
+            "XDG_RUNTIME_DIR": str(self.directory / "run"),
+            "USER": _user(),
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+        }
+
+    def start(self, program: str) -> None:
+        """Start the X server, wait until it takes connections, and say so."""
+        for path in (self.home, self.directory / "tmp", self.directory / "run"):
+            path.mkdir(mode=0o700)
+        cookie = secrets.token_bytes(16)
+        authority = self.directory / "authority"
+        authority.touch(mode=0o600)
+        authority.write_bytes(_authority(cookie, b""))
+        told, tell = os.pipe()
+        log = self.directory / "server.log"
+        with log.open("wb") as errors:
+            self.server = subprocess.Popen(  # noqa: S603 - the X server itself
+                [
+                    *(program, "-displayfd", str(tell), "-auth", str(authority), "-geometry", self.size, "-depth", "24"),
+                    # A socket in a directory of our own needs no password: other users of the machine cannot reach it.
+                    *("-rfbport", "-1", "-rfbunixpath", str(self.directory / "vnc"), "-rfbunixmode", str(0o600)),
+                    *("-SecurityTypes", "None", "-AlwaysShared", "-nolisten", "tcp", "-noreset", "-s", "0", "-br"),
+                    *("-desktop", "vcloud"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(tell,),
+                cwd=self.home,
+                env=self.environment,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - there is one thread only
+            )
+        os.close(tell)
+        try:
+            number = self._number(told)
+        finally:
+            os.close(told)
+        if not number:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            self._say(event="failed", reason=f"{program} did not start: {' | '.join(lines[-3:]) or 'no reason given'}")
+            self.alive = False
+            return
+        self.display = f":{number}"
+        authority.write_bytes(_authority(cookie, number.encode()))
+        self._say(
+            event="ready",
+            display=self.display,
+            cookie=cookie.hex(),
+            directory=str(self.directory),
+            home=str(self.home),
+            vnc=str(self.directory / "vnc"),
+        )
+
+    def _number(self, told: int) -> str:
+        text = b""
+        ends = time.monotonic() + START_LIMIT
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(told, selectors.EVENT_READ)
+            # Whoever started this may be gone before the display is there.
+            waiting.register(self.control, selectors.EVENT_READ)
+            while b"\n" not in text:
+                ready = [key.fileobj for key, _ in waiting.select(max(0.0, ends - time.monotonic()))]
+                if told not in ready:
+                    return ""
+                more = os.read(told, 64)
+                if not more:
+                    return ""
+                text += more
+        return text.decode().strip()
+
+    def serve(self) -> None:
+        """Do what the emulator says until it is gone, or the X server is."""
+        self.control.setblocking(False)
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.selector.register(self.control, selectors.EVENT_READ, "control")
+        self.selector.register(woken, selectors.EVENT_READ, "children")
+        while self.alive:
+            ends = min((command.ends for command in self.commands.values()), default=None)
+            for key, _ in self.selector.select(None if ends is None else max(0.0, ends - time.monotonic())):
+                match key.data:
+                    case "control":
+                        self._hear()
+                    case "children":
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(woken, 4096)
+                    case (command, name):
+                        self._collect(command, name)
+            # Also without a signal: one may have come before the handler was there.
+            for pid, code in _reap():
+                self._child_ended(pid, code)
+            for command in [command for command in self.commands.values() if command.ends <= time.monotonic()]:
+                command.cut = True
+                self._end(command)
+
+    def _hear(self) -> None:
+        try:
+            received = self.control.recv(65536)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            received = b""
+        if not received:
+            self.alive = False
+            return
+        self.received += received
+        *lines, rest = bytes(self.received).split(b"\n")
+        self.received = bytearray(rest)
+        for line in lines:
+            self._obey(json.loads(line))
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        match order["do"]:
+            case "run":
+                self._run(order["id"], order["command"], order["limit"])
+            case "spawn":
+                self._spawn(order["id"], order["argv"])
+            case "kill":
+                if command := self.commands.get(order["id"]):
+                    self._end(command)
+
+    def _run(self, number: int, text: str, limit: float) -> None:
+        try:
+            process = self._popen(["/bin/bash", "-c", text], subprocess.PIPE)
+        except (OSError, ValueError) as error:
+            # A text of megabytes, or one with a NUL, is no argument.
+            self._say(event="ended", id=number, code=126, stdout="", stderr=f"bash: {error}\n", cut=False)
+            return
+        command = _Command(number, process, time.monotonic() + limit)
+        self.commands[number] = command
+        for name in command.outputs:
+            stream = getattr(process, name)
+            os.set_blocking(stream.fileno(), False)
+            self.selector.register(stream, selectors.EVENT_READ, (command, name))
+
+    def _spawn(self, number: int, argv: Sequence[str]) -> None:
+        try:
+            self._popen(argv, subprocess.DEVNULL)
+        except (OSError, ValueError) as error:
+            self._say(event="ended", id=number, code=127, stdout="", stderr=f"{argv[0]}: {error}\n", cut=False)
+        else:
+            self._say(event="ended", id=number, code=0, stdout="", stderr="", cut=False)
+
+    def _popen(self, argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - to run what it is told is what this is for, and it was asked for by name
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self.home,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def _collect(self, command: _Command, name: str) -> bool:
+        """Take what has been printed; whether there was anything."""
+        stream, kept = getattr(command.process, name), command.outputs[name]
+        if stream.closed:
+            return False
+        try:
+            more = os.read(stream.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        if not more:
+            self.selector.unregister(stream)
+            stream.close()
+            return False
+        # What nobody will see is read all the same: a program in the background must neither block nor break on it.
+        if len(kept) < OUTPUT_LIMIT and not command.told:
+            kept += more[: OUTPUT_LIMIT - len(kept)]
+        return True
+
+    def _child_ended(self, pid: int, code: int) -> None:
+        if self.server is not None and pid == self.server.pid:
+            self.server.returncode = code
+            self.alive = False
+        for command in [command for command in self.commands.values() if command.process.pid == pid]:
+            command.process.returncode = code
+            self._finish(command)
+
+    def _end(self, command: _Command) -> None:
+        """Kill a command with all that it has started, and say that it has ended."""
+        # Stopped first, so that it starts nothing more. What outruns this all the same is found when the desktop ends.
+        command.process.send_signal(signal.SIGSTOP)
+        ends = time.monotonic() + PATIENCE
+        while time.monotonic() < ends:
+            parents = _parents()
+            session = {pid for pid, (_, of) in parents.items() if of == command.process.pid}
+            found = (_below(command.process.pid, parents) | session) - {command.process.pid}
+            if not found:
+                break
+            _signal(found, signal.SIGKILL)
+            time.sleep(0.001)
+        command.process.kill()
+        command.process.wait()
+        self._finish(command)
+
+    def _finish(self, command: _Command) -> None:
+        # Not until the end of the pipe: a program that it left in the background may hold it for as long as it runs, and
+        # may print faster than this can read.
+        for name, kept in command.outputs.items():
+            while len(kept) < OUTPUT_LIMIT and self._collect(command, name):
+                pass
+        command.told = True
+        self.commands.pop(command.number, None)
+        texts = {name: kept.decode(errors="replace") for name, kept in command.outputs.items()}
+        self._say(event="ended", id=command.number, code=command.process.returncode, cut=command.cut, **texts)
+
+    def _say(self, **message: Any) -> None:
+        self.control.setblocking(True)
+        try:
+            self.control.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.alive = False
+        finally:
+            self.control.setblocking(False)
+
+    def close(self) -> None:
+        """End every process and remove every file."""
+        # The X server goes last and politely: it removes its sockets itself, which it cannot do when it is killed.
+        server = set() if self.server is None or self.server.returncode is not None else {self.server.pid}
+        ends = time.monotonic() + PATIENCE
+        while found := _below(os.getpid(), _parents()) - server:
+            _signal(found, signal.SIGKILL)
+            time.sleep(0.001)
+            for _ in _reap():
+                pass
+        _signal(server, signal.SIGTERM)
+        while found := _below(os.getpid(), _parents()):
+            if time.monotonic() > ends:
+                _signal(found, signal.SIGKILL)
+            time.sleep(0.002)
+            for _ in _reap():
+                pass
+        self._remove_socket()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _remove_socket(self) -> None:
+        left = _SOCKETS / f"X{self.display[1:]}"
+        if not self.display or not left.exists():
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                # Another server may have taken the number meanwhile, and answers.
+                probe.connect(str(left))
+            except ConnectionRefusedError:
+                left.unlink(missing_ok=True)
+            except OSError:
+                pass
+
+
+def main() -> int:
+    """Serve one desktop on the socket that was inherited; the arguments are its number, the X server and the screen's size."""
+    descriptor, program, width, height = sys.argv[1:]
+    # Only the end of the emulator, or its word, ends this: Ctrl+C in a terminal reaches the emulator too.
+    # A handler that does nothing, because what is ignored would stay ignored in all programs of the desktop.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    with socket.socket(fileno=int(descriptor)) as control:
+        control.set_inheritable(False)
+        _adopt_orphans()
+        supervisor = Supervisor(control, Path(tempfile.mkdtemp(prefix="vcloud-desktop-")), int(width), int(height))
+        try:
+            supervisor.start(program)
+            if supervisor.alive:
+                supervisor.serve()
+        finally:
+            supervisor.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
