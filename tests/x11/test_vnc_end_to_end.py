@@ -1,0 +1,193 @@
+"""The whole way of a picture: a viewer that is not ours, a forwarded port, the control plane, an agent, and a real X server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from examples.streamspace_agent import DesktopAgent
+from tests.x11.machine import content, entries, has_socket, processes, require_x11, until
+from vcloud.emulator import Emulator
+from vcloud.emulator.x11 import X11Desktop
+from vcloud.providers.streamspace import AgentWorker, Session, StreamSpace
+
+#: The terminal lies in the screen's upper left corner: 80 x 24 characters of the built-in font, 6 x 13 pixels each.
+TERMINAL = ("xterm", "-geometry", "80x24+0+0", "-fg", "black", "-bg", "white", "-fn", "fixed")
+INSIDE = (200, 150)
+#: Where its first two lines are, without its border; and where it stays empty, below them and below the pointer.
+TEXT = (slice(3, 30), slice(3, 480))
+BELOW = (slice(180, 300), slice(3, 480))
+#: Shift keys too, and everything that a shell would take for itself.
+LINE = "It's 100 % REAL: {agent} & $viewer; ~ok?"
+
+
+@pytest.fixture
+def asyncvnc() -> Any:
+    """A VNC client by somebody else (PyPI: asyncvnc); untyped, so it is imported by its name."""
+    require_x11()
+    try:
+        return importlib.import_module("asyncvnc")
+    except ModuleNotFoundError as error:
+        reason = f"A FOREIGN VNC VIEWER IS NOT TESTED: there is no {error.name} (pip install asyncvnc)"
+        if os.environ.get("CI") or os.environ.get("VCLOUD_CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    path = tmp_path_factory.mktemp("x")
+    monkeypatch.setenv("TMPDIR", str(path))
+    return path
+
+
+@frozen(kw_only=True)
+class Stage:
+    """One session on one agent."""
+
+    handler: DesktopAgent
+    worker: AgentWorker
+    session: Session
+
+    @property
+    def desktop(self) -> X11Desktop:
+        return self.handler.desktops[self.session.id]
+
+
+@asynccontextmanager
+async def stage(*command: str) -> AsyncIterator[Stage]:
+    async with (
+        Emulator(rate_limits=False) as emulator,
+        StreamSpace(emulator.endpoints()["streamspace"]) as client,
+        DesktopAgent(command) as handler,
+        client.serve_agent("x11-agent", platform="docker", handler=handler) as worker,
+    ):
+        session = await client.sessions.create("john.doe", "firefox-browser", platform="docker")
+        session = await session.wait_until("running", poll=0.01)
+        yield Stage(handler=handler, worker=worker, session=session)
+
+
+def dark(frame: Any, area: tuple[slice, slice]) -> int:
+    """How many pixels are nearer to black than to white."""
+    return int((frame[area][:, :, :3].max(axis=2) < 128).sum())
+
+
+async def pointer_at(desktop: X11Desktop, x: int, y: int) -> None:
+    """Wait until the X server itself says that its pointer is here."""
+
+    async def there() -> bool:
+        return (await desktop.pointer())[:2] == (x, y)
+
+    await until(there)
+
+
+async def terminal(stage: Stage, viewer: Any) -> Any:
+    """Put the pointer into the terminal, so that it gets the keys, and wait until it is drawn; returns the screen."""
+    await until((stage.desktop.home / "ready").exists)
+    viewer.mouse.move(*INSIDE)
+    await pointer_at(stage.desktop, *INSIDE)
+    while True:
+        frame = await viewer.screenshot()
+        # A white window with little more than its cursor; before it is there, all is black.
+        if not dark(frame, BELOW) and dark(frame, TEXT) < 400:
+            return frame
+
+
+async def forever(viewer: Any) -> None:
+    while True:
+        await viewer.read()
+
+
+def script(text: str) -> Sequence[str]:
+    return (*TERMINAL, "-e", "sh", "-c", f"touch ready; {text}")
+
+
+async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(asyncvnc: Any, temporary: Path) -> None:
+    async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
+        async with asyncvnc.connect(forward.host, forward.port) as viewer:
+            assert (viewer.video.width, viewer.video.height) == (1024, 768)
+            viewer.mouse.move(987, 654)
+            await pointer_at(on.desktop, 987, 654)
+
+            before = await terminal(on, viewer)
+            viewer.keyboard.write(LINE)
+            viewer.keyboard.press("Return")
+            await until(lambda: content(on.desktop.home / "typed") == f"{LINE}\n")
+
+            # Each of its characters that is no blank has some pixels.
+            least = dark(before, TEXT) + 5 * len(LINE.replace(" ", ""))
+            while dark(after := await viewer.screenshot(), TEXT) < least:
+                pass
+            assert (after[TEXT] != before[TEXT]).any()
+            assert dark(after, BELOW) == dark(before, BELOW) == 0, "nothing else has changed"
+            assert (forward.connections, forward.errors) == (1, ())
+            display = on.desktop.display
+            assert has_socket(display)
+            assert processes(str(temporary))
+        await until(lambda: forward.connections == 0)
+        await on.session.delete()
+        await on.session.wait_until("terminated", poll=0.01)
+        assert on.handler.desktops == {}
+        assert processes(str(temporary)) == []
+        assert entries(temporary) == []
+        assert not has_socket(display)
+        assert (forward.errors, on.worker.errors) == ((), ())
+
+
+async def test_the_mouse_of_a_foreign_viewer_selects_and_pastes(asyncvnc: Any, temporary: Path) -> None:
+    """Buttons arrive with their places: a double click on a word, and the middle button, are a word typed."""
+    async with stage(*script("echo word; cat > typed")) as on, on.session.forward_vnc() as forward:
+        async with asyncvnc.connect(forward.host, forward.port) as viewer:
+            await until((on.desktop.home / "typed").exists)
+            await terminal(on, viewer)
+            viewer.mouse.move(12, 8)
+            await pointer_at(on.desktop, 12, 8)
+            viewer.mouse.click()
+            viewer.mouse.click()
+            viewer.mouse.middle_click()
+            viewer.keyboard.press("Return")
+            await until(lambda: content(on.desktop.home / "typed") == "word\n")
+
+
+async def test_two_viewers_share_a_screen_and_one_may_leave(asyncvnc: Any, temporary: Path) -> None:
+    async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
+        async with asyncvnc.connect(forward.host, forward.port) as stays:
+            async with asyncvnc.connect(forward.host, forward.port) as leaves:
+                before = await terminal(on, leaves)
+                leaves.keyboard.write("seen by both")
+                least = dark(before, TEXT) + 50
+                for viewer in (stays, leaves):
+                    while dark(await viewer.screenshot(), TEXT) < least:
+                        pass
+            await until(lambda: forward.connections == 1)
+            stays.keyboard.press("Return")
+            await until(lambda: content(on.desktop.home / "typed") == "seen by both\n")
+
+
+async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when_it_is_awake(
+    asyncvnc: Any, temporary: Path
+) -> None:
+    async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
+        async with asyncvnc.connect(forward.host, forward.port) as viewer:
+            before = await terminal(on, viewer)
+            viewer.keyboard.write("kept")
+            while dark(await viewer.screenshot(), TEXT) < dark(before, TEXT) + 20:
+                pass
+            await on.session.hibernate()
+            with pytest.raises(asyncio.IncompleteReadError):
+                await forever(viewer)
+        await on.session.wait_until("hibernated", poll=0.01)
+        await on.session.wake()
+        await on.session.wait_until("running", poll=0.01)
+        async with asyncvnc.connect(forward.host, forward.port) as viewer:
+            viewer.keyboard.press("Return")
+            await until(lambda: content(on.desktop.home / "typed") == "kept\n")
