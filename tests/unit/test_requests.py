@@ -5,6 +5,7 @@ aioresponses replaces aiohttp's request method, so nothing below it (middlewares
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -22,10 +23,12 @@ DONE = {"client_code": 200, "message": "OK"}
 
 
 class Answer(aiohttp.ClientResponse):
-    """aioresponses 0.7.9 does not know an argument that aiohttp 3.14 wants; supplying it repairs that."""
+    """aioresponses 0.7.9 does not know an argument that aiohttp wants since 3.14; supplying it repairs that."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"stream_writer": Mock()} | kwargs)
+        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
+            kwargs.setdefault("stream_writer", Mock())
+        super().__init__(*args, **kwargs)
 
 
 @pytest.fixture
