@@ -116,7 +116,7 @@ async def visit(cloud: VCloud, provider: str) -> list[str]:
 async def main() -> None:
     """Tour everything that is configured, and list what is left."""
     async with AsyncExitStack() as stack:
-        real = any(name.startswith("VCLOUD_") and name != "VCLOUD_EXAMPLE_BUY" for name in os.environ)
+        real = any(name.startswith(f"VCLOUD_{provider.upper()}_") for name in os.environ for provider in TOUR)
         if real:
             cloud = await stack.enter_async_context(VCloud.from_env())
         else:
