@@ -216,8 +216,6 @@ async def pump(source: Bytes, sink: Bytes) -> None:
     """Carry everything from one to the other; one message at a time, so that a slow sink slows its source."""
     while data := await source.read():
         await sink.write(data)
-        # Or an idle tunnel would keep what it carried last.
-        del data
 
 
 async def drain(socket: web.WebSocketResponse) -> None:

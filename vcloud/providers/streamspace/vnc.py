@@ -148,15 +148,12 @@ async def relay(tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio
     async def outward() -> None:
         while data := await reader.read(PART):
             await tunnel.write(data)
-            # Or an idle tunnel would keep what it carried last.
-            del data
         # Its own goodbye lets the service finish in good order, which cutting the reader short would not.
         await tunnel.aclose()
 
     async def inward() -> None:
         while data := await tunnel.read():
             writer.write(data)
-            del data
             await writer.drain()
 
     try:
