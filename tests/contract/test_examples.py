@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.contract.harness import PROVIDERS, CannedTransport, Provider, pattern
+from vcloud import VCloudError
 
 OPERATIONS = [
     pytest.param(provider, op, id=f"{name}:{op['id']}") for name, provider in PROVIDERS.items() for op in provider.operations
@@ -31,7 +32,7 @@ async def test_documented_answer_decodes_strictly_and_documented_request_is_sent
             transport = CannedTransport(answer["status"] if answer else 599, body)
             try:
                 await call(provider.make(transport, strict=strict))
-            except Exception:
+            except VCloudError:
                 if answer is not None:
                     raise
             first = transport.asked[0]

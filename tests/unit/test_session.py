@@ -272,6 +272,23 @@ async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
     assert not caught.value.outcome_unknown
 
 
+@pytest.mark.parametrize("deadline", [None, 60])
+async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(time: Time, deadline: float | None) -> None:
+    class Slow(BearerAuth):
+        def ready(self, now: float) -> bool:
+            return False
+
+        async def acquire(self, send: object, *, now: float) -> None:
+            raise TimeoutError("the vault did not answer")
+
+    script = Script(OK)
+    shared = session(script, time, deadline=deadline)
+    shared.auth = Slow("token")
+    with pytest.raises(TimeoutError, match="the vault did not answer"):
+        await shared.send(GET)
+    assert script.asked == []
+
+
 async def test_no_more_requests_are_in_flight_than_allowed(time: Time) -> None:
     script = Script(OK)
     shared = session(script, time, concurrency=7)

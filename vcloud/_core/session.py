@@ -261,10 +261,13 @@ class Session:
     async def _credential(self, request: Request, deadline: float | None, where: str, *, root: bool) -> dict[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
+            limit = asyncio.timeout(None if deadline is None else deadline - self.clock())
             try:
-                async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                async with limit:
                     await self.auth.acquire(self.send, now=self._wall())
             except TimeoutError:
+                if not limit.expired():
+                    raise  # a strategy's own clock, which says nothing about the deadline
                 raise self._too_late(request, where) from None
         return self._sign(request, root)
 
