@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.faults import Fault, Faults
-from vcloud.emulator.server import Call, Emulator
+from vcloud.emulator.elsewhere import Arrival
+from vcloud.emulator.faults import Fault
+from vcloud.emulator.faults_table import Faults, Rule
+from vcloud.emulator.ledger import Call
+from vcloud.emulator.server import Emulator
 
-__all__ = ["Call", "Clock", "Emulator", "Fault", "Faults"]
+__all__ = ["Arrival", "Call", "Clock", "Emulator", "Fault", "Faults", "Rule"]

@@ -9,7 +9,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from vcloud.emulator.admin import PREFIX
+from vcloud.emulator.faults_named import HEADER, NAMES
 from vcloud.emulator.server import Emulator
+
+_EPILOG = f"""\
+What goes wrong, on order:
+  A request with the header `{HEADER}: too_many; retry_after=2; form=date` is done that fault to. Values are JSON or
+  plain text. For requests that a program sends without your header, add a rule:
+    curl -H 'Content-Type: application/json' URL{PREFIX}/faults -d \\
+      '{{"route": "POST */machines", "fault": "reset_after", "times": 1, "skip": 2, "every": 1, "probability": 1}}'
+  GET URL{PREFIX} lists all faults with their arguments, and the routes: the rules, the ledger of calls, the clock,
+  going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
+  Faults: {", ".join(NAMES)}.
+"""
+_KEPT = 10_000
+"""Calls. An emulator that runs for weeks must not grow with them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             rate_limits=not options.no_rate_limits,
             backend=options.backend,
             allow_exec=options.allow_exec,
+            fault_seed=options.fault_seed,
+            keep_calls=options.keep_calls or None,
         )
         asyncio.run(_serve(emulator))
     except (ValueError, OSError) as error:
@@ -34,7 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m vcloud.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m vcloud.emulator",
+        description=__doc__,
+        epilog=_EPILOG,
+        # It has lines to copy.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)")
     parser.add_argument("--machines", type=int, default=20, help="computers at the start")
@@ -48,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         help="what desktops run on: memory, or a real X display each (default: %(default)s)",
     )
     parser.add_argument("--allow-exec", action="store_true", help="allow x11, which runs commands on this machine")
+    parser.add_argument("--fault-seed", type=int, default=0, help="decides which requests a fault with a probability happens to")
+    parser.add_argument(
+        "--keep-calls", type=int, default=_KEPT, metavar="N", help="calls in the ledger; 0 keeps all (default: %(default)s)"
+    )
     return parser
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal, Self
+
+_SHIFT: ContextVar[float] = ContextVar("vcloud_emulator_clock_shift", default=0.0)
 
 
 class Clock:
@@ -43,7 +48,20 @@ class Clock:
 
     def wall(self) -> float:
         """Return the service's time of day in epoch seconds: the real time shifted by `offset`."""
-        return time.time() + self.offset
+        return time.time() + self._off
+
+    @contextmanager
+    def shifted(self, seconds: float) -> Iterator[None]:
+        """Let the service believe in another `offset`, so many seconds more, for what this task does inside."""
+        token = _SHIFT.set(seconds)
+        try:
+            yield
+        finally:
+            _SHIFT.reset(token)
+
+    @property
+    def _off(self) -> float:
+        return self.offset + _SHIFT.get()
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` of simulated time pass at once."""
@@ -54,5 +72,5 @@ class Clock:
 
     def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
         """Write a simulated instant the way the service prints it: shifted by `offset`, in UTC, with a Z."""
-        written = datetime.fromtimestamp(at + self.offset, UTC).isoformat(timespec=timespec)
+        written = datetime.fromtimestamp(at + self._off, UTC).isoformat(timespec=timespec)
         return written.removesuffix("+00:00") + "Z"

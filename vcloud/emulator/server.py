@@ -5,40 +5,46 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import re
 import secrets
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from email.utils import formatdate
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Protocol, Self, TypedDict, TypeVar
 
 from aiohttp import web
-from attrs import frozen
 
+from vcloud.emulator.admin import PREFIX, Admin
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers import Computers
 from vcloud.emulator.desktops import API_KEY, Desktops
 from vcloud.emulator.desktops_backend import Backend
-from vcloud.emulator.faults import Faults, play
+from vcloud.emulator.elsewhere import Elsewhere
+from vcloud.emulator.faults import Fault
+from vcloud.emulator.faults_exchange import Stage
+from vcloud.emulator.faults_named import HEADER, from_header
+from vcloud.emulator.faults_play import play
+from vcloud.emulator.faults_table import Faults
+from vcloud.emulator.ledger import Call, Ledger
+from vcloud.emulator.listener import Listener, Refusing, running_loop
+from vcloud.emulator.sockets import ended
 from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
 from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.thread import EmulatorThread
 from vcloud.emulator.vagon import Organization, envelope
 from vcloud.emulator.vagon_signature import Signatures
 
 if TYPE_CHECKING:
     from vcloud import Endpoint
 
+T = TypeVar("T")
+
 KEY = "ak_emulator"
 SECRET = "sk_emulator"  # noqa: S105 - opens nothing but this emulator
 BALANCE = Decimal("1000000.00")
-MAX_BODY = 256 * 1024**2
-SHUTDOWN = 0.1
-"""Seconds that requests under way get to finish when the emulator closes."""
-
 _log = logging.getLogger(__name__)
-_TOKEN = re.compile(r"(?<![^&])token=[^&]*")
-"""What opens a viewer's connection; the ledger is printed."""
 
 
 class Service(Protocol):
@@ -51,20 +57,6 @@ class Service(Protocol):
         ...
 
 
-@frozen
-class Call:
-    """One request as the emulator saw it."""
-
-    method: str
-    path: str
-    query: str
-    """As it was sent, but for the value of `token`: it opens a session's picture."""
-    status: int | None
-    """The status sent; 101 stands here once the WebSocket is over; None when the connection was aborted instead."""
-    processed: bool
-    """Whether the service ran; false when a fault kept it from that."""
-
-
 class Endpoints(TypedDict):
     """The arguments that lead a `VCloud` to an emulator: one endpoint for each provider."""
 
@@ -75,7 +67,18 @@ class Endpoints(TypedDict):
 
 
 class Emulator:
-    """All emulated APIs on one socket; `async with` starts and stops it."""
+    """All emulated APIs on one socket.
+
+    `async with` starts it in the event loop that runs, and stops it; `with` does so in a thread of its own, for tests of
+    any style. Then `faults`, `clock`, `calls`, `endpoints()`, `env()` and `refusing()` are used as ever, and whatever else
+    is to be changed while requests come in is changed with `run()`.
+
+    Attributes:
+        faults: what is to go wrong.
+        clock: the services' time.
+        calls: all that was asked, and what became of it.
+        elsewhere: the other host that `Fault.redirect` leads to.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,8 @@ class Emulator:
         rate_limits: bool = True,
         backend: str = "simulated",
         allow_exec: bool = False,
+        fault_seed: int = 0,
+        keep_calls: int | None = None,
     ) -> None:
         """Prepare an emulator with so many computers; port 0 picks a free one, `speed` is for its own clock.
 
@@ -97,7 +102,8 @@ class Emulator:
         is a random one, handed out by `endpoints()` and `env()` alone: loopback is open to every user of the machine and,
         by way of a browser, to any web page. See `vcloud.emulator.x11`.
 
-        `rate_limits=False` lifts the limits that StreamSpace documents.
+        `rate_limits=False` lifts the limits that StreamSpace documents. Equal values of `fault_seed` make faults that have
+        a probability happen to the same requests. `calls` holds the last `keep_calls` calls; None keeps all.
 
         The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
         """
@@ -106,8 +112,9 @@ class Emulator:
             raise ValueError(msg)
         self._real = _is_real(backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host))
         self.clock = clock if clock is not None else Clock(speed)
-        self.faults = Faults()
-        self.calls: list[Call] = []
+        self.faults = Faults(fault_seed)
+        self.calls = Ledger(keep_calls)
+        self.elsewhere = Elsewhere()
         self.organization = Organization(key=KEY, secret=SECRET, name="Emulated", balance=BALANCE)
         signatures = Signatures({KEY: SECRET}, self.clock)
         self.computers = Computers(self.organization, signatures, self.clock, machines=machines)
@@ -126,8 +133,10 @@ class Emulator:
         )
         self._host = host
         self._port = port
-        self._runner: web.ServerRunner | None = None
-        self._url: str | None = None
+        self._admin = Admin(self)
+        self._stage: Stage | None = None
+        self._playing: set[asyncio.Task[web.StreamResponse]] = set()
+        self._thread: EmulatorThread | None = None
 
     async def __aenter__(self) -> Self:
         """Start serving."""
@@ -138,26 +147,40 @@ class Emulator:
         """Stop serving."""
         await self.aclose()
 
+    def __enter__(self) -> Self:
+        """Start serving in a thread of its own."""
+        if self._thread is not None:
+            msg = "the emulator is already running"
+            raise RuntimeError(msg)
+        thread = EmulatorThread(self)
+        thread.start()
+        self._thread = thread
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop serving, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
     async def start(self) -> None:
         """Open the socket and serve in the background. Raises `x11.X11UnavailableError` if real desktops cannot start."""
-        if self._runner is not None:
+        if self._stage is not None:
             msg = "the emulator is already running"
             raise RuntimeError(msg)
         if self._real:
             from vcloud.emulator.x11 import require  # noqa: PLC0415 - see _real
 
             require()
-        server = web.Server(self._serve, request_factory=_request, access_log=None, auto_decompress=False)
-        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN)
+        listener = Listener(self._serve)
+        stage = self._stage = Stage(clock=self.clock, ledger=self.calls, listener=listener, elsewhere=self.elsewhere)
         try:
-            await self._runner.setup()
-            site = web.TCPSite(self._runner, self._host, self._port)
-            await site.start()
+            port = await listener.listen(self._host, self._port)
         except BaseException:
             await self.aclose()
             raise
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self._url = f"http://{host}:{self._runner.addresses[0][1]}"
+        stage.url = f"http://{host}:{port}"
 
     async def aclose(self) -> None:
         """Close the socket and every connection, end every real desktop; may be called again."""
@@ -168,23 +191,54 @@ class Emulator:
             await self.desktops.aclose()
 
     async def _close(self) -> None:
-        runner, self._runner, self._url = self._runner, None, None
-        # WebSockets have no end of their own, and would be waited for in vain.
+        stage = self._stage
+        # WebSockets and silences have no end of their own, and would be waited for in vain.
         try:
             await self.streamspace.aclose()
+            await ended(*self._playing)
+            await self.elsewhere.aclose()
         finally:
-            if runner is not None:
-                await runner.cleanup()
+            if stage is not None:
+                await stage.listener.aclose()
+                self._stage = None
                 # What was opened before the socket was shut.
                 await self.streamspace.aclose()
+                await ended(*self._playing)
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call this where the emulator runs, and return what it returns: state is safe to change there from any thread."""
+        loop = None if self._stage is None else self._stage.listener.loop
+        if loop is None or running_loop() is loop:
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), loop).result()
+
+    def refusing(self) -> Refusing:
+        """Be down while inside: every connection is reset, and connecting is refused (ECONNREFUSED).
+
+        `async with emulator.refusing():` in any event loop; `with emulator.refusing():` in any thread but the emulator's
+        own. The port stays taken, so nobody else is found there meanwhile.
+        """
+        return Refusing(self._running.listener)
+
+    async def refuse_for(self, seconds: float, *, spare: asyncio.BaseTransport | None = None) -> None:
+        """Be down for so many real seconds, but for the connection `spare`; returns at once. For the emulator's own loop."""
+        await self._running.listener.refuse_for(seconds, spare=spare)
 
     @property
     def url(self) -> str:
         """Return where the emulator listens, without any API's path."""
-        if self._url is None:
-            msg = "the emulator is not running: use `async with` or start()"
+        return self._running.url
+
+    @property
+    def _running(self) -> Stage:
+        if self._stage is None:
+            msg = "the emulator is not running: use `async with`, `with` or start()"
             raise RuntimeError(msg)
-        return self._url
+        return self._stage
 
     def endpoints(self) -> Endpoints:
         """Return the arguments for `VCloud(**emulator.endpoints())`."""
@@ -231,19 +285,43 @@ class Emulator:
         return f"{self.url}{self.streamspace.prefix}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        path, _, query = request.raw_path.partition("?")
-        fault = self.faults.take(request.method, path)
+        at = time.monotonic()
+        path = request.raw_path.partition("?")[0]
         try:
-            played = await play(fault, request, lambda: self._handle(request, path))
+            if path == PREFIX or path.startswith(f"{PREFIX}/"):
+                return await self._admin.answer(request, path)
+            ordered = request.headers.get(HEADER)
+            try:
+                fault = from_header(ordered) if ordered is not None else self.faults.take(request.method, path)
+            except ValueError as error:
+                return self._answer(request, at, _malformed(error), processed=False)
+            if fault is not None and self._stage is not None:
+                return await self._play(fault, request, self._stage)
+            return self._answer(request, at, await self._handle(request), processed=True)
         except (ConnectionError, web.RequestPayloadError):
             # The client went away while sending; there is nobody left to answer.
             _log.debug("%s %s: the client went away", request.method, path)
             return web.Response(status=400)
-        self.calls.append(Call(request.method, path, _TOKEN.sub("token=***", query), played.status, played.processed))
-        played.response.headers.setdefault("Date", self._date())
-        return played.response
 
-    async def _handle(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    def _answer(
+        self, request: web.BaseRequest, at: float, response: web.StreamResponse, *, processed: bool
+    ) -> web.StreamResponse:
+        self.calls.note(Call.of(request, at, response.status, processed=processed))
+        return response
+
+    async def _play(self, fault: Fault, request: web.BaseRequest, stage: Stage) -> web.StreamResponse:
+        # A task of its own, so that closing the emulator can end it at once.
+        task = asyncio.create_task(play(fault, request, self._handle, stage))
+        self._playing.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            await ended(task)
+            self._playing.discard(task)
+        return web.Response() if task.cancelled() else task.result()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
         body = await request.read()
         for service in self._services:
             if path == service.prefix or path.startswith(f"{service.prefix}/"):
@@ -298,6 +376,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _request(*parts: Any) -> web.BaseRequest:
-    message, payload, protocol, writer, task = parts
-    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=MAX_BODY)
+def _malformed(error: ValueError) -> web.Response:
+    return web.json_response({"error": f"{HEADER}: {error}"}, status=400)

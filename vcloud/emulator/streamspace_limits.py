@@ -42,10 +42,13 @@ class RateLimits:
         allowed = window.used < window.limit
         window.used += allowed
         # Clients wait in real time. A clock that stands still is as good as one that goes.
-        left = (window.ends - now) / (self._clock.speed or 1.0)
+        speed = self._clock.speed or 1.0
+        left = (window.ends - now) / speed
+        reset = self._clock.wall() + left
         headers = {
             "X-RateLimit-Limit": str(window.limit),
             "X-RateLimit-Remaining": str(window.limit - window.used),
-            "X-RateLimit-Reset": str(math.ceil(self._clock.wall() + left)),
+            # Whole seconds, as documented; but a minute that passes in one of them needs a finer word for its end.
+            "X-RateLimit-Reset": str(math.ceil(reset)) if speed == 1.0 else f"{reset:.6f}",
         }
         return headers, None if allowed else max(1, math.ceil(left))

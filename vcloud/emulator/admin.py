@@ -1,0 +1,218 @@
+"""The emulator's own routes, for programs that cannot reach into it. Faults do not happen here, and no ledger has them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from attrs import frozen
+
+from vcloud.emulator.faults_named import HEADER, described, named
+from vcloud.emulator.faults_table import Rule
+from vcloud.emulator.ledger import without_token
+from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
+
+if TYPE_CHECKING:
+    from vcloud.emulator.server import Emulator
+
+PREFIX: Final = "/_emulator"
+_CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+_AGES: Final = 1e9
+"""Seconds. Beyond this, dates cannot be written any more."""
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class _Order(msgspec.Struct, forbid_unknown_fields=True):
+    route: str
+    fault: str
+    arguments: Json = msgspec.field(default_factory=dict)
+    times: int | None = 1
+    skip: int = 0
+    every: int = 1
+    probability: float = 1.0
+
+
+class _Seconds(msgspec.Struct, forbid_unknown_fields=True):
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=_AGES)]
+
+
+class _Offset(msgspec.Struct, forbid_unknown_fields=True):
+    offset: Annotated[float, msgspec.Meta(ge=-_AGES, le=_AGES)]
+
+
+@frozen
+class _Asked:
+    request: web.BaseRequest
+    params: Mapping[str, str]
+    body: bytes
+
+    def read(self, wanted: type[T]) -> T:
+        """Return the body as this."""
+        return msgspec.json.decode(self.body, type=wanted)
+
+
+_Handler = Callable[[_Asked], Awaitable[tuple[int, Json]]]
+
+
+class Admin:
+    """Answers what lies below `PREFIX`, in JSON."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        """Look after this emulator."""
+        self._emulator = emulator
+        self._routes: Routes[_Handler] = Routes(PREFIX)
+        self._help: dict[str, str] = {}
+        for method, template, handler, what in (
+            ("GET", "/", self._index, "this"),
+            ("GET", "/faults", self._rules, "the rules that may still apply"),
+            ("POST", "/faults", self._add, "{route, fault, arguments, times, skip, every, probability}: add a rule"),
+            ("DELETE", "/faults", self._clear, "forget every rule"),
+            ("GET", "/faults/{number}", self._rule, "one rule"),
+            ("DELETE", "/faults/{number}", self._remove, "forget one rule"),
+            ("GET", "/calls", self._calls, "every call, oldest first"),
+            ("DELETE", "/calls", self._forget, "forget the calls"),
+            ("GET", "/clock", self._clock, "the services' time, in seconds"),
+            ("POST", "/clock", self._set, "{offset}: how far the services' time of day is off, in seconds"),
+            ("POST", "/clock/advance", self._advance, "{seconds}: let simulated time pass"),
+            ("POST", "/refuse", self._refuse, "{seconds}: reset all connections, and refuse new ones for so long"),
+            ("GET", "/elsewhere", self._elsewhere, "the other host that redirects lead to, and what arrived there"),
+            ("DELETE", "/elsewhere", self._empty, "forget what arrived there"),
+        ):
+            self._routes.add(method, template, handler)
+            self._help[f"{method} {PREFIX}{template.removesuffix('/')}"] = what
+
+    async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Answer one request; refusals are answers, too."""
+        try:
+            found = self._routes.find(request.method, path)
+            body = await request.read()
+            # A web page can send anything else to this machine without asking first.
+            if request.method == "POST" and request.content_type != "application/json":
+                return _json(415, {"error": "Content-Type must be application/json"})
+            status, payload = await found.handler(_Asked(request, found.params, body))
+        except NoRouteError:
+            return _json(404, {"error": f"nothing at {path}; GET {PREFIX} lists what there is"})
+        except WrongMethodError as error:
+            allow = ", ".join(error.allowed)
+            return _json(405, {"error": f"{request.method} is not allowed here, only {allow}"}, Allow=allow)
+        except LookupError as error:
+            return _json(404, {"error": str(error.args[0])})
+        except ValueError as error:
+            # msgspec's and Unicode's errors are such, too.
+            return _json(400, {"error": str(error)})
+        response = _json(status, payload)
+        # After going down, the connection that was spared for this answer is no way in.
+        response.force_close()
+        return response
+
+    async def _index(self, _: _Asked) -> tuple[int, Json]:
+        return 200, {"routes": self._help, "header": HEADER, "faults": described()}
+
+    async def _rules(self, _: _Asked) -> tuple[int, Json]:
+        return 200, {"faults": [_view(rule) for rule in self._emulator.faults.rules]}
+
+    async def _add(self, asked: _Asked) -> tuple[int, Json]:
+        order = asked.read(_Order)
+        rule = self._emulator.faults.add(
+            order.route,
+            named(order.fault, order.arguments),
+            order.times,
+            skip=order.skip,
+            every=order.every,
+            probability=order.probability,
+        )
+        return 201, _view(rule)
+
+    async def _clear(self, _: _Asked) -> tuple[int, Json]:
+        self._emulator.faults.clear()
+        return 200, {"faults": []}
+
+    async def _rule(self, asked: _Asked) -> tuple[int, Json]:
+        return 200, _view(self._found(asked.params["number"]))
+
+    async def _remove(self, asked: _Asked) -> tuple[int, Json]:
+        rule = self._found(asked.params["number"])
+        rule.remove()
+        return 200, _view(rule)
+
+    def _found(self, number: str) -> Rule:
+        for rule in self._emulator.faults.rules:
+            if str(rule.number) == number:
+                return rule
+        msg = f"no rule has the number {number}: it was removed, or happened as often as it may"
+        raise LookupError(msg)
+
+    async def _calls(self, _: _Asked) -> tuple[int, Json]:
+        return 200, {"calls": list(self._emulator.calls)}
+
+    async def _forget(self, _: _Asked) -> tuple[int, Json]:
+        self._emulator.calls.clear()
+        return 200, {"calls": []}
+
+    async def _clock(self, _: _Asked) -> tuple[int, Json]:
+        clock = self._emulator.clock
+        return 200, {"now": clock.now(), "wall": clock.wall(), "speed": clock.speed, "offset": clock.offset}
+
+    async def _set(self, asked: _Asked) -> tuple[int, Json]:
+        self._emulator.clock.offset = asked.read(_Offset).offset
+        return await self._clock(asked)
+
+    async def _advance(self, asked: _Asked) -> tuple[int, Json]:
+        self._emulator.clock.advance(asked.read(_Seconds).seconds)
+        return await self._clock(asked)
+
+    async def _refuse(self, asked: _Asked) -> tuple[int, Json]:
+        seconds = asked.read(_Seconds).seconds
+        await self._emulator.refuse_for(seconds, spare=asked.request.transport)
+        return 202, {"seconds": seconds}
+
+    async def _elsewhere(self, _: _Asked) -> tuple[int, Json]:
+        elsewhere = self._emulator.elsewhere
+        arrivals = [
+            {
+                "method": one.method,
+                "path": one.path,
+                "query": without_token(one.query),
+                "headers": {name: "***" if name.lower() in _CREDENTIALS else text for name, text in one.headers.items()},
+                "body": one.body.decode(errors="replace"),
+            }
+            for one in elsewhere.arrivals
+        ]
+        return 200, {"url": await elsewhere.open(), "arrivals": arrivals}
+
+    async def _empty(self, _: _Asked) -> tuple[int, Json]:
+        self._emulator.elsewhere.arrivals.clear()
+        return 200, {"arrivals": []}
+
+
+def _view(rule: Rule) -> Json:
+    return {
+        "number": rule.number,
+        "route": rule.route,
+        "fault": rule.fault.name,
+        "arguments": rule.fault.arguments,
+        "times": rule.times,
+        "skip": rule.skip,
+        "every": rule.every,
+        "probability": rule.probability,
+        "seen": rule.seen,
+        "hits": rule.hits,
+    }
+
+
+def _json(status: int, payload: Json, **headers: str) -> web.Response:
+    encoder = msgspec.json.Encoder(enc_hook=str)
+    return web.Response(status=status, body=encoder.encode(_shown(payload)), headers=headers, content_type="application/json")
+
+
+def _shown(value: Any) -> Any:
+    """Write bytes as the text they mostly are, at any depth."""
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

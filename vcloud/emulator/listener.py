@@ -1,0 +1,194 @@
+"""A listening socket and the connections on it: serving, refusing for a while, noticing who has left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from vcloud.emulator.sockets import ended
+
+MAX_BODY = 256 * 1024**2
+SHUTDOWN = 0.1
+"""Seconds that requests under way get to finish when the listener closes."""
+BACKLOG = 128
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Listener(web.Server):
+    """A web server with its socket. It belongs to the event loop in which it was made."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Let `answer` answer each request."""
+        super().__init__(answer, request_factory=_request, access_log=None, auto_decompress=False)
+        self._servers: list[asyncio.Server] = []
+        self._held: list[socket.socket] = []
+        self._leaving: dict[Any, asyncio.Future[None]] = {}
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._refusals = 0
+        self._changing = asyncio.Lock()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that it belongs to."""
+        return self._loop
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen, and return the port; 0 picks a free one."""
+        server = await asyncio.get_running_loop().create_server(self, host, port, backlog=BACKLOG)
+        self._servers.append(server)
+        found: int = server.sockets[0].getsockname()[1]
+        return found
+
+    async def refuse(self, *, spare: asyncio.BaseTransport | None = None) -> None:
+        """Reset every connection but `spare`, and refuse new ones until `accept` was called as often as this."""
+        async with self._changing:
+            self._refusals += 1
+            self._stop_listening()
+        for transport in list(self._connections.values()):
+            if transport is not spare:
+                reset(transport)
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            bound = [(sock.family, sock.getsockname()) for sock in server.sockets]
+            server.close()
+            # A socket that has a port but does not listen refuses whoever connects, and keeps the port ours.
+            self._held += [_bound(family, name) for family, name in bound]
+        self._servers.clear()
+
+    async def accept(self) -> None:
+        """End a refusal."""
+        async with self._changing:
+            self._refusals -= 1
+            held = [] if self._refusals else self._held
+            while held:
+                server = await asyncio.get_running_loop().create_server(self, sock=held[-1], backlog=BACKLOG)
+                held.pop()
+                self._servers.append(server)
+
+    async def refuse_for(self, seconds: float, *, spare: asyncio.BaseTransport | None = None) -> None:
+        """Refuse, and accept again after so many seconds; returns as soon as it refuses."""
+        await self.refuse(spare=spare)
+        task = asyncio.create_task(self._recover(seconds))
+        self._recoveries.add(task)
+        task.add_done_callback(self._recoveries.discard)
+
+    async def _recover(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.accept()
+
+    async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
+        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not."""
+        if request.transport is None or request.transport.is_closing():
+            return False
+        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving[request.protocol] = left
+        try:
+            await asyncio.wait({left}, timeout=seconds)
+            return not left.done()
+        finally:
+            del self._leaving[request.protocol]
+            left.cancel()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection that is gone, and tell whoever waits for that."""
+        super().connection_lost(handler, exc)
+        left = self._leaving.get(handler)
+        if left is not None and not left.done():
+            left.set_result(None)
+
+    async def aclose(self) -> None:
+        """Stop listening; end idle connections at once, and those with a request under way soon."""
+        await ended(*self._recoveries)
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for sock in self._held:
+            sock.close()
+        self._held.clear()
+        # Connections that were accepted already are to be seen first.
+        await asyncio.sleep(0)
+        self.pre_shutdown()
+        await self.shutdown(SHUTDOWN)
+
+
+class Refusing:
+    """A time in which a listener refuses: `async with` in any event loop, `with` in any thread but the listener's own."""
+
+    def __init__(self, listener: Listener) -> None:
+        """Refuse nothing yet."""
+        self._listener = listener
+        self._loop = listener.loop
+
+    async def __aenter__(self) -> None:
+        """Begin to refuse."""
+        await self._there(self._listener.refuse)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Accept again."""
+        await self._there(self._listener.accept)
+
+    def __enter__(self) -> None:
+        """Begin to refuse."""
+        if running_loop() is self._loop:
+            msg = "in the emulator's own event loop this is an `async with`"
+            raise RuntimeError(msg)
+        asyncio.run_coroutine_threadsafe(self._listener.refuse(), self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        """Accept again."""
+        if not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._listener.accept(), self._loop).result()
+
+    async def _there(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if running_loop() is self._loop:
+            await work()
+        elif not self._loop.is_closed():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), self._loop))
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, None if none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def reset(transport: asyncio.BaseTransport | None) -> None:
+    """Let the peer see a reset, not a polite end."""
+    if not isinstance(transport, asyncio.Transport):
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        # Without lingering, close() sends RST instead of FIN.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _bound(family: int, name: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # As asyncio does for its own: connections that have just ended must not hold the port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _request(*parts: Any) -> web.BaseRequest:
+    message, payload, protocol, writer, task = parts
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=MAX_BODY)
