@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
     from vcloud._core.pager import Page, Pager
+    from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
+    from vcloud._core.shared import SharedBudget
     from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
+    from vcloud.bulk import Bulk, Journal, Outcome, OutcomeStatus, Settled, Totals
     from vcloud.cloud import VCloud
     from vcloud.errors import (
         APIError,
@@ -50,9 +53,12 @@ _HOMES = {
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.pager": ("Page", "Pager"),
+    "vcloud._core.ratelimit": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
+    "vcloud._core.shared": ("SharedBudget",),
     "vcloud.auth": ("APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"),
+    "vcloud.bulk": ("Bulk", "Journal", "Outcome", "OutcomeStatus", "Settled", "Totals"),
     "vcloud.cloud": ("VCloud",),
     "vcloud.errors": (
         "APIError",
@@ -89,6 +95,7 @@ __all__ = [
     "Auth",
     "AuthenticationError",
     "BearerAuth",
+    "Bulk",
     "CapacityError",
     "ConfigurationError",
     "ConflictError",
@@ -104,18 +111,25 @@ __all__ = [
     "InsufficientFundsError",
     "InvalidArgumentError",
     "InvalidRequestError",
+    "Journal",
     "NotFoundError",
     "OpenEnum",
+    "Outcome",
+    "OutcomeStatus",
     "Page",
     "Pager",
     "PermissionDeniedError",
+    "RateLimit",
     "RateLimitError",
     "Request",
     "RequestTimeout",
     "Response",
     "RetryPolicy",
     "ServerError",
+    "Settled",
+    "SharedBudget",
     "StreamSpace",
+    "Totals",
     "TransportError",
     "VCloud",
     "VCloudError",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Protocol, Self
 from weakref import WeakKeyDictionary
 
@@ -72,7 +72,7 @@ class HMACAuth(Secretive, Auth):
     difference is learnt and the request signed once more.
     """
 
-    __slots__ = ("_key", "_offset", "_secret")
+    __slots__ = ("_inner", "_key", "_offset", "_outer")
 
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
@@ -83,7 +83,12 @@ class HMACAuth(Secretive, Auth):
             raise ConfigurationError(
                 "the API key holds a colon, which separates the parts of the header (key and secret in one?)"
             )
-        self._secret = _text(secret, "the API secret").encode()
+        # The two hashes of RFC 2104 with the secret already in them: hmac.digest would look SHA-256 up and pad the secret
+        # again for each signature, which takes twice as long.
+        padded = _text(secret, "the API secret").encode()
+        padded = (padded if len(padded) <= 64 else sha256(padded).digest()).ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
         self._offset = 0.0
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
@@ -95,8 +100,12 @@ class HMACAuth(Secretive, Auth):
 
     def sign(self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None) -> str:
         """The signature alone; ``timestamp`` in milliseconds, ``path`` as sent and without query."""
-        signed = f"{self._key}{method}{path}{timestamp}{nonce}".encode()
-        return hmac.digest(self._secret, signed + body if body else signed, "sha256").hex()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(f"{self._key}{method}{path}{timestamp}{nonce}".encode())
+        if body:
+            inner.update(body)
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:
         """Learn the clock difference from the refusal's ``Date``, if there is one to learn.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from attrs import frozen
 
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     import aiohttp
 
     from vcloud._core.client import Client
+    from vcloud.bulk import Bulk, Journal, Settled
     from vcloud.providers.computers import VagonComputers
     from vcloud.providers.desktops import Desktops
     from vcloud.providers.streams import VagonStreams
     from vcloud.providers.streamspace import StreamSpace
 
 __all__ = ["VCloud"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @frozen
@@ -213,6 +218,54 @@ class VCloud(Secretive):
         """
         return Instances({name: client.instances() for name, client in self._clients.items()})
 
+    def bulk(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        action: Callable[[T], Awaitable[R]],
+        *,
+        concurrency: int = 50,
+        max_failures: int | None = None,
+        deadline: timedelta | float | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        key: Callable[[T], str] | None = None,
+        record: Callable[[R], object] | None = None,
+        settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
+        retry_failed: bool = True,
+        progress: str | None = None,
+    ) -> Bulk[T, R]:
+        """Run an async function over many items, with an outcome for each; with a journal, also after it was killed.
+
+        ::
+
+            async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
+                async for outcome in run:
+                    print(outcome.key, outcome.status, outcome.error or "")
+            print(run.totals)
+
+        The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but
+        by way of this SDK. For one that does more, use :class:`~vcloud.Bulk` itself.
+
+        Raises:
+            InvalidArgumentError: an argument that makes no sense.
+        """
+        # Here and not above: those who run nothing in bulk need no SQLite.
+        from vcloud.bulk import Bulk  # noqa: PLC0415
+
+        return Bulk(
+            items,
+            action,
+            concurrency=concurrency,
+            max_failures=max_failures,
+            deadline=deadline,
+            journal=journal,
+            key=key,
+            record=record,
+            settle=settle,
+            retry_failed=retry_failed,
+            progress=progress,
+            counted=True,
+        )
+
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call."""
         self._transport.open()
@@ -221,6 +274,8 @@ class VCloud(Secretive):
     async def aclose(self) -> None:
         """Close the connections. May be called twice."""
         await self._transport.aclose()
+        for client in self._clients.values():
+            await client._session.aclose()
 
     async def __aenter__(self) -> Self:
         """Open."""

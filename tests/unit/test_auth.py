@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hmac
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vcloud import APIKeyAuth, AuthenticationError, BearerAuth, ConfigurationError, DecodeError, HMACAuth, Request, Response
 from vcloud._core.request import json_body
@@ -60,6 +63,12 @@ def test_hmac_reproduces_the_check_vectors(
     assert auth.sign(method, path, timestamp, nonce, encoded) == signature
     headers = auth.headers(Request(method, path, body=encoded), path, now=timestamp / 1000, nonce=nonce)
     assert headers == {"Authorization": f"HMAC ak_test_1:{signature}:{nonce}:{timestamp}"}
+
+
+@given(secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=200), body=st.none() | st.binary())
+def test_the_signature_is_hmac_sha256_whatever_the_secret_and_the_body(secret: str, body: bytes | None) -> None:
+    expected = hmac.digest(secret.encode(), b"keyPOST/v1/x1700nonce" + (body or b""), "sha256").hex()
+    assert HMACAuth("key", secret).sign("POST", "/v1/x", 1700, "nonce", body) == expected
 
 
 def test_the_bytes_that_json_body_makes_are_the_bytes_of_the_vectors() -> None:

@@ -1,24 +1,48 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
 import pytest
 
 from vcloud import DecodeError, InvalidArgumentError, Page, Pager
 
+T = TypeVar("T")
+
 
 class Shelf:
-    """Pages of numbers, and a count of how often it was asked."""
+    """Pages of numbers, and a record of which were asked for."""
 
     def __init__(self, total: int, per_page: int = 3) -> None:
         self.total, self.per_page = total, per_page
-        self.asked: list[tuple[int, int]] = []
+        self.asked: list[int] = []
+        self.broken: set[int] = set()
 
-    async def fetch(self, number: int, seen: int) -> Page[int]:
-        self.asked.append((number, seen))
+    async def fetch(self, number: int) -> Page[int]:
+        self.asked.append(number)
+        if number in self.broken:
+            raise ConnectionError(number)
         items = tuple(range((number - 1) * self.per_page, min(self.total, number * self.per_page)))
-        return Page(items, number, self.total, number + 1 if number * self.per_page < self.total else None)
+        last = -(-self.total // self.per_page)
+        return Page(items, number, self.total, number + 1 if number < last else None, last)
 
     def pager(self, start: int | None = None) -> Pager[int]:
-        return Pager(self.fetch, start=start, per_page=self.per_page)
+        return Pager(self.fetch, start=start)
+
+
+def book(*pages: tuple[str, ...], total: int | None = None, identity: bool = True) -> Pager[str]:
+    """Pages that were written beforehand; after the last written one it comes again and again."""
+
+    async def fetch(number: int) -> Page[str]:
+        return Page(pages[min(number, len(pages)) - 1], number, total, number + 1)
+
+    return Pager(fetch, key=(lambda item: item) if identity else None)
+
+
+async def collect(source: AsyncIterator[T], into: list[T]) -> None:
+    """Append until the end, or an error."""
+    async for one in source:
+        into.append(one)
 
 
 async def test_every_item_comes_once_and_in_order() -> None:
@@ -35,15 +59,15 @@ async def test_nothing_is_asked_before_it_is_iterated_and_nothing_after_one_stop
     async for item in pager:
         if item == 4:
             break
-    assert [number for number, _ in shelf.asked] == [1, 2]
+    assert shelf.asked == [1, 2]
     assert await pager.first() == 0
-    assert len(shelf.asked) == 3
+    assert shelf.asked == [1, 2, 1]
 
 
-async def test_it_can_begin_later_and_knows_what_it_skipped() -> None:
+async def test_it_can_begin_later() -> None:
     shelf = Shelf(10)
     assert await shelf.pager(start=3).all() == [6, 7, 8, 9]
-    assert shelf.asked == [(3, 6), (4, 9)]
+    assert shelf.asked == [3, 4]
 
 
 async def test_an_empty_list_has_no_first() -> None:
@@ -51,19 +75,133 @@ async def test_an_empty_list_has_no_first() -> None:
     assert await Shelf(0).pager().all() == []
 
 
-async def test_a_service_that_repeats_a_page_for_ever_is_caught() -> None:
-    async def same(number: int, seen: int) -> Page[int]:
-        return Page((1, 2), number, None, number + 1)
+async def test_views_of_a_list_are_chained_and_leave_out_what_they_make_none_of() -> None:
+    shown = Shelf(10).pager().map(lambda number: number * 10 if number % 2 else None).map(lambda ten: f"no. {ten}")
+    assert await shown.all() == ["no. 10", "no. 30", "no. 50", "no. 70", "no. 90"]
+    assert [page.number async for page in shown.pages()] == [1, 2, 3, 4]
+
+
+# -- what a service does to a list meanwhile ---------------------------------------------------------------------------
+
+
+async def test_an_item_that_moved_to_a_later_page_is_not_yielded_twice() -> None:
+    pager = book(("a", "b", "c"), ("c", "d", "e"), ("a", "f"), ())
+    pages = pager.pages()
+    assert [(await anext(pages)).items for _ in range(4)] == [("a", "b", "c"), ("d", "e"), ("f",), ()]
+
+
+async def test_a_page_with_nothing_new_on_it_does_not_end_the_list() -> None:
+    items = aiter(book(("a", "b"), ("b", "a"), ("c", "d")))
+    assert [await anext(items) for _ in range(4)] == ["a", "b", "c", "d"]
+
+
+async def test_what_one_page_says_twice_is_said_twice() -> None:
+    items = aiter(book(("a", "a"), ("b", "a")))
+    assert [await anext(items) for _ in range(3)] == ["a", "a", "b"]
+
+
+async def test_items_that_nothing_tells_apart_are_all_yielded() -> None:
+    async def fetch(number: int) -> Page[str]:
+        return Page(("x", "y"), number, number * 2, number + 1 if number < 3 else None)
+
+    assert await Pager(fetch, key=lambda item: None if item == "x" else item).all() == ["x", "y", "x", "x"]
+    assert await Pager(fetch).all() == ["x", "y"] * 3
+
+
+async def test_a_page_that_comes_again_because_the_list_grew_by_a_page_is_no_standstill() -> None:
+    async def fetch(number: int) -> Page[str]:
+        items = (("a", "b"), ("a", "b"), ("c", "d"))[number - 1]
+        return Page(items, number, 4 if number == 1 else 6, number + 1 if number < 3 else None)
+
+    assert await Pager(fetch, key=lambda item: item).all() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+async def test_a_service_that_repeats_a_page_for_ever_is_caught_at_once(identity: bool) -> None:
+    pages = book(("a", "b"), ("c", "d"), identity=identity).pages()
+    assert [(await anext(pages)).items, (await anext(pages)).items] == [("a", "b"), ("c", "d")]
+    with pytest.raises(DecodeError, match="repeats itself: there is nothing new on page 3"):
+        await anext(pages)
+
+
+async def test_a_service_that_goes_round_in_circles_is_caught() -> None:
+    async def fetch(number: int) -> Page[str]:
+        return Page(("even",) if number % 2 == 0 else ("odd",), number, None, number + 1)
 
     with pytest.raises(DecodeError, match="repeats itself"):
-        await Pager(same).all()
+        await Pager(fetch, key=lambda item: item).all()
+
+
+async def test_a_service_that_sends_empty_pages_for_ever_is_caught() -> None:
+    with pytest.raises(DecodeError, match="repeats itself"):
+        await book(()).all()
+
+
+# -- going on after an error -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+async def test_items_go_on_where_an_error_interrupted_them(ahead: int) -> None:
+    shelf = Shelf(20)
+    shelf.broken = {4}
+    pager = shelf.pager().prefetch(ahead) if ahead else shelf.pager()
+    items = aiter(pager)
+    seen: list[int] = []
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            await collect(items, seen)
+    assert seen == list(range(9))
+    shelf.broken.clear()
+    await collect(items, seen)
+    assert seen == list(range(20))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+async def test_pages_say_where_another_can_go_on(ahead: int) -> None:
+    shelf = Shelf(20)
+    shelf.broken = {4}
+    pages = (shelf.pager().prefetch(ahead) if ahead else shelf.pager()).pages()
+    seen: list[Page[int]] = []
+    with pytest.raises(ConnectionError):
+        await collect(pages, seen)
+    assert [page.number for page in seen] == [1, 2, 3]
+    assert pages.number == 4
+    shelf.broken.clear()
+    assert await shelf.pager(start=pages.number).all() == list(range(9, 20))
+
+
+async def test_a_page_that_cannot_be_taken_is_asked_for_again() -> None:
+    shelf, doubts = Shelf(4, per_page=2), [2]
+
+    def view(item: int) -> int:
+        if item in doubts:
+            raise ValueError(doubts.pop())
+        return item
+
+    items = aiter(shelf.pager().map(view))
+    assert [await anext(items), await anext(items)] == [0, 1]
+    with pytest.raises(ValueError, match="2"):
+        await anext(items)
+    assert [item async for item in items] == [2, 3]
+    assert shelf.asked == [1, 2, 2]
+
+
+async def test_what_has_ended_stays_ended() -> None:
+    pages = Shelf(3).pager().pages()
+    assert [page.number async for page in pages] == [1]
+    assert pages.number is None
+    assert [page async for page in pages] == []
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "2", True])
 def test_a_page_number_below_one_is_refused_before_anything_is_sent(bad: object) -> None:
-    for name in ("start", "per_page"):
-        with pytest.raises(InvalidArgumentError, match="whole number"):
-            Pager(Shelf(1).fetch, **{name: bad})  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="page must be a whole number"):
+        Shelf(1).pager(start=bad)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="prefetch must be a whole number"):
+        Shelf(1).pager().prefetch(bad)  # type: ignore[arg-type]
 
 
 def test_a_plain_for_says_what_to_do() -> None:

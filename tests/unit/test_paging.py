@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcloud._core.paging import ABSENT, next_by_count, next_by_total
+from vcloud._core.paging import ABSENT, last_by_count, next_by_count, next_by_total
 
 
 @given(total=st.integers(0, 200), per_page=st.integers(1, 30), says_next=st.booleans(), says_count=st.booleans())
@@ -45,3 +45,19 @@ def test_streamspace_lists_end_with_total_pages_or_at_once_without() -> None:
     assert next_by_total(number=3, items=5, total_pages=3) is None
     assert next_by_total(number=1, items=20, total_pages=None) is None
     assert next_by_total(number=1, items=0, total_pages=9) is None
+
+
+@given(total=st.integers(1, 200), size=st.integers(1, 30), data=st.data())
+def test_a_right_count_tells_the_last_page_from_any_other(total: int, size: int, data: st.DataObject) -> None:
+    last = -(-total // size)
+    number = data.draw(st.integers(1, last))
+    seen = min(total, number * size)
+    following = number + 1 if number < last else None
+    assert last_by_count(number=number, following=following, seen=seen, count=total, size=size) == last
+
+
+def test_no_last_page_is_made_up_where_the_service_does_not_tell() -> None:
+    assert last_by_count(number=1, following=2, seen=20, count=None, size=20) is None
+    assert last_by_count(number=1, following=3, seen=20, count=100, size=20) is None, "these pages are not numbered in turn"
+    assert last_by_count(number=1, following=2, seen=20, count=20, size=20) is None, "the count contradicts the next page"
+    assert last_by_count(number=3, following=4, seen=15, count=45, size=0) is None, "how large a page is, is not known yet"

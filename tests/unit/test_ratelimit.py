@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from email.utils import formatdate
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcloud._core.ratelimit import Budget, Limits, limits, retry_after, server_time
+from vcloud import InvalidArgumentError
+from vcloud._core.ratelimit import Allowance, Limits, RateLimit, ServerClock, limits, retry_after
 
 NOW = 1_771_000_000.0
 
@@ -33,54 +41,302 @@ def test_a_date_form_counts_by_the_services_clock_not_ours() -> None:
     assert retry_after(headers, now=0.0) == 60.0
 
 
-def test_limit_headers_are_read_relative_to_the_services_clock() -> None:
-    headers = {
-        "X-RateLimit-Limit": "100",
-        "X-RateLimit-Remaining": "95",
-        "X-RateLimit-Reset": "1771000030",
-        "Date": "Fri, 13 Feb 2026 16:26:40 GMT",
-    }
-    date = server_time(headers)
-    assert date is not None
-    assert limits(headers, now=0.0) == Limits(95, 100, 1771000030 - date)
+def test_limit_headers_are_read_against_the_services_time() -> None:
+    headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "95", "X-RateLimit-Reset": "1771000030.5"}
+    assert limits(headers, now=NOW) == Limits(95, 100, 30.5)
     assert limits({}, now=NOW) is None
     assert limits({"X-RateLimit-Remaining": "many"}, now=NOW) is None
 
 
-def test_an_exhausted_window_stops_its_bucket_until_the_reset_and_no_other() -> None:
-    budget = Budget()
-    budget.note("", Limits(2, 100, 30.0), now=10.0)
-    for _ in range(2):
-        assert budget.delay("", 11.0) == 0
-        budget.take("")
-    assert budget.delay("", 11.0) == 29.0
-    assert budget.delay("login", 11.0) == 0
-    assert budget.delay("", 40.0) == 0
+def test_a_reset_in_whole_seconds_may_have_been_rounded_down_and_is_waited_out() -> None:
+    assert limits({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1771000030"}, now=NOW) == Limits(0, None, 31.0)
+
+
+def http_date(at: float) -> str:
+    return formatdate(at, usegmt=True)
+
+
+@given(st.floats(0, 1), st.lists(st.floats(0.01, 0.4), min_size=1, max_size=40), st.floats(0, 0.3))
+def test_the_services_clock_is_never_read_ahead_of_the_truth_and_comes_close(
+    begin: float, steps: list[float], latency: float
+) -> None:
+    clock = ServerClock()
+    now, seen = begin, None
+    for step in steps:
+        now += step
+        # Stamped by a service whose clock is a thousand seconds ahead of ours, on the way for a while.
+        seen = clock.read({"Date": http_date(NOW + now)}, now + latency)
+        assert seen is not None
+        assert seen <= NOW + now + latency + 1e-6
+    assert seen is not None
+    if len(steps) > 20:
+        assert seen > NOW + now - 0.5
+
+
+def test_a_clock_that_was_put_back_is_learnt_anew() -> None:
+    clock = ServerClock()
+    clock.read({"Date": http_date(NOW)}, 0.0)
+    assert clock.read({"Date": http_date(NOW - 3600)}, 10.0) == NOW - 3600
+    assert clock.read({}, 11.0) == NOW - 3599
+    assert ServerClock().read({}, 1.0) is None
+
+
+def announced(remaining: int, reset: float, limit: int | None = 100) -> dict[str, str]:
+    """The headers of an answer; ``reset`` in seconds from when our Unix time is NOW."""
+    headers = {"X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": f"{NOW + reset - 0.5:.1f}"}
+    return headers if limit is None else headers | {"X-RateLimit-Limit": str(limit)}
+
+
+class Bucket:
+    """An allowance, and the time it is asked at; our wall clock and the service's agree."""
+
+    def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
+        self.allowance = Allowance(rule, expected)
+        self.now = 0.0
+
+    def send(self) -> bool:
+        if self.allowance.delay(self.now) > 0:
+            return False
+        self.allowance.take()
+        return True
+
+    def answer(self, headers: dict[str, str] | None = None) -> None:
+        self.allowance.note(headers or {}, self.now, NOW + self.now - 0.5)
+        self.allowance.done(self.now)
+
+    def refuse(self, seconds: float, headers: dict[str, str] | None = None) -> None:
+        self.allowance.pause(seconds, headers or {}, self.now, NOW + self.now - 0.5)
+        self.allowance.done(self.now)
+
+    def all_at_once(self) -> int:
+        count = 0
+        while self.send():
+            count += 1
+            assert count < 10_000
+        return count
+
+
+def test_without_any_limit_everything_goes() -> None:
+    bucket = Bucket()
+    assert all(bucket.send() for _ in range(1000))
+
+
+def test_an_announced_limit_is_not_passed_and_the_next_window_is_not_burst_into() -> None:
+    bucket = Bucket()
+    assert bucket.send()
+    bucket.answer(announced(99, 60))
+    assert bucket.all_at_once() == 99
+    assert bucket.allowance.delay(bucket.now) == 60
+    for _ in range(99):
+        bucket.answer(announced(0, 60))
+    bucket.now = 60
+    assert bucket.all_at_once() == 100
 
 
 def test_answers_that_overtake_each_other_do_not_give_back_what_was_used() -> None:
-    budget = Budget()
-    budget.note("", Limits(3, 100, 30.0), now=10.0)
-    budget.note("", Limits(7, 100, 30.0), now=10.0)
+    bucket = Bucket()
     for _ in range(3):
-        budget.take("")
-    assert budget.delay("", 10.0) > 0
+        bucket.send()
+    bucket.answer(announced(7, 30, limit=10))
+    bucket.answer(announced(9, 30, limit=10))
+    bucket.answer(announced(8, 30, limit=10))
+    assert bucket.all_at_once() <= 7
+
+
+def test_others_who_use_the_same_account_are_seen_in_the_answers() -> None:
+    bucket = Bucket()
+    bucket.send()
+    bucket.answer(announced(99, 60))
+    bucket.send()
+    bucket.answer(announced(40, 60))
+    assert bucket.all_at_once() == 40
+
+
+def test_what_the_documents_promise_holds_from_the_first_request() -> None:
+    bucket = Bucket(expected=RateLimit(10, 60))
+    assert bucket.all_at_once() == 10
+    bucket.answer(announced(5, 60, limit=10))
+    assert bucket.allowance.delay(bucket.now) > 0
+
+
+def test_a_promise_that_the_service_does_not_keep_is_dropped() -> None:
+    bucket = Bucket(expected=RateLimit(10, 60))
+    assert bucket.all_at_once() == 10
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+def test_a_larger_limit_than_the_documents_promise_is_used() -> None:
+    bucket = Bucket(expected=RateLimit(10, 60))
+    assert bucket.all_at_once() == 10
+    bucket.answer(announced(990, 60, limit=1000))
+    assert bucket.all_at_once() == 981
+
+
+def test_requests_whose_answers_never_come_do_not_stop_the_bucket_for_ever() -> None:
+    bucket = Bucket(expected=RateLimit(3, 60))
+    assert bucket.all_at_once() == 3
+    for _ in range(3):
+        bucket.allowance.done(bucket.now)
+    bucket.now = 60
+    assert bucket.all_at_once() == 3
+
+
+def test_what_never_reached_the_service_is_given_back() -> None:
+    bucket = Bucket(expected=RateLimit(3, 60))
+    assert bucket.all_at_once() == 3
+    for _ in range(3):
+        bucket.allowance.done(bucket.now, counted=False)
+    assert bucket.all_at_once() == 3
+    ruled = Bucket(RateLimit(2, 60))
+    assert ruled.all_at_once() == 2
+    ruled.allowance.done(ruled.now, counted=False)
+    assert ruled.all_at_once() == 1
+
+
+def test_answers_of_the_old_window_do_not_count_against_the_new_one() -> None:
+    bucket = Bucket()
+    bucket.send()
+    bucket.answer(announced(9, 60, limit=10))
+    assert bucket.all_at_once() == 9
+    bucket.now = 61
+    assert bucket.all_at_once() == 1  # nine are under way, and may be counted on either side of the turn
+    for _ in range(9):
+        bucket.answer(announced(0, 0, limit=10))
+    assert bucket.all_at_once() == 9
 
 
 def test_a_pause_stops_everyone_and_a_shorter_one_does_not_end_it() -> None:
-    budget = Budget()
-    budget.pause("", 45.0, now=100.0)
-    budget.pause("", 1.0, now=101.0)
-    assert budget.delay("", 102.0) == 43.0
-    assert budget.delay("", 145.0) == 0
+    bucket = Bucket()
+    bucket.now = 100.0
+    bucket.send()
+    bucket.send()
+    bucket.refuse(45.0)
+    bucket.now = 101.0
+    bucket.refuse(1.0)
+    assert bucket.allowance.delay(102.0) == 43.0
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.1, 60))), st.floats(0, 100))
-def test_delay_is_never_negative_and_always_ends(notes: list[tuple[int, float]], now: float) -> None:
-    budget = Budget()
-    for remaining, reset in notes:
-        budget.note("", Limits(remaining, 5, reset), now)
-        budget.take("")
-    wait = budget.delay("", now)
-    assert wait >= 0
-    assert budget.delay("", now + wait + 60.1) == 0
+def test_after_a_pause_one_goes_ahead_and_the_others_follow_when_it_was_let_in() -> None:
+    bucket = Bucket()
+    for _ in range(3):
+        bucket.send()
+    bucket.refuse(45.0)
+    bucket.answer()
+    bucket.answer()  # let in before the pause: that says nothing about what comes after it
+    bucket.now = 45.0
+    assert bucket.all_at_once() == 1
+    assert bucket.allowance.delay(bucket.now) == math.inf
+    bucket.refuse(10.0)
+    bucket.now = 55.0
+    assert bucket.all_at_once() == 1
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_lately() -> None:
+    bucket = Bucket(RateLimit(3, timedelta(seconds=10)))
+    assert bucket.all_at_once() == 3
+    assert bucket.allowance.delay(bucket.now) == math.inf  # how long depends on when they are answered
+    bucket.now = 2.0
+    bucket.answer()
+    assert bucket.allowance.delay(bucket.now) == 10.0
+    bucket.now = 12.0
+    assert bucket.all_at_once() == 1
+
+
+@pytest.mark.parametrize("arguments", [(0, 60), (-1, 60), (1.5, 60), (1, 0), (1, -1), (1, math.nan), (True, 60)])
+def test_a_limit_that_makes_no_sense_is_refused(arguments: tuple[int, float]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        RateLimit(*arguments)
+
+
+class Service:
+    """Counts requests in fixed windows that begin with their first, or refuses; like a provider, and on its own time."""
+
+    def __init__(self, limit: int, length: float, grain: float) -> None:
+        self.limit, self.length, self.grain = limit, length, grain
+        self.ends, self.used = -math.inf, 0
+        self.begins: list[float] = []
+        self.refused = 0
+
+    def take(self, now: float) -> dict[str, str]:
+        if now >= self.ends:
+            self.ends, self.used = now + self.length, 0
+            self.begins.append(now)
+        self.refused += self.used >= self.limit
+        self.used += 1
+        reset = NOW + self.ends
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self.used)),
+            "X-RateLimit-Reset": f"{math.floor(reset)}" if self.grain else f"{reset:.6f}",
+            "Date": http_date(NOW + now),
+        }
+
+
+def crowd(
+    allowance: Allowance, service: Callable[[float], dict[str, str]], total: int, at_once: int, latencies: list[float], now: float
+) -> None:
+    """Simulated: no socket, no clock. Requests take a while to arrive and their answers a while to come back."""
+    trip = itertools.cycle(latencies)
+    sent, free = 0, at_once
+    events: list[tuple[float, int, dict[str, str] | None]] = []
+    while sent < total or events:
+        while sent < total and free and allowance.delay(now) <= 0:
+            allowance.take()
+            free, sent = free - 1, sent + 1
+            heapq.heappush(events, (now + next(trip), sent, None))
+        wake = now + allowance.delay(now) if sent < total and free else math.inf
+        if not events or wake < events[0][0]:
+            assert math.inf > wake > now
+            now = wake
+            continue
+        now, number, headers = heapq.heappop(events)
+        if headers is None:
+            heapq.heappush(events, (now + next(trip), number, service(now)))
+        else:
+            allowance.note(headers, now, NOW + now)
+            allowance.done(now)
+            free += 1
+
+
+LATENCIES = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limit=st.integers(1, 40),
+    length=st.sampled_from([60.0, 90.0, 3600.0]),
+    at_once=st.integers(1, 60),
+    latencies=LATENCIES,
+    grain=st.booleans(),
+    known=st.booleans(),
+)
+def test_a_crowd_meets_no_refusal_and_uses_nine_tenths_of_what_is_allowed(
+    limit: int, length: float, at_once: int, latencies: list[float], grain: bool, known: bool
+) -> None:
+    service = Service(limit, length, grain)
+    allowance = Allowance(expected=RateLimit(limit, length) if known else None)
+    if not known:
+        crowd(allowance, service.take, 1, 1, latencies, 0.0)
+    crowd(allowance, service.take, limit * 6, at_once, latencies, 3.0)
+    assert service.refused == 0
+    itself = 2 * max(latencies) * (limit / at_once + 1)  # what the crowd needs to get one window's worth through
+    if itself < length / 20:
+        allowed = (service.begins[-1] - service.begins[0]) / length * limit
+        assert (len(service.begins) - 1) * limit >= 0.9 * allowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(limit=st.integers(1, 20), at_once=st.integers(1, 30), latencies=LATENCIES)
+def test_a_configured_limit_holds_in_every_window_wherever_it_begins(limit: int, at_once: int, latencies: list[float]) -> None:
+    arrivals: list[float] = []
+
+    def serve(now: float) -> dict[str, str]:
+        arrivals.append(now)
+        return {}
+
+    crowd(Allowance(RateLimit(limit, 10.0)), serve, limit * 5, at_once, latencies, 0.0)
+    assert all(later - earlier >= 10.0 - 1e-9 for earlier, later in zip(arrivals, arrivals[limit:], strict=False))
+    assert arrivals[-1] <= 4 * (10.0 + 2 * max(latencies) * (limit / at_once + 2)) + 10

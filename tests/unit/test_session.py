@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -76,7 +76,13 @@ class Time:
                 self.now += seconds
             await real(0)
 
+        def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+            self.slept.append(seconds)
+            self.now += seconds
+            return loop.call_soon(callback)
+
         monkeypatch.setattr("asyncio.sleep", sleep)
+        monkeypatch.setattr("asyncio.BaseEventLoop.call_later", call_later)
 
     def __call__(self) -> float:
         return self.now

@@ -1,72 +1,117 @@
-"""Who may send now: a limit on requests in flight, first come first served, and the provider's budget."""
+"""Who may send now: a limit on requests in flight, first come first served, and the provider's rate limits."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 
-from vcloud._core.ratelimit import Budget
+from attrs import define, field
+
+from vcloud._core.ratelimit import Allowance, RateLimit
+
+
+@define(eq=False)
+class Lane:
+    """The requests that one of the provider's limits counts, and the line of those that wait."""
+
+    allowance: Allowance
+    #: The configured limit, where it is counted in a store together with other processes.
+    shared: RateLimit | None = None
+    #: Who waits, with the number in the order of arrival, and whether a slot is needed.
+    waiting: deque[tuple[int, asyncio.Future[None], bool]] = field(factory=deque)
+    #: One alarm for the whole line, however many wait.
+    alarm: asyncio.TimerHandle | None = None
+    #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
+    asking: asyncio.Lock = field(factory=asyncio.Lock)
 
 
 class Gate:
     """One provider's admission, shared by all tasks.
 
-    A slot that becomes free is handed to whoever has waited longest, never put back for a newcomer to snatch.
+    A slot that becomes free is handed to whoever has waited longest, never put back for a newcomer to snatch; whoever waits
+    for a rate limit keeps none from those that other limits count.
 
     Args:
         limit: how many may be in flight.
         clock: monotonic seconds.
+        rules: the configured rate limits.
+        expected: those that the provider's documents promise, until its answers say it better.
+        acquire: waits for the configured limits where other processes count too; None: they are counted here alone.
     """
 
-    __slots__ = ("_clock", "_free", "_waiting", "budget")
+    __slots__ = ("_acquire", "_arrivals", "_clock", "_expected", "_free", "_lanes", "_rules", "_waiting")
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        clock: Callable[[], float],
+        *,
+        rules: Iterable[RateLimit] = (),
+        expected: Iterable[RateLimit] = (),
+        acquire: Callable[[RateLimit], Awaitable[None]] | None = None,
+    ) -> None:
         self._free = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._clock = clock
-        self.budget = Budget()
+        self._rules = {rule.bucket: rule for rule in rules}
+        self._expected = {rule.bucket: rule for rule in expected}
+        self._acquire = acquire
+        self._lanes: dict[str, Lane] = {}
+        self._arrivals = self._waiting = 0
 
-    def enter_now(self, bucket: str) -> bool:
+    def lane(self, bucket: str) -> Lane:
+        """The lane of a bucket."""
+        lane = self._lanes.get(bucket)
+        if lane is None:
+            rule = self._rules.get(bucket)
+            shared = rule if self._acquire is not None else None
+            allowance = Allowance(None if shared else rule, None if rule else self._expected.get(bucket))
+            lane = self._lanes[bucket] = Lane(allowance, shared)
+        return lane
+
+    def enter_now(self, lane: Lane) -> bool:
         """Enter if nobody waits and nothing forbids it: the way of nearly every request, without a future or a timer."""
-        if self._free <= 0 or self.budget.delay(bucket, self._clock()) > 0:
+        if self._free <= 0 or lane.waiting or lane.shared or lane.allowance.delay(self._clock()) > 0:
             return False
         self._free -= 1
-        self.budget.take(bucket)
+        lane.allowance.take()
         return True
 
-    async def enter(self, bucket: str, deadline: float | None) -> None:
-        """Wait for the budget and for a slot. Nothing is held when this raises, cancellation included.
+    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True) -> None:
+        """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
+
+        Args:
+            lane: the request's.
+            deadline: monotonic seconds; None: however long it takes.
+            slot: False passes by the limit on requests in flight: for those that others, who hold the slots, wait for.
 
         Raises:
-            TimeoutError: ``deadline`` (monotonic seconds) would pass first.
+            TimeoutError: the deadline would pass first.
+            ConnectError: the store of a shared budget cannot be reached.
         """
-        while True:
-            await self.pause(bucket, deadline)
-            await self._slot(deadline)
-            # The line may have been long: what held when it was joined need not hold now.
-            if self.budget.delay(bucket, self._clock()) <= 0:
-                self.budget.take(bucket)
-                return
-            self.leave()
-
-    async def pause(self, bucket: str, deadline: float | None) -> None:
-        """Wait until the budget lets this bucket go, without a slot.
-
-        Raises:
-            TimeoutError: ``deadline`` would pass first, so there is no sense in waiting.
-        """
-        while (wait := self.budget.delay(bucket, self._clock())) > 0:
-            if deadline is not None and self._clock() + wait >= deadline:
-                raise TimeoutError
-            await asyncio.sleep(wait)
-
-    async def _slot(self, deadline: float | None) -> None:
-        if self._free > 0:
-            self._free -= 1
+        if lane.shared is None or self._acquire is None:
+            await self._wait(lane, deadline, slot=slot)
             return
+        async with asyncio.timeout(None if deadline is None else deadline - self._clock()), lane.asking:
+            await self._acquire(lane.shared)
+            await self._wait(lane, None, slot=slot)
+
+    def leave(self, lane: Lane, *, counted: bool = True, slot: bool = True) -> None:
+        """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
+        self._free += slot
+        lane.allowance.done(self._clock(), counted=counted)
+        if self._waiting:
+            self._admit()
+
+    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool) -> None:
+        if deadline is not None and inf > self._clock() + lane.allowance.delay(self._clock()) >= deadline:
+            raise TimeoutError
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._arrivals += 1
+        self._waiting += 1
+        lane.waiting.append((self._arrivals, turn, slot))
+        self._admit()
         try:
             if deadline is None:
                 await turn
@@ -75,17 +120,41 @@ class Gate:
                     await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                # The slot came in the same moment as the cancellation: it must not be lost.
-                self.leave()
+                # Admitted in the same moment as the cancellation: what was given must not be lost.
+                self.leave(lane, counted=False, slot=slot)
             else:
                 turn.cancel()
             raise
 
-    def leave(self) -> None:
-        """Give the slot to the first in line, or back."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+    def _admit(self) -> None:
+        """Let in all who may go now, in the order in which they came."""
+        while (lane := self._next()) is not None:
+            _, turn, slot = lane.waiting.popleft()
+            self._waiting -= 1
+            self._free -= slot
+            lane.allowance.take()
+            turn.set_result(None)
+
+    def _next(self) -> Lane | None:
+        """The lane whose first has waited longest of all who may go now."""
+        found: Lane | None = None
+        for lane in self._lanes.values():
+            while lane.waiting and lane.waiting[0][1].done():  # cancelled
+                lane.waiting.popleft()
+                self._waiting -= 1
+            if not lane.waiting:
+                continue
+            arrival, _, slot = lane.waiting[0]
+            if (slot and self._free <= 0) or (found is not None and found.waiting[0][0] < arrival):
+                continue
+            if (wait := lane.allowance.delay(self._clock())) > 0:
+                self._set_alarm(lane, wait)
+            else:
+                found = lane
+        return found
+
+    def _set_alarm(self, lane: Lane, wait: float) -> None:
+        if lane.alarm is not None:
+            lane.alarm.cancel()
+        # Infinity: the answer that has to come first admits them.
+        lane.alarm = None if wait == inf else asyncio.get_running_loop().call_later(wait, self._admit)

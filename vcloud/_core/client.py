@@ -87,6 +87,7 @@ class Client(Secretive):
         """Close the connections. May be called twice. A client of a facade is closed by the facade."""
         if not self._shares_transport:
             await self._transport.aclose()
+            await self._session.aclose()
 
     async def __aenter__(self) -> Self:
         """Open."""

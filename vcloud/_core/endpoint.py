@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from ipaddress import ip_address
 from ssl import SSLContext
@@ -11,11 +12,13 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 from attrs.converters import optional
 
+from vcloud._core.ratelimit import RateLimit
 from vcloud._core.request import seconds
 from vcloud._core.retry import RetryPolicy
 from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from vcloud._core.shared import SharedBudget
     from vcloud.auth import Auth
 
 
@@ -32,6 +35,18 @@ def _duration(value: timedelta | float) -> float:
         raise ConfigurationError(f"an Endpoint's durations are {error}") from None
 
 
+def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
+    try:
+        given = tuple(value)
+    except TypeError:
+        raise ConfigurationError(f"rate_limits must be a list of RateLimit(...), not {value!r}") from None
+    if {type(one) for one in given} - {RateLimit}:
+        raise ConfigurationError(f"rate_limits must be RateLimit(...) objects, not {given!r}")
+    if len({one.bucket for one in given}) != len(given):
+        raise ConfigurationError("rate_limits may name each bucket once only")
+    return given
+
+
 @frozen
 class Endpoint:
     """Where and how one provider is reached.
@@ -46,6 +61,9 @@ class Endpoint:
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
         retry: when to send again, and how patiently.
         concurrency: how many requests may be under way to this provider at once; the others wait in line.
+        rate_limits: limits that you know of and the service does not announce, one for each bucket at most; see
+            :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
+        shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
         ssl: a context with your own certificate authority or client certificate.
         verify: False accepts any certificate. For a test machine of your own only.
         proxy: the URL of an HTTP proxy, or ``"environment"`` to ask ``HTTPS_PROXY`` and its kin once, at the start.
@@ -59,6 +77,8 @@ class Endpoint:
     deadline: float | None = field(default=None, kw_only=True, converter=optional(_duration))
     retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
     concurrency: int = field(default=100, kw_only=True)
+    rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
+    shared_budget: SharedBudget | None = field(default=None, kw_only=True)
     ssl: SSLContext | None = field(default=None, kw_only=True)
     verify: bool = field(default=True, kw_only=True)
     proxy: str | None = field(default=None, kw_only=True, repr=False)
@@ -73,6 +93,8 @@ class Endpoint:
             raise ConfigurationError(f"concurrency must be a whole number, not {self.concurrency!r}")
         if min(self.timeout, self.connect_timeout, self.concurrency, 1 if self.deadline is None else self.deadline) <= 0:
             raise ConfigurationError("timeout, connect_timeout, deadline and concurrency must be greater than 0")
+        if self.shared_budget is not None and not self.rate_limits:
+            raise ConfigurationError("a shared_budget counts rate_limits: give those too")
         if self.base_url is not None:
             _check(self.base_url, allow_http=self.allow_http)
 

@@ -11,7 +11,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from attrs import frozen
 
-from vcloud._core.pager import Page, Pager
+from vcloud._core.pager import Page, Pager, abandon, begin
 from vcloud.errors import ConfigurationError, VCloudError
 
 
@@ -83,6 +83,8 @@ class Instance:
 class Instances(AsyncIterator[Instance]):
     """Everything on all configured providers, as it arrives; providers are asked concurrently, one page each at a time.
 
+    ``prefetch(8)`` reads ahead; stopping early cancels what is under way.
+
     One provider that fails does not hide the others: its error is in ``errors``, under its name, when the iteration ends.
 
     Attributes:
@@ -91,6 +93,7 @@ class Instances(AsyncIterator[Instance]):
 
     def __init__(self, sources: Mapping[str, Pager[Instance]]) -> None:
         self.errors: dict[str, VCloudError] = {}
+        self._sources = sources
         self._pages = {name: pager.pages() for name, pager in sources.items()}
         self._asked: dict[str, asyncio.Task[Page[Instance] | None]] = {}
         self._ready: deque[Instance] = deque()
@@ -105,23 +108,30 @@ class Instances(AsyncIterator[Instance]):
             await self._ask()
         return self._ready.popleft()
 
+    def prefetch(self, n: int) -> Instances:
+        """The same, each provider read up to ``n`` pages ahead, as by :meth:`Pager.prefetch`.
+
+        Raises:
+            InvalidArgumentError: ``n`` is no whole number of at least 1.
+        """
+        return Instances({name: pager.prefetch(n) for name, pager in self._sources.items()})
+
     async def all(self) -> list[Instance]:
         """Every instance of every provider that answered."""
         return [instance async for instance in self]
+
+    def __del__(self) -> None:
+        abandon(self._asked.values())
 
     async def _ask(self) -> None:
         """Ask each provider that still has pages for its next one, and take what comes first."""
         for name, pages in self._pages.items():
             if name not in self._asked:
-                task = asyncio.ensure_future(anext(pages, None))
-                # An iteration that is given up leaves nobody to look at the outcome.
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
-                self._asked[name] = task
+                self._asked[name] = begin(anext(pages, None))
         try:
             await asyncio.wait(self._asked.values(), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            for task in self._asked.values():
-                task.cancel()
+            abandon(self._asked.values())
             self._asked.clear()
             raise
         for name in [name for name, task in self._asked.items() if task.done()]:

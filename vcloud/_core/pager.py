@@ -1,16 +1,24 @@
-"""Lists that fetch their pages as one iterates."""
+"""Lists that fetch their pages as one iterates, one by one or some ahead."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Generic, NoReturn, TypeVar
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from copy import copy
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import frozen
 
+from vcloud._core.cleanup import end
 from vcloud.errors import DecodeError, InvalidArgumentError
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+#: So many pages in a row with nothing new on them are no accident.
+STALE: Final = 100
 
 
 @frozen
@@ -18,60 +26,97 @@ class Page(Generic[T]):
     """One page of a list.
 
     Attributes:
-        items: what is on it, in the service's order.
+        items: what is on it, in the service's order, without what was on a page before.
         number: which page it is, from 1.
         total: how many items there are in all, by the service's word; None when it does not say.
         next: the number of the following page, None after the last.
+        last: the number of the last page, as far as can be told by now; None when it cannot.
     """
 
     items: tuple[T, ...]
     number: int
     total: int | None
     next: int | None
+    last: int | None = None
 
 
 class Pager(Generic[T]):
     """A list at the service. Nothing is sent before it is iterated, and nothing after one stops.
 
     ``async for item in pager`` yields items, ``pager.pages()`` whole pages; ``await pager.first()`` and
-    ``await pager.all()`` collect. A pager can be iterated again; it then asks again.
+    ``await pager.all()`` collect; ``pager.prefetch(8)`` reads ahead. A pager can be iterated again; it then asks again.
+
+    Lists change while one reads them. An item that has moved to a later page meanwhile is not yielded twice: the ids of
+    what was yielded are remembered for as long as one iterates, some hundred bytes for each. One that has moved to a
+    page that was read already is not seen.
 
     Args:
-        fetch: reads one page, given its number and how many items the pages before it had.
+        fetch: reads one page, given its number.
         start: the first page to read.
-        per_page: items per page, as asked for; for counting what a later start skips.
+        follow: completes a page whose ``next`` and ``last`` depend on what came before it, given the page, how many items
+            the service sent up to its end, and how many a full page has. None: ``fetch`` says it all.
+        key: what tells an item from others, None for one that nothing does. None: nothing does so on this list.
     """
 
-    __slots__ = ("_fetch", "_per_page", "_start")
+    __slots__ = ("_ahead", "_fetch", "_follow", "_key", "_start", "_view")
 
     def __init__(
-        self, fetch: Callable[[int, int], Awaitable[Page[T]]], *, start: int | None = None, per_page: int | None = None
+        self,
+        fetch: Callable[[int], Awaitable[Page[T]]],
+        *,
+        start: int | None = None,
+        follow: Callable[[Page[T], int, int], Page[T]] | None = None,
+        key: Callable[[T], object] | None = None,
     ) -> None:
-        for name, value in (("page", start), ("per_page", per_page)):
-            if value is not None and not (type(value) is int and value >= 1):
-                raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {value!r}")
-        self._fetch = fetch
-        self._start = start or 1
-        self._per_page = per_page or 0
+        # Of the items as the service sends them, which are others than T once they are mapped.
+        self._fetch: Callable[[int], Awaitable[Page[Any]]] = fetch
+        self._follow: Callable[[Page[Any], int, int], Page[Any]] | None = follow
+        self._key: Callable[[Any], object] | None = key
+        self._view: Callable[[Any], T | None] | None = None
+        self._start = 1 if start is None else positive(start, "page")
+        self._ahead = 0
 
-    def pages(self) -> AsyncIterator[Page[T]]:
+    def pages(self) -> Pages[T]:
         """Page after page.
 
-        Raises:
-            DecodeError: the service sends the same page again and again.
-        """
-        return _Pages(self._fetch, self._start, (self._start - 1) * self._per_page)
+        An error leaves the iterator where it was: iterate it again, and it asks for the page that it could not get.
 
-    def __aiter__(self) -> AsyncIterator[T]:
-        """Item after item."""
-        return _Items(self.pages())
+        Raises:
+            DecodeError: the service sends the same again and again.
+        """
+        return Pages(self)
+
+    def __aiter__(self) -> Items[T]:
+        """Item after item; after an error, as for :meth:`pages`."""
+        return Items(self.pages())
 
     def __iter__(self) -> NoReturn:
         raise TypeError("a Pager is asynchronous: use `async for item in ...`, or `await ....all()`")
 
+    def prefetch(self, n: int) -> Pager[T]:
+        """The same list, read up to ``n`` pages ahead of the one in hand; items and pages come in the same order.
+
+        The first page is read alone, for it says how many there are. From then on ``n`` requests are under way at once, and
+        no more than ``n`` pages wait to be taken. Where the service does not say how many there are, nothing is guessed:
+        then it reads one by one. An error is raised when its page's turn comes. Stopping early, an error and a cancellation
+        cancel what is under way.
+
+        Args:
+            n: pages, at least 1.
+
+        Raises:
+            InvalidArgumentError: ``n`` is no such number.
+        """
+        ahead = copy(self)
+        ahead._ahead = positive(n, "prefetch")
+        return ahead
+
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
         """The same list, each item seen through ``view``; what it makes None of is left out."""
-        return _Mapped(self, view)
+        before = self._view
+        mapped = cast("Pager[U]", copy(self))
+        mapped._view = view if before is None else lambda item: None if (shown := before(item)) is None else view(shown)
+        return mapped
 
     async def first(self) -> T | None:
         """The first item, None when there is none. Reads no more pages than it must."""
@@ -83,57 +128,95 @@ class Pager(Generic[T]):
 
 
 # Iterators rather than generators: one that is left in the middle is simply forgotten, where the event loop would have to
-# start a task to close a generator.
+# start a task to close a generator. And one that raised can go on.
 
 
-class _Pages(AsyncIterator[Page[T]]):
-    __slots__ = ("_before", "_fetch", "_number", "_seen")
+class Pages(AsyncIterator[Page[T]]):
+    """Page after page of a :class:`Pager`.
 
-    def __init__(self, fetch: Callable[[int, int], Awaitable[Page[T]]], start: int, seen: int) -> None:
-        self._fetch = fetch
-        self._number: int | None = start
-        self._seen = seen
-        self._before: tuple[T, ...] = ()
+    Attributes:
+        number: the page that comes next, None after the last. Another process can go on from there: ``list(page=number)``.
+    """
+
+    __slots__ = ("_asked", "_before", "_known", "_pager", "_seen", "_size", "_stale", "number")
+
+    def __init__(self, pager: Pager[T]) -> None:
+        self.number: int | None = pager._start
+        self._pager = pager
+        # Under way or waiting to be taken: page `number` and those after it. They do not know of this iterator, so that it
+        # ends when it is left, and they with it.
+        self._asked: deque[asyncio.Task[Page[Any]]] = deque()
+        self._before: Page[Any] | None = None
+        self._known: set[object] = set()
+        self._seen = self._size = self._stale = 0
 
     async def __anext__(self) -> Page[T]:
-        if self._number is None:
+        if self.number is None:
             raise StopAsyncIteration
-        page = await self._fetch(self._number, self._seen)
-        if page.items and page.items == self._before:
-            raise DecodeError(f"the service repeats itself: page {self._number} is the same as the one before it")
-        self._seen += len(page.items)
-        self._before, self._number = page.items, page.next
+        try:
+            page = self._take(await (self._asked[0] if self._asked else self._pager._fetch(self.number)))
+        except BaseException:
+            # Whoever goes on asks for it again; the others would wait in vain.
+            self._cancel()
+            raise
+        if self._pager._ahead:
+            self._ask_ahead(page)
         return page
 
+    async def aclose(self) -> None:
+        """Cancel what is under way and return when it is over. Iterating on asks for it again."""
+        asked = list(self._asked)
+        self._asked.clear()
+        await end(asked)
 
-class _Mapped(Pager[U], Generic[T, U]):
-    __slots__ = ("_source", "_view")
+    def __del__(self) -> None:
+        if self._asked:
+            self._cancel()
 
-    def __init__(self, source: Pager[T], view: Callable[[T], U | None]) -> None:
-        self._source = source
-        self._view = view
+    def _cancel(self) -> None:
+        abandon(self._asked)
+        self._asked.clear()
 
-    def pages(self) -> AsyncIterator[Page[U]]:
-        return _MappedPages(self._source.pages(), self._view)
+    def _take(self, page: Page[Any]) -> Page[T]:
+        """The page as it is handed out. Nothing of this iterator changes if it cannot be."""
+        pager, items, before = self._pager, page.items, self._before
+        middle = before is None and page.number > 1
+        # A list begun in the middle: this page shows how many items came before it. What was asked for is no measure, since
+        # the service may cap it; and as this may be the last page, it does not show how many a full one has.
+        seen = len(items) + ((page.number - 1) * len(items) if middle else self._seen)
+        size = max(self._size, 0 if middle else len(items))
+        if pager._follow is not None:
+            page = pager._follow(page, seen, size)
+        key, known, view = pager._key, self._known, pager._view
+        new = tuple([item for item in items if key(item) not in known]) if known and key is not None else items
+        stale = 0 if new else self._stale + 1
+        if stale > STALE or (before is not None and _repeats(page, before)):
+            raise DecodeError(f"the service repeats itself: there is nothing new on page {page.number}")
+        shown = new if view is None else tuple([seen_as for item in new if (seen_as := view(item)) is not None])
+
+        self.number, self._before, self._seen, self._size, self._stale = page.next, page, seen, size, stale
+        if key is not None and page.next is not None:
+            known.update(map(key, items))
+            known.discard(None)
+        return page if shown is items else Page(shown, page.number, page.total, page.next, page.last)
+
+    def _ask_ahead(self, page: Page[T]) -> None:
+        asked = self._asked
+        if asked:
+            asked.popleft()
+        if page.next is None or page.next != page.number + 1:
+            self._cancel()
+        elif page.last is not None:
+            for number in range(page.next + len(asked), min(page.last, page.number + self._pager._ahead) + 1):
+                asked.append(begin(self._pager._fetch(number)))
 
 
-class _MappedPages(AsyncIterator[Page[U]], Generic[T, U]):
-    __slots__ = ("_pages", "_view")
+class Items(AsyncIterator[T]):
+    """Item after item of a :class:`Pager`."""
 
-    def __init__(self, pages: AsyncIterator[Page[T]], view: Callable[[T], U | None]) -> None:
-        self._pages = pages
-        self._view = view
-
-    async def __anext__(self) -> Page[U]:
-        page = await anext(self._pages)
-        items = tuple([shown for item in page.items if (shown := self._view(item)) is not None])
-        return Page(items, page.number, page.total, page.next)
-
-
-class _Items(AsyncIterator[T]):
     __slots__ = ("_pages", "_waiting")
 
-    def __init__(self, pages: AsyncIterator[Page[T]]) -> None:
+    def __init__(self, pages: Pages[T]) -> None:
         self._pages = pages
         self._waiting: Iterator[T] = iter(())
 
@@ -143,12 +226,59 @@ class _Items(AsyncIterator[T]):
                 return item
             self._waiting = iter((await anext(self._pages)).items)
 
+    async def aclose(self) -> None:
+        """Cancel what is under way and return when it is over. Iterating on asks for it again."""
+        await self._pages.aclose()
+
 
 def unpaged(read: Callable[[], Awaitable[Sequence[T]]]) -> Pager[T]:
     """A list that the service gives all at once, behind the same interface as the others."""
 
-    async def fetch(number: int, _: int) -> Page[T]:
+    async def fetch(number: int) -> Page[T]:
         items = tuple(await read())
-        return Page(items, number, len(items), None)
+        return Page(items, number, len(items), None, number)
 
     return Pager(fetch)
+
+
+def positive(value: int, name: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    if type(value) is not int or value < 1:
+        raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def begin(work: Awaitable[T]) -> asyncio.Task[T]:
+    """Work under way in a task of its own, which may fail without anybody looking."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+def abandon(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks that nobody waits for any more; from a ``__del__`` too, whichever thread that runs in."""
+    for task in tasks:
+        loop = task.get_loop()
+        if _running() is loop:
+            task.cancel()
+        else:
+            # It may be closed, or be closed just now.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _repeats(page: Page[Any], before: Page[Any]) -> bool:
+    """Whether the service stands still: the same items again, though the list has not grown by what would move them here."""
+    grown = page.total is not None and before.total is not None and page.total > before.total
+    return bool(page.items) and page.items == before.items and not grown

@@ -1,4 +1,4 @@
-"""Which page comes next, for each paging dialect. Pure arithmetic."""
+"""Which page comes next, and how many there are, for each paging dialect. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ def next_by_count(
         return number + 1 if items >= per_page else None
     # A page may be short because the service caps per_page, so a total that is not reached counts for more.
     return number + 1 if items and seen < count else None
+
+
+def last_by_count(*, number: int, following: int | None, seen: int, count: int | None, size: int) -> int | None:
+    """The Vagon dialect: the last page, as far as ``count`` tells; None when it does not.
+
+    Args:
+        number: the page just read.
+        following: the page after it.
+        seen: items on all pages up to and including this one.
+        count: the service's total.
+        size: items on a full page: as the service sends them, which may be fewer than were asked for.
+    """
+    if following is None:
+        return number
+    if following != number + 1 or count is None or count <= seen or size < 1:
+        return None
+    return number + -(-(count - seen) // size)
 
 
 def next_by_total(*, number: int, items: int, total_pages: int | None) -> int | None:

@@ -1,11 +1,16 @@
-"""What the service says about its limits, and who may go when. Time comes in as arguments."""
+"""What the service says about its limits, and how much may go when. Time comes in as arguments."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from math import inf
 
 from attrs import define, field, frozen
+
+from vcloud._core.request import seconds
+from vcloud.errors import InvalidArgumentError
 
 
 @frozen
@@ -45,7 +50,12 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
-    """Read ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (Unix seconds); None when the service sends none."""
+    """Read ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (Unix seconds); None when the service sends none.
+
+    Args:
+        headers: the answer's.
+        now: the service's time, in Unix seconds.
+    """
     remaining = _number(headers.get("X-RateLimit-Remaining"))
     if remaining is None:
         return None
@@ -54,7 +64,8 @@ def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
     return Limits(
         remaining=max(0, int(remaining)),
         limit=None if limit is None else int(limit),
-        reset_in=None if reset is None else max(0.0, reset - (server_time(headers) or now)),
+        # A whole second may have been rounded down, and a request that comes too early is refused.
+        reset_in=None if reset is None else max(0.0, reset + reset.is_integer() - now),
     )
 
 
@@ -66,55 +77,185 @@ def _number(text: str | None) -> float | None:
     return value if value is not None and abs(value) < 1e12 else None
 
 
-#: Reset times of one window differ by rounding and travel time; windows themselves are a minute apart.
-_SAME_WINDOW = 2.0
+@frozen
+class RateLimit:
+    """A limit of the service that it does not announce by itself, but that you know.
+
+    Args:
+        requests: how many are allowed in any ``per`` seconds.
+        per: the length of the window; seconds or timedelta.
+        bucket: which requests it counts. StreamSpace counts ``"login"`` and ``"create"`` (new sessions) apart; ``""`` are
+            all others, and everything at the other providers.
+    """
+
+    requests: int
+    per: float = field(converter=seconds)
+    bucket: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.requests) is not int or self.requests < 1 or self.per <= 0:
+            raise InvalidArgumentError("a RateLimit needs at least one request in more than 0 seconds")
+
+
+@define
+class ServerClock:
+    """How far the service's clock is ahead of our monotonic one, learnt from ``Date`` headers.
+
+    ``Date`` has whole seconds, and a minute's window is over a second sooner or later. Each answer says that the
+    service's time was at least its ``Date``; the best of these bounds comes close to the truth and never passes it, so
+    what is reckoned with it is never too early.
+    """
+
+    _ahead: float | None = None
+    _date: str = ""
+
+    def read(self, headers: Mapping[str, str], now: float) -> float | None:
+        """The service's time (Unix seconds) at ``now`` (monotonic), at least; None when it never told it."""
+        date = headers.get("Date", "")
+        # The same text a moment later gives a lower bound than it gave before.
+        if date != self._date and (theirs := server_time(headers)) is not None:
+            self._date = date
+            ahead = theirs - now
+            # Much less than what was known: their clock, or ours, was put back.
+            if self._ahead is None or ahead > self._ahead or ahead < self._ahead - _PUT_BACK:
+                self._ahead = ahead
+        return None if self._ahead is None else now + self._ahead
+
+
+_PUT_BACK = 5.0
 
 
 @define
 class _Window:
-    """What is left of one limit until ``reset_at`` (monotonic seconds)."""
+    """What a limit that the service announces still allows until ``ends``."""
 
-    remaining: int
-    reset_at: float
+    limit: int
+    #: How long one lasts, as far as is known.
+    length: float
+    left: int = 0
+    ends: float = -inf
+    #: The end of the window before. An answer that was counted then says nothing about this one.
+    before: float = -inf
+    #: The service has not yet said when this one ends.
+    expected: bool = True
+    announced: bool = False
+
+    def renew(self, now: float, flying: int) -> None:
+        # Those under way may be counted on either side of the turn; the careful guess is this one.
+        self.before, self.ends = self.ends, now + self.length
+        self.left, self.expected = self.limit - flying, True
+
+    def give(self) -> None:
+        self.left = min(self.left + 1, self.limit)
+
+    def note(self, seen: Limits, now: float, flying: int) -> None:
+        length = seen.reset_in or 1e-3
+        ends = now + length
+        limit = seen.limit or max(self.limit, seen.remaining + 1)
+        same = min(_SAME_WINDOW, self.length / 4)
+        if ends <= self.before + same:
+            self.give()  # counted in the window before, though it was set down for this one
+            return
+        if limit != self.limit:
+            # Not what was reckoned with. Those under way may be counted later than this answer.
+            self.left, self.ends = seen.remaining - flying, ends
+        elif self.expected:
+            self.left, self.ends = min(self.left, seen.remaining), ends
+        elif ends <= self.ends + same:
+            # Of answers that overtake each other the scarcest counts; of estimates that are never early, the earliest.
+            self.left, self.ends = min(self.left, seen.remaining), min(self.ends, ends)
+        else:
+            self.before, self.ends, self.left = self.ends, ends, seen.remaining - flying
+        self.length = max(self.length, length) if self.announced else length
+        self.limit, self.expected, self.announced = limit, False, True
 
 
-@define
-class Budget:
-    """The limits that all tasks of one provider share: one 429 stops every new send, not just the unlucky task.
+#: Estimates of one window's end differ by the grain of the headers and by travel time.
+_SAME_WINDOW = 2.0
 
-    A provider whose document counts some endpoints apart puts those requests into buckets of their own.
+
+class Allowance:
+    """What one bucket may send, and when: a configured limit, an announced one, and pauses. All times are monotonic.
+
+    A request under way counts from before it is sent until it is answered and beyond, so that a burst cannot pass a limit
+    that is known.
+
+    Args:
+        rule: the configured limit.
+        expected: what the documents promise, until the first answer says it better.
     """
 
-    _windows: dict[str, _Window] = field(factory=dict)
+    __slots__ = ("_bounded", "_cautious", "_clock", "_flying", "_paused", "_probing", "_rule", "_spent", "_window")
 
-    def delay(self, bucket: str, now: float) -> float:
-        """Seconds until a request of this bucket may go; 0 when it may go now."""
-        if not self._windows or (window := self._windows.get(bucket)) is None:
+    def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
+        self._rule = rule
+        #: When those that the rule counts had their answer: the service counted them no later.
+        self._spent: deque[float] = deque()
+        self._window: _Window | None = None
+        if expected is not None:
+            self._window = _Window(expected.requests, expected.per)
+        self._clock = ServerClock()
+        self._flying = 0
+        self._paused = -inf
+        # After a refusal one goes ahead, and the others follow only when it was let in.
+        self._cautious = self._probing = False
+        self._bounded = rule is not None or expected is not None
+
+    def delay(self, now: float) -> float:
+        """Seconds until one more may go: 0 when it may go now, infinity when an answer has to come first."""
+        if not self._bounded:
             return 0.0
-        if now >= window.reset_at:
-            # A new window begins: what it allows is learnt from its first answer.
-            del self._windows[bucket]
-            return 0.0
-        return window.reset_at - now if window.remaining <= 0 else 0.0
+        wait = max(0.0, self._paused - now)
+        if not wait and self._cautious and self._probing:
+            return inf
+        if (window := self._window) is not None:
+            if now >= window.ends:
+                window.renew(now, self._flying)
+            if window.left <= 0:
+                wait = max(wait, window.ends - now)
+        if (rule := self._rule) is not None:
+            while self._spent and self._spent[0] + rule.per <= now:
+                self._spent.popleft()
+            if len(self._spent) + self._flying >= rule.requests:
+                wait = max(wait, self._spent[0] + rule.per - now) if self._spent else inf
+        return wait
 
-    def take(self, bucket: str) -> None:
-        """A request of this bucket goes out now."""
-        if self._windows and (window := self._windows.get(bucket)) is not None:
-            window.remaining -= 1
+    def take(self) -> None:
+        """One goes out now."""
+        self._flying += 1
+        if self._bounded:
+            self._probing = True
+            if self._window is not None:
+                self._window.left -= 1
 
-    def note(self, bucket: str, seen: Limits, now: float) -> None:
-        """Learn from an answer. Of answers that overtake each other within one window the scarcest counts."""
-        if seen.reset_in is None:
-            return
-        reset_at = now + seen.reset_in
-        window = self._windows.get(bucket)
-        if window is not None and window.reset_at > reset_at - _SAME_WINDOW:
-            window.remaining = min(window.remaining, seen.remaining)
-        else:
-            self._windows[bucket] = _Window(seen.remaining, reset_at)
+    def done(self, now: float, *, counted: bool = True) -> None:
+        """One that went out has ended. Not ``counted``: it never reached the service."""
+        self._flying -= 1
+        if self._bounded:
+            self._probing = False
+            if not counted and self._window is not None:
+                self._window.give()
+            if counted and self._rule is not None:
+                self._spent.append(now)
 
-    def pause(self, bucket: str, seconds: float, now: float) -> None:
-        """Nobody sends into this bucket for this long. A shorter pause never ends a longer one."""
-        window = self._windows.get(bucket)
-        until = now + seconds
-        self._windows[bucket] = _Window(0, until if window is None else max(until, window.reset_at))
+    def note(self, headers: Mapping[str, str], now: float, wall: float) -> None:
+        """Learn from an answer that is no refusal for its number; ``wall`` is our Unix time."""
+        if self._cautious and now >= self._paused:
+            self._cautious = False
+        self._read(headers, now, wall)
+
+    def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
+        """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
+        self._paused = max(self._paused, now + seconds)
+        self._cautious = self._bounded = True
+        self._read(headers, now, wall)
+
+    def _read(self, headers: Mapping[str, str], now: float, wall: float) -> None:
+        seen = limits(headers, now=self._clock.read(headers, now) or wall) if "X-RateLimit-Remaining" in headers else None
+        if seen is not None and seen.reset_in is not None:
+            if self._window is None:
+                self._window = _Window(0, seen.reset_in)
+                self._bounded = True
+            self._window.note(seen, now, self._flying - 1)
+        elif self._window is not None and not self._window.announced:
+            self._window = None  # the documents promise a limit that this service does not have

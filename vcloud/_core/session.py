@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from vcloud._core.admission import Gate
+from vcloud._core.admission import Gate, Lane
 from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
-from vcloud._core.ratelimit import limits
+from vcloud._core.ratelimit import RateLimit
 from vcloud._core.request import Request, Response, seconds
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
+from vcloud._core.tally import TALLY
 from vcloud._core.transport import RefusedError, Socket, Transport, Wire
 from vcloud.errors import (
     APIError,
@@ -44,6 +47,11 @@ class Dialect(Protocol):
     @property
     def provider(self) -> str:
         """Its name in the facade and in errors."""
+        ...
+
+    @property
+    def rate_limits(self) -> Sequence[RateLimit]:
+        """The limits that its documents promise."""
         ...
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
@@ -106,7 +114,14 @@ class Session:
             ssl=endpoint.ssl or endpoint.verify,
             proxy=endpoint.proxy,
         )
-        self._gate = Gate(endpoint.concurrency, clock)
+        self._budget = endpoint.shared_budget
+        self._gate = Gate(
+            endpoint.concurrency,
+            clock,
+            rules=endpoint.rate_limits,
+            expected=dialect.rate_limits,
+            acquire=None if self._budget is None else functools.partial(self._budget.acquire, dialect.provider),
+        )
 
     def with_options(
         self,
@@ -126,6 +141,11 @@ class Session:
             other._retry = retry
         return other
 
+    async def aclose(self) -> None:
+        """Close what is not the transport's."""
+        if self._budget is not None:
+            await self._budget.aclose()
+
     @property
     def retry(self) -> RetryPolicy:
         """When to try again, for what goes on after a connection was made."""
@@ -139,7 +159,7 @@ class Session:
         """The wall's time, in Unix seconds."""
         return self._wall()
 
-    async def authenticate(self, request: Request) -> dict[str, str]:
+    async def authenticate(self, request: Request) -> Mapping[str, str]:
         """The headers that authenticate this request now, for what is not sent from here (a link, say)."""
         self.transport.check()
         if self.auth.ready(self._wall()):
@@ -202,12 +222,14 @@ class Session:
         exchange = exchange or self.transport.exchange
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
-        headers: dict[str, str] = {}
+        headers: Mapping[str, str] = {}
+        lane = self._gate.lane(request.bucket)
         while True:
             error: TransportError | APIError | None
             response = None
-            if not (request.authenticated and self._gate.enter_now(request.bucket)):
-                await self._queue(request, deadline, where)
+            sent = False
+            if not (request.authenticated and self._gate.enter_now(lane)):
+                await self._queue(request, lane, deadline, where)
             try:
                 headers = (
                     self._sign(request, root)
@@ -215,19 +237,22 @@ class Session:
                     else await self._credential(request, deadline, where, root=root)
                 )
                 wire = self._wire if deadline is None else self._wire_until(request, deadline, where)
+                if request.authenticated and (tally := TALLY.get()) is not None:
+                    tally.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
+                sent = True
                 try:
                     response = await exchange(request.method, url, headers, request.body, wire)
                 except TransportError as failure:
                     error = failure
-                    lost = lost or not isinstance(failure, ConnectError)
+                    sent = not isinstance(failure, ConnectError)
+                    lost = lost or sent
                 else:
-                    error = self._judge(request, response, where)
+                    error = self._judge(request, response, lane, where)
                     if error is None:
                         return response
             finally:
-                if request.authenticated:
-                    self._gate.leave()
+                self._gate.leave(lane, counted=sent, slot=request.authenticated)
 
             decision = self._retry.decide(
                 error, idempotent=request.idempotent, attempt=attempt, random=self._entropy(), renewed=renewed
@@ -244,21 +269,17 @@ class Session:
                 raise self._final(request, error, where, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
             attempt += 1
 
-    async def _queue(self, request: Request, deadline: float | None, where: str) -> None:
-        """Wait in line. A request for a credential waits only for its budget: those who hold the slots may wait for it."""
-        wait = self._gate.budget.delay(request.bucket, self.clock())
-        if wait > self._retry.max_retry_after:
+    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str) -> None:
+        """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
+        wait = lane.allowance.delay(self.clock())
+        if math.inf > wait > self._retry.max_retry_after:
             raise self._exhausted(request, wait, where)
         try:
-            if request.authenticated:
-                await self._gate.enter(request.bucket, deadline)
-            else:
-                await self._gate.pause(request.bucket, deadline)
-                self._gate.budget.take(request.bucket)
+            await self._gate.enter(lane, deadline, slot=request.authenticated)
         except TimeoutError:
             raise self._too_late(request, where) from None
 
-    async def _credential(self, request: Request, deadline: float | None, where: str, *, root: bool) -> dict[str, str]:
+    async def _credential(self, request: Request, deadline: float | None, where: str, *, root: bool) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
             limit = asyncio.timeout(None if deadline is None else deadline - self.clock())
@@ -271,12 +292,12 @@ class Session:
                 raise self._too_late(request, where) from None
         return self._sign(request, root)
 
-    def _sign(self, request: Request, root: bool = False) -> dict[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
-        headers = {} if request.body is None else {"Content-Type": "application/json"}
+    def _sign(self, request: Request, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
+        headers: Mapping[str, str] = {}
         if request.authenticated:
             path = request.path if root else self._base_path + request.path
-            headers.update(self.auth.headers(request, path, now=self._wall(), nonce=self._nonce()))
-        return headers
+            headers = self.auth.headers(request, path, now=self._wall(), nonce=self._nonce())
+        return headers if request.body is None else {"Content-Type": "application/json", **headers}
 
     def _wire_until(self, request: Request, deadline: float, where: str) -> Wire:
         left = deadline - self.clock()
@@ -284,11 +305,9 @@ class Session:
             raise self._too_late(request, where)
         return self._wire if left >= self._timeout else self._wire.within(left)
 
-    def _judge(self, request: Request, response: Response, where: str) -> APIError | None:
+    def _judge(self, request: Request, response: Response, lane: Lane, where: str) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         now = self._wall()
-        if (seen := limits(response.headers, now=now)) is not None:
-            self._gate.budget.note(request.bucket, seen, self.clock())
         if response is _UPGRADED:
             return None
         if 300 <= response.status < 400:
@@ -303,7 +322,9 @@ class Session:
         error = self.dialect.error(request, response, where, now=now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
-            self._gate.budget.pause(request.bucket, pause, self.clock())
+            lane.allowance.pause(pause, response.headers, self.clock(), now)
+        else:
+            lane.allowance.note(response.headers, self.clock(), now)
         return error
 
     def _exhausted(self, request: Request, wait: float, where: str) -> RateLimitError:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from attrs import frozen
 
 from vcloud._core.codec import Codec, Instant, Shape, excerpt
-from vcloud._core.pager import Page, Pager, unpaged
-from vcloud._core.paging import ABSENT, next_by_count
-from vcloud._core.ratelimit import retry_after
+from vcloud._core.pager import Page, Pager, positive, unpaged
+from vcloud._core.paging import ABSENT, last_by_count, next_by_count
+from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.secret import hidden, sent_secrets
@@ -153,6 +154,8 @@ def _unwrap(inner: object, session: Session, origin: Origin) -> object:
     return inner
 
 
+_id = attrgetter("id")
+
 # Past the freezing: what is decoded is not yet in anybody's hands.
 _set = object.__setattr__
 
@@ -216,22 +219,22 @@ def listing(
 ) -> Pager[H]:
     """A paged list of resources: ``GET path`` with ``page``, ``per_page`` and the filters."""
     parameters = query({"per_page": per_page, **(filters or {})})
-    expected = default_per_page if per_page is None else per_page
+    expected = default_per_page if per_page is None else positive(per_page, "per_page")
 
-    async def fetch(number: int, seen: int) -> Page[H]:
+    async def fetch(number: int) -> Page[H]:
         request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
         opened = await session.fetch(request, shape)
-        following = next_by_count(
-            number=number,
-            items=len(opened.items),
-            per_page=expected,
-            seen=seen + len(opened.items),
-            count=opened.answer.count,
-            next_page=opened.answer.next_page,
-        )
-        return Page(opened.items, number, opened.answer.count, following)
+        return Page(opened.items, number, opened.answer.count, opened.answer.next_page)
 
-    return Pager(fetch, start=page, per_page=expected)
+    def follow(page: Page[H], seen: int, size: int) -> Page[H]:
+        number, items, count = page.number, page.items, page.total
+        following = next_by_count(number=number, items=len(items), per_page=expected, seen=seen, count=count, next_page=page.next)
+        # What is followed by the service's own word is no short last page.
+        full = size if page.next == ABSENT else max(size, len(items))
+        last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
+        return Page(items, number, count, following, last)
+
+    return Pager(fetch, start=page, follow=follow, key=_id)
 
 
 def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pager[H]:
@@ -248,6 +251,8 @@ class VagonDialect:
     """How Vagon refuses."""
 
     provider: str
+    #: Its documents promise none.
+    rate_limits: tuple[RateLimit, ...] = ()
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal in the body, else the one in the status.

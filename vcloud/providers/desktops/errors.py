@@ -10,7 +10,7 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.codec import Codec, excerpt
-from vcloud._core.ratelimit import retry_after
+from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud.errors import (
     APIError,
@@ -118,6 +118,8 @@ class DesktopsDialect:
     """How the desktop-action API refuses."""
 
     provider: str = "desktops"
+    #: Its document promises none.
+    rate_limits: tuple[RateLimit, ...] = ()
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal in the status, or in the body of an HTTP success."""

@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.codec import excerpt
-from vcloud._core.ratelimit import retry_after
+from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud._core.secret import hidden, sent_secrets
 from vcloud.errors import (
@@ -108,6 +108,8 @@ class StreamSpaceDialect:
     """
 
     provider: str
+    #: Those of the document. A published server may have none: then the first answer says so.
+    rate_limits: tuple[RateLimit, ...] = (RateLimit(5, 60, "login"), RateLimit(10, 60, "create"), RateLimit(100, 60))
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal, if the status is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
 
 import attrs
@@ -23,6 +24,7 @@ __all__ = ["Listing", "Pagination", "Wire"]
 
 H = TypeVar("H", bound=Handle)
 
+_id = attrgetter("id")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -172,15 +174,15 @@ def listing(
         raise InvalidArgumentError(f"limit must be a whole number {bounds}, not {limit!r}")
     parameters = query({"limit": limit, **filters})
 
-    async def fetch(number: int, _: int) -> Page[H]:
+    async def fetch(number: int) -> Page[H]:
         request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
         opened = await session.fetch(request, shape)
         where = opened.answer.pagination
         pages, total = (where.total_pages, where.total) if where is not None else (None, opened.answer.total)
         following = next_by_total(number=number, items=len(opened.items), total_pages=pages)
-        return Page(opened.items, number, total, following)
+        return Page(opened.items, number, total, following, number if following is None else pages)
 
-    return Pager(fetch, start=page, per_page=limit)
+    return Pager(fetch, start=page, key=_id)
 
 
 def text(value: object, name: str) -> str:

@@ -1,0 +1,171 @@
+"""Rate limits over real sockets: the emulator refuses what its documents forbid, and no client lets it come to that."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from vcloud import (
+    ConfigurationError,
+    ConnectError,
+    Endpoint,
+    HMACAuth,
+    RateLimit,
+    SharedBudget,
+    StreamSpace,
+    VagonComputers,
+    VCloud,
+)
+from vcloud.emulator import Emulator
+
+#: A documented minute lasts this long, which is long against the time that an answer takes.
+SPEED, WINDOW = 40, 1.5
+
+
+def spread(times: list[float], limit: int) -> float:
+    """The shortest time in which one more than the limit were let through."""
+    return min((later - earlier for earlier, later in zip(times, times[limit:], strict=False)), default=float("inf"))
+
+
+def per_window(times: list[float]) -> list[int]:
+    """How many arrived in each of the service's windows, which begin with their first."""
+    counts: list[int] = []
+    ends = float("-inf")
+    for at in sorted(times):
+        if at >= ends:
+            ends = at + WINDOW
+            counts.append(0)
+        counts[-1] += 1
+    return counts
+
+
+async def test_a_thousand_creates_and_reads_meet_no_refusal_and_use_what_is_allowed() -> None:
+    async with Emulator(speed=SPEED) as emulator, StreamSpace(emulator.endpoints()["streamspace"]) as cloud:
+        await asyncio.gather(
+            *[cloud.sessions.create(user="admin", template="firefox-browser", tags=[str(number)]) for number in range(100)],
+            *[cloud.templates.list().first() for _ in range(900)],
+        )
+        calls = list(emulator.calls)
+    assert [call.status for call in calls].count(429) == 0
+    creates = [call.at for call in calls if (call.method, call.path) == ("POST", "/api/v1/sessions")]
+    reads = [call.at for call in calls if call.method == "GET"]
+    assert (len(creates), len(reads)) == (100, 900)
+    # Full to the last one, but for one or two that fell on the edge of a window between our clock and the service's.
+    for times, limit in ((creates, 10), (reads, 100)):
+        counts = per_window(times)
+        assert len(counts) <= len(times) / limit + 1
+        assert max(counts) <= limit + 1
+
+
+async def test_a_configured_limit_is_kept_without_a_word_from_the_service() -> None:
+    async with Emulator(machines=1) as emulator:
+        loop = asyncio.get_running_loop()
+        endpoint = emulator.endpoints()["computers"]
+        limited = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(20, per=0.25)])
+        async with VagonComputers(limited) as computers:
+            begin = loop.time()
+            await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(100)])
+            assert loop.time() - begin >= 4 * 0.25
+        assert spread([call.at for call in emulator.calls], 20) >= 0.25
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[str]:
+    """A server of our own, in a socket file of our own, gone with the test."""
+    program = shutil.which("redis-server")
+    if program is None:
+        reason = "SHARED BUDGETS ARE NOT TESTED WITH REDIS: there is no redis-server (Debian: apt-get install redis-server)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    socket = tmp_path / "redis.sock"
+    settings = {"port": "0", "unixsocket": str(socket), "save": "", "appendonly": "no", "dir": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        program, *[word for name, value in settings.items() for word in (f"--{name}", value)], stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        while not socket.exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.01)
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+CROWD = textwrap.dedent("""
+    import asyncio, sys, time
+    from vcloud import Endpoint, HMACAuth, RateLimit, SharedBudget, VagonComputers
+
+    class Budget(SharedBudget):
+        async def acquire(self, provider, rule):
+            await super().acquire(provider, rule)
+            print(time.time())
+
+    async def main(url, key, secret, store, calls):
+        budget = Budget(store, account="test")
+        endpoint = Endpoint(url, auth=HMACAuth(key, secret), rate_limits=[RateLimit(40, per=2)], shared_budget=budget)
+        async with VagonComputers(endpoint) as computers:
+            await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(int(calls))])
+
+    asyncio.run(main(*sys.argv[1:]))
+""")
+
+
+async def test_two_processes_stay_within_one_budget(redis: str) -> None:
+    async with Emulator(machines=1) as emulator:
+        env = emulator.env()
+        given = [env[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
+        command = [sys.executable, "-W", "error", "-c", CROWD, *given, redis, "60"]
+        crowds = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(2)]
+        printed = [await crowd.communicate() for crowd in crowds]
+        assert [crowd.returncode for crowd in crowds] == [0, 0]
+        assert len(emulator.calls) == 120
+    times = sorted(float(line) for output, _ in printed for line in output.split())
+    assert len(times) == 120
+    # The store's own stamp is one trip to it earlier than these, and trips differ.
+    assert spread(times, 40) >= 2 - 0.1
+
+
+async def test_a_store_within_the_process_counts_several_clients_together() -> None:
+    async with Emulator(machines=1) as emulator:
+        endpoint = emulator.endpoints()["computers"]
+        budget = SharedBudget("async+memory://")
+        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(10, per=1)], shared_budget=budget)
+        async with VagonComputers(shared) as one, VCloud(computers=shared) as other:
+            clients = (one, other.computers)
+            await asyncio.gather(*[client.machines.ref("100").refresh() for client in clients for _ in range(10)])
+        assert spread([call.at for call in emulator.calls], 10) >= 1 - 0.2
+
+
+async def test_a_store_that_is_gone_is_an_error_that_says_nothing_was_sent(tmp_path: Path) -> None:
+    async with Emulator(machines=1) as emulator:
+        endpoint = emulator.endpoints()["computers"]
+        budget = SharedBudget(f"unix://{tmp_path}/nobody.sock")
+        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(10, per=1)], shared_budget=budget)
+        async with VagonComputers(shared) as computers:
+            with pytest.raises(ConnectError, match="store of the shared budget fails .*nothing was sent"):
+                await computers.machines.ref("100").refresh()
+        assert emulator.calls == []
+
+
+def test_a_budget_that_cannot_work_is_refused_when_it_is_made() -> None:
+    auth = HMACAuth("key", "secret")
+    with pytest.raises(ConfigurationError, match="give those too"):
+        Endpoint(auth=auth, shared_budget=SharedBudget("async+memory://"))
+    with pytest.raises(ConfigurationError, match="cannot count in a 'papyrus' store"):
+        SharedBudget("papyrus://shelf")
+    with pytest.raises(ConfigurationError, match="each bucket once"):
+        Endpoint(auth=auth, rate_limits=[RateLimit(1, 1), RateLimit(2, 60)])
+    with pytest.raises(ConfigurationError, match="RateLimit"):
+        Endpoint(auth=auth, rate_limits=[60])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match="RateLimit"):
+        Endpoint(auth=auth, rate_limits=RateLimit(1, 1))  # type: ignore[arg-type]
+    assert "***" in repr(SharedBudget("redis://:hidden@localhost"))

@@ -1,0 +1,113 @@
+"""Bulk runs over real requests: what they count, what they leave open, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from vcloud import ConfigurationError, Journal, OutcomeStatus, Settled, VCloud
+from vcloud.emulator import Emulator, Fault
+from vcloud.providers.computers import Machine
+
+CREATE = "POST */machines"
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(machines=25, speed=300) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        yield cloud
+
+
+def sent(emulator: Emulator, ending: str) -> int:
+    return sum(call.path.endswith(ending) for call in emulator.calls)
+
+
+async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, cloud: VCloud) -> None:
+    async def rename(machine: Machine) -> str:
+        return (await machine.refresh()).name
+
+    run = cloud.bulk(cloud.computers.machines.list(per_page=10), rename, concurrency=4)
+    async with run:
+        results = {outcome.item.id: outcome.result async for outcome in run}
+    assert results == {id: machine.name for id, machine in emulator.computers.machines.items()}
+    assert run.totals.attempts == 25
+
+
+async def test_attempts_are_the_requests_that_the_service_saw(emulator: Emulator, cloud: VCloud) -> None:
+    emulator.faults.add("GET */machines/100", Fault.reply(503, headers={"Retry-After": "0"}), times=2)
+    async with cloud.bulk(["100", "101"], cloud.computers.machines.get) as run:
+        attempts = {outcome.key or outcome.item: outcome.attempts async for outcome in run}
+    assert attempts == {"100": 3, "101": 1}
+    assert sent(emulator, "/machines/100") == 3
+
+
+async def test_a_lost_answer_is_unknown_and_settled_by_a_look_when_it_is_run_again(
+    emulator: Emulator, cloud: VCloud, tmp_path: Path
+) -> None:
+    before = set(emulator.computers.machines)
+    names = ["one", "two", "three"]
+    journal = Journal(tmp_path / "buy.journal", job="buy")
+
+    async def buy(_: str) -> str:
+        (machine,) = await cloud.computers.machines.create(1, region="dublin")
+        return machine.id
+
+    async def find(_: str) -> Settled[str]:
+        there = {machine.id async for machine in cloud.computers.machines.list()}
+        (orphan,) = there - before - {entry.recorded for entry in await journal.entries()}
+        return Settled.done(orphan)
+
+    emulator.faults.add(CREATE, Fault.reset_after())
+    totals = await cloud.bulk(names, buy, journal=journal, record=str, concurrency=1).run()
+    assert (totals.done, totals.unknown) == (2, 1)
+    totals = await cloud.bulk(names, buy, journal=journal, record=str).run()
+    assert (totals.done, totals.unknown) == (2, 1)
+    run = cloud.bulk(names, buy, journal=journal, record=str, settle=find)
+    async with run:
+        bought = {outcome.recorded async for outcome in run}
+    assert run.totals.done == 3
+    assert bought == set(emulator.computers.machines) - before
+    assert sent(emulator, "/machines") - len([call for call in emulator.calls if call.method == "GET"]) == 3
+
+
+async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left_open(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.faults.add("POST */start", Fault.delay(3600), times=None)
+    begun = asyncio.Semaphore(0)
+
+    async def start(id: str) -> None:
+        begun.release()
+        await cloud.computers.machines.ref(id).start()
+
+    async def consume() -> None:
+        async with run:
+            async for _ in run:
+                raise AssertionError
+
+    # The client sends two at once: the other two that are begun wait in line, and have sent nothing.
+    async with VCloud(computers=evolve(emulator.endpoints()["computers"], concurrency=2)) as cloud:
+        run = cloud.bulk(map(str, range(100, 125)), start, concurrency=4, journal=tmp_path / "start.journal")
+        task = asyncio.create_task(consume())
+        for _ in range(4):
+            await begun.acquire()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (run.totals.done, run.totals.unknown, run.totals.undone) == (0, 2, 2)
+    async with Journal(tmp_path / "start.journal") as journal:
+        assert [entry.status for entry in await journal.entries()] == [OutcomeStatus.UNKNOWN] * 2
+
+
+async def test_a_closed_client_ends_the_run(emulator: Emulator) -> None:
+    cloud = VCloud(**emulator.endpoints())
+    with pytest.raises(ConfigurationError):
+        await cloud.bulk(map(str, range(1000)), cloud.computers.machines.get).run()

@@ -1,0 +1,150 @@
+"""Pages ahead over a real socket: each item once and in order, whatever happens to the list or the connection meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import attrs
+import pytest
+
+from vcloud import Pager, RetryPolicy, ServerError, TransportError, VCloud
+from vcloud.emulator import Emulator, Fault
+
+MACHINES = "GET /organization-management/v1/machines"
+IDS = [str(number) for number in range(100, 1100)]
+SLOTS = 4
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(machines=1000, rate_limits=False) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
+    """Its computers give up at the first error, and have few requests under way."""
+    endpoints = emulator.endpoints()
+    endpoints["computers"] = attrs.evolve(endpoints["computers"], retry=RetryPolicy(attempts=1), concurrency=SLOTS)
+    async with VCloud(**endpoints) as cloud:
+        yield cloud
+
+
+def ahead(pager: Pager[T], n: int) -> Pager[T]:
+    """Read so many pages ahead; 0: one by one."""
+    return pager.prefetch(n) if n else pager
+
+
+async def collect(source: AsyncIterator[T], into: list[T]) -> None:
+    """Append until the end, or an error."""
+    async for one in source:
+        into.append(one)
+
+
+async def test_a_thousand_machines_come_in_order_with_no_more_requests_than_one_by_one(emulator: Emulator, cloud: VCloud) -> None:
+    pages = [page async for page in cloud.computers.machines.list().prefetch(8).pages()]
+    assert [machine.id for page in pages for machine in page.items] == IDS
+    assert [(page.number, page.last) for page in pages] == [(number, 50) for number in range(1, 51)]
+    assert sorted(call.query for call in emulator.calls) == sorted(f"page={number}" for number in range(1, 51))
+
+
+async def test_stopping_early_gives_back_what_is_under_way(emulator: Emulator, cloud: VCloud) -> None:
+    gate = cloud.computers._session._gate
+    async for _ in cloud.computers.machines.list().prefetch(8):
+        emulator.faults.add(MACHINES, Fault.delay(3600), times=None)
+        while gate._free:  # noqa: ASYNC110 - a gate tells nobody that it is full
+            await asyncio.sleep(0.001)
+        break
+    async with asyncio.timeout(10):
+        assert (await cloud.computers.machines.ref("100").refresh()).id == "100"
+    assert gate._free == SLOTS
+    assert not gate._waiting
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 20])
+async def test_machines_that_move_back_while_others_are_started_come_once(emulator: Emulator, cloud: VCloud, n: int) -> None:
+    (stream_id,) = emulator.streams.streams
+    there = {str(emulator.streams.add_machine(stream_id).id) for _ in range(50)}
+    ids: list[str] = []
+    sent = 0
+    # The newest is listed first: each one that is started moves all the others.
+    async for page in ahead(cloud.streams.machines.list(per_page=5), n).pages():
+        ids += [machine.id for machine in page.items]
+        sent += 1
+        if page.number % 2:
+            for _ in range(3):
+                emulator.streams.add_machine(stream_id)
+        await asyncio.sleep(0)
+    assert len(ids) == len(set(ids))
+    assert there <= set(ids)
+    assert sent > len(ids) / 5, "some came again, and were left out"
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+async def test_sessions_that_move_back_while_others_are_created_come_once(cloud: VCloud, n: int) -> None:
+    sessions = cloud.streamspace.sessions
+    there = {(await sessions.create("admin", "firefox-browser")).id for _ in range(6)}
+    ids = []
+    async for session in ahead(sessions.list(limit=2), n):
+        ids.append(session.id)
+        if len(ids) in {2, 4}:
+            await sessions.create("admin", "firefox-browser")
+    assert len(ids) == len(set(ids))
+    assert there <= set(ids)
+
+
+@pytest.mark.parametrize("n", [0, 1, 8])
+async def test_a_list_that_shrinks_meanwhile_ends(emulator: Emulator, cloud: VCloud, n: int) -> None:
+    machines = emulator.computers.machines
+    ids = []
+    async for page in ahead(cloud.computers.machines.list(), n).pages():
+        ids += [machine.id for machine in page.items]
+        for id in list(machines)[-200:]:
+            del machines[id]
+    assert len(ids) == len(set(ids))
+    assert ids == IDS[: len(ids)]
+    assert 20 <= len(ids) < 1000
+
+
+@pytest.mark.parametrize("n", [0, 1, 8])
+@pytest.mark.parametrize(
+    ("fault", "error"), [(Fault.reply(500), ServerError), (Fault.reset_before(), TransportError)], ids=["500", "reset"]
+)
+async def test_an_error_in_the_middle_loses_nothing_and_doubles_nothing(
+    emulator: Emulator, cloud: VCloud, n: int, fault: Fault, error: type[Exception]
+) -> None:
+    machines = aiter(ahead(cloud.computers.machines.list(), n))
+    seen = [await anext(machines) for _ in range(20)]
+    emulator.faults.add(MACHINES, fault)
+    with pytest.raises(error):
+        await collect(machines, seen)
+    assert len(seen) < 1000
+    await collect(machines, seen)
+    assert [machine.id for machine in seen] == IDS
+
+
+async def test_another_process_can_go_on_at_the_page_that_was_reached(emulator: Emulator, cloud: VCloud) -> None:
+    pages = cloud.computers.machines.list(per_page=100).prefetch(3).pages()
+    read = [await anext(pages) for _ in range(4)]
+    emulator.faults.add(MACHINES, Fault.reply(503), times=None)
+    with pytest.raises(ServerError):
+        await collect(pages, read)
+    emulator.faults.clear()
+    reached = pages.number
+    async with VCloud(**emulator.endpoints()) as other:
+        read += [page async for page in other.computers.machines.list(page=reached, per_page=100).prefetch(3).pages()]
+    assert [machine.id for page in read for machine in page.items] == IDS
+
+
+async def test_everything_on_all_providers_can_be_read_ahead(emulator: Emulator, cloud: VCloud) -> None:
+    (stream_id,) = emulator.streams.streams
+    streamed = {str(emulator.streams.add_machine(stream_id).id) for _ in range(30)}
+    found = cloud.instances().prefetch(4)
+    instances = await found.all()
+    assert found.errors == {}
+    assert [one.id for one in instances if one.provider == "computers"] == IDS
+    assert {one.id for one in instances if one.provider == "streams"} == streamed

@@ -1,0 +1,396 @@
+"""Bulk runs over plain async functions: no socket, no journal."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+
+from vcloud import (
+    Bulk,
+    ConfigurationError,
+    ConnectError,
+    InvalidArgumentError,
+    Outcome,
+    OutcomeStatus,
+    RequestTimeout,
+    TransportError,
+)
+from vcloud._core.tally import TALLY, Tally
+
+DONE, FAILED, UNKNOWN, UNDONE = OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN, OutcomeStatus.UNDONE
+
+
+def send(requests: int = 1) -> None:
+    """What the session does for each attempt."""
+    tally = TALLY.get()
+    assert tally is not None
+    tally.attempts += requests
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+async def outcomes_of(run: Bulk[int, int]) -> dict[int, Outcome[int, int]]:
+    async with run:
+        return {outcome.item: outcome async for outcome in run}
+
+
+async def test_outcomes_come_as_they_finish() -> None:
+    gates = {number: asyncio.Event() for number in range(3)}
+
+    async def act(number: int) -> int:
+        await gates[number].wait()
+        return number
+
+    seen = []
+    async with Bulk(range(3), act) as run:
+        for number in (2, 0, 1):
+            gates[number].set()
+            seen.append((await anext(run)).result)
+        with pytest.raises(StopAsyncIteration):
+            await anext(run)
+    assert seen == [2, 0, 1]
+
+
+async def test_an_outcome_has_the_item_the_result_the_attempts_and_the_duration() -> None:
+    async def act(number: int) -> str:
+        send(3)
+        return f"result {number}"
+
+    async with Bulk([7], act) as run:
+        outcome = await anext(run)
+    assert (outcome.item, outcome.status, outcome.result, outcome.error, outcome.attempts) == (7, DONE, "result 7", None, 3)
+    assert outcome.duration >= timedelta()
+    assert run.totals.attempts == 3
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+
+
+async def test_one_failure_hides_no_other() -> None:
+    async def act(number: int) -> int:
+        if number % 2:
+            raise ValueError(f"odd: {number}")
+        return number
+
+    run = Bulk(range(10), act)
+    outcomes = await outcomes_of(run)
+    assert {number for number, outcome in outcomes.items() if outcome.status is FAILED} == {1, 3, 5, 7, 9}
+    assert {str(outcome.error) for outcome in outcomes.values() if outcome.error} == {f"odd: {n}" for n in (1, 3, 5, 7, 9)}
+    assert (run.totals.done, run.totals.failed, run.totals.undone, run.totals.stopped) == (5, 5, 0, None)
+
+
+async def test_run_needs_no_loop_and_returns_the_totals() -> None:
+    totals = await Bulk(range(100), double).run()
+    assert (totals.total, totals.done, totals.unknown) == (100, 100, 0)
+    assert str(totals).startswith("100 done, 0 failed, 0 unknown, 0 undone of 100 in ")
+
+
+async def test_no_more_than_concurrency_run_at_once_and_never_fewer_while_there_is_work() -> None:
+    running, most = 0, 0
+
+    async def act(_: int) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    await Bulk(range(200), act, concurrency=7).run()
+    assert most == 7
+
+
+async def test_a_consumer_that_stands_still_holds_the_run_up() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield number
+
+    async with Bulk(items(), double, concurrency=5) as run:
+        await anext(run)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        # Five that are worked on, five that wait to be taken, the one that was.
+        assert taken <= 11
+        assert len(asyncio.all_tasks()) <= 7
+        assert len([outcome async for outcome in run]) == 9_999
+
+
+async def test_items_may_be_an_async_iterable_that_is_read_as_it_goes() -> None:
+    reading = 0
+
+    async def items() -> AsyncIterator[int]:
+        nonlocal reading
+        for number in range(20):
+            reading += 1
+            assert reading == 1, "asked for an item before the one before it came"
+            await asyncio.sleep(0)
+            reading -= 1
+            yield number
+
+    run = Bulk(items(), double, concurrency=4)
+    assert set(await outcomes_of(run)) == set(range(20))
+    assert run.totals.total is None
+
+
+async def test_a_source_that_fails_ends_the_run_after_what_was_under_way() -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        raise ConnectError("the next page did not come")
+
+    seen = []
+    run = Bulk(items(), double)
+
+    async def consume() -> None:
+        async with run:
+            async for outcome in run:
+                seen.append(outcome.item)
+
+    with pytest.raises(ConnectError, match="next page"):
+        await consume()
+    assert sorted(seen) == [1, 2]
+    assert run.totals.stopped == "error"
+
+
+async def test_after_max_failures_nothing_more_is_begun_and_what_is_under_way_is_finished() -> None:
+    begun = []
+    gate = asyncio.Event()
+
+    async def act(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            await gate.wait()
+            return number
+        if number >= 5:
+            raise ValueError
+        return number
+
+    run = Bulk(range(100), act, concurrency=2, max_failures=2)
+    seen = {}
+    async with run:
+        async for outcome in run:
+            seen[outcome.item] = outcome.status
+            if run.totals.failed == 2:
+                gate.set()
+    assert begun == [0, 1, 2, 3, 4, 5, 6]
+    assert seen == {0: DONE, 1: DONE, 2: DONE, 3: DONE, 4: DONE, 5: FAILED, 6: FAILED}
+    assert (run.totals.stopped, run.totals.undone) == ("max_failures", 93)
+
+
+async def test_an_unknown_outcome_counts_as_a_failure_for_max_failures() -> None:
+    async def act(_: int) -> None:
+        send()
+        raise TransportError("lost", outcome_unknown=True)
+
+    run = Bulk(range(10), act, concurrency=1, max_failures=1)
+    totals = await run.run()
+    assert (totals.unknown, totals.undone, totals.stopped) == (1, 9, "max_failures")
+
+
+async def test_max_failures_ends_a_run_whose_source_has_nothing_to_give_right_now() -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    async def act(_: int) -> None:
+        raise ValueError
+
+    run = Bulk(items(), act, max_failures=1)
+    assert (await run.run()).failed == 1
+
+
+async def test_at_the_deadline_what_is_under_way_is_cancelled_and_reported() -> None:
+    async def act(number: int) -> int:
+        if number == 0:
+            return number
+        if number == 1:
+            send()
+        await asyncio.Event().wait()
+        return number
+
+    run = Bulk(range(100), act, concurrency=3, deadline=timedelta(milliseconds=20), counted=True)
+    outcomes = await outcomes_of(run)
+    assert {number: outcome.status for number, outcome in outcomes.items()} == {0: DONE, 1: UNKNOWN, 2: UNDONE, 3: UNDONE}
+    assert isinstance(outcomes[1].error, RequestTimeout)
+    assert outcomes[1].error.outcome_unknown
+    assert (run.totals.stopped, run.totals.undone) == ("deadline", 98)
+
+
+async def test_the_deadline_also_ends_the_wait_for_a_source() -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    run = Bulk(items(), double, deadline=0.02)
+    totals = await run.run()
+    assert (totals.done, totals.stopped) == (1, "deadline")
+
+
+async def stuck(number: int) -> int:
+    if number == 0:
+        return number
+    if number % 2:
+        send()
+    await asyncio.Event().wait()
+    return number
+
+
+@pytest.mark.parametrize(("counted", "unknown"), [(True, 2), (False, 4)])
+async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(counted: bool, unknown: int) -> None:
+    run = Bulk(range(10), stuck, concurrency=4, counted=counted)
+    entered = asyncio.Event()
+
+    async def consume() -> None:
+        async with run:
+            async for _ in run:
+                entered.set()
+
+    task = asyncio.create_task(consume())
+    await entered.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    totals = run.totals
+    assert (totals.done, totals.failed, totals.unknown, totals.undone) == (1, 0, unknown, 9 - unknown)
+    assert totals.stopped == "interrupted"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_leaving_the_loop_early_leaves_no_task_behind() -> None:
+    run = Bulk(range(10), stuck, counted=True)
+    async with run:
+        async for _ in run:
+            break
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert run.totals.stopped == "interrupted"
+
+
+async def test_an_error_in_the_body_of_the_loop_is_the_one_that_is_raised() -> None:
+    async def consume() -> None:
+        async with Bulk(range(10), stuck, counted=True) as run:
+            async for _ in run:
+                raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await consume()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_client_that_cannot_be_used_ends_the_run_instead_of_failing_every_item() -> None:
+    begun = 0
+
+    async def act(_: int) -> None:
+        nonlocal begun
+        begun += 1
+        raise ConfigurationError("the client is closed")
+
+    run = Bulk(range(1000), act, concurrency=3, counted=True)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await run.run()
+    assert begun <= 3
+    assert (run.totals.failed, run.totals.undone) == (0, 1000)
+
+
+async def test_an_action_that_waits_for_something_cancelled_is_an_outcome_too() -> None:
+    async def act(_: int) -> None:
+        send()
+        asyncio.get_running_loop().call_soon(lost.cancel)
+        await lost
+
+    lost = asyncio.get_running_loop().create_future()
+    async with Bulk([1], act, counted=True) as run:
+        assert [outcome.status async for outcome in run] == [UNKNOWN]
+
+
+async def test_something_worse_than_an_exception_ends_the_run() -> None:
+    class Worse(BaseException):
+        pass
+
+    async def act(number: int) -> None:
+        if number == 1:
+            raise Worse
+
+    run = Bulk(range(3), act)
+    with pytest.raises(Worse):
+        await run.run()
+
+
+async def test_each_item_has_a_context_of_its_own() -> None:
+    async def act(number: int) -> int:
+        await asyncio.gather(child(), child())
+        tally = TALLY.get()
+        assert tally is not None
+        return tally.attempts
+
+    async def child() -> None:
+        send()
+
+    outcomes = await outcomes_of(Bulk(range(5), act, concurrency=2))
+    assert {outcome.result for outcome in outcomes.values()} == {2}
+    assert TALLY.get() is None
+
+
+async def test_what_a_run_inside_a_run_sends_counts_for_the_outer_item() -> None:
+    async def act(number: int) -> None:
+        await asyncio.sleep(0)
+        send()
+        if number:
+            await asyncio.Event().wait()
+
+    outer = Tally()
+    TALLY.set(outer)
+    async with Bulk([0, 1], act) as run:
+        await anext(run)
+    assert outer.attempts == 2
+
+
+async def test_it_must_be_opened_and_runs_once() -> None:
+    run = Bulk(range(3), double)
+    with pytest.raises(ConfigurationError, match="async with"):
+        await anext(run)
+    await run.run()
+    with pytest.raises(ConfigurationError, match="once"):
+        await run.run()
+
+
+async def test_nothing_is_begun_before_it_is_iterated() -> None:
+    async def act(_: int) -> None:
+        raise AssertionError
+
+    async with Bulk(range(3), act):
+        await asyncio.sleep(0)
+
+
+async def test_two_consumers_share_the_outcomes() -> None:
+    async with Bulk(range(50), double, concurrency=3) as run:
+
+        async def consume() -> list[int]:
+            return [outcome.item async for outcome in run]
+
+        one, other = await asyncio.gather(consume(), consume())
+    assert sorted(one + other) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"concurrency": 0}, {"concurrency": True}, {"max_failures": 0}, {"deadline": 0}, {"deadline": "soon"}, {"items": "abc"}],
+    ids=str,
+)
+async def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        Bulk(**({"items": [], "action": double} | wrong))  # type: ignore[arg-type]
+
+
+async def test_without_items_there_is_nothing_to_do() -> None:
+    totals = await Bulk([], double).run()
+    assert (totals.total, totals.done, totals.stopped) == (0, 0, None)

@@ -1,0 +1,158 @@
+"""The journal of a bulk run: what must survive the process, written without holding up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Container
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from vcloud._core.cleanup import run_to_the_end
+from vcloud.bulk.ledger import Entry, Ledger
+from vcloud.bulk.outcome import OutcomeStatus
+from vcloud.errors import ConfigurationError, VCloudError
+
+V = TypeVar("V")
+
+#: Seconds that a disk may take to come to an end.
+_PATIENCE = 10.0
+
+
+class Journal:
+    """A SQLite file in which a bulk run writes down what it is about to do and what became of it.
+
+    An item is written down as begun before its action starts, on the disk and not in a cache; so whatever kills the process,
+    or the machine, leaves a file that says what is done, what failed, and of what nobody knows. It holds keys, errors and what
+    the run's ``record`` makes of results. It holds no credentials, and only its owner can read it.
+
+    ::
+
+        async with Journal("start.journal") as journal:
+            for entry in await journal.entries():
+                print(entry.key, entry.status)
+
+    A run opens its journal itself, and one that is open is nobody else's.
+
+    Args:
+        path: the file; made when it is not there.
+        job: says what the run does, in your words. A journal of another job is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, job: str = "") -> None:
+        self.path = Path(path)
+        self.job = job
+        self._ledger: Ledger | None = None
+        self._waiting: list[tuple[Callable[[Ledger], object], asyncio.Future[Any]]] = []
+        self._writing: asyncio.Future[list[object]] | None = None
+
+    async def aopen(self) -> Self:
+        """Open without ``async with``; then :meth:`aclose` is yours to call.
+
+        Raises:
+            ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
+        """
+        if self._ledger is not None:
+            raise ConfigurationError(f"the journal {self.path} is in use by another run")
+        # One thread, because waiting for the disk is all that is done there.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
+        opening = self._thread.submit(Ledger, self.path, self.job)
+        try:
+            self._ledger = await asyncio.wrap_future(opening)
+        except BaseException:
+            # Cancelled, it opens all the same, and nobody would close it; what opened it must.
+            self._thread.submit(lambda: None if opening.cancelled() or opening.exception() else opening.result().close())
+            self._thread.shutdown(wait=False)
+            raise
+        return self
+
+    async def aclose(self) -> None:
+        """Write down what is left, and let go of the file. May be called twice."""
+        if self._ledger is None:
+            return
+        try:
+            await run_to_the_end(self._end(self._ledger), within=_PATIENCE)
+        except TimeoutError:
+            raise ConfigurationError(f"the disk of the journal {self.path} does not answer") from None
+        finally:
+            self._ledger = None
+            self._thread.shutdown(wait=False)
+
+    async def _end(self, ledger: Ledger) -> None:
+        with contextlib.suppress(ConfigurationError):  # whoever waited for what cannot be written was told
+            await self._post(lambda _: None)
+        await asyncio.get_running_loop().run_in_executor(self._thread, ledger.close)
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        return await self.aopen()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        await self.aclose()
+
+    async def entries(self) -> list[Entry]:
+        """What it says, by key. Only while it is open: by ``async with journal``, or by the run that it belongs to.
+
+        Raises:
+            ConfigurationError: it is not open, or cannot be read.
+        """
+        return await self._post(Ledger.entries)
+
+    # What follows is the run's.
+
+    async def _counts(self) -> dict[OutcomeStatus, int]:
+        return await self._post(Ledger.counts)
+
+    async def _begin(self, key: str, ticket: int, again: Container[OutcomeStatus]) -> Entry | None:
+        return await self._post(lambda ledger: ledger.begin(key, ticket, again))
+
+    async def _intend(self, key: str, ticket: int) -> None:
+        await self._post(lambda ledger: ledger.intend(key, ticket))
+
+    # These are written in turn whether or not anybody awaits it: one who is told to stop has no time to.
+
+    def _finish(self, entry: Entry) -> asyncio.Future[None]:
+        return self._post(lambda ledger: ledger.finish(entry))
+
+    def _erase(self, key: str, ticket: int) -> asyncio.Future[None]:
+        return self._post(lambda ledger: ledger.erase(key, ticket))
+
+    def _post(self, work: Callable[[Ledger], V]) -> asyncio.Future[V]:
+        if self._ledger is None:
+            raise ConfigurationError(f"the journal {self.path} is not open")
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        # Whoever was cancelled meanwhile does not ask what became of it.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting.append((work, future))
+        if self._writing is None:
+            self._write_together(self._ledger)
+        return future
+
+    def _write_together(self, ledger: Ledger) -> None:
+        """One transaction for all that wait: the disk is as slow for one as for fifty."""
+        batch, self._waiting = self._waiting, []
+        works = [work for work, _ in batch]
+        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, ledger.together, works)
+        self._writing.add_done_callback(partial(self._written, ledger, [future for _, future in batch]))
+
+    def _written(self, ledger: Ledger, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[object]]) -> None:
+        self._writing = None
+        error = done.exception()
+        results = [error] * len(futures) if error is not None else done.result()
+        for future, result in zip(futures, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, VCloudError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if self._waiting:
+            self._write_together(ledger)
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r}, job={self.job!r})"

@@ -1,0 +1,198 @@
+"""The journal's file: one SQLite database, used by one thread. What is here does not know of asyncio."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Container, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from vcloud.bulk.outcome import OutcomeStatus
+from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
+
+#: "vcbj": tells a journal from any other SQLite file.
+_APPLICATION: Final = 0x7663626A
+_FORMAT: Final = 1
+_SCHEMA: Final = (
+    "CREATE TABLE job (name TEXT NOT NULL)",
+    """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
+        error TEXT, recorded TEXT) WITHOUT ROWID""",
+)
+_COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
+
+
+@frozen
+class Entry:
+    """What the journal says of one item.
+
+    Attributes:
+        key: what names the item.
+        status: what became of it: done, failed or unknown. What is undone has no entry.
+        attempts: requests sent; 0 when the process was killed meanwhile.
+        duration: how long the action took; zero when the process was killed meanwhile.
+        error: what went wrong, in words; None when nothing did, or the process was killed.
+        recorded: what was kept of the result.
+    """
+
+    key: str
+    status: OutcomeStatus
+    attempts: int = 0
+    duration: timedelta = timedelta()
+    error: str | None = None
+    recorded: Any = None
+
+
+class Ledger:
+    """An open journal. Nobody else can open it meanwhile, in this process or another.
+
+    An item that is begun is written down as unknown, and only what becomes of it changes that: whatever kills the process,
+    the file says no more than is true.
+
+    Args:
+        path: the file; made when it is not there, for its owner's eyes only.
+        job: what it must be the journal of.
+
+    Raises:
+        ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
+    """
+
+    def __init__(self, path: Path, job: str) -> None:
+        self._path = path
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ConfigurationError(f"the journal {path} cannot be written: {error.strerror}") from None
+        # Not waiting: whoever holds it holds it until its run is over.
+        self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            self._open(job)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._explained(error) from None
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, job: str) -> None:
+        # The lock comes first and stays until the end, so that of two processes exactly one gets a new file too.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("BEGIN EXCLUSIVE")
+        application, version, tables = (
+            self._number(question)
+            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master")
+        )
+        if not (application or version or tables):
+            for statement in (*_SCHEMA, f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {_FORMAT}"):
+                self._db.execute(statement)
+            self._db.execute("INSERT INTO job VALUES (?)", (job,))
+        elif application != _APPLICATION:
+            raise ConfigurationError(f"{self._path} is no journal but some other database")
+        elif version > _FORMAT:
+            raise ConfigurationError(f"the journal {self._path} was written by a later version of vcloud")
+        self._db.execute("COMMIT")
+        # A journal is trusted with money, so damage must not wait until it is met.
+        if (verdict := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise ConfigurationError(f"the journal {self._path} is damaged: {verdict}")
+        (written,) = self._db.execute("SELECT name FROM job").fetchone()
+        if written != job:
+            raise ConfigurationError(f"{self._path} is the journal of the job {written!r}, not of {job!r}")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # Also when the power fails: what was sent must have been written down.
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID")
+
+    def _number(self, question: str) -> int:
+        return int(self._db.execute(question).fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def together(self, works: Sequence[Callable[[Ledger], object]]) -> list[object]:
+        """Do these in one transaction, which is on the disk when this returns; one's own VCloudError is its result.
+
+        Raises:
+            ConfigurationError: the file could not be read or written; then none of them was done.
+        """
+        try:
+            self._db.execute("BEGIN")
+            results = [self._result(work) for work in works]
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, ValueError) as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise self._explained(error) from None
+        return results
+
+    def _result(self, work: Callable[[Ledger], object]) -> object:
+        try:
+            return work(self)
+        except VCloudError as error:
+            return error
+
+    def begin(self, key: str, ticket: int, again: Container[OutcomeStatus]) -> Entry | None:
+        """Look an item up, and write down that it is begun if it is new or its status is one of ``again``.
+
+        Args:
+            key: names the item.
+            ticket: a number from 1 that no other item of this run has.
+            again: what is begun once more.
+
+        Returns:
+            what stood there before.
+
+        Raises:
+            InvalidArgumentError: the run has had this key already.
+        """
+        if not self._db.execute("INSERT OR IGNORE INTO seen (key) VALUES (?)", (key,)).rowcount:
+            raise InvalidArgumentError(f"two items of the run have the key {key!r}, and the journal could not tell them apart")
+        row = self._db.execute(f"SELECT {_COLUMNS} FROM item WHERE key = ?", (key,)).fetchone()  # noqa: S608 - a constant
+        before = None if row is None else _entry(row)
+        if before is None or before.status in again:
+            self.intend(key, ticket)
+        return before
+
+    def intend(self, key: str, ticket: int) -> None:
+        """Write down that an item is begun."""
+        self._db.execute("UPDATE seen SET ticket = ? WHERE key = ?", (ticket, key))
+        self.finish(Entry(key, OutcomeStatus.UNKNOWN))
+
+    def finish(self, entry: Entry) -> None:
+        """Write down what became of an item."""
+        recorded = None if entry.recorded is None else json.dumps(entry.recorded)
+        row = (entry.key, entry.status.value, entry.attempts, entry.duration.total_seconds(), entry.error, recorded)
+        self._db.execute(f"INSERT OR REPLACE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - a constant
+
+    def erase(self, key: str, ticket: int) -> None:
+        """Nothing was sent for this item after all. What is said of an item with its key that it did not begin itself stays."""
+        self._db.execute("DELETE FROM item WHERE key IN (SELECT key FROM seen WHERE key = ? AND ticket = ?)", (key, ticket))
+
+    def entries(self) -> list[Entry]:
+        """All of it, by key."""
+        return [_entry(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")]  # noqa: S608 - a constant
+
+    def counts(self) -> dict[OutcomeStatus, int]:
+        """How many items have each status."""
+        rows = self._db.execute("SELECT status, COUNT(*) FROM item GROUP BY status")
+        return {OutcomeStatus(status): count for status, count in rows}
+
+    def _explained(self, error: sqlite3.Error | ValueError) -> ConfigurationError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return ConfigurationError(f"the journal {self._path} is in use by another run")
+        # A ValueError: a status or JSON that nobody here wrote.
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(error, ValueError):
+            return ConfigurationError(f"{self._path} is no journal, or it is damaged: {error}")
+        return ConfigurationError(f"the journal {self._path} cannot be used: {error}")
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    key, status, attempts, seconds, error, recorded = row
+    kept = None if recorded is None else json.loads(recorded)
+    return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), error, kept)

@@ -1,0 +1,145 @@
+"""What becomes of one item, and of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Generic, Self, TypeVar
+
+from attrs import frozen
+
+from vcloud.errors import DecodeError, ServerError, TransportError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: What may be sent again whatever became of it, as far as the service is concerned.
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+class OutcomeStatus(StrEnum):
+    """What became of an item."""
+
+    #: The action returned.
+    DONE = "done"
+    #: The action raised, and what it raised leaves nothing open.
+    FAILED = "failed"
+    #: The service may have acted, and nobody saw its answer. Look before you repeat it.
+    UNKNOWN = "unknown"
+    #: It was interrupted before it sent anything.
+    UNDONE = "undone"
+
+
+@frozen
+class Outcome(Generic[T, R]):
+    """What became of one item.
+
+    Attributes:
+        item: the item.
+        key: what names it in the journal; None without one.
+        status: what became of it.
+        result: what the action returned. The journal does not keep it: None for what an earlier run did.
+        error: what the action raised; of an earlier run its words.
+        attempts: requests sent for it, each repeat counted; 0 also for what a run that was killed left unknown.
+        duration: how long the action took; zero for what a run that was killed left unknown.
+        recorded: what the journal keeps of the result: JSON, made by the run's ``record``.
+        resumed: it stands in the journal since an earlier run, and nothing was sent for it in this one.
+    """
+
+    item: T
+    key: str | None
+    status: OutcomeStatus
+    result: R | None = None
+    error: Exception | None = None
+    attempts: int = 0
+    duration: timedelta = timedelta()
+    recorded: Any = None
+    resumed: bool = False
+
+
+@frozen
+class Settled(Generic[R]):
+    """What a look at the service says of an item that an earlier run left unknown. Made by its class methods."""
+
+    status: OutcomeStatus
+    result: R | None = None
+
+    @classmethod
+    def done(cls, result: R | None = None) -> Self:
+        """It happened; ``result`` is what the action would have returned."""
+        return cls(OutcomeStatus.DONE, result)
+
+    @classmethod
+    def undone(cls) -> Self:
+        """It provably did not happen, and will not: the action is run."""
+        return cls(OutcomeStatus.UNDONE)
+
+    @classmethod
+    def unknown(cls) -> Self:
+        """It still cannot be told."""
+        return cls(OutcomeStatus.UNKNOWN)
+
+
+@frozen(kw_only=True)
+class Totals:
+    """How far a run is, or how far it came. With a journal it counts the whole job, earlier runs included.
+
+    Attributes:
+        total: how many items there are; None when they have no ``len()``.
+        done: how many are done.
+        failed: how many failed.
+        unknown: of how many the service may have acted without anybody seeing its answer.
+        undone: how many are not done so far: interrupted before they sent anything, or not begun. Without a ``total``, what
+            was not begun is not counted.
+        resumed: how many outcomes were taken over from the journal in this run.
+        attempts: requests sent in this run for items that are over.
+        elapsed: how long this run took so far.
+        stopped: why nothing more was begun, or what was under way was ended: ``"max_failures"``, ``"deadline"``,
+            ``"interrupted"`` (cancelled, or left early), ``"error"`` (raised from the iteration); else None.
+    """
+
+    total: int | None
+    done: int
+    failed: int
+    unknown: int
+    undone: int
+    resumed: int
+    attempts: int
+    elapsed: timedelta
+    stopped: str | None
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        counts = f"{self.done} done, {self.failed} failed, {self.unknown} unknown, {self.undone} undone"
+        total = "" if self.total is None else f" of {self.total}"
+        stopped = f", stopped: {self.stopped}" if self.stopped else ""
+        return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"
+
+
+def leaves_unknown(error: Exception) -> bool:
+    """Whether the service may have acted although an action that sent something raised this."""
+    # A run-out clock, a failed group and a lost connection interrupt whatever was under way. Below one of our own errors they
+    # are only its cause, and it has judged them.
+    lost = isinstance(error, TimeoutError | BaseExceptionGroup | ConnectionError)
+    return (lost and not isinstance(error, ConnectionRefusedError)) or any(_is_open(link) for link in _chain(error))
+
+
+def _is_open(error: BaseException) -> bool:
+    if isinstance(error, TransportError):
+        return error.outcome_unknown
+    if isinstance(error, ServerError):
+        # A 503 says that the request was refused. Any other may have come after the deed.
+        return error.status != 503 and error.method not in _REPEATABLE
+    # An answer that nobody can read is one to something that was done.
+    return isinstance(error, DecodeError)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, as a traceback shows them."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)

@@ -1,0 +1,290 @@
+"""The run: takes items as it can work on them, acts on each, and says what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from vcloud._core.cleanup import end
+from vcloud._core.request import seconds
+from vcloud._core.tally import TALLY
+from vcloud.bulk.journal import Journal
+from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
+from vcloud.bulk.progress import Bar, bar
+from vcloud.bulk.worker import Worker, default_key
+from vcloud.errors import ConfigurationError, InvalidArgumentError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
+    """Runs an async function over many items, and yields what became of each as it finishes.
+
+    ::
+
+        async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
+            async for outcome in run:
+                print(outcome.key, outcome.status, outcome.error or "")
+        print(run.totals)
+
+    Nothing is begun before it is iterated. One failure hides no other: whatever the action raises is an outcome, except
+    :class:`~vcloud.ConfigurationError`, which is about the client and not about one item, and ends the run. Items are taken
+    as there is room: ``concurrency`` are worked on at once, and twice as many are held, with those whose outcomes wait.
+
+    Leaving the ``async with`` early, or being cancelled (Ctrl-C), cancels what is under way without waiting for answers:
+    what had sent something is unknown, the rest undone. Then ``totals`` and the journal are whole.
+
+    **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
+    with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
+    yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
+
+    **The action** should change one thing with one request: after a failure it is repeated from its beginning. One that talks
+    to something else than this SDK's services says that an outcome is unknown by raising :class:`~vcloud.TransportError` with
+    ``outcome_unknown=True``.
+
+    Args:
+        items: what to act on; also a :class:`~vcloud.Pager`, or any other async iterable.
+        action: what to do with one of them.
+        concurrency: how many at once.
+        max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
+        deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
+        journal: the file, or a :class:`Journal`, in which the run is written down.
+        key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
+            ``id`` of anything that has one.
+        record: what the journal keeps of a result, as something that JSON can say; without it nothing.
+        settle: looks at the service for what became of an item that an earlier run left unknown.
+        retry_failed: False: what failed in an earlier run stays failed.
+        progress: the title of a progress bar on standard error, which is drawn on a terminal only.
+        counted: all that the action does to the world are requests of this SDK. Then one that was interrupted before it
+            sent anything is undone; otherwise it is unknown too.
+
+    Raises:
+        InvalidArgumentError: an argument that makes no sense.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        action: Callable[[T], Awaitable[R]],
+        *,
+        concurrency: int = 50,
+        max_failures: int | None = None,
+        deadline: timedelta | float | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        key: Callable[[T], str] | None = None,
+        record: Callable[[R], object] | None = None,
+        settle: Callable[[T], Awaitable[Settled[R]]] | None = None,
+        retry_failed: bool = True,
+        progress: str | None = None,
+        counted: bool = False,
+    ) -> None:
+        for name, number in (("concurrency", concurrency), ("max_failures", max_failures)):
+            if number is not None and not (type(number) is int and number >= 1):
+                raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {number!r}")
+        self._patience = None if deadline is None else seconds(deadline)
+        if self._patience is not None and self._patience <= 0:
+            raise InvalidArgumentError(f"deadline must be above 0, not {deadline!r}")
+        self._items = _stepwise(items)
+        self._total = len(items) if isinstance(items, Sized) else None
+        self._max_failures = max_failures
+        self._journal = journal if isinstance(journal, Journal | None) else Journal(journal)
+        again = frozenset({OutcomeStatus.FAILED} if retry_failed else ())
+        self._worker = Worker(action, self._journal, key or default_key, record, settle, again, counted)
+        self._title = progress
+        self._bar: Bar | None = None
+
+        self._slots = asyncio.Semaphore(concurrency)
+        # For those that are worked on, and for as many that have finished and were not taken yet.
+        self._room = asyncio.Semaphore(2 * concurrency)
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._finished: deque[Outcome[T, R]] = deque()
+        self._news = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._stopped: str | None = None
+        self._closed = False
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+
+    async def run(self) -> Totals:
+        """Run it to its end; for those who need no single outcome.
+
+        Raises:
+            ConfigurationError: as for iterating.
+        """
+        async with self:
+            async for _ in self:
+                pass
+        return self.totals
+
+    @property
+    def totals(self) -> Totals:
+        """How far it is."""
+        counts = self._worker.counts
+        done, failed, unknown = (counts[status] for status in (OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN))
+        elapsed = 0.0 if self._began_at is None else (self._ended_at or time.monotonic()) - self._began_at
+        return Totals(
+            total=self._total,
+            done=done,
+            failed=failed,
+            unknown=unknown,
+            # The journal may know of items that are not among those given now.
+            undone=counts[OutcomeStatus.UNDONE] if self._total is None else max(0, self._total - done - failed - unknown),
+            resumed=self._worker.resumed,
+            attempts=self._worker.attempts,
+            elapsed=timedelta(seconds=elapsed),
+            stopped=self._stopped,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the journal; nothing is begun yet."""
+        if self._bar is not None or self._closed:
+            raise ConfigurationError("a bulk run is run once: make another one")
+        if self._journal is not None:
+            await self._journal.aopen()
+        try:
+            if self._journal is not None:
+                self._worker.counts.update(await self._journal._counts())
+            self._bar = bar(self._title)
+        except BaseException:
+            if self._journal is not None:
+                await self._journal.aclose()
+            raise
+        self._show()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End what is under way, and close the journal."""
+        async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
+            if self._bar is not None:
+                stack.callback(self._bar.close)
+                stack.callback(self._show)
+            if self._journal is not None:
+                stack.push_async_callback(self._journal.aclose)
+            self._closed = True
+            if self._dispatcher is not None and not self._over:
+                self._stopped = self._stopped or "interrupted"
+                await end({self._dispatcher, *self._tasks})
+                self._ended_at = time.monotonic()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[T, R]:
+        if self._bar is None:
+            raise ConfigurationError("a bulk run must be opened: `async with cloud.bulk(...) as run`, then iterate `run`")
+        if self._dispatcher is None and not self._closed:
+            self._begin()
+        while not self._finished:
+            if self._closed or self._over:
+                if self._failure is not None:
+                    raise self._failure
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        self._room.release()
+        return self._finished.popleft()
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._began_at = time.monotonic()
+        self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
+        self._worker.outer = TALLY.get()
+        self._dispatcher = loop.create_task(self._dispatch())
+        self._dispatcher.add_done_callback(self._task_over)
+
+    @property
+    def _over(self) -> bool:
+        return self._all_taken and not self._tasks
+
+    @property
+    def _all_taken(self) -> bool:
+        return self._dispatcher is not None and self._dispatcher.done()
+
+    def _task_over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self._stop("error")
+        if self._over:
+            self._ended_at = time.monotonic()
+        self._news.set()
+
+    def _fail(self, error: Exception) -> None:
+        """Something is wrong with the run itself: begin nothing more, and raise this when what is under way has finished."""
+        self._failure = self._failure or error
+        self._stop("error")
+
+    def _stop(self, why: str) -> None:
+        self._stopped = self._stopped or why
+        if self._dispatcher is not None and self._dispatcher is not asyncio.current_task():
+            self._dispatcher.cancel()
+
+    async def _dispatch(self) -> None:
+        """Take items as there is room, and give each a task: its context and tally are its own."""
+        limit = asyncio.timeout_at(self._worker.ends_at)
+        try:
+            async with limit:
+                while True:
+                    await self._room.acquire()
+                    await self._slots.acquire()
+                    task = asyncio.create_task(self._work(await anext(self._items)))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._task_over)
+        except StopAsyncIteration:
+            pass
+        except Exception as error:  # noqa: BLE001 - raised where the run is iterated
+            if isinstance(error, TimeoutError) and limit.expired():
+                self._stop("deadline")
+            else:
+                self._fail(error)
+
+    async def _work(self, item: T) -> None:
+        try:
+            outcome = await self._worker.outcome(item)
+        except Exception as error:  # noqa: BLE001 - about the run, and raised where it is iterated
+            self._fail(error)
+        else:
+            self._finished.append(outcome)
+            self._news.set()
+        finally:
+            self._slots.release()
+        if self._worker.late:
+            self._stop("deadline")
+        elif self._max_failures is not None and self._worker.failures >= self._max_failures and not self._all_taken:
+            self._stop("max_failures")
+        self._show()
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._bar.show(self.totals)
+
+
+class _Stepwise(AsyncIterator[T]):
+    """An iterator rather than a generator: one that is left in the middle is simply forgotten."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> T:
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
+
+
+def _stepwise(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        return aiter(items)
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise InvalidArgumentError(f"items must be a collection or an iterable of items, not {items!r}")
+    return _Stepwise(iter(items))

@@ -1,0 +1,206 @@
+"""One item's way: looked up in the journal, settled if an earlier run left it open, acted on, written down."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+import attrs
+from attrs import define, field
+
+from vcloud._core.instance import Instance
+from vcloud._core.tally import TALLY, Tally
+from vcloud.bulk.journal import Journal
+from vcloud.bulk.ledger import Entry
+from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, leaves_unknown
+from vcloud.errors import ConfigurationError, InvalidArgumentError, RequestTimeout, TransportError, VCloudError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@define
+class Worker(Generic[T, R]):
+    """Does what a run was asked to do with each item, and counts. See :class:`~vcloud.Bulk` for what it is given.
+
+    Attributes:
+        ends_at: when the run must be over, in the event loop's time.
+        counts: how many items have each status; the journal's, to begin with.
+        failures: how many failed or became unknown in this run.
+        resumed: how many were taken over from an earlier run.
+        attempts: requests sent for the items that are over.
+        late: whether the end of the run interrupted an item.
+        outer: the tally of whoever runs the run.
+    """
+
+    action: Callable[[T], Awaitable[R]]
+    journal: Journal | None
+    key: Callable[[T], str]
+    record: Callable[[R], object] | None
+    settle: Callable[[T], Awaitable[Settled[R]]] | None
+    again: frozenset[OutcomeStatus]
+    counted: bool
+    ends_at: float | None = None
+    outer: Tally | None = None
+    counts: Counter[OutcomeStatus] = field(factory=Counter)
+    failures: int = 0
+    resumed: int = 0
+    attempts: int = 0
+    late: bool = False
+    _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
+
+    async def outcome(self, item: T) -> Outcome[T, R]:
+        """What becomes of an item.
+
+        Raises:
+            ConfigurationError: the client or the journal cannot be used: no other item would fare better.
+            InvalidArgumentError: the key or the record is not what it should be.
+        """
+        if self.journal is None:
+            return await self._perform(item, None, 0, None)
+        key = self.key(item)
+        if type(key) is not str:
+            raise InvalidArgumentError(f"key must make a text of each item, not {key!r}")
+        ticket = next(self._tickets)
+        try:
+            before = await self.journal._begin(key, ticket, self.again)
+            if before is not None and before.status not in self.again:
+                outcome = await self._resume(item, before)
+                if outcome is not None:
+                    self.resumed += 1
+                    return outcome
+                await self.journal._intend(key, ticket)
+        except BaseException:
+            self.journal._erase(key, ticket)
+            raise
+        return await self._perform(item, key, ticket, before)
+
+    async def _resume(self, item: T, before: Entry) -> Outcome[T, R] | None:
+        """What an earlier run did with an item; None if it left that open, and the service says that it did nothing."""
+        outcome = _remembered(item, before)
+        if before.status is not OutcomeStatus.UNKNOWN or self.settle is None:
+            return outcome
+        try:
+            async with asyncio.timeout_at(self.ends_at):
+                settled = await self.settle(item)
+        except ConfigurationError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - it leaves open what was open before
+            assert outcome.error is not None
+            outcome.error.add_note(f"and looking for it failed: {type(failure).__name__}: {failure}")
+            return outcome
+        match settled.status:
+            case OutcomeStatus.UNDONE:
+                return None
+            case OutcomeStatus.DONE:
+                found = attrs.evolve(outcome, status=OutcomeStatus.DONE, error=None, result=settled.result)
+                return await self._conclude(found, 0, before)
+            case _:
+                return outcome
+
+    async def _perform(self, item: T, key: str | None, ticket: int, before: Entry | None) -> Outcome[T, R]:
+        """Act on an item."""
+        tally = Tally()
+        TALLY.set(tally)
+        began_at = time.monotonic()
+        limit = asyncio.timeout_at(self.ends_at)
+
+        def over(status: OutcomeStatus, error: Exception | None = None, result: R | None = None) -> Outcome[T, R]:
+            self.attempts += tally.attempts
+            if self.outer is not None:
+                self.outer.attempts += tally.attempts
+            duration = timedelta(seconds=time.monotonic() - began_at)
+            return Outcome(item, key, status, result, error, tally.attempts, duration)
+
+        def interrupted(why: str) -> Outcome[T, R]:
+            acted = tally.attempts > 0 or not self.counted
+            error = RequestTimeout(why, outcome_unknown=acted)
+            return over(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
+
+        try:
+            async with limit:
+                result = await self.action(item)
+        except ConfigurationError as error:
+            self._note(interrupted(str(error)), ticket, before)
+            raise
+        except Exception as error:  # noqa: BLE001 - one failure hides no other
+            if isinstance(error, TimeoutError) and limit.expired():
+                self.late = True
+                outcome = interrupted("the deadline of the run passed while this was under way")
+            else:
+                acted = tally.attempts > 0 or not self.counted
+                outcome = over(OutcomeStatus.UNKNOWN if acted and leaves_unknown(error) else OutcomeStatus.FAILED, error)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if not isinstance(error, asyncio.CancelledError) or (task is not None and task.cancelling()):
+                self._note(interrupted("the run was ended while this was under way"), ticket, before)
+                raise
+            outcome = interrupted("something that the action waited for was cancelled")
+        else:
+            outcome = over(OutcomeStatus.DONE, result=result)
+        return await self._conclude(outcome, ticket, before)
+
+    async def _conclude(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> Outcome[T, R]:
+        """Count it and write it down, before anybody hears of it."""
+        mistake: InvalidArgumentError | None = None
+        if self.record is not None and outcome.status is OutcomeStatus.DONE:
+            try:
+                outcome = attrs.evolve(outcome, recorded=_as_json(self.record(outcome.result)))  # type: ignore[arg-type]
+            except Exception as error:  # noqa: BLE001 - the item is done all the same
+                mistake = InvalidArgumentError(f"record made no JSON of the result of {outcome.key!r}, which is done: {error!r}")
+        written = self._note(outcome, ticket, before)
+        if written is not None:
+            await written
+        if mistake is not None:
+            raise mistake
+        return outcome
+
+    def _note(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> asyncio.Future[None] | None:
+        """The same for one who is told to stop, and has no time to wait for the disk."""
+        if before is not None:
+            self.counts[before.status] -= 1
+        self.counts[outcome.status] += 1
+        self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
+        if self.journal is None or outcome.key is None:
+            return None
+        if outcome.status is OutcomeStatus.UNDONE:
+            return self.journal._erase(outcome.key, ticket)
+        words = None if outcome.error is None else _words(outcome.error)
+        entry = Entry(outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded)
+        return self.journal._finish(entry)
+
+
+def default_key(item: object) -> str:
+    """What names an item: itself, or its id."""
+    if isinstance(item, str) or type(item) is int:
+        return str(item)
+    id = getattr(item, "id", None)
+    if not isinstance(id, str):
+        raise InvalidArgumentError(f"a {type(item).__name__} has no id for the journal: say with key= what names it")
+    return f"{item.provider}/{id}" if isinstance(item, Instance) else id
+
+
+def _remembered(item: T, before: Entry) -> Outcome[T, Any]:
+    error: VCloudError | None = None
+    if before.status is OutcomeStatus.UNKNOWN:
+        why = before.error or "an earlier run was killed while this was under way"
+        error = TransportError(f"{why}; it may have happened, so look before you repeat it", outcome_unknown=True)
+    elif before.error is not None:
+        error = VCloudError(before.error)
+    return Outcome(item, before.key, before.status, None, error, before.attempts, before.duration, before.recorded, resumed=True)
+
+
+def _as_json(value: object) -> Any:
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _words(error: Exception) -> str:
+    """What the journal says of an error. Ours hold no secrets; of others nobody knows, so their class must do."""
+    name = type(error).__name__
+    return f"{name}: {error}"[:1000] if isinstance(error, VCloudError) else name
