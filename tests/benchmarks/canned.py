@@ -1,14 +1,20 @@
-"""A server that answers every request with one of two canned bodies, as cheaply as asyncio allows.
+"""A server that answers with canned machines, as cheaply as asyncio allows.
 
-It runs in a process of its own, so that the client's CPU time is the client's alone.
+It runs in a process of its own, so that the client's CPU time is the client's alone. What stands before ``/machines`` does
+not matter, except that it may begin with how it answers: ``/30ms/...`` so much later, ``/hold/...`` not before somebody asks
+for ``/release``; ``/held`` says how many wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
+from typing import ClassVar
 
+PAGES = 50
+PER_PAGE = 20
 PERMISSIONS = {
     "public_internet_access": True,
     "can_download_from_vagon_workstation": True,
@@ -54,7 +60,20 @@ def machine(number: int) -> dict[str, object]:
 
 ENVELOPE = {"client_code": 200, "message": "OK", "timestamp": "2026-02-05T10:08:09Z"}
 SINGLE = machine(100) | ENVELOPE
-PAGE = {"machines": [machine(100 + i) for i in range(20)], "count": 20, "page": 1, "next_page": None} | ENVELOPE
+
+
+def page(number: int) -> dict[str, object]:
+    """One page of a list of 1 000."""
+    first = 100 + (number - 1) * PER_PAGE
+    return {
+        "machines": [machine(first + index) for index in range(PER_PAGE)],
+        "count": PAGES * PER_PAGE,
+        "page": number,
+        "next_page": number + 1 if number < PAGES else None,
+    } | ENVELOPE
+
+
+PAGE = page(1)
 
 
 def _packed(value: object) -> bytes:
@@ -65,21 +84,51 @@ def _packed(value: object) -> bytes:
 class Canned(asyncio.Protocol):
     """One connection."""
 
-    single = _packed(SINGLE)
-    page = _packed(PAGE)
+    single: ClassVar = _packed(SINGLE)
+    pages: ClassVar = [_packed(page(number)) for number in range(1, PAGES + 1)]
+    held: ClassVar[list[tuple[asyncio.Transport, bytes]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        listing = data.startswith((b"GET /organization-management/v1/machines?", b"GET /organization-management/v1/machines "))
-        assert isinstance(self._transport, asyncio.Transport)
-        self._transport.write(self.page if listing else self.single)
+        # Nobody here pipelines, and a request fits into one segment.
+        target = data.split(b" ", 2)[1]
+        if target == b"/held":
+            self._transport.write(_packed(len(self.held)))
+            return
+        if target == b"/release":
+            self._transport.write(_packed(len(self.held)))
+            for transport, answer in self.held:
+                transport.write(answer)
+            self.held.clear()
+            return
+        answer = self.single
+        if target.partition(b"?")[0].endswith(b"/machines"):
+            found = re.search(rb"[?&]page=(\d+)", target)
+            answer = self.pages[int(found[1]) - 1 if found else 0]
+        if target.startswith(b"/hold/"):
+            self.held.append((self._transport, answer))
+        elif later := re.match(rb"/(\d+)ms/", target):
+            asyncio.get_running_loop().call_later(int(later[1]) / 1000, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
+
+
+def allow_files() -> int:
+    """Let this process open as many files as it may, sockets being files; gives how many."""
+    import resource  # not everywhere, and the machines above are for tests that run everywhere
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 async def main() -> None:
     """Serve until the parent goes away."""
-    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=1024)
+    allow_files()
+    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=8192)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

@@ -1,6 +1,6 @@
 """The VNC tunnel: what it carries relative to bare TCP, what fifty of them keep, and where a slow reader stops a sender.
 
-    python -m tests.benchmarks.tunnel [--rounds 11] [--megabytes 24] [--tunnels 50]
+    python -m tests.benchmarks.tunnel [--rounds 11]
 
 Everything, for both sides alike, runs in this one process and its one event loop: viewer, relays and the TCP server that
 stands in for VNC. So a figure is the whole path's work and not what several cores make of it, and the part that is common
@@ -21,294 +21,68 @@ that, on every hop; what is in this process is told apart. Memory and sockets ar
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
 import gc
 import os
 import statistics
-import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import aiohttp
-from aiohttp import web
-from attrs import define, field
 
-from vcloud import BearerAuth, Endpoint
-from vcloud._core.cleanup import race
-from vcloud.emulator import Emulator
-from vcloud.emulator.sockets import Channel
-from vcloud.emulator.streamspace_catalog import USER
-from vcloud.providers.streamspace import (
-    AgentCapacity,
-    HibernateSession,
-    Session,
-    SessionResult,
-    StartSession,
-    StopSession,
-    StreamSpace,
-    VNCProxyRequest,
-    WakeSession,
+from tests.benchmarks.harness import VCLOUD, Options, Table, in_turn, ratio, run, wall
+from tests.benchmarks.relays import (
+    MB,
+    PIECE,
+    TCP,
+    BareSocket,
+    Open,
+    Pipe,
+    Port,
+    StandIn,
+    bare_relays,
+    download,
+    echo,
+    listening,
+    order,
+    session_of,
+    socket_relay,
+    upload,
 )
-from vcloud.providers.streamspace.vnc import PART, VNCForward
+from vcloud import BearerAuth, Endpoint
+from vcloud.providers.streamspace import Session, StreamSpace
+from vcloud.providers.streamspace.vnc import VNCForward
 
-HOST = "127.0.0.1"
-MB = 1_000_000
-PIECE = bytes(64 * 1024)
+ROUNDS = 11
+MEGABYTES = 24
+TUNNELS = 50
 ENDLESS = 512 * MB
 STILL = 0.3
 """Seconds without progress after which a sender counts as held up."""
-
-Port = int
-Open = Callable[[], Awaitable["Pipe"]]
-
-
-class Pipe(Protocol):
-    """Bytes both ways."""
-
-    async def read(self) -> bytes: ...
-    async def write(self, data: bytes) -> None: ...
-    async def aclose(self) -> None: ...
-
-
-@define
-class TCP:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    @classmethod
-    async def to(cls, port: Port) -> TCP:
-        return cls(*await asyncio.open_connection(HOST, port, limit=PART))
-
-    async def read(self) -> bytes:
-        return await self.reader.read(PART)
-
-    async def write(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def aclose(self) -> None:
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-
-
-@define
-class BareSocket:
-    """aiohttp's WebSocket, used as it comes."""
-
-    opened: aiohttp.ClientWebSocketResponse
-
-    async def read(self) -> bytes:
-        return await self.opened.receive_bytes()
-
-    async def write(self, data: bytes) -> None:
-        await self.opened.send_bytes(data)
-
-    async def aclose(self) -> None:
-        await self.opened.close()
-
-
-async def pump(source: Pipe, sink: Pipe) -> None:
-    while data := await source.read():
-        await sink.write(data)
-
-
-# -- the far ends ------------------------------------------------------------------------------------------------------
-
-
-def order(kind: bytes, size: int = 0) -> bytes:
-    return kind + size.to_bytes(8, "big")
-
-
-@define
-class StandIn:
-    """The server in VNC's place: it does what nine bytes tell it to, again and again."""
-
-    pushed: int = 0
-    over: asyncio.Event = field(factory=asyncio.Event)
-
-    async def serve(self, pipe: TCP) -> None:
-        while head := await pipe.reader.read(1):
-            size = int.from_bytes(await pipe.reader.readexactly(8), "big")
-            match head:
-                case b"D":
-                    for _ in range(size // len(PIECE)):
-                        await pipe.write(PIECE)
-                case b"U":
-                    await swallow(pipe, size)
-                    await pipe.write(b"!")
-                case b"E":
-                    while size:
-                        data = await pipe.read()
-                        size -= len(data)
-                        await pipe.write(data)
-                case b"F":
-                    self.pushed = 0
-                    while self.pushed < size:
-                        await pipe.write(PIECE)
-                        self.pushed += len(PIECE)
-                case _:
-                    await self.over.wait()
-                    return
-
-
-async def swallow(pipe: Pipe, size: int) -> None:
-    while size > 0:
-        data = await pipe.read()
-        if not data:
-            raise EOFError
-        size -= len(data)
-
-
-async def download(pipe: Pipe, size: int) -> None:
-    await pipe.write(order(b"D", size))
-    await swallow(pipe, size)
-
-
-async def upload(pipe: Pipe, size: int) -> None:
-    await pipe.write(order(b"U", size))
-    for _ in range(size // len(PIECE)):
-        await pipe.write(PIECE)
-    await swallow(pipe, 1)
-
-
-async def echo(pipe: Pipe, size: int) -> None:
-    await pipe.write(order(b"E", size))
-    for _ in range(size // len(PIECE)):
-        await pipe.write(PIECE)
-        await swallow(pipe, len(PIECE))
-
-
-# -- the ways there ----------------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def listening(serve: Callable[[TCP], Awaitable[None]]) -> AsyncIterator[Port]:
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(TCP(reader, writer))
-        except (OSError, EOFError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(connected, HOST, 0, limit=PART)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@contextlib.asynccontextmanager
-async def bare_relays(count: int, port: Port) -> AsyncIterator[Port]:
-    """So many TCP relays in a row; gives the first one's port."""
-    async with contextlib.AsyncExitStack() as stack:
-        for _ in range(count):
-
-            async def carry(near: TCP, port: Port = port) -> None:
-                far = await TCP.to(port)
-                try:
-                    await race(pump(near, far), pump(far, near))
-                finally:
-                    await far.aclose()
-
-            port = await stack.enter_async_context(listening(carry))
-        yield port
-
-
-@contextlib.asynccontextmanager
-async def socket_relay(port: Port) -> AsyncIterator[str]:
-    """A WebSocket server in front of the TCP server, with nothing else to it; gives its address."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        far = await TCP.to(port)
-        try:
-            near = Channel(socket)
-            await race(pump_into(near, far), pump_from(far, near))
-        finally:
-            await far.aclose()
-        return socket
-
-    async def pump_into(near: Channel, far: TCP) -> None:
-        while data := await near.read():
-            await far.write(data)
-
-    async def pump_from(far: TCP, near: Channel) -> None:
-        while data := await far.read():
-            await near.write(data)
-
-    app = web.Application()
-    app.router.add_get("/vnc-viewer/{id}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0).start()
-        yield f"http://{HOST}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@define
-class Handler:
-    """An agent's: every session is the one TCP server."""
-
-    port: Port
-
-    async def start_session(self, command: StartSession) -> SessionResult:
-        return SessionResult(vnc_port=self.port)
-
-    async def hibernate_session(self, command: HibernateSession) -> None: ...
-    async def wake_session(self, command: WakeSession) -> None: ...
-    async def stop_session(self, command: StopSession) -> None: ...
-
-    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
-        return HOST, self.port
-
-
-@contextlib.asynccontextmanager
-async def session_of(port: Port) -> AsyncIterator[Session]:
-    """A running session in the emulator whose picture an AgentWorker fetches from this port."""
-    async with Emulator(rate_limits=False) as emulator, StreamSpace(emulator.endpoints()["streamspace"]) as streamspace:
-        capacity = AgentCapacity(max_sessions=1)
-        async with streamspace.serve_agent("bench", platform="docker", handler=Handler(port), capacity=capacity):
-            session = await streamspace.sessions.create(USER, "firefox-browser", platform="docker")
-            await session.wait_until("running", timeout=10, poll=0.05)
-            yield session
+OTHER = "other"
 
 
 # -- carried -----------------------------------------------------------------------------------------------------------
 
 
-async def seconds(work: Awaitable[None]) -> float:
-    begin = time.perf_counter()
-    await work
-    return time.perf_counter() - begin
-
-
-async def compare(name: str, ours: Open, bare: Open, rounds: int, size: int) -> None:
+async def compare(table: Table, name: str, ours: Open, bare: Open, rounds: int, size: int) -> None:
     """Print a row for each direction: the ratio of speeds ours / bare, and both in MB/s."""
     a, b = await ours(), await bare()
     for direction, carry in ("down", download), ("up", upload):
-        await carry(b, size)
-        await carry(a, size)
-        pairs = [(await seconds(carry(a, size)), await seconds(carry(b, size))) for _ in range(rounds)]
-        ratios = sorted(bare_took / ours_took for ours_took, bare_took in pairs)
-        ours_speed, bare_speed = (size / MB / statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"{name:<38} {direction:<5} {statistics.median(ratios):>5.2f}   ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
-            f"   vcloud {ours_speed:>5.0f} MB/s   other {bare_speed:>5.0f} MB/s"
-        )
+        measures = {VCLOUD: lambda carry=carry: wall(carry(a, size)), OTHER: lambda carry=carry: wall(carry(b, size))}
+        taken = await in_turn(measures, rounds)
+        speeds = {who: f"{size / MB / statistics.median(values):.0f} MB/s" for who, values in taken.items()}
+        table.row(f"{name}, {direction}", speeds | {"ratio": ratio(taken[OTHER], taken[VCLOUD])})
     await a.aclose()
     await b.aclose()
 
 
 async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> None:
+    title = f"Carried: ratio of speeds, {rounds} pairs of {size / MB:.0f} MB, one process"
+    table = Table(title, ("ratio", VCLOUD, OTHER))
     async with bare_relays(3, stand_in) as three, session.forward_vnc() as forward:
-        await compare("forward_vnc / TCP, 3 relays", lambda: TCP.to(forward.port), lambda: TCP.to(three), rounds, size)
+        await compare(table, "forward_vnc / TCP, 3 relays", lambda: TCP.to(forward.port), lambda: TCP.to(three), rounds, size)
     async with (
         bare_relays(1, stand_in) as one,
         socket_relay(stand_in) as url,
@@ -320,8 +94,8 @@ async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> N
         async def bare() -> Pipe:
             return BareSocket(await http.ws_connect(f"{url}/vnc-viewer/id", max_msg_size=4 * 1024**2))
 
-        await compare("open_vnc / TCP, 1 relay", lambda: ref.open_vnc().aopen(), lambda: TCP.to(one), rounds, size)
-        await compare("open_vnc / aiohttp's WebSocket, 1 relay", lambda: ref.open_vnc().aopen(), bare, rounds, size)
+        await compare(table, "open_vnc / TCP, 1 relay", lambda: ref.open_vnc().aopen(), lambda: TCP.to(one), rounds, size)
+        await compare(table, "open_vnc / WebSocket, 1 relay", lambda: ref.open_vnc().aopen(), bare, rounds, size)
 
 
 # -- kept --------------------------------------------------------------------------------------------------------------
@@ -415,27 +189,23 @@ async def pushed(name: str, port: Port, stand_in: StandIn) -> None:
     stand_in.over.clear()
 
 
-async def main(rounds: int, megabytes: int, tunnels: int) -> None:
+async def main(chosen: Options) -> None:
     """Start everything, measure, print."""
     stand_in = StandIn()
-    size = megabytes * MB // len(PIECE) * len(PIECE)
+    size = chosen.pick(MEGABYTES, 1) * MB // len(PIECE) * len(PIECE)
+    tunnels = chosen.pick(TUNNELS, 2)
     async with listening(stand_in.serve) as port, session_of(port) as session:
-        print(f"Carried: ratio of speeds, {rounds} pairs of {size / MB:.0f} MB, one process\n")
-        await carried(session, port, rounds, size)
+        await carried(session, port, chosen.rounds, size)
         tracemalloc.start()
         print(f"\nKept by {tunnels} tunnels at once, MB; each echoes 1 MB in a round\n")
         await kept(session, tunnels, MB // len(PIECE) * len(PIECE))
         print("\nPushed until held up by a reader that takes nothing\n")
         async with session.forward_vnc() as forward, bare_relays(3, port) as three:
             await pushed("forward_vnc", forward.port, stand_in)
-            await pushed("TCP, 3 relays", three, stand_in)
+            if not chosen.quick:
+                await pushed("TCP, 3 relays", three, stand_in)
         tracemalloc.stop()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--megabytes", type=int, default=24)
-    parser.add_argument("--tunnels", type=int, default=50)
-    given = parser.parse_args()
-    asyncio.run(main(given.rounds, given.megabytes, given.tunnels))
+    run(main, __doc__, ROUNDS)

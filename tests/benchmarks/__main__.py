@@ -1,0 +1,31 @@
+"""Runs all benchmarks, or those that are named, each in a process of its own.
+
+    python -m tests.benchmarks [call_path listing fanout memory imports profile tunnel] [--rounds N] [--quick] [--uvloop]
+
+Without --rounds each has its own number of them. Each also runs by itself, as ``python -m tests.benchmarks.call_path``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.benchmarks.harness import ROOT, options, parser
+
+BENCHMARKS = ("call_path", "listing", "fanout", "memory", "imports", "profile", "tunnel")
+
+
+def main() -> int:
+    """Run them; gives how many failed."""
+    arguments = parser(__doc__, None)
+    arguments.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when left out")
+    given = arguments.parse_args()
+    if unknown := set(given.names) - set(BENCHMARKS):
+        arguments.error(f"there is no {', '.join(sorted(unknown))}, but {', '.join(BENCHMARKS)}")
+    flags = options(given).flags() + ([] if given.rounds is None else ["--rounds", str(given.rounds)])
+    commands = [[sys.executable, "-m", f"tests.benchmarks.{name}", *flags] for name in given.names or BENCHMARKS]
+    return sum(subprocess.run(command, cwd=ROOT, check=False).returncode != 0 for command in commands)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Each benchmark runs and prints its tables. What the figures are is nobody's business here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.__main__ import BENCHMARKS
+from tests.benchmarks.harness import Options
+
+ROWS = {
+    "call_path": {"single object", "page of 20"},
+    "listing": {"one by one", "8 pages ahead"},
+    "fanout": {"CPU time", "wall time"},
+    "memory": {"waiting, 10 in flight, traced", "all in flight, traced"},
+    "imports": {"import vcloud", "a client made / dependencies"},
+    "profile": {"bare aiohttp", "request loop", "signing", "vcloud"},
+    "tunnel": {"forward_vnc / TCP, 3 relays, down", "all closed", "forward_vnc, up"},
+}
+
+
+def names_of_rows(printed: str) -> set[str]:
+    return {line.split("  ")[0] for line in printed.splitlines()}
+
+
+def test_no_benchmark_is_forgotten_here() -> None:
+    assert set(ROWS) == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_benchmark_prints_its_rows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # Only what needs no peer, as those are not there to be tested.
+    await import_module(f"tests.benchmarks.{name}").main(Options(rounds=1, quick=True, alone=True))
+    assert ROWS[name] <= names_of_rows(capsys.readouterr().out)
+
+
+def test_the_command_runs_those_that_are_named_as_it_was_told() -> None:
+    command = [sys.executable, "-W", "error", "-m", "tests.benchmarks", "call_path", "--quick", "--alone", "--uvloop"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+    assert "on uvloop" in done.stdout
+    assert ROWS["call_path"] <= names_of_rows(done.stdout)
+    assert not ROWS["listing"] & names_of_rows(done.stdout)
