@@ -9,7 +9,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from attrs import frozen
+import msgspec
 
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.instance import Instances
@@ -33,8 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@frozen
-class _Provider:
+class _Provider(msgspec.Struct, frozen=True):
     """Where a provider's client is, and which variables make its credentials: the first way that is set counts."""
 
     client: str

@@ -7,24 +7,23 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 
-from attrs import define, field
+import msgspec
 
 from vcloud._core.ratelimit import Allowance, RateLimit
 
 
-@define(eq=False)
-class Lane:
+class Lane(msgspec.Struct, eq=False):
     """The requests that one of the provider's limits counts, and the line of those that wait."""
 
     allowance: Allowance
     #: The configured limit, where it is counted in a store together with other processes.
     shared: RateLimit | None = None
     #: Who waits, with the number in the order of arrival, and whether a slot is needed.
-    waiting: deque[tuple[int, asyncio.Future[None], bool]] = field(factory=deque)
+    waiting: deque[tuple[int, asyncio.Future[None], bool]] = msgspec.field(default_factory=deque)
     #: One alarm for the whole line, however many wait.
     alarm: asyncio.TimerHandle | None = None
     #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
-    asking: asyncio.Lock = field(factory=asyncio.Lock)
+    asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Gate:

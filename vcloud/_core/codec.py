@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, get_args, get_origin
 
 import attrs
@@ -79,8 +79,7 @@ class OpenEnum(StrEnum):
         return self._name_ != "UNKNOWN"
 
 
-@attrs.frozen(eq=False)
-class Shape(Generic[W, R]):
+class Shape(msgspec.Struct, Generic[W, R], frozen=True, eq=False):
     """What an endpoint answers: the wire's class, and how to make of it what the caller gets.
 
     ``open`` receives the decoded wire object, the session to act through, and the body.
@@ -104,7 +103,6 @@ class Codec:
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
-        self._converter = _converter(strict=strict)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
@@ -134,6 +132,11 @@ class Codec:
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
         """The first way alone, for tests that compare the two."""
         return self._decoder(wire).decode(body)
+
+    @cached_property
+    def _converter(self) -> cattrs.Converter:
+        # Made when it is first needed, which with a service that keeps to its contract is never.
+        return _converter(strict=self._strict)
 
     def _decoder(self, wire: type[T]) -> msgspec.json.Decoder[T]:
         decoder = self._decoders.get(wire)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from copy import copy
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
-from attrs import frozen
+import msgspec
 
 from vcloud._core.cleanup import end
 from vcloud.errors import DecodeError, InvalidArgumentError
@@ -21,8 +21,7 @@ U = TypeVar("U")
 STALE: Final = 100
 
 
-@frozen
-class Page(Generic[T]):
+class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list.
 
     Attributes:

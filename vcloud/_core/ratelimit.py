@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from math import inf
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import field, frozen
 
 from vcloud._core.request import seconds
 from vcloud.errors import InvalidArgumentError
 
 
-@frozen
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The limit headers of one answer; times are seconds from when it was received."""
 
     remaining: int
@@ -97,8 +97,7 @@ class RateLimit:
             raise InvalidArgumentError("a RateLimit needs at least one request in more than 0 seconds")
 
 
-@define
-class ServerClock:
+class ServerClock(msgspec.Struct):
     """How far the service's clock is ahead of our monotonic one, learnt from ``Date`` headers.
 
     ``Date`` has whole seconds, and a minute's window is over a second sooner or later. Each answer says that the
@@ -125,8 +124,7 @@ class ServerClock:
 _PUT_BACK = 5.0
 
 
-@define
-class _Window:
+class _Window(msgspec.Struct):
     """What a limit that the service announces still allows until ``ends``."""
 
     limit: int

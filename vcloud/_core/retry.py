@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+import msgspec
 from attrs import field, frozen
 
 from vcloud._core.request import seconds
@@ -26,8 +27,7 @@ class Verdict(Enum):
     REAUTHENTICATE = "reauthenticate"
 
 
-@frozen
-class RetryAfter:
+class RetryAfter(msgspec.Struct, frozen=True):
     """Send again, not before this many seconds."""
 
     seconds: float

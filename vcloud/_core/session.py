@@ -9,7 +9,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -166,14 +166,32 @@ class Session:
             return self._sign(request)
         return await self._credential(request, None, self.base_url + request.path, root=False)
 
-    async def fetch(self, request: Request, shape: Shape[Any, R]) -> R:
-        """Send, decode the answer, and make of it what the caller gets."""
-        response = await self.send(request)
-        try:
-            wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-        except DecodeError as error:
-            raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {error}") from None
-        return shape.open(wire, self, response.body)
+    # These two hand out the loop's own coroutine: one of their own would be one more for each of thousands that wait.
+
+    def fetch(self, request: Request, shape: Shape[Any, R]) -> Coroutine[Any, Any, R]:
+        """Send, decode the answer, and make of it what the caller gets.
+
+        Raises:
+            DecodeError: it is not of that shape.
+            VCloudError: as for :meth:`send`.
+        """
+        return self._send(request, shape, self.transport.exchange, root=False)
+
+    def send(self, request: Request, *, exchange: Exchange | None = None, root: bool = False) -> Coroutine[Any, Any, Response]:
+        """Send, and hand out the answer as it is.
+
+        Args:
+            request: what to send.
+            exchange: how each attempt crosses the wire; None: as a plain request.
+            root: its path is the host's, not the API's.
+
+        Raises:
+            ConfigurationError: the client is not open, closed, or another event loop's.
+            APIError: the service refused.
+            TransportError: no answer; ``outcome_unknown`` says whether it may have acted.
+            DecodeError: an answer that is neither success nor refusal.
+        """
+        return self._send(request, None, exchange or self.transport.exchange, root=root)
 
     async def connect(self, request: Request, *, root: bool = False, token_query: str | None = None) -> Socket:
         """Open a WebSocket, with the patience, credentials and limits of any other request; none of them is held meanwhile.
@@ -202,24 +220,13 @@ class Session:
         await self.send(request, exchange=upgrade, root=root)
         return opened[0]
 
-    async def send(self, request: Request, *, exchange: Exchange | None = None, root: bool = False) -> Response:  # noqa: C901 - the one loop, in one piece
-        """Send until there is an answer, a refusal that stands, or no sense in going on.
-
-        Args:
-            request: what to send.
-            exchange: how each attempt crosses the wire; None: as a plain request.
-            root: its path is the host's, not the API's.
-
-        Raises:
-            ConfigurationError: the client is not open, closed, or another event loop's.
-            APIError: the service refused.
-            TransportError: no answer; ``outcome_unknown`` says whether it may have acted.
-            DecodeError: an answer that is neither success nor refusal.
-        """
+    async def _send(  # noqa: C901 - the one loop, in one piece
+        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool
+    ) -> Any:
+        """Send until there is an answer, a refusal that stands, or no sense in going on."""
         self.transport.check()
         where = (self.root_url if root else self.base_url) + request.path
         url = f"{where}?{request.query}" if request.query else where
-        exchange = exchange or self.transport.exchange
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         headers: Mapping[str, str] = {}
@@ -250,7 +257,7 @@ class Session:
                 else:
                     error = self._judge(request, response, lane, where)
                     if error is None:
-                        return response
+                        return response if shape is None else self._open(request, response, shape)
             finally:
                 self._gate.leave(lane, counted=sent, slot=request.authenticated)
 
@@ -268,6 +275,13 @@ class Session:
             else:
                 raise self._final(request, error, where, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
             attempt += 1
+
+    def _open(self, request: Request, response: Response, shape: Shape[Any, R]) -> R:
+        try:
+            wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+        except DecodeError as error:
+            raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {error}") from None
+        return shape.open(wire, self, response.body)
 
     async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str) -> None:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""

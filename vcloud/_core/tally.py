@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Final
 
-from attrs import define
+import msgspec
 
 
-@define
-class Tally:
+class Tally(msgspec.Struct):
     """Counts the attempts that a task and its children send.
 
     Attributes:

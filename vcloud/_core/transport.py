@@ -10,8 +10,8 @@ from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType
-from attrs import frozen
+import msgspec
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
@@ -23,6 +23,9 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 
 class _DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
+
+
+_DROPPED = (_DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 
 async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
@@ -37,6 +40,18 @@ async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> a
 
 
 _MIDDLEWARES = (_once,)
+
+
+def _never_again(session: aiohttp.ClientSession) -> Sequence[ClientMiddlewareType]:
+    """Keep a session of ours from sending twice by itself, and say what its requests need for that.
+
+    The switch that aiohttp's own test client uses costs nothing; the middleware does the same wherever it is missing, and for
+    a session that is not ours to change.
+    """
+    if not hasattr(session, "_retry_connection"):
+        return _MIDDLEWARES
+    session._retry_connection = False
+    return ()
 
 #: A frame that continues a picture is far smaller; one that claims more is refused before it is kept.
 MAX_MESSAGE: Final = 4 * 1024**2
@@ -64,8 +79,7 @@ async def _upgrade(request: aiohttp.ClientRequest, handler: ClientHandlerType) -
     return answer
 
 
-@frozen
-class Wire:
+class Wire(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
     timeout: aiohttp.ClientTimeout
@@ -107,6 +121,7 @@ class Transport:
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
         self._upgrading: aiohttp.ClientSession | None = None
+        self._middlewares: Sequence[ClientMiddlewareType] = _MIDDLEWARES
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
 
@@ -145,7 +160,7 @@ class Transport:
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=_MIDDLEWARES,
+                middlewares=self._middlewares,
                 **wire.extra,
             )
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
@@ -239,6 +254,8 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
         )
+        if self._given is None:
+            self._middlewares = _never_again(self._session)
         return self._session
 
 
@@ -380,8 +397,8 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
         made = ConnectError(f"cannot reach it: {_words(error)}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.timeout.total:g} s")
-    elif isinstance(error, _DroppedError):
-        made = TransportError(f"the connection was dropped: {error}")
+    elif isinstance(error, _DROPPED):
+        made = TransportError(f"the connection was dropped: {_words(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):

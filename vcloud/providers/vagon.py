@@ -11,6 +11,7 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
+import msgspec
 from attrs import frozen
 
 from vcloud._core.codec import Codec, Instant, Shape, excerpt
@@ -189,8 +190,7 @@ def number(value: str | int, name: str) -> int:
     raise InvalidArgumentError(f"{name} must be a whole number, not {value!r}")
 
 
-@frozen
-class Opened(Generic[H]):
+class Opened(msgspec.Struct, Generic[H], frozen=True):
     """A list answer whose items are handles: as the wire has it, and the handles."""
 
     answer: Listing

@@ -124,8 +124,7 @@ class Listing(Wire):
         return self.key, ()
 
 
-@frozen
-class Opened(Generic[H]):
+class Opened(msgspec.Struct, Generic[H], frozen=True):
     """A list answer: as the wire has it, and its handles."""
 
     answer: Listing
