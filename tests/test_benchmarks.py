@@ -18,6 +18,7 @@ ROWS = {
     "fanout": {"CPU time", "wall time"},
     "memory": {"waiting, 10 in flight, traced", "all in flight, traced"},
     "imports": {"import vcloud", "a client made / dependencies"},
+    "budget": {"creates", "reads"},
     "profile": {"bare aiohttp", "request loop", "signing", "vcloud"},
     "tunnel": {"forward_vnc / TCP, 3 relays, down", "all closed", "forward_vnc, up"},
 }

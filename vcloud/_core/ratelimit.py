@@ -24,29 +24,20 @@ class Limits(msgspec.Struct, frozen=True):
 
 def server_time(headers: Mapping[str, str]) -> float | None:
     """The service's clock (Unix seconds) from its ``Date`` header."""
-    try:
-        return parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
-        return None
+    return _moment(headers.get("Date"))
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds asked for by ``Retry-After`` (seconds or HTTP date) or ``Retry-After-Ms``; ``now`` is Unix time."""
-    milliseconds = _number(headers.get("Retry-After-Ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    number = _number(value)
-    if number is not None:
-        return max(0.0, number)
-    try:
-        at = parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError):
-        return None
+    for name, unit in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
+        asked = _number(text := headers.get(name))
+        if asked is None and text is not None and text.isdecimal():
+            asked = _FOREVER * unit  # too long to reckon with, but not to be undercut
+        if asked is not None:
+            return max(0.0, asked / unit)
+    at = _moment(headers.get("Retry-After"))
     # Both are the service's clock, so ours being wrong does no harm.
-    return max(0.0, at - (server_time(headers) or now))
+    return None if at is None else max(0.0, at - (server_time(headers) or now))
 
 
 def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
@@ -74,7 +65,18 @@ def _number(text: str | None) -> float | None:
         value = float(text) if text is not None else None
     except ValueError:
         return None
-    return value if value is not None and abs(value) < 1e12 else None
+    return value if value is not None and abs(value) < _FOREVER else None
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp() if text is not None else None
+    except (ValueError, TypeError, OverflowError, IndexError):  # it was written for the dates of mail, and trusts them
+        return None
+
+
+#: Seconds. What is beyond them means nothing, or never.
+_FOREVER = 1e12
 
 
 @frozen
@@ -240,7 +242,8 @@ class Allowance:
         """Learn from an answer that is no refusal for its number; ``wall`` is our Unix time."""
         if self._cautious and now >= self._paused:
             self._cautious = False
-        self._read(headers, now, wall)
+        if self._window is not None or "X-RateLimit-Remaining" in headers:
+            self._read(headers, now, wall)
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
         """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
@@ -249,7 +252,7 @@ class Allowance:
         self._read(headers, now, wall)
 
     def _read(self, headers: Mapping[str, str], now: float, wall: float) -> None:
-        seen = limits(headers, now=self._clock.read(headers, now) or wall) if "X-RateLimit-Remaining" in headers else None
+        seen = limits(headers, now=self._clock.read(headers, now) or wall)
         if seen is not None and seen.reset_in is not None:
             if self._window is None:
                 self._window = _Window(0, seen.reset_in)

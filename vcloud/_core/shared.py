@@ -26,8 +26,9 @@ class SharedBudget(Secretive):
         Endpoint(auth=..., rate_limits=[RateLimit(600, per=60)], shared_budget=SharedBudget("redis://localhost:6379"))
 
     It counts a moving window with the `limits` library: no more than the limit in *any* ``per`` seconds, so never twice the
-    limit around the turn of a minute. The processes' clocks must agree. What was let in counts even if it is cancelled before
-    it is sent. A limit that the service announces itself (StreamSpace) needs no store: its answers count all processes.
+    limit around the turn of a minute. A second is added to the window, because requests are counted when they leave and the
+    service counts them when they arrive, some later than others; of a minute that leaves 98 % to use. The processes' clocks
+    must agree. What was let in counts even if it is cancelled before it is sent. A limit that the service announces itself (StreamSpace) needs no store: its answers count all processes.
 
     Args:
         store: a Redis address (``redis://``, ``rediss://``, ``unix://``; needs ``vcloud-sdk[redis]``), another address that
@@ -82,7 +83,7 @@ class SharedBudget(Secretive):
         Raises:
             ConnectError: the store cannot be reached; nothing was sent.
         """
-        item = self._item(rule.requests, math.ceil(rule.per), namespace="vcloud")
+        item = self._item(rule.requests, math.ceil(rule.per + _TRAVEL), namespace="vcloud")
         name = (self._account, provider, rule.bucket)
         try:
             while not await self._limiter.hit(item, *name):
@@ -100,5 +101,7 @@ class SharedBudget(Secretive):
             await self._pool.aclose()
 
 
+#: Seconds by which two requests may differ in how long they take to arrive.
+_TRAVEL = 1.0
 #: Seconds; the store's own comparison is inclusive, and an exact wake-up would come in vain.
 _GRAIN = 0.001
