@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
+    from vcloud._core.observe import Attempt, Observer
     from vcloud._core.pager import Page, Pager
     from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
@@ -52,6 +53,7 @@ _HOMES = {
     "vcloud._core.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
+    "vcloud._core.observe": ("Attempt", "Observer"),
     "vcloud._core.pager": ("Page", "Pager"),
     "vcloud._core.ratelimit": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
@@ -92,6 +94,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "APIError",
     "APIKeyAuth",
+    "Attempt",
     "Auth",
     "AuthenticationError",
     "BearerAuth",
@@ -113,6 +116,7 @@ __all__ = [
     "InvalidRequestError",
     "Journal",
     "NotFoundError",
+    "Observer",
     "OpenEnum",
     "Outcome",
     "OutcomeStatus",

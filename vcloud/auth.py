@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from copy import copy
+from datetime import datetime
 from hashlib import sha256
 from typing import Protocol, Self
 from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vcloud._core.codec import Codec, Instant
 from vcloud._core.ratelimit import server_time
 from vcloud._core.request import Request, Response, json_body
-from vcloud._core.secret import Secretive
-from vcloud.errors import ConfigurationError, VCloudError
+from vcloud._core.secret import Credentials, Secretive
+from vcloud.errors import ConfigurationError, DecodeError, VCloudError
 
 __all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]
+
+#: RFC 9110, 5.1.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Send = Callable[[Request], Awaitable[Response]]
 
@@ -127,7 +132,9 @@ class APIKeyAuth(Secretive, Auth):
     __slots__ = ("_headers",)
 
     def __init__(self, key: str, *, header: str = "x-api-key") -> None:
-        self._headers = {header: _text(key, "the API key")}
+        if not _HEADER.fullmatch(header):
+            raise ConfigurationError(f"the header must have a name such as x-api-key, not {header!r:.80}")
+        self._headers = Credentials({header: _text(key, "the API key")})
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
         """The key, as it is."""
@@ -138,7 +145,7 @@ class APIKeyAuth(Secretive, Auth):
 class _Login:
     """The answer of ``POST /auth/login``; the published server writes ``expiresAt``."""
 
-    token: str
+    token: str = field(repr=False)
     expires_at: Instant | None = None
     expiresAt: Instant | None = None  # noqa: N815 - the wire's name
 
@@ -165,7 +172,7 @@ class BearerAuth(Secretive, Auth):
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("give the token alone, without the word Bearer before it")
         self._credentials: Request | None = None
-        self.adopt(token, None, now=0.0)
+        self.adopt(_text(token, "the token"), None, now=0.0)
 
     @classmethod
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
@@ -183,6 +190,7 @@ class BearerAuth(Secretive, Auth):
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client after another.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._round = 0
+        self._ends: datetime | None = None
         self._failure: VCloudError | None = None
 
     @property
@@ -193,16 +201,16 @@ class BearerAuth(Secretive, Auth):
     @property
     def has_token(self) -> bool:
         """Whether there is a token, expired or not."""
-        return bool(self._authorization)
+        return bool(self._headers["Authorization"])
 
     @property
     def expires_at(self) -> datetime | None:
         """When the present token ends; None when there is none or it does not say."""
-        return datetime.fromtimestamp(self._expires_at, UTC) if 0 < self._expires_at < float("inf") else None
+        return self._ends
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
         """The present token."""
-        return {"Authorization": self._authorization}
+        return self._headers
 
     def ready(self, now: float) -> bool:
         """Whether there is a token with some life left in it."""
@@ -218,7 +226,7 @@ class BearerAuth(Secretive, Auth):
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if self._round != waiting_since:
                 if self._failure is not None:
-                    raise self._failure.with_traceback(None)
+                    raise copy(self._failure)
                 return
             if self._credentials is None:
                 raise ConfigurationError("the token was given up by a logout, and there is no password to obtain another with")
@@ -228,9 +236,13 @@ class BearerAuth(Secretive, Auth):
                 life = answer.expires_at or answer.expiresAt
                 self.adopt(answer.token, life, now=now, server_now=server_time(response.headers))
             except VCloudError as error:
-                self._failure = error
-                self._round += 1
-                raise
+                # Copies, because what is raised holds on to the frames that it passed: the decoder's, with the answer in them,
+                # and those of all who wait.
+                self._failure = copy(error)
+            else:
+                return
+            self._round += 1
+            raise copy(self._failure)
 
     def adopt(
         self,
@@ -244,11 +256,17 @@ class BearerAuth(Secretive, Auth):
         """Use this token from now on, and these credentials, if given, when it ends.
 
         Both clocks are Unix seconds. How long a token lives is a matter of the service's clock; ours may be wrong.
+
+        Raises:
+            DecodeError: what the service gave cannot be a token.
         """
-        self._authorization = f"Bearer {_text(token, 'the token')}"
-        self._expires_at = expires_at.timestamp() if expires_at else float("inf")
+        try:
+            self._headers = Credentials({"Authorization": f"Bearer {_text(token, 'the token')}"})
+        except ConfigurationError as error:
+            raise DecodeError(f"the service gave a token that is none: {error}") from None
+        self._ends = expires_at
         self._credentials = credentials or self._credentials
-        life = self._expires_at - (now if server_now is None else server_now)
+        life = (expires_at.timestamp() if expires_at else float("inf")) - (now if server_now is None else server_now)
         # A token that lives for less than the leeway must not be renewed for every request; one that cannot be replaced
         # is used until it is refused.
         self._renew_at = now + life - min(self.LEEWAY, 0.1 * max(0.0, life)) if self._credentials else float("inf")
@@ -259,11 +277,12 @@ class BearerAuth(Secretive, Auth):
         """Drop the token, but only if it is the one that was refused: a newer one stays."""
         if self._credentials is None:
             return False
-        if sent.get("Authorization") == self._authorization:
+        if sent.get("Authorization") == self._headers["Authorization"]:
             self.forget()
         return True
 
     def forget(self) -> None:
         """Drop the token; the next request logs in again."""
-        self._authorization = ""
-        self._expires_at = self._renew_at = 0.0
+        self._headers = Credentials({"Authorization": ""})
+        self._ends = None
+        self._renew_at = 0.0

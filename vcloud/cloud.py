@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import msgspec
+from attrs import evolve
 
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.instance import Instances
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from vcloud._core.client import Client
+    from vcloud._core.observe import Observer
     from vcloud.bulk import Bulk, Journal, Settled
     from vcloud.providers.computers import VagonComputers
     from vcloud.providers.desktops import Desktops
@@ -100,6 +102,7 @@ class VCloud(Secretive):
         computers: where and how to reach Vagon Computers, with :class:`~vcloud.HMACAuth`.
         streamspace: where and how to reach StreamSpace, with :class:`~vcloud.BearerAuth`.
         desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
+        observers: hear of each attempt to send something, whichever the provider; see :class:`~vcloud.Observer`.
         client_session: an aiohttp session of your own to send through; it is never closed here. Its connector's
             limit then counts too, and waiting for it counts as part of an attempt's timeout.
 
@@ -114,6 +117,7 @@ class VCloud(Secretive):
         computers: Endpoint | None = None,
         streamspace: Endpoint | None = None,
         desktops: Endpoint | None = None,
+        observers: Iterable[Observer] = (),
         client_session: aiohttp.ClientSession | None = None,
     ) -> None:
         given = {"streams": streams, "computers": computers, "streamspace": streamspace, "desktops": desktops}
@@ -121,12 +125,15 @@ class VCloud(Secretive):
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
         self._transport = Transport(client_session)
+        everywhere = tuple(observers)
         self._clients: dict[str, Client] = {}
         for name, endpoint in given.items():
             if endpoint is None:
                 continue
             if not isinstance(endpoint, Endpoint):
                 raise ConfigurationError(f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}")
+            if everywhere:
+                endpoint = evolve(endpoint, observers=(*endpoint.observers, *everywhere))  # noqa: PLW2901 - the same, watched
             client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)
             self._clients[name] = client(endpoint, transport=self._transport)
         if not self._clients:
@@ -136,7 +143,13 @@ class VCloud(Secretive):
             )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, *, client_session: aiohttp.ClientSession | None = None) -> Self:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        observers: Iterable[Observer] = (),
+        client_session: aiohttp.ClientSession | None = None,
+    ) -> Self:
         """A client for every provider whose credentials are in the environment.
 
         ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
@@ -145,6 +158,7 @@ class VCloud(Secretive):
 
         Args:
             environ: the variables; those of the process when left out.
+            observers: as for the class.
             client_session: as for the class.
 
         Raises:
@@ -155,7 +169,7 @@ class VCloud(Secretive):
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        return cls(**found, client_session=client_session)
+        return cls(**found, observers=observers, client_session=client_session)
 
     @property
     def streams(self) -> VagonStreams:

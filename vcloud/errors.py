@@ -60,6 +60,11 @@ __all__ = [
 ]
 
 
+def shortened(text: str, most: int = 1000) -> str:
+    """A text from outside, of bounded length."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
 def _rebuild(cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]) -> VCloudError:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
@@ -108,7 +113,7 @@ class APIError(VCloudError):
     Attributes:
         status: the HTTP status.
         code: the provider's own code (a Vagon ``client_code``, a StreamSpace error code), else None.
-        message: the service's words, else ours.
+        message: the service's words, the first 1000 characters at most; else ours.
         meaning: what the documents say of the code; empty when they say nothing.
         provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``.
         method: the HTTP verb.
@@ -116,7 +121,10 @@ class APIError(VCloudError):
         request_id: the service's id for this request, if it gave one.
         details: what else the service said, as it said it.
         timestamp: when the service says it happened, if it does.
+        retry_after: seconds after which the service asks to come back (with 429 and 503); None when it does not say.
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -132,15 +140,17 @@ class APIError(VCloudError):
         details: object = None,
         timestamp: datetime | None = None,
     ) -> None:
+        # It stands in logs and tracebacks, and whatever answered may have no end of words.
+        message = shortened(message)
         super().__init__(message)
         self.status = status
-        self.code = code
+        self.code = shortened(code) if type(code) is str else code
         self.message = message
         self.meaning = meaning
         self.provider = provider
         self.method = method
         self.url = url
-        self.request_id = request_id
+        self.request_id = request_id if request_id is None else shortened(request_id)
         self.details = details
         self.timestamp = timestamp
 
@@ -179,13 +189,7 @@ class InvalidRequestError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests.
-
-    Attributes:
-        retry_after: seconds that the service asks us to wait; None when it does not say.
-    """
-
-    retry_after: float | None = None
+    """Too many requests; ``retry_after`` says for how long, if the service does."""
 
 
 class InsufficientFundsError(APIError):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.admission import Gate
+from vcloud._core.admission import Gate, TooLongError
 from vcloud._core.ratelimit import RateLimit
 
 
@@ -197,3 +197,46 @@ async def test_an_admission_that_arrives_together_with_a_cancellation_costs_no_t
     with pytest.raises(asyncio.CancelledError):
         await waits
     assert gate.enter_now(lane)
+
+
+async def test_those_who_gave_up_do_not_pile_up_behind_one_who_waits_long() -> None:
+    gate = Gate(1, Clock())
+    lane = gate.lane("")
+    assert gate.enter_now(lane)
+    patient = asyncio.create_task(gate.enter(lane, None))
+    await asyncio.sleep(0)
+    for _ in range(100):
+        hasty = [asyncio.create_task(gate.enter(lane, None)) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in hasty:
+            task.cancel()
+        await asyncio.gather(*hasty, return_exceptions=True)
+    assert len(lane.waiting) == 1
+    last = asyncio.create_task(gate.enter(lane, None))
+    await asyncio.sleep(0)
+    gate.leave(lane)
+    await asyncio.wait_for(patient, 1)
+    gate.leave(lane)
+    await asyncio.wait_for(last, 1)
+
+
+async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    Alarms(clock, monkeypatch)
+    gate = Gate(1, clock)
+    lane = gate.lane("")
+    assert gate.enter_now(lane)
+    short = [asyncio.create_task(gate.enter(lane, None, patience=120)) for _ in range(3)]
+    long = asyncio.create_task(gate.enter(lane, None))
+    late = asyncio.create_task(gate.enter(lane, 60.0))
+    await asyncio.sleep(0)
+    lane.allowance.pause(3600.0, {}, 0.0, 0.0)
+    gate.leave(lane)
+    results = await asyncio.gather(*short, return_exceptions=True)
+    assert [type(result) for result in results] == [TooLongError] * 3
+    assert not long.done()
+    long.cancel()
+    await asyncio.gather(long, return_exceptions=True)
+    gate._admit()
+    with pytest.raises(TimeoutError):
+        await late

@@ -18,7 +18,9 @@ from vcloud import (
     OutcomeStatus,
     RequestTimeout,
     TransportError,
+    VCloudError,
 )
+from vcloud._core.pager import Page, Pager
 from vcloud._core.tally import TALLY, Tally
 
 DONE, FAILED, UNKNOWN, UNDONE = OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN, OutcomeStatus.UNDONE
@@ -383,8 +385,16 @@ async def test_two_consumers_share_the_outcomes() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"concurrency": 0}, {"concurrency": True}, {"max_failures": 0}, {"deadline": 0}, {"deadline": "soon"}, {"items": "abc"}],
-    ids=str,
+    [
+        {"concurrency": 0},
+        {"concurrency": True},
+        {"max_failures": 0},
+        {"deadline": 0},
+        {"deadline": "soon"},
+        {"items": "abc"},
+        {"settle": double},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
 )
 async def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArgumentError):
@@ -394,3 +404,30 @@ async def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]
 async def test_without_items_there_is_nothing_to_do() -> None:
     totals = await Bulk([], double).run()
     assert (totals.total, totals.done, totals.stopped) == (0, 0, None)
+
+
+async def test_a_source_that_waits_for_something_cancelled_does_not_pass_for_one_that_ended() -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError
+
+    run = Bulk(source(), double)
+    async with run:
+        assert (await anext(run)).item == 1
+        with pytest.raises(VCloudError, match="cancelled"):
+            await anext(run)
+    assert run.totals.stopped == "error"
+
+
+async def test_leaving_early_ends_what_a_pager_has_under_way() -> None:
+    async def fetch(number: int) -> Page[int]:
+        if number > 1:
+            await asyncio.Event().wait()
+        return Page(tuple(range(10)), number, 100, number + 1, 10)
+
+    run = Bulk(Pager(fetch).prefetch(8), double, concurrency=10)
+    async with run:
+        for _ in range(10):
+            await anext(run)
+        assert len(asyncio.all_tasks()) > 8
+    assert asyncio.all_tasks() == {asyncio.current_task()}

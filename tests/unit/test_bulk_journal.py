@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -396,3 +397,97 @@ async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_runni
         with pytest.raises(ConfigurationError, match="cannot be used"):
             await anext(run)
     assert run.totals.undone == 1
+
+
+async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_running(tmp_path: Path) -> None:
+    async def lose(_: int) -> str:
+        raise TransportError("lost", outcome_unknown=True)
+
+    async def look(_: int) -> Settled[str]:
+        return Settled.undone()
+
+    def breaks(key: str, ticket: int) -> None:
+        raise RuntimeError(key, ticket)
+
+    path = tmp_path / "journal"
+    await Bulk([1], lose, journal=path).run()
+    journal = Journal(path)
+    async with Bulk([1], never, journal=journal, settle=look) as run:
+        await journal._post(lambda ledger: setattr(ledger, "intend", breaks))
+        with pytest.raises(RuntimeError):
+            await anext(run)
+    assert (await entries(path))["1"].status is UNKNOWN
+
+
+async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_open(tmp_path: Path) -> None:
+    async def lose(_: int) -> str:
+        raise TransportError("lost", outcome_unknown=True)
+
+    async def look(_: int) -> Settled[str]:
+        raise asyncio.CancelledError
+
+    path = tmp_path / "journal"
+    await Bulk(range(5), lose, journal=path).run()
+    outcomes = await asyncio.wait_for(collect(Bulk(range(5), never, journal=path, settle=look, concurrency=1)), 5)
+    assert [outcome.status for outcome in outcomes.values()] == [UNKNOWN] * 5
+
+
+async def test_a_text_that_cannot_be_written_down_harms_no_other_item(tmp_path: Path) -> None:
+    async def act(number: int) -> str:
+        if number == 1:
+            raise RateLimitError("half of a pair: \ud800", status=429)
+        return str(number)
+
+    path = tmp_path / "journal"
+    assert (await Bulk(range(3), act, journal=path).run()).done == 2
+    assert "half of a pair: ?" in str((await entries(path))["1"].error)
+    with pytest.raises(InvalidArgumentError, match="key must make a text"):
+        await Bulk([1], act, journal=path, key=lambda _: "\ud800").run()
+
+
+async def test_a_journal_that_two_runs_open_at_once_belongs_to_one_of_them(tmp_path: Path) -> None:
+    async def act(number: int) -> str:
+        return str(number)
+
+    journal = Journal(tmp_path / "journal")
+    runs = [Bulk(range(3), act, journal=journal) for _ in range(2)]
+    ended = await asyncio.gather(*[run.run() for run in runs], return_exceptions=True)
+    assert sorted(type(one).__name__ for one in ended) == ["ConfigurationError", "Totals"]
+    assert sorted(run.totals.done for run in runs) == [0, 3]
+
+
+async def test_a_list_that_shrinks_as_it_is_worked_off_is_counted_whole(tmp_path: Path) -> None:
+    async def act(number: int) -> str:
+        return str(number)
+
+    path = tmp_path / "journal"
+    await Bulk(range(8), act, journal=path).run()
+    async with Bulk(range(6, 14), act, journal=path) as run:
+        assert (run.totals.total, run.totals.done, run.totals.undone) == (14, 8, 6)
+        assert len([outcome async for outcome in run]) == 8
+    assert (run.totals.total, run.totals.done, run.totals.undone) == (14, 14, 0)
+
+
+async def test_what_the_deadline_finds_unbegun_is_not_begun(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    async with Bulk([1], never, journal=journal, deadline=0.01) as run:
+        # The disk is slow.
+        journal._post(lambda _: time.sleep(0.05))
+        outcome = await anext(run)
+    assert (outcome.status, run.totals.stopped) == (UNDONE, "deadline")
+    assert await entries(path) == {}
+
+
+async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open_what_was_open(tmp_path: Path) -> None:
+    async def lose(_: int) -> str:
+        raise TransportError("lost", outcome_unknown=True)
+
+    async def look(_: int) -> Settled[str]:
+        return True  # type: ignore[return-value]
+
+    path = tmp_path / "journal"
+    await Bulk([1], lose, journal=path).run()
+    with pytest.raises(InvalidArgumentError, match=r"settle must return Settled\.done"):
+        await Bulk([1], never, journal=path, settle=look).run()
+    assert (await entries(path))["1"].status is UNKNOWN

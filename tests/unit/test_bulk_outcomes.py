@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
 import pytest
 
 from vcloud import (
@@ -10,6 +14,7 @@ from vcloud import (
     ConnectError,
     DecodeError,
     InvalidArgumentError,
+    NotFoundError,
     OutcomeStatus,
     ServerError,
     TransportError,
@@ -85,3 +90,80 @@ async def test_what_one_of_our_errors_was_caused_by_is_its_own_business() -> Non
 
     async with Bulk([1], act, counted=True) as run:
         assert (await anext(run)).status is FAILED
+
+
+async def a_look_that_fails() -> None:
+    failure = ConnectError("refused")
+    failure.__cause__ = OSError("refused")
+    raise failure
+
+
+async def look_after_a_lost_answer() -> None:
+    try:
+        lose()
+    except TransportError:
+        await a_look_that_fails()
+
+
+async def look_after_ones_own_clock() -> None:
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        await a_look_that_fails()
+
+
+async def wrap_ones_own_clock() -> None:
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    except TimeoutError as error:
+        raise ValueError("too slow") from error
+
+
+async def tidy_up_in_vain() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        raise NotFoundError("no such thing", status=404, method="DELETE")
+
+
+async def tidy_up_in_vain_after_ones_own_clock() -> None:
+    async with asyncio.timeout(0):
+        await tidy_up_in_vain()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [look_after_a_lost_answer, look_after_ones_own_clock, wrap_ones_own_clock, tidy_up_in_vain_after_ones_own_clock],
+    ids=lambda lost: lost.__name__,
+)
+async def test_what_fails_after_an_answer_was_lost_does_not_hide_that(lost: Callable[[], Awaitable[None]]) -> None:
+    async def act(_: int) -> None:
+        send()
+        await lost()
+
+    async with Bulk([1], act, counted=True) as run:
+        assert (await anext(run)).status is UNKNOWN
+
+
+async def test_an_error_from_tidying_up_does_not_hide_that_the_run_was_ended() -> None:
+    begun = asyncio.Event()
+
+    async def act(_: int) -> None:
+        send()
+        begun.set()
+        try:
+            await tidy_up_in_vain()
+        except NotFoundError:
+            raise ValueError("mine") from None
+
+    run = Bulk([1], act, counted=True)
+    async with run:
+        waiting = asyncio.create_task(anext(run))
+        await begun.wait()
+        waiting.cancel()
+    assert (run.totals.unknown, run.totals.failed) == (1, 0)
+
+    run = Bulk([1], act, counted=True, deadline=timedelta(milliseconds=1))
+    assert ((await run.run()).unknown, run.totals.stopped) == (1, "deadline")

@@ -17,6 +17,8 @@ from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList
 from vcloud.providers.computers.tasks import TaskOutcome
+from vcloud.providers.streamspace.models import SessionLogs
+from vcloud.providers.vagon import Envelope
 
 T = TypeVar("T")
 CODEC = Codec()
@@ -44,6 +46,12 @@ class Sample:
     left: Minutes
     colour: Colour
     extra: dict[str, Any] | None = None
+
+
+@frozen(kw_only=True)
+class Tagged:
+    tags: tuple[str, ...]
+    count: int
 
 
 GOOD = {
@@ -192,6 +200,20 @@ MACHINE = st.fixed_dictionaries(
     },
     optional={"usage_source": st.sampled_from(["machine", "team_balance"]), "something_new": JSON},
 )
+
+
+@pytest.mark.parametrize("body", [b'{"client_code":200,"new":"\xff\xfe"}', b'{"\xc3(":1}'])
+def test_what_is_no_utf8_is_no_json_even_where_nobody_looks(body: bytes) -> None:
+    with pytest.raises(DecodeError, match="not JSON"):
+        CODEC.decode(body, Envelope)
+
+
+@pytest.mark.parametrize("value", ["abc", {"a": 1}, 7])
+def test_a_text_or_an_object_is_no_list(value: object) -> None:
+    with pytest.raises(DecodeError, match="expected a list"):
+        CODEC.decode(json.dumps({"logs": value}).encode(), SessionLogs)
+    with pytest.raises(DecodeError, match="expected a list"):
+        CODEC.decode(json.dumps({"tags": value, "count": "7"}).encode(), Tagged)
 
 
 @given(st.lists(MACHINE, max_size=3))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import pytest
 
-from vcloud import DecodeError, InvalidArgumentError, Page, Pager
+from vcloud import ConfigurationError, DecodeError, InvalidArgumentError, Page, Pager
 
 T = TypeVar("T")
 
@@ -207,3 +208,19 @@ def test_a_page_number_below_one_is_refused_before_anything_is_sent(bad: object)
 def test_a_plain_for_says_what_to_do() -> None:
     with pytest.raises(TypeError, match="async for"):
         iter(Shelf(1).pager())
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+async def test_two_tasks_that_share_an_iterator_are_told_so_and_lose_nothing(ahead: int) -> None:
+    shelf = Shelf(10)
+
+    async def fetch(number: int) -> Page[int]:
+        await asyncio.sleep(0)
+        return await shelf.fetch(number)
+
+    pager = Pager(fetch)
+    items = aiter(pager.prefetch(ahead) if ahead else pager)
+    got: list[int] = []
+    ends = await asyncio.gather(*[collect(items, got) for _ in range(2)], return_exceptions=True)
+    assert got == list(range(10))
+    assert [type(end) for end in ends if end is not None] == [ConfigurationError]

@@ -333,7 +333,7 @@ class Service:
             following = number + 1 if number * size < len(things) else None
             return Opened(Answer(count=self.count, next_page=following if self.says_next else ABSENT), items)
 
-        session = type("Session", (), {"fetch": staticmethod(fetch)})()
+        session = type("Session", (), {"fetch": staticmethod(fetch), "max_pages": 10_000})()
         return listing(session, "/things", cast("Any", None), page=start, per_page=per_page)
 
 

@@ -166,6 +166,14 @@ def test_a_promise_that_the_service_does_not_keep_is_dropped() -> None:
     assert all(bucket.send() for _ in range(100))
 
 
+def test_a_gateways_page_without_headers_says_nothing_of_the_services_limits() -> None:
+    bucket = Bucket(expected=RateLimit(10, 60))
+    assert bucket.all_at_once() == 10
+    bucket.allowance.note({}, bucket.now, NOW, good=False)
+    bucket.allowance.done(bucket.now)
+    assert bucket.allowance.delay(bucket.now) > 0
+
+
 def test_a_larger_limit_than_the_documents_promise_is_used() -> None:
     bucket = Bucket(expected=RateLimit(10, 60))
     assert bucket.all_at_once() == 10

@@ -10,8 +10,10 @@ import pytest
 
 from vcloud import (
     APIError,
+    Auth,
     AuthenticationError,
     BearerAuth,
+    ConfigurationError,
     ConflictError,
     ConnectError,
     DecodeError,
@@ -19,6 +21,7 @@ from vcloud import (
     HMACAuth,
     InvalidRequestError,
     NotFoundError,
+    RateLimit,
     RateLimitError,
     Request,
     RequestTimeout,
@@ -29,6 +32,7 @@ from vcloud import (
 )
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, Wire
+from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
@@ -94,7 +98,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def session(script: Script, time: Time, **options: Any) -> Session:
-    endpoint = Endpoint("https://vagon.test/v1", auth=HMACAuth("ak", "sk"), **options)
+    endpoint = Endpoint("https://vagon.test/v1", **{"auth": HMACAuth("ak", "sk")} | options)
     nonces = iter(range(10_000))
     return Session(
         VagonDialect("computers"),
@@ -355,3 +359,77 @@ async def test_client_code_decides_over_http_200_wherever_the_key_stands(time: T
     text = b'{"message":"not a key: \\"client_code\\":200","client_code":4206}'
     with pytest.raises(ConflictError):
         await session(Script(Response(200, {}, text)), time).send(POST)
+
+
+async def test_a_503_says_when_to_come_back_too(time: Time) -> None:
+    script = Script(refused(503, 503, {"Retry-After": "7"}), OK)
+    await session(script, time).send(POST)
+    assert time.slept[0] >= 7
+    with pytest.raises(ServerError) as caught:
+        await session(Script(refused(503, 503, {"Retry-After": "3600"})), time).send(GET)
+    assert caught.value.retry_after == 3600
+
+
+async def test_a_gateways_error_leaves_open_what_was_done_as_a_lost_answer_does(time: Time) -> None:
+    with pytest.raises(NotFoundError) as missing:
+        await session(Script(refused(504, 504), refused(404, 404)), time).send(DELETE)
+    assert "may be what removed it" in missing.value.__notes__[0]
+    with pytest.raises(TransportError) as caught:
+        await session(Script(refused(504, 504), ConnectError("refused")), time).send(DELETE)
+    assert caught.value.outcome_unknown
+    with pytest.raises(ConnectError) as refusal:
+        await session(Script(refused(503, 503), ConnectError("refused")), time).send(POST)
+    assert not refusal.value.outcome_unknown
+
+
+async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before(time: Time) -> None:
+    with pytest.raises(TransportError) as caught:
+        await session(Script(TransportError("reset"), ConnectError("refused")), time).send(DELETE)
+    assert (type(caught.value), caught.value.outcome_unknown) == (TransportError, True)
+    with pytest.raises(ConnectError):
+        await session(Script(TransportError("reset"), ConnectError("refused")), time).send(GET)
+
+
+async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost(time: Time) -> None:
+    one = session(Script(TransportError("reset")), time, deadline=50, rate_limits=[RateLimit(1, per=100)])
+    with pytest.raises(RequestTimeout, match="be sent again; .* is unknown") as caught:
+        await one.send(DELETE)
+    assert caught.value.outcome_unknown
+    other = session(Script(TransportError("reset")), time, rate_limits=[RateLimit(1, per=1000)])
+    with pytest.raises(RateLimitError, match="the answer to an earlier attempt was lost"):
+        await other.send(DELETE)
+
+
+class Fetched(Auth):
+    """A strategy of a user's own, which obtains its credential with a request that names no bucket."""
+
+    token = ""
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
+        return {"X-Token": self.token}
+
+    def ready(self, now: float) -> bool:
+        return bool(self.token)
+
+    async def acquire(self, send: Send, *, now: float) -> None:
+        await send(Request("POST", "/token", authenticated=False))
+        self.token = "fresh"
+
+
+async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the_credential(time: Time) -> None:
+    script = Script(OK)
+    one = session(script, time, auth=Fetched(), concurrency=2, rate_limits=[RateLimit(1, per=60)])
+    await asyncio.gather(*[one.send(GET) for _ in range(3)])
+    assert [url.rpartition("/")[2] for _, url, *_ in script.asked].count("machines") == 3
+
+
+async def test_a_long_pause_is_told_to_those_in_line_too(time: Time) -> None:
+    one = session(Script(refused(429, 429, {"Retry-After": "3600"})), time, concurrency=1)
+    results = await asyncio.gather(*[one.send(GET) for _ in range(5)], return_exceptions=True)
+    assert [type(result) for result in results] == [RateLimitError] * 5
+    assert time.now < 1100
+
+
+def test_a_limit_for_a_bucket_that_does_not_exist_is_refused(time: Time) -> None:
+    with pytest.raises(ConfigurationError, match="computers has no bucket 'logins', but '', 'login'"):
+        session(Script(OK), time, rate_limits=[RateLimit(5, 60, "logins")])

@@ -15,6 +15,7 @@ from vcloud import (
     APIKeyAuth,
     BearerAuth,
     ConfigurationError,
+    DecodeError,
     InvalidArgumentError,
 )
 from vcloud.providers.streamspace import (
@@ -120,6 +121,13 @@ async def test_delete_accepts_the_documents_204_and_the_published_servers_202_wi
         await made.sessions.ref(ID).delete()
         await made.sessions.ref(ID).delete(force=True)
         assert [url for _, url, _ in transport.asked] == [f"/sessions/{ID}", f"/sessions/{ID}?force=true"]
+
+
+async def test_a_proxys_page_does_not_pass_for_a_delete() -> None:
+    made, transport = client(None)
+    transport.body = b"<html>Please log in</html>"
+    with pytest.raises(DecodeError, match=f"DELETE .*/sessions/{ID}: not JSON"):
+        await made.sessions.ref(ID).delete()
 
 
 async def test_log_lines_that_are_null_are_none() -> None:

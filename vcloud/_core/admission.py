@@ -12,14 +12,37 @@ import msgspec
 from vcloud._core.ratelimit import Allowance, RateLimit
 
 
+class TooLongError(Exception):
+    """The rate limit is used up for longer than this request has patience."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"used up for another {seconds:g} s")
+        self.seconds = seconds
+
+
+class Waiter(msgspec.Struct, eq=False):
+    """One request in line."""
+
+    #: In the order of arrival, whatever the lane.
+    number: int
+    turn: asyncio.Future[None]
+    #: Whether it needs one of the slots.
+    slot: bool
+    #: When waiting on makes no sense, in monotonic seconds.
+    deadline: float
+    #: Seconds that the limit may be used up for.
+    patience: float
+
+
 class Lane(msgspec.Struct, eq=False):
     """The requests that one of the provider's limits counts, and the line of those that wait."""
 
     allowance: Allowance
     #: The configured limit, where it is counted in a store together with other processes.
     shared: RateLimit | None = None
-    #: Who waits, with the number in the order of arrival, and whether a slot is needed.
-    waiting: deque[tuple[int, asyncio.Future[None], bool]] = msgspec.field(default_factory=deque)
+    waiting: deque[Waiter] = msgspec.field(default_factory=deque)
+    #: How many of them were cancelled.
+    gone: int = 0
     #: One alarm for the whole line, however many wait.
     alarm: asyncio.TimerHandle | None = None
     #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
@@ -77,24 +100,27 @@ class Gate:
         lane.allowance.take()
         return True
 
-    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True) -> None:
+    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> None:
         """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
 
         Args:
             lane: the request's.
             deadline: monotonic seconds; None: however long it takes.
-            slot: False passes by the limit on requests in flight: for those that others, who hold the slots, wait for.
+            slot: False passes by the limit on requests in flight: for those that others, who hold the slots, wait for. They
+                have a lane of their own, or they would wait behind those others.
+            patience: seconds for which the limit may be used up.
 
         Raises:
             TimeoutError: the deadline would pass first.
+            TooLongError: the limit is used up for longer than the patience lasts.
             ConnectError: the store of a shared budget cannot be reached.
         """
         if lane.shared is None or self._acquire is None:
-            await self._wait(lane, deadline, slot=slot)
+            await self._wait(lane, deadline, slot=slot, patience=patience)
             return
         async with asyncio.timeout(None if deadline is None else deadline - self._clock()), lane.asking:
             await self._acquire(lane.shared)
-            await self._wait(lane, None, slot=slot)
+            await self._wait(lane, None, slot=slot, patience=patience)
 
     def leave(self, lane: Lane, *, counted: bool = True, slot: bool = True) -> None:
         """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
@@ -103,13 +129,11 @@ class Gate:
         if self._waiting:
             self._admit()
 
-    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool) -> None:
-        if deadline is not None and inf > self._clock() + lane.allowance.delay(self._clock()) >= deadline:
-            raise TimeoutError
+    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool, patience: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         self._waiting += 1
-        lane.waiting.append((self._arrivals, turn, slot))
+        lane.waiting.append(Waiter(self._arrivals, turn, slot, inf if deadline is None else deadline, patience))
         self._admit()
         try:
             if deadline is None:
@@ -118,39 +142,66 @@ class Gate:
                 async with asyncio.timeout(deadline - self._clock()):
                     await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if not turn.done():
+                turn.cancel()
+            if turn.cancelled():
+                lane.gone += 1
+                if 2 * lane.gone > len(lane.waiting):
+                    self._shorten(lane)
+            elif turn.exception() is None:
                 # Admitted in the same moment as the cancellation: what was given must not be lost.
                 self.leave(lane, counted=False, slot=slot)
-            else:
-                turn.cancel()
             raise
+
+    def _shorten(self, lane: Lane) -> None:
+        """Forget those who are gone: behind one who waits for an hour there may be thousands. Not each time, for it takes long."""
+        left = deque([waiter for waiter in lane.waiting if not waiter.turn.done()])
+        forgotten = len(lane.waiting) - len(left)
+        self._waiting -= forgotten
+        lane.gone -= forgotten
+        lane.waiting = left
 
     def _admit(self) -> None:
         """Let in all who may go now, in the order in which they came."""
         while (lane := self._next()) is not None:
-            _, turn, slot = lane.waiting.popleft()
+            waiter = lane.waiting.popleft()
             self._waiting -= 1
-            self._free -= slot
+            self._free -= waiter.slot
             lane.allowance.take()
-            turn.set_result(None)
+            waiter.turn.set_result(None)
 
     def _next(self) -> Lane | None:
         """The lane whose first has waited longest of all who may go now."""
         found: Lane | None = None
         for lane in self._lanes.values():
-            while lane.waiting and lane.waiting[0][1].done():  # cancelled
-                lane.waiting.popleft()
-                self._waiting -= 1
+            wait = self._dismiss(lane)
             if not lane.waiting:
                 continue
-            arrival, _, slot = lane.waiting[0]
-            if (slot and self._free <= 0) or (found is not None and found.waiting[0][0] < arrival):
+            first = lane.waiting[0]
+            if (first.slot and self._free <= 0) or (found is not None and found.waiting[0].number < first.number):
                 continue
-            if (wait := lane.allowance.delay(self._clock())) > 0:
+            if wait > 0:
                 self._set_alarm(lane, wait)
             else:
                 found = lane
         return found
+
+    def _dismiss(self, lane: Lane) -> float:
+        """Send off those at the head of the line who are gone, or wait in vain. Gives the seconds until the next may go."""
+        while lane.waiting:
+            now, first = self._clock(), lane.waiting[0]
+            wait = lane.allowance.delay(now)
+            if first.turn.done():
+                lane.gone -= 1
+            elif inf > wait > first.patience:
+                first.turn.set_exception(TooLongError(wait))
+            elif wait > 0 and inf > now + wait >= first.deadline:
+                first.turn.set_exception(TimeoutError())
+            else:
+                return wait
+            lane.waiting.popleft()
+            self._waiting -= 1
+        return 0.0
 
     def _set_alarm(self, lane: Lane, wait: float) -> None:
         if lane.alarm is not None:

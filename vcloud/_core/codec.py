@@ -13,16 +13,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, get_args, get_origin
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Self, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 import cattrs.v
 import msgspec
+from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-from vcloud.errors import DecodeError
+from vcloud.errors import DecodeError, shortened
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
@@ -112,20 +113,28 @@ class Codec:
             DecodeError: it is not JSON, or not of that shape; says where, and what the first bytes were.
         """
         try:
+            if not body.isascii():
+                body.decode()  # what no field holds, msgspec skips without a look
             if self._strict:
                 return self._converter.structure(msgspec.json.decode(body), wire)
             return self._decoder(wire).decode(body)
         except msgspec.ValidationError:
             return self.decode_leniently(body, wire, sensitive=sensitive)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"not JSON ({error}); {excerpt(body, sensitive=sensitive)}") from None
+        except _UNREADABLE as error:
+            raise _not_json(error, body, sensitive=sensitive) from None
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
             raise _mismatch(error, body, wire, sensitive=sensitive) from None
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
         try:
-            return self._converter.structure(msgspec.json.decode(body), wire)
+            value = msgspec.json.decode(body)
+        except _UNREADABLE as error:
+            raise _not_json(error, body, sensitive=sensitive) from None
+        if too_deep(value):
+            raise DecodeError(f"nested more than {MAX_DEPTH} levels deep; {excerpt(body, sensitive=sensitive)}")
+        try:
+            return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - as above
             raise _mismatch(error, body, wire, sensitive=sensitive) from None
 
@@ -145,6 +154,23 @@ class Codec:
         return decoder
 
 
+#: Characters. The longest id of the documents, a UUID, has 36.
+MAX_ID: Final = 1024
+#: The documents nest eight levels deep. Some hundreds can still be decoded, but not be walked, printed or pickled.
+MAX_DEPTH: Final = 64
+
+
+def too_deep(value: Any) -> bool:
+    """Whether JSON is nested so deep that using it would end in a RecursionError."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        holders = [one for one in level if isinstance(one, dict | list)]
+        if not holders:
+            return False
+        level = [inner for one in holders for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
 def excerpt(body: bytes, *, sensitive: bool) -> str:
     """The first bytes of an answer for an error text, unless the answer carries a secret."""
     if sensitive:
@@ -152,12 +178,19 @@ def excerpt(body: bytes, *, sensitive: bool) -> str:
     return f"the answer began {body[:120]!r}" if body else "the answer was empty"
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _not_json(error: Exception, body: bytes, *, sensitive: bool) -> DecodeError:
+    return DecodeError(f"not JSON ({error}); {excerpt(body, sensitive=sensitive)}")
+
+
 def _mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool) -> DecodeError:
     if sensitive:
         reasons = "the details are not shown"
     else:
         path = getattr(wire, "__name__", "answer")
-        reasons = "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3])
+        reasons = shortened("; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3]))
     return DecodeError(f"the answer is not what the contract says: {reasons}; {excerpt(body, sensitive=sensitive)}")
 
 
@@ -168,17 +201,36 @@ def _reason(error: BaseException, kind: type | None) -> str:
 # -- scalar conversions, shared by both ways -------------------------------------------------------------------------
 
 
-@lru_cache(4096, typed=True)
 def _convert(kind: type[Any], value: Any) -> Any:
-    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered in C.
-
-    Typed, because 1 == 1.0 == True and only one of them is a number of minutes.
-    """
+    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
+    # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
+    if value.__class__ is int or value.__class__ is str:
+        return _REMEMBERED[kind][value]
     return _SCALARS[kind](value, kind)
+
+
+class _Remembered(dict[int | str, Any]):
+    """The values of one kind that were made lately. Half the price of an lru_cache, on a list's hottest path."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, wire: int | str) -> Any:
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        made = self[wire] = _SCALARS[self._kind](wire, self._kind)
+        return made
+
+
+MAX_REMEMBERED: Final = 4096
 
 
 def _text(value: object, kind: type[str]) -> str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        # What is remembered must be small; an error is not remembered.
+        if kind is Id and isinstance(value, str) and len(value) > MAX_ID:
+            raise ValueError(f"expected an id, got a text of {len(value)} characters")
         return kind(value)
     raise ValueError(f"expected text, got {value!r:.80}")
 
@@ -196,7 +248,7 @@ def _integer(value: object, _: type[int] = int) -> int:
 
 
 def _real(value: object, _: type[float] = float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and len(value) > 40):
         raise ValueError(f"expected a number, got {value!r:.80}")
     return float(value)
 
@@ -260,6 +312,7 @@ _SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
     Minutes: _duration,
     GoDuration: _go_duration,
 }
+_REMEMBERED = {kind: _Remembered(kind) for kind in (Id, Seconds, Minutes, GoDuration)}
 
 
 def _converter(*, strict: bool) -> cattrs.Converter:
@@ -268,6 +321,7 @@ def _converter(*, strict: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, convert)
     converter.register_structure_hook_func(_is_instant, _moment)
     converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member)
+    converter.register_structure_hook_factory(_is_list, lambda kind: _list(kind, converter))
     # A union other than "or null" never occurs on the wire; Any passes through as the JSON it is.
     converter.register_structure_hook_factory(_is_model, lambda kind: _model(kind, converter, strict=strict))
     return converter
@@ -281,6 +335,24 @@ def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
 
 def _is_instant(kind: object) -> bool:
     return get_origin(kind) is Annotated and get_args(kind)[0] is datetime
+
+
+def _is_list(kind: object) -> bool:
+    return get_origin(kind) in (list, tuple)
+
+
+def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    items: Any = types.GenericAlias(list, get_args(kind)[:1])
+    build = list_structure_factory(items, converter)
+    container = get_origin(kind) or list
+
+    def structure(value: Any, _: Any) -> Any:
+        # Without this, a text in the place of a list becomes its letters, and an object the names of its fields.
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, got {value!r:.80}")
+        return container(build(value, kind))
+
+    return structure
 
 
 def _is_model(kind: object) -> bool:

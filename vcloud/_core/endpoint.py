@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from ipaddress import ip_address
 from ssl import SSLContext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -18,8 +18,16 @@ from vcloud._core.retry import RetryPolicy
 from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from vcloud._core.observe import Observer
     from vcloud._core.shared import SharedBudget
     from vcloud.auth import Auth
+
+#: Twice what a screenshot of two 4K screens takes as PNG in base64, and hundreds of times what a page of a list does.
+MAX_RESPONSE: Final = 64 * 1024**2
+#: A message that continues a picture is far smaller; one that claims more is refused before it is kept.
+MAX_MESSAGE: Final = 4 * 1024**2
+#: A million items where a page has a hundred.
+MAX_PAGES: Final = 10_000
 
 
 def _base_url(value: str | None) -> str | None:
@@ -47,6 +55,20 @@ def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
     return given
 
 
+def _observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
+    try:
+        given = tuple(value)
+    except TypeError:
+        raise ConfigurationError(f"observers must be a list of Observer objects, not {value!r}") from None
+    if given:
+        # Here and not above: those whom nobody watches need no logging before they send something.
+        from vcloud._core.observe import check_observer  # noqa: PLC0415
+
+        for observer in given:
+            check_observer(observer)
+    return given
+
+
 @frozen
 class Endpoint:
     """Where and how one provider is reached.
@@ -64,10 +86,16 @@ class Endpoint:
         rate_limits: limits that you know of and the service does not announce, one for each bucket at most; see
             :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
         shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
+        observers: hear of each attempt, in this order; see :class:`~vcloud.Observer`.
         ssl: a context with your own certificate authority or client certificate.
         verify: False accepts any certificate. For a test machine of your own only.
         proxy: the URL of an HTTP proxy, or ``"environment"`` to ask ``HTTPS_PROXY`` and its kin once, at the start.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
+        max_response: how large an answer may be, in bytes after decompression; a larger one is a
+            :class:`~vcloud.DecodeError`, and what is still to come of it is not read.
+        max_message: how large a WebSocket's message may be, in bytes; a larger one is a :class:`~vcloud.TransportError`.
+        max_pages: how many pages one iteration of a list may read; a list that still goes on is a
+            :class:`~vcloud.DecodeError`.
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
@@ -79,10 +107,14 @@ class Endpoint:
     concurrency: int = field(default=100, kw_only=True)
     rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
     shared_budget: SharedBudget | None = field(default=None, kw_only=True)
+    observers: tuple[Observer, ...] = field(default=(), kw_only=True, converter=_observers)
     ssl: SSLContext | None = field(default=None, kw_only=True)
     verify: bool = field(default=True, kw_only=True)
     proxy: str | None = field(default=None, kw_only=True, repr=False)
     allow_http: bool = field(default=False, kw_only=True)
+    max_response: int = field(default=MAX_RESPONSE, kw_only=True)
+    max_message: int = field(default=MAX_MESSAGE, kw_only=True)
+    max_pages: int = field(default=MAX_PAGES, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not hasattr(self.auth, "headers") or isinstance(self.auth, type):
@@ -93,10 +125,26 @@ class Endpoint:
             raise ConfigurationError(f"concurrency must be a whole number, not {self.concurrency!r}")
         if min(self.timeout, self.connect_timeout, self.concurrency, 1 if self.deadline is None else self.deadline) <= 0:
             raise ConfigurationError("timeout, connect_timeout, deadline and concurrency must be greater than 0")
+        for name in ("max_response", "max_message", "max_pages"):
+            if type(bound := getattr(self, name)) is not int or bound < 1:
+                raise ConfigurationError(f"{name} must be a whole number of at least 1, not {bound!r}")
         if self.shared_budget is not None and not self.rate_limits:
             raise ConfigurationError("a shared_budget counts rate_limits: give those too")
         if self.base_url is not None:
             _check(self.base_url, allow_http=self.allow_http)
+            if self.base_url.startswith("http:") and not self.allow_http and not _is_near(self.proxy):
+                raise ConfigurationError(
+                    "plain http by way of a proxy on another machine would send your credentials readable over the network: "
+                    "leave the proxy out, or say allow_http=True if you mean it"
+                )
+
+
+def _is_near(proxy: str | None) -> bool:
+    """Whether a proxy is on this machine; for an address of this machine the environment's is not used."""
+    try:
+        return proxy is None or proxy == "environment" or is_loopback(urlsplit(proxy).hostname or "")
+    except ValueError:
+        return False
 
 
 def _check(base_url: str, *, allow_http: bool) -> None:
@@ -110,14 +158,15 @@ def _check(base_url: str, *, allow_http: bool) -> None:
         raise ConfigurationError("base_url must have no user, query or fragment: credentials belong in auth")
     if parts.scheme not in ("http", "https") or not parts.hostname or not base_url.isascii() or set(base_url) & set(" \t\r\n\\"):
         raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ConfigurationError(
             f"base_url {base_url!r} is plain http, which would send your credentials readable over the network: "
             "use https, or say allow_http=True if you mean it"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -12,7 +12,8 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 import msgspec
 
 from vcloud._core.cleanup import end
-from vcloud.errors import DecodeError, InvalidArgumentError
+from vcloud._core.endpoint import MAX_PAGES
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -55,9 +56,10 @@ class Pager(Generic[T]):
         follow: completes a page whose ``next`` and ``last`` depend on what came before it, given the page, how many items
             the service sent up to its end, and how many a full page has. None: ``fetch`` says it all.
         key: what tells an item from others, None for one that nothing does. None: nothing does so on this list.
+        max_pages: how many pages one iteration may read.
     """
 
-    __slots__ = ("_ahead", "_fetch", "_follow", "_key", "_start", "_view")
+    __slots__ = ("_ahead", "_fetch", "_follow", "_key", "_max_pages", "_start", "_view")
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Pager(Generic[T]):
         start: int | None = None,
         follow: Callable[[Page[T], int, int], Page[T]] | None = None,
         key: Callable[[T], object] | None = None,
+        max_pages: int = MAX_PAGES,
     ) -> None:
         # Of the items as the service sends them, which are others than T once they are mapped.
         self._fetch: Callable[[int], Awaitable[Page[Any]]] = fetch
@@ -73,6 +76,7 @@ class Pager(Generic[T]):
         self._key: Callable[[Any], object] | None = key
         self._view: Callable[[Any], T | None] | None = None
         self._start = 1 if start is None else positive(start, "page")
+        self._max_pages = max_pages
         self._ahead = 0
 
     def pages(self) -> Pages[T]:
@@ -81,7 +85,8 @@ class Pager(Generic[T]):
         An error leaves the iterator where it was: iterate it again, and it asks for the page that it could not get.
 
         Raises:
-            DecodeError: the service sends the same again and again.
+            ConfigurationError: another task waits for the next page of the same iterator.
+            DecodeError: the service sends the same again and again, or more than ``max_pages`` of the Endpoint allows.
         """
         return Pages(self)
 
@@ -137,7 +142,7 @@ class Pages(AsyncIterator[Page[T]]):
         number: the page that comes next, None after the last. Another process can go on from there: ``list(page=number)``.
     """
 
-    __slots__ = ("_asked", "_before", "_known", "_pager", "_seen", "_size", "_stale", "number")
+    __slots__ = ("_asked", "_before", "_known", "_pager", "_seen", "_size", "_stale", "_taken", "_waits", "number")
 
     def __init__(self, pager: Pager[T]) -> None:
         self.number: int | None = pager._start
@@ -147,17 +152,28 @@ class Pages(AsyncIterator[Page[T]]):
         self._asked: deque[asyncio.Task[Page[Any]]] = deque()
         self._before: Page[Any] | None = None
         self._known: set[object] = set()
-        self._seen = self._size = self._stale = 0
+        self._seen = self._size = self._stale = self._taken = 0
+        self._waits = False
 
     async def __anext__(self) -> Page[T]:
         if self.number is None:
             raise StopAsyncIteration
+        if self._taken >= self._pager._max_pages:
+            raise DecodeError(
+                f"the list goes on after {self._taken} pages, which is all that max_pages of the Endpoint allows; "
+                f"to read on, begin with page {self.number}"
+            )
+        if self._waits:
+            raise ConfigurationError("this list is being iterated by another task: give each one its own, or use cloud.bulk(...)")
+        self._waits = True
         try:
             page = self._take(await (self._asked[0] if self._asked else self._pager._fetch(self.number)))
         except BaseException:
             # Whoever goes on asks for it again; the others would wait in vain.
             self._cancel()
             raise
+        finally:
+            self._waits = False
         if self._pager._ahead:
             self._ask_ahead(page)
         return page
@@ -194,6 +210,7 @@ class Pages(AsyncIterator[Page[T]]):
         shown = new if view is None else tuple([seen_as for item in new if (seen_as := view(item)) is not None])
 
         self.number, self._before, self._seen, self._size, self._stale = page.next, page, seen, size, stale
+        self._taken += 1
         if key is not None and page.next is not None:
             known.update(map(key, items))
             known.discard(None)
@@ -206,7 +223,8 @@ class Pages(AsyncIterator[Page[T]]):
         if page.next is None or page.next != page.number + 1:
             self._cancel()
         elif page.last is not None:
-            for number in range(page.next + len(asked), min(page.last, page.number + self._pager._ahead) + 1):
+            ahead = min(self._pager._ahead, self._pager._max_pages - self._taken)
+            for number in range(page.next + len(asked), min(page.last, page.number + ahead) + 1):
                 asked.append(begin(self._pager._fetch(number)))
 
 

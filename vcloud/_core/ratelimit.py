@@ -87,7 +87,7 @@ class RateLimit:
         requests: how many are allowed in any ``per`` seconds.
         per: the length of the window; seconds or timedelta.
         bucket: which requests it counts. StreamSpace counts ``"login"`` and ``"create"`` (new sessions) apart; ``""`` are
-            all others, and everything at the other providers.
+            all others, and everything at the other providers but a login that an :class:`~vcloud.Auth` of your own makes.
     """
 
     requests: int
@@ -238,25 +238,32 @@ class Allowance:
             if counted and self._rule is not None:
                 self._spent.append(now)
 
-    def note(self, headers: Mapping[str, str], now: float, wall: float) -> None:
-        """Learn from an answer that is no refusal for its number; ``wall`` is our Unix time."""
+    def note(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool = True) -> None:
+        """Learn from an answer that is no refusal for its number.
+
+        Args:
+            headers: the answer's.
+            now: monotonic seconds.
+            wall: our Unix time.
+            good: the service itself answered, and not a gateway before it.
+        """
         if self._cautious and now >= self._paused:
             self._cautious = False
         if self._window is not None or "X-RateLimit-Remaining" in headers:
-            self._read(headers, now, wall)
+            self._read(headers, now, wall, good=good)
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
         """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
         self._paused = max(self._paused, now + seconds)
         self._cautious = self._bounded = True
-        self._read(headers, now, wall)
+        self._read(headers, now, wall, good=False)
 
-    def _read(self, headers: Mapping[str, str], now: float, wall: float) -> None:
+    def _read(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool) -> None:
         seen = limits(headers, now=self._clock.read(headers, now) or wall)
         if seen is not None and seen.reset_in is not None:
             if self._window is None:
                 self._window = _Window(0, seen.reset_in)
                 self._bounded = True
             self._window.note(seen, now, self._flying - 1)
-        elif self._window is not None and not self._window.announced:
+        elif good and self._window is not None and not self._window.announced:
             self._window = None  # the documents promise a limit that this service does not have

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import attrs
 import msgspec
 
-from vcloud._core.request import json_body, seconds
-from vcloud.errors import ConfigurationError, InvalidArgumentError, WaitFailed, WaitTimeout
+from vcloud._core.request import seconds
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
 
 if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
@@ -33,6 +33,9 @@ class Handle:
     # Not attrs fields: they are no part of what the service said, of equality or of the repr.
     __slots__ = ("_origin", "_owner_session")
 
+    #: The fields that hold other resources, where a provider's answers nest them.
+    nested: ClassVar[tuple[str, ...]] = ()
+
     @property
     def _session(self) -> Session:
         try:
@@ -45,17 +48,28 @@ class Handle:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """What the service sent for this object, with the fields that this SDK does not know; empty for a bare handle."""
-        body, *path = getattr(self, "_origin", (b"{}",))
-        raw: dict[str, Any] = msgspec.json.decode(body)
-        for step in path:
-            raw = raw[step]
+        """What the service sent for this object, with the fields that this SDK does not know; empty for a bare handle.
+
+        Raises:
+            DecodeError: a field that this SDK does not know holds what Python has no value for, such as ``1e999``.
+        """
+        try:
+            raw: dict[str, Any] = msgspec.json.decode(self._own_part())
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise DecodeError(f"what came for this {type(self).__name__} cannot be read as a whole: {error}") from None
         return raw
+
+    def _own_part(self) -> bytes:
+        """What the service sent for this object alone, byte for byte: the page that it came on is shared by many."""
+        body, *path = getattr(self, "_origin", (b"{}",))
+        for step in path:
+            kind: Any = list[msgspec.Raw] if isinstance(step, int) else dict[str, msgspec.Raw]
+            body = msgspec.json.decode(body, type=kind)[step]
+        return bytes(body)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         fields = {field.name: getattr(self, field.name) for field in type(self).__attrs_attrs__}
-        # Its own part of the answer alone: the page that it came on is shared by many.
-        return _restore, (type(self), fields, json_body(self.raw))
+        return _restore, (type(self), fields, self._own_part())
 
     if TYPE_CHECKING:
         __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]]

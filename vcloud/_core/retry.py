@@ -88,7 +88,7 @@ class RetryPolicy:
             return Verdict.STOP
         if not (_refused_unprocessed(error) or (idempotent and isinstance(error, ServerError))):
             return Verdict.STOP
-        asked = getattr(error, "retry_after", None)
+        asked = error.retry_after
         if asked is None:
             return RetryAfter(self.backoff(attempt, random))
         # Jitter on top, never below: a thousand clients told "45 seconds" should not come back in the same instant.

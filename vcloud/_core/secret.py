@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import quote
 
 import msgspec
 
 if TYPE_CHECKING:
-    from vcloud._core.request import Request
+    from vcloud._core.request import Request, Response
+
+#: Characters. A shorter credential is a word like any other, and blotting it out would spoil what the service says.
+_SHORTEST: Final = 8
 
 
 class Secretive:
@@ -20,6 +26,55 @@ class Secretive:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled: make it anew where it is needed")
+
+
+class Credentials(dict[str, str]):
+    """Headers that prove who sends. Reporters of errors print local variables, and of these only the names."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(self)})"
+
+
+def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> Response:
+    """An answer as an error may quote it: without the credentials that were sent, which some services repeat.
+
+    Args:
+        response: the answer.
+        request: what was asked; its body may be a login.
+        sent: the headers that it was sent with.
+
+    Returns:
+        The answer itself when it repeats nothing.
+    """
+    heads = "\n".join(response.headers.values())
+    found = {form for form in _forms(request, sent) if form.encode() in response.body or form in heads}
+    if not found:
+        return response
+    # Here and not above: it hardly ever happens.
+    from multidict import CIMultiDict  # noqa: PLC0415
+
+    body, headers = response.body, CIMultiDict(response.headers)
+    for form in sorted(found, key=len, reverse=True):
+        body = body.replace(form.encode(), b"***")
+        headers = CIMultiDict((name, value.replace(form, "***")) for name, value in headers.items())
+    return type(response)(response.status, headers, body)
+
+
+def _forms(request: Request, sent: Mapping[str, str]) -> Iterator[str]:
+    """The secrets of a request, in the forms in which a text, an address, a JSON text, or one within another may have them."""
+    values = [value for name, value in sent.items() if name != "Content-Type"]
+    for secret in (*values, *(value.rpartition(" ")[2] for value in values), *sent_secrets(request)):
+        if len(secret) >= _SHORTEST:
+            yield quote(secret, safe="")
+            for form in (secret, _escaped(secret, ascii=False), _escaped(secret, ascii=True)):
+                yield form
+                yield _escaped(form, ascii=True)
+
+
+def _escaped(text: str, *, ascii: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii)[1:-1]
 
 
 def sent_secrets(request: Request) -> tuple[str, ...]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from logging import DEBUG
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from vcloud._core.admission import Gate, Lane
+from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
-from vcloud._core.ratelimit import RateLimit
+from vcloud._core.observe import Audience, Watch
+from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response, seconds
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
+from vcloud._core.secret import Credentials, echoless
 from vcloud._core.tally import TALLY
 from vcloud._core.transport import RefusedError, Socket, Transport, Wire
 from vcloud.errors import (
@@ -30,6 +32,7 @@ from vcloud.errors import (
     NotFoundError,
     RateLimitError,
     RequestTimeout,
+    ServerError,
     TransportError,
 )
 
@@ -52,6 +55,11 @@ class Dialect(Protocol):
     @property
     def rate_limits(self) -> Sequence[RateLimit]:
         """The limits that its documents promise."""
+        ...
+
+    @property
+    def fixed_paths(self) -> Collection[str]:
+        """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
         ...
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
@@ -106,6 +114,8 @@ class Session:
         self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = None if endpoint.deadline is None else seconds(endpoint.deadline)
+        #: How many pages one iteration of a list may read.
+        self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
         self._wire = Wire.of(
             base_url=base_url,
@@ -113,8 +123,15 @@ class Session:
             connect_timeout=endpoint.connect_timeout,
             ssl=endpoint.ssl or endpoint.verify,
             proxy=endpoint.proxy,
+            max_response=endpoint.max_response,
+            max_message=endpoint.max_message,
         )
+        self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget
+        buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
+        if unknown := {limit.bucket for limit in endpoint.rate_limits} - buckets:
+            known = ", ".join(map(repr, sorted(buckets)))
+            raise ConfigurationError(f"{dialect.provider} has no bucket {', '.join(map(repr, unknown))}, but {known}")
         self._gate = Gate(
             endpoint.concurrency,
             clock,
@@ -204,6 +221,7 @@ class Session:
         Raises:
             ConfigurationError: as for :meth:`send`; or the token is to be sent as a parameter and there is none.
             APIError: the service refused the upgrade.
+            DecodeError: it answered with a success that is none.
             TransportError: no connection.
         """
         opened: list[Socket] = []
@@ -217,47 +235,60 @@ class Session:
                 return refused.response
             return _UPGRADED
 
-        await self.send(request, exchange=upgrade, root=root)
+        answer = await self.send(request, exchange=upgrade, root=root)
+        if not opened:
+            where = self._label(request, (self.root_url if root else self.base_url) + request.path)
+            raise DecodeError(f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})")
         return opened[0]
 
-    async def _send(  # noqa: C901 - the one loop, in one piece
-        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool
+    async def _send(  # noqa: C901, PLR0912, PLR0915 - the one loop, in one piece
+        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool, watch: Watch | None = None
     ) -> Any:
         """Send until there is an answer, a refusal that stands, or no sense in going on."""
+        if watch is None and (self._audience.observed or self._audience.log.isEnabledFor(DEBUG)):
+            return await self._watched(request, shape, exchange, root=root)
         self.transport.check()
         where = (self.root_url if root else self.base_url) + request.path
-        url = f"{where}?{request.query}" if request.query else where
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         headers: Mapping[str, str] = {}
-        lane = self._gate.lane(request.bucket)
+        # Those who wait for a credential may fill every other lane.
+        lane = self._gate.lane(request.bucket if request.authenticated else request.bucket or "login")
         while True:
             error: TransportError | APIError | None
             response = None
             sent = False
             if not (request.authenticated and self._gate.enter_now(lane)):
-                await self._queue(request, lane, deadline, where)
+                await self._queue(request, lane, deadline, where, lost=lost)
             try:
                 headers = (
                     self._sign(request, root)
                     if self.auth.ready(self._wall())
-                    else await self._credential(request, deadline, where, root=root)
+                    else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
-                wire = self._wire if deadline is None else self._wire_until(request, deadline, where)
+                wire = self._wire if deadline is None else self._wire_until(request, deadline, where, lost=lost)
                 if request.authenticated and (tally := TALLY.get()) is not None:
                     tally.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
                 try:
+                    url = f"{where}?{request.query}" if request.query else where
                     response = await exchange(request.method, url, headers, request.body, wire)
                 except TransportError as failure:
                     error = failure
                     sent = not isinstance(failure, ConnectError)
                     lost = lost or sent
+                except DecodeError as failure:
+                    raise DecodeError(f"{self._label(request, where)}: {failure}") from None
+                except asyncio.CancelledError as stopped:
+                    # The frames below hold the credentials, and reporters of errors print the variables of a frame.
+                    raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    error = self._judge(request, response, lane, where)
+                    error = self._judge(request, response, headers, lane, where)
                     if error is None:
-                        return response if shape is None else self._open(request, response, shape)
+                        return response if shape is None else self._open(request, response, shape, headers)
+                    # What a gateway says of its own trouble leaves open what the service behind it did.
+                    lost = lost or (isinstance(error, ServerError) and error.status != 503)
             finally:
                 self._gate.leave(lane, counted=sent, slot=request.authenticated)
 
@@ -267,33 +298,50 @@ class Session:
             if decision is Verdict.REAUTHENTICATE and response is not None:
                 if not (request.authenticated and self.auth.refused(response, headers, now=self._wall())):
                     raise error
-                renewed = True
+                renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
                 if deadline is not None and self.clock() + decision.seconds >= deadline:
                     raise self._final(request, error, where, lost=lost, why="; the deadline leaves no time to try again")
-                await asyncio.sleep(decision.seconds)
+                pause = decision.seconds
             else:
                 raise self._final(request, error, where, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
+            if watch is not None:
+                watch.end(error, retry_in=pause)
+            await asyncio.sleep(pause)
             attempt += 1
 
-    def _open(self, request: Request, response: Response, shape: Shape[Any, R]) -> R:
-        try:
-            wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-        except DecodeError as error:
-            raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {error}") from None
-        return shape.open(wire, self, response.body)
+    async def _watched(self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool) -> Any:
+        with self._audience.watch(request, self.root_url if root else self.base_url, self.clock) as watch:
+            return await self._send(request, shape, watch.over(exchange), root=root, watch=watch)
 
-    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str) -> None:
+    def _open(self, request: Request, response: Response, shape: Shape[Any, R], headers: Mapping[str, str] | None = None) -> R:
+        try:
+            return shape.open(self.codec.decode(response.body, shape.wire, sensitive=request.sensitive), self, response.body)
+        except DecodeError:
+            pass
+        # Once more, without what the answer repeats of the request, because the error quotes it.
+        clean = echoless(response, request, headers or self._sign(request))
+        try:
+            return shape.open(self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive), self, clean.body)
+        except DecodeError as failure:
+            words = str(failure)
+        # Outside of the handler, because what led to it quotes the answer at length.
+        raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
+
+    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool) -> None:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
-        wait = lane.allowance.delay(self.clock())
-        if math.inf > wait > self._retry.max_retry_after:
-            raise self._exhausted(request, wait, where)
         try:
-            await self._gate.enter(lane, deadline, slot=request.authenticated)
+            await self._gate.enter(lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after)
         except TimeoutError:
-            raise self._too_late(request, where) from None
+            raise self._too_late(request, where, lost=lost) from None
+        except TooLongError as error:
+            raise self._exhausted(request, error.seconds, where, lost=lost) from None
+        except ConnectError as error:  # of the store that counts for several processes
+            raise self._final(request, error, where, lost=lost, why="") from None
 
-    async def _credential(self, request: Request, deadline: float | None, where: str, *, root: bool) -> Mapping[str, str]:
+    async def _credential(
+        self, request: Request, deadline: float | None, where: str, *, root: bool, lost: bool = False
+    ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
             limit = asyncio.timeout(None if deadline is None else deadline - self.clock())
@@ -303,7 +351,7 @@ class Session:
             except TimeoutError:
                 if not limit.expired():
                     raise  # a strategy's own clock, which says nothing about the deadline
-                raise self._too_late(request, where) from None
+                raise self._too_late(request, where, lost=lost) from None
         return self._sign(request, root)
 
     def _sign(self, request: Request, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
@@ -311,39 +359,55 @@ class Session:
         if request.authenticated:
             path = request.path if root else self._base_path + request.path
             headers = self.auth.headers(request, path, now=self._wall(), nonce=self._nonce())
-        return headers if request.body is None else {"Content-Type": "application/json", **headers}
+        return headers if request.body is None else Credentials({"Content-Type": "application/json", **headers})
 
-    def _wire_until(self, request: Request, deadline: float, where: str) -> Wire:
+    def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
         left = deadline - self.clock()
         if left <= 0:
-            raise self._too_late(request, where)
+            raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
 
-    def _judge(self, request: Request, response: Response, lane: Lane, where: str) -> APIError | None:
+    def _judge(self, request: Request, response: Response, headers: Mapping[str, str], lane: Lane, where: str) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         now = self._wall()
         if response is _UPGRADED:
             return None
         if 300 <= response.status < 400:
-            elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
+            elsewhere = echoless(response, request, headers).headers.get("Location", "nowhere").partition("?")[0]
             return APIError(
-                f"the service redirects to {elsewhere}, and redirects are not followed: is the base_url right?",
+                f"the service redirects to {elsewhere:.200}, and redirects are not followed: is the base_url right?",
                 status=response.status,
                 provider=self.dialect.provider,
                 method=request.method,
                 url=where,
             )
-        error = self.dialect.error(request, response, where, now=now)
+        try:
+            refused = self.dialect.error(request, response, where, now=now) is not None
+        except DecodeError:
+            refused = True
+        # Once more, without what the answer repeats of the request, because the error quotes it.
+        error = self._refusal(request, echoless(response, request, headers), where, now) if refused else None
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
-            lane.allowance.note(response.headers, self.clock(), now)
+            lane.allowance.note(response.headers, self.clock(), now, good=error is None)
+            if error is not None and error.status == 503:
+                error.retry_after = retry_after(response.headers, now=now)
         return error
 
-    def _exhausted(self, request: Request, wait: float, where: str) -> RateLimitError:
+    def _refusal(self, request: Request, response: Response, where: str, now: float) -> APIError | None:
+        try:
+            return self.dialect.error(request, response, where, now=now)
+        except DecodeError as failure:
+            words = str(failure)
+        # Outside of the handler, because what led to it quotes the answer at length.
+        raise DecodeError(words)
+
+    def _exhausted(self, request: Request, wait: float, where: str, *, lost: bool) -> RateLimitError:
+        sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
         error = RateLimitError(
-            f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; nothing was sent",
+            f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; {sent}",
             status=429,
             provider=self.dialect.provider,
             method=request.method,
@@ -352,10 +416,11 @@ class Session:
         error.retry_after = wait
         return error
 
-    def _too_late(self, request: Request, where: str) -> RequestTimeout:
-        return RequestTimeout(
-            f"{self._label(request, where)}: the deadline of {self._deadline:g} s passed before it could be sent; nothing was sent"
-        )
+    def _too_late(self, request: Request, where: str, *, lost: bool) -> RequestTimeout:
+        unknown = lost and request.method not in _SAFE
+        what = f" again{_LOOK if unknown else ''}" if lost else "; nothing was sent"
+        passed = f"the deadline of {self._deadline:g} s passed before it could be sent"
+        return RequestTimeout(f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown)
 
     def _label(self, request: Request, where: str) -> str:
         return f"{self.dialect.provider}: {request.method} {where}"
@@ -366,16 +431,20 @@ class Session:
         """The error as the caller gets it: with where it happened, and what it leaves unknown."""
         if isinstance(error, APIError):
             if lost and isinstance(error, NotFoundError):
-                error.add_note("the answer to an earlier attempt was lost: it may be what removed it")
+                error.add_note("an earlier attempt had no answer of the service: it may be what removed it")
             elif why:
                 error.add_note(why.strip(" ;()"))
             return error
         unknown = lost and request.method not in _SAFE
-        hint = "; whether the service carried it out is unknown, so look before you repeat it" if unknown else ""
-        final = type(error)(f"{self._label(request, where)}: {error}{why}{hint}", outcome_unknown=unknown)
-        final.__cause__ = error.__cause__
+        # One attempt that never arrived proves nothing of those before it.
+        kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
+        final = kind(f"{self._label(request, where)}: {error}{why}{_LOOK if unknown else ''}", outcome_unknown=unknown)
+        if error.__cause__ is not None:  # or else what was being handled would be hidden
+            final.__cause__ = error.__cause__
         return final
 
+
+_LOOK = "; whether the service carried it out is unknown, so look before you repeat it"
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")

@@ -70,12 +70,18 @@ class SharedBudget(Secretive):
             from limits.aio.storage import RedisStorage  # noqa: PLC0415
 
             # A pool of our own, because the storage has no way to close the one that it makes.
-            self._pool = ConnectionPool.from_url(plain, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
+            try:
+                self._pool = ConnectionPool.from_url(plain, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
+            except ValueError:
+                # Whose words may hold a part of the password: what stands before a slash in it is taken for the port.
+                raise ConfigurationError("the store of a SharedBudget is no valid address") from None
             return RedisStorage("redis://", implementation="redispy", connection_pool=self._pool)
         try:
             return storage_from_string(f"async+{plain}")  # type: ignore[return-value]
         except UnknownStoreError:
-            raise ConfigurationError(f"a SharedBudget cannot count in a {address.partition(':')[0]!r} store") from None
+            raise ConfigurationError(
+                f"a SharedBudget cannot count in a {address.partition('://')[0] if '://' in address else '?'!r} store"
+            ) from None
 
     async def acquire(self, provider: str, rule: RateLimit) -> None:
         """Wait until one more request may go, and count it.
@@ -96,9 +102,10 @@ class SharedBudget(Secretive):
             ) from None
 
     async def aclose(self) -> None:
-        """Close the connections that were made here. The next use makes new ones."""
+        """Close the connections that were made here and are idle. The next use makes new ones."""
         if self._pool is not None:
-            await self._pool.aclose()
+            # One that is in use is another client's, which closes it at its own end.
+            await self._pool.disconnect(inuse_connections=False)
 
 
 #: Seconds by which two requests may differ in how long they take to arrive.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import urllib.request
+import warnings
 from collections.abc import Coroutine, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -15,8 +18,9 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
+from vcloud._core.endpoint import is_loopback
 from vcloud._core.request import Response
-from vcloud.errors import ConfigurationError, ConnectError, RequestTimeout, TransportError, VCloudError
+from vcloud.errors import ConfigurationError, ConnectError, DecodeError, RequestTimeout, TransportError, VCloudError
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)
 
@@ -53,8 +57,9 @@ def _never_again(session: aiohttp.ClientSession) -> Sequence[ClientMiddlewareTyp
     session._retry_connection = False
     return ()
 
-#: A frame that continues a picture is far smaller; one that claims more is refused before it is kept.
-MAX_MESSAGE: Final = 4 * 1024**2
+
+#: A WebSocket's upgrade that is refused says why in a few lines.
+MAX_REFUSAL: Final = 64 * 1024
 #: Seconds of silence after which a peer is asked whether it is still there.
 HEARTBEAT: Final = 30.0
 #: Seconds that saying goodbye may take, to a peer that does not listen.
@@ -75,7 +80,7 @@ async def _upgrade(request: aiohttp.ClientRequest, handler: ClientHandlerType) -
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
     answer = await _once(request, handler)
     if answer.status != 101:
-        raise RefusedError(Response(answer.status, answer.headers, await answer.read()))
+        raise RefusedError(Response(answer.status, answer.headers, await _body(answer, MAX_REFUSAL)))
     return answer
 
 
@@ -84,9 +89,23 @@ class Wire(msgspec.Struct, frozen=True):
 
     timeout: aiohttp.ClientTimeout
     extra: Mapping[str, Any]
+    #: Bytes of an answer's body, decompressed.
+    max_response: int
+    #: Bytes of a WebSocket's message.
+    max_message: int
 
     @classmethod
-    def of(cls, *, base_url: str, timeout: float, connect_timeout: float, ssl: SSLContext | bool, proxy: str | None) -> Wire:
+    def of(
+        cls,
+        *,
+        base_url: str,
+        timeout: float,
+        connect_timeout: float,
+        ssl: SSLContext | bool,
+        proxy: str | None,
+        max_response: int,
+        max_message: int,
+    ) -> Wire:
         """Resolve what can be resolved once: asking the environment for proxies on every request triples its cost."""
         extra: dict[str, Any] = {}
         if ssl is not True:
@@ -94,16 +113,22 @@ class Wire(msgspec.Struct, frozen=True):
         found = _proxy_from_environment(base_url) if proxy == "environment" else proxy
         if found:
             extra["proxy"] = found
-        return cls(aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout), extra)
+        return cls(aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout), extra, max_response, max_message)
+
+    def __repr__(self) -> str:
+        # A proxy's address may hold a password.
+        return f"Wire(timeout={self.timeout.total:g})"
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return Wire(aiohttp.ClientTimeout(total=seconds, sock_connect=self.timeout.sock_connect), self.extra)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.timeout.sock_connect)
+        return Wire(timeout, self.extra, self.max_response, self.max_message)
 
 
 def _proxy_from_environment(base_url: str) -> str | None:
     url = URL(base_url)
-    if url.host is None or urllib.request.proxy_bypass(url.host):
+    # This machine is not reached by way of another, which could read what goes there over plain http.
+    if url.host is None or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
         return None
     return urllib.request.getproxies().get(url.scheme)
 
@@ -125,9 +150,19 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
 
+    def __del__(self) -> None:
+        session = getattr(self, "_session", None)
+        if session is not None and session is not self._given and not session.closed:
+            warnings.warn(
+                "a vcloud client was never closed: use `async with`, or await its aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
     def open(self) -> None:
         """Allow requests. The socket work begins with the first one."""
-        if self._state == "closed":
+        if self._state in ("closed", "forked"):
             raise ConfigurationError("this client is closed and cannot be opened again: make a new one")
         self._state = "open"
 
@@ -136,10 +171,12 @@ class Transport:
         self._state = "closed"
         session, self._session = self._session, None
         upgrading, self._upgrading = self._upgrading, None
-        if upgrading is not None:
-            await upgrading.close()
-        if session is not None and session is not self._given:
-            await session.close()
+        try:
+            if upgrading is not None:
+                await upgrading.close()
+        finally:
+            if session is not None and session is not self._given:
+                await session.close()
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
         """Send once and read the whole answer.
@@ -149,6 +186,7 @@ class Transport:
             ConnectError: the request never reached the service.
             RequestTimeout: no complete answer in time.
             TransportError: the connection broke before the answer was complete.
+            DecodeError: a success with more than ``wire.max_response`` bytes.
         """
         session = self._session or self._begin()
         try:
@@ -163,8 +201,12 @@ class Transport:
                 middlewares=self._middlewares,
                 **wire.extra,
             )
+            content = answer.content
+            if content.is_eof() and content.total_bytes <= wire.max_response:
+                # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
+                return Response(answer.status, answer.headers, content.read_nowait())
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
-            return Response(answer.status, answer.headers, await answer.read())
+            return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
         except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
@@ -177,7 +219,6 @@ class Transport:
         wire: Wire,
         *,
         heartbeat: float = HEARTBEAT,
-        max_message: int = MAX_MESSAGE,
         protocols: Sequence[str] = (),
     ) -> Socket:
         """Open a WebSocket. The query of ``url`` may hold a token: it enters no text.
@@ -185,10 +226,10 @@ class Transport:
         Args:
             url: where, with ``http`` or ``https``.
             headers: those of the upgrade.
-            wire: how the provider is reached; its timeout is for the upgrade alone.
+            wire: how the provider is reached; its timeout is for the upgrade alone. A message larger than its
+                ``max_message`` closes the connection.
             heartbeat: seconds of silence, while somebody waits for a message, after which the peer is pinged; after as
                 long again it is taken for dead.
-            max_message: bytes; a larger message closes the connection.
             protocols: subprotocols to offer.
 
         Raises:
@@ -214,7 +255,7 @@ class Transport:
                 opened = await self._upgrading.ws_connect(
                     URL(url, encoded=True),
                     headers=headers,
-                    max_msg_size=max_message,
+                    max_msg_size=wire.max_message + 1,  # aiohttp's is the first size that is refused
                     protocols=protocols,
                     autoping=False,
                     timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
@@ -239,11 +280,7 @@ class Transport:
 
     def _begin(self) -> aiohttp.ClientSession:
         if self._state != "open":
-            raise ConfigurationError(
-                "this client is closed: make a new one"
-                if self._state == "closed"
-                else "this client is not open: use `async with`, or call `await client.aopen()` first"
-            )
+            raise ConfigurationError(_UNUSABLE[self._state])
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
             raise ConfigurationError("this client belongs to another event loop: make one client per loop")
@@ -256,7 +293,36 @@ class Transport:
         )
         if self._given is None:
             self._middlewares = _never_again(self._session)
+        _IN_USE.add(self)
         return self._session
+
+    def _forked(self) -> None:
+        """Never touch, in a forked process, the connections that belong to the other one."""
+        self._state = "forked"
+        session, self._session, self._upgrading = self._session, None, None
+        if session is not None and session is not self._given and session.connector is not None:
+            # Closing would take the other process's sockets out of the epoll that both have, and say goodbye over its TLS.
+            session.connector._closed = True
+            session.detach()
+
+
+_UNUSABLE: Final = {
+    "not open": "this client is not open: use `async with`, or call `await client.aopen()` first",
+    "closed": "this client is closed: make a new one",
+    "forked": "this client was opened before the process forked, and its connections are the other process's: make a new one",
+}
+
+#: Those that have, or had, connections.
+_IN_USE: Final[WeakSet[Transport]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in _IN_USE:
+        transport._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Socket:
@@ -388,6 +454,33 @@ class Socket:
         # What keeps a ping from being sent is what receiving reports.
         with contextlib.suppress(aiohttp.ClientError, OSError):
             await self._opened.ping()
+
+
+async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, decompressed. A refusal that is larger than ``limit`` is cut there: its status says what it is.
+
+    Raises:
+        DecodeError: a success that is larger.
+    """
+    content = answer.content
+    refused = answer.status >= 300
+    declared = 0 if refused or "Content-Encoding" in answer.headers else answer.content_length or 0
+    body = bytearray()
+    try:
+        # Part by part, because for one who reads all at once aiohttp inflates a bomb whole.
+        while max(declared, len(body)) <= limit:
+            part = await content.readany()
+            if not part:
+                return bytes(body) + await answer.read()  # which is empty, and releases the connection
+            body += part
+    except BaseException:
+        answer.close()
+        raise
+    # What is still to come is not worth waiting for.
+    answer.close()
+    if refused:
+        return bytes(body[:limit])
+    raise DecodeError(f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows")
 
 
 def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:

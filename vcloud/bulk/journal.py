@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from vcloud._core.cleanup import run_to_the_end
 from vcloud.bulk.ledger import Entry, Ledger
 from vcloud.bulk.outcome import OutcomeStatus
-from vcloud.errors import ConfigurationError, VCloudError
+from vcloud.errors import ConfigurationError
 
 V = TypeVar("V")
 
@@ -59,15 +59,17 @@ class Journal:
         if self._ledger is not None:
             raise ConfigurationError(f"the journal {self.path} is in use by another run")
         # One thread, because waiting for the disk is all that is done there.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
-        opening = self._thread.submit(Ledger, self.path, self.job)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
+        opening = thread.submit(Ledger, self.path, self.job)
         try:
-            self._ledger = await asyncio.wrap_future(opening)
+            ledger = await asyncio.wrap_future(opening)
         except BaseException:
             # Cancelled, it opens all the same, and nobody would close it; what opened it must.
-            self._thread.submit(lambda: None if opening.cancelled() or opening.exception() else opening.result().close())
-            self._thread.shutdown(wait=False)
+            thread.submit(lambda: None if opening.cancelled() or opening.exception() else opening.result().close())
+            thread.shutdown(wait=False)
             raise
+        # Only now: somebody else may have opened it meanwhile.
+        self._ledger, self._thread = ledger, thread
         return self
 
     async def aclose(self) -> None:
@@ -108,6 +110,9 @@ class Journal:
     async def _counts(self) -> dict[OutcomeStatus, int]:
         return await self._post(Ledger.counts)
 
+    async def _others(self, keys: Container[str]) -> int:
+        return await self._post(lambda ledger: ledger.others(keys))
+
     async def _begin(self, key: str, ticket: int, again: Container[OutcomeStatus]) -> Entry | None:
         return await self._post(lambda ledger: ledger.begin(key, ticket, again))
 
@@ -147,7 +152,8 @@ class Journal:
         for future, result in zip(futures, results, strict=True):
             if future.done():
                 continue
-            if isinstance(result, VCloudError):
+            # Whatever it is: an intent that is not written down must not pass for one that is.
+            if isinstance(result, Exception):
                 future.set_exception(result)
             else:
                 future.set_result(result)

@@ -124,10 +124,12 @@ class Ledger:
             self._db.execute("BEGIN")
             results = [self._result(work) for work in works]
             self._db.execute("COMMIT")
-        except (sqlite3.Error, ValueError) as error:
+        except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            raise self._explained(error) from None
+            if isinstance(error, sqlite3.Error | ValueError):
+                raise self._explained(error) from None
+            raise
         return results
 
     def _result(self, work: Callable[[Ledger], object]) -> object:
@@ -181,6 +183,10 @@ class Ledger:
         """How many items have each status."""
         rows = self._db.execute("SELECT status, COUNT(*) FROM item GROUP BY status")
         return {OutcomeStatus(status): count for status, count in rows}
+
+    def others(self, keys: Container[str]) -> int:
+        """How many items it knows that have none of these keys."""
+        return sum(key not in keys for (key,) in self._db.execute("SELECT key FROM item"))
 
     def _explained(self, error: sqlite3.Error | ValueError) -> ConfigurationError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import frozen
 
-from vcloud.errors import DecodeError, ServerError, TransportError
+from vcloud.errors import DecodeError, ServerError, TransportError, VCloudError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +87,7 @@ class Totals:
     """How far a run is, or how far it came. With a journal it counts the whole job, earlier runs included.
 
     Attributes:
-        total: how many items there are; None when they have no ``len()``.
+        total: how many items there are, with those that only the journal knows; None when they have no ``len()``.
         done: how many are done.
         failed: how many failed.
         unknown: of how many the service may have acted without anybody seeing its answer.
@@ -117,29 +118,41 @@ class Totals:
         return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"
 
 
-def leaves_unknown(error: Exception) -> bool:
+def leaves_unknown(error: BaseException) -> bool:
     """Whether the service may have acted although an action that sent something raised this."""
-    # A run-out clock, a failed group and a lost connection interrupt whatever was under way. Below one of our own errors they
-    # are only its cause, and it has judged them.
-    lost = isinstance(error, TimeoutError | BaseExceptionGroup | ConnectionError)
-    return (lost and not isinstance(error, ConnectionRefusedError)) or any(_is_open(link) for link in _chain(error))
+    return any(_is_open(link, judged=judged) for link, judged in _history(error))
 
 
-def _is_open(error: BaseException) -> bool:
+def _is_open(error: BaseException, *, judged: bool) -> bool:
     if isinstance(error, TransportError):
         return error.outcome_unknown
     if isinstance(error, ServerError):
         # A 503 says that the request was refused. Any other may have come after the deed.
         return error.status != 503 and error.method not in _REPEATABLE
     # An answer that nobody can read is one to something that was done.
-    return isinstance(error, DecodeError)
+    if isinstance(error, DecodeError):
+        return True
+    # A run-out clock, a cancellation, a failed group and a lost connection interrupt whatever was under way. Below one of our
+    # own errors they are only its cause, and it has judged them.
+    lost = isinstance(error, TimeoutError | asyncio.CancelledError | BaseExceptionGroup | ConnectionError)
+    return lost and not judged and not isinstance(error, ConnectionRefusedError)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it, as a traceback shows them."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
+    """An error and what led to it, as a traceback shows them; and whether one of our own errors was made of it.
+
+    Our own tell nothing of what was being handled when they came: a look after a lost answer may fail in its turn.
+    """
+    left: list[tuple[BaseException | None, bool]] = [(error, False)]
+    seen: set[tuple[int, bool]] = set()
+    while left:
+        link, judged = left.pop()
+        # One may be met on two ways, of which the one that nobody judged counts.
+        if link is None or (id(link), judged) in seen:
+            continue
+        seen.add((id(link), judged))
+        yield link, judged
+        ours = isinstance(link, VCloudError)
+        left.append((link.__cause__, judged or ours))
+        if link.__context__ is not link.__cause__ and (ours or not link.__suppress_context__):
+            left.append((link.__context__, judged or (link.__suppress_context__ and link.__cause__ is None)))

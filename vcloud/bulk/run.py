@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -18,8 +18,8 @@ from vcloud._core.tally import TALLY
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
-from vcloud.bulk.worker import Worker, default_key
-from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.bulk.worker import Worker, default_key, told_to_stop
+from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,6 +92,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._patience = None if deadline is None else seconds(deadline)
         if self._patience is not None and self._patience <= 0:
             raise InvalidArgumentError(f"deadline must be above 0, not {deadline!r}")
+        if settle is not None and journal is None:
+            raise InvalidArgumentError("settle looks at what an earlier run left open, which only a journal knows: give one too")
+        self._given = items
         self._items = _stepwise(items)
         self._total = len(items) if isinstance(items, Sized) else None
         self._max_failures = max_failures
@@ -136,7 +139,6 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             done=done,
             failed=failed,
             unknown=unknown,
-            # The journal may know of items that are not among those given now.
             undone=counts[OutcomeStatus.UNDONE] if self._total is None else max(0, self._total - done - failed - unknown),
             resumed=self._worker.resumed,
             attempts=self._worker.attempts,
@@ -153,6 +155,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         try:
             if self._journal is not None:
                 self._worker.counts.update(await self._journal._counts())
+                if self._worker.counts and self._total is not None and isinstance(self._given, Collection):
+                    # Of a list that shrinks as it is worked off, an earlier run has done what is not in it any more.
+                    self._total += await self._journal._others({self._worker.name(item) for item in self._given})
             self._bar = bar(self._title)
         except BaseException:
             if self._journal is not None:
@@ -169,6 +174,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 stack.callback(self._show)
             if self._journal is not None:
                 stack.push_async_callback(self._journal.aclose)
+            # What was made of the items here, a pager's pages under way say, is nobody else's to end.
+            if self._items is not self._given and (aclose := getattr(self._items, "aclose", None)) is not None:
+                stack.push_async_callback(aclose)
             self._closed = True
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
@@ -241,6 +249,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                     task.add_done_callback(self._task_over)
         except StopAsyncIteration:
             pass
+        except asyncio.CancelledError:
+            if told_to_stop():
+                raise
+            self._fail(VCloudError("something that the source of the items waited for was cancelled"))
         except Exception as error:  # noqa: BLE001 - raised where the run is iterated
             if isinstance(error, TimeoutError) and limit.expired():
                 self._stop("deadline")

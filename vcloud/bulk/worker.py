@@ -55,18 +55,27 @@ class Worker(Generic[T, R]):
     late: bool = False
     _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
+    def name(self, item: T) -> str:
+        """What names an item in the journal.
+
+        Raises:
+            InvalidArgumentError: no text, or none that can be written down.
+        """
+        key = self.key(item)
+        if type(key) is not str or _without_surrogates(key) != key:
+            raise InvalidArgumentError(f"key must make a text of each item, not {key!r}")
+        return key
+
     async def outcome(self, item: T) -> Outcome[T, R]:
         """What becomes of an item.
 
         Raises:
             ConfigurationError: the client or the journal cannot be used: no other item would fare better.
-            InvalidArgumentError: the key or the record is not what it should be.
+            InvalidArgumentError: what ``key``, ``record`` or ``settle`` made is not what it should be.
         """
         if self.journal is None:
-            return await self._perform(item, None, 0, None)
-        key = self.key(item)
-        if type(key) is not str:
-            raise InvalidArgumentError(f"key must make a text of each item, not {key!r}")
+            return await self._begin(item, None, 0, None)
+        key = self.name(item)
         ticket = next(self._tickets)
         try:
             before = await self.journal._begin(key, ticket, self.again)
@@ -79,7 +88,7 @@ class Worker(Generic[T, R]):
         except BaseException:
             self.journal._erase(key, ticket)
             raise
-        return await self._perform(item, key, ticket, before)
+        return await self._begin(item, key, ticket, before)
 
     async def _resume(self, item: T, before: Entry) -> Outcome[T, R] | None:
         """What an earlier run did with an item; None if it left that open, and the service says that it did nothing."""
@@ -91,10 +100,14 @@ class Worker(Generic[T, R]):
                 settled = await self.settle(item)
         except ConfigurationError:
             raise
-        except Exception as failure:  # noqa: BLE001 - it leaves open what was open before
+        except (Exception, asyncio.CancelledError) as failure:  # it leaves open what was open before
+            if isinstance(failure, asyncio.CancelledError) and told_to_stop():
+                raise
             assert outcome.error is not None
             outcome.error.add_note(f"and looking for it failed: {type(failure).__name__}: {failure}")
             return outcome
+        if not isinstance(settled, Settled):
+            raise InvalidArgumentError(f"settle must return Settled.done(...), .undone() or .unknown(), not {settled!r}")
         match settled.status:
             case OutcomeStatus.UNDONE:
                 return None
@@ -103,6 +116,14 @@ class Worker(Generic[T, R]):
                 return await self._conclude(found, 0, before)
             case _:
                 return outcome
+
+    async def _begin(self, item: T, key: str | None, ticket: int, before: Entry | None) -> Outcome[T, R]:
+        """Act on an item, unless the time is up."""
+        if self.ends_at is None or asyncio.get_running_loop().time() < self.ends_at:
+            return await self._perform(item, key, ticket, before)
+        self.late = True
+        error = RequestTimeout("the deadline of the run passed before this was begun")
+        return await self._conclude(Outcome(item, key, OutcomeStatus.UNDONE, None, error), ticket, before)
 
     async def _perform(self, item: T, key: str | None, ticket: int, before: Entry | None) -> Outcome[T, R]:
         """Act on an item."""
@@ -130,15 +151,16 @@ class Worker(Generic[T, R]):
             self._note(interrupted(str(error)), ticket, before)
             raise
         except Exception as error:  # noqa: BLE001 - one failure hides no other
-            if isinstance(error, TimeoutError) and limit.expired():
-                self.late = True
+            self.late = self.late or limit.expired()
+            if limit.expired() and isinstance(error, TimeoutError):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
+                # An action that is told to stop may raise something else, from its own tidying up.
+                lost = limit.expired() or told_to_stop() or leaves_unknown(error)
                 acted = tally.attempts > 0 or not self.counted
-                outcome = over(OutcomeStatus.UNKNOWN if acted and leaves_unknown(error) else OutcomeStatus.FAILED, error)
+                outcome = over(OutcomeStatus.UNKNOWN if acted and lost else OutcomeStatus.FAILED, error)
         except BaseException as error:
-            task = asyncio.current_task()
-            if not isinstance(error, asyncio.CancelledError) or (task is not None and task.cancelling()):
+            if told_to_stop() or not isinstance(error, asyncio.CancelledError):
                 self._note(interrupted("the run was ended while this was under way"), ticket, before)
                 raise
             outcome = interrupted("something that the action waited for was cancelled")
@@ -176,6 +198,12 @@ class Worker(Generic[T, R]):
         return self.journal._finish(entry)
 
 
+def told_to_stop() -> bool:
+    """Whether it is the current task that was cancelled, and not something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def default_key(item: object) -> str:
     """What names an item: itself, or its id."""
     if isinstance(item, str) or type(item) is int:
@@ -203,4 +231,9 @@ def _as_json(value: object) -> Any:
 def _words(error: Exception) -> str:
     """What the journal says of an error. Ours hold no secrets; of others nobody knows, so their class must do."""
     name = type(error).__name__
-    return f"{name}: {error}"[:1000] if isinstance(error, VCloudError) else name
+    return _without_surrogates(f"{name}: {error}")[:1000] if isinstance(error, VCloudError) else name
+
+
+def _without_surrogates(text: str) -> str:
+    """What can be written down of a text; a service's words may hold what cannot."""
+    return text.encode("utf-8", "replace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -51,12 +52,20 @@ class Listener(web.Server):
         """Reset every connection but `spare`, and refuse new ones until `accept` was called as often as this."""
         async with self._changing:
             self._refusals += 1
-            self._stop_listening()
+            await self._stop_listening()
         for transport in list(self._connections.values()):
             if transport is not spare:
                 reset(transport)
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        # What was accepted is to be handed over first: asyncio would lose such a connection, unclosed.
+        with contextlib.suppress(NotImplementedError):  # loops without readers (Windows) accept in another way
+            for server in self._servers:
+                for sock in server.sockets:
+                    loop.remove_reader(sock.fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
         for server in self._servers:
             bound = [(sock.family, sock.getsockname()) for sock in server.sockets]
             server.close()

@@ -137,12 +137,12 @@ def adopt(item: Item[H] | Single[H], session: Session, origin: Origin, owner: Ma
     """Turn a decoded resource into a handle: its id moves in from beside its attributes, its owner's id too."""
     handle = item.attributes
     _set(handle, "id", item.id)
+    set_session(handle, session)
+    set_origin(handle, origin)
     if owner:
         for name, value in owner.items():
             _set(handle, name, value)
-    set_session(handle, session)
-    set_origin(handle, origin)
-    for name in getattr(handle, "nested", ()):
+    for name in handle.nested:
         _set(handle, name, _unwrap(getattr(handle, name), session, (*origin, "attributes", name)))
     return handle
 
@@ -185,9 +185,9 @@ def number(value: str | int, name: str) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
-    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r}")
+    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
 class Opened(msgspec.Struct, Generic[H], frozen=True):
@@ -234,7 +234,7 @@ def listing(
         last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
         return Page(items, number, count, following, last)
 
-    return Pager(fetch, start=page, follow=follow, key=_id)
+    return Pager(fetch, start=page, follow=follow, key=_id, max_pages=session.max_pages)
 
 
 def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pager[H]:
@@ -246,13 +246,13 @@ def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pag
     return unpaged(read)
 
 
-@frozen
-class VagonDialect:
+class VagonDialect(msgspec.Struct, frozen=True):
     """How Vagon refuses."""
 
     provider: str
     #: Its documents promise none.
     rate_limits: tuple[RateLimit, ...] = ()
+    fixed_paths: frozenset[str] = frozenset({"/machines/permission-fields", "/streams/stop-machine"})
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal in the body, else the one in the status.

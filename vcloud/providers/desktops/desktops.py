@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, TypeVar
 
 import attrs
+import msgspec
 from attrs import field, frozen
 
 from vcloud._core.codec import Instant, Shape
@@ -138,7 +139,8 @@ class Desktop(DesktopRef):
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         bare = attrs.evolve(self, stream_url=None)
-        set_origin(bare, (json_body({**self.raw, "stream_url": None}),))
+        parts = msgspec.json.decode(self._own_part(), type=dict[str, msgspec.Raw])
+        set_origin(bare, (json_body({**parts, "stream_url": None}),))
         return Handle.__reduce__(bare)
 
 

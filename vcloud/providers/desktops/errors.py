@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
-from vcloud._core.codec import Codec, excerpt
+from vcloud._core.codec import Codec, excerpt, too_deep
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud.errors import (
@@ -43,7 +43,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 _KEY_MISSING: Final = (
     "the API key is missing: none arrived at the service (or nothing of it is at this address: both are answered like this)"
 )
-_EXIT_CODE: Final = re.compile(r"Command failed with code (\d+)")
+_EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
 
 class NoStreamError(VCloudError):
@@ -109,17 +109,18 @@ class _Refusal:
 def _issue(issue: object) -> str:
     if not isinstance(issue, dict):
         return str(issue)
-    path = ".".join(str(step) for step in issue.get("path") or ())
+    steps = issue.get("path")
+    path = ".".join(map(str, steps)) if isinstance(steps, list) else ""
     return f"{path}: {issue.get('message')}" if path else str(issue.get("message"))
 
 
-@frozen
-class DesktopsDialect:
+class DesktopsDialect(msgspec.Struct, frozen=True):
     """How the desktop-action API refuses."""
 
     provider: str = "desktops"
     #: Its document promises none.
     rate_limits: tuple[RateLimit, ...] = ()
+    fixed_paths: frozenset[str] = frozenset()
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal in the status, or in the body of an HTTP success."""
@@ -137,6 +138,8 @@ class DesktopsDialect:
             return self._make(request, response, url, _Refusal(), _plain(request, response), now=now)
         if ok and not refusal.over_success:
             return None
+        if too_deep([refusal.error, refusal.details, refusal.docs]):
+            refusal = evolve(refusal, error=None, details=None, docs=None)
         return self._make(request, response, url, refusal, refusal.words, now=now)
 
     def _make(

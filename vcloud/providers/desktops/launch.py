@@ -19,21 +19,28 @@ __all__ = ["Launch"]
 
 #: Seconds that stopping a desktop on the way out may take, with every retry.
 PATIENCE: Final = 10.0
+#: So many launched desktops are looked through for those that are over before one more is added.
+_FEW: Final = 64
 
 
 class Register:
     """The desktops that a client launched and that may still be there: the service has no list of them."""
 
-    __slots__ = ("_ends",)
+    __slots__ = ("_ends", "_room")
 
     def __init__(self) -> None:
         self._ends: dict[str, float] = {}
+        self._room = _FEW
 
     def add(self, id: str, *, now: float, ends: float) -> None:
         """Remember one until its time is up; both in monotonic seconds."""
         # The oldest are in front, so a client that launches for years keeps no more than what can still run.
         while self._ends and next(iter(self._ends.values())) <= now:
             del self._ends[next(iter(self._ends))]
+        # Behind one that runs long there may be any number that are over.
+        if len(self._ends) >= self._room:
+            self._ends = {one: end for one, end in self._ends.items() if end > now}
+            self._room = max(_FEW, 2 * len(self._ends))
         self._ends[id] = ends
 
     def discard(self, id: str) -> None:

@@ -39,7 +39,7 @@ class StreamMachineRef(Handle):
         """
         if self.uid is None:
             raise InvalidArgumentError(f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)")
-        return await self._session.fetch(Request("GET", f"/machines/{segment(self.uid, 'uid')}"), MACHINE)
+        return await self._session.fetch(Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE)
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``

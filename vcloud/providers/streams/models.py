@@ -137,7 +137,8 @@ class _Duration(OpenEnum):
     def duration(self) -> timedelta | None:
         """The value as a duration; None for ``off`` and for what this SDK cannot read."""
         number, _, unit = self.value.partition("_")
-        return int(number) * _UNITS[unit] if number.isdecimal() and unit in _UNITS else None
+        readable = number.isdecimal() and len(number) < 6 and unit in _UNITS
+        return int(number) * _UNITS[unit] if readable else None
 
 
 _UNITS: Final = {"min": timedelta(minutes=1), "hour": timedelta(hours=1)}

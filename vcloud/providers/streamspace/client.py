@@ -165,9 +165,7 @@ class StreamSpace(Client):
             AuthenticationError: the token has ended.
             NotFoundError: the server only knows the document.
         """
-        body = json_body({"token": await bearer(self._session)})
-        request = Request("POST", "/auth/refresh", body=body, sensitive=True, authenticated=False)
-        login = await self._session.fetch(request, LOGIN)
+        login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
         return login
 
@@ -177,3 +175,7 @@ class StreamSpace(Client):
         if not isinstance(auth, BearerAuth):
             raise ConfigurationError(f"logging in and out is for clients made with BearerAuth, not {type(auth).__name__}")
         return auth
+
+
+def _refresh_request(token: str) -> Request:
+    return Request("POST", "/auth/refresh", body=json_body({"token": token}), sensitive=True, authenticated=False)

@@ -9,9 +9,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 import msgspec
-from attrs import frozen
 
-from vcloud._core.codec import excerpt
+from vcloud._core.codec import excerpt, too_deep
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud._core.secret import hidden, sent_secrets
@@ -99,8 +98,7 @@ _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpace
 _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
 
-@frozen
-class StreamSpaceDialect:
+class StreamSpaceDialect(msgspec.Struct, frozen=True):
     """How StreamSpace refuses: by HTTP status, with a ``code`` in the body that says more.
 
     The published server sends no ``code`` but one of message, details and fields beside ``error``, and text for paths that
@@ -110,6 +108,7 @@ class StreamSpaceDialect:
     provider: str
     #: Those of the document. A published server may have none: then the first answer says so.
     rate_limits: tuple[RateLimit, ...] = (RateLimit(5, 60, "login"), RateLimit(10, 60, "create"), RateLimit(100, 60))
+    fixed_paths: frozenset[str] = frozenset({"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"})
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal, if the status is one."""
@@ -147,7 +146,7 @@ def _object(body: bytes) -> dict[str, Any]:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and not too_deep(found) else {}
 
 
 def _word(body: Mapping[str, Any], *names: str) -> str | None:

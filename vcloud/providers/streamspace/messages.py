@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -11,7 +12,7 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import Codec, GoDuration, Id, Instant, OpenEnum
+from vcloud._core.codec import MAX_DEPTH, Codec, GoDuration, Id, Instant, OpenEnum, too_deep
 from vcloud.errors import DecodeError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources
 from vcloud.providers.streamspace.wire import Wire, go_duration
@@ -291,6 +292,7 @@ _KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
 }  # fmt: skip
 _CODEC: Final = Codec()
 _JSON: Final = json.JSONDecoder()
+_SOMETHING: Final = re.compile(r"\S")
 
 
 def decode_message(text: str, *, codec: Codec = _CODEC) -> list[Message]:
@@ -312,16 +314,17 @@ def encode_message(message: Message) -> str:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    rest = text.strip()
-    while rest:
+    end = 0
+    while (start := _SOMETHING.search(text, end)) is not None:
         try:
-            value, end = _JSON.raw_decode(rest)
+            value, end = _JSON.raw_decode(text, start.start())
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"a message on the agent's socket is not JSON ({error})") from None
         if not isinstance(value, dict):
             raise DecodeError(f"a message on the agent's socket is no object, but {type(value).__name__}")
+        if too_deep(value):
+            raise DecodeError(f"a message on the agent's socket is nested more than {MAX_DEPTH} levels deep")
         found.append(value)
-        rest = rest[end:].lstrip()
     return found
 
 
@@ -334,6 +337,8 @@ def _message(value: dict[str, Any], codec: Codec) -> Message:
     # A message may hold a session's environment, and that a password: what came is not shown.
     try:
         return codec.decode(msgspec.json.encode(fields), kind, sensitive=True)
+    except UnicodeEncodeError:
+        raise DecodeError(f"{name}: the message holds a text that is not valid unicode") from None
     except DecodeError as error:
         raise DecodeError(f"{name}: {error}") from None
 

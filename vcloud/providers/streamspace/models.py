@@ -205,7 +205,7 @@ class SessionStatus(Wire):
     phase: str | None
     message: str | None
     pod_ip: str | None = None
-    vnc_url: str | None = None
+    vnc_url: str | None = field(default=None, repr=False)
     pod_name: str | None = None
     container_id: str | None = None
     started_at: Instant | None = None
@@ -267,6 +267,13 @@ class Login(Wire, Secretive):
 @frozen(kw_only=True)
 class LogoutAnswer(Wire):
     """``POST /auth/logout``."""
+
+    message: str | None = None
+
+
+@frozen(kw_only=True)
+class DeleteAnswer(Wire):
+    """``DELETE /sessions/{session_id}``, of the published server."""
 
     message: str | None = None
 

@@ -10,7 +10,7 @@ from vcloud._core.codec import Shape
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
 from vcloud._core.transport import Socket
-from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.models import SessionLogs
 from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
@@ -139,7 +139,9 @@ class Realtime(Handle):
     def _own_vnc_url(self) -> str:
         url = self.vnc_url
         if not url.startswith(f"{self._root}/"):
-            raise ConfigurationError(f"session {self.id}: its picture is at {url}, and the token is only for {self._root}")
+            raise ConfigurationError(f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}")
+        if not (url.isascii() and url.isprintable()) or set(url) & set(' #"<>\\'):
+            raise DecodeError(f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address")
         return url
 
     @property

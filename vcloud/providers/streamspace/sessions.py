@@ -16,6 +16,7 @@ from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, wait_until
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
+    DeleteAnswer,
     Platform,
     Resources,
     SessionSort,
@@ -113,7 +114,11 @@ class SessionRef(Realtime, Wire):
             PermissionDeniedError: ``force``, and you are no administrator.
             CapacityError: its agent is offline.
         """
-        await self._session.send(Request("DELETE", self._path(), query({"force": force or None})))
+        request = Request("DELETE", self._path(), query({"force": force or None}))
+        answer = await self._session.send(request)
+        if answer.body:
+            # A success that is a proxy's page is none.
+            self._session._open(request, answer, DELETED)
 
     async def start(self) -> SessionUpdate:
         """:meth:`wake`, by the name that all providers' instances have."""
@@ -234,6 +239,7 @@ class SessionList(Listing):
 SESSION = resource(Session)
 SESSIONS = resources(SessionList, Session)
 SESSION_UPDATE = plain(SessionUpdate)
+DELETED = plain(DeleteAnswer)
 
 
 class Sessions(Collection):

@@ -87,10 +87,15 @@ class Users(Collection):
             PermissionDeniedError: you are no administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
         """
-        body = {
-            "username": text(username, "username"),
-            "email": text(email, "email"),
-            "password": text(password, "password"),
-            "role": role,
-        }
-        return await self._session.fetch(Request("POST", "/users", body=json_body(body), sensitive=True), USER)
+        return await self._session.fetch(_create_request(username, email, password, role), USER)
+
+
+# A function of its own, so that the password is in no variable while it is sent: reporters of errors print them.
+def _create_request(username: str, email: str, password: str, role: UserRole | str) -> Request:
+    body = {
+        "username": text(username, "username"),
+        "email": text(email, "email"),
+        "password": text(password, "password"),
+        "role": role,
+    }
+    return Request("POST", "/users", body=json_body(body), sensitive=True)

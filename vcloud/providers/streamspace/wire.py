@@ -119,7 +119,7 @@ class Listing(Wire):
         for key in (self.key, "items"):
             if (items := getattr(self, key)) is not None:
                 return key, items
-        if not {self.key, "items"} & msgspec.json.decode(body).keys():
+        if not {self.key, "items"} & msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys():
             raise DecodeError(f"the answer is not what the contract says: it has no {self.key}")
         return self.key, ()
 
@@ -181,7 +181,7 @@ def listing(
         following = next_by_total(number=number, items=len(opened.items), total_pages=pages)
         return Page(opened.items, number, total, following, number if following is None else pages)
 
-    return Pager(fetch, start=page, key=_id)
+    return Pager(fetch, start=page, key=_id, max_pages=session.max_pages)
 
 
 def text(value: object, name: str) -> str:

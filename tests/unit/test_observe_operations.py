@@ -1,0 +1,31 @@
+"""What a request is called, whatever its ids: the documents' own templates."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.contract.harness import PROVIDERS, Provider
+from vcloud import Request
+from vcloud._core.observe import operation
+
+DOCUMENTED = [
+    pytest.param(provider, op["method"], op["path"], id=f"{name}:{op['id']}")
+    for name, provider in PROVIDERS.items()
+    for op in provider.document["operations"]
+]
+#: Beyond the documents: Vagon's published client, the published StreamSpace server, and the agent's second WebSocket.
+FURTHER = [
+    pytest.param(PROVIDERS["computers"], "GET", "/machines/{id}", id="computers:machines.get"),
+    pytest.param(PROVIDERS["streamspace"], "POST", "/auth/refresh", id="streamspace:refresh"),
+    pytest.param(PROVIDERS["streamspace"], "GET", "/agent/vnc/{proxy_id}", id="streamspace:agent.vnc"),
+]
+
+
+@pytest.mark.parametrize(("provider", "method", "template"), [*DOCUMENTED, *FURTHER])
+def test_an_operation_is_the_documents_template_whatever_the_ids(provider: Provider, method: str, template: str) -> None:
+    expected = re.sub(r"\{\w+\}", "{id}", f"{method} {template}")
+    for id in ("100", "770e8400-e29b-41d4-a716-446655440002", "start", "machines", "a%2Fb"):
+        request = Request(method, re.sub(r"\{\w+\}", id, template), "page=1")
+        assert operation(request, provider.client_class.dialect.fixed_paths) == expected

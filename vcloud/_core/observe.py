@@ -1,0 +1,231 @@
+"""Who watches what is sent: observers of the user's own, and the log. While there are none, nothing here runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from inspect import iscoroutinefunction
+from types import TracebackType
+from typing import ParamSpec, Self
+
+import msgspec
+
+from vcloud._core.request import Request, Response
+from vcloud.errors import ConfigurationError
+
+P = ParamSpec("P")
+
+
+class Attempt(msgspec.Struct, eq=False, weakref=True):
+    """One attempt to send a request. It is the same object from its start to its end, so it may be a (weak) key.
+
+    It holds no credential, no body, and nothing of the query. To be read only.
+
+    Attributes:
+        provider: such as ``computers``.
+        operation: what is asked for, the same whatever the ids: ``POST /machines/{id}/start``.
+        method: the verb.
+        base_url: the provider's address; for a WebSocket at the host's root, the host's.
+        path: below it, with its ids: ``/machines/100/start``. Without them when the request or its answer carries a secret.
+        number: which attempt of its call, from 1.
+        waited: seconds in line before it, for a slot, a limit or a login; the pause that a retry was to make is not in it.
+        status: of the answer; 101 for a WebSocket that was opened. None before there is one, and when none came.
+        error: why it failed, a refusal with HTTP status 200 too; a ``CancelledError`` when it was cancelled.
+        duration: seconds from sending to the end of the answer; None while it is under way.
+        retry_in: seconds to the next attempt; None when there is none.
+    """
+
+    provider: str
+    operation: str
+    method: str
+    base_url: str
+    path: str
+    number: int
+    waited: float
+    status: int | None = None
+    error: BaseException | None = None
+    duration: float | None = None
+    retry_in: float | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it goes, without the query."""
+        return self.base_url + self.path
+
+
+class Observer:
+    """Hears of each attempt: every request that is sent, each repeat, logins and WebSocket upgrades too.
+
+    Subclass it and write what you need. The methods run in the event loop, in the task that sends, so they must be quick; to do
+    more, put it into a queue. What they raise is logged, and neither the call nor other observers notice.
+    """
+
+    def started(self, attempt: Attempt) -> None:
+        """It is admitted, signed, and sent now."""
+
+    def ended(self, attempt: Attempt) -> None:
+        """There is an answer, or none will come. An attempt that started always ends."""
+
+    def retried(self, attempt: Attempt) -> None:
+        """Having failed and ended, it is followed by another in ``retry_in`` seconds."""
+
+
+def check_observer(observer: object) -> None:
+    """Refuse what would never hear anything.
+
+    Raises:
+        ConfigurationError: it is no Observer, or one of its methods is a coroutine function, which nobody would await.
+    """
+    if not isinstance(observer, Observer):
+        raise ConfigurationError(f"observers must be Observer objects, not {observer!r}")
+    for method in (observer.started, observer.ended, observer.retried):
+        if iscoroutinefunction(method):
+            raise ConfigurationError(f"{type(observer).__name__}.{method.__name__} must be a plain function, not async")
+
+
+class Audience:
+    """Those who watch one provider: there are some if it is ``observed``, or while its log is enabled for DEBUG.
+
+    The loop asks that once for each call, in these words because a function for them would cost as much again; it is all that
+    watching costs while nobody does.
+
+    Args:
+        provider: its name, which is also the last part of its logger's.
+        observers: the user's.
+        fixed_paths: see :func:`operation`.
+    """
+
+    def __init__(self, provider: str, observers: Sequence[Observer], fixed_paths: Collection[str]) -> None:
+        self.observed = bool(observers)
+        self.log = logging.getLogger(f"vcloud.{provider}")
+        self._provider = provider
+        self._observers = (*observers, _Log(self.log))
+        self._fixed_paths = fixed_paths
+
+    def watch(self, request: Request, base_url: str, clock: Callable[[], float]) -> Watch:
+        """Follow one call."""
+        what = operation(request, self._fixed_paths)
+        # An id may open something by itself, and a path that a service names may hold a token.
+        path = what.partition(" ")[2] if request.sensitive else request.path
+        attempt = partial(Attempt, self._provider, what, request.method, base_url, path)
+        return Watch(self._observers, self.log, clock, attempt)
+
+
+class Watch:
+    """Follows one call: a context manager, in which :meth:`over` sees the attempts begin and :meth:`end` hears how they went.
+
+    Args:
+        observers: whom to tell.
+        logger: for what is wrong with them.
+        clock: monotonic seconds.
+        attempt: makes one from its number and the seconds that it waited.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        logger: logging.Logger,
+        clock: Callable[[], float],
+        attempt: Callable[[int, float], Attempt],
+    ) -> None:
+        self._observers = observers
+        self._logger = logger
+        self._clock = clock
+        self._make = attempt
+        self._ready = clock()
+        self._number = 0
+        self._attempt: Attempt | None = None
+        self._status: int | None = None
+        self._duration: float | None = None
+
+    def over(self, exchange: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+        """An exchange that is seen. Its arguments are not looked at: they hold the credentials."""
+
+        async def seen(*given: P.args, **named: P.kwargs) -> Response:
+            # Not kept in this frame: an error that it passed through, and that an attempt then holds, holds the frame.
+            self._start()
+            began = self._clock()
+            try:
+                response = await exchange(*given, **named)
+                self._status = response.status
+                return response
+            finally:
+                self._duration = self._clock() - began
+                # They hold the credentials, and reporters of errors print the variables of a frame.
+                del given, named
+
+        return seen
+
+    def _start(self) -> None:
+        self._number += 1
+        self._status = self._duration = None
+        self._attempt = attempt = self._make(self._number, max(0.0, self._clock() - self._ready))
+        self._tell(attempt, "started", lambda observer: observer.started(attempt))
+
+    def end(self, error: BaseException | None, retry_in: float | None = None) -> None:
+        """The attempt that was under way, if any, has failed with ``error``, or else succeeded."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        if error is not None and retry_in is not None:
+            # Nobody else will see it; the frames that it came through hold the credentials.
+            error.__traceback__ = None
+        attempt.status, attempt.error, attempt.duration, attempt.retry_in = self._status, error, self._duration, retry_in
+        self._tell(attempt, "ended", lambda observer: observer.ended(attempt))
+        if retry_in is not None:
+            self._ready = self._clock() + retry_in
+            self._tell(attempt, "retried", lambda observer: observer.retried(attempt))
+
+    def _tell(self, attempt: Attempt, what: str, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                tell(observer)
+            except Exception:
+                name = type(observer).__qualname__
+                self._logger.exception("%s.%s failed for %s; the call goes on", name, what, attempt.operation)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end(error)
+
+
+class _Log(Observer):
+    """One line for each attempt."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def ended(self, attempt: Attempt) -> None:
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._logger.debug("%s", line(attempt))
+
+
+def line(attempt: Attempt) -> str:
+    """An attempt that ended, for the log. Of an error it says the class only: texts of services may say anything."""
+    status = "" if attempt.status is None else f" {attempt.status}"
+    error = "" if attempt.error is None else f" {type(attempt.error).__name__}"
+    took = "" if attempt.duration is None else f" in {_duration(attempt.duration)}"
+    waited = f", after {_duration(attempt.waited)} in line" if attempt.waited >= 0.01 else ""
+    after = "; gives up" if error else ""
+    if attempt.retry_in is not None:
+        after = f"; again in {_duration(attempt.retry_in)}"
+    return f"{attempt.provider}: {attempt.method} {attempt.path}, attempt {attempt.number}:{status}{error}{took}{waited}{after}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+
+
+def operation(request: Request, fixed_paths: Collection[str]) -> str:
+    """What a request asks for, without the ids: ``POST /machines/{id}/start``.
+
+    Words and ids take turns in a path, except where its beginning is one of ``fixed_paths``, which are two words:
+    ``/agents/stats``.
+    """
+    parts = request.path.split("/")
+    first_id = 3 if "/".join(parts[:3]) in fixed_paths else 2
+    parts[first_id::2] = ["{id}"] * len(parts[first_id::2])
+    return f"{request.method} {'/'.join(parts)}"

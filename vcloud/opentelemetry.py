@@ -1,0 +1,117 @@
+"""Spans and metrics for OpenTelemetry, by way of an observer. Needs ``vcloud-sdk[otel]``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from vcloud import __version__
+from vcloud._core.observe import Attempt, Observer
+from vcloud.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+
+__all__ = ["OpenTelemetry"]
+
+#: Seconds, as the conventions advise for ``http.client.request.duration``.
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+Attributes = dict[str, str | int | float]
+
+
+class OpenTelemetry(Observer):
+    """A client span and a measured duration for each attempt, as OpenTelemetry's conventions for HTTP name them.
+
+    ::
+
+        async with VCloud.from_env(observers=[OpenTelemetry()]) as cloud: ...
+
+    A span is called ``POST /machines/{id}/start``, with the base path before it, and is a child of the span that is current
+    where the call is made; a repeat is a span of its own, with ``http.request.resend_count``. ``url.full`` is without its query.
+    Beside the conventions there are ``vcloud.provider`` and ``vcloud.waited``, the seconds that the attempt stood in line. The metrics
+    are ``http.client.request.duration`` and ``http.client.active_requests``. Nothing is added to what is sent: no
+    ``traceparent`` goes to the services.
+
+    Args:
+        tracer_provider: whose tracer is used; None: the process's.
+        meter_provider: whose meter is used; None: the process's.
+
+    Raises:
+        ConfigurationError: OpenTelemetry's API is not installed.
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None) -> None:
+        try:
+            from opentelemetry import metrics, trace  # noqa: PLC0415 - only those who use it need it
+        except ImportError:
+            raise ConfigurationError("OpenTelemetry needs the extra: pip install 'vcloud-sdk[otel]'") from None
+        self._tracer = trace.get_tracer("vcloud", __version__, tracer_provider)
+        meter = metrics.get_meter("vcloud", __version__, meter_provider)
+        self._durations = meter.create_histogram(
+            "http.client.request.duration",
+            unit="s",
+            description="Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self._active = meter.create_up_down_counter(
+            "http.client.active_requests", unit="{request}", description="Number of active HTTP requests."
+        )
+        self._kind = trace.SpanKind.CLIENT
+        self._failed = trace.StatusCode.ERROR
+        self._spans: dict[Attempt, Span] = {}
+
+    def started(self, attempt: Attempt) -> None:
+        """Begin its span."""
+        target = _target(attempt)
+        details: Attributes = {"url.full": attempt.url, "vcloud.waited": attempt.waited}
+        if attempt.number > 1:
+            details["http.request.resend_count"] = attempt.number - 1
+        self._active.add(1, target)
+        self._spans[attempt] = self._tracer.start_span(
+            f"{attempt.method} {target['url.template']}", kind=self._kind, attributes=target | details
+        )
+
+    def ended(self, attempt: Attempt) -> None:
+        """Finish its span, and measure."""
+        target = _target(attempt)
+        self._active.add(-1, target)
+        outcome = _outcome(attempt)
+        self._durations.record(attempt.duration or 0.0, target | outcome)
+        span = self._spans.pop(attempt)
+        span.set_attributes(outcome)
+        if attempt.error is not None:
+            # Without a description: an error's text is the service's, and error.type says what it was.
+            span.set_status(self._failed)
+        span.end()
+
+
+def _target(attempt: Attempt) -> Attributes:
+    """What is asked, and of whom."""
+    scheme, host, port, base_path = _address(attempt.base_url)
+    return {
+        "http.request.method": attempt.method,
+        "server.address": host,
+        "server.port": port,
+        "url.scheme": scheme,
+        "url.template": base_path + attempt.operation.partition(" ")[2],
+        "vcloud.provider": attempt.provider,
+    }
+
+
+@lru_cache
+def _address(base_url: str) -> tuple[str, str, int, str]:
+    parts = urlsplit(base_url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), parts.path
+
+
+def _outcome(attempt: Attempt) -> Attributes:
+    """The status, and for a failure its kind: the status too if it says so, else the class of the error."""
+    outcome: Attributes = {}
+    if attempt.status is not None:
+        outcome["http.response.status_code"] = attempt.status
+    if attempt.error is not None:
+        outcome["error.type"] = str(attempt.status) if (attempt.status or 0) >= 400 else type(attempt.error).__name__
+    return outcome
