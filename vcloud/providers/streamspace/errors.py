@@ -108,7 +108,9 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
     provider: str
     #: Those of the document. A published server may have none: then the first answer says so.
     rate_limits: tuple[RateLimit, ...] = (RateLimit(5, 60, "login"), RateLimit(10, 60, "create"), RateLimit(100, 60))
-    fixed_paths: frozenset[str] = frozenset({"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"})
+    fixed_paths: frozenset[str] = frozenset(
+        {"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"}
+    )
 
     def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
         """The refusal, if the status is one."""
