@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import pickle
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from types import ModuleType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -23,6 +25,7 @@ from vcloud._core.codec import MAX_DEPTH, Codec, Shape
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle
 from vcloud._core.secret import Secretive
+from vcloud.providers.streams.models import IdleDuration
 
 Run = Callable[[Awaitable[object]], object]
 
@@ -247,6 +250,43 @@ def test_a_value_that_python_has_none_for_spoils_nothing_but_raw(value: str, run
         else:
             with pytest.raises(DecodeError, match="LaunchedDesktop cannot be read as a whole"):
                 _ = one.raw
+
+
+async def test_on_a_list_such_a_value_spoils_one_raw_and_no_other() -> None:
+    example = next(case for case in cases("computers") if case.operation == "machines.list").answers[0]
+    first, second = example["machines"]
+    first["attributes"] |= {"more": "@"}
+    body = json.dumps({**example, "machines": [first, second], "next_page": None}).replace('"@"', "1e999").encode()
+    machines = await answered(PROVIDERS["computers"], 200, {}, body)[0].machines.list().all()
+    assert pickle.loads(pickle.dumps(machines)) == machines
+    assert machines[1].raw == second
+    with pytest.raises(DecodeError, match="cannot be read as a whole"):
+        _ = machines[0].raw
+
+
+async def test_an_empty_list_may_stand_beside_such_a_value() -> None:
+    body = b'{"templates":null,"more":1e999}'
+    assert await answered(PROVIDERS["streamspace"], 200, {}, body)[0].templates.list().all() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"issues": [{"path": 7, "message": "no"}, 3, {"path": {"a": 1}}]}}, "no; 3; None"),
+        ({"error": f"Command failed with code {'9' * 5000}"}, "Command failed"),
+        ({"error": "Command failed with code \u0663"}, "Command failed"),
+    ],
+)
+async def test_a_desktops_refusal_of_any_shape_is_read_as_far_as_it_goes(body: object, said: str) -> None:
+    client, _ = answered(PROVIDERS["desktops"], 400, {}, json.dumps(body).encode())
+    with pytest.raises(APIError, match=said) as caught:
+        await client.get("x")
+    assert "exit_code" not in repr(caught.value.details)
+
+
+@pytest.mark.parametrize("text", ["9" * 4500 + "_min", "9" * 12 + "_hour", "\u0663_min", "_min", "-1_min", "2_min"])
+def test_a_duration_that_cannot_be_one_is_none(text: str) -> None:
+    assert IdleDuration(text).duration == {"\u0663_min": timedelta(minutes=3), "2_min": timedelta(minutes=2)}.get(text)
 
 
 @pytest.mark.parametrize("token", ["", " ", "a\r\nX-Injected: 1", "tok\x00en", "t\u00f6ken"])
