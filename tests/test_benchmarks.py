@@ -21,6 +21,7 @@ ROWS = {
     "budget": {"creates", "reads"},
     "profile": {"bare aiohttp", "request loop", "signing", "vcloud"},
     "tunnel": {"forward_vnc / TCP, 3 relays, down", "all closed", "forward_vnc, up"},
+    "storm": {"requests sent", "lost, doubled, untold", "memory after 250"},
 }
 
 

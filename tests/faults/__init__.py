@@ -1,0 +1,1 @@
+"""What becomes of every call under every fault, and of ten thousand calls under many."""

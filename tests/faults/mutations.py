@@ -1,0 +1,142 @@
+"""Clients with one thing wrong: what each does to the code, undone on the way out. The nets have to catch every one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from vcloud import Request, Response, TransportError
+from vcloud._core.admission import Gate
+from vcloud._core.ratelimit import Allowance
+from vcloud._core.retry import RetryAfter, RetryPolicy
+from vcloud._core.session import Session
+from vcloud._core.transport import Transport
+from vcloud.errors import ServerError
+from vcloud.providers.vagon import VagonDialect
+
+Patch = pytest.MonkeyPatch
+Mutation = Callable[[Patch], None]
+
+
+def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
+    real = RetryPolicy.decide
+
+    def decide(self: RetryPolicy, error: Any, **given: Any) -> Any:
+        return real(self, error, **{**given, **change(error)})
+
+    patch.setattr(RetryPolicy, "decide", decide)
+
+
+def retry_a_post_on_reset(patch: Patch) -> None:
+    """A lost answer is asked for again, whatever the verb."""
+    _deciding(patch, lambda error: {"idempotent": True} if isinstance(error, TransportError) else {})
+
+
+def retry_a_post_on_gateway_error(patch: Patch) -> None:
+    """A 5xx is taken for a promise that nothing was done."""
+    _deciding(patch, lambda error: {"idempotent": True} if isinstance(error, ServerError) else {})
+
+
+def drop_the_nonce_renewal(patch: Patch) -> None:
+    """A client signs everything with one nonce."""
+    real = Session.__init__
+
+    def init(self: Session, *given: Any, **more: Any) -> None:
+        real(self, *given, **{**more, "nonce": lambda: "once-and-for-all"})
+
+    patch.setattr(Session, "__init__", init)
+
+
+def keep_a_slot_on_cancel(patch: Patch) -> None:
+    """Whoever is cancelled does not give back what it held."""
+    real = Gate.leave
+
+    def leave(self: Gate, *given: Any, **more: Any) -> None:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            real(self, *given, **more)
+
+    patch.setattr(Gate, "leave", leave)
+
+
+def keep_a_slot_on_error(patch: Patch) -> None:
+    """Whoever has no answer does not give back what it held."""
+    real = Gate.leave
+
+    def leave(self: Gate, *given: Any, counted: bool = True, **more: Any) -> None:
+        if counted:
+            real(self, *given, counted=counted, **more)
+
+    patch.setattr(Gate, "leave", leave)
+
+
+def follow_redirects(patch: Patch) -> None:
+    """Where the service points to, there the request goes, with its credentials."""
+    real = aiohttp.ClientSession._request
+
+    async def request(self: aiohttp.ClientSession, *given: Any, **more: Any) -> Any:
+        return await real(self, *given, **{**more, "allow_redirects": True})
+
+    patch.setattr(aiohttp.ClientSession, "_request", request)
+
+
+def ignore_retry_after(patch: Patch) -> None:
+    """It comes back when it likes."""
+    real = RetryPolicy.decide
+
+    def decide(self: RetryPolicy, error: Any, **given: Any) -> Any:
+        decision = real(self, error, **given)
+        return RetryAfter(0.0) if isinstance(decision, RetryAfter) else decision
+
+    patch.setattr(RetryPolicy, "decide", decide)
+    patch.setattr(Allowance, "pause", lambda self, *given: None)
+
+
+def accept_refusals_under_http_200(patch: Patch) -> None:
+    """The HTTP status decides, not what the body says."""
+    real = VagonDialect.error
+
+    def error(self: VagonDialect, request: Request, response: Response, url: str, *, now: float) -> Any:
+        return None if 200 <= response.status < 300 else real(self, request, response, url, now=now)
+
+    patch.setattr(VagonDialect, "error", error)
+
+
+def let_aiohttp_send_twice(patch: Patch) -> None:
+    """aiohttp sends an idempotent request again by itself, with the same signature, when its connection breaks."""
+    real = Transport._begin
+
+    def begin(self: Transport) -> aiohttp.ClientSession:
+        session = real(self)
+        session._retry_connection = True
+        self._middlewares = ()
+        return session
+
+    patch.setattr(Transport, "_begin", begin)
+
+
+def take_silence_for_success(patch: Patch) -> None:
+    """No answer is good news."""
+    real = Transport.exchange
+
+    async def exchange(self: Transport, *given: Any) -> Response:
+        try:
+            return await real(self, *given)
+        except TransportError:
+            return Response(200, {}, b'{"client_code":200,"message":"OK"}')
+
+    patch.setattr(Transport, "exchange", exchange)
+
+
+def forget_that_an_answer_was_lost(patch: Patch) -> None:
+    """No error says any more that the outcome is unknown."""
+    real = Session._final
+
+    def final(self: Session, *given: Any, **more: Any) -> Any:
+        return real(self, *given, **{**more, "lost": False})
+
+    patch.setattr(Session, "_final", final)

@@ -1,0 +1,293 @@
+"""The storm: thousands of mixed requests to all four providers, hundreds at once, while a fifth of all goes wrong.
+
+Every call must end in one of three ways, and the service's books must bear it out: done (it is there, once), not done (it is not
+there), in doubt (it is there once, or not at all, and the error says so).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from tests.faults.service import FIRST, HOUR, LOOKED_AT, SESSION
+from vcloud import (
+    APIKeyAuth,
+    BearerAuth,
+    DecodeError,
+    Endpoint,
+    HMACAuth,
+    RateLimitError,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+    VCloud,
+)
+
+ROOT: Final = Path(__file__).parents[2]
+SHARE, SEED, AT_ONCE = 0.2, 7, 200
+#: Seconds.
+TIMEOUT, DEADLINE = 1.0, 15.0
+RETRY: Final = RetryPolicy(base=0.02, cap=0.2)
+
+Send = Callable[[VCloud, int], Awaitable[object]]
+
+#: Looking, and doing: in turn, every second request does something.
+LOOKS: Final[tuple[Send, ...]] = (
+    lambda cloud, number: cloud.computers.machines.get(LOOKED_AT),
+    lambda cloud, number: cloud.streams.applications.list(per_page=100).all(),
+    lambda cloud, number: cloud.streamspace.sessions.get(SESSION),
+    lambda cloud, number: cloud.streamspace.agents.stats(),
+)
+DOES: Final[Mapping[str, Send]] = {
+    "computers.start": lambda cloud, number: cloud.computers.machines.ref(str(FIRST + number)).start(),
+    "computers.create": lambda cloud, number: cloud.computers.machines.create(1, region="dublin"),
+    "computers.access": lambda cloud, number: cloud.computers.machines.ref(LOOKED_AT).create_access_link(HOUR),
+    "streams.start": lambda cloud, number: cloud.streams.streams.ref("1381").start_machine("dublin"),
+    "streams.user": lambda cloud, number: cloud.streams.users.create(f"{number}@example.com"),
+    "streamspace.user": lambda cloud, number: cloud.streamspace.users.create(f"u{number}", "u@example.com", "correct horse"),
+    "desktops.create": lambda cloud, number: cloud.desktops.launch(timedelta(seconds=HOUR, milliseconds=number)),
+}
+
+
+def what(number: int) -> tuple[str, Send]:
+    """What the request of this number is; of a kind that only looks, the name is empty."""
+    turn, looks = divmod(number, 2)
+    if looks:
+        return "", LOOKS[turn % len(LOOKS)]
+    kind = list(DOES)[turn % len(DOES)]
+    return kind, DOES[kind]
+
+
+DONE, NOT_DONE, IN_DOUBT, STRANGE = "done", "not done", "in doubt", "strange"
+
+
+def fate(kind: str, error: Exception | None) -> str:
+    """What a call's end says of what it was to do; strange is what none of the faults may end it with."""
+    match error:
+        case None:
+            return DONE
+        case RateLimitError() | ServerError(status=503) | TransportError(outcome_unknown=False):
+            return NOT_DONE
+        case TransportError() | ServerError() | DecodeError():
+            return IN_DOUBT if kind else NOT_DONE
+        case _:
+            return STRANGE
+
+
+@define
+class Log:
+    """What became of the requests, by their numbers."""
+
+    fates: list[str | None]
+    longest: float = 0.0
+    errors: Counter[str] = field(factory=Counter)
+    strange: list[str] = field(factory=list)
+
+
+@frozen
+class Result:
+    """A storm that is over.
+
+    Attributes:
+        requests: how many calls there were.
+        seconds: how long it took.
+        calls: how many requests that came to, with every repeat.
+        faults: what went wrong, by name.
+        fates: how many calls were done, not done, in doubt.
+        errors: what they ended with, by class.
+        longest: seconds of the call that took longest.
+        held: bytes that the process held after its first leg, and at the end; zeros when not measured.
+        flaws: what does not add up.
+    """
+
+    requests: int
+    seconds: float
+    calls: int
+    faults: Mapping[str, int]
+    fates: Mapping[str, int]
+    errors: Mapping[str, int]
+    longest: float
+    held: tuple[int, int]
+    flaws: tuple[str, ...]
+
+
+class Service:
+    """The other process."""
+
+    def __init__(self, requests: int, *, seed: int = SEED, share: float = SHARE) -> None:
+        order = json.dumps({"seed": seed, "share": share, "requests": requests})
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.service", order],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.env: dict[str, str] = json.loads(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def books(self) -> dict[str, Any]:
+        """What it did, by its own word."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._line())
+        return found
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+def cloud_at(env: Mapping[str, str]) -> VCloud:
+    """A client of all four, with little patience."""
+    more: dict[str, Any] = {"timeout": TIMEOUT, "deadline": DEADLINE, "retry": RETRY, "concurrency": AT_ONCE}
+    keys = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
+    login = BearerAuth.login(env["VCLOUD_STREAMSPACE_USERNAME"], env["VCLOUD_STREAMSPACE_PASSWORD"])
+    return VCloud(
+        computers=Endpoint(env["VCLOUD_COMPUTERS_URL"], auth=keys, **more),
+        streams=Endpoint(env["VCLOUD_STREAMS_URL"], auth=keys, **more),
+        streamspace=Endpoint(env["VCLOUD_STREAMSPACE_URL"], auth=login, **more),
+        desktops=Endpoint(env["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(env["VCLOUD_DESKTOPS_API_KEY"]), **more),
+    )
+
+
+async def leg(cloud: VCloud, log: Log, numbers: Iterator[int]) -> None:
+    """Send the requests of these numbers, as many at once as there may be."""
+
+    async def worker() -> None:
+        for number in numbers:
+            begun = time.monotonic()
+            kind, send = what(number)
+            error: Exception | None = None
+            try:
+                await send(cloud, number)
+            except Exception as caught:
+                error = caught
+            log.longest = max(log.longest, time.monotonic() - begun)
+            log.errors[type(error).__name__ if error is not None else "success"] += 1
+            assert log.fates[number] is None, "answered twice"
+            log.fates[number] = fate(kind, error)
+            if log.fates[number] is STRANGE:
+                log.strange.append(f"{number} ended with {error!r}")
+
+    await asyncio.gather(*[worker() for _ in range(AT_ONCE)])
+
+
+def gates(cloud: VCloud) -> Iterator[str]:
+    """What is not as it was before, in a client that has nothing under way."""
+    for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
+        gate = client._session._gate
+        if gate._free != AT_ONCE or any(lane.waiting or lane.allowance._flying for lane in gate._lanes.values()):
+            yield f"{client!r}: {gate._free} of {AT_ONCE} slots are free"
+    held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
+    if held:
+        yield f"{len(held)} connections are held"
+
+
+def sums(log: Log, books: Mapping[str, Any]) -> Iterator[str]:
+    """What does not add up between what calls were told and what the service did."""
+    lost = [number for number, end in enumerate(log.fates) if end is None]
+    if lost:
+        yield f"{len(lost)} calls never ended: {lost[:10]}"
+    for kind in DOES:
+        mine = {number: end for number, end in enumerate(log.fates) if what(number)[0] == kind}
+        ends, acts, there = Counter(mine.values()), books["acts"][kind], books["made"][kind]
+        count = there if isinstance(there, int) else len(there)
+        if acts != count:
+            yield f"{kind}: done {acts} times by the ledger, and {count} are there"
+        if not ends[DONE] <= count <= ends[DONE] + ends[IN_DOUBT]:
+            yield f"{kind}: {count} are there; {ends[DONE]} were told that it was done, {ends[IN_DOUBT]} that it is in doubt"
+        if isinstance(there, int):
+            continue
+        found = Counter(there)
+        yield from (f"{kind}: {number} is there {times} times" for number, times in found.items() if times > 1)
+        yield from (
+            f"{kind}: {number} was told that it was done, and is not there"
+            for number in mine
+            if mine[number] == DONE and not found[number]
+        )
+        yield from (
+            f"{kind}: {number} was told that it was not done, and is there"
+            for number in mine
+            if mine[number] == NOT_DONE and found[number]
+        )
+        yield from (f"{kind}: {number} is there, and nobody asked for it" for number in found.keys() - mine.keys())
+
+
+@asynccontextmanager
+async def blowing(requests: int, *, seed: int = SEED) -> AsyncIterator[tuple[Service, VCloud]]:
+    """A service in which things go wrong, and a client of it."""
+    service = await asyncio.to_thread(Service, requests, seed=seed)
+    try:
+        async with cloud_at(service.env) as cloud:
+            yield service, cloud
+    finally:
+        await asyncio.to_thread(service.close)
+
+
+async def storm(requests: int, first: int, *, seed: int = SEED, measured: bool = True) -> Result:
+    """Send so many requests; after the ``first`` ones, and at the end, all is quiet for a look at the memory.
+
+    Args:
+        requests: in all.
+        first: those of the first leg, in which pools and caches fill.
+        seed: decides what goes wrong.
+        measured: trace memory, which takes time.
+    """
+    log = Log([None] * requests)
+    async with blowing(requests, seed=seed) as (service, cloud):
+        if measured:
+            tracemalloc.start()
+        try:
+            begun = time.monotonic()
+            await leg(cloud, log, iter(range(first)))
+            before = _held(measured=measured)
+            await leg(cloud, log, iter(range(first, requests)))
+            seconds = time.monotonic() - begun
+            held = before, _held(measured=measured)
+        finally:
+            tracemalloc.stop()
+        books = await asyncio.to_thread(service.books)
+        flaws = [*sums(log, books), *gates(cloud), *log.strange]
+        if log.longest > DEADLINE + TIMEOUT:
+            flaws.append(f"a call took {log.longest:.1f} s, and the deadline is {DEADLINE:g} s")
+    fates = Counter(end for end in log.fates if end is not None)
+    return Result(requests, seconds, books["calls"], books["faults"], fates, log.errors, log.longest, held, tuple(flaws))
+
+
+def _held(*, measured: bool) -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] if measured else 0
+
+
+class LostError(AssertionError):
+    """A storm after which something does not add up."""
+
+
+async def check(requests: int, first: int, *, seed: int = SEED, measured: bool = True) -> Result:
+    """As :func:`storm`.
+
+    Raises:
+        LostError: something is lost, doubled, or not as good as new.
+    """
+    result = await storm(requests, first, seed=seed, measured=measured)
+    if result.flaws:
+        raise LostError("\n".join(result.flaws[:50]))
+    return result
