@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
@@ -286,9 +287,10 @@ class VCloud(Secretive):
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice."""
-        await self._transport.aclose()
-        for client in self._clients.values():
-            await client._session.aclose()
+        async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
+            for client in self._clients.values():
+                stack.push_async_callback(client._session.aclose)
+            await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         """Open."""

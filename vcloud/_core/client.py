@@ -86,8 +86,10 @@ class Client(Secretive):
     async def aclose(self) -> None:
         """Close the connections. May be called twice. A client of a facade is closed by the facade."""
         if not self._shares_transport:
-            await self._transport.aclose()
-            await self._session.aclose()
+            try:
+                await self._transport.aclose()
+            finally:
+                await self._session.aclose()
 
     async def __aenter__(self) -> Self:
         """Open."""

@@ -483,11 +483,15 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     raise DecodeError(f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows")
 
 
+_TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"
+
+
 def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     """Ours for aiohttp's."""
     made: VCloudError
     if isinstance(error, _NEVER_SENT):
-        made = ConnectError(f"cannot reach it: {_words(error)}")
+        hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
+        made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.timeout.total:g} s")
     elif isinstance(error, _DROPPED):

@@ -1,0 +1,72 @@
+"""Whether a client holds nothing any more: plain functions, so that any test can ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from tests.secrets.tls import RELAY
+from vcloud import VCloud
+from vcloud._core.client import Client
+from vcloud.auth import BearerAuth
+
+#: How often the loop may turn, and for how many seconds, until what was cancelled must be over.
+TURNS, PATIENCE = 50, 5.0
+
+
+async def at_rest(before: Collection[asyncio.Task[Any]]) -> None:
+    """Return as soon as no task is left but those of ``before``; fail if they do not end by themselves."""
+    for _ in range(TURNS):
+        if not _others(before):
+            return
+        await asyncio.sleep(0)
+    # Closing a connection may take a few turns of the network too.
+    await asyncio.wait(_others(before), timeout=PATIENCE)
+    left = _others(before)
+    assert not left, f"tasks are left: {left}"
+
+
+def _others(before: Collection[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task not in before and not _is_served(task)}
+
+
+def _is_served(task: asyncio.Task[Any]) -> bool:
+    """Whether it is the other side's, for a connection that is kept alive."""
+    coroutine: Any = task.get_coro()
+    return task.get_name() == RELAY or getattr(coroutine, "__qualname__", "").startswith(
+        ("RequestHandler.", "Emulator.", "Listener.")
+    )
+
+
+def whole(client: Client | VCloud, *, slots: int = 100) -> None:
+    """Fail unless every slot is free, nobody waits, no rate token and no connection is held, and nobody logs in.
+
+    Args:
+        client: any, with nothing under way.
+        slots: its ``concurrency``.
+    """
+    for one in client._clients.values() if isinstance(client, VCloud) else (client,):
+        flaws = list(_flaws(one, slots))
+        assert not flaws, f"{one}: {'; '.join(flaws)}"
+
+
+def _flaws(client: Client, slots: int) -> Iterator[str]:
+    session = client._session
+    gate = session._gate
+    if gate._free != slots:
+        yield f"{gate._free} of {slots} slots are free"
+    for bucket, lane in gate._lanes.items():
+        if any(not waiter.turn.done() for waiter in lane.waiting):
+            yield f"somebody waits in {bucket!r}"
+        if lane.allowance._flying:
+            yield f"{lane.allowance._flying} are under way in {bucket!r}"
+        if lane.allowance._bounded and lane.allowance._probing:
+            yield f"{bucket!r} waits for the answer of somebody who is gone"
+        if lane.asking.locked():
+            yield f"somebody asks the store for {bucket!r}"
+    if isinstance(session.auth, BearerAuth) and any(lock.locked() for lock in session.auth._locks.values()):
+        yield "somebody logs in"
+    http = session.transport._session
+    if http is not None and http.connector is not None and http.connector._acquired:
+        yield f"{len(http.connector._acquired)} connections are held"

@@ -1,0 +1,102 @@
+"""Looks for a canary wherever a person, a log or a reporter of errors could see one."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import pickle
+import traceback
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# In two parts, because a traceback prints lines of the tests, too.
+CANARY = "kana" + "rie"
+_TESTS = str(Path(__file__).parents[1])
+
+
+def found_in(text: str | bytes, where: str) -> list[str]:
+    """Where the canary stands in it, in some words around it."""
+    shown = text.decode("latin-1") if isinstance(text, bytes) else text
+    at = shown.lower().find(CANARY)
+    return [] if at < 0 else [f"{where}: ...{shown[max(0, at - 60) : at + 40]}..."]
+
+
+def smelled(thing: object) -> list[str]:
+    """What is found on an error or a result: what prints it, what pickles it, what it carries, and where it came from."""
+    found = found_in(repr(thing), "repr") + found_in(str(thing), "str")
+    try:
+        found += found_in(pickle.dumps(thing), "pickle")
+    except (TypeError, AttributeError, pickle.PicklingError) as refusal:
+        found += found_in(str(refusal), "refusal to pickle")
+    if isinstance(thing, BaseException):
+        for link in _chain(thing):
+            name = type(link).__name__
+            found += found_in(repr(link) + str(link) + repr(vars(link)) + repr(link.args), f"chained {name}")
+            found += found_in("".join(traceback.format_exception_only(link)), f"traceback of a {name}")
+        found += _in_traceback(thing)
+    return found
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """All that led to an error, even what its traceback does not print."""
+    todo, seen = [error], set[int]()
+    while todo:
+        link = todo.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        todo += [one for one in (link.__cause__, link.__context__) if one is not None]
+        todo += getattr(link, "exceptions", ())
+
+
+def _in_traceback(error: BaseException) -> list[str]:
+    """What a reporter prints that shows the variables of each frame; those of the tests are known."""
+    todo, seen, found = [error], set[int](), list[str]()
+    while todo:
+        link = todo.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        for frame, line in traceback.walk_tb(link.__traceback__):
+            code = frame.f_code
+            if not code.co_filename.startswith(_TESTS):
+                for name, value in frame.f_locals.items():
+                    found += found_in(repr(value), f"variable {name} of {code.co_name} ({code.co_filename}:{line})")
+        todo += getattr(link, "exceptions", ())
+        todo += [one for one in (link.__cause__, None if link.__suppress_context__ else link.__context__) if one is not None]
+    return found
+
+
+class Listener(logging.Handler):
+    """Hears all that is logged, and keeps what should not have been."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.found: list[str] = []
+        self.heard = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard += 1
+        self.found += found_in(self.format(record), f"log of {record.name}")
+
+
+def smelled_below(root: object) -> list[str]:
+    """What is found in the repr of every object of ours that can be reached from this one."""
+    todo, seen, found = [root], set[int](), list[str]()
+    while todo:
+        thing: Any = todo.pop()
+        # A loop leads to everything, the other side too.
+        if id(thing) in seen or isinstance(thing, types.ModuleType | type | types.FrameType | asyncio.AbstractEventLoop):
+            continue
+        seen.add(id(thing))
+        if type(thing).__module__.startswith("vcloud."):
+            found += found_in(repr(thing) + str(thing), f"repr of a {type(thing).__name__}")
+        if isinstance(thing, types.FunctionType):
+            todo += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
+        else:
+            todo += gc.get_referents(thing)
+    return found
