@@ -456,6 +456,26 @@ async def test_a_journal_that_two_runs_open_at_once_belongs_to_one_of_them(tmp_p
     assert sorted(run.totals.done for run in runs) == [0, 3]
 
 
+@pytest.mark.parametrize("attempt", range(5))
+async def test_a_file_that_two_journals_open_at_once_belongs_to_exactly_one_of_them(tmp_path: Path, attempt: int) -> None:
+    refused = asyncio.Event()
+
+    async def act(number: int) -> str:
+        await refused.wait()
+        return str(number)
+
+    async def run(journal: Journal) -> str:
+        try:
+            await Bulk(range(3), act, journal=journal).run()
+        except ConfigurationError as error:
+            refused.set()
+            return str(error)
+        return "done"
+
+    ended = await asyncio.gather(*[run(Journal(tmp_path / "journal")) for _ in range(2)])
+    assert sorted(ended) == ["done", f"the journal {tmp_path / 'journal'} is in use by another run"]
+
+
 async def test_a_list_that_shrinks_as_it_is_worked_off_is_counted_whole(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         return str(number)

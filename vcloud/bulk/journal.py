@@ -47,6 +47,7 @@ class Journal:
         self.path = Path(path)
         self.job = job
         self._ledger: Ledger | None = None
+        self._opening = False
         self._waiting: list[tuple[Callable[[Ledger], object], asyncio.Future[Any]]] = []
         self._writing: asyncio.Future[list[object]] | None = None
 
@@ -56,8 +57,9 @@ class Journal:
         Raises:
             ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
         """
-        if self._ledger is not None:
+        if self._ledger is not None or self._opening:
             raise ConfigurationError(f"the journal {self.path} is in use by another run")
+        self._opening = True
         # One thread, because waiting for the disk is all that is done there.
         thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
         opening = thread.submit(Ledger, self.path, self.job)
@@ -68,7 +70,8 @@ class Journal:
             thread.submit(lambda: None if opening.cancelled() or opening.exception() else opening.result().close())
             thread.shutdown(wait=False)
             raise
-        # Only now: somebody else may have opened it meanwhile.
+        finally:
+            self._opening = False
         self._ledger, self._thread = ledger, thread
         return self
 

@@ -19,6 +19,8 @@ from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 #: "vcbj": tells a journal from any other SQLite file.
 _APPLICATION: Final = 0x7663626A
 _FORMAT: Final = 1
+#: Seconds that two who open it in the same moment may need to find out whose it is.
+_AT_ONCE: Final = 0.25
 _SCHEMA: Final = (
     "CREATE TABLE job (name TEXT NOT NULL)",
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
@@ -68,8 +70,9 @@ class Ledger:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise ConfigurationError(f"the journal {path} cannot be written: {error.strerror}") from None
-        # Not waiting: whoever holds it holds it until its run is over.
-        self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+        # Whoever holds it holds it until its run is over, so waiting is in vain; but two who come at once may stand in each
+        # other's way, and then one of them has to try again.
+        self._db = sqlite3.connect(path, timeout=_AT_ONCE, isolation_level=None)
         try:
             self._open(job)
         except sqlite3.Error as error:
