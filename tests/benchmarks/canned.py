@@ -130,7 +130,11 @@ async def main() -> None:
     allow_files()
     server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=8192)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    parent = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    # Always awake: to wake a process that sleeps costs whoever sends to it more than the sending, and the slower a client is,
+    # the more often it would find this one asleep.
+    while not parent.done():  # noqa: ASYNC110 - as said
+        await asyncio.sleep(0)
 
 
 if __name__ == "__main__":

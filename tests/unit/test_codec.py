@@ -11,8 +11,9 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.fields import fields
 from vcloud import DecodeError
-from vcloud._core.codec import Codec, Id, Instant, Minutes, OpenEnum, Seconds
+from vcloud._core.codec import _REMEMBERED, MAX_REMEMBERED, Codec, Id, Instant, Minutes, OpenEnum, Seconds, _convert
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList
@@ -78,6 +79,15 @@ def test_units_belong_to_the_type() -> None:
     assert sample.left == timedelta(minutes=3)
     assert sample.cost == Decimal("0.182")
     assert sample.at == datetime(2026, 1, 23, 11, 2, 41, 902000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", [Id, Minutes])
+def test_however_many_values_were_seen_no_more_than_so_many_are_remembered(kind: type[Any]) -> None:
+    sizes = set()
+    for number in range(2 * MAX_REMEMBERED + 2):
+        assert _convert(kind, number) == (str(number) if kind is Id else timedelta(minutes=number))
+        sizes.add(len(_REMEMBERED[kind]))
+    assert max(sizes) == MAX_REMEMBERED
 
 
 @pytest.mark.parametrize(
@@ -220,7 +230,7 @@ def test_a_text_or_an_object_is_no_list(value: object) -> None:
 def test_both_ways_of_decoding_give_equal_objects(machines: list[dict[str, Any]]) -> None:
     items = [{"id": str(number), "type": "machine", "attributes": machine} for number, machine in enumerate(machines)]
     body = json.dumps({"machines": items, "count": len(items), "page": 1, "next_page": None, "client_code": 200}).encode()
-    assert CODEC.decode_fast(body, MachineList) == CODEC.decode_leniently(body, MachineList)
+    assert fields(CODEC.decode_fast(body, MachineList)) == fields(CODEC.decode_leniently(body, MachineList))
 
 
 @pytest.mark.parametrize("wire", [MachineList, MachineTypeList, TaskOutcome, Wrapped[Sample]])

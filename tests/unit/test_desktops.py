@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import vcloud.providers.desktops as package
 from tests.unit.desktops_wired import DESKTOP, ID, JPEG, SECRET, STREAM, answering, response
+from tests.unit.fields import fields
 from vcloud import (
     DecodeError,
     InvalidArgumentError,
@@ -176,12 +177,14 @@ def test_a_desktop_decodes_to_the_same_both_ways(answer: dict[str, Any]) -> None
 )
 def test_an_actions_answer_decodes_to_the_same_both_ways(answer: dict[str, Any]) -> None:
     body, codec = json.dumps(answer).encode(), Codec()
-    assert codec.decode_fast(body, ActionAnswer) == codec.decode_leniently(body, ActionAnswer) == ActionAnswer(**answer)
+    fast, lenient = codec.decode_fast(body, ActionAnswer), codec.decode_leniently(body, ActionAnswer)
+    assert fields(fast) == fields(lenient) == fields(ActionAnswer(**answer))
 
 
 def test_a_commands_answer_decodes_to_the_same_both_ways() -> None:
     body, codec = b'{"status":"success","output":"x"}', Codec()
-    assert codec.decode_fast(body, BashAnswer) == codec.decode_leniently(body, BashAnswer) == BashAnswer(output="x")
+    fast, lenient = codec.decode_fast(body, BashAnswer), codec.decode_leniently(body, BashAnswer)
+    assert fields(fast) == fields(lenient) == fields(BashAnswer(output="x"))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import vcloud.providers
 from tests.contract.harness import PROVIDERS
+from tests.unit.fields import fields
 from tests.unit.hostile import HEADERS, RUBBISH, STATUSES, STEADY, Case, answered, cases, spoiled
 from vcloud import APIError, BearerAuth, DecodeError, InvalidArgumentError, Request, Response, VCloudError
 from vcloud._core.codec import MAX_DEPTH, Codec, Shape
@@ -194,14 +195,14 @@ def test_where_both_ways_of_decoding_succeed_they_agree(api: str, run: Run) -> N
         except Exception:
             # What only the lenient way reads, or none.
             assert type(value) is type(lenient)
-            assert isinstance(value, DecodeError) or repr(value) == repr(lenient)
+            assert isinstance(value, DecodeError) or repr(fields(value)) == repr(fields(lenient))
             return
-        assert repr(value) == repr(fast)
+        assert repr(fields(value)) == repr(fields(fast))
         if isinstance(lenient, DecodeError):
             # What the models do not know is not looked at by the fast way.
             assert "not JSON" in str(lenient) or "levels deep" in str(lenient)
         else:
-            assert repr(lenient) == repr(fast)
+            assert repr(fields(lenient)) == repr(fields(fast))
 
     check()
 

@@ -94,10 +94,11 @@ class Gate:
 
     def enter_now(self, lane: Lane) -> bool:
         """Enter if nobody waits and nothing forbids it: the way of nearly every request, without a future or a timer."""
-        if self._free <= 0 or lane.waiting or lane.shared or lane.allowance.delay(self._clock()) > 0:
+        allowance = lane.allowance
+        if self._free <= 0 or lane.waiting or lane.shared or (allowance.bounded and allowance.delay(self._clock()) > 0):
             return False
         self._free -= 1
-        lane.allowance.take()
+        allowance.take()
         return True
 
     async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> None:

@@ -124,7 +124,10 @@ class Pager(Generic[T]):
 
     async def first(self) -> T | None:
         """The first item, None when there is none. Reads no more pages than it must."""
-        return await anext(aiter(self), None)
+        async for page in self.pages():
+            for item in page.items:
+                return item
+        return None
 
     async def all(self) -> list[T]:
         """Every item of every page."""
@@ -203,7 +206,12 @@ class Pages(AsyncIterator[Page[T]]):
         if pager._follow is not None:
             page = pager._follow(page, seen, size)
         key, known, view = pager._key, self._known, pager._view
-        new = tuple([item for item in items if key(item) not in known]) if known and key is not None else items
+        new = items
+        if before is not None and key is not None:
+            # Not before there is a page to hold against them.
+            known.update(map(key, before.items))
+            known.discard(None)
+            new = tuple([item for item in items if key(item) not in known])
         stale = 0 if new else self._stale + 1
         if stale > STALE or (before is not None and _repeats(page, before)):
             raise DecodeError(f"the service repeats itself: there is nothing new on page {page.number}")
@@ -211,9 +219,6 @@ class Pages(AsyncIterator[Page[T]]):
 
         self.number, self._before, self._seen, self._size, self._stale = page.next, page, seen, size, stale
         self._taken += 1
-        if key is not None and page.next is not None:
-            known.update(map(key, items))
-            known.discard(None)
         return page if shown is items else Page(shown, page.number, page.total, page.next, page.last)
 
     def _ask_ahead(self, page: Page[T]) -> None:

@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from math import inf
+from typing import Final
 
 import msgspec
 from attrs import field, frozen
 
 from vcloud._core.request import seconds
 from vcloud.errors import InvalidArgumentError
+
+#: The header without which the others say nothing.
+REMAINING: Final = "X-RateLimit-Remaining"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
         headers: the answer's.
         now: the service's time, in Unix seconds.
     """
-    remaining = _number(headers.get("X-RateLimit-Remaining"))
+    remaining = _number(headers.get(REMAINING))
     if remaining is None:
         return None
     limit = _number(headers.get("X-RateLimit-Limit"))
@@ -185,7 +189,7 @@ class Allowance:
         expected: what the documents promise, until the first answer says it better.
     """
 
-    __slots__ = ("_bounded", "_cautious", "_clock", "_flying", "_paused", "_probing", "_rule", "_spent", "_window")
+    __slots__ = ("_cautious", "_clock", "_flying", "_paused", "_probing", "_rule", "_spent", "_window", "bounded")
 
     def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
         self._rule = rule
@@ -199,11 +203,12 @@ class Allowance:
         self._paused = -inf
         # After a refusal one goes ahead, and the others follow only when it was let in.
         self._cautious = self._probing = False
-        self._bounded = rule is not None or expected is not None
+        #: False while nothing is known that could keep anybody waiting: then there is no need to ask.
+        self.bounded = rule is not None or expected is not None
 
     def delay(self, now: float) -> float:
         """Seconds until one more may go: 0 when it may go now, infinity when an answer has to come first."""
-        if not self._bounded:
+        if not self.bounded:
             return 0.0
         wait = max(0.0, self._paused - now)
         if not wait and self._cautious and self._probing:
@@ -223,7 +228,7 @@ class Allowance:
     def take(self) -> None:
         """One goes out now."""
         self._flying += 1
-        if self._bounded:
+        if self.bounded:
             self._probing = True
             if self._window is not None:
                 self._window.left -= 1
@@ -231,7 +236,7 @@ class Allowance:
     def done(self, now: float, *, counted: bool = True) -> None:
         """One that went out has ended. Not ``counted``: it never reached the service."""
         self._flying -= 1
-        if self._bounded:
+        if self.bounded:
             self._probing = False
             if not counted and self._window is not None:
                 self._window.give()
@@ -249,13 +254,13 @@ class Allowance:
         """
         if self._cautious and now >= self._paused:
             self._cautious = False
-        if self._window is not None or "X-RateLimit-Remaining" in headers:
+        if self._window is not None or REMAINING in headers:
             self._read(headers, now, wall, good=good)
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
         """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
         self._paused = max(self._paused, now + seconds)
-        self._cautious = self._bounded = True
+        self._cautious = self.bounded = True
         self._read(headers, now, wall, good=False)
 
     def _read(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool) -> None:
@@ -263,7 +268,7 @@ class Allowance:
         if seen is not None and seen.reset_in is not None:
             if self._window is None:
                 self._window = _Window(0, seen.reset_in)
-                self._bounded = True
+                self.bounded = True
             self._window.note(seen, now, self._flying - 1)
         elif good and self._window is not None and not self._window.announced:
             self._window = None  # the documents promise a limit that this service does not have

@@ -78,10 +78,12 @@ def segment(value: str, name: str = "id") -> str:
 
 def query(parameters: Mapping[str, QueryValue]) -> str:
     """Encode the parameters that are not None, in order. Booleans become ``true``/``false``, sequences comma-joined."""
-    return "&".join(f"{name}={_query_value(name, value)}" for name, value in parameters.items() if value is not None)
+    return "&".join([f"{name}={_query_value(name, value)}" for name, value in parameters.items() if value is not None])
 
 
 def _query_value(name: str, value: QueryValue) -> str:
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

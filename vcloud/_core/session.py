@@ -18,7 +18,7 @@ from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.observe import Audience, Watch
-from vcloud._core.ratelimit import RateLimit, retry_after
+from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
 from vcloud._core.request import Request, Response, seconds
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
@@ -179,8 +179,8 @@ class Session:
     async def authenticate(self, request: Request) -> Mapping[str, str]:
         """The headers that authenticate this request now, for what is not sent from here (a link, say)."""
         self.transport.check()
-        if self.auth.ready(self._wall()):
-            return self._sign(request)
+        if self.auth.ready(now := self._wall()):
+            return self._sign(request, now)
         return await self._credential(request, None, self.base_url + request.path, root=False)
 
     # These two hand out the loop's own coroutine: one of their own would be one more for each of thousands that wait.
@@ -261,9 +261,10 @@ class Session:
             if not (request.authenticated and self._gate.enter_now(lane)):
                 await self._queue(request, lane, deadline, where, lost=lost)
             try:
+                now = self._wall()
                 headers = (
-                    self._sign(request, root)
-                    if self.auth.ready(self._wall())
+                    self._sign(request, now, root)
+                    if self.auth.ready(now)
                     else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
                 wire = self._wire if deadline is None else self._wire_until(request, deadline, where, lost=lost)
@@ -320,7 +321,7 @@ class Session:
         except DecodeError:
             pass
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers or self._sign(request))
+        clean = echoless(response, request, headers or self._sign(request, self._wall()))
         try:
             return shape.open(self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive), self, clean.body)
         except DecodeError as failure:
@@ -352,13 +353,13 @@ class Session:
                 if not limit.expired():
                     raise  # a strategy's own clock, which says nothing about the deadline
                 raise self._too_late(request, where, lost=lost) from None
-        return self._sign(request, root)
+        return self._sign(request, self._wall(), root)
 
-    def _sign(self, request: Request, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
+    def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
             path = request.path if root else self._base_path + request.path
-            headers = self.auth.headers(request, path, now=self._wall(), nonce=self._nonce())
+            headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
         return headers if request.body is None else Credentials({"Content-Type": "application/json", **headers})
 
     def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
@@ -369,7 +370,6 @@ class Session:
 
     def _judge(self, request: Request, response: Response, headers: Mapping[str, str], lane: Lane, where: str) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
-        now = self._wall()
         if response is _UPGRADED:
             return None
         if 300 <= response.status < 400:
@@ -382,11 +382,17 @@ class Session:
                 url=where,
             )
         try:
-            refused = self.dialect.error(request, response, where, now=now) is not None
+            refused = self.dialect.error(request, response, where, now=0.0) is not None
         except DecodeError:
             refused = True
+        if not refused:
+            # Nearly every answer: without a limit that is known, and saying nothing of one.
+            if lane.allowance.bounded or REMAINING in response.headers:
+                lane.allowance.note(response.headers, self.clock(), self._wall())
+            return None
+        now = self._wall()
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        error = self._refusal(request, echoless(response, request, headers), where, now) if refused else None
+        error = self._refusal(request, echoless(response, request, headers), where, now)
         if isinstance(error, RateLimitError):
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
             lane.allowance.pause(pause, response.headers, self.clock(), now)

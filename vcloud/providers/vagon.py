@@ -80,7 +80,7 @@ class VagonCode(IntEnum):
     PERMISSION_REQUIRED = 4710, PermissionDeniedError, "permission required"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
     """The keys beside every answer."""
 
@@ -89,7 +89,7 @@ class Envelope:
     timestamp: Instant | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Item(Generic[T]):
     """A nested resource as the wire has it; the handle's own id stands beside its attributes."""
 
@@ -106,7 +106,7 @@ else:
     Nested = Item
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Single(Envelope, Generic[T]):
     """A resource that is the whole answer: the envelope's keys stand beside ``id``."""
 
@@ -115,7 +115,7 @@ class Single(Envelope, Generic[T]):
     attributes: T
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Listing(Envelope):
     """A page. Each kind of list adds the field that holds its items, and names it in ``key``."""
 

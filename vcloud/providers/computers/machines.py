@@ -267,7 +267,7 @@ class Machine(MachineRef):
     latest_image_status: ImageStatus | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MachineList(Listing):
     """``GET`` and ``POST /machines``."""
 

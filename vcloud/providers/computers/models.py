@@ -202,14 +202,14 @@ class PermissionField:
 # -- the wire's lists ------------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MachineTypeList(Envelope):
     """``GET /machines/{id}/available-machine-types``."""
 
     machine_types: list[Item[MachineType]]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SoftwareList(Envelope):
     """``GET /software``."""
 
@@ -217,7 +217,7 @@ class SoftwareList(Envelope):
     base_images: list[BaseImage]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class PermissionFieldList(Envelope):
     """``GET /machines/permission-fields``."""
 

@@ -33,7 +33,7 @@ class MachineSession(Handle):
     duration: Minutes
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MachineSessionList(Listing):
     """``GET /machines/{id}/sessions``: all at once, without ``count`` or pages."""
 

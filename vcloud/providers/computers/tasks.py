@@ -68,7 +68,7 @@ class Task(TaskRef):
     folder_size: int | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TaskList(Listing):
     """``GET /machines/{id}/tasks``."""
 
@@ -77,7 +77,7 @@ class TaskList(Listing):
     tasks: list[Item[Task]]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TaskOutcome(Envelope):
     """``POST`` and ``DELETE /machines/{id}/tasks…``."""
 

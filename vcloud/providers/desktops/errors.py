@@ -74,7 +74,7 @@ class ActionsFailed(VCloudError):
         self.error = error
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
     """Just enough of an answer to see whether it is a refusal, in either shape, and what it says."""
 

@@ -160,7 +160,7 @@ def parse_cursor_position(output: str) -> Point:
 # -- the wire's answers ----------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ActionAnswer:
     """``POST /desktop/{id}/computer-action``."""
 
@@ -169,7 +169,7 @@ class ActionAnswer:
     base64_image: str | None = field(default=None, repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class BashAnswer:
     """``POST /desktop/{id}/bash-action``."""
 
@@ -177,7 +177,7 @@ class BashAnswer:
     output: str = field(repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class StopAnswer:
     """``POST /desktop/{id}/stop``."""
 

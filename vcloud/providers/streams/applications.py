@@ -93,7 +93,7 @@ class Application(ApplicationRef):
     pro: Any = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ApplicationList(Listing):
     """``GET /applications``."""
 

@@ -151,7 +151,7 @@ class Assignment(Secretive):
     connection_link: str = field(repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class StreamMachineList(Listing):
     """``GET /machines`` and ``GET /streams/{stream_id}/machines``."""
 
@@ -160,7 +160,7 @@ class StreamMachineList(Listing):
     machines: list[Item[StreamMachine]]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class AssignmentAnswer(Envelope):
     """``POST /streams/{stream_id}/assign-machine``."""
 

@@ -68,7 +68,7 @@ class VisitorSession(Handle):
     machine_type: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class VisitorSessionList(Listing):
     """``GET /sessions``, the one list of this API with ``next_page``."""
 

@@ -284,7 +284,7 @@ class Stream(StreamRef):
     in_active_time_range: bool
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class StreamList(Listing):
     """``GET /streams``."""
 

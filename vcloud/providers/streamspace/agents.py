@@ -91,7 +91,7 @@ class Agent(AgentRef):
     updated_at: Instant | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class AgentList(Listing):
     """``GET /agents``."""
 

@@ -264,14 +264,14 @@ class Login(Wire, Secretive):
 # -- on the wire only ------------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class LogoutAnswer(Wire):
     """``POST /auth/logout``."""
 
     message: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class DeleteAnswer(Wire):
     """``DELETE /sessions/{session_id}``, of the published server."""
 

@@ -226,7 +226,7 @@ class Session(SessionRef):
         return adapted
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SessionList(Listing):
     """``GET /sessions``."""
 

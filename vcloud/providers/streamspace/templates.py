@@ -79,7 +79,7 @@ class Template(TemplateRef):
         return adapted
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TemplateList(Listing):
     """``GET /templates``."""
 

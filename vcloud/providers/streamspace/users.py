@@ -39,7 +39,7 @@ class User(Handle, Wire):
     last_login: Instant | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class UserList(Listing):
     """``GET /users``."""
 

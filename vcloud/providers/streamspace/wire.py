@@ -87,7 +87,7 @@ class Wire:
         return adapted
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Pagination(Wire):
     """Where a page stands in its list."""
 
@@ -97,7 +97,7 @@ class Pagination(Wire):
     total_pages: int
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Listing(Wire):
     """A page. Each kind of list adds ``items`` and a field of its own, named in ``key``, which holds what is on it.
 

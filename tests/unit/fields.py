@@ -1,0 +1,16 @@
+"""Compares what was decoded field by field, class by class: the wire's own objects have no equality, for nobody needs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+def fields(value: Any) -> Any:
+    """A decoded object as its class and its fields, all the way down."""
+    if attrs.has(type(value)):
+        return type(value), {field.name: fields(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, list | tuple):
+        return type(value), [fields(one) for one in value]
+    return value
