@@ -117,7 +117,7 @@ class Codec:
                 body.decode()  # what no field holds, msgspec skips without a look
             if self._strict:
                 return self._converter.structure(msgspec.json.decode(body), wire)
-            return self._decoder(wire).decode(body)
+            return (self._decoders.get(wire) or self._decoder(wire)).decode(body)
         except msgspec.ValidationError:
             return self.decode_leniently(body, wire, sensitive=sensitive)
         except _UNREADABLE as error:
@@ -140,7 +140,7 @@ class Codec:
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
         """The first way alone, for tests that compare the two."""
-        return self._decoder(wire).decode(body)
+        return (self._decoders.get(wire) or self._decoder(wire)).decode(body)
 
     @cached_property
     def _converter(self) -> cattrs.Converter:
@@ -148,9 +148,7 @@ class Codec:
         return _converter(strict=self._strict)
 
     def _decoder(self, wire: type[T]) -> msgspec.json.Decoder[T]:
-        decoder = self._decoders.get(wire)
-        if decoder is None:
-            decoder = self._decoders[wire] = msgspec.json.Decoder(wire, dec_hook=_convert)
+        decoder = self._decoders[wire] = msgspec.json.Decoder(wire, dec_hook=_convert)
         return decoder
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from operator import attrgetter
@@ -264,7 +263,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         # The envelope is JSON on one level; a whole page need not be parsed twice to see that it is no refusal.
         # Inside a JSON text the quotes would be escaped, so these bytes are a key.
         # Searched from the end, where it nearly always is.
-        if ok and _GOOD.match(response.body, max(0, response.body.rfind(b'"client_code"'))):
+        if ok and (at := response.body.rfind(_CODE)) >= 0 and response.body.startswith(_GOOD, at + len(_CODE)):
             return None
         try:
             refusal = _CODEC.decode(response.body, Envelope, sensitive=request.sensitive)
@@ -296,7 +295,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         return made
 
 
-_GOOD = re.compile(rb'"client_code":200[,}\s]')
+_CODE, _GOOD = b'"client_code"', (b":200,", b":200}")
 _CODEC = Codec()
 _CODES = {int(code): code for code in VagonCode}
 
