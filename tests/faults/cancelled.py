@@ -51,7 +51,7 @@ async def _until(there: Callable[[], bool]) -> None:
 def quiet(client: Any) -> bool:
     """Whether nothing that a client sent is still to be answered."""
     gate = client._session._gate
-    return gate._free == 1 and not any(lane.allowance._flying for lane in gate._lanes.values())
+    return gate._free == 1 and not any(lane.allowance.flying for lane in gate._lanes.values())
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> list[str]:

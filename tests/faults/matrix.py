@@ -188,7 +188,7 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
     session = stage.client._session
     if session._gate._free != 1:
         yield f"{session._gate._free} slots are free, not 1"
-    if any(lane.waiting or lane.allowance._flying for lane in session._gate._lanes.values()):
+    if any(lane.waiting or lane.allowance.flying for lane in session._gate._lanes.values()):
         yield "a request counts as under way"
     held = session.transport._session.connector._acquired
     if held:

@@ -194,7 +194,7 @@ def gates(cloud: VCloud) -> Iterator[str]:
     """What is not as it was before, in a client that has nothing under way."""
     for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
         gate = client._session._gate
-        if gate._free != AT_ONCE or any(lane.waiting or lane.allowance._flying for lane in gate._lanes.values()):
+        if gate._free != AT_ONCE or any(lane.waiting or lane.allowance.flying for lane in gate._lanes.values()):
             yield f"{client!r}: {gate._free} of {AT_ONCE} slots are free"
     held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
     if held:

@@ -59,8 +59,8 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
     for bucket, lane in gate._lanes.items():
         if any(not waiter.turn.done() for waiter in lane.waiting):
             yield f"somebody waits in {bucket!r}"
-        if lane.allowance._flying:
-            yield f"{lane.allowance._flying} are under way in {bucket!r}"
+        if lane.allowance.flying:
+            yield f"{lane.allowance.flying} are under way in {bucket!r}"
         if lane.allowance.bounded and lane.allowance._probing:
             yield f"{bucket!r} waits for the answer of somebody who is gone"
         if lane.asking.locked():

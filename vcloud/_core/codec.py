@@ -104,7 +104,8 @@ class Codec:
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
-        self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+        # By identity, because a generic class such as Single[Machine] takes longer to hash than to look up. A decoder keeps its class.
+        self._decoders: dict[int, msgspec.json.Decoder[Any]] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
@@ -117,7 +118,8 @@ class Codec:
                 body.decode()  # what no field holds, msgspec skips without a look
             if self._strict:
                 return self._converter.structure(msgspec.json.decode(body), wire)
-            return (self._decoders.get(wire) or self._decoder(wire)).decode(body)
+            decoder: msgspec.json.Decoder[T] = self._decoders.get(id(wire)) or self._decoder(wire)
+            return decoder.decode(body)
         except msgspec.ValidationError:
             return self.decode_leniently(body, wire, sensitive=sensitive)
         except _UNREADABLE as error:
@@ -140,7 +142,7 @@ class Codec:
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
         """The first way alone, for tests that compare the two."""
-        return (self._decoders.get(wire) or self._decoder(wire)).decode(body)
+        return self._decoder(wire).decode(body)
 
     @cached_property
     def _converter(self) -> cattrs.Converter:
@@ -148,7 +150,7 @@ class Codec:
         return _converter(strict=self._strict)
 
     def _decoder(self, wire: type[T]) -> msgspec.json.Decoder[T]:
-        decoder = self._decoders[wire] = msgspec.json.Decoder(wire, dec_hook=_convert)
+        decoder = self._decoders[id(wire)] = msgspec.json.Decoder(wire, dec_hook=_convert)
         return decoder
 
 

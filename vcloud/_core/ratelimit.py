@@ -189,7 +189,7 @@ class Allowance:
         expected: what the documents promise, until the first answer says it better.
     """
 
-    __slots__ = ("_cautious", "_clock", "_flying", "_paused", "_probing", "_rule", "_spent", "_window", "bounded")
+    __slots__ = ("_cautious", "_clock", "_paused", "_probing", "_rule", "_spent", "_window", "bounded", "flying")
 
     def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
         self._rule = rule
@@ -199,7 +199,8 @@ class Allowance:
         if expected is not None:
             self._window = _Window(expected.requests, expected.per)
         self._clock = ServerClock()
-        self._flying = 0
+        #: How many are under way.
+        self.flying = 0
         self._paused = -inf
         # After a refusal one goes ahead, and the others follow only when it was let in.
         self._cautious = self._probing = False
@@ -215,19 +216,19 @@ class Allowance:
             return inf
         if (window := self._window) is not None:
             if now >= window.ends:
-                window.renew(now, self._flying)
+                window.renew(now, self.flying)
             if window.left <= 0:
                 wait = max(wait, window.ends - now)
         if (rule := self._rule) is not None:
             while self._spent and self._spent[0] + rule.per <= now:
                 self._spent.popleft()
-            if len(self._spent) + self._flying >= rule.requests:
+            if len(self._spent) + self.flying >= rule.requests:
                 wait = max(wait, self._spent[0] + rule.per - now) if self._spent else inf
         return wait
 
     def take(self) -> None:
         """One goes out now."""
-        self._flying += 1
+        self.flying += 1
         if self.bounded:
             self._probing = True
             if self._window is not None:
@@ -235,7 +236,7 @@ class Allowance:
 
     def done(self, now: float, *, counted: bool = True) -> None:
         """One that went out has ended. Not ``counted``: it never reached the service."""
-        self._flying -= 1
+        self.flying -= 1
         if self.bounded:
             self._probing = False
             if not counted and self._window is not None:
@@ -269,6 +270,6 @@ class Allowance:
             if self._window is None:
                 self._window = _Window(0, seen.reset_in)
                 self.bounded = True
-            self._window.note(seen, now, self._flying - 1)
+            self._window.note(seen, now, self.flying - 1)
         elif good and self._window is not None and not self._window.announced:
             self._window = None  # the documents promise a limit that this service does not have

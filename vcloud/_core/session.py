@@ -268,7 +268,7 @@ class Session:
                     else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
                 wire = self._wire if deadline is None else self._wire_until(request, deadline, where, lost=lost)
-                if request.authenticated and (tally := TALLY.get()) is not None:
+                if (tally := TALLY.get()) is not None and request.authenticated:
                     tally.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True

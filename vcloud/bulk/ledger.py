@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Callable, Container, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +21,8 @@ from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 #: "vcbj": tells a journal from any other SQLite file.
 _APPLICATION: Final = 0x7663626A
 _FORMAT: Final = 1
-#: Seconds that two who open it in the same moment may need to find out whose it is.
-_AT_ONCE: Final = 0.25
+#: How often it is tried to open one that is in use, and how many seconds lie between two tries.
+_TRIES, _APART = 4, (0.005, 0.05)
 _SCHEMA: Final = (
     "CREATE TABLE job (name TEXT NOT NULL)",
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
@@ -70,17 +72,22 @@ class Ledger:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise ConfigurationError(f"the journal {path} cannot be written: {error.strerror}") from None
-        # Whoever holds it holds it until its run is over, so waiting is in vain; but two who come at once may stand in each
-        # other's way, and then one of them has to try again.
-        self._db = sqlite3.connect(path, timeout=_AT_ONCE, isolation_level=None)
-        try:
-            self._open(job)
-        except sqlite3.Error as error:
-            self._db.close()
-            raise self._explained(error) from None
-        except BaseException:
-            self._db.close()
-            raise
+        # Whoever holds it holds it until its run is over, so waiting is in vain. But two who come in one moment stand in each
+        # other's way, and are both refused for as long as they try again in step.
+        for left in reversed(range(_TRIES)):
+            self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+            try:
+                self._open(job)
+            except sqlite3.Error as error:
+                self._db.close()
+                if not left or not _is_in_use(error):
+                    raise self._explained(error) from None
+                time.sleep(random.uniform(*_APART))  # noqa: S311 - only to be out of step
+            except BaseException:
+                self._db.close()
+                raise
+            else:
+                break
 
     def _open(self, job: str) -> None:
         # The lock comes first and stays until the end, so that of two processes exactly one gets a new file too.
@@ -192,13 +199,20 @@ class Ledger:
         return sum(key not in keys for (key,) in self._db.execute("SELECT key FROM item"))
 
     def _explained(self, error: sqlite3.Error | ValueError) -> ConfigurationError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_in_use(error):
             return ConfigurationError(f"the journal {self._path} is in use by another run")
         # A ValueError: a status or JSON that nobody here wrote.
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(error, ValueError):
+        if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(error, ValueError):
             return ConfigurationError(f"{self._path} is no journal, or it is damaged: {error}")
         return ConfigurationError(f"the journal {self._path} cannot be used: {error}")
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_in_use(error: Exception) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

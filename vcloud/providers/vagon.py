@@ -154,7 +154,7 @@ def _unwrap(inner: object, session: Session, origin: Origin) -> object:
     return inner
 
 
-_id = attrgetter("id")
+_id, _attributes = attrgetter("id"), attrgetter("attributes")
 
 # Past the freezing: what is decoded is not yet in anybody's hands.
 _set = object.__setattr__
@@ -196,12 +196,21 @@ class Opened(msgspec.Struct, Generic[H], frozen=True):
     items: tuple[H, ...]
 
 
-def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, Opened[H]]:  # noqa: ARG001 - types H
+def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, Opened[H]]:
     """The shape of an answer that is a list of resources of this model; ``owner`` as in :func:`resource`."""
     key = wire.key
 
     def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        return Opened(answer, tuple([adopt(item, session, (body, key, index), owner) for index, item in enumerate(answer.items)]))
+        items = answer.items
+        if owner or model.nested:
+            return Opened(answer, tuple([adopt(item, session, (body, key, index), owner) for index, item in enumerate(items)]))
+        # What adopt does, without a call for each: no other loop of ours runs as often.
+        for index, item in enumerate(items):
+            handle = item.attributes
+            _set(handle, "id", item.id)
+            set_session(handle, session)
+            set_origin(handle, (body, key, index))
+        return Opened(answer, tuple(map(_attributes, items)))
 
     return Shape(wire, open_all)
 
