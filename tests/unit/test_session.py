@@ -55,7 +55,7 @@ class Script(Transport):
     def check(self) -> None: ...
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
-        self.asked.append((method, url, dict(headers), wire.timeout.total or 0))
+        self.asked.append((method, url, dict(headers), wire.patience.seconds))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)

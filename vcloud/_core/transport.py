@@ -19,6 +19,7 @@ from yarl import URL
 
 from vcloud import __version__
 from vcloud._core.endpoint import is_loopback
+from vcloud._core.patience import Patience
 from vcloud._core.request import Response
 from vcloud.errors import ConfigurationError, ConnectError, DecodeError, RequestTimeout, TransportError, VCloudError
 
@@ -88,6 +89,8 @@ class Wire(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
     timeout: aiohttp.ClientTimeout
+    #: Of each attempt.
+    patience: Patience
     extra: Mapping[str, Any]
     #: Bytes of an answer's body, decompressed.
     max_response: int
@@ -113,16 +116,17 @@ class Wire(msgspec.Struct, frozen=True):
         found = _proxy_from_environment(base_url) if proxy == "environment" else proxy
         if found:
             extra["proxy"] = found
-        return cls(aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout), extra, max_response, max_message)
+        # The whole attempt's clock is ours.
+        clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        return cls(clock, Patience(timeout), extra, max_response, max_message)
 
     def __repr__(self) -> str:
         # A proxy's address may hold a password.
-        return f"Wire(timeout={self.timeout.total:g})"
+        return f"Wire(timeout={self.patience.seconds:g})"
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self.timeout.sock_connect)
-        return Wire(timeout, self.extra, self.max_response, self.max_message)
+        return Wire(self.timeout, Patience(seconds), self.extra, self.max_response, self.max_message)
 
 
 def _proxy_from_environment(base_url: str) -> str | None:
@@ -189,6 +193,7 @@ class Transport:
             DecodeError: a success with more than ``wire.max_response`` bytes.
         """
         session = self._session or self._begin()
+        turn = wire.patience.begin()
         try:
             # What request() itself calls, and all mocks replace. Its wrapping costs a twentieth of the call; but a session of the
             # user's own may have a request() of its own.
@@ -212,6 +217,12 @@ class Transport:
             return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
         except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed)
+        except asyncio.CancelledError:
+            if not turn.only_late():
+                raise
+            failure = _translated(TimeoutError(), wire, closed=False)
+        finally:
+            wire.patience.end(turn)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure
 
@@ -254,7 +265,7 @@ class Transport:
                 middlewares=(_upgrade,),
             )
         try:
-            async with asyncio.timeout(wire.timeout.total):
+            async with asyncio.timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
                     URL(url, encoded=True),
                     headers=headers,
@@ -496,7 +507,7 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
         made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
-        made = RequestTimeout(f"no complete answer within {wire.timeout.total:g} s")
+        made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
     elif isinstance(error, _DROPPED):
         made = TransportError(f"the connection was dropped: {_words(error)}")
     elif closed:
