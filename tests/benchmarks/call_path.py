@@ -9,17 +9,20 @@ Where vcloud's time goes, in thousands of instructions per call as ``python -m t
 them (CPython 3.11, aiohttp 3.14)::
 
                                      one object   page of 20
-    aiohttp, without parsing                335          354
-    the request loop                         27           27
+    aiohttp, without parsing                277          337    as bare aiohttp is used: 311, 371
+    the request loop                         21           22
     signing                                  28           30
-    decoding                                 54          816    orjson, which makes dicts: 37, 555
-    ids and handles                          -1           90
-    the method, or the pager                 13           88    the query, the next page, and what was on this one
-    all of vcloud                           443         1414    bare aiohttp with orjson: 388, 927
+    decoding                                 53          836    orjson, which makes dicts: 37, 554
+    ids and handles                          -3           67
+    the method, or the pager                 13           48    the query, the next page, and what was on this one
+    all of vcloud                           381         1292    bare aiohttp with orjson: 348, 925
 
-So what remains beyond bare aiohttp is, for one object, half in the loop and half in signing; for a page nearly all of it is in
-making typed objects. The ratio in time is larger than the one in instructions: measured by itself, a part finds its code in the
-processor's caches, and between two answers from a socket it does not.
+So for one object, what the loop and the signature take is nearly saved on the way to the socket: one timer for all attempts
+instead of one for each, no cookies, no address quoted again. What a page takes beyond bare aiohttp is nearly all in making typed
+objects. The ratio in time is larger than the one in instructions: measured by itself, a part finds its code in the processor's
+caches, and between two answers from a socket it does not.
+
+With ``--alone`` everybody's calls take some microseconds longer, so that ratios are a little smaller; quote those with the peers.
 """
 
 from __future__ import annotations
