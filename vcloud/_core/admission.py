@@ -98,10 +98,7 @@ class Gate:
         if self._free <= 0 or lane.waiting or lane.shared or (allowance.bounded and allowance.delay(self._clock()) > 0):
             return False
         self._free -= 1
-        if allowance.bounded:
-            allowance.take()
-        else:
-            allowance.flying += 1
+        allowance.take()
         return True
 
     async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> None:
@@ -129,10 +126,7 @@ class Gate:
     def leave(self, lane: Lane, *, counted: bool = True, slot: bool = True) -> None:
         """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
         self._free += slot
-        if (allowance := lane.allowance).bounded:
-            allowance.done(self._clock(), counted=counted)
-        else:
-            allowance.flying -= 1
+        lane.allowance.done(self._clock(), counted=counted)
         if self._waiting:
             self._admit()
 

@@ -268,7 +268,7 @@ class Session:
                     else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
                 wire = self._wire if deadline is None else self._wire_until(request, deadline, where, lost=lost)
-                if (tally := TALLY.get()) is not None and request.authenticated:
+                if request.authenticated and (tally := TALLY.get()) is not None:
                     tally.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
@@ -382,6 +382,7 @@ class Session:
                 url=where,
             )
         try:
+            # Only whether it is one: nobody reads a time from this error.
             refused = self.dialect.error(request, response, where, now=0.0) is not None
         except DecodeError:
             refused = True
