@@ -379,7 +379,7 @@ async def test_the_head_of_an_answer_is_bounded_by_aiohttp(extra: bytes, fits: b
             assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize(("levels", "fits"), [(100, True), (2000, False), (100_000, False)])
+@pytest.mark.parametrize(("levels", "fits"), [(100, True), (100_000, False)])
 async def test_json_that_is_nested_too_deep_is_a_decode_error(levels: int, fits: bool) -> None:
     body = b'{"client_code":200,"message":"OK","more":' + b"[" * levels + b"]" * levels + b"}"
     async with raw_serving(_always(_framed(body, "length"), [])) as url, computers(url) as cloud:

@@ -90,7 +90,8 @@ async def emulated(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIter
 async def test_no_operation_shows_a_secret_however_it_fails(fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     async with emulated(monkeypatch) as (emulator, cloud):
         if fault is not None:
-            await cloud.streamspace.agents.stats()  # with a token, what follows gets beyond the login
+            # With a token, what follows gets beyond the login.
+            await cloud.streamspace.with_options(timeout=20).agents.stats()
             emulator.faults.add("*", Fault.catalogue(seconds=0.3, size=200_000)[fault], times=None)
         ended = await outcomes(cloud)
         hits = [hit for one in ended for hit in smelled(one)]
