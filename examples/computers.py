@@ -36,17 +36,19 @@ async def main() -> None:
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
         machines = cloud.computers.machines
 
-        if not real or os.environ.get("VCLOUD_EXAMPLE_BUY") == "1":
-            made = await machines.create(1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True))
-            print(f"Bought {len(made)} machines: {', '.join(machine.id for machine in made)}")
-            await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in made])
+        print("Machines that are off:")
+        off = [row(machine) async for machine in machines.list(status="off")]
+        print("\n".join(off) or "  none")
+        if real and os.environ.get("VCLOUD_EXAMPLE_BUY") != "1":
+            print("\nMachines cost money: set VCLOUD_EXAMPLE_BUY=1 to buy three and go on with those.")
+            return
 
-        print("\nMachines that are off:")
-        off = await machines.list(status="off").all()
-        for machine in off:
-            print(row(machine))
+        made = await machines.create(1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True))
+        print(f"\nBought {len(made)} machines: {', '.join(machine.id for machine in made)}")
+        await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in made])
 
-        chosen = off[:2]
+        # Only those: whatever else there is may be somebody's.
+        chosen = made[:2]
         print(f"\nStarting {len(chosen)} of them, both at once ...")
         await asyncio.gather(*[machine.start() for machine in chosen])
         ready = await asyncio.gather(*[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen])

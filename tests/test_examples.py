@@ -5,27 +5,48 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from vcloud.emulator import Emulator
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_example_runs_against_the_embedded_emulator(example: Path, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
+    code, output, errors = await run(example, tmp_path, {})
+    assert code == 0, errors.decode()
+    assert errors == b""
+    assert len(output.splitlines()) > 5
+
+
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if "VCLOUD_EXAMPLE_BUY" in path.read_text()], ids=lambda path: path.stem
+)
+async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_told_to(example: Path, tmp_path: Path) -> None:
+    async with Emulator(machines=3) as emulator:
+        before = emulator.streams.machines.keys() | emulator.computers.machines.keys()
+        await run(example, tmp_path, emulator.env())
+        sent = {f"{call.method} {call.path}" for call in emulator.calls if call.method != "GET"}
+        assert sent <= {"POST /api/v1/auth/login", "POST /api/v1/auth/logout"}
+        assert emulator.streams.machines.keys() | emulator.computers.machines.keys() == before
+
+
+async def run(example: Path, folder: Path, environment: Mapping[str, str]) -> tuple[int | None, bytes, bytes]:
+    """With these variables and no others of ours: its status, output and errors."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
         "error",
         str(example),
-        cwd=tmp_path,
-        env=environment | {"PYTHONPATH": str(example.parents[1])},
+        cwd=folder,
+        env={**others, **environment, "PYTHONPATH": str(example.parents[1])},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert errors == b""
-    assert len(output.splitlines()) > 5
+    return process.returncode, output, errors
