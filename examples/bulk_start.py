@@ -3,7 +3,7 @@
 Runs as it is against the embedded emulator, and against the real service when VCLOUD_COMPUTERS_KEY and
 VCLOUD_COMPUTERS_SECRET are set; then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
 
-    python examples/bulk_start.py --count 200 --journals my-fleet
+    python examples/bulk_start.py --count 200
 
 Vagon's create takes neither a name nor an idempotency key, so nobody can ask what became of a request whose answer was lost.
 But as long as nothing else buys for the organisation, a machine that was not there before the first run and that no answer
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vcloud import Bulk, Journal, OutcomeStatus, Settled, VCloud
+from vcloud import Bulk, ConfigurationError, InvalidArgumentError, Journal, OutcomeStatus, Settled, VCloud
 from vcloud.emulator import Emulator
 
 DEFAULT_JOURNALS = Path("bulk_start.journals")
@@ -166,9 +166,11 @@ async def main() -> int:
             # A minute of the service's time passes in half a second; and the service is gone afterwards, as the journals are.
             emulator = await stack.enter_async_context(Emulator(speed=120))
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
-            journals = options.journals or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            if options.journals is not None:
+                raise SystemExit("The emulator forgets its machines: --journals is for a service that is there the next time.")
+            journals = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             options.poll = 0.1
-        journals.mkdir(exist_ok=True)
+        journals.mkdir(parents=True, exist_ok=True)
         service = repr(cloud.computers)
         job = Job(cloud, journals, service, options.concurrency, options.patience, options.poll)
 
@@ -186,6 +188,8 @@ async def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main()))
+    except (ConfigurationError, InvalidArgumentError) as error:
+        sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         print("\nInterrupted. Run it again, and it goes on from there.")
         sys.exit(130)

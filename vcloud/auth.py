@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from datetime import datetime
@@ -33,6 +34,7 @@ class Auth(Protocol):
     Each attempt, a retry too, asks for headers anew, so a nonce is never used twice.
     """
 
+    @abstractmethod
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
         """The headers that authenticate one attempt.
 

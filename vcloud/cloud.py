@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import Endpoint
+from vcloud._core.endpoint import Endpoint, checked_observers
 from vcloud._core.instance import Instances
 from vcloud._core.secret import Secretive
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
@@ -126,7 +126,7 @@ class VCloud(Secretive):
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
         self._transport = Transport(client_session)
-        everywhere = tuple(observers)
+        everywhere = checked_observers(observers)
         self._clients: dict[str, Client] = {}
         for name, endpoint in given.items():
             if endpoint is None:
@@ -257,7 +257,8 @@ class VCloud(Secretive):
             print(run.totals)
 
         The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but
-        by way of this SDK. For one that does more, use :class:`~vcloud.Bulk` itself.
+        by way of this SDK, and in its own task or in those that it starts. For one that does more, or has its requests sent by
+        others, use :class:`~vcloud.Bulk` itself: what was interrupted is unknown then, whatever was seen of it.
 
         Raises:
             InvalidArgumentError: an argument that makes no sense.

@@ -74,6 +74,9 @@ def _rebuild(cls: type[VCloudError], args: tuple[object, ...], state: dict[str, 
 class VCloudError(Exception):
     """Root of everything that vcloud raises on purpose."""
 
+    #: Raised by a login that had to come first: it says nothing about the request that waited for it.
+    _unsent = False
+
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
         # The default would call __init__ with the text alone and lose the keyword-only facts.
         return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[return-value]

@@ -339,6 +339,7 @@ async def test_a_retry_after_of_max_retry_after_is_waited_for_and_a_longer_one_i
                     await cloud.machines.list().first()
                 assert caught.value.retry_after is not None
                 assert caught.value.retry_after >= asked * 0.999
+                assert "longer than max_retry_after of the RetryPolicy allows" in caught.value.__notes__[0]
         assert len(emulator.calls) == (2 if waits else 1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from vcloud import ConfigurationError, Journal, OutcomeStatus, Settled, VCloud
+from vcloud import ConfigurationError, Journal, OutcomeStatus, Settled, VCloud, VCloudError
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
 
@@ -111,3 +111,57 @@ async def test_a_closed_client_ends_the_run(emulator: Emulator) -> None:
     cloud = VCloud(**emulator.endpoints())
     with pytest.raises(ConfigurationError):
         await cloud.bulk(map(str, range(1000)), cloud.computers.machines.get).run()
+
+
+async def test_a_create_that_another_task_sent_and_whose_answer_was_lost_is_not_bought_again(
+    emulator: Emulator, cloud: VCloud, tmp_path: Path
+) -> None:
+    emulator.faults.add(CREATE, Fault.reset_after(), times=1)
+    orders: asyncio.Queue[asyncio.Future[object]] = asyncio.Queue()
+
+    async def send() -> None:
+        while True:
+            order = await orders.get()
+            try:
+                order.set_result(await cloud.computers.machines.create(1))
+            except VCloudError as error:
+                order.set_exception(error)
+
+    async def buy(_: str) -> object:
+        order: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        await orders.put(order)
+        return await order
+
+    sender = asyncio.create_task(send())
+    for _ in range(2):
+        async with cloud.bulk(["a"], buy, journal=tmp_path / "journal") as run:
+            assert [outcome.status async for outcome in run] == [OutcomeStatus.UNKNOWN]
+    sender.cancel()
+    assert sent(emulator, "/machines") == 1
+
+
+async def test_a_login_that_fails_leaves_nothing_open(emulator: Emulator, cloud: VCloud) -> None:
+    emulator.faults.add("POST */auth/login", Fault.reset_after(), times=None)
+
+    async def create(user: str) -> object:
+        return await cloud.streamspace.sessions.create(user, "firefox-browser")
+
+    async with cloud.bulk(["a"], create) as run:
+        (outcome,) = [outcome async for outcome in run]
+    assert (outcome.status, outcome.attempts) == (OutcomeStatus.FAILED, 0)
+    assert isinstance(outcome.error, VCloudError)
+
+
+async def test_leaving_a_run_over_all_providers_ends_what_is_under_way(emulator: Emulator, cloud: VCloud) -> None:
+    emulator.faults.add("*/sessions*", Fault.delay(3600), times=None)
+
+    async def nothing(_: object) -> None: ...
+
+    def free() -> int:
+        return cloud.streamspace._session._gate._free
+
+    before = free()
+    async with cloud.bulk(cloud.instances().prefetch(3), nothing, concurrency=1) as run:
+        await anext(run)
+        assert free() == before - 1
+    assert free() == before

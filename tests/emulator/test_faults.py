@@ -91,6 +91,16 @@ def test_a_rule_can_be_taken_back_alone_or_with_all() -> None:
     assert not table.rules
 
 
+@pytest.mark.parametrize(
+    "wrong", [("GET *", "reset"), ("GET *", Fault.reset_after), (Fault.html(), "GET *")], ids=["text", "no call", "swapped"]
+)
+def test_a_rule_without_a_fault_is_refused(wrong: tuple[Any, Any]) -> None:
+    table = Faults()
+    with pytest.raises(TypeError, match=r"as in add\('GET \*', Fault.reset_after\(\)\)"):
+        table.add(*wrong)
+    assert not table.rules
+
+
 @pytest.mark.parametrize("more", [{"times": 0}, {"skip": -1}, {"every": 0}, {"probability": 1.1}, {"probability": float("nan")}])
 def test_a_rule_that_makes_no_sense_is_refused(more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(more))):

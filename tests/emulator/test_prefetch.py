@@ -148,3 +148,29 @@ async def test_everything_on_all_providers_can_be_read_ahead(emulator: Emulator,
     assert found.errors == {}
     assert [one.id for one in instances if one.provider == "computers"] == IDS
     assert {one.id for one in instances if one.provider == "streams"} == streamed
+
+
+@pytest.mark.parametrize("n", [0, 4])
+async def test_everything_on_all_providers_loses_nothing_to_an_impatient_reader(
+    emulator: Emulator, cloud: VCloud, n: int
+) -> None:
+    emulator.faults.add("GET *", Fault.delay(0.002), times=None)
+    found = cloud.instances().prefetch(n) if n else cloud.instances()
+    ids: list[str] = []
+    over = False
+    turns = 0
+    while not over:
+        turns += 1
+        reading = asyncio.ensure_future(anext(found, None))
+        for _ in range(turns % 50):
+            await asyncio.sleep(0)
+        if turns % 3:
+            reading.cancel()
+        await asyncio.wait({reading})
+        if not reading.cancelled():
+            one = reading.result()
+            over = one is None
+            ids += [one.id] if one is not None else []
+    await found.aclose()
+    assert found.errors == {}
+    assert [id for id in ids if id in IDS] == IDS

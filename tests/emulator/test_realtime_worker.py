@@ -365,3 +365,16 @@ async def test_an_agent_runs_once_and_checks_its_arguments() -> None:
         assert control.streamspace is not None
         with pytest.raises(InvalidArgumentError):
             control.streamspace.serve_agent(" ", platform="docker", handler=ready())
+        with pytest.raises(InvalidArgumentError, match="NoneType has no start_session, hibernate_session"):
+            control.streamspace.serve_agent("agent-1", platform="docker", handler=None)  # type: ignore[arg-type]
+
+
+async def test_whoever_waits_for_an_agent_that_is_refused_is_told() -> None:
+    async with serving(lambda *_: asyncio.sleep(0), lambda _: refusal(401, "UNAUTHORIZED")) as server:
+        async with client(server) as streamspace:
+            worker = streamspace.serve_agent("agent-1", platform="docker", handler=ready())
+            running = asyncio.create_task(worker.run())
+            with pytest.raises(ConfigurationError, match="has ended"):
+                await worker.wait_registered()
+            with pytest.raises(AuthenticationError):
+                await running

@@ -14,6 +14,7 @@ from vcloud import (
     CapacityError,
     Endpoint,
     InsufficientFundsError,
+    InvalidArgumentError,
     NotFoundError,
     Response,
     RetryPolicy,
@@ -196,6 +197,7 @@ async def test_connect_does_not_stop_the_machine_when_the_answer_to_its_assignme
     with pytest.raises(TransportError) as error:
         await task
     assert error.value.outcome_unknown
+    assert ["may be assigned and running" in note for note in error.value.__notes__] == [True]
     assert statuses(emulator) == ["assigned"]
 
 
@@ -210,10 +212,20 @@ async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(emul
     emulator.faults.add("POST *assign-machine", Fault.edit(refuse))
     task = asyncio.create_task(stream.connect("dublin", poll=POLL))
     await boot(emulator)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as error:
         await task
+    assert not hasattr(error.value, "__notes__"), "it was refused, so nothing is open"
     assert statuses(emulator) == ["connected"]
     assert sent(emulator, "POST", "/stop-machine") == 0
+
+
+@pytest.mark.parametrize("wrong", [{"user": 5}, {"user": ""}, {"timeout": 0}, {"poll": 0}, {"region": ""}], ids=str)
+async def test_nothing_is_started_for_an_argument_that_is_wrong(
+    emulator: Emulator, stream: StreamRef, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError):
+        await stream.connect(**{"region": "dublin"} | wrong)
+    assert not emulator.calls
 
 
 async def test_connect_whose_machine_is_terminated_by_somebody_fails(emulator: Emulator, stream: StreamRef) -> None:

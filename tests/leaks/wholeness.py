@@ -61,7 +61,7 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
             yield f"somebody waits in {bucket!r}"
         if lane.allowance.flying:
             yield f"{lane.allowance.flying} are under way in {bucket!r}"
-        if lane.allowance.bounded and lane.allowance._probing:
+        if lane.allowance.bounded and lane.allowance._probe:
             yield f"{bucket!r} waits for the answer of somebody who is gone"
         if lane.asking.locked():
             yield f"somebody asks the store for {bucket!r}"

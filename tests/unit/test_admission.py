@@ -83,7 +83,7 @@ async def test_a_pause_that_outlasts_the_deadline_fails_at_once() -> None:
 
 async def test_a_limit_counts_what_was_admitted_and_no_other_bucket() -> None:
     gate = Gate(10, Clock(), rules=[RateLimit(2, 60)])
-    assert [gate.enter_now(gate.lane("")) for _ in range(4)] == [True, True, False, False]
+    assert [gate.enter_now(gate.lane("")) for _ in range(4)] == [1, 2, 0, 0]
     assert gate.enter_now(gate.lane("login"))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -431,3 +432,35 @@ async def test_leaving_early_ends_what_a_pager_has_under_way() -> None:
             await anext(run)
         assert len(asyncio.all_tasks()) > 8
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_item_whose_own_task_is_cancelled_is_unknown_and_hides_no_other() -> None:
+    async def act(number: int) -> int:
+        if number % 2:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        return number
+
+    run = Bulk(range(20), act, concurrency=2)
+    async with run:
+        statuses = {outcome.item: outcome.status async for outcome in run}
+    assert statuses == {number: OutcomeStatus.UNKNOWN if number % 2 else OutcomeStatus.DONE for number in range(20)}
+    assert (run.totals.unknown, run.totals.stopped) == (10, None)
+
+
+async def test_an_action_that_is_no_async_function_ends_the_run_at_once() -> None:
+    acted: list[int] = []
+    run: Bulk[int, None] = Bulk([1, 2, 3], acted.append, concurrency=1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="must be an async function; this one returned NoneType"):
+        await run.run()
+    assert acted == [1]
+    # It may well have done something.
+    assert (run.totals.unknown, run.totals.undone) == (1, 2)
+
+
+@pytest.mark.parametrize("wrong", [{"action": None}, {"key": "id"}, {"journal": 5}, {"record": 5}], ids=str)
+def test_what_a_run_is_given_must_be_of_its_kind(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
+        Bulk(**cast("dict[str, Any]", {"items": [1], "action": print} | wrong))

@@ -47,6 +47,10 @@ def copy_of(journal: Path, elsewhere: Path) -> Path:
     return elsewhere / journal.name
 
 
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
 async def entries(path: Path, job: str = "") -> dict[str, Entry]:
     async with Journal(path, job=job) as journal:
         return {entry.key: entry for entry in await journal.entries()}
@@ -511,3 +515,46 @@ async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open
     with pytest.raises(InvalidArgumentError, match=r"settle must return Settled\.done"):
         await Bulk([1], never, journal=path, settle=look).run()
     assert (await entries(path))["1"].status is UNKNOWN
+
+
+async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_still_one_that_failed(tmp_path: Path) -> None:
+    async def fail(_: int) -> str:
+        raise ValueError
+
+    path = tmp_path / "journal"
+    await Bulk([1, 2], fail, journal=path).run()
+    before = await entries(path)
+    for turns in range(12):
+        run = Bulk([1, 2], fail, journal=path, counted=True)
+        async with run:
+            waiting = asyncio.create_task(anext(run))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+        assert (run.totals.failed, run.totals.undone) == (2, 0)
+        after = await entries(path)
+        assert {key: entry.status for key, entry in after.items()} == dict.fromkeys(["1", "2"], FAILED)
+        assert {key: entry.error for key, entry in after.items()} == {key: entry.error for key, entry in before.items()}
+
+
+async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+
+    async def act(number: int) -> str:
+        if number == 2:
+            shutil.copy(path, tmp_path / "moved")
+        return "done"
+
+    await Bulk([1, 2], act, journal=path, concurrency=1).run()
+    assert names(tmp_path) == {"journal", "moved"}
+    assert {key: entry.status for key, entry in (await entries(tmp_path / "moved")).items()} == {"1": DONE, "2": UNKNOWN}
+
+
+async def test_no_name_of_a_journal_means_something_else_to_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def act(_: int) -> str:
+        return "done"
+
+    await Bulk([1], act, journal=":memory:").run()
+    assert (await Bulk([1], never, journal=":memory:").run()).resumed == 1

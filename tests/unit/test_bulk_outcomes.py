@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from vcloud import (
+    APIError,
     Bulk,
     ConflictError,
     ConnectError,
@@ -55,6 +56,14 @@ def lose() -> None:
         (ConnectionRefusedError(), 1, FAILED),
         (ExceptionGroup("two", [ValueError()]), 2, UNKNOWN),
         (InvalidArgumentError("no such thing"), 0, FAILED),
+        # Another task may have sent it, and it is ours to know.
+        (TransportError("lost", outcome_unknown=True), 0, UNKNOWN),
+        (ServerError("broke", status=500, method="POST"), 0, UNKNOWN),
+        (DecodeError("gibberish"), 0, UNKNOWN),
+        (ConnectionResetError(), 0, FAILED),
+        (APIError("see other", status=303, method="POST"), 1, UNKNOWN),
+        (APIError("see other", status=303, method="GET"), 1, FAILED),
+        (APIError("moved", status=301, method="POST"), 1, FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )

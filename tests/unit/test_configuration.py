@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, RetryPolicy, VagonComputers, VCloud
+from vcloud import (
+    Auth,
+    ConfigurationError,
+    Endpoint,
+    HMACAuth,
+    InvalidArgumentError,
+    Observer,
+    RateLimit,
+    RetryPolicy,
+    VagonComputers,
+    VCloud,
+)
 from vcloud._core.transport import _proxy_from_environment
 
 AUTH = HMACAuth("ak", "sk_canary")
@@ -72,12 +83,41 @@ def test_plain_http_is_for_this_machine_only_unless_asked_for() -> None:
         {"base_url": "https://[x/"},
         {"base_url": "https://x:abc"},
         {"base_url": "https://ex ample.com"},
+        {"verify": None},
+        {"verify": "no"},
+        {"ssl": True},
+        {"proxy": 5},
+        {"shared_budget": "redis://localhost", "rate_limits": [RateLimit(1, per=1)]},
     ],
     ids=str,
 )
 def test_options_of_the_wrong_kind_are_refused_when_they_are_given(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Endpoint(**{"auth": AUTH} | options)
+
+
+@pytest.mark.parametrize("word", ["false", "true", 1, None])
+def test_no_word_permits_what_only_true_may(word: Any) -> None:
+    with pytest.raises(ConfigurationError, match="allow_http must be True or False"):
+        Endpoint("http://streamspace.example.com/api/v1", auth=AUTH, allow_http=word)
+
+
+def test_a_strategy_of_ones_own_that_cannot_work_is_refused_when_it_is_given() -> None:
+    class Forgetful(Auth):
+        def header(self) -> None: ...
+
+    class Awaited(Auth):
+        async def headers(self, *given: Any, **more: Any) -> Any: ...  # type: ignore[override]
+
+    with pytest.raises(TypeError, match="abstract method headers"):
+        Forgetful()  # type: ignore[abstract]
+    with pytest.raises(ConfigurationError, match="Awaited.headers must be a plain function"):
+        Endpoint(auth=Awaited())
+
+
+def test_whoever_watches_all_providers_is_named_in_a_list() -> None:
+    with pytest.raises(ConfigurationError, match="observers must be a list of Observer objects"):
+        VCloud(computers=Endpoint(auth=AUTH), observers=Observer())  # type: ignore[arg-type]
 
 
 def test_an_address_with_a_password_in_it_is_refused_without_being_shown() -> None:

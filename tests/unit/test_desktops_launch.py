@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from tests.unit.desktops_wired import DESKTOP, ID, STREAM, Wired, answering, client, response
 from vcloud import (
     ConnectError,
+    InvalidArgumentError,
     RequestTimeout,
     Response,
     ServerError,
@@ -302,3 +304,12 @@ def test_the_register_forgets_those_whose_time_is_up() -> None:
     register.discard("b")
     register.discard("never known")
     assert register.ids() == ("c",)
+
+
+@pytest.mark.parametrize("wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"timeout": 59}], ids=str)
+async def test_nothing_is_launched_for_an_argument_that_is_wrong(wrong: dict[str, Any]) -> None:
+    desktops, wired = service()
+    with pytest.raises(InvalidArgumentError):
+        async with desktops.launch(**wrong):
+            raise AssertionError("it was entered")
+    assert not wired.asked

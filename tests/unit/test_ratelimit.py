@@ -3,6 +3,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import formatdate
@@ -39,6 +41,33 @@ def test_every_form_of_retry_after_is_read(headers: dict[str, str], seconds: flo
 def test_a_date_form_counts_by_the_services_clock_not_ours() -> None:
     headers = {"Retry-After": "Fri, 13 Feb 2026 16:27:40 GMT", "Date": "Fri, 13 Feb 2026 16:26:40 GMT"}
     assert retry_after(headers, now=0.0) == 60.0
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "UTC"])
+@pytest.mark.parametrize(
+    "form", ["Fri Feb 13 16:27:40 2026", "Friday, 13-Feb-26 16:27:40 GMT", "Fri, 13 Feb 2026 16:27:40 -0000"]
+)
+def test_every_form_of_a_date_is_read_alike_wherever_this_machine_is(
+    form: str, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert retry_after({"Retry-After": form, "Date": "Fri Feb 13 16:26:40 2026"}, now=NOW) == 60.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("nonsense", ["-1", "0", "-1e6", "0.5"])
+def test_a_limit_of_none_at_all_is_no_limit_that_is_known(nonsense: str) -> None:
+    headers = {"X-RateLimit-Limit": nonsense, "X-RateLimit-Remaining": nonsense, "X-RateLimit-Reset": str(NOW)}
+    assert limits(headers, now=NOW) == Limits(0, None, 1.0)
+    bucket = Bucket()
+    for _ in range(5):
+        assert bucket.send()
+        bucket.answer(headers)
+        bucket.now += 2.0
 
 
 def test_limit_headers_are_read_against_the_services_time() -> None:
@@ -93,20 +122,26 @@ class Bucket:
     def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
         self.allowance = Allowance(rule, expected)
         self.now = 0.0
+        #: Those under way. The one that went first ends first.
+        self.numbers: deque[int] = deque()
 
     def send(self) -> bool:
         if self.allowance.delay(self.now) > 0:
             return False
-        self.allowance.take()
+        self.numbers.append(self.allowance.take())
         return True
 
     def answer(self, headers: dict[str, str] | None = None) -> None:
-        self.allowance.note(headers or {}, self.now, NOW + self.now - 0.5)
-        self.allowance.done(self.now)
+        number = self.numbers.popleft()
+        self.allowance.note(headers or {}, self.now, NOW + self.now - 0.5, number)
+        self.allowance.done(self.now, number)
+
+    def lose(self) -> None:
+        self.allowance.done(self.now, self.numbers.popleft())
 
     def refuse(self, seconds: float, headers: dict[str, str] | None = None) -> None:
         self.allowance.pause(seconds, headers or {}, self.now, NOW + self.now - 0.5)
-        self.allowance.done(self.now)
+        self.allowance.done(self.now, self.numbers.popleft())
 
     def all_at_once(self) -> int:
         count = 0
@@ -237,6 +272,33 @@ def test_after_a_pause_one_goes_ahead_and_the_others_follow_when_it_was_let_in()
     assert bucket.allowance.delay(bucket.now) == math.inf
     bucket.refuse(10.0)
     bucket.now = 55.0
+    assert bucket.all_at_once() == 1
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+@pytest.mark.parametrize("end", [Bucket.answer, Bucket.lose], ids=["answered", "lost"])
+def test_what_was_sent_before_a_refusal_does_not_speak_for_the_one_that_goes_ahead(end: Callable[[Bucket], None]) -> None:
+    bucket = Bucket()
+    for _ in range(3):
+        bucket.send()
+    bucket.refuse(45.0)
+    bucket.now = 45.0
+    assert bucket.all_at_once() == 1
+    end(bucket)
+    end(bucket)
+    assert bucket.allowance.delay(bucket.now) == math.inf
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+def test_one_that_goes_ahead_and_is_lost_makes_room_for_another() -> None:
+    bucket = Bucket()
+    bucket.send()
+    bucket.refuse(45.0)
+    bucket.now = 45.0
+    assert bucket.all_at_once() == 1
+    bucket.lose()
     assert bucket.all_at_once() == 1
     bucket.answer()
     assert all(bucket.send() for _ in range(100))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from vcloud import (
     DecodeError,
     Endpoint,
     HMACAuth,
+    InvalidArgumentError,
     InvalidRequestError,
     NotFoundError,
     RateLimit,
@@ -245,6 +247,20 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
     assert [limit for *_, limit in script.asked] == [2, 30]
     assert other._gate is base._gate
     assert other.auth is base.auth
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": 0}, "timeout must be greater than 0, not 0"),
+        ({"deadline": -1}, "deadline must be greater than 0, not -1"),
+        ({"deadline": timedelta(0)}, "deadline must be greater than 0"),
+        ({"retry": 3}, r"retry must be a RetryPolicy\(...\), not 3"),
+    ],
+)
+def test_other_patience_must_make_sense(options: dict[str, Any], words: str, time: Time) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        session(Script(), time).with_options(**options)
 
 
 async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) -> None:

@@ -35,6 +35,7 @@ BAD: dict[str, Callable[[StreamSpace], object]] = {
     "cpu in bytes": lambda c: c.sessions.create("u", "t", resources=Resources(cpu="1Gi")),
     "cpu as a number": lambda c: c.sessions.create("u", "t", resources=Resources(cpu=1)),  # type: ignore[arg-type]
     "resources of nothing": lambda c: c.sessions.create("u", "t", resources=Resources()),
+    "resources as a dict": lambda c: c.sessions.create("u", "t", resources={"memory": "2Gi"}),  # type: ignore[arg-type]
     "tag with a comma": lambda c: c.sessions.create("u", "t", tags=["a,b"]),
     "empty tag": lambda c: c.sessions.create("u", "t", tags=[""]),
     "tags as one text": lambda c: c.sessions.create("u", "t", tags="ab"),

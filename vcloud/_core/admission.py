@@ -25,7 +25,7 @@ class Waiter(msgspec.Struct, eq=False):
 
     #: In the order of arrival, whatever the lane.
     number: int
-    turn: asyncio.Future[None]
+    turn: asyncio.Future[int]
     #: Whether it needs one of the slots.
     slot: bool
     #: When waiting on makes no sense, in monotonic seconds.
@@ -92,16 +92,19 @@ class Gate:
             lane = self._lanes[bucket] = Lane(allowance, shared)
         return lane
 
-    def enter_now(self, lane: Lane) -> bool:
-        """Enter if nobody waits and nothing forbids it: the way of nearly every request, without a future or a timer."""
+    def enter_now(self, lane: Lane) -> int:
+        """Enter if nobody waits and nothing forbids it: the way of nearly every request, without a future or a timer.
+
+        Returns:
+            its number in the lane, from 1; 0: it has to wait.
+        """
         allowance = lane.allowance
         if self._free <= 0 or lane.waiting or lane.shared or (allowance.bounded and allowance.delay(self._clock()) > 0):
-            return False
+            return 0
         self._free -= 1
-        allowance.take()
-        return True
+        return allowance.take()
 
-    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> None:
+    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> int:
         """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
 
         Args:
@@ -111,37 +114,38 @@ class Gate:
                 have a lane of their own, or they would wait behind those others.
             patience: seconds for which the limit may be used up.
 
+        Returns:
+            its number in the lane, from 1.
+
         Raises:
             TimeoutError: the deadline would pass first.
             TooLongError: the limit is used up for longer than the patience lasts.
             ConnectError: the store of a shared budget cannot be reached.
         """
         if lane.shared is None or self._acquire is None:
-            await self._wait(lane, deadline, slot=slot, patience=patience)
-            return
+            return await self._wait(lane, deadline, slot=slot, patience=patience)
         async with asyncio.timeout(None if deadline is None else deadline - self._clock()), lane.asking:
             await self._acquire(lane.shared)
-            await self._wait(lane, None, slot=slot, patience=patience)
+            return await self._wait(lane, None, slot=slot, patience=patience)
 
-    def leave(self, lane: Lane, *, counted: bool = True, slot: bool = True) -> None:
+    def leave(self, lane: Lane, number: int = 0, *, counted: bool = True, slot: bool = True) -> None:
         """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
         self._free += slot
-        lane.allowance.done(self._clock(), counted=counted)
+        lane.allowance.done(self._clock(), number, counted=counted)
         if self._waiting:
             self._admit()
 
-    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool, patience: float) -> None:
-        turn = asyncio.get_running_loop().create_future()
+    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool, patience: float) -> int:
+        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         self._waiting += 1
         lane.waiting.append(Waiter(self._arrivals, turn, slot, inf if deadline is None else deadline, patience))
         self._admit()
         try:
             if deadline is None:
-                await turn
-            else:
-                async with asyncio.timeout(deadline - self._clock()):
-                    await turn
+                return await turn
+            async with asyncio.timeout(deadline - self._clock()):
+                return await turn
         except BaseException:
             if not turn.done():
                 turn.cancel()
@@ -151,7 +155,7 @@ class Gate:
                     self._shorten(lane)
             elif turn.exception() is None:
                 # Admitted in the same moment as the cancellation: what was given must not be lost.
-                self.leave(lane, counted=False, slot=slot)
+                self.leave(lane, turn.result(), counted=False, slot=slot)
             raise
 
     def _shorten(self, lane: Lane) -> None:
@@ -168,8 +172,7 @@ class Gate:
             waiter = lane.waiting.popleft()
             self._waiting -= 1
             self._free -= waiter.slot
-            lane.allowance.take()
-            waiter.turn.set_result(None)
+            waiter.turn.set_result(lane.allowance.take())
 
     def _next(self) -> Lane | None:
         """The lane whose first has waited longest of all who may go now."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from attrs.converters import optional
 
 from vcloud._core.ratelimit import RateLimit
@@ -55,7 +56,12 @@ def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
     return given
 
 
-def _observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
+def checked_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
+    """Those who were given, if each of them can hear.
+
+    Raises:
+        ConfigurationError: what was given is no list of observers.
+    """
     try:
         given = tuple(value)
     except TypeError:
@@ -67,6 +73,28 @@ def _observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
         for observer in given:
             check_observer(observer)
     return given
+
+
+def _check_auth(_: object, __: object, value: Auth) -> None:
+    name = type(value).__name__
+    if not hasattr(value, "headers") or isinstance(value, type):
+        raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {name}")
+    if iscoroutinefunction(value.headers):
+        raise ConfigurationError(f"{name}.headers must be a plain function: what has to be awaited is for acquire")
+
+
+def _check_budget(_: object, __: object, value: SharedBudget | None) -> None:
+    if value is not None and not hasattr(value, "acquire"):
+        raise ConfigurationError(f"shared_budget must be a SharedBudget(...), not {type(value).__name__}")
+
+
+def _must_be(kind: Any, words: str) -> Any:
+    def check(_: object, attribute: Attribute[object], value: object) -> None:
+        if not isinstance(value, kind):
+            # No more than its class: the address of a proxy may hold a password.
+            raise ConfigurationError(f"{attribute.name} must be {words}, not a {type(value).__name__}")
+
+    return check
 
 
 @frozen
@@ -99,26 +127,24 @@ class Endpoint:
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
-    auth: Auth = field(kw_only=True)
+    auth: Auth = field(kw_only=True, validator=_check_auth)
     timeout: float = field(default=30.0, kw_only=True, converter=_duration)
     connect_timeout: float = field(default=10.0, kw_only=True, converter=_duration)
     deadline: float | None = field(default=None, kw_only=True, converter=optional(_duration))
     retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
     concurrency: int = field(default=100, kw_only=True)
     rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
-    shared_budget: SharedBudget | None = field(default=None, kw_only=True)
-    observers: tuple[Observer, ...] = field(default=(), kw_only=True, converter=_observers)
-    ssl: SSLContext | None = field(default=None, kw_only=True)
-    verify: bool = field(default=True, kw_only=True)
-    proxy: str | None = field(default=None, kw_only=True, repr=False)
-    allow_http: bool = field(default=False, kw_only=True)
+    shared_budget: SharedBudget | None = field(default=None, kw_only=True, validator=_check_budget)
+    observers: tuple[Observer, ...] = field(default=(), kw_only=True, converter=checked_observers)
+    ssl: SSLContext | None = field(default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext"))
+    verify: bool = field(default=True, kw_only=True, validator=_must_be(bool, "True or False"))
+    proxy: str | None = field(default=None, kw_only=True, repr=False, validator=_must_be(str | None, "a URL"))
+    allow_http: bool = field(default=False, kw_only=True, validator=_must_be(bool, "True or False"))
     max_response: int = field(default=MAX_RESPONSE, kw_only=True)
     max_message: int = field(default=MAX_MESSAGE, kw_only=True)
     max_pages: int = field(default=MAX_PAGES, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not hasattr(self.auth, "headers") or isinstance(self.auth, type):
-            raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {type(self.auth).__name__}")
         if type(self.retry) is not RetryPolicy:
             raise ConfigurationError(f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}")
         if type(self.concurrency) is not int:

@@ -11,6 +11,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from attrs import frozen
 
+from vcloud._core.cleanup import end
 from vcloud._core.pager import Page, Pager, abandon, begin
 from vcloud.errors import ConfigurationError, VCloudError
 
@@ -96,6 +97,7 @@ class Instances(AsyncIterator[Instance]):
         self._sources = sources
         self._pages = {name: pager.pages() for name, pager in sources.items()}
         self._asked: dict[str, asyncio.Task[Page[Instance] | None]] = {}
+        self._left: list[asyncio.Task[Page[Instance] | None]] = []
         self._ready: deque[Instance] = deque()
 
     def __aiter__(self) -> Self:
@@ -120,19 +122,34 @@ class Instances(AsyncIterator[Instance]):
         """Every instance of every provider that answered."""
         return [instance async for instance in self]
 
+    async def aclose(self) -> None:
+        """Cancel what is under way and return when it is over. Iterating on asks for it again."""
+        self._leave()
+        await end(self._left)
+        for pages in self._pages.values():
+            await pages.aclose()
+
     def __del__(self) -> None:
         abandon(self._asked.values())
 
+    def _leave(self) -> None:
+        """Ask for no more; a page that is there already stays."""
+        for name in [name for name, task in self._asked.items() if not task.done()]:
+            self._left.append(self._asked.pop(name))
+        abandon(self._left)
+
     async def _ask(self) -> None:
         """Ask each provider that still has pages for its next one, and take what comes first."""
+        # A provider's pages are read by one task at a time.
+        await end(self._left)
+        self._left.clear()
         for name, pages in self._pages.items():
             if name not in self._asked:
                 self._asked[name] = begin(anext(pages, None))
         try:
             await asyncio.wait(self._asked.values(), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            abandon(self._asked.values())
-            self._asked.clear()
+            self._leave()
             raise
         for name in [name for name, task in self._asked.items() if task.done()]:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Final
@@ -58,7 +59,8 @@ def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
     reset = _number(headers.get("X-RateLimit-Reset"))
     return Limits(
         remaining=max(0, int(remaining)),
-        limit=None if limit is None else int(limit),
+        # None at all, or less, is how some gateways say that there is no limit.
+        limit=None if limit is None or limit < 1 else int(limit),
         # A whole second may have been rounded down, and a request that comes too early is refused.
         reset_in=None if reset is None else max(0.0, reset + reset.is_integer() - now),
     )
@@ -73,8 +75,12 @@ def _number(text: str | None) -> float | None:
 
 
 def _moment(text: str | None) -> float | None:
+    if text is None:
+        return None
     try:
-        return parsedate_to_datetime(text).timestamp() if text is not None else None
+        moment = parsedate_to_datetime(text)
+        # Of the three forms of an HTTP date (RFC 9110, 5.6.7) one names no zone, and means the same as the others.
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):  # it was written for the dates of mail, and trusts them
         return None
 
@@ -100,7 +106,9 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         if type(self.requests) is not int or self.requests < 1 or self.per <= 0:
-            raise InvalidArgumentError("a RateLimit needs at least one request in more than 0 seconds")
+            raise InvalidArgumentError(
+                f"a RateLimit needs a whole number of requests, at least 1, in more than 0 seconds; not {self.requests!r} in {self.per:g}"
+            )
 
 
 class ServerClock(msgspec.Struct):
@@ -189,7 +197,19 @@ class Allowance:
         expected: what the documents promise, until the first answer says it better.
     """
 
-    __slots__ = ("_cautious", "_clock", "_paused", "_probing", "_rule", "_spent", "_window", "bounded", "flying")
+    __slots__ = (
+        "_cautious",
+        "_clock",
+        "_paused",
+        "_probe",
+        "_refused",
+        "_rule",
+        "_spent",
+        "_taken",
+        "_window",
+        "bounded",
+        "flying",
+    )
 
     def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
         self._rule = rule
@@ -202,8 +222,9 @@ class Allowance:
         #: How many are under way.
         self.flying = 0
         self._paused = -inf
-        # After a refusal one goes ahead, and the others follow only when it was let in.
-        self._cautious = self._probing = False
+        # After a refusal one goes ahead, and the others follow only when it was let in. What was on its way before says nothing.
+        self._cautious = False
+        self._taken = self._refused = self._probe = 0
         #: False while nothing is known that could keep anybody waiting: then there is no need to ask.
         self.bounded = rule is not None or expected is not None
 
@@ -212,7 +233,7 @@ class Allowance:
         if not self.bounded:
             return 0.0
         wait = max(0.0, self._paused - now)
-        if not wait and self._cautious and self._probing:
+        if not wait and self._cautious and self._probe:
             return inf
         if (window := self._window) is not None:
             if now >= window.ends:
@@ -226,34 +247,39 @@ class Allowance:
                 wait = max(wait, self._spent[0] + rule.per - now) if self._spent else inf
         return wait
 
-    def take(self) -> None:
-        """One goes out now."""
+    def take(self) -> int:
+        """One goes out now. Gives its number, from 1."""
         self.flying += 1
+        self._taken += 1
         if self.bounded:
-            self._probing = True
+            if self._cautious:
+                self._probe = self._taken
             if self._window is not None:
                 self._window.left -= 1
+        return self._taken
 
-    def done(self, now: float, *, counted: bool = True) -> None:
+    def done(self, now: float, number: int = 0, *, counted: bool = True) -> None:
         """One that went out has ended. Not ``counted``: it never reached the service."""
         self.flying -= 1
         if self.bounded:
-            self._probing = False
+            if number == self._probe:
+                self._probe = 0
             if not counted and self._window is not None:
                 self._window.give()
             if counted and self._rule is not None:
                 self._spent.append(now)
 
-    def note(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool = True) -> None:
+    def note(self, headers: Mapping[str, str], now: float, wall: float, number: int = 0, *, good: bool = True) -> None:
         """Learn from an answer that is no refusal for its number.
 
         Args:
             headers: the answer's.
             now: monotonic seconds.
             wall: our Unix time.
+            number: what :meth:`take` gave.
             good: the service itself answered, and not a gateway before it.
         """
-        if self._cautious and now >= self._paused:
+        if self._cautious and number > self._refused:
             self._cautious = False
         if self._window is not None or REMAINING in headers:
             self._read(headers, now, wall, good=good)
@@ -262,6 +288,7 @@ class Allowance:
         """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
         self._paused = max(self._paused, now + seconds)
         self._cautious = self.bounded = True
+        self._refused = self._taken
         self._read(headers, now, wall, good=False)
 
     def _read(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool) -> None:

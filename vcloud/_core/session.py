@@ -29,11 +29,13 @@ from vcloud.errors import (
     ConfigurationError,
     ConnectError,
     DecodeError,
+    InvalidArgumentError,
     NotFoundError,
     RateLimitError,
     RequestTimeout,
     ServerError,
     TransportError,
+    VCloudError,
 )
 
 R = TypeVar("R")
@@ -147,8 +149,17 @@ class Session:
         deadline: timedelta | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Self:
-        """The same session (connections, slots, limits, credentials) with other patience."""
+        """The same session (connections, slots, limits, credentials) with other patience.
+
+        Raises:
+            InvalidArgumentError: a time that is not above 0, or no policy.
+        """
         other = copy.copy(self)
+        for name, given in (("timeout", timeout), ("deadline", deadline)):
+            if given is not None and seconds(given) <= 0:
+                raise InvalidArgumentError(f"{name} must be greater than 0, not {given!r}")
+        if not isinstance(retry, RetryPolicy | None):
+            raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
             other._timeout = seconds(timeout)
             other._wire = self._wire.within(other._timeout)
@@ -258,8 +269,9 @@ class Session:
             error: TransportError | APIError | None
             response = None
             sent = False
-            if not (request.authenticated and self._gate.enter_now(lane)):
-                await self._queue(request, lane, deadline, where, lost=lost)
+            number = self._gate.enter_now(lane) if request.authenticated else 0
+            if not number:
+                number = await self._queue(request, lane, deadline, where, lost=lost)
             try:
                 now = self._wall()
                 headers = (
@@ -285,13 +297,13 @@ class Session:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    error = self._judge(request, response, headers, lane, where)
+                    error = self._judge(request, response, headers, lane, number, where)
                     if error is None:
                         return response if shape is None else self._open(request, response, shape, headers)
                     # What a gateway says of its own trouble leaves open what the service behind it did.
                     lost = lost or (isinstance(error, ServerError) and error.status != 503)
             finally:
-                self._gate.leave(lane, counted=sent, slot=request.authenticated)
+                self._gate.leave(lane, number, counted=sent, slot=request.authenticated)
 
             decision = self._retry.decide(
                 error, idempotent=request.idempotent, attempt=attempt, random=self._entropy(), renewed=renewed
@@ -305,7 +317,10 @@ class Session:
                     raise self._final(request, error, where, lost=lost, why="; the deadline leaves no time to try again")
                 pause = decision.seconds
             else:
-                raise self._final(request, error, where, lost=lost, why=f" (tried {attempt} times)" if attempt > 1 else "")
+                why = f" (tried {attempt} times)" if attempt > 1 else ""
+                if isinstance(error, APIError) and (error.retry_after or 0) > self._retry.max_retry_after:
+                    why = f"; it asks to wait {error.retry_after:g} s, longer than max_retry_after of the RetryPolicy allows"
+                raise self._final(request, error, where, lost=lost, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
             await asyncio.sleep(pause)
@@ -329,10 +344,10 @@ class Session:
         # Outside of the handler, because what led to it quotes the answer at length.
         raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
 
-    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool) -> None:
+    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool) -> int:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         try:
-            await self._gate.enter(lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after)
+            return await self._gate.enter(lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after)
         except TimeoutError:
             raise self._too_late(request, where, lost=lost) from None
         except TooLongError as error:
@@ -349,6 +364,10 @@ class Session:
             try:
                 async with limit:
                     await self.auth.acquire(self.send, now=self._wall())
+            except VCloudError as failure:
+                # Whatever it leaves open, it is not what became of this request.
+                failure._unsent = not lost
+                raise
             except TimeoutError:
                 if not limit.expired():
                     raise  # a strategy's own clock, which says nothing about the deadline
@@ -368,7 +387,9 @@ class Session:
             raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
 
-    def _judge(self, request: Request, response: Response, headers: Mapping[str, str], lane: Lane, where: str) -> APIError | None:
+    def _judge(  # noqa: PLR0917 - keywords cost on every call
+        self, request: Request, response: Response, headers: Mapping[str, str], lane: Lane, number: int, where: str
+    ) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         if response is _UPGRADED:
             return None
@@ -389,7 +410,7 @@ class Session:
         if not refused:
             # Nearly every answer: without a limit that is known, and saying nothing of one.
             if lane.allowance.bounded or REMAINING in response.headers:
-                lane.allowance.note(response.headers, self.clock(), self._wall())
+                lane.allowance.note(response.headers, self.clock(), self._wall(), number)
             return None
         now = self._wall()
         # Once more, without what the answer repeats of the request, because the error quotes it.
@@ -398,7 +419,7 @@ class Session:
             pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
-            lane.allowance.note(response.headers, self.clock(), now, good=error is None)
+            lane.allowance.note(response.headers, self.clock(), now, number, good=error is None)
             if error is not None and error.status == 503:
                 error.retry_after = retry_after(response.headers, now=now)
         return error

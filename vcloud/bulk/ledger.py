@@ -68,6 +68,8 @@ class Ledger:
 
     def __init__(self, path: Path, job: str) -> None:
         self._path = path
+        #: What stood there of items that are begun once more, until something becomes of them.
+        self._before: dict[str, Entry] = {}
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
@@ -75,7 +77,8 @@ class Ledger:
         # Whoever holds it holds it until its run is over, so waiting is in vain. But two who come in one moment stand in each
         # other's way, and are both refused for as long as they try again in step.
         for left in reversed(range(_TRIES)):
-            self._db = sqlite3.connect(path, timeout=0, isolation_level=None)
+            # In full, because some names are no file's to SQLite.
+            self._db = sqlite3.connect(path.absolute(), timeout=0, isolation_level=None)
             try:
                 self._open(job)
             except sqlite3.Error as error:
@@ -112,7 +115,8 @@ class Ledger:
         (written,) = self._db.execute("SELECT name FROM job").fetchone()
         if written != job:
             raise ConfigurationError(f"{self._path} is the journal of the job {written!r}, not of {job!r}")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        # All that is written stands in this one file, which may be moved even after a crash: a write-ahead log would be another.
+        self._db.execute("PRAGMA journal_mode = DELETE")
         # Also when the power fails: what was sent must have been written down.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID")
@@ -168,6 +172,8 @@ class Ledger:
         before = None if row is None else _entry(row)
         if before is None or before.status in again:
             self.intend(key, ticket)
+            if before is not None:
+                self._before[key] = before
         return before
 
     def intend(self, key: str, ticket: int) -> None:
@@ -177,13 +183,19 @@ class Ledger:
 
     def finish(self, entry: Entry) -> None:
         """Write down what became of an item."""
+        self._before.pop(entry.key, None)
         recorded = None if entry.recorded is None else json.dumps(entry.recorded)
         row = (entry.key, entry.status.value, entry.attempts, entry.duration.total_seconds(), entry.error, recorded)
         self._db.execute(f"INSERT OR REPLACE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - a constant
 
     def erase(self, key: str, ticket: int) -> None:
-        """Nothing was sent for this item after all. What is said of an item with its key that it did not begin itself stays."""
-        self._db.execute("DELETE FROM item WHERE key IN (SELECT key FROM seen WHERE key = ? AND ticket = ?)", (key, ticket))
+        """Nothing was sent for this item after all: then the journal says what it said before.
+
+        What is said of an item with its key that it did not begin itself stays.
+        """
+        mine = "DELETE FROM item WHERE key IN (SELECT key FROM seen WHERE key = ? AND ticket = ?)"
+        if self._db.execute(mine, (key, ticket)).rowcount and (before := self._before.get(key)) is not None:
+            self.finish(before)
 
     def entries(self) -> list[Entry]:
         """All of it, by key."""

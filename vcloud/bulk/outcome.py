@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from attrs import frozen
 
-from vcloud.errors import DecodeError, ServerError, TransportError, VCloudError
+from vcloud.errors import APIError, DecodeError, ServerError, TransportError, VCloudError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -118,14 +118,25 @@ class Totals:
         return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"
 
 
-def leaves_unknown(error: BaseException) -> bool:
-    """Whether the service may have acted although an action that sent something raised this."""
-    return any(_is_open(link, judged=judged) for link, judged in _history(error))
+def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
+    """Whether the service may have acted although an action raised this.
+
+    Args:
+        error: what it raised.
+        acted: whether it sent something, as far as was seen. If not, another task may have sent for it: then our own errors
+            are believed, and no others.
+    """
+    return any(_is_open(link, judged=judged or not acted) for link, judged in _history(error))
 
 
 def _is_open(error: BaseException, *, judged: bool) -> bool:
+    if isinstance(error, VCloudError) and error._unsent:
+        return False
     if isinstance(error, TransportError):
         return error.outcome_unknown
+    if isinstance(error, APIError) and error.status == 303:
+        # "See other" is what a service says that has done it.
+        return error.method not in _REPEATABLE
     if isinstance(error, ServerError):
         # A 503 says that the request was refused. Any other may have come after the deed.
         return error.status != 503 and error.method not in _REPEATABLE

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from vcloud._core.cleanup import end
+from vcloud._core.instance import Instances
 from vcloud._core.request import seconds
 from vcloud._core.tally import TALLY
 from vcloud.bulk.journal import Journal
@@ -89,6 +90,16 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         for name, number in (("concurrency", concurrency), ("max_failures", max_failures)):
             if number is not None and not (type(number) is int and number >= 1):
                 raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {number!r}")
+        for name, given in (
+            ("action", action),
+            ("key", key or default_key),
+            ("record", record or str),
+            ("settle", settle or str),
+        ):
+            if not callable(given):
+                raise InvalidArgumentError(f"{name} must be a function, not {given!r}")
+        if not isinstance(journal, Journal | str | os.PathLike | None):
+            raise InvalidArgumentError(f"journal must be a path or a Journal, not {journal!r}")
         self._patience = None if deadline is None else seconds(deadline)
         if self._patience is not None and self._patience <= 0:
             raise InvalidArgumentError(f"deadline must be above 0, not {deadline!r}")
@@ -175,9 +186,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             if self._journal is not None:
                 stack.push_async_callback(self._journal.aclose)
             # What was made of the items here, a pager's pages under way say, is nobody else's to end.
-            if self._items is not self._given and (aclose := getattr(self._items, "aclose", None)) is not None:
+            owned = self._items is not self._given or isinstance(self._given, Instances)
+            if owned and (aclose := getattr(self._items, "aclose", None)) is not None:
                 stack.push_async_callback(aclose)
-            self._closed = True
+            self._closed = self._worker.ended = True
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
                 await end({self._dispatcher, *self._tasks})
@@ -264,6 +276,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             outcome = await self._worker.outcome(item)
         except Exception as error:  # noqa: BLE001 - about the run, and raised where it is iterated
             self._fail(error)
+        except asyncio.CancelledError:
+            if not self._closed:
+                self._fail(VCloudError("a task of this run was cancelled, and not by the run"))
+            raise
         else:
             self._finished.append(outcome)
             self._news.set()

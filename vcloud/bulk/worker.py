@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -37,6 +38,7 @@ class Worker(Generic[T, R]):
         attempts: requests sent for the items that are over.
         late: whether the end of the run interrupted an item.
         outer: the tally of whoever runs the run.
+        ended: whether the run was left, so that whatever is cancelled now is to stop.
     """
 
     action: Callable[[T], Awaitable[R]]
@@ -53,6 +55,7 @@ class Worker(Generic[T, R]):
     resumed: int = 0
     attempts: int = 0
     late: bool = False
+    ended: bool = False
     _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def name(self, item: T) -> str:
@@ -84,6 +87,9 @@ class Worker(Generic[T, R]):
                 if outcome is not None:
                     self.resumed += 1
                     return outcome
+                # It counts as any that was not begun before.
+                self.counts[before.status] -= 1
+                before = None
                 await self.journal._intend(key, ticket)
         except BaseException:
             self.journal._erase(key, ticket)
@@ -101,7 +107,7 @@ class Worker(Generic[T, R]):
         except ConfigurationError:
             raise
         except (Exception, asyncio.CancelledError) as failure:  # it leaves open what was open before
-            if isinstance(failure, asyncio.CancelledError) and told_to_stop():
+            if isinstance(failure, asyncio.CancelledError) and self.ended:
                 raise
             assert outcome.error is not None
             outcome.error.add_note(f"and looking for it failed: {type(failure).__name__}: {failure}")
@@ -146,7 +152,7 @@ class Worker(Generic[T, R]):
 
         try:
             async with limit:
-                result = await self.action(item)
+                result = await self._act(item)
         except ConfigurationError as error:
             self._note(interrupted(str(error)), ticket, before)
             raise
@@ -156,17 +162,24 @@ class Worker(Generic[T, R]):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
-                lost = limit.expired() or told_to_stop() or leaves_unknown(error)
                 acted = tally.attempts > 0 or not self.counted
-                outcome = over(OutcomeStatus.UNKNOWN if acted and lost else OutcomeStatus.FAILED, error)
+                lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(error, acted=acted)
+                outcome = over(OutcomeStatus.UNKNOWN if lost else OutcomeStatus.FAILED, error)
         except BaseException as error:
-            if told_to_stop() or not isinstance(error, asyncio.CancelledError):
+            if self.ended or not isinstance(error, asyncio.CancelledError):
                 self._note(interrupted("the run was ended while this was under way"), ticket, before)
                 raise
-            outcome = interrupted("something that the action waited for was cancelled")
+            what = "this" if told_to_stop() else "something that the action waited for"
+            outcome = interrupted(f"{what} was cancelled, and not by the run")
         else:
             outcome = over(OutcomeStatus.DONE, result=result)
         return await self._conclude(outcome, ticket, before)
+
+    async def _act(self, item: T) -> R:
+        doing = self.action(item)
+        if not isawaitable(doing):
+            raise ConfigurationError(f"the action must be an async function; this one returned {type(doing).__name__}")
+        return await doing
 
     async def _conclude(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> Outcome[T, R]:
         """Count it and write it down, before anybody hears of it."""
@@ -185,9 +198,11 @@ class Worker(Generic[T, R]):
 
     def _note(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> asyncio.Future[None] | None:
         """The same for one who is told to stop, and has no time to wait for the disk."""
-        if before is not None:
+        if before is None:
+            self.counts[outcome.status] += 1
+        elif outcome.status is not OutcomeStatus.UNDONE:  # then it is still what it was before
             self.counts[before.status] -= 1
-        self.counts[outcome.status] += 1
+            self.counts[outcome.status] += 1
         self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
         if self.journal is None or outcome.key is None:
             return None

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             keep_calls=options.keep_calls or None,
         )
         asyncio.run(_serve(emulator))
-    except (ValueError, OSError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         sys.stderr.write(f"vcloud.emulator: {error}\n")
         return 1
     return 0

@@ -91,6 +91,9 @@ class Faults:
         `probability`: `skip=2` alone is the third, `every=3, times=None` are the third, the sixth and so on. A request
         that another rule was applied to counts as well. The draws come from the seed of the table.
         """
+        if not isinstance(fault, Fault):
+            msg = f"a route and a fault, as in add('GET *', Fault.reset_after()), not {route!r} and {fault!r}"
+            raise TypeError(msg)
         if times is not None and times < 1:
             msg = f"times must be at least 1, or None for ever, not {times!r}"
             raise ValueError(msg)

@@ -107,8 +107,11 @@ class Emulator:
 
         The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
         """
+        if machines < 0:
+            msg = f"machines must not be below 0, not {machines}"
+            raise ValueError(msg)
         if not allow_remote and not _is_loopback(host):
-            msg = f"{host!r} is not a loopback address; pass allow_remote=True to serve it all the same"
+            msg = f"{host!r} is not a loopback address; pass allow_remote=True (--allow-remote) to serve it all the same"
             raise ValueError(msg)
         self._real = _is_real(backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host))
         self.clock = clock if clock is not None else Clock(speed)

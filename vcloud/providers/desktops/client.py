@@ -88,7 +88,7 @@ class Desktops(Client):
             poll: between two looks while it waits; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: a timeout below a minute; nothing was sent.
+            InvalidArgumentError: a timeout below a minute, or no time to wait; nothing was sent.
             AuthenticationError: the API key is missing or not valid.
             ServerError: the service could not make one (500, 502).
             TransportError: with ``outcome_unknown``, when the answer was lost: the desktop may exist.
@@ -97,8 +97,9 @@ class Desktops(Client):
         """
         milliseconds = None if timeout is None else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
-        if seconds(poll) <= 0:
-            raise InvalidArgumentError(f"poll must be more than 0 seconds, not {poll!r}")
+        for name, duration in (("wait_timeout", wait_timeout), ("poll", poll)):
+            if seconds(duration) <= 0:
+                raise InvalidArgumentError(f"{name} must be more than 0 seconds, not {duration!r}")
         request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
         return Launch(self._session, request, self._register, lifetime=lifetime, wait_timeout=wait_timeout, poll=poll)
 

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.request import seconds
-from vcloud.errors import APIError, CapacityError, ConflictError, InvalidArgumentError, VCloudError, WaitFailed, WaitTimeout
-from vcloud.providers.streams.machines import Assignment, StreamMachine, start_request
+from vcloud.errors import (
+    APIError,
+    CapacityError,
+    ConflictError,
+    InvalidArgumentError,
+    ServerError,
+    VCloudError,
+    WaitFailed,
+    WaitTimeout,
+)
+from vcloud.providers.streams.machines import Assignment, StreamMachine, assign_request, start_request
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import VagonCode
 
@@ -30,7 +39,11 @@ async def connect(
     stream: StreamRef, region: Region | str, user_id: str | None, *, timeout: timedelta | float, poll: timedelta | float
 ) -> Assignment:
     """Carry out :meth:`StreamRef.connect`."""
+    # Here and not when their turn comes: by then a machine may have been started.
     start_request(stream.id, region)
+    assign_request(stream.id, region, user_id)
+    if seconds(timeout) <= 0:
+        raise InvalidArgumentError(f"connect needs a timeout above 0, not {timeout!r}")
     if seconds(poll) <= 0:
         raise InvalidArgumentError("connect needs a poll interval above 0")
     connection = _Connection(stream, region, user_id, seconds(poll))
@@ -138,15 +151,16 @@ class _Connection:
             started = await self._starting
         except APIError:
             return  # refused, so there is nothing to stop
-        if await self._is_given_to_us(started) or (await started.refresh()).connection_status in _UNASSIGNED:
+        lost: VCloudError | None = None
+        ours = False
+        if self._assigning is not None:
+            try:
+                ours = (await self._assigning).machine.id == started.id
+            except VCloudError as failure:
+                # A refusal leaves nothing open; trouble, or no answer, does.
+                lost = failure if isinstance(failure, ServerError) or not isinstance(failure, APIError) else None
+        if ours or (await started.refresh()).connection_status in _UNASSIGNED:
             await started.stop()
-
-    async def _is_given_to_us(self, started: StreamMachine) -> bool:
-        """Whether our own assignment took it; when its answer was lost, nobody can tell, and it may be somebody else's."""
-        if self._assigning is None:
-            return False
-        try:
-            return (await self._assigning).machine.id == started.id
-        except VCloudError as failure:
-            failure.add_note(f"machine {started.id} was started for this, and may be assigned and running: look before you go on")
-            return False
+        elif lost is not None:
+            # Nobody can tell whether it is the visitor's or somebody else's.
+            lost.add_note(f"machine {started.id} was started for this, and may be assigned and running: look before you go on")

@@ -185,8 +185,8 @@ def start_request(stream_id: str, region: Region | str) -> Request:
 
 def assign_request(stream_id: str, region: Region | str, user_id: str | None = None) -> Request:
     """``POST /streams/{stream_id}/assign-machine``"""
-    if user_id is not None and type(user_id) is not str:
-        raise InvalidArgumentError(f"user_id must be the id of a user, a str, not {type(user_id).__name__}")
+    if user_id is not None and (type(user_id) is not str or not user_id):
+        raise InvalidArgumentError(f"user_id must be the id of a user, a str, not {user_id!r:.80}")
     body = json_body(present(region=region_name(region), user_id=user_id))
     return Request("POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True)
 

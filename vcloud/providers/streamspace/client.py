@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamSpace"]
 
+#: What a handler must have.
+_HANDLES: Final = ("start_session", "hibernate_session", "wake_session", "stop_session", "vnc_address")
+
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -101,7 +104,7 @@ class StreamSpace(Client):
                 as the endpoint says.
 
         Raises:
-            InvalidArgumentError: an empty name, or a grace time below zero.
+            InvalidArgumentError: an empty name, a handler that lacks a method, or a grace time below zero.
         """
         register = Register(
             agent_id=text(agent_id, "agent_id"),
@@ -110,6 +113,9 @@ class StreamSpace(Client):
             capacity=capacity,
             metadata=None if metadata is None else dict(metadata),
         )
+        missing = [name for name in _HANDLES if not callable(getattr(handler, name, None))]
+        if missing:
+            raise InvalidArgumentError(f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}")
         patience = seconds(grace)
         if not patience >= 0:
             raise InvalidArgumentError(f"grace must not be below 0, not {grace!r}")

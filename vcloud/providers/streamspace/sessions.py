@@ -282,6 +282,8 @@ class Sessions(Collection):
         """
         if state is not None and state not in INITIAL:
             raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
+        if not isinstance(resources, Resources | None):
+            raise InvalidArgumentError(f"resources must be a Resources(...), not {resources!r}")
         body = present(
             user=text(user, "user"),
             template=text(template, "template"),

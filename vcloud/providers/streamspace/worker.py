@@ -106,6 +106,7 @@ class AgentWorker(Secretive):
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
         self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
+        self._over = asyncio.Event()
         self._started = False
         self._running: asyncio.Task[None] | None = None
 
@@ -146,8 +147,14 @@ class AgentWorker(Secretive):
         self._stopping.set()
 
     async def wait_registered(self) -> None:
-        """Wait until the control plane knows it."""
-        await self._registered.wait()
+        """Wait until the control plane knows it.
+
+        Raises:
+            ConfigurationError: it has ended, and the control plane never did; :meth:`run` says why.
+        """
+        await race(self._registered.wait(), self._over.wait())
+        if not self._registered.is_set():
+            raise ConfigurationError("this agent has ended: its run() says why")
 
     async def run(self) -> None:
         """Be an agent until :meth:`stop` is called. Cancelling it ends everything at once, without the grace time.
@@ -170,6 +177,7 @@ class AgentWorker(Secretive):
                 link.result()
             await self._finish(link)
         finally:
+            self._over.set()
             await end({link, stopping, *self._commands, *self._proxies})
 
     async def __aenter__(self) -> Self:
