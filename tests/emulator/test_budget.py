@@ -18,6 +18,8 @@ from vcloud import (
     Endpoint,
     HMACAuth,
     RateLimit,
+    RateLimitError,
+    RetryPolicy,
     SharedBudget,
     StreamSpace,
     VagonComputers,
@@ -136,6 +138,22 @@ async def test_a_store_within_the_process_counts_several_clients_together() -> N
             await asyncio.gather(*[client.machines.ref("100").refresh() for client in clients for _ in range(10)])
         assert len(emulator.calls) == 20
         assert spread([call.at for call in emulator.calls], 10) >= 1
+
+
+async def test_a_shared_limit_that_is_used_up_for_longer_than_one_may_wait_is_an_error_at_once() -> None:
+    async with Emulator(machines=1) as emulator:
+        endpoint = emulator.endpoints()["computers"]
+        budget = SharedBudget("async+memory://")
+        retry = RetryPolicy(max_retry_after=60)
+        limits = [RateLimit(2, per=3600)]
+        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=limits, shared_budget=budget, retry=retry)
+        async with VagonComputers(shared) as computers:
+            for _ in range(2):
+                await computers.machines.ref("100").refresh()
+            with pytest.raises(RateLimitError, match="longer than max_retry_after allows to wait; nothing was sent") as caught:
+                await computers.machines.ref("100").refresh()
+        assert caught.value.retry_after == pytest.approx(3600, abs=60)
+        assert len(emulator.calls) == 2
 
 
 async def test_a_store_that_is_gone_is_an_error_that_says_nothing_was_sent(tmp_path: Path) -> None:

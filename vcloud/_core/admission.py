@@ -60,7 +60,8 @@ class Gate:
         clock: monotonic seconds.
         rules: the configured rate limits.
         expected: those that the provider's documents promise, until its answers say it better.
-        acquire: waits for the configured limits where other processes count too; None: they are counted here alone.
+        acquire: waits for the configured limits where other processes count too, for so many seconds at most; None: they are
+            counted here alone.
     """
 
     __slots__ = ("_acquire", "_arrivals", "_clock", "_expected", "_free", "_lanes", "_rules", "_waiting")
@@ -72,7 +73,7 @@ class Gate:
         *,
         rules: Iterable[RateLimit] = (),
         expected: Iterable[RateLimit] = (),
-        acquire: Callable[[RateLimit], Awaitable[None]] | None = None,
+        acquire: Callable[[RateLimit, float], Awaitable[None]] | None = None,
     ) -> None:
         self._free = limit
         self._clock = clock
@@ -125,7 +126,7 @@ class Gate:
         if lane.shared is None or self._acquire is None:
             return await self._wait(lane, deadline, slot=slot, patience=patience)
         async with asyncio.timeout(None if deadline is None else deadline - self._clock()), lane.asking:
-            await self._acquire(lane.shared)
+            await self._acquire(lane.shared, patience)
             return await self._wait(lane, None, slot=slot, patience=patience)
 
     def leave(self, lane: Lane, number: int = 0, *, counted: bool = True, slot: bool = True) -> None:

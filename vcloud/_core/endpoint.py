@@ -149,8 +149,9 @@ class Endpoint:
             raise ConfigurationError(f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}")
         if type(self.concurrency) is not int:
             raise ConfigurationError(f"concurrency must be a whole number, not {self.concurrency!r}")
-        if min(self.timeout, self.connect_timeout, self.concurrency, 1 if self.deadline is None else self.deadline) <= 0:
-            raise ConfigurationError("timeout, connect_timeout, deadline and concurrency must be greater than 0")
+        for name in ("timeout", "connect_timeout", "deadline", "concurrency"):
+            if (given := getattr(self, name)) is not None and given <= 0:
+                raise ConfigurationError(f"{name} must be greater than 0, not {given:g}")
         for name in ("max_response", "max_message", "max_pages"):
             if type(bound := getattr(self, name)) is not int or bound < 1:
                 raise ConfigurationError(f"{name} must be a whole number of at least 1, not {bound!r}")

@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from vcloud._core.admission import TooLongError
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive
 from vcloud.errors import ConfigurationError, ConnectError
@@ -28,7 +29,8 @@ class SharedBudget(Secretive):
     It counts a moving window with the `limits` library: no more than the limit in *any* ``per`` seconds, so never twice the
     limit around the turn of a minute. A second is added to the window, because requests are counted when they leave and the
     service counts them when they arrive, some later than others; of a minute that leaves 98 % to use. The processes' clocks
-    must agree. What was let in counts even if it is cancelled before it is sent. A limit that the service announces itself (StreamSpace) needs no store: its answers count all processes.
+    must agree. What was let in counts even if it is cancelled before it is sent. A limit that the service announces itself
+    (StreamSpace) needs no store: its answers count all processes.
 
     Args:
         store: a Redis address (``redis://``, ``rediss://``, ``unix://``; needs ``vcloud-sdk[redis]``), another address that
@@ -80,13 +82,20 @@ class SharedBudget(Secretive):
             return storage_from_string(f"async+{plain}")  # type: ignore[return-value]
         except UnknownStoreError:
             raise ConfigurationError(
-                f"a SharedBudget cannot count in a {address.partition('://')[0] if '://' in address else '?'!r} store"
+                f"a SharedBudget cannot count in a {address.partition('://')[0] if '://' in address else '?'!r} store: "
+                "give it an address such as redis://localhost:6379"
             ) from None
 
-    async def acquire(self, provider: str, rule: RateLimit) -> None:
+    async def acquire(self, provider: str, rule: RateLimit, patience: float) -> None:
         """Wait until one more request may go, and count it.
 
+        Args:
+            provider: whose limit it is.
+            rule: the limit.
+            patience: seconds that it may be used up for.
+
         Raises:
+            TooLongError: it is used up for longer.
             ConnectError: the store cannot be reached; nothing was sent.
         """
         item = self._item(rule.requests, math.ceil(rule.per + _TRAVEL), namespace="vcloud")
@@ -94,8 +103,11 @@ class SharedBudget(Secretive):
         try:
             while not await self._limiter.hit(item, *name):
                 window = await self._limiter.get_window_stats(item, *name)
+                wait = max(0.0, window.reset_time - time.time())
+                if wait > patience:
+                    raise TooLongError(wait)
                 # A little later than the clocks say: others wait for the same moment, and clocks differ.
-                await asyncio.sleep(max(0.0, window.reset_time - time.time()) + _GRAIN)
+                await asyncio.sleep(wait + _GRAIN)
         except self._failures as error:
             raise ConnectError(
                 f"the store of the shared budget fails ({type(error).__name__}: {error}); nothing was sent"
