@@ -200,9 +200,11 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
         yield f"the next call ends with {error!r}"
 
 
-async def run_cell(cell: Cell) -> Verdict:
-    """Play one cell and judge it."""
-    async with staged(cell) as stage:
+async def run_cell(cell: Cell, starting: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()) -> Verdict:  # noqa: B008 - holds nothing
+    """Play one cell and judge it; ``starting`` is held while its world is made."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with starting:
+            stage = await stack.enter_async_context(staged(cell))
         async with happening(cell, stage.emulator):
             error = await ended(cell.target.call(stage.client))
         await settled(stage.emulator)
@@ -213,12 +215,13 @@ async def run_cell(cell: Cell) -> Verdict:
 async def run(todo: Sequence[Cell]) -> list[Verdict]:
     """Play cells, many at once; afterwards nothing is left of them."""
     verdicts: dict[Cell, Verdict] = {}
+    # Making a world keeps the processor busy, and nobody's request must have to wait for two hundred of them.
+    starting = asyncio.Semaphore(BUSY)
 
     async def worker(line: Iterator[Cell], number: int) -> None:
-        # Not all in one moment: their first requests would wait for each other.
         await asyncio.sleep(number / 100)
         for cell in line:
-            verdicts[cell] = await run_cell(cell)
+            verdicts[cell] = await run_cell(cell, starting)
 
     before = asyncio.all_tasks()
     patient = sorted(filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.LATE, -waits(cell)))
