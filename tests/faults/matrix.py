@@ -200,7 +200,7 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
         yield f"the next call ends with {error!r}"
 
 
-async def run_cell(cell: Cell, starting: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()) -> Verdict:  # noqa: B008 - holds nothing
+async def run_cell(cell: Cell, starting: asyncio.Semaphore) -> Verdict:
     """Play one cell and judge it; ``starting`` is held while its world is made."""
     async with contextlib.AsyncExitStack() as stack:
         async with starting:

@@ -137,6 +137,18 @@ def seconds(value: timedelta | float) -> float:
     return float(value)
 
 
+def lasting(value: timedelta | float, name: str) -> float:
+    """A duration argument in seconds that must be one.
+
+    Raises:
+        InvalidArgumentError: it is none, or not above 0.
+    """
+    duration = seconds(value)
+    if duration <= 0:
+        raise InvalidArgumentError(f"{name} must be greater than 0, not {value!r}")
+    return duration
+
+
 _UNITS = {timedelta(minutes=1): "minutes", timedelta(seconds=1): "seconds", timedelta(milliseconds=1): "milliseconds"}
 
 

@@ -19,7 +19,7 @@ from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
-from vcloud._core.request import Request, Response, seconds
+from vcloud._core.request import Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
 from vcloud._core.tally import TALLY
@@ -115,7 +115,7 @@ class Session:
         #: The host, without the API's path.
         self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
-        self._deadline = None if endpoint.deadline is None else seconds(endpoint.deadline)
+        self._deadline = endpoint.deadline
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
@@ -155,16 +155,13 @@ class Session:
             InvalidArgumentError: a time that is not above 0, or no policy.
         """
         other = copy.copy(self)
-        for name, given in (("timeout", timeout), ("deadline", deadline)):
-            if given is not None and seconds(given) <= 0:
-                raise InvalidArgumentError(f"{name} must be greater than 0, not {given!r}")
         if not isinstance(retry, RetryPolicy | None):
             raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
-            other._timeout = seconds(timeout)
+            other._timeout = lasting(timeout, "timeout")
             other._wire = self._wire.within(other._timeout)
         if deadline is not None:
-            other._deadline = seconds(deadline)
+            other._deadline = lasting(deadline, "deadline")
         if retry is not None:
             other._retry = retry
         return other

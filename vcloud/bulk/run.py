@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar
 
 from vcloud._core.cleanup import end
 from vcloud._core.instance import Instances
-from vcloud._core.request import seconds
+from vcloud._core.request import lasting
 from vcloud._core.tally import TALLY
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
@@ -100,9 +100,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 raise InvalidArgumentError(f"{name} must be a function, not {given!r}")
         if not isinstance(journal, Journal | str | os.PathLike | None):
             raise InvalidArgumentError(f"journal must be a path or a Journal, not {journal!r}")
-        self._patience = None if deadline is None else seconds(deadline)
-        if self._patience is not None and self._patience <= 0:
-            raise InvalidArgumentError(f"deadline must be above 0, not {deadline!r}")
+        self._patience = None if deadline is None else lasting(deadline, "deadline")
         if settle is not None and journal is None:
             raise InvalidArgumentError("settle looks at what an earlier run left open, which only a journal knows: give one too")
         self._given = items

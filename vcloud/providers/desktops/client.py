@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
 from vcloud._core.pager import Pager, unpaged
-from vcloud._core.request import Request, json_body, present, seconds, segment, whole
+from vcloud._core.request import Request, json_body, lasting, present, seconds, segment, whole
 from vcloud._core.resource import bind
-from vcloud.errors import InvalidArgumentError, NotFoundError
+from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
 from vcloud.providers.desktops.errors import DIALECT
@@ -97,9 +97,8 @@ class Desktops(Client):
         """
         milliseconds = None if timeout is None else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
-        for name, duration in (("wait_timeout", wait_timeout), ("poll", poll)):
-            if seconds(duration) <= 0:
-                raise InvalidArgumentError(f"{name} must be more than 0 seconds, not {duration!r}")
+        lasting(wait_timeout, "wait_timeout")
+        lasting(poll, "poll")
         request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
         return Launch(self._session, request, self._register, lifetime=lifetime, wait_timeout=wait_timeout, poll=poll)
 

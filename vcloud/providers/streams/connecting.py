@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from vcloud._core.cleanup import run_to_the_end
-from vcloud._core.request import seconds
+from vcloud._core.request import lasting
 from vcloud.errors import (
     APIError,
     CapacityError,
     ConflictError,
-    InvalidArgumentError,
     ServerError,
     VCloudError,
     WaitFailed,
@@ -42,18 +41,15 @@ async def connect(
     # Here and not when their turn comes: by then a machine may have been started.
     start_request(stream.id, region)
     assign_request(stream.id, region, user_id)
-    if seconds(timeout) <= 0:
-        raise InvalidArgumentError(f"connect needs a timeout above 0, not {timeout!r}")
-    if seconds(poll) <= 0:
-        raise InvalidArgumentError("connect needs a poll interval above 0")
-    connection = _Connection(stream, region, user_id, seconds(poll))
-    limit = asyncio.timeout(seconds(timeout))
+    patience = lasting(timeout, "timeout")
+    connection = _Connection(stream, region, user_id, lasting(poll, "the poll interval"))
+    limit = asyncio.timeout(patience)
     try:
         async with limit:
             return await connection.make()
     except (Exception, asyncio.CancelledError) as error:
         late = isinstance(error, TimeoutError) and limit.expired()
-        failure = connection.late(seconds(timeout)) if late else error
+        failure = connection.late(patience) if late else error
         await connection.undo(failure)
         if failure is error:
             raise
