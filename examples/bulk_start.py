@@ -25,7 +25,15 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vcloud import Bulk, ConfigurationError, InvalidArgumentError, Journal, OutcomeStatus, Settled, VCloud
+from vcloud import (
+    Bulk,
+    ConfigurationError,
+    InvalidArgumentError,
+    Journal,
+    OutcomeStatus,
+    Settled,
+    VCloud,
+)
 from vcloud.emulator import Emulator
 
 DEFAULT_JOURNALS = Path("bulk_start.journals")
@@ -48,7 +56,9 @@ class Job:
 
     async def ids(self) -> list[str]:
         """The machines that there are."""
-        return sorted([machine.id async for machine in self.cloud.computers.machines.list(per_page=100)])
+        return sorted(
+            [machine.id async for machine in self.cloud.computers.machines.list(per_page=100)]
+        )
 
 
 async def there_before(job: Job) -> set[str]:
@@ -60,7 +70,9 @@ async def there_before(job: Job) -> set[str]:
     async def look_again(_: str) -> Settled[list[str]]:
         return Settled.undone()
 
-    run = job.cloud.bulk(["all"], look, journal=job.journal("before"), record=list, settle=look_again)
+    run = job.cloud.bulk(
+        ["all"], look, journal=job.journal("before"), record=list, settle=look_again
+    )
     async with run:
         outcome = await anext(run)
     if outcome.error is not None:
@@ -88,16 +100,27 @@ async def buy(job: Job, count: int) -> list[str]:
             seen = now
             await asyncio.sleep(job.patience)
         orphans.extend(set(now) - before - {entry.recorded for entry in entries})
-        print(f"  An earlier run left {unknown} creates open; {len(orphans)} machines came of them.", flush=True)
+        print(
+            f"  An earlier run left {unknown} creates open; {len(orphans)} machines came of them.",
+            flush=True,
+        )
         if len(orphans) > unknown:
-            raise SystemExit("More machines than were asked for: somebody else buys too. Look which are whose.")
+            raise SystemExit(
+                "More machines than were asked for: somebody else buys too. Look which are whose."
+            )
 
     async def adopt(_: str) -> Settled[str]:
         return Settled.done(orphans.pop()) if orphans else Settled.undone()
 
     names = [f"machine {number}" for number in range(1, count + 1)]
     run = job.cloud.bulk(
-        names, buy_one, concurrency=job.concurrency, journal=journal, record=str, settle=adopt, progress="Buying"
+        names,
+        buy_one,
+        concurrency=job.concurrency,
+        journal=journal,
+        record=str,
+        settle=adopt,
+        progress="Buying",
     )
     return await show("bought", run, find_orphans)
 
@@ -117,11 +140,19 @@ async def start(job: Job, ids: list[str]) -> list[str]:
 
     async def has_started(id: str) -> Settled[str]:
         machine = await job.cloud.computers.machines.ref(id).refresh()
-        never = machine.friendly_status in {"creating", "off"} and machine.last_session_start_at is None
+        never = (
+            machine.friendly_status in {"creating", "off"} and machine.last_session_start_at is None
+        )
         return Settled.undone() if never else Settled.done(id)
 
     run = job.cloud.bulk(
-        ids, start_one, concurrency=job.concurrency, journal=journal, record=str, settle=has_started, progress="Starting"
+        ids,
+        start_one,
+        concurrency=job.concurrency,
+        journal=journal,
+        record=str,
+        settle=has_started,
+        progress="Starting",
     )
     return await show("started", run, be_patient)
 
@@ -145,11 +176,22 @@ async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[N
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--count", type=int, default=200, help="machines to have (default: %(default)s)")
-    parser.add_argument("--concurrency", type=int, default=50, help="requests at once (default: %(default)s)")
-    parser.add_argument("--journals", type=Path, help=f"folder of the journals (default: {DEFAULT_JOURNALS})")
+    parser.add_argument(
+        "--count", type=int, default=200, help="machines to have (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=50, help="requests at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--journals", type=Path, help=f"folder of the journals (default: {DEFAULT_JOURNALS})"
+    )
     parser.add_argument("--patience", type=float, default=60, help="seconds (default: %(default)s)")
-    parser.add_argument("--poll", type=float, default=2, help="seconds between two looks at a new machine (default: %(default)s)")
+    parser.add_argument(
+        "--poll",
+        type=float,
+        default=2,
+        help="seconds between two looks at a new machine (default: %(default)s)",
+    )
     return parser.parse_args()
 
 
@@ -167,7 +209,9 @@ async def main() -> int:
             emulator = await stack.enter_async_context(Emulator(speed=120))
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
             if options.journals is not None:
-                raise SystemExit("The emulator forgets its machines: --journals is for a service that is there the next time.")
+                raise SystemExit(
+                    "The emulator forgets its machines: --journals is for a service that is there the next time."
+                )
             journals = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             options.poll = 0.1
         journals.mkdir(parents=True, exist_ok=True)
@@ -180,7 +224,10 @@ async def main() -> int:
         started = await start(job, bought)
 
         left = options.count - len(started)
-        print(f"\n{len(started)} of {options.count} machines were started." + (" Run it again for the rest." if left else ""))
+        print(
+            f"\n{len(started)} of {options.count} machines were started."
+            + (" Run it again for the rest." if left else "")
+        )
         print(f"The service has {len(await job.ids())} machines in all.")
         return 1 if left else 0
 

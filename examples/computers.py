@@ -40,10 +40,14 @@ async def main() -> None:
         off = [row(machine) async for machine in machines.list(status="off")]
         print("\n".join(off) or "  none")
         if real and os.environ.get("VCLOUD_EXAMPLE_BUY") != "1":
-            print("\nMachines cost money: set VCLOUD_EXAMPLE_BUY=1 to buy three and go on with those.")
+            print(
+                "\nMachines cost money: set VCLOUD_EXAMPLE_BUY=1 to buy three and go on with those."
+            )
             return
 
-        made = await machines.create(1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True))
+        made = await machines.create(
+            1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True)
+        )
         print(f"\nBought {len(made)} machines: {', '.join(machine.id for machine in made)}")
         await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in made])
 
@@ -51,7 +55,9 @@ async def main() -> None:
         chosen = made[:2]
         print(f"\nStarting {len(chosen)} of them, both at once ...")
         await asyncio.gather(*[machine.start() for machine in chosen])
-        ready = await asyncio.gather(*[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen])
+        ready = await asyncio.gather(
+            *[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen]
+        )
         for machine in ready:
             link = await machine.create_access_link(timedelta(hours=1))
             print(row(machine))
@@ -66,7 +72,9 @@ async def main() -> None:
 
         print("\nStopping them again ...")
         await asyncio.gather(*[machine.stop(gracefully=True) for machine in ready])
-        for machine in await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in ready]):
+        for machine in await asyncio.gather(
+            *[machine.wait_until("off", poll=0.1) for machine in ready]
+        ):
             used = await machine.sessions.list().first()
             print(row(machine) + (f", used for {used.duration}" if used else ""))
 

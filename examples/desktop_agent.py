@@ -31,14 +31,20 @@ SCRIPT = "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; s
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, help="where to keep the pictures (default: they are thrown away)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="where to keep the pictures (default: they are thrown away)"
+    )
     return parser.parse_args()
 
 
 def lacking() -> list[str]:
     """What must be installed first."""
-    return missing() + ([] if shutil.which("xterm") else ["the program xterm (Debian: apt-get install xterm)"])
+    return missing() + (
+        [] if shutil.which("xterm") else ["the program xterm (Debian: apt-get install xterm)"]
+    )
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
@@ -66,7 +72,9 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     """Open a terminal, write a note into it, and look at what came of it."""
 
     def keep(name: str, shot: Screenshot) -> None:
-        print(f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}")
+        print(
+            f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}"
+        )
 
     async def exists(file: str) -> bool:
         return bool(await desktop.bash(f"ls {file} 2>/dev/null || true"))
@@ -75,7 +83,9 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     keep("1-empty", empty)
 
     print("Opening a terminal, and clicking into it:")
-    await desktop.bash(f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" &')
+    await desktop.bash(
+        f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" &'
+    )
     await until(lambda: exists("ready"))
     await desktop.click(300, 200)
     print(f"  the pointer is at {', '.join(map(str, await desktop.cursor_position()))}")
@@ -95,7 +105,9 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     keep("4-scrolled", await changed(desktop, ended))
 
     note = await desktop.bash("cat note.txt")
-    print(f"The note, read from the file that it was typed into, is {'what was typed' if note == NOTE else 'something else'}:")
+    print(
+        f"The note, read from the file that it was typed into, is {'what was typed' if note == NOTE else 'something else'}:"
+    )
     for line in note.splitlines():
         print(f"  {line}")
 
@@ -104,7 +116,9 @@ async def main() -> None:
     """The main job: one desktop, used like a person would, and nothing left of it."""
     options = arguments()
     if needed := lacking():
-        print("This example drives a real desktop on this machine, and something for that is missing.")
+        print(
+            "This example drives a real desktop on this machine, and something for that is missing."
+        )
         print("It needs:")
         for each in needed:
             print(f"  - {each}")
@@ -123,7 +137,9 @@ async def main() -> None:
         ):
             print(f"Desktop {desktop.id} is {desktop.status}.")
             await work(desktop, pictures)
-        print(f"The desktop is gone{'' if options.directory else ', and so are the pictures: use --directory to keep them'}.")
+        print(
+            f"The desktop is gone{'' if options.directory else ', and so are the pictures: use --directory to keep them'}."
+        )
 
 
 if __name__ == "__main__":

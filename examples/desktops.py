@@ -37,8 +37,15 @@ from vcloud.providers.desktops import (
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=10, help="after which a desktop stops by itself (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes",
+        type=int,
+        default=10,
+        help="after which a desktop stops by itself (default: %(default)s)",
+    )
     parser.add_argument("--save", metavar="FILE", help="where to write the screenshot")
     return parser.parse_args()
 
@@ -66,7 +73,10 @@ async def work(desktop: DesktopRef, save: str | None) -> None:
     print(f"  the pointer is at {x}, {y}")
 
     shot = await desktop.screenshot()
-    print(f"  the screen is {len(shot.data)} bytes of {shot.media_type}" + (f", in {shot.save(save)}" if save else ""))
+    print(
+        f"  the screen is {len(shot.data)} bytes of {shot.media_type}"
+        + (f", in {shot.save(save)}" if save else "")
+    )
     for command in ("whoami", "uname", "echo 'Hello, World!'"):
         print(f"  $ {command:<22} {(await desktop.bash(command)).strip()}")
 
@@ -80,7 +90,11 @@ async def replay(desktop: DesktopRef, recording: str) -> None:
         print(f"  stopped after {len(error.results)} of {len(actions)}: {error.error}")
         return
     for action, result in zip(actions, results, strict=True):
-        seen = f"{len(result.screenshot.data)} bytes" if result.screenshot else " ".join((result.output or "done").split())
+        seen = (
+            f"{len(result.screenshot.data)} bytes"
+            if result.screenshot
+            else " ".join((result.output or "done").split())
+        )
         print(f"  {action.tag:<20} {seen}")
 
 
@@ -91,7 +105,10 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         key = os.environ.get("VCLOUD_DESKTOPS_API_KEY")
         if key:
-            endpoint, poll = Endpoint(os.environ.get("VCLOUD_DESKTOPS_URL") or None, auth=APIKeyAuth(key)), 2.0
+            endpoint, poll = (
+                Endpoint(os.environ.get("VCLOUD_DESKTOPS_URL") or None, auth=APIKeyAuth(key)),
+                2.0,
+            )
         else:
             # A minute of the service's time passes in half a second.
             emulator = await stack.enter_async_context(Emulator(speed=120))
@@ -103,18 +120,25 @@ async def main() -> None:
 
         # Whatever happens inside of the block, the desktop is stopped at its end.
         async with client.launch(lifetime, poll=poll) as desktop:
-            print(f"Desktop {desktop.id} is {desktop.status} until {desktop.timeout_at:%H:%M} UTC at the latest:")
+            print(
+                f"Desktop {desktop.id} is {desktop.status} until {desktop.timeout_at:%H:%M} UTC at the latest:"
+            )
             # Whoever has desktop.stream_url has the desktop, so it is for its user and not for a log.
             await work(desktop, options.save)
         print(f"  and now it is {(await desktop.refresh()).status}")
 
         recording = json.dumps([to_json(action) for action in PLAN])
-        print(f"\nReplaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:")
+        print(
+            f"\nReplaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:"
+        )
         async with client.launch(lifetime, poll=poll) as desktop:
             await replay(desktop, recording)
 
             print("\nMistakes, caught before anything is sent:")
-            for mistake in ({"type": "move_mouse", "x": -1, "y": 5}, {"type": "press_keys", "keys": "a; reboot"}):
+            for mistake in (
+                {"type": "move_mouse", "x": -1, "y": 5},
+                {"type": "press_keys", "keys": "a; reboot"},
+            ):
                 try:
                     await desktop.perform(from_json(mistake))
                 except InvalidArgumentError as error:

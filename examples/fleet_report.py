@@ -52,7 +52,16 @@ def row(instance: Instance) -> Row:
     elif isinstance(instance.resource, StreamMachine):
         cost = instance.resource.cost
     region, state = str(instance.region or "-"), str(instance.state)
-    return Row(instance.provider, region, state, instance.id, instance.name, instance.started_at, hours_left, cost)
+    return Row(
+        instance.provider,
+        region,
+        state,
+        instance.id,
+        instance.name,
+        instance.started_at,
+        hours_left,
+        cost,
+    )
 
 
 def total(values: Iterable[Decimal | None]) -> str:
@@ -76,7 +85,9 @@ def table(rows: Iterable[Row]) -> str:
 
     # What has no region or no name is a sum, and stands below what it sums up.
     order = sorted(groups, key=lambda key: (not key[0], key[0], not key[1], key))
-    heading = f"{'provider':<22}{'region':<18}{'state':<13}{'count':>8}{'hours left':>13}{'cost ($)':>11}"
+    heading = (
+        f"{'provider':<22}{'region':<18}{'state':<13}{'count':>8}{'hours left':>13}{'cost ($)':>11}"
+    )
     return "\n".join([heading, "-" * len(heading), *map(line, order)])
 
 
@@ -87,7 +98,9 @@ def csv_text(rows: Iterable[Row]) -> str:
     writer.writerow(Row._fields)
     for one in rows:
         hours_left = None if one.hours_left is None else round(one.hours_left, 2)
-        writer.writerow([*one[:5], one.started_at and one.started_at.isoformat(), hours_left, one.cost])
+        writer.writerow(
+            [*one[:5], one.started_at and one.started_at.isoformat(), hours_left, one.cost]
+        )
     return text.getvalue()
 
 
@@ -128,8 +141,12 @@ async def report() -> tuple[list[Row], Mapping[str, VCloudError]]:
 
 def main() -> int:
     """Print the table, write the CSV, and say by the exit status whether everybody answered."""
-    parser = argparse.ArgumentParser(description="What there is on all providers, and what it costs.")
-    parser.add_argument("--csv", type=Path, metavar="PATH", help="also write every instance to this file")
+    parser = argparse.ArgumentParser(
+        description="What there is on all providers, and what it costs."
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="PATH", help="also write every instance to this file"
+    )
     path: Path | None = parser.parse_args().csv
 
     begin = perf_counter()

@@ -55,7 +55,9 @@ class Summary(Observer):
         """Print the tables."""
         print(f"\n  {'attempts':>8}  {'failed':>6}  {'slowest':>9}  operation")
         for name, count in self.attempts.most_common():
-            print(f"  {count:>8}  {self.failures[name]:>6}  {self.slowest[name] * 1000:>6.0f} ms  {name}")
+            print(
+                f"  {count:>8}  {self.failures[name]:>6}  {self.slowest[name] * 1000:>6.0f} ms  {name}"
+            )
         print(
             f"\n  {self.reasons.total()} sent again, {self.paused:.1f} s of pauses in all, {self.most_under_way} at once at most"
         )
@@ -78,7 +80,9 @@ async def main() -> None:
             emulator.faults.add("GET */machines", Fault.server_error(503))
             emulator.faults.add("GET */machines/*", Fault.reset_before(), times=2, skip=1, every=3)
             emulator.faults.add("GET */machines/*", Fault.too_many(retry_after=1), skip=6)
-            cloud = await stack.enter_async_context(VCloud(**emulator.endpoints(), observers=[summary]))
+            cloud = await stack.enter_async_context(
+                VCloud(**emulator.endpoints(), observers=[summary])
+            )
         print("What is sent:")
         page = await anext(cloud.computers.machines.list(per_page=8).pages())
         await asyncio.gather(*[machine.refresh() for machine in page.items])

@@ -37,7 +37,9 @@ async def computers(cloud: VCloud, say: Say) -> None:
         say(
             f"{machine.id:>6}  {machine.name:<16}{machine.region or '-':<10}{machine.machine_type:<8}{machine.friendly_status:<8}"
         )
-    say(f"whoever has this link can open the first one until {link.expires_at:%H:%M} UTC: {link.connection_link}")
+    say(
+        f"whoever has this link can open the first one until {link.expires_at:%H:%M} UTC: {link.connection_link}"
+    )
     try:
         await ready[0].reset()
     except ConflictError as error:
@@ -49,12 +51,17 @@ async def computers(cloud: VCloud, say: Say) -> None:
 async def streams(cloud: VCloud, say: Say) -> None:
     """Get a visitor onto a streamed application."""
     application = await cloud.streams.applications.list().first()
-    if application is None or (stream := await cloud.streams.streams.list(application.id).first()) is None:
+    if (
+        application is None
+        or (stream := await cloud.streams.streams.list(application.id).first()) is None
+    ):
         say("no application with a stream")
         return
     visitor = await cloud.streams.users.create(email="visitor@example.com")
     assignment = await stream.connect("dublin", visitor, poll=0.05)
-    say(f"visitor {visitor.id} has a machine of {application.name!r}: {assignment.machine.connection_status}")
+    say(
+        f"visitor {visitor.id} has a machine of {application.name!r}: {assignment.machine.connection_status}"
+    )
     await assignment.machine.stop()
     machine = await assignment.machine.refresh()
     say(f"it ran for {machine.duration} and cost $ {machine.cost}")
@@ -63,7 +70,10 @@ async def streams(cloud: VCloud, say: Say) -> None:
 async def streamspace(cloud: VCloud, say: Say) -> None:
     """Run a browser in a container, put it to sleep, wake it, end it."""
     session = await cloud.streamspace.sessions.create(
-        "admin", "firefox-browser", resources=Resources(memory="2Gi", cpu="1000m"), idle_timeout=timedelta(minutes=30)
+        "admin",
+        "firefox-browser",
+        resources=Resources(memory="2Gi", cpu="1000m"),
+        idle_timeout=timedelta(minutes=30),
     )
     session = await session.wait_until("running", poll=0.05)
     say(f"{session.name} runs on {session.agent_id}")
@@ -72,7 +82,9 @@ async def streamspace(cloud: VCloud, say: Say) -> None:
     say("slept, and woke again")
     await session.terminate()
     stats = await cloud.streamspace.agents.stats()
-    say(f"ended; {stats.online_agents} agents have room for {stats.utilization.sessions_available} sessions")
+    say(
+        f"ended; {stats.online_agents} agents have room for {stats.utilization.sessions_available} sessions"
+    )
 
 
 async def desktops(cloud: VCloud, say: Say) -> None:
@@ -110,13 +122,20 @@ async def visit(cloud: VCloud, provider: str) -> list[str]:
         return [f"{TOUR[provider][0]}: not configured"]
     except VCloudError as error:
         lines.append(f"did not work: {error}")
-    return [f"{TOUR[provider][0]}  ({perf_counter() - begin:.1f} s)", *(f"   {line}" for line in lines)]
+    return [
+        f"{TOUR[provider][0]}  ({perf_counter() - begin:.1f} s)",
+        *(f"   {line}" for line in lines),
+    ]
 
 
 async def main() -> None:
     """Tour everything that is configured, and list what is left."""
     async with AsyncExitStack() as stack:
-        real = any(name.startswith(f"VCLOUD_{provider.upper()}_") for name in os.environ for provider in TOUR)
+        real = any(
+            name.startswith(f"VCLOUD_{provider.upper()}_")
+            for name in os.environ
+            for provider in TOUR
+        )
         if real:
             cloud = await stack.enter_async_context(VCloud.from_env())
         else:
@@ -132,7 +151,9 @@ async def main() -> None:
         print("What there is now, on all providers:")
         found = cloud.instances()
         async for instance in found:
-            print(f"   {instance.provider:<12}{instance.name[:34]:<36}{instance.state:<13}{instance.region or '-'}")
+            print(
+                f"   {instance.provider:<12}{instance.name[:34]:<36}{instance.state:<13}{instance.region or '-'}"
+            )
         for provider, error in found.errors.items():
             print(f"   {provider:<12}did not answer: {error}")
 

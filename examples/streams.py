@@ -21,10 +21,19 @@ from vcloud.providers.streams import Assignment, Stream, StreamMachine, VagonStr
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--region", default="dublin", help="where the machine runs (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--region", default="dublin", help="where the machine runs (default: %(default)s)"
+    )
     parser.add_argument("--email", help="whom the machine is for")
-    parser.add_argument("--hold", type=float, default=0, help="seconds that the visitor gets before the machine is stopped")
+    parser.add_argument(
+        "--hold",
+        type=float,
+        default=0,
+        help="seconds that the visitor gets before the machine is stopped",
+    )
     return parser.parse_args()
 
 
@@ -60,9 +69,15 @@ async def main() -> None:
     """The main job: from an account to a visitor's session, and back to nothing that runs."""
     options = arguments()
     async with AsyncExitStack() as stack:
-        key, secret, emulator = os.environ.get("VCLOUD_STREAMS_KEY"), os.environ.get("VCLOUD_STREAMS_SECRET"), None
+        key, secret, emulator = (
+            os.environ.get("VCLOUD_STREAMS_KEY"),
+            os.environ.get("VCLOUD_STREAMS_SECRET"),
+            None,
+        )
         if key and secret:
-            endpoint = Endpoint(os.environ.get("VCLOUD_STREAMS_URL") or None, auth=HMACAuth(key, secret))
+            endpoint = Endpoint(
+                os.environ.get("VCLOUD_STREAMS_URL") or None, auth=HMACAuth(key, secret)
+            )
         else:
             # A minute of the service's time passes in half a second.
             emulator = await stack.enter_async_context(Emulator(speed=120))
@@ -78,12 +93,16 @@ async def main() -> None:
         print(f"\nGetting visitor {user.id} onto a machine in {options.region} ...")
         try:
             # Starts a machine if none is available, and stops it again if this fails or is interrupted.
-            assignment = await stream.connect(options.region, user, poll=2 if emulator is None else 0.05)
+            assignment = await stream.connect(
+                options.region, user, poll=2 if emulator is None else 0.05
+            )
             machine = assignment.machine
             try:
                 print(row(machine))
                 # Whoever has the link has the machine, so assignment.connection_link is for the visitor and not for a log.
-                print(f"           can be opened with a link of {len(assignment.connection_link)} characters")
+                print(
+                    f"           can be opened with a link of {len(assignment.connection_link)} characters"
+                )
                 await use(assignment, options.hold, emulator)
                 print(row(await machine.refresh()))
             finally:

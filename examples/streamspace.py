@@ -17,26 +17,50 @@ from datetime import timedelta
 
 from vcloud import BearerAuth, CapacityError, Endpoint
 from vcloud.emulator import Emulator
-from vcloud.providers.streamspace import Agent, InvalidTransitionError, Resources, Session, StreamSpace
+from vcloud.providers.streamspace import (
+    Agent,
+    InvalidTransitionError,
+    Resources,
+    Session,
+    StreamSpace,
+)
 
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--user", default="john.doe", help="whose session it is (default: %(default)s)")
-    parser.add_argument("--template", default="firefox-browser", help="what runs in it (default: %(default)s)")
-    parser.add_argument("--memory", default="2Gi", help="how much memory it may use (default: %(default)s)")
-    parser.add_argument(
-        "--idle", type=float, default=1800, help="seconds of idleness after which it sleeps (default: %(default)g)"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--keep", action="store_true", help="leave it hibernated instead of ending it")
+    parser.add_argument(
+        "--user", default="john.doe", help="whose session it is (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory", default="2Gi", help="how much memory it may use (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=1800,
+        help="seconds of idleness after which it sleeps (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave it hibernated instead of ending it"
+    )
     return parser.parse_args()
 
 
 async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
     """Where to go, and how long to pause between two looks."""
-    url, token = os.environ.get("VCLOUD_STREAMSPACE_URL"), os.environ.get("VCLOUD_STREAMSPACE_TOKEN")
-    username, password = (os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    url, token = (
+        os.environ.get("VCLOUD_STREAMSPACE_URL"),
+        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
+    )
+    username, password = (
+        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
+    )
     if url and token:
         return Endpoint(url, auth=BearerAuth(token)), 2.0
     if url:
@@ -47,15 +71,23 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
 
 def row(agent: Agent) -> str:
     """One line of the table of agents."""
-    used, room = (agent.capacity.current_sessions, agent.capacity.max_sessions) if agent.capacity else (None, None)
+    used, room = (
+        (agent.capacity.current_sessions, agent.capacity.max_sessions)
+        if agent.capacity
+        else (None, None)
+    )
     bar = "#" * round(20 * (used or 0) / room) if room else ""
-    return f"  {agent.agent_id:<22}{agent.platform:<12}{agent.status:<10}[{bar:<20}] {used} of {room}"
+    return (
+        f"  {agent.agent_id:<22}{agent.platform:<12}{agent.status:<10}[{bar:<20}] {used} of {room}"
+    )
 
 
 async def overview(client: StreamSpace) -> None:
     """Print who runs sessions, and what can be run."""
     stats = await client.agents.stats()
-    print(f"{stats.online_agents} of {stats.total_agents} agents online, {stats.utilization.percentage:g} % full")
+    print(
+        f"{stats.online_agents} of {stats.total_agents} agents online, {stats.utilization.percentage:g} % full"
+    )
     async for agent in client.agents.list():
         print(row(agent))
     print("Templates:")

@@ -62,7 +62,12 @@ class DesktopAgent:
         """Return the agent itself."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End every desktop."""
         await asyncio.gather(*[desktop.aclose() for desktop in self.desktops.values()])
 
@@ -76,9 +81,15 @@ class DesktopAgent:
                     raise CommandFailed("SESSION_PROVISIONING_FAILED", str(error)) from error
         desktop = self._desktop(command.session_id)
         _, port = await desktop.vnc_address()
-        print(f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}", flush=True)
+        print(
+            f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}",
+            flush=True,
+        )
         return SessionResult(
-            pod_ip="127.0.0.1", pod_name=f"display-{desktop.display[1:]}", vnc_port=port, started_at=datetime.now(UTC)
+            pod_ip="127.0.0.1",
+            pod_name=f"display-{desktop.display[1:]}",
+            vnc_port=port,
+            started_at=datetime.now(UTC),
         )
 
     async def hibernate_session(self, command: HibernateSession) -> None:
@@ -103,36 +114,59 @@ class DesktopAgent:
     def _desktop(self, session_id: str) -> X11Desktop:
         desktop = self.desktops.get(session_id)
         if desktop is None or not desktop.alive:
-            raise CommandFailed("SESSION_NOT_FOUND", "this agent has no desktop for the session, or it has ended")
+            raise CommandFailed(
+                "SESSION_NOT_FOUND", "this agent has no desktop for the session, or it has ended"
+            )
         return desktop
 
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--id", default=f"x11-{socket.gethostname()}", help="the name to register with (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--id",
+        default=f"x11-{socket.gethostname()}",
+        help="the name to register with (default: %(default)s)",
+    )
     parser.add_argument("--region", help="where the agent says that it is")
-    parser.add_argument("--sessions", type=int, default=5, help="how many sessions at once (default: %(default)s)")
-    parser.add_argument("command", nargs="*", default=["xterm"], help="what runs on each desktop (default: xterm)")
+    parser.add_argument(
+        "--sessions", type=int, default=5, help="how many sessions at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "command", nargs="*", default=["xterm"], help="what runs on each desktop (default: xterm)"
+    )
     return parser.parse_args()
 
 
 def lacking(program: str) -> list[str]:
     """What must be installed first."""
     found = shutil.which(program)
-    return missing() + ([] if found else [f"the program {program}" + " (Debian: apt-get install xterm)" * (program == "xterm")])
+    return missing() + (
+        []
+        if found
+        else [f"the program {program}" + " (Debian: apt-get install xterm)" * (program == "xterm")]
+    )
 
 
 def installation() -> Endpoint | None:
     """The control plane that the environment names."""
-    url, token = os.environ.get("VCLOUD_STREAMSPACE_URL"), os.environ.get("VCLOUD_STREAMSPACE_TOKEN")
-    username, password = (os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    url, token = (
+        os.environ.get("VCLOUD_STREAMSPACE_URL"),
+        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
+    )
+    username, password = (
+        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
+    )
     if not url:
         return None
     return Endpoint(url, auth=BearerAuth(token) if token else BearerAuth.login(username, password))
 
 
-def worker_for(client: StreamSpace, handler: DesktopAgent, options: argparse.Namespace) -> AgentWorker:
+def worker_for(
+    client: StreamSpace, handler: DesktopAgent, options: argparse.Namespace
+) -> AgentWorker:
     """What stays connected to the control plane."""
     return client.serve_agent(
         options.id,
@@ -150,7 +184,8 @@ async def serve(where: Endpoint, options: argparse.Namespace) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         print(
-            f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted, which ends its sessions too.", flush=True
+            f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted, which ends its sessions too.",
+            flush=True,
         )
         try:
             await worker.run()
@@ -178,7 +213,9 @@ async def look(session: Session) -> None:
         print(f"  its VNC server says {greeting.decode().strip()}")
         await tunnel.write(greeting)
         ways = await take((await take(1))[0])
-        print(f"  it offers the security types {', '.join(map(str, ways))}; 1 is none: the token was the key")
+        print(
+            f"  it offers the security types {', '.join(map(str, ways))}; 1 is none: the token was the key"
+        )
         await tunnel.write(b"\x01")
         if await take(4) != bytes(4):
             raise ConnectionError("the VNC server lets nobody in")
@@ -207,14 +244,18 @@ async def demonstrate(options: argparse.Namespace) -> None:
         print(f"Session {session.name} is {session.state}, and its desktop is kept.")
         await session.terminate()
         session = await session.wait_until("terminated", timeout=30, poll=0.02)
-        print(f"Session {session.name} is {session.state}; {len(handler.desktops)} desktops are left.")
+        print(
+            f"Session {session.name} is {session.state}; {len(handler.desktops)} desktops are left."
+        )
 
 
 async def main() -> None:
     """The main job: serve who is there to be served."""
     options = arguments()
     if needed := lacking(options.command[0]):
-        print("This agent gives each session a real desktop on this machine, and something for that is missing.")
+        print(
+            "This agent gives each session a real desktop on this machine, and something for that is missing."
+        )
         print("It needs:")
         for each in needed:
             print(f"  - {each}")

@@ -24,10 +24,19 @@ from vcloud.providers.streamspace import Session, StreamSpace, VNCForward
 
 def arguments() -> argparse.Namespace:
     """What can be said on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--session", help="the id of a session that runs (default: one is made, and ended afterwards)")
-    parser.add_argument("--user", default="john.doe", help="whose session is made (default: %(default)s)")
-    parser.add_argument("--template", default="firefox-browser", help="what runs in it (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--session",
+        help="the id of a session that runs (default: one is made, and ended afterwards)",
+    )
+    parser.add_argument(
+        "--user", default="john.doe", help="whose session is made (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=0, help="the local port (default: a free one)")
     parser.add_argument("--keep", action="store_true", help="keep forwarding until interrupted")
     return parser.parse_args()
@@ -35,8 +44,13 @@ def arguments() -> argparse.Namespace:
 
 async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
     """Where to go, and how long to pause between two looks."""
-    url, token = os.environ.get("VCLOUD_STREAMSPACE_URL"), os.environ.get("VCLOUD_STREAMSPACE_TOKEN")
-    username, password = (os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    url, token = (
+        os.environ.get("VCLOUD_STREAMSPACE_URL"),
+        os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
+    )
+    username, password = (
+        os.environ.get(f"VCLOUD_STREAMSPACE_{name}", "") for name in ("USERNAME", "PASSWORD")
+    )
     if url and token:
         return Endpoint(url, auth=BearerAuth(token)), 2.0
     if url:
@@ -46,7 +60,9 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
 
 
 @asynccontextmanager
-async def running(client: StreamSpace, options: argparse.Namespace, poll: float) -> AsyncIterator[Session]:
+async def running(
+    client: StreamSpace, options: argparse.Namespace, poll: float
+) -> AsyncIterator[Session]:
     """The session that was named, which is left as it is, or a new one, which is not left at all."""
     if options.session:
         yield await client.sessions.ref(options.session).refresh()
@@ -81,7 +97,9 @@ async def main() -> None:
         session = await stack.enter_async_context(running(client, options, poll))
         print(f"Session {session.name} is {session.state} on {session.agent_id}.")
         async with session.forward_vnc(options.port) as forward:
-            print(f"Its picture is at {forward.host} port {forward.port}, for programs of this machine only:")
+            print(
+                f"Its picture is at {forward.host} port {forward.port}, for programs of this machine only:"
+            )
             print(f"  vncviewer {forward.host}::{forward.port}")
             print("  or the same host and port in any other viewer; it is asked for no password")
             await greet(forward)

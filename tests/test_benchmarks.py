@@ -41,8 +41,20 @@ async def test_a_benchmark_prints_its_rows(name: str, capsys: pytest.CaptureFixt
 
 
 def test_the_command_runs_those_that_are_named_as_it_was_told() -> None:
-    command = [sys.executable, "-W", "error", "-m", "tests.benchmarks", "call_path", "--quick", "--alone", "--uvloop"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "tests.benchmarks",
+        "call_path",
+        "--quick",
+        "--alone",
+        "--uvloop",
+    ]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    )
     assert "on uvloop" in done.stdout
     assert ROWS["call_path"] <= names_of_rows(done.stdout)
     assert not ROWS["listing"] & names_of_rows(done.stdout)

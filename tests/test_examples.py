@@ -24,9 +24,13 @@ async def test_example_runs_against_the_embedded_emulator(example: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "example", [path for path in EXAMPLES if "VCLOUD_EXAMPLE_BUY" in path.read_text()], ids=lambda path: path.stem
+    "example",
+    [path for path in EXAMPLES if "VCLOUD_EXAMPLE_BUY" in path.read_text()],
+    ids=lambda path: path.stem,
 )
-async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_told_to(example: Path, tmp_path: Path) -> None:
+async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_told_to(
+    example: Path, tmp_path: Path
+) -> None:
     async with Emulator(machines=3) as emulator:
         before = emulator.streams.machines.keys() | emulator.computers.machines.keys()
         await run(example, tmp_path, emulator.env())
@@ -35,7 +39,9 @@ async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_tol
         assert emulator.streams.machines.keys() | emulator.computers.machines.keys() == before
 
 
-async def run(example: Path, folder: Path, environment: Mapping[str, str]) -> tuple[int | None, bytes, bytes]:
+async def run(
+    example: Path, folder: Path, environment: Mapping[str, str]
+) -> tuple[int | None, bytes, bytes]:
     """With these variables and no others of ours: its status, output and errors."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
     process = await asyncio.create_subprocess_exec(

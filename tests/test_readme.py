@@ -37,14 +37,28 @@ async def test_snippet_runs(number: int, tmp_path: Path) -> None:
     code = script(PYTHON[number])
     if "def test_" in code:
         (tmp_path / "test_snippet.py").write_text(code, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "test_snippet.py"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "asyncio_mode=auto",
+            "test_snippet.py",
+        ]
     else:
         (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
         command = [sys.executable, "-W", "error", "snippet.py"]
     async with Emulator(machines=30, speed=200) as emulator:
         environment = os.environ | emulator.env() | {"PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await process.communicate()
     assert process.returncode == 0, f"{code}\n{output.decode()}"

@@ -64,7 +64,9 @@ def _text(value: object, name: str) -> str:
         raise ConfigurationError(f"{name} must be a non-empty string")
     if not value.isascii() or not value.isprintable() or value != value.strip():
         # The value itself stays out of the message.
-        raise ConfigurationError(f"{name} holds a character that cannot be part of it (a line break or a space at its end?)")
+        raise ConfigurationError(
+            f"{name} holds a character that cannot be part of it (a line break or a space at its end?)"
+        )
     return value
 
 
@@ -105,7 +107,9 @@ class HMACAuth(Secretive, Auth):
             "Authorization": f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
         }
 
-    def sign(self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None) -> str:
+    def sign(
+        self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None
+    ) -> str:
         """The signature alone; ``timestamp`` in milliseconds, ``path`` as sent and without query."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(f"{self._key}{method}{path}{timestamp}{nonce}".encode())
@@ -122,7 +126,11 @@ class HMACAuth(Secretive, Auth):
         """
         theirs = server_time(response.headers)
         signed_at = sent.get("Authorization", "").rpartition(":")[2]
-        if theirs is None or not signed_at.isdigit() or abs(theirs - int(signed_at) / 1000) <= self.TOLERANCE:
+        if (
+            theirs is None
+            or not signed_at.isdigit()
+            or abs(theirs - int(signed_at) / 1000) <= self.TOLERANCE
+        ):
             return False
         self._offset = theirs - now
         return True
@@ -135,7 +143,9 @@ class APIKeyAuth(Secretive, Auth):
 
     def __init__(self, key: str, *, header: str = "x-api-key") -> None:
         if not _HEADER.fullmatch(header):
-            raise ConfigurationError(f"the header must have a name such as x-api-key, not {header!r:.80}")
+            raise ConfigurationError(
+                f"the header must have a name such as x-api-key, not {header!r:.80}"
+            )
         self._headers = Credentials({header: _text(key, "the API key")})
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
@@ -190,7 +200,9 @@ class BearerAuth(Secretive, Auth):
     def _prepare(self) -> None:
         self._codec = Codec()
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client after another.
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
         self._round = 0
         self._ends: datetime | None = None
         self._failure: VCloudError | None = None
@@ -231,7 +243,9 @@ class BearerAuth(Secretive, Auth):
                     raise copy(self._failure)
                 return
             if self._credentials is None:
-                raise ConfigurationError("the token was given up by a logout, and there is no password to obtain another with")
+                raise ConfigurationError(
+                    "the token was given up by a logout, and there is no password to obtain another with"
+                )
             try:
                 response = await send(self._credentials)
                 answer = self._codec.decode(response.body, _Login, sensitive=True)
@@ -268,10 +282,16 @@ class BearerAuth(Secretive, Auth):
             raise DecodeError(f"the service gave a token that is none: {error}") from None
         self._ends = expires_at
         self._credentials = credentials or self._credentials
-        life = (expires_at.timestamp() if expires_at else float("inf")) - (now if server_now is None else server_now)
+        life = (expires_at.timestamp() if expires_at else float("inf")) - (
+            now if server_now is None else server_now
+        )
         # A token that lives for less than the leeway must not be renewed for every request; one that cannot be replaced
         # is used until it is refused.
-        self._renew_at = now + life - min(self.LEEWAY, 0.1 * max(0.0, life)) if self._credentials else float("inf")
+        self._renew_at = (
+            now + life - min(self.LEEWAY, 0.1 * max(0.0, life))
+            if self._credentials
+            else float("inf")
+        )
         self._failure = None
         self._round += 1
 

@@ -49,7 +49,11 @@ class _Provider(msgspec.Struct, frozen=True):
 _PROVIDERS: Final = {
     "streams": _Provider("VagonStreams", ((HMACAuth, ("KEY", "SECRET")),)),
     "computers": _Provider("VagonComputers", ((HMACAuth, ("KEY", "SECRET")),)),
-    "streamspace": _Provider("StreamSpace", ((BearerAuth, ("TOKEN",)), (BearerAuth.login, ("USERNAME", "PASSWORD"))), True),
+    "streamspace": _Provider(
+        "StreamSpace",
+        ((BearerAuth, ("TOKEN",)), (BearerAuth.login, ("USERNAME", "PASSWORD"))),
+        True,
+    ),
     "desktops": _Provider("Desktops", ((APIKeyAuth, ("API_KEY",)),)),
 }
 
@@ -77,7 +81,9 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
             if provider.needs_url and not environ.get(url):
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
             try:
-                return Endpoint(environ.get(url) or None, auth=make(*(environ[variable] for variable in needed)))
+                return Endpoint(
+                    environ.get(url) or None, auth=make(*(environ[variable] for variable in needed))
+                )
             except ConfigurationError as error:
                 raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
         if len(missing) < len(needed):
@@ -121,7 +127,12 @@ class VCloud(Secretive):
         observers: Iterable[Observer] = (),
         client_session: aiohttp.ClientSession | None = None,
     ) -> None:
-        given = {"streams": streams, "computers": computers, "streamspace": streamspace, "desktops": desktops}
+        given = {
+            "streams": streams,
+            "computers": computers,
+            "streamspace": streamspace,
+            "desktops": desktops,
+        }
         # Here and not above: importing vcloud must not cost what making a client costs.
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
@@ -132,7 +143,9 @@ class VCloud(Secretive):
             if endpoint is None:
                 continue
             if not isinstance(endpoint, Endpoint):
-                raise ConfigurationError(f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}")
+                raise ConfigurationError(
+                    f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}"
+                )
             if everywhere:
                 endpoint = evolve(endpoint, observers=(*endpoint.observers, *everywhere))  # noqa: PLW2901 - the same, watched
             client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)
@@ -166,7 +179,11 @@ class VCloud(Secretive):
             ConfigurationError: nothing is set, or only half of what a provider needs.
         """
         variables = os.environ if environ is None else environ
-        found = {name: endpoint for name in _PROVIDERS if (endpoint := _endpoint_from(name, variables)) is not None}
+        found = {
+            name: endpoint
+            for name in _PROVIDERS
+            if (endpoint := _endpoint_from(name, variables)) is not None
+        }
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
@@ -297,7 +314,12 @@ class VCloud(Secretive):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         await self.aclose()
 

@@ -65,7 +65,9 @@ def shortened(text: str, most: int = 1000) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
-def _rebuild(cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]) -> VCloudError:
+def _rebuild(
+    cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]
+) -> VCloudError:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error
@@ -166,7 +168,11 @@ class APIError(VCloudError):
             if isinstance(self.code, int)
             else f", {self.code}"
         )
-        meaning = f" ({self.meaning})" if self.meaning and self.meaning.lower() != self.message.lower() else ""
+        meaning = (
+            f" ({self.meaning})"
+            if self.meaning and self.meaning.lower() != self.message.lower()
+            else ""
+        )
         request_id = f" [request {self.request_id}]" if self.request_id else ""
         return f"{self.provider}: {self.method} {self.url} was refused: {self.status}{code}: {self.message}{meaning}{request_id}"
 

@@ -43,11 +43,17 @@ class OpenTelemetry(Observer):
         ConfigurationError: OpenTelemetry's API is not installed.
     """
 
-    def __init__(self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None) -> None:
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
         try:
             from opentelemetry import metrics, trace  # noqa: PLC0415 - only those who use it need it
         except ImportError:
-            raise ConfigurationError("OpenTelemetry needs the extra: pip install 'vcloud-sdk[otel]'") from None
+            raise ConfigurationError(
+                "OpenTelemetry needs the extra: pip install 'vcloud-sdk[otel]'"
+            ) from None
         self._tracer = trace.get_tracer("vcloud", __version__, tracer_provider)
         meter = metrics.get_meter("vcloud", __version__, meter_provider)
         self._durations = meter.create_histogram(
@@ -57,7 +63,9 @@ class OpenTelemetry(Observer):
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
         self._active = meter.create_up_down_counter(
-            "http.client.active_requests", unit="{request}", description="Number of active HTTP requests."
+            "http.client.active_requests",
+            unit="{request}",
+            description="Number of active HTTP requests.",
         )
         self._kind = trace.SpanKind.CLIENT
         self._failed = trace.StatusCode.ERROR
@@ -71,7 +79,9 @@ class OpenTelemetry(Observer):
             details["http.request.resend_count"] = attempt.number - 1
         self._active.add(1, target)
         self._spans[attempt] = self._tracer.start_span(
-            f"{attempt.method} {target['url.template']}", kind=self._kind, attributes=target | details
+            f"{attempt.method} {target['url.template']}",
+            kind=self._kind,
+            attributes=target | details,
         )
 
     def ended(self, attempt: Attempt) -> None:
@@ -104,7 +114,12 @@ def _target(attempt: Attempt) -> Attributes:
 @lru_cache
 def _address(base_url: str) -> tuple[str, str, int, str]:
     parts = urlsplit(base_url)
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), parts.path
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "https" else 80),
+        parts.path,
+    )
 
 
 def _outcome(attempt: Attempt) -> Attributes:
@@ -113,5 +128,7 @@ def _outcome(attempt: Attempt) -> Attributes:
     if attempt.status is not None:
         outcome["http.response.status_code"] = attempt.status
     if attempt.error is not None:
-        outcome["error.type"] = str(attempt.status) if (attempt.status or 0) >= 400 else type(attempt.error).__name__
+        outcome["error.type"] = (
+            str(attempt.status) if (attempt.status or 0) >= 400 else type(attempt.error).__name__
+        )
     return outcome

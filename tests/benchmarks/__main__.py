@@ -13,19 +13,38 @@ import sys
 
 from tests.benchmarks.harness import ROOT, options, parser
 
-BENCHMARKS = ("call_path", "listing", "fanout", "memory", "imports", "budget", "profile", "tunnel", "storm")
+BENCHMARKS = (
+    "call_path",
+    "listing",
+    "fanout",
+    "memory",
+    "imports",
+    "budget",
+    "profile",
+    "tunnel",
+    "storm",
+)
 
 
 def main() -> int:
     """Run them; gives how many failed."""
     arguments = parser(__doc__, None)
-    arguments.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when left out")
+    arguments.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when left out"
+    )
     given = arguments.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         arguments.error(f"there is no {', '.join(sorted(unknown))}, but {', '.join(BENCHMARKS)}")
-    flags = options(given).flags() + ([] if given.rounds is None else ["--rounds", str(given.rounds)])
-    commands = [[sys.executable, "-m", f"tests.benchmarks.{name}", *flags] for name in given.names or BENCHMARKS]
-    return sum(subprocess.run(command, cwd=ROOT, check=False).returncode != 0 for command in commands)
+    flags = options(given).flags() + (
+        [] if given.rounds is None else ["--rounds", str(given.rounds)]
+    )
+    commands = [
+        [sys.executable, "-m", f"tests.benchmarks.{name}", *flags]
+        for name in given.names or BENCHMARKS
+    ]
+    return sum(
+        subprocess.run(command, cwd=ROOT, check=False).returncode != 0 for command in commands
+    )
 
 
 if __name__ == "__main__":

@@ -30,25 +30,56 @@ MINUTE = 10.0
 SHARED = RateLimit(100, per=30)
 
 
-def row(table: Table, name: str, times: list[float], refused: int, limit: int, window: float) -> None:
+def row(
+    table: Table, name: str, times: list[float], refused: int, limit: int, window: float
+) -> None:
     """What became of one limit: ``times`` are those of arrival."""
     times = sorted(times)
     last = (len(times) - 1) // limit * limit
-    most = max(sum(at < first + window for at in times[number : number + 2 * limit]) for number, first in enumerate(times))
+    most = max(
+        sum(at < first + window for at in times[number : number + 2 * limit])
+        for number, first in enumerate(times)
+    )
     used = f"{last / (limit * (times[last] - times[0]) / window):.1%}" if last else "-"
-    table.row(name, {"sent": str(len(times)), "429": str(refused), "allowed": str(limit), "most": str(most), "use": used})
+    table.row(
+        name,
+        {
+            "sent": str(len(times)),
+            "429": str(refused),
+            "allowed": str(limit),
+            "most": str(most),
+            "use": used,
+        },
+    )
 
 
 async def announced(table: Table, creates: int, reads: int) -> None:
     """StreamSpace's own limits."""
-    async with Emulator(speed=60 / MINUTE) as emulator, StreamSpace(emulator.endpoints()["streamspace"]) as cloud:
+    async with (
+        Emulator(speed=60 / MINUTE) as emulator,
+        StreamSpace(emulator.endpoints()["streamspace"]) as cloud,
+    ):
         await asyncio.gather(
-            *[cloud.sessions.create(user="admin", template="firefox-browser") for _ in range(creates)],
+            *[
+                cloud.sessions.create(user="admin", template="firefox-browser")
+                for _ in range(creates)
+            ],
             *[cloud.templates.list().first() for _ in range(reads)],
         )
         for name, method, limit in (("creates", "POST", 10), ("reads", "GET", 100)):
-            calls = [call for call in emulator.calls if call.method == method and "login" not in call.path]
-            row(table, name, [call.at for call in calls], sum(call.status == 429 for call in calls), limit, MINUTE)
+            calls = [
+                call
+                for call in emulator.calls
+                if call.method == method and "login" not in call.path
+            ]
+            row(
+                table,
+                name,
+                [call.at for call in calls],
+                sum(call.status == 429 for call in calls),
+                limit,
+                MINUTE,
+            )
 
 
 @contextmanager
@@ -56,7 +87,17 @@ def redis() -> Iterator[str]:
     """A server in a socket file, for as long as this lasts."""
     with tempfile.TemporaryDirectory() as directory:
         socket = Path(directory, "redis.sock")
-        command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", directory]
+        command = [
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            str(socket),
+            "--save",
+            "",
+            "--dir",
+            directory,
+        ]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             while not socket.exists():
@@ -70,7 +111,10 @@ def redis() -> Iterator[str]:
 async def crowd(url: str, key: str, secret: str, store: str, calls: str) -> None:
     """One of the processes that share a budget."""
     endpoint = Endpoint(
-        url, auth=HMACAuth(key, secret), rate_limits=[SHARED], shared_budget=SharedBudget(store, account="benchmark")
+        url,
+        auth=HMACAuth(key, secret),
+        rate_limits=[SHARED],
+        shared_budget=SharedBudget(store, account="benchmark"),
     )
     async with VagonComputers(endpoint) as computers:
         await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(int(calls))])
@@ -80,8 +124,18 @@ async def shared(table: Table, calls: int) -> None:
     """Two processes, one budget."""
     with redis() as store:
         async with Emulator(machines=1) as emulator:
-            given = [emulator.env()[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
-            command = [sys.executable, "-m", "tests.benchmarks.budget", "--crowd", *given, store, str(calls)]
+            given = [
+                emulator.env()[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")
+            ]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.budget",
+                "--crowd",
+                *given,
+                store,
+                str(calls),
+            ]
             crowds = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(2)]
             assert [await one.wait() for one in crowds] == [0, 0]
             times = [call.at for call in emulator.calls]
@@ -91,7 +145,8 @@ async def shared(table: Table, calls: int) -> None:
 async def main(chosen: Options) -> None:
     """Run, print."""
     table = Table(
-        "Requests against a rate limit; allowed and most are those in one window", ("sent", "429", "allowed", "most", "use")
+        "Requests against a rate limit; allowed and most are those in one window",
+        ("sent", "429", "allowed", "most", "use"),
     )
     for _ in range(chosen.rounds):
         await announced(table, *((5, 50) if chosen.quick else (60, 940)))

@@ -72,7 +72,11 @@ async def main(chosen: Options, calls: int = CALLS) -> None:
             for row, what in ("single object", "one"), ("page of 20", "page"):
                 measures = {
                     # The others are so much slower that a twentieth of the calls takes as long.
-                    name: partial(per_call, getattr(way, what), calls if name in (BARE, VCLOUD) else calls // 20)
+                    name: partial(
+                        per_call,
+                        getattr(way, what),
+                        calls if name in (BARE, VCLOUD) else calls // 20,
+                    )
                     for name, way in found.items()
                 }
                 table.row(row, against_bare(await in_turn(measures, chosen.rounds), 1e-6, "us"))

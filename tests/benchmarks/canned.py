@@ -78,7 +78,11 @@ PAGE = page(1)
 
 def _packed(value: object) -> bytes:
     body = json.dumps(value, separators=(",", ":")).encode()
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+        + body
+    )
 
 
 class Canned(asyncio.Protocol):
@@ -111,7 +115,9 @@ class Canned(asyncio.Protocol):
         if target.startswith(b"/hold/"):
             self.held.append((self._transport, answer))
         elif later := re.match(rb"/(\d+)ms/", target):
-            asyncio.get_running_loop().call_later(int(later[1]) / 1000, self._transport.write, answer)
+            asyncio.get_running_loop().call_later(
+                int(later[1]) / 1000, self._transport.write, answer
+            )
         else:
             self._transport.write(answer)
 

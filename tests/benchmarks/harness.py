@@ -58,8 +58,12 @@ class Options:
 
 def parser(doc: str | None, rounds: int | None) -> argparse.ArgumentParser:
     """The common arguments; ``rounds`` is the default."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--rounds", type=int, default=rounds, help="how often each competitor is measured")
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--rounds", type=int, default=rounds, help="how often each competitor is measured"
+    )
     made.add_argument("--quick", action="store_true", help="only show that it works")
     made.add_argument("--uvloop", action="store_true", help="run the client on uvloop")
     made.add_argument("--alone", action="store_true", help="only bare aiohttp and vcloud")
@@ -101,7 +105,10 @@ def on_loop(*, uvloop: bool) -> asyncio.Runner:
 def served() -> Iterator[str]:
     """The canned server in a process of its own; gives its address, without a path."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.canned"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.benchmarks.canned"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert server.stdin is not None
     assert server.stdout is not None
@@ -116,7 +123,9 @@ def served() -> Iterator[str]:
 @contextlib.asynccontextmanager
 async def computers_at(base: str, concurrency: int = 100) -> AsyncIterator[VagonComputers]:
     """Our client, with no more than the defaults."""
-    async with VagonComputers(Endpoint(base, auth=HMACAuth("ak_test_1", "sk_test_1"), concurrency=concurrency)) as computers:
+    async with VagonComputers(
+        Endpoint(base, auth=HMACAuth("ak_test_1", "sk_test_1"), concurrency=concurrency)
+    ) as computers:
         yield computers
 
 
@@ -144,7 +153,9 @@ async def wall(work: Awaitable[object]) -> float:
     return time.perf_counter() - begin
 
 
-async def in_turn(measures: Mapping[str, Measure], rounds: int, *, warm: bool = True) -> dict[str, list[float]]:
+async def in_turn(
+    measures: Mapping[str, Measure], rounds: int, *, warm: bool = True
+) -> dict[str, list[float]]:
     """Measure all of them in each round, every other round backwards, so that what drifts falls on all alike."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
     if warm:
@@ -172,7 +183,9 @@ def against_bare(taken: Mapping[str, Sequence[float]], unit: float, suffix: str)
     """A row's cells: what bare aiohttp took, in ``unit`` seconds, and everybody else's ratio to it."""
     base = taken[BARE]
     return {
-        name: f"{statistics.median(base) / unit:.0f} {suffix}" if name == BARE else ratio(values, base)
+        name: f"{statistics.median(base) / unit:.0f} {suffix}"
+        if name == BARE
+        else ratio(values, base)
         for name, values in taken.items()
     }
 
@@ -189,10 +202,15 @@ class Table:
     def __init__(self, title: str, columns: Sequence[str], *, empty: str = "") -> None:
         self._columns = columns
         self._empty = empty
-        print(f"\n{title}\n\n{'':<{FIRST}}" + "".join(f"{column:<{WIDTH}}" for column in columns), flush=True)
+        print(
+            f"\n{title}\n\n{'':<{FIRST}}" + "".join(f"{column:<{WIDTH}}" for column in columns),
+            flush=True,
+        )
 
     def row(self, name: str, cells: Mapping[str, Any]) -> None:
         """Print one."""
         print(
-            f"{name:<{FIRST}}" + "".join(f"{cells.get(column, self._empty)!s:<{WIDTH}}" for column in self._columns), flush=True
+            f"{name:<{FIRST}}"
+            + "".join(f"{cells.get(column, self._empty)!s:<{WIDTH}}" for column in self._columns),
+            flush=True,
         )

@@ -50,8 +50,14 @@ async def main(chosen: Options) -> None:
     cpus = await in_turn(measures, chosen.rounds, warm=not chosen.quick)
     table = Table(f"Imports, ms beyond Python itself, {chosen.rounds} rounds", ("CPU", "wall"))
     # Before the rounds there may have been one for warming up.
-    taken = {"CPU": cpus, "wall": {name: values[-chosen.rounds :] for name, values in walls.items()}}
-    net = {kind: {name: beyond(values[name], values["python"]) for name in values} for kind, values in taken.items()}
+    taken = {
+        "CPU": cpus,
+        "wall": {name: values[-chosen.rounds :] for name, values in walls.items()},
+    }
+    net = {
+        kind: {name: beyond(values[name], values["python"]) for name in values}
+        for kind, values in taken.items()
+    }
     for row, name in (
         ("import vcloud", "import"),
         ("aiohttp attrs cattrs msgspec", "dependencies"),
@@ -59,7 +65,8 @@ async def main(chosen: Options) -> None:
     ):
         table.row(row, {kind: spread(values[name], ".1f") for kind, values in net.items()})
     table.row(
-        "a client made / dependencies", {kind: ratio(values["client"], values["dependencies"]) for kind, values in net.items()}
+        "a client made / dependencies",
+        {kind: ratio(values["client"], values["dependencies"]) for kind, values in net.items()},
     )
 
 

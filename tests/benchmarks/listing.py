@@ -39,7 +39,9 @@ async def whole(way: Way, ahead: int = 0) -> float:
     machines: list[Any] = []
 
     async def read() -> None:
-        machines.extend(await (way.everything() if way.ahead is None or not ahead else way.ahead(ahead)))
+        machines.extend(
+            await (way.everything() if way.ahead is None or not ahead else way.ahead(ahead))
+        )
 
     took = await wall(read())
     assert len(machines) == MACHINES
@@ -56,15 +58,21 @@ async def main(chosen: Options) -> None:
                 (*columns(chosen), "ideal"),
                 empty=NOT_INSTALLED,
             )
-            one_by_one = await in_turn({name: partial(whole, way) for name, way in found.items()}, chosen.rounds)
+            one_by_one = await in_turn(
+                {name: partial(whole, way) for name, way in found.items()}, chosen.rounds
+            )
             waiting = PAGES * latency / 1000
             base = one_by_one[BARE]
             ideal = ratio([waiting] * len(base), base)
             table.row("one by one", against_bare(one_by_one, 1e-3, "ms") | {"ideal": ideal})
-            ahead = await in_turn({name: partial(whole, found[name], AHEAD) for name in (BARE, VCLOUD)}, chosen.rounds)
+            ahead = await in_turn(
+                {name: partial(whole, found[name], AHEAD) for name in (BARE, VCLOUD)}, chosen.rounds
+            )
             # The first page says how many there are.
             waiting = (1 + math.ceil((PAGES - 1) / AHEAD)) * latency / 1000
-            cells = {name: ratio(values, base) for name, values in ahead.items()} | {"ideal": ratio([waiting] * len(base), base)}
+            cells = {name: ratio(values, base) for name, values in ahead.items()} | {
+                "ideal": ratio([waiting] * len(base), base)
+            }
             table.row(f"{AHEAD} pages ahead", dict.fromkeys(columns(chosen), "-") | cells)
 
 

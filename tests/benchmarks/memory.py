@@ -30,7 +30,19 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from tests.benchmarks.canned import allow_files
-from tests.benchmarks.harness import BARE, ROOT, VCLOUD, Call, Options, Table, computers_at, on_loop, ratio, run, served
+from tests.benchmarks.harness import (
+    BARE,
+    ROOT,
+    VCLOUD,
+    Call,
+    Options,
+    Table,
+    computers_at,
+    on_loop,
+    ratio,
+    run,
+    served,
+)
 from tests.benchmarks.peers import loads
 
 ROUNDS = 3
@@ -56,7 +68,9 @@ async def opened(name: str, base: str, limit: int, tasks: int) -> AsyncIterator[
         async with computers_at(base, limit) as computers:
             yield computers.machines.ref("100").refresh
         return
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=limit if limit < tasks else 0)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit if limit < tasks else 0)
+    ) as session:
 
         async def get() -> object:
             async with session.get(f"{base}/machines/100") as answer:
@@ -110,7 +124,12 @@ async def _held(url: str, count: int) -> None:
 
 def measured(chosen: Options, **what: object) -> float:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", __spec__.name, json.dumps({"uvloop": chosen.uvloop, "what": what})]
+    command = [
+        sys.executable,
+        "-m",
+        __spec__.name,
+        json.dumps({"uvloop": chosen.uvloop, "what": what}),
+    ]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return float(done.stdout)
 
@@ -122,16 +141,27 @@ async def main(chosen: Options) -> None:
     if tasks < chosen.pick(TASKS, 20):
         print(f"only {tasks} tasks: this process may not open more files (ulimit -n)")
     table = Table(
-        f"Memory of {tasks} tasks, {chosen.rounds} rounds, a process for each", (f"{BARE}, MB", f"{VCLOUD}, MB", "ratio")
+        f"Memory of {tasks} tasks, {chosen.rounds} rounds, a process for each",
+        (f"{BARE}, MB", f"{VCLOUD}, MB", "ratio"),
     )
-    for row, limit in (f"waiting, {min(POOL, tasks // 2)} in flight", min(POOL, tasks // 2)), ("all in flight", tasks):
+    for row, limit in (
+        (f"waiting, {min(POOL, tasks // 2)} in flight", min(POOL, tasks // 2)),
+        ("all in flight", tasks),
+    ):
         for traced in (True,) if chosen.quick else (True, False):
             taken: dict[str, list[float]] = {BARE: [], VCLOUD: []}
             for _ in range(chosen.rounds):
                 for name, values in taken.items():
-                    values.append(measured(chosen, name=name, limit=limit, tasks=tasks, traced=traced) / MB)
-            cells = {f"{name}, MB": f"{statistics.median(values):.1f}" for name, values in taken.items()}
-            table.row(f"{row}, {'traced' if traced else 'RSS'}", cells | {"ratio": ratio(taken[VCLOUD], taken[BARE])})
+                    values.append(
+                        measured(chosen, name=name, limit=limit, tasks=tasks, traced=traced) / MB
+                    )
+            cells = {
+                f"{name}, MB": f"{statistics.median(values):.1f}" for name, values in taken.items()
+            }
+            table.row(
+                f"{row}, {'traced' if traced else 'RSS'}",
+                cells | {"ratio": ratio(taken[VCLOUD], taken[BARE])},
+            )
 
 
 if __name__ == "__main__":

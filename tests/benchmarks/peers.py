@@ -117,7 +117,9 @@ async def httpx(base: str, connections: int) -> AsyncIterator[Way]:
 
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     # Its clock for a free connection would end most of thousands of tasks that start at once.
-    async with httpx.AsyncClient(base_url=base, limits=limits, timeout=httpx.Timeout(30, pool=None)) as client:
+    async with httpx.AsyncClient(
+        base_url=base, limits=limits, timeout=httpx.Timeout(30, pool=None)
+    ) as client:
 
         async def get(path: str) -> Any:
             return (await client.get(path)).raise_for_status().json()
@@ -249,7 +251,8 @@ def service() -> dict[str, object]:
         "ListMachinesInput": {
             "type": "structure",
             "members": {
-                name: {"shape": "long", "location": "querystring", "locationName": name} for name in ("page", "per_page")
+                name: {"shape": "long", "location": "querystring", "locationName": name}
+                for name in ("page", "per_page")
             },
         },
     }
@@ -263,7 +266,9 @@ def service() -> dict[str, object]:
             "task": "Task",
             **dict.fromkeys(("name", "assigned_image_name", "region", "machine_type"), "string"),
             **dict.fromkeys(("friendly_status", "usage_source", "latest_image_status"), "string"),
-            **dict.fromkeys(("auto_stop_threshold", "file_storage_size", "disk_size", "network_credit"), "long"),
+            **dict.fromkeys(
+                ("auto_stop_threshold", "file_storage_size", "disk_size", "network_credit"), "long"
+            ),
             **dict.fromkeys(("assigned_image_id", "remaining_usage", "deposited_usage"), "long"),
         },
         "User": {"id": "string", "type": "string", "attributes": "UserAttributes"},
@@ -272,7 +277,10 @@ def service() -> dict[str, object]:
         "Task": {"id": "long", "uid": "string", "created_at": "timestamp"},
     }
     for name, members in structures.items():
-        shapes[name] = {"type": "structure", "members": {member: {"shape": shape} for member, shape in members.items()}}
+        shapes[name] = {
+            "type": "structure",
+            "members": {member: {"shape": shape} for member, shape in members.items()},
+        }
     paths = {"GetMachine": ("/machines/{id}", "Machine"), "ListMachines": ("/machines", "Page")}
     return {
         "version": "2.0",

@@ -116,7 +116,9 @@ async def ways(kind: Kind, real: VagonComputers, by_hand: Call) -> dict[str, Cal
     request, shape, body = kind.request, kind.shape, kind.answer.body
     auth = HMACAuth("ak_test_1", "sk_test_1")
     recorder = Recorder(kind.answer)
-    stubbed = await VagonComputers(Endpoint(real._session.base_url, auth=auth), transport=recorder).aopen()
+    stubbed = await VagonComputers(
+        Endpoint(real._session.base_url, auth=auth), transport=recorder
+    ).aopen()
     session = stubbed._session
     await session.send(request)
     seen = recorder.seen
@@ -165,7 +167,9 @@ async def answer_to(session: aiohttp.ClientSession, url: str) -> Response:
         return Response(answer.status, answer.headers, await answer.read())
 
 
-async def main(chosen: Options, calls: int = CALLS, meter: Meter = cpu, unit: Unit = MICROSECONDS) -> None:
+async def main(
+    chosen: Options, calls: int = CALLS, meter: Meter = cpu, unit: Unit = MICROSECONDS
+) -> None:
     """Start the server, measure, print."""
     calls = max(1, chosen.pick(calls, AT_ONCE) // AT_ONCE) * AT_ONCE
 
@@ -175,16 +179,41 @@ async def main(chosen: Options, calls: int = CALLS, meter: Meter = cpu, unit: Un
     columns: dict[str, dict[str, str]] = {}
     with served() as url:
         base = url + BASE
-        async with bare(base, 100) as hand, computers_at(base) as real, aiohttp.ClientSession() as plain:
-            one, page = Request("GET", "/machines/100"), Request("GET", "/machines", "page=1&per_page=20")
-            single = Kind("single object", one, MACHINE, refreshed, await answer_to(plain, base + one.path))
-            paged = Kind("page of 20", page, MACHINES, listed, await answer_to(plain, f"{base}{page.path}?{page.query}"))
+        async with (
+            bare(base, 100) as hand,
+            computers_at(base) as real,
+            aiohttp.ClientSession() as plain,
+        ):
+            one, page = (
+                Request("GET", "/machines/100"),
+                Request("GET", "/machines", "page=1&per_page=20"),
+            )
+            single = Kind(
+                "single object", one, MACHINE, refreshed, await answer_to(plain, base + one.path)
+            )
+            paged = Kind(
+                "page of 20",
+                page,
+                MACHINES,
+                listed,
+                await answer_to(plain, f"{base}{page.path}?{page.query}"),
+            )
             for kind, by_hand in (single, hand.one), (paged, hand.page):
                 found = await ways(kind, real, by_hand)
-                taken = await in_turn({name: partial(per_call, way) for name, way in found.items()}, chosen.rounds)
-                rounds = [parts(dict(zip(taken, values, strict=True))) for values in zip(*taken.values(), strict=True)]
-                columns[kind.name] = {part: spread([each[part] for each in rounds], ".1f") for part in rounds[0]}
-    table = Table(f"{unit.name} per call, {AT_ONCE} at once, {chosen.rounds} rounds of {calls} calls", list(columns))
+                taken = await in_turn(
+                    {name: partial(per_call, way) for name, way in found.items()}, chosen.rounds
+                )
+                rounds = [
+                    parts(dict(zip(taken, values, strict=True)))
+                    for values in zip(*taken.values(), strict=True)
+                ]
+                columns[kind.name] = {
+                    part: spread([each[part] for each in rounds], ".1f") for part in rounds[0]
+                }
+    table = Table(
+        f"{unit.name} per call, {AT_ONCE} at once, {chosen.rounds} rounds of {calls} calls",
+        list(columns),
+    )
     for part in columns["single object"]:
         table.row(part, {column: cells[part] for column, cells in columns.items()})
 
@@ -221,15 +250,32 @@ def counting(folder: Path) -> Meter:
 def under_valgrind(calls: int, rounds: int) -> None:
     """Run this again there. Hashes are the same each time, so that counts are."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={folder}/counted", sys.executable]
-        command += ["-m", __spec__.name, "--calls", str(calls), "--rounds", str(rounds), "--counted-in", folder]
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            "--quiet",
+            f"--callgrind-out-file={folder}/counted",
+            sys.executable,
+        ]
+        command += [
+            "-m",
+            __spec__.name,
+            "--calls",
+            str(calls),
+            "--rounds",
+            str(rounds),
+            "--counted-in",
+            folder,
+        ]
         subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONHASHSEED": "0"})
 
 
 if __name__ == "__main__":
     arguments = parser(__doc__, ROUNDS)
     arguments.add_argument("--calls", type=int, default=CALLS)
-    arguments.add_argument("--instructions", action="store_true", help="count instructions, with valgrind")
+    arguments.add_argument(
+        "--instructions", action="store_true", help="count instructions, with valgrind"
+    )
     arguments.add_argument("--counted-in", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
 

@@ -242,9 +242,14 @@ class Handler:
 @contextlib.asynccontextmanager
 async def session_of(port: Port) -> AsyncIterator[Session]:
     """A running session in the emulator whose picture an AgentWorker fetches from this port."""
-    async with Emulator(rate_limits=False) as emulator, StreamSpace(emulator.endpoints()["streamspace"]) as streamspace:
+    async with (
+        Emulator(rate_limits=False) as emulator,
+        StreamSpace(emulator.endpoints()["streamspace"]) as streamspace,
+    ):
         capacity = AgentCapacity(max_sessions=1)
-        async with streamspace.serve_agent("bench", platform="docker", handler=Handler(port), capacity=capacity):
+        async with streamspace.serve_agent(
+            "bench", platform="docker", handler=Handler(port), capacity=capacity
+        ):
             session = await streamspace.sessions.create(USER, "firefox-browser", platform="docker")
             await session.wait_until("running", timeout=10, poll=0.05)
             yield session

@@ -25,7 +25,9 @@ def rows(timed: Result, traced: Result, first: int) -> dict[str, str]:
     before, after = traced.held
     return {
         "requests sent": f"{timed.calls}, of which {wrong} ({wrong / timed.calls:.0%}) went wrong",
-        "done / in doubt / not done": " / ".join(str(fates.get(end, 0)) for end in ("done", "in doubt", "not done")),
+        "done / in doubt / not done": " / ".join(
+            str(fates.get(end, 0)) for end in ("done", "in doubt", "not done")
+        ),
         "lost, doubled, untold": str(len(timed.flaws)),
         "time": f"{timed.seconds:.1f} s, {timed.requests / timed.seconds:.0f} calls a second",
         "longest call": f"{timed.longest:.1f} s (deadline {DEADLINE:g} s)",
@@ -38,7 +40,9 @@ async def main(chosen: Options) -> None:
     """Let it blow, print."""
     requests, first = chosen.pick(REQUESTS, 250), chosen.pick(FIRST, AT_ONCE)
     for _ in range(chosen.rounds):
-        table = Table(f"{requests} calls, {AT_ONCE} at once, {SHARE:.0%} of all requests go wrong", ("storm",))
+        table = Table(
+            f"{requests} calls, {AT_ONCE} at once, {SHARE:.0%} of all requests go wrong", ("storm",)
+        )
         timed = await check(requests, first, measured=False)
         traced = await check(requests, first)
         for name, said in rows(timed, traced, first).items():

@@ -70,9 +70,15 @@ async def compare(table: Table, name: str, ours: Open, bare: Open, rounds: int, 
     """Print a row for each direction: the ratio of speeds ours / bare, and both in MB/s."""
     a, b = await ours(), await bare()
     for direction, carry in ("down", download), ("up", upload):
-        measures = {VCLOUD: lambda carry=carry: wall(carry(a, size)), OTHER: lambda carry=carry: wall(carry(b, size))}
+        measures = {
+            VCLOUD: lambda carry=carry: wall(carry(a, size)),
+            OTHER: lambda carry=carry: wall(carry(b, size)),
+        }
         taken = await in_turn(measures, rounds)
-        speeds = {who: f"{size / MB / statistics.median(values):.0f} MB/s" for who, values in taken.items()}
+        speeds = {
+            who: f"{size / MB / statistics.median(values):.0f} MB/s"
+            for who, values in taken.items()
+        }
         table.row(f"{name}, {direction}", speeds | {"ratio": ratio(taken[OTHER], taken[VCLOUD])})
     await a.aclose()
     await b.aclose()
@@ -82,7 +88,14 @@ async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> N
     title = f"Carried: ratio of speeds, {rounds} pairs of {size / MB:.0f} MB, one process"
     table = Table(title, ("ratio", VCLOUD, OTHER))
     async with bare_relays(3, stand_in) as three, session.forward_vnc() as forward:
-        await compare(table, "forward_vnc / TCP, 3 relays", lambda: TCP.to(forward.port), lambda: TCP.to(three), rounds, size)
+        await compare(
+            table,
+            "forward_vnc / TCP, 3 relays",
+            lambda: TCP.to(forward.port),
+            lambda: TCP.to(three),
+            rounds,
+            size,
+        )
     async with (
         bare_relays(1, stand_in) as one,
         socket_relay(stand_in) as url,
@@ -92,10 +105,26 @@ async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> N
         ref = streamspace.sessions.ref("id")
 
         async def bare() -> Pipe:
-            return BareSocket(await http.ws_connect(f"{url}/vnc-viewer/id", max_msg_size=4 * 1024**2))
+            return BareSocket(
+                await http.ws_connect(f"{url}/vnc-viewer/id", max_msg_size=4 * 1024**2)
+            )
 
-        await compare(table, "open_vnc / TCP, 1 relay", lambda: ref.open_vnc().aopen(), lambda: TCP.to(one), rounds, size)
-        await compare(table, "open_vnc / WebSocket, 1 relay", lambda: ref.open_vnc().aopen(), bare, rounds, size)
+        await compare(
+            table,
+            "open_vnc / TCP, 1 relay",
+            lambda: ref.open_vnc().aopen(),
+            lambda: TCP.to(one),
+            rounds,
+            size,
+        )
+        await compare(
+            table,
+            "open_vnc / WebSocket, 1 relay",
+            lambda: ref.open_vnc().aopen(),
+            bare,
+            rounds,
+            size,
+        )
 
 
 # -- kept --------------------------------------------------------------------------------------------------------------
@@ -142,7 +171,9 @@ async def kept(session: Session, tunnels: int, size: int) -> None:
             await closed(forward, pipes, before)
             print(f"{f'{len(pipes)} new ones, closed, round {number}':<38} {memory()}")
         tasks, files = (now - then for now, then in zip(left(), before, strict=True))
-        print(f"{'left afterwards':<38} {tasks} tasks, {files} sockets, {len(forward.errors)} errors")
+        print(
+            f"{'left afterwards':<38} {tasks} tasks, {files} sockets, {len(forward.errors)} errors"
+        )
 
 
 # -- pushed ------------------------------------------------------------------------------------------------------------
@@ -156,7 +187,9 @@ async def held_up(name: str, count: Callable[[], int], before: int) -> None:
         await asyncio.sleep(STILL)
     gc.collect()
     here = tracemalloc.get_traced_memory()[0] - before
-    print(f"{name:<38} {seen / MB:>6.1f} MB, {here / MB:.2f} MB of it in this process{' - NOT HELD UP' * (seen >= ENDLESS)}")
+    print(
+        f"{name:<38} {seen / MB:>6.1f} MB, {here / MB:.2f} MB of it in this process{' - NOT HELD UP' * (seen >= ENDLESS)}"
+    )
 
 
 async def pushed(name: str, port: Port, stand_in: StandIn) -> None:

@@ -20,10 +20,17 @@ CALLS = {
     "machines.list": [lambda c: c.machines.list().all()],
     "machines.create": [
         lambda c: c.machines.create(
-            1, quantity=1, region="dublin", software_ids=[], base_image_id=100, permissions=ALL_PERMISSIONS
+            1,
+            quantity=1,
+            region="dublin",
+            software_ids=[],
+            base_image_id=100,
+            permissions=ALL_PERMISSIONS,
         )
     ],
-    "machines.update": [lambda c: c.machines.ref("100").update(auto_stop_threshold=900, usage_source="machine")],
+    "machines.update": [
+        lambda c: c.machines.ref("100").update(auto_stop_threshold=900, usage_source="machine")
+    ],
     "machines.start": [lambda c: c.machines.ref("100").start()],
     "machines.available_machine_types": [lambda c: c.machines.ref("100").available_machine_types()],
     "machines.machine_type": [lambda c: c.machines.ref("100").set_machine_type("15")],

@@ -58,7 +58,11 @@ async def _list(client: VagonComputers, emulator: Emulator) -> None:
         0,
         "attributes",
         "user",
-        value={"id": "f1592625", "type": "user", "attributes": {"email": "user@vagon.io", "name": "Computer User"}},
+        value={
+            "id": "f1592625",
+            "type": "user",
+            "attributes": {"email": "user@vagon.io", "name": "Computer User"},
+        },
     )
     first = await client.machines.list().first()
     assert first is not None
@@ -74,7 +78,12 @@ async def _list(client: VagonComputers, emulator: Emulator) -> None:
 
 async def _create(client: VagonComputers, emulator: Emulator) -> None:
     made = await client.machines.create(
-        1, quantity=2, region="dublin", software_ids=["1"], base_image_id="100", permissions=ALL_PERMISSIONS
+        1,
+        quantity=2,
+        region="dublin",
+        software_ids=["1"],
+        base_image_id="100",
+        permissions=ALL_PERMISSIONS,
     )
     assert len(made) == 2
     assert made[0].permissions == ALL_PERMISSIONS
@@ -88,7 +97,11 @@ async def _create(client: VagonComputers, emulator: Emulator) -> None:
     for image in ImageStatus:
         put(emulator, post, "machines", 0, "attributes", "latest_image_status", value=image)
         assert (await client.machines.create(1, region="dublin"))[0].latest_image_status is image
-    user = {"id": "f1592625", "type": "user", "attributes": {"email": "user@vagon.io", "name": "Computer User"}}
+    user = {
+        "id": "f1592625",
+        "type": "user",
+        "attributes": {"email": "user@vagon.io", "name": "Computer User"},
+    }
     put(emulator, post, "machines", 0, "attributes", "user", value=user)
     assert (await client.machines.create(1, region="dublin"))[0].user is not None
     task = {"id": 42, "uid": "Project-Alpha", "created_at": "2026-04-20T09:15:00Z"}
@@ -109,7 +122,11 @@ async def _update(client: VagonComputers, emulator: Emulator) -> None:
     for image in ImageStatus:
         put(emulator, patch, "attributes", "latest_image_status", value=image)
         assert (await ref.update(usage_source="machine")).latest_image_status is image
-    user = {"id": "f1592625", "type": "user", "attributes": {"email": "user@vagon.io", "name": "Computer User"}}
+    user = {
+        "id": "f1592625",
+        "type": "user",
+        "attributes": {"email": "user@vagon.io", "name": "Computer User"},
+    }
     put(emulator, patch, "attributes", "user", value=user)
     assert (await ref.update(usage_source="machine")).user is not None
 
@@ -128,7 +145,10 @@ async def _stop(client: VagonComputers, emulator: Emulator) -> None:
 
 async def _types(client: VagonComputers, emulator: Emulator) -> None:
     types = await client.machines.ref(emulator.computers.add_machine().id).available_machine_types()
-    assert [(one.id, one.friendly_name, one.gpu_memory) for one in types] == [("11", "Planet", "16.0"), ("15", "Spark", "24.0")]
+    assert [(one.id, one.friendly_name, one.gpu_memory) for one in types] == [
+        ("11", "Planet", "16.0"),
+        ("15", "Spark", "24.0"),
+    ]
 
 
 async def _machine_type(client: VagonComputers, emulator: Emulator) -> None:
@@ -138,7 +158,9 @@ async def _machine_type(client: VagonComputers, emulator: Emulator) -> None:
 
 
 async def _access(client: VagonComputers, emulator: Emulator) -> None:
-    link = await client.machines.ref(emulator.computers.add_machine().id).create_access_link(timedelta(hours=1))
+    link = await client.machines.ref(emulator.computers.add_machine().id).create_access_link(
+        timedelta(hours=1)
+    )
     assert link.connection_link.startswith("https://")
     assert link.connection_link not in repr(link)
 
@@ -170,7 +192,10 @@ async def _tasks_list(client: VagonComputers, emulator: Emulator) -> None:
     tasks = client.machines.ref(emulator.computers.add_machine().id).tasks
     await tasks.activate("task-012")
     listed = await tasks.list(page=1, per_page=1).all()
-    assert {(task.uid, task.status) for task in listed} == {("task-012", TaskStatus.ACTIVE), ("Outputs", TaskStatus.INACTIVE)}
+    assert {(task.uid, task.status) for task in listed} == {
+        ("task-012", TaskStatus.ACTIVE),
+        ("Outputs", TaskStatus.INACTIVE),
+    }
 
 
 async def _tasks_create(client: VagonComputers, emulator: Emulator) -> None:

@@ -33,13 +33,17 @@ class Provider:
 
     @property
     def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((DOCUMENTS / f"{self.api}.json").read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(
+            (DOCUMENTS / f"{self.api}.json").read_text(encoding="utf-8")
+        )
         return document
 
     @property
     def operations(self) -> list[dict[str, Any]]:
         """What is asked for over HTTP; the WebSockets have tests of their own."""
-        return [operation for operation in self.document["operations"] if not operation.get("websocket")]
+        return [
+            operation for operation in self.document["operations"] if not operation.get("websocket")
+        ]
 
     @property
     def client_class(self) -> Any:
@@ -60,13 +64,22 @@ class Provider:
     def _module(self, kind: str) -> Any:
         return import_module(f"tests.contract.{self.api}_{kind}")
 
-    def make(self, transport: Transport, *, base_url: str | None = None, auth: Any = None, strict: bool = False) -> Any:
+    def make(
+        self,
+        transport: Transport,
+        *,
+        base_url: str | None = None,
+        auth: Any = None,
+        strict: bool = False,
+    ) -> Any:
         endpoint = Endpoint(base_url or self.document["base_url"], auth=auth or self.auth())
         return self.client_class(endpoint, transport=transport, codec=Codec(strict=strict))
 
 
 PROVIDERS = {
-    "computers": Provider("computers", "VagonComputers", lambda: HMACAuth("ak_test_1", "sk_test_1")),
+    "computers": Provider(
+        "computers", "VagonComputers", lambda: HMACAuth("ak_test_1", "sk_test_1")
+    ),
     "streams": Provider("streams", "VagonStreams", lambda: HMACAuth("ak_test_1", "sk_test_1")),
     "streamspace": Provider("streamspace", "StreamSpace", lambda: BearerAuth("token")),
     "desktops": Provider("desktops", "Desktops", lambda: APIKeyAuth("api_12345")),
@@ -87,7 +100,11 @@ class Sent:
 def sent(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Sent:
     parts = urlsplit(url)
     return Sent(
-        method, parts.path, tuple(parse_qsl(parts.query, keep_blank_values=True)), headers, json.loads(body) if body else None
+        method,
+        parts.path,
+        tuple(parse_qsl(parts.query, keep_blank_values=True)),
+        headers,
+        json.loads(body) if body else None,
     )
 
 
@@ -106,7 +123,9 @@ class CannedTransport(Transport):
 
     async def aclose(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         self.asked.append(sent(method, url, headers, body))
         return Response(self.status, self.headers, self.body)
 
@@ -118,7 +137,9 @@ class RecordingTransport(Transport):
         super().__init__()
         self.exchanges: list[tuple[Sent, int, Any]] = []
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         response = await super().exchange(method, url, headers, body, wire)
         try:
             answer = json.loads(response.body)

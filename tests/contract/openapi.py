@@ -19,7 +19,9 @@ _TYPES = {
     "array": {"type": "array", "items": {"type": "string"}},
     "array[object]": {"type": "array", "items": {"type": "object"}},
     "array[integer]": {"type": "array", "items": {"type": "integer"}},
-    "string|array[string]": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    "string|array[string]": {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+    },
 }
 
 
@@ -31,7 +33,9 @@ def openapi(provider: Provider, known: Mapping[str, Sequence[str]] | None = None
         known: for each name that stands in a path, what there is at the service. None: any text may stand there.
     """
     blocks = DOCUMENTS / f"{provider.api}.openapi.json"
-    document: Json = json.loads(blocks.read_text(encoding="utf-8")) if blocks.exists() else _made_of(provider)
+    document: Json = (
+        json.loads(blocks.read_text(encoding="utf-8")) if blocks.exists() else _made_of(provider)
+    )
     for path, operations in document["paths"].items():
         # The blocks leave them out.
         names = re.findall(r"\{(\w+)\}", path)
@@ -52,11 +56,18 @@ def _made_of(provider: Provider) -> Json:
     for operation in provider.operations:
         made: Json = {"responses": {"200": {"description": "done"}}}
         made["parameters"] = [
-            {"name": given["name"], "in": "query", "required": bool(given["required"]), "schema": _schema(given)}
+            {
+                "name": given["name"],
+                "in": "query",
+                "required": bool(given["required"]),
+                "schema": _schema(given),
+            }
             for given in operation["query"]
         ]
         if operation["body_fields"]:
-            made["requestBody"] = {"content": {"application/json": {"schema": _body(operation["body_fields"])}}}
+            made["requestBody"] = {
+                "content": {"application/json": {"schema": _body(operation["body_fields"])}}
+            }
         paths.setdefault(operation["path"], {})[operation["method"].lower()] = made
     return {"openapi": "3.0.0", "info": {"title": provider.api, "version": "1"}, "paths": paths}
 
@@ -66,7 +77,10 @@ def _body(fields: Sequence[Json]) -> Json:
     actions = list(dict.fromkeys(given["action"] for given in fields if "action" in given))
     if not actions:
         return _object(fields)
-    alternatives = [_object([given for given in fields if given.get("action") in (None, action)]) for action in actions]
+    alternatives = [
+        _object([given for given in fields if given.get("action") in (None, action)])
+        for action in actions
+    ]
     for action, alternative in zip(actions, alternatives, strict=True):
         alternative["properties"]["type"] = {"type": "string", "enum": [action]}
     return {"anyOf": alternatives}
@@ -89,7 +103,11 @@ def _object(fields: Sequence[Json]) -> Json:
 def _schema(given: Json) -> Json:
     made = json.loads(json.dumps(_TYPES.get(given["type"], {"type": given["type"]})))
     bounds = {"minimum": "minimum", "maximum": "maximum", "format": "format", "const": "const"}
-    made |= {ours: given[theirs] for theirs, ours in bounds.items() if theirs in given and given["type"] != "array"}
+    made |= {
+        ours: given[theirs]
+        for theirs, ours in bounds.items()
+        if theirs in given and given["type"] != "array"
+    }
     if "const" in made:
         made["enum"] = [made.pop("const")]
     return made  # type: ignore[no-any-return]

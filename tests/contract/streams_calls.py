@@ -11,16 +11,26 @@ UID = "57f01de3-910a-aa25-2055-cf4a6aef093c"
 # first() where an example says that there is another page: the same answer twice is an error, and rightly so.
 CALLS: dict[str, list[Callable[[VagonStreams], Awaitable[object]]]] = {
     "applications.list": [lambda c: c.applications.list().first()],
-    "applications.update": [lambda c: c.applications.ref("1143").configure(application_name="Test Application")],
+    "applications.update": [
+        lambda c: c.applications.ref("1143").configure(application_name="Test Application")
+    ],
     "streams.list": [lambda c: c.streams.list("11421").first()],
     "streams.create": [
-        lambda c: c.streams.create("1144", capacities=[Capacity("dublin", 5)], capacity_type="on_demand"),
+        lambda c: c.streams.create(
+            "1144", capacities=[Capacity("dublin", 5)], capacity_type="on_demand"
+        ),
     ],
     "streams.get": [lambda c: c.streams.get(UID)],
-    "streams.update": [lambda c: c.streams.ref("1364").configure(microphone="off", capacities=[Capacity("dublin", 5)])],
+    "streams.update": [
+        lambda c: c.streams.ref("1364").configure(
+            microphone="off", capacities=[Capacity("dublin", 5)]
+        )
+    ],
     "streams.machines.list": [lambda c: c.streams.ref("1364").machines().first()],
     "streams.start_machine": [lambda c: c.streams.ref("1381").start_machine("dublin")],
-    "streams.assign_machine": [lambda c: c.streams.ref("1381").assign_machine("dublin", "7D4F4EA7F4")],
+    "streams.assign_machine": [
+        lambda c: c.streams.ref("1381").assign_machine("dublin", "7D4F4EA7F4")
+    ],
     "streams.stop_machine": [lambda c: c.machines.ref("94683").stop()],
     "users.create": [lambda c: c.users.create("visitor@vendor.com")],
     "users.delete": [lambda c: c.users.ref("7D4F4EA7F4").delete()],

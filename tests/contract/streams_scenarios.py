@@ -50,7 +50,11 @@ def stream(client: VagonStreams) -> StreamRef:
 async def _applications(client: VagonStreams, emulator: Emulator) -> None:
     first, second = await client.applications.list(page=1, per_page=1).all()
     assert (first.id, first.friendly_status, first.performance) == (APPLICATION, "live", "Pro - G2")
-    assert (second.id, second.friendly_status, second.performance) == (OTHER, "no_streams", "Starter")
+    assert (second.id, second.friendly_status, second.performance) == (
+        OTHER,
+        "no_streams",
+        "Starter",
+    )
     assert first.active_executable is not None
     assert first.active_executable.file == "Application.zip"
 
@@ -59,7 +63,9 @@ async def _configure_application(client: VagonStreams, emulator: Emulator) -> No
     application = client.applications.ref(APPLICATION)
     assert (await application.configure(application_name="New name")).name == "New name"
     for mapping in KeyMapping:
-        await application.configure(key_mapping_selection=mapping, changeable_key_mapping=mapping is KeyMapping.CLICK)
+        await application.configure(
+            key_mapping_selection=mapping, changeable_key_mapping=mapping is KeyMapping.CLICK
+        )
         assert emulator.streams.applications[int(APPLICATION)].key_mapping_selection == mapping
     named = {
         MachineType.STARTER: "Starter",
@@ -82,14 +88,18 @@ async def _list_streams(client: VagonStreams, emulator: Emulator) -> None:
 
 async def _create(client: VagonStreams, emulator: Emulator) -> None:
     for capacity_type in CapacityType:
-        made = await client.streams.create(APPLICATION, capacities=EVERYWHERE, capacity_type=capacity_type)
+        made = await client.streams.create(
+            APPLICATION, capacities=EVERYWHERE, capacity_type=capacity_type
+        )
         assert made.capacities is not None
         assert [one.region for one in made.capacities] == list(Region)
-        assert {(one.capacity_type, one.total_capacity, one.machine_type_id) for one in made.capacities} == {
-            (capacity_type, 5, MachineType.PRO_G2)
-        }
+        assert {
+            (one.capacity_type, one.total_capacity, one.machine_type_id) for one in made.capacities
+        } == {(capacity_type, 5, MachineType.PRO_G2)}
         assert {one.reserve_capacity for one in made.capacities} == {
-            {CapacityType.ON_DEMAND: 0, CapacityType.BALANCED: 1, CapacityType.ALWAYS_ON: 5}[capacity_type]
+            {CapacityType.ON_DEMAND: 0, CapacityType.BALANCED: 1, CapacityType.ALWAYS_ON: 5}[
+                capacity_type
+            ]
         }
 
 
@@ -103,16 +113,28 @@ async def _get(client: VagonStreams, emulator: Emulator) -> None:
 
 async def _configure(client: VagonStreams, emulator: Emulator) -> None:
     ref = stream(client)
-    assert [(await ref.configure(resolution=one)).resolution for one in Resolution] == list(Resolution)
-    assert [(await ref.configure(sound=one)).sound for one in MediaActivation] == list(MediaActivation)
-    assert [(await ref.configure(microphone=one)).microphone for one in MediaActivation] == list(MediaActivation)
-    assert [(await ref.configure(dock_position=one)).dock_position for one in DockPosition] == list(DockPosition)
-    assert [(await ref.configure(idle_duration=one)).idle_duration for one in IdleDuration] == list(IdleDuration)
-    assert [(await ref.configure(auto_turn_off_duration=one)).auto_turn_off_duration for one in AutoTurnOffDuration] == list(
-        AutoTurnOffDuration
+    assert [(await ref.configure(resolution=one)).resolution for one in Resolution] == list(
+        Resolution
+    )
+    assert [(await ref.configure(sound=one)).sound for one in MediaActivation] == list(
+        MediaActivation
+    )
+    assert [(await ref.configure(microphone=one)).microphone for one in MediaActivation] == list(
+        MediaActivation
+    )
+    assert [(await ref.configure(dock_position=one)).dock_position for one in DockPosition] == list(
+        DockPosition
+    )
+    assert [(await ref.configure(idle_duration=one)).idle_duration for one in IdleDuration] == list(
+        IdleDuration
     )
     assert [
-        (await ref.configure(maximum_session_duration=one)).maximum_session_duration for one in MaximumSessionDuration
+        (await ref.configure(auto_turn_off_duration=one)).auto_turn_off_duration
+        for one in AutoTurnOffDuration
+    ] == list(AutoTurnOffDuration)
+    assert [
+        (await ref.configure(maximum_session_duration=one)).maximum_session_duration
+        for one in MaximumSessionDuration
     ] == list(MaximumSessionDuration)
     for capacity_type in CapacityType:
         await ref.configure(capacity_type=capacity_type, capacities=EVERYWHERE)
@@ -151,7 +173,11 @@ async def _start(client: VagonStreams, emulator: Emulator) -> None:
     await stream(client).configure(capacities=EVERYWHERE)
     for region in Region:
         machine = await stream(client).start_machine(region)
-        assert (machine.region, machine.connection_status, machine.end_at) == (region, ConnectionStatus.WAITING, None)
+        assert (machine.region, machine.connection_status, machine.end_at) == (
+            region,
+            ConnectionStatus.WAITING,
+            None,
+        )
     for status in ConnectionStatus:
         put(emulator, "POST *start-machine", "attributes", "connection_status", value=status)
         assert (await stream(client).start_machine("dublin")).connection_status is status
@@ -169,7 +195,14 @@ async def _assign(client: VagonStreams, emulator: Emulator) -> None:
         assert assignment.connection_link not in repr(assignment)
     for status in ConnectionStatus:
         emulator.streams.add_machine(int(STREAM), status="available")
-        put(emulator, "POST *assign-machine", "machine", "attributes", "connection_status", value=status)
+        put(
+            emulator,
+            "POST *assign-machine",
+            "machine",
+            "attributes",
+            "connection_status",
+            value=status,
+        )
         assert (await stream(client).assign_machine("dublin")).machine.connection_status is status
 
 
@@ -198,12 +231,19 @@ async def _machines(client: VagonStreams, emulator: Emulator) -> None:
     for status in ConnectionStatus:
         emulator.streams.add_machine(int(STREAM), status=status)
     found = await client.machines.list(
-        start_at=before, end_at=before + timedelta(days=2), page=1, per_page=2, application_id=APPLICATION, stream_id=STREAM
+        start_at=before,
+        end_at=before + timedelta(days=2),
+        page=1,
+        per_page=2,
+        application_id=APPLICATION,
+        stream_id=STREAM,
     ).all()
     assert [one.connection_status for one in found] == list(reversed(ConnectionStatus))
     assert len(await client.machines.list().all()) == 7
     assert await client.machines.list(end_at=before).all() == []
-    assert [one.stream_id for one in await client.machines.list(application_id=OTHER).all()] == [str(other.id)]
+    assert [one.stream_id for one in await client.machines.list(application_id=OTHER).all()] == [
+        str(other.id)
+    ]
 
 
 async def _machine(client: VagonStreams, emulator: Emulator) -> None:
@@ -221,10 +261,17 @@ async def _sessions(client: VagonStreams, emulator: Emulator) -> None:
         emulator.streams.visitor_opens(machine.id, audio_state=str(state), ping=78.625)
         await client.machines.ref(str(machine.id)).stop()
     found = await client.sessions.list(
-        start_at=before, end_at=before + timedelta(days=2), page=1, per_page=2, application_id=APPLICATION, stream_id=STREAM
+        start_at=before,
+        end_at=before + timedelta(days=2),
+        page=1,
+        per_page=2,
+        application_id=APPLICATION,
+        stream_id=STREAM,
     ).all()
     assert [one.audio_state for one in found] == list(reversed(AudioState))
-    assert {(one.ping, one.duration, one.city) for one in found} == {(78.625, timedelta(minutes=1), None)}
+    assert {(one.ping, one.duration, one.city) for one in found} == {
+        (78.625, timedelta(minutes=1), None)
+    }
 
 
 SCENARIOS: dict[str, Callable[[VagonStreams, Emulator], Awaitable[None]]] = {

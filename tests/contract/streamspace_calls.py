@@ -11,7 +11,10 @@ AGENT = "k8s-prod-us-east-1"
 SESSION = "770e8400-e29b-41d4-a716-446655440002"
 
 CALLS: dict[str, list[Callable[[StreamSpace], Awaitable[object]]]] = {
-    "auth.login": [lambda c: c.login("admin", "your-password"), lambda c: c.login("admin", "password")],
+    "auth.login": [
+        lambda c: c.login("admin", "your-password"),
+        lambda c: c.login("admin", "password"),
+    ],
     "auth.logout": [lambda c: c.logout()],
     "agents.list": [lambda c: c.agents.list().all()],
     "agents.get": [lambda c: c.agents.get(AGENT)],
@@ -28,9 +31,14 @@ CALLS: dict[str, list[Callable[[StreamSpace], Awaitable[object]]]] = {
             idle_timeout=timedelta(minutes=30),
             tags=["project-alpha", "development"],
         ),
-        lambda c: c.sessions.create("john.doe", "firefox-browser", state="running", resources=Resources(memory="2Gi")),
         lambda c: c.sessions.create(
-            "john.doe", "firefox-browser", state="running", resources=Resources(memory="2Gi", cpu="1000m")
+            "john.doe", "firefox-browser", state="running", resources=Resources(memory="2Gi")
+        ),
+        lambda c: c.sessions.create(
+            "john.doe",
+            "firefox-browser",
+            state="running",
+            resources=Resources(memory="2Gi", cpu="1000m"),
         ),
     ],
     "sessions.list": [lambda c: c.sessions.list().all()],
@@ -45,7 +53,9 @@ CALLS: dict[str, list[Callable[[StreamSpace], Awaitable[object]]]] = {
     "templates.list": [lambda c: c.templates.list().all()],
     "templates.get": [lambda c: c.templates.get("firefox-browser")],
     "users.list": [lambda c: c.users.list().all()],
-    "users.create": [lambda c: c.users.create("john.doe", "john.doe@example.com", "secure-password", role="user")],
+    "users.create": [
+        lambda c: c.users.create("john.doe", "john.doe@example.com", "secure-password", role="user")
+    ],
 }
 
 #: Operations whose documented answer does not decode strictly, with the reason.

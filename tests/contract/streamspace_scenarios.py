@@ -104,7 +104,9 @@ async def _list_sessions(client: StreamSpace, emulator: Emulator) -> None:
         emulator.streamspace.add_session(state=state, tags=("project-alpha", f"number-{number}"))
     for state in DOCUMENTED:
         if state != "terminating":  # which is over too soon to be looked at
-            assert {session.state for session in await client.sessions.list(state=state).all()} == {state}
+            assert {session.state for session in await client.sessions.list(state=state).all()} == {
+                state
+            }
     await client.sessions.list(state="terminating").all()
     for sort in SessionSort:
         upwards, downwards = [
@@ -176,7 +178,9 @@ async def _list_users(client: StreamSpace, emulator: Emulator) -> None:
 
 async def _create_user(client: StreamSpace, emulator: Emulator) -> None:
     for role in UserRole:
-        user = await client.users.create(f"new-{role}", "new@example.com", "correct horse", role=role)
+        user = await client.users.create(
+            f"new-{role}", "new@example.com", "correct horse", role=role
+        )
         assert (user.role, user.active) == (role, True)
 
 

@@ -11,7 +11,9 @@ from vcloud import APIError, Endpoint, RetryPolicy, VagonCode
 from vcloud._core.codec import Codec
 
 VAGON = [
-    pytest.param(provider, operation["id"], entry["code"], id=f"{name}:{operation['id']}:{entry['code']}")
+    pytest.param(
+        provider, operation["id"], entry["code"], id=f"{name}:{operation['id']}:{entry['code']}"
+    )
     for name, provider in PROVIDERS.items()
     if name in ("computers", "streams")
     for operation in provider.operations
@@ -25,10 +27,16 @@ def _known(code: int) -> VagonCode:
 
 
 async def refused(
-    provider: Provider, operation: str, status: int, body: object, headers: dict[str, str] | None = None
+    provider: Provider,
+    operation: str,
+    status: int,
+    body: object,
+    headers: dict[str, str] | None = None,
 ) -> APIError:
     transport = CannedTransport(status, json.dumps(body).encode(), headers or {})
-    endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=RetryPolicy(attempts=1))
+    endpoint = Endpoint(
+        provider.document["base_url"], auth=provider.auth(), retry=RetryPolicy(attempts=1)
+    )
     client = provider.client_class(endpoint, transport=transport, codec=Codec())
     with pytest.raises(APIError) as caught:
         await provider.calls[operation][0](client)
@@ -40,7 +48,11 @@ async def refused(
 async def test_documented_client_code_is_typed_whatever_the_status(
     provider: Provider, operation: str, code: int, http_status: int
 ) -> None:
-    body = {"client_code": code, "message": "in the service's words", "timestamp": "2026-02-05T10:08:09Z"}
+    body = {
+        "client_code": code,
+        "message": "in the service's words",
+        "timestamp": "2026-02-05T10:08:09Z",
+    }
     error = await refused(provider, operation, http_status, body)
     assert type(error) is _known(code).error
     assert error.code == code

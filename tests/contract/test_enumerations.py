@@ -55,16 +55,26 @@ async def test_every_region_works_for_stream_machines_and_computers() -> None:
     async with Emulator(speed=100) as emulator, VCloud(**emulator.endpoints()) as cloud:
         application = await cloud.streams.applications.list().first()
         assert application is not None
-        capacities = [streams.Capacity(region=region, total_capacity=1) for region in streams.Region]
-        stream = await cloud.streams.streams.create(application.id, capacities=capacities, capacity_type="on_demand")
-        machines = await asyncio.gather(*[stream.start_machine(region) for region in streams.Region])
+        capacities = [
+            streams.Capacity(region=region, total_capacity=1) for region in streams.Region
+        ]
+        stream = await cloud.streams.streams.create(
+            application.id, capacities=capacities, capacity_type="on_demand"
+        )
+        machines = await asyncio.gather(
+            *[stream.start_machine(region) for region in streams.Region]
+        )
         assert [machine.region for machine in machines] == list(streams.Region)
-        bought = await asyncio.gather(*[cloud.computers.machines.create(1, region=region) for region in streams.Region])
+        bought = await asyncio.gather(
+            *[cloud.computers.machines.create(1, region=region) for region in streams.Region]
+        )
         assert [machine.region for (machine,) in bought] == list(streams.Region)
 
 
 STREAMSPACE_CODES = [
-    entry for entry in PROVIDERS["streamspace"].document["codes"] if "code" in entry and not str(entry["code"]).isdigit()
+    entry
+    for entry in PROVIDERS["streamspace"].document["codes"]
+    if "code" in entry and not str(entry["code"]).isdigit()
 ]
 
 
@@ -81,7 +91,9 @@ async def test_every_streamspace_code_arrives_typed_with_all_it_says(entry: dict
         "request_id": "req-abc123",
         "retry_after": 999,
     }
-    error = await refused("streamspace", "GET /api/v1/agents/stats", status, json.dumps(body).encode())
+    error = await refused(
+        "streamspace", "GET /api/v1/agents/stats", status, json.dumps(body).encode()
+    )
     assert type(error) is not APIError
     assert (error.code, error.request_id, error.status) == (code, "req-abc123", status)
     assert error.details == {"field": "x"}
@@ -89,11 +101,15 @@ async def test_every_streamspace_code_arrives_typed_with_all_it_says(entry: dict
     assert "In detail" in str(error)
 
 
-DESKTOP_STATUSES = [entry["code"] for entry in PROVIDERS["desktops"].document["codes"] if entry["code"] != 200]
+DESKTOP_STATUSES = [
+    entry["code"] for entry in PROVIDERS["desktops"].document["codes"] if entry["code"] != 200
+]
 
 
 @pytest.mark.parametrize("status", DESKTOP_STATUSES)
-async def test_every_documented_status_of_the_desktop_api_arrives_typed_with_a_meaning(status: int) -> None:
+async def test_every_documented_status_of_the_desktop_api_arrives_typed_with_a_meaning(
+    status: int,
+) -> None:
     body = b'{"status":"error","error":"in the service\'s words","docs":"https://docs.example.com"}'
     error = await refused("desktops", "GET /v1/desktop/*", status, body)
     assert type(error) is error_for_status(status)
@@ -103,10 +119,16 @@ async def test_every_documented_status_of_the_desktop_api_arrives_typed_with_a_m
 
 async def refused(provider: str, route: str, status: int, body: bytes) -> APIError:
     async with Emulator() as emulator:
-        emulator.faults.add(route, Fault.reply(status, body, content_type="application/json"), times=None)
+        emulator.faults.add(
+            route, Fault.reply(status, body, content_type="application/json"), times=None
+        )
         given: Endpoint = emulator.endpoints()[provider]  # type: ignore[literal-required]
         endpoint = Endpoint(given.base_url, auth=given.auth, retry=RetryPolicy(attempts=1))
         async with PROVIDERS[provider].client_class(endpoint) as client:
             with pytest.raises(APIError) as caught:
-                await (client.agents.stats() if provider == "streamspace" else client.get("a1b2c3d4-e5f6-7890-1234-567890abcdef"))
+                await (
+                    client.agents.stats()
+                    if provider == "streamspace"
+                    else client.get("a1b2c3d4-e5f6-7890-1234-567890abcdef")
+                )
     return caught.value

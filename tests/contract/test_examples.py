@@ -11,7 +11,9 @@ from tests.contract.harness import PROVIDERS, CannedTransport, Provider, pattern
 from vcloud import VCloudError
 
 OPERATIONS = [
-    pytest.param(provider, op, id=f"{name}:{op['id']}") for name, provider in PROVIDERS.items() for op in provider.operations
+    pytest.param(provider, op, id=f"{name}:{op['id']}")
+    for name, provider in PROVIDERS.items()
+    for op in provider.operations
 ]
 
 
@@ -28,7 +30,11 @@ async def test_documented_answer_decodes_strictly_and_documented_request_is_sent
     for number, call in enumerate(calls):
         # Where the document shows no answer there is nothing to decode; what is sent can be compared all the same.
         for answer in answers or [None]:
-            body = json.dumps(answer["body"]).encode() if answer and answer["body"] is not None else b""
+            body = (
+                json.dumps(answer["body"]).encode()
+                if answer and answer["body"] is not None
+                else b""
+            )
             transport = CannedTransport(answer["status"] if answer else 599, body)
             try:
                 await call(provider.make(transport, strict=strict))
@@ -37,12 +43,16 @@ async def test_documented_answer_decodes_strictly_and_documented_request_is_sent
                     raise
             first = transport.asked[0]
             assert first.method == operation["method"]
-            assert pattern(provider.document["base_url"], operation["path"]).match(first.path), first.path
+            assert pattern(provider.document["base_url"], operation["path"]).match(first.path), (
+                first.path
+            )
             if requests:
                 assert first.body == requests[number]
 
 
-@pytest.mark.parametrize("provider", [pytest.param(provider, id=name) for name, provider in PROVIDERS.items()])
+@pytest.mark.parametrize(
+    "provider", [pytest.param(provider, id=name) for name, provider in PROVIDERS.items()]
+)
 def test_no_operation_is_missing(provider: Provider) -> None:
     documented = {operation["id"] for operation in provider.operations}
     assert set(provider.calls) == documented

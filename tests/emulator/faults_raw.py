@@ -46,7 +46,11 @@ class Caller:
         return await self.ask("POST", DESKTOP, headers={"x-api-key": API_KEY, **headers})
 
     async def machines(self, query: str = "", **headers: str) -> Answer:
-        return await self.ask("GET", f"{MACHINES}?{query}", headers={"Authorization": authorization("GET", MACHINES), **headers})
+        return await self.ask(
+            "GET",
+            f"{MACHINES}?{query}",
+            headers={"Authorization": authorization("GET", MACHINES), **headers},
+        )
 
     async def admin(self, method: str, route: str, body: object = None) -> Answer:
         more = {} if body is None else {"json": body}
@@ -57,7 +61,9 @@ class Caller:
         """A launch whose answer is read byte by byte."""
         url = URL(self.emu.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
-        writer.write(f"POST {DESKTOP} HTTP/1.1\r\nHost: x\r\nx-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.write(
+            f"POST {DESKTOP} HTTP/1.1\r\nHost: x\r\nx-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
         try:
             yield reader
         finally:

@@ -34,9 +34,13 @@ class World:
     emu: Emulator
     http: aiohttp.ClientSession
 
-    async def rest(self, method: str, route: str, body: object = None, user: str = ADMIN) -> tuple[int, Any]:
+    async def rest(
+        self, method: str, route: str, body: object = None, user: str = ADMIN
+    ) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {token(self.emu, user)}"}
-        async with self.http.request(method, f"{self.emu.url}/api/v1{route}", json=body, headers=headers) as response:
+        async with self.http.request(
+            method, f"{self.emu.url}/api/v1{route}", json=body, headers=headers
+        ) as response:
             raw = await response.read()
             return response.status, json.loads(raw) if raw else None
 
@@ -75,7 +79,9 @@ class World:
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
         }
-        async with self.http.get(f"{self.emu.url}{path}", headers={**upgrade, **headers}) as response:
+        async with self.http.get(
+            f"{self.emu.url}{path}", headers={**upgrade, **headers}
+        ) as response:
             return response.status, await response.json()
 
     @asynccontextmanager
@@ -103,7 +109,11 @@ class FakeAgent:
     async def register(self, **capacity: int) -> Json:
         metadata = {"agent_version": "test"}
         await self.say(
-            "register", platform="kubernetes", region="eu", capacity={"max_sessions": 9, **capacity}, metadata=metadata
+            "register",
+            platform="kubernetes",
+            region="eu",
+            capacity={"max_sessions": 9, **capacity},
+            metadata=metadata,
         )
         self.ack = await self.hear()
         return self.ack
@@ -114,12 +124,18 @@ class FakeAgent:
         assert (command["type"], command["command_type"]) == ("command", kind)
         await self.say("command_ack", command_id=command["command_id"], status="acknowledged")
         result = {"session_id": command["session_id"], **result}
-        await self.say("command_result", command_id=command["command_id"], status="completed", result=result)
+        await self.say(
+            "command_result", command_id=command["command_id"], status="completed", result=result
+        )
         return command
 
     async def start(self) -> Json:
         return await self.command(
-            "start_session", pod_ip="10.9.8.7", pod_name="pod-1", vnc_port=5907, started_at="2025-11-22T10:45:12Z"
+            "start_session",
+            pod_ip="10.9.8.7",
+            pod_name="pod-1",
+            vnc_port=5907,
+            started_at="2025-11-22T10:45:12Z",
         )
 
     async def running(self, **more: object) -> str:
@@ -133,7 +149,9 @@ class FakeAgent:
         """Open the picture that a viewer asks for."""
         request = await self.hear()
         assert request["type"] == "vnc_proxy_request"
-        socket: aiohttp.ClientWebSocketResponse = await self.world.socket(f"/agent/vnc/{request['proxy_id']}")
+        socket: aiohttp.ClientWebSocketResponse = await self.world.socket(
+            f"/agent/vnc/{request['proxy_id']}"
+        )
         return socket
 
 

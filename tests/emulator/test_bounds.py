@@ -45,7 +45,9 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 def computers(url: str, *, attempts: int = 1, **settings: Any) -> VagonComputers:
-    return VagonComputers(Endpoint(url, auth=AUTH, retry=RetryPolicy(attempts=attempts, base=0), **settings))
+    return VagonComputers(
+        Endpoint(url, auth=AUTH, retry=RetryPolicy(attempts=attempts, base=0), **settings)
+    )
 
 
 def test_a_bound_that_is_none_is_refused() -> None:
@@ -57,7 +59,12 @@ def test_a_bound_that_is_none_is_refused() -> None:
 
 
 def test_the_readme_says_what_the_defaults_are() -> None:
-    table = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").partition("## Bounds")[2].partition("\n## ")[0]
+    table = (
+        (Path(__file__).parents[2] / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## Bounds")[2]
+        .partition("\n## ")[0]
+    )
     said = re.findall(r"(Endpoint|RetryPolicy)\((.*?)\)`", table)
     assert len(said) == 7
     for kind, settings in said:
@@ -77,8 +84,16 @@ def _chunked(body: bytes, size: int = 50_000) -> bytes:
 
 def _framed(body: bytes, how: str, status: bytes = b"200 OK") -> bytes:
     start = b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\n"
-    sent = gzip.compress(body) if "gzip" in how else zlib.compress(body) if "deflate" in how else body
-    start += b"Content-Encoding: gzip\r\n" if "gzip" in how else b"Content-Encoding: deflate\r\n" if "deflate" in how else b""
+    sent = (
+        gzip.compress(body) if "gzip" in how else zlib.compress(body) if "deflate" in how else body
+    )
+    start += (
+        b"Content-Encoding: gzip\r\n"
+        if "gzip" in how
+        else b"Content-Encoding: deflate\r\n"
+        if "deflate" in how
+        else b""
+    )
     if "chunked" in how:
         return start + b"Transfer-Encoding: chunked\r\n\r\n" + _chunked(sent)
     return start + b"Content-Length: %d\r\n\r\n" % len(sent) + sent
@@ -98,7 +113,9 @@ def _always(answer: bytes, connections: list[int]) -> Handler:
 
 @pytest.mark.parametrize("size", [200, 3_000_000], ids=["comes with its head", "comes in parts"])
 @pytest.mark.parametrize("how", ["length", "chunked", "gzip", "gzip chunked", "deflate"])
-async def test_an_answer_of_max_response_bytes_passes_and_one_byte_more_does_not(how: str, size: int) -> None:
+async def test_an_answer_of_max_response_bytes_passes_and_one_byte_more_does_not(
+    how: str, size: int
+) -> None:
     connections: list[int] = []
     answer = _framed(DONE.ljust(size), how)
     async with raw_serving(_always(answer, connections)) as url:
@@ -108,12 +125,17 @@ async def test_an_answer_of_max_response_bytes_passes_and_one_byte_more_does_not
         assert connections == [2], "what was read to its end leaves the connection whole"
         async with computers(url, max_response=size - 1, attempts=3) as cloud:
             for _ in range(2):
-                with pytest.raises(DecodeError, match=rf"POST .*\(200\) is larger than the {size - 1} bytes that max_response"):
+                with pytest.raises(
+                    DecodeError,
+                    match=rf"POST .*\(200\) is larger than the {size - 1} bytes that max_response",
+                ):
                     await cloud.machines.ref("1").start()
     assert sum(connections) == 4, "a service that answered is not asked again"
 
 
-async def test_no_more_of_an_endless_answer_is_taken_than_the_bound_and_its_connection_goes_with_it() -> None:
+async def test_no_more_of_an_endless_answer_is_taken_than_the_bound_and_its_connection_goes_with_it() -> (
+    None
+):
     taken = connections = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +173,9 @@ async def test_a_bomb_never_unfolds_in_memory() -> None:
         computers = cast("dict[str, Endpoint]", emulator.endpoints())["computers"]
         assert computers.base_url is not None
         emulator.faults.add("GET *", Fault.gzip_bomb(300_000_000))
-        async with VagonComputers(Endpoint(computers.base_url, auth=computers.auth, max_response=2_000_000)) as cloud:
+        async with VagonComputers(
+            Endpoint(computers.base_url, auth=computers.auth, max_response=2_000_000)
+        ) as cloud:
             tracemalloc.start()
             try:
                 with pytest.raises(DecodeError, match="max_response"):
@@ -163,9 +187,12 @@ async def test_a_bomb_never_unfolds_in_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [("404 Not Found", NotFoundError), ("409 Conflict", ConflictError), ("503 Down", ServerError)]
+    ("status", "kind"),
+    [("404 Not Found", NotFoundError), ("409 Conflict", ConflictError), ("503 Down", ServerError)],
 )
-async def test_a_refusal_that_is_too_large_is_cut_and_stays_what_its_status_says(status: str, kind: type[APIError]) -> None:
+async def test_a_refusal_that_is_too_large_is_cut_and_stays_what_its_status_says(
+    status: str, kind: type[APIError]
+) -> None:
     connections: list[int] = []
     answer = _framed(b"<html>" * 500_000, "length", status.encode())
     async with raw_serving(_always(answer, connections)) as url:
@@ -183,15 +210,21 @@ def _frames(size: int, parts: int) -> bytes:
     """One binary message in so many frames."""
     sizes = [size // parts] * (parts - 1)
     sizes.append(size - sum(sizes))
-    first = [(0x02 if number == 0 else 0) | (0x80 if number == parts - 1 else 0) for number in range(parts)]
+    first = [
+        (0x02 if number == 0 else 0) | (0x80 if number == parts - 1 else 0)
+        for number in range(parts)
+    ]
     return b"".join(
-        bytes([start, 127]) + length.to_bytes(8, "big") + bytes(length) for start, length in zip(first, sizes, strict=True)
+        bytes([start, 127]) + length.to_bytes(8, "big") + bytes(length)
+        for start, length in zip(first, sizes, strict=True)
     )
 
 
 @pytest.mark.parametrize("parts", [1, 7])
 @pytest.mark.parametrize("bound", [70_000, None], ids=["set", "by default"])
-async def test_a_message_of_max_message_bytes_passes_and_one_byte_more_does_not(bound: int | None, parts: int) -> None:
+async def test_a_message_of_max_message_bytes_passes_and_one_byte_more_does_not(
+    bound: int | None, parts: int
+) -> None:
     settings = {} if bound is None else {"max_message": bound}
     size = bound or 4 * 1024**2
 
@@ -214,7 +247,9 @@ async def test_a_message_of_max_message_bytes_passes_and_one_byte_more_does_not(
 
 @pytest.mark.parametrize("size", [MAX_REFUSAL, 100 * MAX_REFUSAL])
 async def test_a_refused_upgrade_keeps_its_reason_only_as_far_as_that_is_bounded(size: int) -> None:
-    reason = json.dumps({"error": "no", "message": "you may not", "code": "SESSION_NOT_FOUND"}).rjust(size)
+    reason = json.dumps(
+        {"error": "no", "message": "you may not", "code": "SESSION_NOT_FOUND"}
+    ).rjust(size)
 
     def refuse(request: web.Request) -> web.Response:
         return web.Response(text=reason, status=404, content_type="application/json")
@@ -235,7 +270,9 @@ async def test_an_upgrade_that_is_answered_with_a_plain_success_is_none() -> Non
     async def never(request: web.Request, socket: web.WebSocketResponse) -> None: ...
 
     async with serving(never, plain) as server, client(server) as cloud:
-        with pytest.raises(DecodeError, match=r"a WebSocket was asked for, and the answer is a plain one \(200\)"):
+        with pytest.raises(
+            DecodeError, match=r"a WebSocket was asked for, and the answer is a plain one \(200\)"
+        ):
             await cloud.sessions.ref("s").open_vnc().aopen()
         with pytest.raises(DecodeError, match=r"GET .*/sessions/s/logs: a WebSocket"):
             await anext(cloud.sessions.ref("s").logs(follow=True))
@@ -253,7 +290,12 @@ def _vagon_pages(number: int, last: int | None) -> dict[str, Any]:
             "stream_id": 1, "stream_name": "s", "machine_type": "m",
         },
     }  # fmt: skip
-    return {"sessions": [session], "client_code": 200, "page": number, "next_page": None if number == last else number + 1}
+    return {
+        "sessions": [session],
+        "client_code": 200,
+        "page": number,
+        "next_page": None if number == last else number + 1,
+    }
 
 
 async def test_a_list_may_have_max_pages_and_one_that_goes_on_ends_in_an_error() -> None:
@@ -270,14 +312,19 @@ async def test_a_list_may_have_max_pages_and_one_that_goes_on_ends_in_an_error()
             writer.write(_framed(body, "length"))
             await writer.drain()
 
-    async with raw_serving(pages) as url, VagonStreams(Endpoint(url, auth=AUTH, max_pages=5)) as cloud:
+    async with (
+        raw_serving(pages) as url,
+        VagonStreams(Endpoint(url, auth=AUTH, max_pages=5)) as cloud,
+    ):
         assert len(await cloud.sessions.list().all()) == 5
         last = None
         asked.clear()
         for pager in (cloud.sessions.list(), cloud.sessions.list().prefetch(8)):
             got = []
             iterator = pager.pages()
-            with pytest.raises(DecodeError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"):
+            with pytest.raises(
+                DecodeError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"
+            ):
                 got += [page.number async for page in iterator]
             assert asked == [1, 2, 3, 4, 5], "and no sixth one"
             with pytest.raises(DecodeError, match="max_pages"):
@@ -294,7 +341,9 @@ async def test_reading_ahead_stops_at_the_bound_too(ahead: int) -> None:
         assert found.base_url is not None
         for bound, fits in ((15, True), (14, False)):
             before = len(emulator.calls)
-            async with VagonComputers(Endpoint(found.base_url, auth=found.auth, max_pages=bound)) as cloud:
+            async with VagonComputers(
+                Endpoint(found.base_url, auth=found.auth, max_pages=bound)
+            ) as cloud:
                 pager = cloud.machines.list(per_page=2)
                 pages = (pager.prefetch(ahead) if ahead else pager).pages()
                 if fits:
@@ -325,7 +374,9 @@ async def test_so_many_attempts_and_no_more(failures: int) -> None:
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(0.02, True), (0.021, False), (10**9, False)])
-async def test_a_retry_after_of_max_retry_after_is_waited_for_and_a_longer_one_is_not(asked: float, waits: bool) -> None:
+async def test_a_retry_after_of_max_retry_after_is_waited_for_and_a_longer_one_is_not(
+    asked: float, waits: bool
+) -> None:
     async with Emulator(machines=1) as emulator:
         found = cast("dict[str, Endpoint]", emulator.endpoints())["computers"]
         assert found.base_url is not None
@@ -339,13 +390,19 @@ async def test_a_retry_after_of_max_retry_after_is_waited_for_and_a_longer_one_i
                     await cloud.machines.list().first()
                 assert caught.value.retry_after is not None
                 assert caught.value.retry_after >= asked * 0.999
-                assert "longer than max_retry_after of the RetryPolicy allows" in caught.value.__notes__[0]
+                assert (
+                    "longer than max_retry_after of the RetryPolicy allows"
+                    in caught.value.__notes__[0]
+                )
         assert len(emulator.calls) == (2 if waits else 1)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed_not_even_to_the_same_host(status: int) -> None:
-    async with Emulator() as emulator, Desktops(cast("dict[str, Endpoint]", emulator.endpoints())["desktops"]) as cloud:
+    async with (
+        Emulator() as emulator,
+        Desktops(cast("dict[str, Endpoint]", emulator.endpoints())["desktops"]) as cloud,
+    ):
         await cloud.launch()
         emulator.faults.add("POST *", Fault.redirect("/v1/desktop", status))
         with pytest.raises(APIError, match="redirects to .*/v1/desktop") as caught:

@@ -33,7 +33,10 @@ SPEED, WINDOW = 40, 1.5
 
 def spread(times: list[float], limit: int) -> float:
     """The shortest time in which one more than the limit were let through."""
-    return min((later - earlier for earlier, later in zip(times, times[limit:], strict=False)), default=float("inf"))
+    return min(
+        (later - earlier for earlier, later in zip(times, times[limit:], strict=False)),
+        default=float("inf"),
+    )
 
 
 def per_window(times: list[float]) -> list[int]:
@@ -49,14 +52,22 @@ def per_window(times: list[float]) -> list[int]:
 
 
 async def test_a_thousand_creates_and_reads_meet_no_refusal_and_use_what_is_allowed() -> None:
-    async with Emulator(speed=SPEED) as emulator, StreamSpace(emulator.endpoints()["streamspace"]) as cloud:
+    async with (
+        Emulator(speed=SPEED) as emulator,
+        StreamSpace(emulator.endpoints()["streamspace"]) as cloud,
+    ):
         await asyncio.gather(
-            *[cloud.sessions.create(user="admin", template="firefox-browser", tags=[str(number)]) for number in range(100)],
+            *[
+                cloud.sessions.create(user="admin", template="firefox-browser", tags=[str(number)])
+                for number in range(100)
+            ],
             *[cloud.templates.list().first() for _ in range(900)],
         )
         calls = list(emulator.calls)
     assert [call.status for call in calls].count(429) == 0
-    creates = [call.at for call in calls if (call.method, call.path) == ("POST", "/api/v1/sessions")]
+    creates = [
+        call.at for call in calls if (call.method, call.path) == ("POST", "/api/v1/sessions")
+    ]
     reads = [call.at for call in calls if call.method == "GET"]
     assert (len(creates), len(reads)) == (100, 900)
     # Full to the last one, but for one or two that fell on the edge of a window between our clock and the service's.
@@ -70,7 +81,9 @@ async def test_a_configured_limit_is_kept_without_a_word_from_the_service() -> N
     async with Emulator(machines=1) as emulator:
         loop = asyncio.get_running_loop()
         endpoint = emulator.endpoints()["computers"]
-        limited = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(20, per=0.25)])
+        limited = Endpoint(
+            endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(20, per=0.25)]
+        )
         async with VagonComputers(limited) as computers:
             begin = loop.time()
             await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(100)])
@@ -88,9 +101,17 @@ async def redis(tmp_path: Path) -> AsyncIterator[str]:
             pytest.fail(reason)
         pytest.skip(reason)
     socket = tmp_path / "redis.sock"
-    settings = {"port": "0", "unixsocket": str(socket), "save": "", "appendonly": "no", "dir": str(tmp_path)}
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "save": "",
+        "appendonly": "no",
+        "dir": str(tmp_path),
+    }
     process = await asyncio.create_subprocess_exec(
-        program, *[word for name, value in settings.items() for word in (f"--{name}", value)], stdout=asyncio.subprocess.DEVNULL
+        program,
+        *[word for name, value in settings.items() for word in (f"--{name}", value)],
+        stdout=asyncio.subprocess.DEVNULL,
     )
     try:
         while not socket.exists():
@@ -132,25 +153,42 @@ async def test_a_store_within_the_process_counts_several_clients_together() -> N
     async with Emulator(machines=1) as emulator:
         endpoint = emulator.endpoints()["computers"]
         budget = SharedBudget("async+memory://")
-        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(10, per=1)], shared_budget=budget)
+        shared = Endpoint(
+            endpoint.base_url,
+            auth=endpoint.auth,
+            rate_limits=[RateLimit(10, per=1)],
+            shared_budget=budget,
+        )
         async with VagonComputers(shared) as one, VCloud(computers=shared) as other:
             clients = (one, other.computers)
-            await asyncio.gather(*[client.machines.ref("100").refresh() for client in clients for _ in range(10)])
+            await asyncio.gather(
+                *[client.machines.ref("100").refresh() for client in clients for _ in range(10)]
+            )
         assert len(emulator.calls) == 20
         assert spread([call.at for call in emulator.calls], 10) >= 1
 
 
-async def test_a_shared_limit_that_is_used_up_for_longer_than_one_may_wait_is_an_error_at_once() -> None:
+async def test_a_shared_limit_that_is_used_up_for_longer_than_one_may_wait_is_an_error_at_once() -> (
+    None
+):
     async with Emulator(machines=1) as emulator:
         endpoint = emulator.endpoints()["computers"]
         budget = SharedBudget("async+memory://")
         retry = RetryPolicy(max_retry_after=60)
         limits = [RateLimit(2, per=3600)]
-        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=limits, shared_budget=budget, retry=retry)
+        shared = Endpoint(
+            endpoint.base_url,
+            auth=endpoint.auth,
+            rate_limits=limits,
+            shared_budget=budget,
+            retry=retry,
+        )
         async with VagonComputers(shared) as computers:
             for _ in range(2):
                 await computers.machines.ref("100").refresh()
-            with pytest.raises(RateLimitError, match="longer than max_retry_after allows to wait; nothing was sent") as caught:
+            with pytest.raises(
+                RateLimitError, match="longer than max_retry_after allows to wait; nothing was sent"
+            ) as caught:
                 await computers.machines.ref("100").refresh()
         assert caught.value.retry_after == pytest.approx(3600, abs=60)
         assert len(emulator.calls) == 2
@@ -160,9 +198,16 @@ async def test_a_store_that_is_gone_is_an_error_that_says_nothing_was_sent(tmp_p
     async with Emulator(machines=1) as emulator:
         endpoint = emulator.endpoints()["computers"]
         budget = SharedBudget(f"unix://{tmp_path}/nobody.sock")
-        shared = Endpoint(endpoint.base_url, auth=endpoint.auth, rate_limits=[RateLimit(10, per=1)], shared_budget=budget)
+        shared = Endpoint(
+            endpoint.base_url,
+            auth=endpoint.auth,
+            rate_limits=[RateLimit(10, per=1)],
+            shared_budget=budget,
+        )
         async with VagonComputers(shared) as computers:
-            with pytest.raises(ConnectError, match="store of the shared budget fails .*nothing was sent"):
+            with pytest.raises(
+                ConnectError, match="store of the shared budget fails .*nothing was sent"
+            ):
                 await computers.machines.ref("100").refresh()
         assert emulator.calls == []
 

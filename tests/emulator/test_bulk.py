@@ -43,8 +43,12 @@ async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, clou
     assert run.totals.attempts == 25
 
 
-async def test_attempts_are_the_requests_that_the_service_saw(emulator: Emulator, cloud: VCloud) -> None:
-    emulator.faults.add("GET */machines/100", Fault.reply(503, headers={"Retry-After": "0"}), times=2)
+async def test_attempts_are_the_requests_that_the_service_saw(
+    emulator: Emulator, cloud: VCloud
+) -> None:
+    emulator.faults.add(
+        "GET */machines/100", Fault.reply(503, headers={"Retry-After": "0"}), times=2
+    )
     async with cloud.bulk(["100", "101"], cloud.computers.machines.get) as run:
         attempts = {outcome.key or outcome.item: outcome.attempts async for outcome in run}
     assert attempts == {"100": 3, "101": 1}
@@ -77,10 +81,15 @@ async def test_a_lost_answer_is_unknown_and_settled_by_a_look_when_it_is_run_aga
         bought = {outcome.recorded async for outcome in run}
     assert run.totals.done == 3
     assert bought == set(emulator.computers.machines) - before
-    assert sent(emulator, "/machines") - len([call for call in emulator.calls if call.method == "GET"]) == 3
+    assert (
+        sent(emulator, "/machines") - len([call for call in emulator.calls if call.method == "GET"])
+        == 3
+    )
 
 
-async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left_open(emulator: Emulator, tmp_path: Path) -> None:
+async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left_open(
+    emulator: Emulator, tmp_path: Path
+) -> None:
     emulator.faults.add("POST */start", Fault.delay(3600), times=None)
     begun = asyncio.Semaphore(0)
 
@@ -95,7 +104,9 @@ async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left
 
     # The client sends two at once: the other two that are begun wait in line, and have sent nothing.
     async with VCloud(computers=evolve(emulator.endpoints()["computers"], concurrency=2)) as cloud:
-        run = cloud.bulk(map(str, range(100, 125)), start, concurrency=4, journal=tmp_path / "start.journal")
+        run = cloud.bulk(
+            map(str, range(100, 125)), start, concurrency=4, journal=tmp_path / "start.journal"
+        )
         task = asyncio.create_task(consume())
         for _ in range(4):
             await begun.acquire()
@@ -152,7 +163,9 @@ async def test_a_login_that_fails_leaves_nothing_open(emulator: Emulator, cloud:
     assert isinstance(outcome.error, VCloudError)
 
 
-async def test_leaving_a_run_over_all_providers_ends_what_is_under_way(emulator: Emulator, cloud: VCloud) -> None:
+async def test_leaving_a_run_over_all_providers_ends_what_is_under_way(
+    emulator: Emulator, cloud: VCloud
+) -> None:
     emulator.faults.add("*/sessions*", Fault.delay(3600), times=None)
 
     async def nothing(_: object) -> None: ...

@@ -24,11 +24,29 @@ THERE_BEFORE = 3
 
 
 async def begin(emulator: Emulator, folder: Path, machines: int = MACHINES) -> Process:
-    environment = os.environ | emulator.env() | {"VCLOUD_EXAMPLE_BUY": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    command = [str(ROOT / "examples" / "bulk_start.py"), "--count", str(machines), "--concurrency", "8"]
+    environment = (
+        os.environ
+        | emulator.env()
+        | {"VCLOUD_EXAMPLE_BUY": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    )
+    command = [
+        str(ROOT / "examples" / "bulk_start.py"),
+        "--count",
+        str(machines),
+        "--concurrency",
+        "8",
+    ]
     patience = ["--patience", "0.2", "--poll", "0.02", "--journals", str(folder / "journals")]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", *command, *patience, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT
+        sys.executable,
+        "-W",
+        "error",
+        *command,
+        *patience,
+        cwd=folder,
+        env=environment,
+        stdout=PIPE,
+        stderr=STDOUT,
     )
 
 
@@ -38,7 +56,9 @@ def spending(emulator: Emulator) -> int:
 
 
 def assert_each_was_bought_and_started_once(emulator: Emulator, machines: int = MACHINES) -> None:
-    posts = Counter(call.path for call in emulator.calls if call.method == "POST" and call.processed)
+    posts = Counter(
+        call.path for call in emulator.calls if call.method == "POST" and call.processed
+    )
     creates = posts.pop("/organization-management/v1/machines")
     assert creates == machines
     assert len(emulator.computers.machines) == THERE_BEFORE + machines
@@ -46,11 +66,15 @@ def assert_each_was_bought_and_started_once(emulator: Emulator, machines: int = 
     assert len(posts) == machines
     assert all(path.endswith("/start") for path in posts)
     now = emulator.clock.now()
-    started = [machine for machine in emulator.computers.machines.values() if machine.status(now) != "off"]
+    started = [
+        machine for machine in emulator.computers.machines.values() if machine.status(now) != "off"
+    ]
     assert len(started) == machines
 
 
-async def test_killed_at_ten_random_moments_it_starts_every_machine_once_and_buys_none_twice(tmp_path: Path) -> None:
+async def test_killed_at_ten_random_moments_it_starts_every_machine_once_and_buys_none_twice(
+    tmp_path: Path,
+) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -81,7 +105,9 @@ async def test_killed_at_ten_random_moments_it_starts_every_machine_once_and_buy
         assert_each_was_bought_and_started_once(emulator)
 
 
-async def test_machines_whose_answers_were_lost_are_taken_over_instead_of_bought_again(tmp_path: Path) -> None:
+async def test_machines_whose_answers_were_lost_are_taken_over_instead_of_bought_again(
+    tmp_path: Path,
+) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
         emulator.faults.add("POST */machines", Fault.reset_after(), times=3)
         emulator.faults.add("POST */start", Fault.reset_after(), times=2)
@@ -110,7 +136,9 @@ async def test_where_somebody_else_buys_too_it_buys_nothing_and_says_so(tmp_path
 
 async def statuses(folder: Path, step: str, emulator: Emulator) -> Counter[OutcomeStatus]:
     service = f"<VagonComputers at {emulator.env()['VCLOUD_COMPUTERS_URL']}>"
-    async with Journal(folder / "journals" / f"{step}.journal", job=f"{step} at {service}") as journal:
+    async with Journal(
+        folder / "journals" / f"{step}.journal", job=f"{step} at {service}"
+    ) as journal:
         return Counter(entry.status for entry in await journal.entries())
 
 
@@ -138,14 +166,19 @@ async def interrupt(emulator: Emulator, folder: Path, *, presses: int) -> tuple[
     return process.returncode, output.decode()
 
 
-async def test_ctrl_c_ends_it_with_a_summary_and_a_journal_that_says_the_same(tmp_path: Path) -> None:
+async def test_ctrl_c_ends_it_with_a_summary_and_a_journal_that_says_the_same(
+    tmp_path: Path,
+) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
         code, output = await interrupt(emulator, tmp_path, presses=1)
         written = await statuses(tmp_path, "buy", emulator)
     assert code == 130, output
     assert "Traceback" not in output
     assert "Run it again" in output
-    summary = re.search(r"bought: (\d+) done, 0 failed, (\d+) unknown, (\d+) undone of 120 in .* interrupted", output)
+    summary = re.search(
+        r"bought: (\d+) done, 0 failed, (\d+) unknown, (\d+) undone of 120 in .* interrupted",
+        output,
+    )
     assert summary, output
     done, unknown, undone = map(int, summary.groups())
     assert written == {OutcomeStatus.DONE: done, OutcomeStatus.UNKNOWN: unknown}

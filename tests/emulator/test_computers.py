@@ -48,7 +48,9 @@ async def computers(emulator: Emulator) -> AsyncIterator[VagonComputers]:
         yield cloud.computers
 
 
-async def test_a_machine_lives_from_create_to_off(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_a_machine_lives_from_create_to_off(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     (machine,) = await computers.machines.create(1, region="dublin")
     seen = []
 
@@ -83,7 +85,9 @@ async def test_wait_until_follows_a_machine_that_moves() -> None:
         (machine,) = await cloud.computers.machines.create(1, region="dublin")
         machine = await machine.wait_until("off", poll=0.005)
         await machine.start()
-        ready = await cloud.computers.machines.ref(machine.id).wait_until({"ready"}, timeout=timedelta(seconds=20), poll=0.005)
+        ready = await cloud.computers.machines.ref(machine.id).wait_until(
+            {"ready"}, timeout=timedelta(seconds=20), poll=0.005
+        )
         assert ready.friendly_status is MachineStatus.READY
         (session,) = await ready.sessions.list().all()
         assert session.end_at is None
@@ -98,7 +102,9 @@ async def test_wait_until_gives_up_with_the_last_status_it_saw(computers: VagonC
 
 async def test_paging_through_five_thousand_machines_yields_each_once() -> None:
     async with Emulator(machines=5000) as emulator, VCloud(**emulator.endpoints()) as cloud:
-        counted = collections.Counter([machine.id async for machine in cloud.computers.machines.list(per_page=100)])
+        counted = collections.Counter(
+            [machine.id async for machine in cloud.computers.machines.list(per_page=100)]
+        )
         assert len(counted) == 5000
         assert set(counted.values()) == {1}
         assert len(emulator.calls) == 50
@@ -118,25 +124,33 @@ async def test_a_create_whose_answer_is_lost_leaves_one_machine_and_an_honest_er
     emulator: Emulator, computers: VagonComputers
 ) -> None:
     emulator.faults.add(f"POST {MACHINES}", Fault.reset_after())
-    with pytest.raises(TransportError, match="whether the service carried it out is unknown") as caught:
+    with pytest.raises(
+        TransportError, match="whether the service carried it out is unknown"
+    ) as caught:
         await computers.machines.create(1, region="dublin")
     assert caught.value.outcome_unknown
     assert len(await computers.machines.list().all()) == 1
     assert [call.processed for call in emulator.calls if call.method == "POST"] == [True]
 
 
-async def test_a_create_that_is_answered_but_unreadable_is_not_repeated(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_a_create_that_is_answered_but_unreadable_is_not_repeated(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     emulator.faults.add(f"POST {MACHINES}", Fault.truncate(40))
     with pytest.raises(TransportError) as caught:
         await computers.machines.create(1, region="dublin")
     assert caught.value.outcome_unknown
-    emulator.faults.add(f"POST {MACHINES}", Fault.reply(200, b"<html>Welcome</html>", content_type="text/html"))
+    emulator.faults.add(
+        f"POST {MACHINES}", Fault.reply(200, b"<html>Welcome</html>", content_type="text/html")
+    )
     with pytest.raises(DecodeError, match="<html>Welcome"):
         await computers.machines.create(1, region="dublin")
     assert len([call for call in emulator.calls if call.method == "POST"]) == 2
 
 
-async def test_a_create_is_repeated_when_the_service_was_not_reached_or_refused(emulator: Emulator) -> None:
+async def test_a_create_is_repeated_when_the_service_was_not_reached_or_refused(
+    emulator: Emulator,
+) -> None:
     endpoint = emulator.endpoints()["computers"]
     patient = Endpoint(endpoint.base_url, auth=endpoint.auth, retry=RetryPolicy(base=0.001))
     async with VagonComputers(patient) as computers:
@@ -151,12 +165,16 @@ async def test_five_hundred_starts_at_once_share_one_session_and_all_count() -> 
         refs = [cloud.computers.machines.ref(str(100 + number)) for number in range(500)]
         await asyncio.gather(*[ref.start() for ref in refs])
         assert len([call for call in emulator.calls if call.status == 200]) == 500
-        states = {machine.friendly_status async for machine in cloud.computers.machines.list(per_page=100)}
+        states = {
+            machine.friendly_status async for machine in cloud.computers.machines.list(per_page=100)
+        }
         assert states <= {MachineStatus.TURNING_ON, MachineStatus.WARMING_UP}
 
 
 @pytest.mark.parametrize("skew", [-3600.0, 400.0, 86_400.0])
-async def test_a_clock_that_is_off_is_corrected_with_one_more_request(emulator: Emulator, skew: float) -> None:
+async def test_a_clock_that_is_off_is_corrected_with_one_more_request(
+    emulator: Emulator, skew: float
+) -> None:
     emulator.clock.offset = skew
     async with VCloud(**emulator.endpoints()) as cloud:
         await cloud.computers.machines.list().all()
@@ -171,10 +189,15 @@ async def test_a_clock_that_is_off_fails_none_of_many_requests_at_once(emulator:
     assert collections.Counter(call.status for call in emulator.calls)[200] == 20
 
 
-async def test_a_wrong_secret_or_key_says_what_the_service_did_not_accept(emulator: Emulator) -> None:
+async def test_a_wrong_secret_or_key_says_what_the_service_did_not_accept(
+    emulator: Emulator,
+) -> None:
     base_url = emulator.endpoints()["computers"].base_url
     key = emulator.organization.key
-    for auth, said in ((HMACAuth(key, "sk_canary"), "signature"), (HMACAuth("ak_wrong", "sk_canary"), "key")):
+    for auth, said in (
+        (HMACAuth(key, "sk_canary"), "signature"),
+        (HMACAuth("ak_wrong", "sk_canary"), "key"),
+    ):
         async with VagonComputers(Endpoint(base_url, auth=auth)) as computers:
             with pytest.raises(AuthenticationError, match=said) as caught:
                 await computers.machines.list().all()
@@ -183,8 +206,20 @@ async def test_a_wrong_secret_or_key_says_what_the_service_did_not_accept(emulat
     assert len(emulator.calls) == 2, "no second try where none can help"
 
 
-async def test_ids_are_one_segment_whatever_they_hold(emulator: Emulator, computers: VagonComputers) -> None:
-    for odd in ("a/b", "../machines", "x y", "Grüße", "100?x=1", "100#y", "%2e%2e", "a\\b", "\r\nX: y"):
+async def test_ids_are_one_segment_whatever_they_hold(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
+    for odd in (
+        "a/b",
+        "../machines",
+        "x y",
+        "Grüße",
+        "100?x=1",
+        "100#y",
+        "%2e%2e",
+        "a\\b",
+        "\r\nX: y",
+    ):
         with pytest.raises(NotFoundError):
             await computers.machines.get(odd)
     sent = len(emulator.calls)
@@ -235,7 +270,9 @@ async def refused(kind: type[Exception], code: VagonCode, call: object) -> None:
     assert code.meaning in str(caught.value).lower() or code.meaning in str(caught.value)
 
 
-async def test_every_refusal_of_the_service_is_typed(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_every_refusal_of_the_service_is_typed(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     service, org = emulator.computers, emulator.organization
     off = computers.machines.ref(service.add_machine().id)
     ready = computers.machines.ref(service.add_machine(status="ready").id)
@@ -247,8 +284,12 @@ async def test_every_refusal_of_the_service_is_typed(emulator: Emulator, compute
     service.capacity["tokyo"] = 0
 
     await refused(NotFoundError, VagonCode.NOT_FOUND, computers.machines.get("9999"))
-    await refused(NotFoundError, VagonCode.NOT_FOUND, computers.machines.create(99, region="dublin"))
-    await refused(InvalidRequestError, VagonCode.BAD_REQUEST, computers.machines.create(1, region="atlantis"))
+    await refused(
+        NotFoundError, VagonCode.NOT_FOUND, computers.machines.create(99, region="dublin")
+    )
+    await refused(
+        InvalidRequestError, VagonCode.BAD_REQUEST, computers.machines.create(1, region="atlantis")
+    )
     await refused(PermissionDeniedError, VagonCode.OTHER_MEMBER, foreign.start())
     await refused(CapacityError, VagonCode.CAPACITY_UNAVAILABLE, full.start())
     await refused(ConflictError, VagonCode.DISK_RESIZING, resizing.start())
@@ -265,14 +306,22 @@ async def test_every_refusal_of_the_service_is_typed(emulator: Emulator, compute
     await task.delete()
     await refused(ConflictError, VagonCode.TASK_UID_DELETED, off.tasks.activate("short-lived"))
     org.balance = Decimal(0)
-    await refused(InsufficientFundsError, VagonCode.INSUFFICIENT_BALANCE, computers.machines.create(1, region="dublin"))
+    await refused(
+        InsufficientFundsError,
+        VagonCode.INSUFFICIENT_BALANCE,
+        computers.machines.create(1, region="dublin"),
+    )
     org.default_region = None
     await refused(InvalidRequestError, VagonCode.REGION_REQUIRED, computers.machines.create(1))
     org.permissions.clear()
-    await refused(PermissionDeniedError, VagonCode.PERMISSION_REQUIRED, computers.machines.list().all())
+    await refused(
+        PermissionDeniedError, VagonCode.PERMISSION_REQUIRED, computers.machines.list().all()
+    )
 
 
-async def test_a_deleted_task_name_is_free_again_after_a_reset(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_a_deleted_task_name_is_free_again_after_a_reset(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     machine = computers.machines.ref(emulator.computers.add_machine().id)
     task = (await machine.tasks.activate("render")).task
     deleted = await task.delete()
@@ -281,7 +330,9 @@ async def test_a_deleted_task_name_is_free_again_after_a_reset(emulator: Emulato
     assert (await machine.tasks.activate("render")).result is TaskResult.CREATED
 
 
-async def test_unknown_values_and_fields_of_the_service_are_kept(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_unknown_values_and_fields_of_the_service_are_kept(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     emulator.computers.add_machine()
 
     def drift(answer: dict[str, Any]) -> dict[str, Any]:
@@ -295,9 +346,14 @@ async def test_unknown_values_and_fields_of_the_service_are_kept(emulator: Emula
     assert machine.raw["attributes"]["gpu_hours"] == 7
 
 
-async def test_a_missing_or_null_field_is_named(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_a_missing_or_null_field_is_named(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     emulator.computers.add_machine()
-    changes: list[tuple[dict[str, object], str]] = [({"name": None}, "name"), ({"disk_size": "much"}, "disk_size")]
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"name": None}, "name"),
+        ({"disk_size": "much"}, "disk_size"),
+    ]
     for change, said in changes:
 
         def edit(answer: dict[str, Any], change: dict[str, object] = change) -> dict[str, Any]:
@@ -309,21 +365,30 @@ async def test_a_missing_or_null_field_is_named(emulator: Emulator, computers: V
             await computers.machines.list().all()
 
 
-async def test_refusal_under_http_200_is_a_refusal(emulator: Emulator, computers: VagonComputers) -> None:
-    reply = Fault.reply(200, b'{"client_code":4206,"message":"Machine is running"}', content_type="application/json")
+async def test_refusal_under_http_200_is_a_refusal(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
+    reply = Fault.reply(
+        200, b'{"client_code":4206,"message":"Machine is running"}', content_type="application/json"
+    )
     emulator.faults.add("POST *reset", reply)
     with pytest.raises(ConflictError, match="Machine is running") as caught:
         await computers.machines.ref(emulator.computers.add_machine().id).reset()
     assert caught.value.code is VagonCode.MACHINE_RUNNING
 
 
-async def test_access_links_are_in_no_repr_and_no_error(emulator: Emulator, computers: VagonComputers) -> None:
+async def test_access_links_are_in_no_repr_and_no_error(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
     machine = computers.machines.ref(emulator.computers.add_machine().id)
     link = await machine.create_access_link(timedelta(hours=1))
     assert link.connection_link not in repr(link)
     assert link.expires_at > datetime.now(UTC)
     emulator.faults.add(
-        "POST *access", Fault.edit(lambda answer: {"attributes": {"connection_link": "https://canary"}, "client_code": 200})
+        "POST *access",
+        Fault.edit(
+            lambda answer: {"attributes": {"connection_link": "https://canary"}, "client_code": 200}
+        ),
     )
     with pytest.raises(DecodeError) as caught:
         await machine.create_access_link(timedelta(hours=1))

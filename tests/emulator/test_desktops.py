@@ -53,7 +53,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
-    endpoint = Endpoint(f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001))
+    endpoint = Endpoint(
+        f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001)
+    )
     async with Desktops(endpoint) as desktops:
         yield desktops
 
@@ -85,10 +87,14 @@ async def test_a_desktop_lives_from_launch_to_stop(emulator: Emulator, desktops:
     await running.stop()
     await running.stop()
     stopped = await desktops.get(running.id)
-    assert (stopped.status, stopped.stream_url) == (DesktopStatus.TERMINATED, stream), "the stream stays after the stop"
+    assert (stopped.status, stopped.stream_url) == (DesktopStatus.TERMINATED, stream), (
+        "the stream stays after the stop"
+    )
 
 
-async def test_without_a_timeout_a_desktop_ends_after_a_day(emulator: Emulator, desktops: Desktops) -> None:
+async def test_without_a_timeout_a_desktop_ends_after_a_day(
+    emulator: Emulator, desktops: Desktops
+) -> None:
     launched = await desktops.launch()
     emulator.clock.advance(24 * 3600 - 1)
     assert (await launched.refresh()).status is DesktopStatus.RUNNING
@@ -97,7 +103,10 @@ async def test_without_a_timeout_a_desktop_ends_after_a_day(emulator: Emulator, 
 
 
 async def test_a_block_holds_a_running_desktop_and_leaves_a_stopped_one() -> None:
-    async with Emulator(speed=1000) as emulator, Desktops(emulator.endpoints()["desktops"]) as desktops:
+    async with (
+        Emulator(speed=1000) as emulator,
+        Desktops(emulator.endpoints()["desktops"]) as desktops,
+    ):
         async with desktops.launch(timedelta(hours=1), poll=0.002) as desktop:
             await desktop.click(500, 300)
         assert emulator.desktops.desktops[desktop.id].forced == "terminated"
@@ -139,7 +148,9 @@ async def test_waiting_ends_in_time_out_or_at_a_desktop_that_is_over(
     assert late.value.last == "pending"
 
 
-async def test_a_status_nobody_knows_is_kept(emulator: Emulator, desktops: Desktops, seeded: Desktop) -> None:
+async def test_a_status_nobody_knows_is_kept(
+    emulator: Emulator, desktops: Desktops, seeded: Desktop
+) -> None:
     emulator.desktops.set_status(seeded.id, "hibernating")
     status = (await desktops.get(seeded.id)).status
     assert (str(status), status.known) == ("hibernating", False)
@@ -220,8 +231,12 @@ async def test_a_screenshot_is_a_jpeg_that_shows_the_pointer(desktop: DesktopRef
     assert len({shot.data for shot in shots}) == 4, "the pointer, and a held button, are to be seen"
 
 
-async def test_a_recorded_run_is_replayed(emulator: Emulator, desktops: Desktops, seeded: Desktop) -> None:
-    recorded = json.dumps([to_json(action) for action in (MoveMouse(5, 6), TypeText("hi"), TakeScreenshot())])
+async def test_a_recorded_run_is_replayed(
+    emulator: Emulator, desktops: Desktops, seeded: Desktop
+) -> None:
+    recorded = json.dumps(
+        [to_json(action) for action in (MoveMouse(5, 6), TypeText("hi"), TakeScreenshot())]
+    )
     other = emulator.desktops.add_desktop()
     for one in (seeded, other):
         results = await desktops.ref(one.id).perform_all(map(from_json, json.loads(recorded)))
@@ -230,7 +245,9 @@ async def test_a_recorded_run_is_replayed(emulator: Emulator, desktops: Desktops
     assert seen(seeded) == seen(other)
 
 
-async def test_a_failing_action_carries_its_exit_code_and_stops_those_after_it(desktop: DesktopRef, seeded: Desktop) -> None:
+async def test_a_failing_action_carries_its_exit_code_and_stops_those_after_it(
+    desktop: DesktopRef, seeded: Desktop
+) -> None:
     seeded.simulated.failing.append(3)
     with pytest.raises(ServerError, match="Command failed with code 3") as caught:
         await desktop.click(1, 1)
@@ -261,17 +278,28 @@ async def test_actions_on_a_desktop_that_is_not_running_conflict(
                 await call
 
 
-async def test_somebody_elses_desktop_and_none_at_all_are_not_found(emulator: Emulator, desktops: Desktops) -> None:
+async def test_somebody_elses_desktop_and_none_at_all_are_not_found(
+    emulator: Emulator, desktops: Desktops
+) -> None:
     other = emulator.desktops.add_desktop(owner="somebody else")
     for id_ in (other.id, NOBODY):
         ref = desktops.ref(id_)
-        for call in (ref.refresh(), ref.stop(), ref.move(1, 1), ref.bash("pwd"), ref.start(), ref.connect_url()):
+        for call in (
+            ref.refresh(),
+            ref.stop(),
+            ref.move(1, 1),
+            ref.bash("pwd"),
+            ref.start(),
+            ref.connect_url(),
+        ):
             with pytest.raises(NotFoundError, match="Desktop not found"):
                 await call
     assert other.forced is None
 
 
-async def test_an_id_that_is_no_uuid_is_400_when_fetched_and_500_elsewhere(desktops: Desktops) -> None:
+async def test_an_id_that_is_no_uuid_is_400_when_fetched_and_500_elsewhere(
+    desktops: Desktops,
+) -> None:
     ref = desktops.ref("desktop_12345")
     with pytest.raises(InvalidRequestError, match="id: Invalid uuid"):
         await ref.refresh()
@@ -281,13 +309,17 @@ async def test_an_id_that_is_no_uuid_is_400_when_fetched_and_500_elsewhere(deskt
         assert caught.value.status == 500
 
 
-async def test_a_wrong_key_is_refused_and_a_missing_one_looks_like_a_missing_page(emulator: Emulator) -> None:
+async def test_a_wrong_key_is_refused_and_a_missing_one_looks_like_a_missing_page(
+    emulator: Emulator,
+) -> None:
     url = f"{emulator.url}/v1"
     async with Desktops(Endpoint(url, auth=APIKeyAuth("ck_wrong"))) as desktops:
         with pytest.raises(AuthenticationError, match="invalid API key") as wrong:
             await desktops.launch()
         assert "ck_wrong" not in str(wrong.value)
-    async with Desktops(Endpoint(url, auth=APIKeyAuth("ck_emulator", header="x-other"))) as desktops:
+    async with Desktops(
+        Endpoint(url, auth=APIKeyAuth("ck_emulator", header="x-other"))
+    ) as desktops:
         with pytest.raises(AuthenticationError, match="the API key is missing") as missing:
             await desktops.get(NOBODY)
         assert missing.value.status == 404
@@ -295,24 +327,36 @@ async def test_a_wrong_key_is_refused_and_a_missing_one_looks_like_a_missing_pag
 
 async def test_an_error_under_http_200_raises(emulator: Emulator, desktop: DesktopRef) -> None:
     body = '{"status":"error","error":"the display is gone","details":"X11"}'
-    emulator.faults.add("POST */computer-action", Fault.reply(200, body, content_type="application/json"))
+    emulator.faults.add(
+        "POST */computer-action", Fault.reply(200, body, content_type="application/json")
+    )
     with pytest.raises(ServerError, match="the display is gone") as caught:
         await desktop.screenshot()
     assert (caught.value.status, caught.value.details) == (200, {"details": "X11"})
 
 
-async def test_too_many_requests_are_sent_again_after_the_pause(emulator: Emulator, desktop: DesktopRef) -> None:
+async def test_too_many_requests_are_sent_again_after_the_pause(
+    emulator: Emulator, desktop: DesktopRef
+) -> None:
     body = '{"status":"error","error":"slow down","docs":"d"}'
-    emulator.faults.add("POST */computer-action", Fault.reply(429, body, {"Retry-After": "0"}, "application/json"), times=2)
+    emulator.faults.add(
+        "POST */computer-action",
+        Fault.reply(429, body, {"Retry-After": "0"}, "application/json"),
+        times=2,
+    )
     await desktop.move(3, 4)
     assert [call.status for call in emulator.calls] == [429, 429, 200]
-    emulator.faults.add("POST */bash-action", Fault.reply(429, body, {"Retry-After": "500"}, "application/json"))
+    emulator.faults.add(
+        "POST */bash-action", Fault.reply(429, body, {"Retry-After": "500"}, "application/json")
+    )
     with pytest.raises(RateLimitError) as caught:
         await desktop.bash("pwd")
     assert caught.value.retry_after == 500
 
 
-async def test_a_lost_action_is_not_repeated_and_a_lost_stop_is(emulator: Emulator, desktop: DesktopRef, seeded: Desktop) -> None:
+async def test_a_lost_action_is_not_repeated_and_a_lost_stop_is(
+    emulator: Emulator, desktop: DesktopRef, seeded: Desktop
+) -> None:
     emulator.faults.add("POST *", Fault.reset_after())
     with pytest.raises(TransportError) as caught:
         await desktop.type("once")
@@ -331,13 +375,17 @@ async def test_a_lost_action_is_not_repeated_and_a_lost_stop_is(emulator: Emulat
         Fault.reply(200, "<html>login</html>", content_type="text/html"),
     ],
 )
-async def test_a_spoiled_screenshot_is_a_decode_error(emulator: Emulator, desktop: DesktopRef, fault: Fault) -> None:
+async def test_a_spoiled_screenshot_is_a_decode_error(
+    emulator: Emulator, desktop: DesktopRef, fault: Fault
+) -> None:
     emulator.faults.add("POST *", fault)
     with pytest.raises(DecodeError):
         await desktop.screenshot()
 
 
-async def test_a_truncated_screenshot_is_a_transport_error(emulator: Emulator, desktop: DesktopRef) -> None:
+async def test_a_truncated_screenshot_is_a_transport_error(
+    emulator: Emulator, desktop: DesktopRef
+) -> None:
     emulator.faults.add("POST *", Fault.truncate(1000))
     with pytest.raises(TransportError):
         await desktop.screenshot()

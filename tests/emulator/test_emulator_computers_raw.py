@@ -41,7 +41,14 @@ class Answer:
 
 
 def authorization(
-    method: str, path: str, body: bytes = b"", *, key: str = KEY, secret: str = SECRET, nonce: str = "", at: float | None = None
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    key: str = KEY,
+    secret: str = SECRET,
+    nonce: str = "",
+    at: float | None = None,
 ) -> str:
     nonce = nonce or next(NONCES)
     timestamp = int((time.time() if at is None else at) * 1000)
@@ -54,7 +61,9 @@ class Api:
     emu: Emulator
     http: aiohttp.ClientSession
 
-    async def send(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+    async def send(
+        self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
         url = URL(self.emu.url + target, encoded=True)
         async with self.http.request(method, url, data=body or None, headers=headers) as response:
             return Answer(response.status, await response.json(), response.headers.copy())
@@ -74,7 +83,10 @@ class Api:
 
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
-    async with Emulator(machines=3, clock=Clock.stopped(START)) as emu, aiohttp.ClientSession() as http:
+    async with (
+        Emulator(machines=3, clock=Clock.stopped(START)) as emu,
+        aiohttp.ClientSession() as http,
+    ):
         yield Api(emu, http)
 
 
@@ -90,12 +102,17 @@ MACHINES = f"{PREFIX}/machines"
         (lambda: "HMAC a:b:c:1e3", "whole number of milliseconds"),
         (lambda: authorization("GET", MACHINES, key="nobody"), "unknown key 'nobody'"),
         (lambda: authorization("GET", MACHINES, at=time.time() - 7200), "timestamp -7200 s off"),
-        (lambda: authorization("GET", MACHINES, secret="wrong"), f"{{key}}GET{MACHINES}{{timestamp}}{{nonce}}{{0 body bytes}}"),
+        (
+            lambda: authorization("GET", MACHINES, secret="wrong"),
+            f"{{key}}GET{MACHINES}{{timestamp}}{{nonce}}{{0 body bytes}}",
+        ),
         (lambda: authorization("POST", MACHINES), "signature does not match"),
         (lambda: authorization("GET", f"{MACHINES}?page=1"), "signature does not match"),
     ],
 )
-async def test_a_bad_signature_is_refused_with_its_reason(api: Api, sign: Callable[[], str], said: str) -> None:
+async def test_a_bad_signature_is_refused_with_its_reason(
+    api: Api, sign: Callable[[], str], said: str
+) -> None:
     answer = await api.send("GET", f"{MACHINES}?page=1", headers={"Authorization": sign()})
     assert (answer.status, answer.code) == (401, 401)
     assert said in answer.body["message"]
@@ -118,7 +135,9 @@ async def test_signatures_made_by_openssl_are_let_in(vector: str) -> None:
     clock = Clock(offset=int(timestamp) / 1000 - time.time())
     header = f"HMAC ak_test_1:{signature}:{nonce}:{timestamp}"
     body = "".join(rest).encode()
-    assert Signatures({"ak_test_1": "sk_test_1"}, clock).refusal(method, path, [header], body) is None
+    assert (
+        Signatures({"ak_test_1": "sk_test_1"}, clock).refusal(method, path, [header], body) is None
+    )
 
 
 async def test_a_body_other_than_the_signed_one_is_refused(api: Api) -> None:
@@ -159,7 +178,9 @@ async def test_simulated_time_may_pass_without_making_signatures_stale(api: Api)
 
 async def test_a_machine_is_created_started_and_stopped_on_the_clock(api: Api) -> None:
     advance = api.emu.clock.advance
-    created = await api("POST", "/machines", {"plan_id": 1, "region": "tokyo", "base_image_id": 100})
+    created = await api(
+        "POST", "/machines", {"plan_id": 1, "region": "tokyo", "base_image_id": 100}
+    )
     made = created.body["machines"][0]
     assert (created.body["count"], made["id"]) == (1, "103")
     assert " ".join(made["attributes"]) == (
@@ -184,13 +205,23 @@ async def test_a_machine_is_created_started_and_stopped_on_the_clock(api: Api) -
     for seconds in (0, 15, 10):
         advance(seconds)
         seen.append(await api.status("103"))
-    assert " ".join(seen) == "creating off turning_on warming_up ready graceful_stopping turning_off off"
+    assert (
+        " ".join(seen)
+        == "creating off turning_on warming_up ready graceful_stopping turning_off off"
+    )
     machine = (await api("GET", "/machines/103")).body
-    assert (machine["client_code"], machine["attributes"]["latest_image_status"]) == (200, "processing")
+    assert (machine["client_code"], machine["attributes"]["latest_image_status"]) == (
+        200,
+        "processing",
+    )
     advance(30)
     assert (await api("GET", "/machines/103")).body["attributes"]["latest_image_status"] == "ready"
     [session] = (await api("GET", "/machines/103/sessions")).body["sessions"]
-    expected = {"start_at": "2026-02-02T02:40:45.000Z", "end_at": "2026-02-02T02:42:01.000Z", "duration": 2}
+    expected = {
+        "start_at": "2026-02-02T02:40:45.000Z",
+        "end_at": "2026-02-02T02:42:01.000Z",
+        "duration": 2,
+    }
     assert session["attributes"] == expected
 
 
@@ -205,7 +236,9 @@ async def test_a_session_is_open_while_ready_and_a_reset_takes_its_data(api: Api
     api.emu.computers.set_status("100", "off")
     assert (await api("POST", "/machines/100/reset", {"remove_files": True})).code == 200
     assert await api.attribute("latest_image_status") is None
-    assert [m["id"] for m in (await api("GET", "/machines?has_session_data=true")).body["machines"]] == ["102"]
+    assert [
+        m["id"] for m in (await api("GET", "/machines?has_session_data=true")).body["machines"]
+    ] == ["102"]
 
 
 async def test_starting_is_refused_for_money_capacity_disk_and_owner(api: Api) -> None:
@@ -231,7 +264,12 @@ async def test_starting_is_refused_for_money_capacity_disk_and_owner(api: Api) -
         ("POST", "/machines", {"plan_id": 1, "region": "dublin", "quantity": 0}, 400),
         ("POST", "/machines", {"plan_id": 1, "region": "dublin", "quantity": True}, 400),
         ("POST", "/machines", {"plan_id": 1, "region": "dublin", "quantity": 10**18}, 480),
-        ("POST", "/machines", {"plan_id": 1, "region": "dublin", "permissions": {"fly": True}}, 400),
+        (
+            "POST",
+            "/machines",
+            {"plan_id": 1, "region": "dublin", "permissions": {"fly": True}},
+            400,
+        ),
         ("POST", "/machines", [1], 400),
         ("PATCH", "/machines/100", {"auto_stop_threshold": 901}, 400),
         ("PATCH", "/machines/100", {"usage_source": "moon"}, 400),
@@ -252,15 +290,22 @@ async def test_starting_is_refused_for_money_capacity_disk_and_owner(api: Api) -
         ("DELETE", "/machines/100", None, 405),
     ],
 )
-async def test_a_wrong_request_is_refused(api: Api, method: str, route: str, body: object, code: int) -> None:
+async def test_a_wrong_request_is_refused(
+    api: Api, method: str, route: str, body: object, code: int
+) -> None:
     answer = await api(method, route, body)
     assert answer.code == code
     assert answer.status == (code if code < 600 else 400)
     assert list(answer.body) == ["client_code", "message", "timestamp"]
 
 
-@pytest.mark.parametrize(("raw", "kind"), [(b"{}", "text/plain"), (b"{", "application/json"), (b"[" * 9999, "application/json")])
-async def test_a_body_that_is_no_announced_json_object_is_refused(api: Api, raw: bytes, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [(b"{}", "text/plain"), (b"{", "application/json"), (b"[" * 9999, "application/json")],
+)
+async def test_a_body_that_is_no_announced_json_object_is_refused(
+    api: Api, raw: bytes, kind: str
+) -> None:
     headers = {"Authorization": authorization("POST", MACHINES, raw), "Content-Type": kind}
     assert (await api.send("POST", MACHINES, raw, headers)).code == 400
 
@@ -282,7 +327,10 @@ async def test_creating_costs_until_the_balance_is_gone(api: Api) -> None:
 
 async def test_small_operations_answer_in_the_documents_shapes(api: Api) -> None:
     types = (await api("GET", "/machines/100/available-machine-types")).body["machine_types"]
-    assert [(t["id"], t["attributes"]["friendly_name"]) for t in types] == [("11", "Planet"), ("15", "Spark")]
+    assert [(t["id"], t["attributes"]["friendly_name"]) for t in types] == [
+        ("11", "Planet"),
+        ("15", "Spark"),
+    ]
     await api("POST", "/machines/100/machine-type", {"machine_type_id": 15})
     assert await api.attribute("machine_type") == "Spark"
     updated = await api("PATCH", "/machines/100", {"usage_source": "team_balance"})
@@ -312,7 +360,10 @@ async def test_tasks_are_created_reactivated_and_deleted_by_the_documents_rules(
     assert (await api.attribute("task"))["uid"] == "Outputs"
     listed = (await api("GET", "/machines/100/tasks")).body
     assert [task["attributes"]["uid"] for task in listed["tasks"]] == ["Grüße-012", "Outputs"]
-    assert listed["tasks"][1]["attributes"]["source_path"] == "C:\\Users\\Administrator\\Desktop\\Outputs"
+    assert (
+        listed["tasks"][1]["attributes"]["source_path"]
+        == "C:\\Users\\Administrator\\Desktop\\Outputs"
+    )
     await put("Grüße-012")
     task, outputs = (f"/machines/100/tasks/{task['id']}" for task in listed["tasks"])
     assert (await api("DELETE", task)).body["result"] == "deleted"

@@ -40,7 +40,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
-    endpoint = Endpoint(f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001))
+    endpoint = Endpoint(
+        f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001)
+    )
     async with Desktops(endpoint) as desktops:
         yield desktops
 
@@ -76,12 +78,20 @@ class Raw:
     http: aiohttp.ClientSession
 
     async def __call__(
-        self, method: str, path: str, body: object = None, *, headers: Mapping[str, str] = JSON, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] = JSON,
+        raw: bytes | None = None,
     ) -> Answer:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         skip = [] if "Content-Type" in headers else ["Content-Type"]
         url = URL(self.url + path, encoded=True)
-        async with self.http.request(method, url, data=data, headers=headers, skip_auto_headers=skip) as response:
+        async with self.http.request(
+            method, url, data=data, headers=headers, skip_auto_headers=skip
+        ) as response:
             return Answer(response.status, response.content_type, await response.text())
 
 
@@ -101,12 +111,16 @@ async def test_a_request_without_a_key_is_answered_in_plain_text(api: Raw) -> No
     assert (wrong.status, set(wrong.body)) == (401, {"status", "error", "docs"})
 
 
-async def test_a_body_without_content_type_is_read_as_empty(api: Raw, emulator: Emulator, seeded: Desktop) -> None:
+async def test_a_body_without_content_type_is_read_as_empty(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
     launched = await api("POST", "/v1/desktop", {"timeout_ms": 1}, headers=KEY)
     assert launched.status == 200
     made = emulator.desktops.desktops[launched.body["id"]]
     assert made.timeout_at - made.created_at == 24 * 3600
-    answer = await api("POST", f"/v1/desktop/{seeded.id}/bash-action", {"command": "pwd"}, headers=KEY)
+    answer = await api(
+        "POST", f"/v1/desktop/{seeded.id}/bash-action", {"command": "pwd"}, headers=KEY
+    )
     assert (answer.status, answer.body["error"]["issues"][0]["message"]) == (400, "Required")
 
 
@@ -126,11 +140,26 @@ async def test_a_timeout_below_a_minute_is_answered_with_502(api: Raw, timeout_m
         ({"type": "move_mouse", "x": 1, "y": None}, (["y"], "Expected number, received null")),
         ({"type": "move_mouse", "x": 1, "y": 1.5}, (["y"], "Expected integer, received float")),
         ({"type": "move_mouse", "x": True, "y": 1}, (["x"], "Expected number, received boolean")),
-        ({"type": "click_mouse", "num_of_clicks": -1}, (["num_of_clicks"], "Number must be greater than or equal to 0")),
-        ({"type": "click_mouse", "button": "thumb"}, (["button"], "Invalid enum value. Expected 'left' |")),
-        ({"type": "click_mouse", "button": 5}, (["button"], "Expected 'left' | 'right' | 'middle', received number")),
-        ({"type": "drag_mouse", "start": {"x": 1}, "end": {"x": 1, "y": 1}}, (["start", "y"], "Required")),
-        ({"type": "drag_mouse", "start": 1, "end": {"x": 1, "y": 1}}, (["start"], "Expected object, received number")),
+        (
+            {"type": "click_mouse", "num_of_clicks": -1},
+            (["num_of_clicks"], "Number must be greater than or equal to 0"),
+        ),
+        (
+            {"type": "click_mouse", "button": "thumb"},
+            (["button"], "Invalid enum value. Expected 'left' |"),
+        ),
+        (
+            {"type": "click_mouse", "button": 5},
+            (["button"], "Expected 'left' | 'right' | 'middle', received number"),
+        ),
+        (
+            {"type": "drag_mouse", "start": {"x": 1}, "end": {"x": 1, "y": 1}},
+            (["start", "y"], "Required"),
+        ),
+        (
+            {"type": "drag_mouse", "start": 1, "end": {"x": 1, "y": 1}},
+            (["start"], "Expected object, received number"),
+        ),
         ({"type": "scroll", "direction": "up"}, (["amount"], "Required")),
         ({"type": "type", "text": ["a"]}, (["text"], "Expected string, received array")),
         ({"type": "press_keys"}, (["keys"], "Required")),
@@ -166,11 +195,16 @@ async def test_numbers_beyond_all_measure_break_nothing(api: Raw, seeded: Deskto
         '{"type":"wait","ms":1e300}',
     ):
         assert (await api("POST", path, raw=body.encode())).status in (200, 400, 502)
-    assert (await api("POST", "/v1/desktop", raw=f'{{"timeout_ms":{huge}}}'.encode())).status in (200, 400)
+    assert (await api("POST", "/v1/desktop", raw=f'{{"timeout_ms":{huge}}}'.encode())).status in (
+        200,
+        400,
+    )
     assert (await api("POST", "/v1/desktop", raw=b'{"timeout_ms":1e18}')).status == 200
 
 
-async def test_wheel_clicks_are_clamped_and_one_coordinate_alone_is_ignored(api: Raw, seeded: Desktop) -> None:
+async def test_wheel_clicks_are_clamped_and_one_coordinate_alone_is_ignored(
+    api: Raw, seeded: Desktop
+) -> None:
     path = f"/v1/desktop/{seeded.id}/computer-action"
     for body in (
         {"type": "scroll", "direction": "up", "amount": 501},
@@ -185,9 +219,13 @@ async def test_wheel_clicks_are_clamped_and_one_coordinate_alone_is_ignored(api:
     ]
 
 
-async def test_an_action_over_30_seconds_is_cut_by_the_gateway(api: Raw, emulator: Emulator, seeded: Desktop) -> None:
+async def test_an_action_over_30_seconds_is_cut_by_the_gateway(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
     before = emulator.clock.now()
-    answer = await api("POST", f"/v1/desktop/{seeded.id}/computer-action", {"type": "wait", "ms": 31_000})
+    answer = await api(
+        "POST", f"/v1/desktop/{seeded.id}/computer-action", {"type": "wait", "ms": 31_000}
+    )
     assert answer.status == 502
     assert emulator.clock.now() - before == pytest.approx(30)
 
@@ -201,7 +239,9 @@ def test_equal_seeds_give_equal_desktops() -> None:
     assert ids(1) != ids(2)
 
 
-async def test_another_backend_can_stand_in_for_the_simulated_one(emulator: Emulator, desktops: Desktops) -> None:
+async def test_another_backend_can_stand_in_for_the_simulated_one(
+    emulator: Emulator, desktops: Desktops
+) -> None:
     class Loud(SimulatedBackend):
         async def bash(self, command: str) -> Ran:
             return Ran(stdout=command.upper())
@@ -247,5 +287,7 @@ async def test_another_backend_can_stand_in_for_the_simulated_one(emulator: Emul
         (" ", ""),
     ],
 )
-async def test_the_shell_answers_from_what_it_knows_and_runs_nothing(desktop: DesktopRef, command: str, output: str) -> None:
+async def test_the_shell_answers_from_what_it_knows_and_runs_nothing(
+    desktop: DesktopRef, command: str, output: str
+) -> None:
     assert await desktop.bash(command) == output

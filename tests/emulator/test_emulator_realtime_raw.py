@@ -19,14 +19,19 @@ pytestmark = pytest.mark.asyncio
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     connector = aiohttp.TCPConnector(limit=0)
-    async with Emulator(clock=Clock.stopped(), rate_limits=False) as emu, aiohttp.ClientSession(connector=connector) as http:
+    async with (
+        Emulator(clock=Clock.stopped(), rate_limits=False) as emu,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
         yield World(emu, http)
 
 
 # -- agents ----------------------------------------------------------------------------------------------------------
 
 
-async def test_agent_appears_with_what_it_registers_and_is_offline_when_its_socket_closes(world: World) -> None:
+async def test_agent_appears_with_what_it_registers_and_is_offline_when_its_socket_closes(
+    world: World,
+) -> None:
     world.emu.streamspace.control.heartbeat_interval = 12.0
     async with world.agent(max_cpu=8, max_memory=32, max_sessions=3) as agent:
         assert agent.ack == {
@@ -37,7 +42,12 @@ async def test_agent_appears_with_what_it_registers_and_is_offline_when_its_sock
         }
         _, seen = await world.rest("GET", "/agents/agent-1")
         assert (seen["status"], seen["platform"], seen["region"]) == ("online", "kubernetes", "eu")
-        assert seen["capacity"] == {"max_cpu": 8, "max_memory": 32, "max_sessions": 3, "current_sessions": 0}
+        assert seen["capacity"] == {
+            "max_cpu": 8,
+            "max_memory": 32,
+            "max_sessions": 3,
+            "current_sessions": 0,
+        }
         assert seen["metadata"] == {"agent_version": "test"}
         assert seen["websocket_conn_id"].startswith("conn-")
         world.emu.clock.advance(30)
@@ -62,12 +72,16 @@ async def test_agent_that_misses_its_heartbeats_is_closed_and_offline(world: Wor
     assert world.emu.streamspace.agents["agent-1"].status == "offline"
 
 
-async def test_several_messages_may_share_a_frame_and_unknown_ones_are_passed_over(world: World) -> None:
+async def test_several_messages_may_share_a_frame_and_unknown_ones_are_passed_over(
+    world: World,
+) -> None:
     async with world.agent() as agent:
         beat = json.dumps({"type": "heartbeat", "capacity": {"current_sessions": 4}})
         await agent.socket.send_str(f'{{"type": "weather"}}\n\n{beat}\n')
         await until(lambda: world.emu.streamspace.agents["agent-1"].other_sessions == 4)
-        await agent.socket.send_str(json.dumps({"type": "register", "capacity": {"max_sessions": 1}}, indent=1))
+        await agent.socket.send_str(
+            json.dumps({"type": "register", "capacity": {"max_sessions": 1}}, indent=1)
+        )
         assert (await agent.hear())["type"] == "register_ack"
 
 
@@ -95,12 +109,17 @@ async def test_agent_that_talks_nonsense_is_shown_out(world: World, text: str) -
 
 
 async def test_agents_are_refused_before_the_upgrade_in_the_documented_form(world: World) -> None:
-    for query, code in (("platform=docker", "INVALID_PARAMETER"), ("agent_id=a&platform=vmware", "INVALID_PARAMETER")):
+    for query, code in (
+        ("platform=docker", "INVALID_PARAMETER"),
+        ("agent_id=a&platform=vmware", "INVALID_PARAMETER"),
+    ):
         status, body = await world.refusal(f"/agent/ws?{query}")
         assert (status, body["code"]) == (400, code)
         assert list(body) == ["error", "message", "code", "details", "timestamp", "request_id"]
     path = "/agent/ws?agent_id=a&platform=docker"
-    assert (await world.refusal(path, Authorization="Bearer x.y.z"))[1]["code"] == "AUTH_TOKEN_INVALID"
+    assert (await world.refusal(path, Authorization="Bearer x.y.z"))[1][
+        "code"
+    ] == "AUTH_TOKEN_INVALID"
     assert (await world.refusal("/agent/vnc/proxy-1"))[0] == 404
     assert (await world.refusal("/agent/elsewhere"))[0] == 404
     async with world.http.get(f"{world.emu.url}{path}") as response:
@@ -132,18 +151,30 @@ async def test_agent_is_told_what_to_do_and_its_results_move_the_session(world: 
             "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
         }
         status = (await world.until_state(id_, "running"))["status"]
-        assert (status["pod_ip"], status["pod_name"], status["started_at"]) == ("10.9.8.7", "pod-1", "2025-11-22T10:45:12Z")
+        assert (status["pod_ip"], status["pod_name"], status["started_at"]) == (
+            "10.9.8.7",
+            "pod-1",
+            "2025-11-22T10:45:12Z",
+        )
         assert status["vnc_url"] == f"/vnc-viewer/{id_}"
 
         name = {"name": session["name"], "namespace": "streamspace"}
-        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1]["state"] == "hibernating"
+        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1][
+            "state"
+        ] == "hibernating"
         assert (await agent.command("hibernate_session"))["data"] == name
         assert (await world.until_state(id_, "hibernated"))["status"]["pod_ip"] is None
-        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "running"}))[1]["state"] == "waking"
+        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "running"}))[1][
+            "state"
+        ] == "waking"
         assert (await agent.command("wake_session"))["data"] == name
         assert (await world.until_state(id_, "running"))["status"]["pod_ip"] == "10.9.8.7"
         assert (await world.rest("DELETE", f"/sessions/{id_}"))[0] == 204
-        assert (await agent.command("stop_session"))["data"] == {**name, "graceful": True, "timeout": "30s"}
+        assert (await agent.command("stop_session"))["data"] == {
+            **name,
+            "graceful": True,
+            "timeout": "30s",
+        }
         await world.until_state(id_, "terminated")
         assert not world.emu.streamspace.control.commands
 
@@ -165,7 +196,13 @@ async def test_session_that_nobody_uses_is_hibernated_by_its_agent(world: World)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "after"), [(None, "failed"), ("hibernated", "running"), ("running", "hibernated"), ("terminating", "failed")]
+    ("wanted", "after"),
+    [
+        (None, "failed"),
+        ("hibernated", "running"),
+        ("running", "hibernated"),
+        ("terminating", "failed"),
+    ],
 )
 async def test_failed_command_leaves_the_session_where_it_can_be_and_says_why(
     world: World, wanted: str | None, after: str
@@ -179,39 +216,61 @@ async def test_failed_command_leaves_the_session_where_it_can_be_and_says_why(
                 world.emu.streamspace.set_state(id_, "hibernated")
             await world.rest("PATCH", f"/sessions/{id_}", {"state": wanted})
         command = await agent.hear()
-        failure = {"status": "failed", "error": "no room in the pod", "error_code": "INSUFFICIENT_RESOURCES"}
+        failure = {
+            "status": "failed",
+            "error": "no room in the pod",
+            "error_code": "INSUFFICIENT_RESOURCES",
+        }
         await agent.say("command_result", command_id=command["command_id"], **failure)
         await until(lambda: not world.emu.streamspace.control.commands)
         session = await world.session(id_)
-        assert (session["state"], session["status"]["message"]) == (after, "no room in the pod (INSUFFICIENT_RESOURCES)")
+        assert (session["state"], session["status"]["message"]) == (
+            after,
+            "no room in the pod (INSUFFICIENT_RESOURCES)",
+        )
 
 
-async def test_second_result_of_a_command_and_results_of_others_change_nothing(world: World) -> None:
+async def test_second_result_of_a_command_and_results_of_others_change_nothing(
+    world: World,
+) -> None:
     async with world.agent() as agent, world.agent("agent-2") as other:
         id_ = await world.create()
         command = await agent.hear()
-        answer = {"command_id": command["command_id"], "status": "failed", "error": "mine it is not"}
+        answer = {
+            "command_id": command["command_id"],
+            "status": "failed",
+            "error": "mine it is not",
+        }
         await other.say("command_result", **answer)
         await other.say("heartbeat", capacity={"current_sessions": 1})
         await until(lambda: world.emu.streamspace.agents["agent-2"].other_sessions)
         assert world.state(id_) == "pending"
-        await agent.say("command_result", command_id=command["command_id"], status="completed", result={})
+        await agent.say(
+            "command_result", command_id=command["command_id"], status="completed", result={}
+        )
         await agent.say("command_result", **answer)
         await agent.say("heartbeat", capacity={"current_sessions": 5})
         await until(lambda: world.emu.streamspace.agents["agent-1"].other_sessions == 4)
         assert world.state(id_) == "running"
 
 
-async def test_command_without_an_answer_fails_and_what_may_have_come_of_it_is_stopped(world: World) -> None:
+async def test_command_without_an_answer_fails_and_what_may_have_come_of_it_is_stopped(
+    world: World,
+) -> None:
     world.emu.streamspace.control.command_timeout = 0.01
     async with world.agent() as agent:
         id_ = await world.create()
         start = await agent.hear()
         session = await world.until_state(id_, "failed")
-        assert session["status"]["message"] == "start_session was not answered within 0.01 s (COMMAND_TIMEOUT)"
+        assert (
+            session["status"]["message"]
+            == "start_session was not answered within 0.01 s (COMMAND_TIMEOUT)"
+        )
         stop = await agent.hear()
         assert (stop["command_type"], stop["data"]["graceful"]) == ("stop_session", False)
-        await agent.say("command_result", command_id=start["command_id"], status="completed", result={})
+        await agent.say(
+            "command_result", command_id=start["command_id"], status="completed", result={}
+        )
         await until(lambda: not world.emu.streamspace.control.commands)
         assert world.state(id_) == "failed"
 
@@ -224,14 +283,16 @@ async def test_forced_end_is_at_once_and_the_agent_learns_of_it(world: World) ->
         assert (await agent.hear())["data"]["graceful"] is False
 
 
-async def test_built_in_agents_stand_in_only_while_no_agent_of_the_platform_is_connected(world: World) -> None:
+async def test_built_in_agents_stand_in_only_while_no_agent_of_the_platform_is_connected(
+    world: World,
+) -> None:
     async with world.agent(max_sessions=1) as agent:
         docker = await world.create(platform="docker")
         assert world.emu.streamspace.sessions[docker].agent_id == "docker-host-01"
         await agent.running()
-        assert (await world.rest("POST", "/sessions", {"user": USER, "template": "gimp-editor"}))[1]["code"] == (
-            "AGENT_CAPACITY_EXCEEDED"
-        )
+        assert (await world.rest("POST", "/sessions", {"user": USER, "template": "gimp-editor"}))[
+            1
+        ]["code"] == ("AGENT_CAPACITY_EXCEEDED")
         await world.rest("PATCH", "/agents/agent-1", {"status": "draining"})
         body = {"user": USER, "template": "gimp-editor", "platform": "kubernetes"}
         assert (await world.rest("POST", "/sessions", body))[1]["code"] == "NO_AGENTS_AVAILABLE"
@@ -244,7 +305,9 @@ async def test_built_in_agents_stand_in_only_while_no_agent_of_the_platform_is_c
         assert world.emu.streamspace.agents["agent-1"].status == "draining"
 
 
-async def test_sessions_of_a_lost_agent_say_so_and_a_new_agent_takes_over_new_ones(world: World) -> None:
+async def test_sessions_of_a_lost_agent_say_so_and_a_new_agent_takes_over_new_ones(
+    world: World,
+) -> None:
     async with world.agent() as agent:
         ids = [await agent.running() for _ in range(2)]
         pending = await world.create()
@@ -252,19 +315,30 @@ async def test_sessions_of_a_lost_agent_say_so_and_a_new_agent_takes_over_new_on
     await until(lambda: world.emu.streamspace.agents["agent-1"].status == "offline")
     for id_ in ids:
         session = await world.session(id_)
-        assert (session["state"], session["status"]["message"]) == ("running", "Agent 'agent-1' is offline")
-        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1]["code"] == "AGENT_OFFLINE"
-        assert (await world.refusal(f"/vnc-viewer/{id_}?token={token(world.emu)}"))[1]["code"] == "AGENT_OFFLINE"
+        assert (session["state"], session["status"]["message"]) == (
+            "running",
+            "Agent 'agent-1' is offline",
+        )
+        assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1][
+            "code"
+        ] == "AGENT_OFFLINE"
+        assert (await world.refusal(f"/vnc-viewer/{id_}?token={token(world.emu)}"))[1][
+            "code"
+        ] == "AGENT_OFFLINE"
     async with world.agent("agent-2") as new:
         assert world.emu.streamspace.sessions[await new.running()].agent_id == "agent-2"
         async with world.agent() as back:
             assert (await world.session(ids[0]))["status"]["message"] == "Session is running"
             assert await back.hear() == command
-            await back.say("command_result", command_id=command["command_id"], status="completed", result={})
+            await back.say(
+                "command_result", command_id=command["command_id"], status="completed", result={}
+            )
             await world.until_state(pending, "running")
 
 
-async def test_agent_that_connects_again_replaces_its_old_connection_without_being_offline(world: World) -> None:
+async def test_agent_that_connects_again_replaces_its_old_connection_without_being_offline(
+    world: World,
+) -> None:
     async with world.agent() as old, world.agent() as new:
         assert (await old.socket.receive()).type is aiohttp.WSMsgType.CLOSE
         assert world.emu.streamspace.agents["agent-1"].status == "online"

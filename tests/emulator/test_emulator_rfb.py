@@ -89,22 +89,34 @@ def at(pixels: bytes, x: int, y: int) -> bytes:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with Emulator(clock=Clock.stopped(), rate_limits=False) as emu, aiohttp.ClientSession() as http:
+    async with (
+        Emulator(clock=Clock.stopped(), rate_limits=False) as emu,
+        aiohttp.ClientSession() as http,
+    ):
         yield World(emu, http)
 
 
 @pytest.mark.parametrize("version", [b"003.003", b"003.007", b"003.008"])
-async def test_viewer_of_any_version_is_greeted_and_shown_the_whole_screen(world: World, version: bytes) -> None:
+async def test_viewer_of_any_version_is_greeted_and_shown_the_whole_screen(
+    world: World, version: bytes
+) -> None:
     session = world.emu.streamspace.add_session()
     async with world.viewer(session.id) as socket:
         viewer = Viewer(socket)
-        assert await viewer.greet(version) == (WIDTH, HEIGHT, LITTLE.written(), session.name.encode())
+        assert await viewer.greet(version) == (
+            WIDTH,
+            HEIGHT,
+            LITTLE.written(),
+            session.name.encode(),
+        )
         pixels = await viewer.frame()
         assert at(pixels, 0, 0) == LITTLE.pixel(BACKGROUND)
         assert at(pixels, WIDTH // 2, HEIGHT // 2) == LITTLE.pixel(POINTER)
 
 
-async def test_what_the_viewer_does_is_recorded_and_moves_the_pointer_on_the_screen(world: World) -> None:
+async def test_what_the_viewer_does_is_recorded_and_moves_the_pointer_on_the_screen(
+    world: World,
+) -> None:
     session = world.emu.streamspace.add_session()
     async with world.viewer(session.id) as socket:
         viewer = Viewer(socket)
@@ -115,12 +127,22 @@ async def test_what_the_viewer_does_is_recorded_and_moves_the_pointer_on_the_scr
         await viewer.send(">BBxxI", 4, 1, 0x61)
         await viewer.send(">BBHH", 5, 1, 100, 50)
         update = await viewer.update()
-        assert {area for area, _ in update} == {Area(WIDTH // 2 - 8, HEIGHT // 2 - 8, 16, 16), Area(92, 42, 16, 16)}
-        assert {pixels[:4] for _, pixels in update} == {LITTLE.pixel(BACKGROUND), LITTLE.pixel(PRESSED)}
+        assert {area for area, _ in update} == {
+            Area(WIDTH // 2 - 8, HEIGHT // 2 - 8, 16, 16),
+            Area(92, 42, 16, 16),
+        }
+        assert {pixels[:4] for _, pixels in update} == {
+            LITTLE.pixel(BACKGROUND),
+            LITTLE.pixel(PRESSED),
+        }
         await viewer.send(">BxxxI2s", 6, 2, b"hi")  # type: ignore[arg-type]
         screen = world.emu.streamspace.screen(session.id)
         await until(lambda: len(screen.events) == 3)
-        assert list(screen.events) == [KeyEvent(0x61, True), PointerEvent(100, 50, 1), CutText("hi")]
+        assert list(screen.events) == [
+            KeyEvent(0x61, True),
+            PointerEvent(100, 50, 1),
+            CutText("hi"),
+        ]
         assert at(await viewer.frame(), 100, 50) == LITTLE.pixel(PRESSED)
 
 
@@ -152,7 +174,9 @@ async def test_pixels_come_as_the_viewer_wants_them(world: World) -> None:
         assert wanted.pixel((255, 255, 255)) == b"\xff\xff"
 
 
-@pytest.mark.parametrize("message", [b"\x63", b"\0\0\0\0" + bytes(16), b"\x06\0\0\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "message", [b"\x63", b"\0\0\0\0" + bytes(16), b"\x06\0\0\0\xff\xff\xff\xff"]
+)
 async def test_viewer_that_breaks_the_protocol_is_shown_out(world: World, message: bytes) -> None:
     async with world.viewer(world.emu.streamspace.add_session().id) as socket:
         viewer = Viewer(socket)
@@ -178,7 +202,9 @@ areas = st.builds(Area, st.integers(0, 9), st.integers(0, 9), st.integers(1, 9),
 
 
 def points(*found: Area) -> list[tuple[int, int]]:
-    return [(x, y) for a in found for x in range(a.x, a.x + a.width) for y in range(a.y, a.y + a.height)]
+    return [
+        (x, y) for a in found for x in range(a.x, a.x + a.width) for y in range(a.y, a.y + a.height)
+    ]
 
 
 @given(areas, areas)

@@ -29,7 +29,11 @@ class Api:
     token: str = ""
 
     async def send(
-        self, method: str, route: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        route: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any, Any]:
         url = URL(self.emu.url + PREFIX + route, encoded=True)
         async with self.http.request(method, url, data=body, headers=headers) as response:
@@ -38,7 +42,9 @@ class Api:
 
     async def __call__(self, method: str, route: str, body: object = None) -> tuple[int, Any, Any]:
         raw = None if body is None else json.dumps(body).encode()
-        return await self.send(method, route, raw, {**JSON, "Authorization": f"Bearer {self.token}"})
+        return await self.send(
+            method, route, raw, {**JSON, "Authorization": f"Bearer {self.token}"}
+        )
 
 
 @pytest.fixture
@@ -57,7 +63,10 @@ def part(value: object) -> str:
 
 async def test_token_is_a_jwt_that_says_whose_it_is_and_when_it_ends(api: Api) -> None:
     header, claims, _ = api.token.split(".")
-    decoded = [json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) for text in (header, claims)]
+    decoded = [
+        json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        for text in (header, claims)
+    ]
     assert decoded[0] == {"alg": "HS256", "typ": "JWT"}
     assert decoded[1]["username"] == ADMIN
     assert decoded[1]["exp"] == pytest.approx(api.emu.clock.now() + 86400, abs=1)
@@ -72,14 +81,24 @@ async def test_token_is_a_jwt_that_says_whose_it_is_and_when_it_ends(api: Api) -
         (lambda token: "Bearer ", "AUTH_TOKEN_INVALID"),
         (lambda token: "Bearer a.b.c", "AUTH_TOKEN_INVALID"),
         (lambda token: f"Bearer {token[:-2]}xx", "AUTH_TOKEN_INVALID"),
-        (lambda token: f"Bearer {part({'alg': 'none'})}.{token.split('.')[1]}.", "AUTH_TOKEN_INVALID"),
-        (lambda token: f"Bearer {part({'alg': 'none'})}.{token.split('.', 1)[1]}", "AUTH_TOKEN_INVALID"),
+        (
+            lambda token: f"Bearer {part({'alg': 'none'})}.{token.split('.')[1]}.",
+            "AUTH_TOKEN_INVALID",
+        ),
+        (
+            lambda token: f"Bearer {part({'alg': 'none'})}.{token.split('.', 1)[1]}",
+            "AUTH_TOKEN_INVALID",
+        ),
     ],
 )
-async def test_forged_token_is_refused_even_where_there_is_nothing(api: Api, forge: Any, code: str) -> None:
+async def test_forged_token_is_refused_even_where_there_is_nothing(
+    api: Api, forge: Any, code: str
+) -> None:
     header = forge(api.token)
     for route in ("/agents/stats", "/nowhere"):
-        status, body, _ = await api.send("GET", route, headers={} if header is None else {"Authorization": header})
+        status, body, _ = await api.send(
+            "GET", route, headers={} if header is None else {"Authorization": header}
+        )
         assert (status, body["code"]) == (401, code)
 
 
@@ -111,22 +130,48 @@ GOOD = {"user": "john.doe", "template": "firefox-browser"}
         ({"user": "john.doe"}, "MISSING_REQUIRED_FIELD", {"template": "is required"}),
         ({**GOOD, "user": 7}, "VALIDATION_FAILED", {"user": "must be a non-empty text"}),
         ({**GOOD, "user": "nobody"}, "VALIDATION_FAILED", {"user": "names nobody: 'nobody'"}),
-        ({**GOOD, "platform": "vmware"}, "VALIDATION_FAILED", {"platform": "must be one of kubernetes, docker"}),
-        ({**GOOD, "state": "terminated"}, "VALIDATION_FAILED", {"state": "must be one of running, hibernated"}),
+        (
+            {**GOOD, "platform": "vmware"},
+            "VALIDATION_FAILED",
+            {"platform": "must be one of kubernetes, docker"},
+        ),
+        (
+            {**GOOD, "state": "terminated"},
+            "VALIDATION_FAILED",
+            {"state": "must be one of running, hibernated"},
+        ),
         ({**GOOD, "state": ["running"]}, "VALIDATION_FAILED", None),
         ({**GOOD, "resources": "2Gi"}, "VALIDATION_FAILED", {"resources": "must be an object"}),
         ({**GOOD, "resources": {"memory": "2 gigs"}}, "VALIDATION_FAILED", None),
-        ({**GOOD, "resources": {"gpu": "1"}}, "VALIDATION_FAILED", {"resources.gpu": "is not known"}),
-        ({**GOOD, "persistent_home": "yes"}, "VALIDATION_FAILED", {"persistent_home": "must be true or false"}),
-        ({**GOOD, "idle_timeout": 30}, "VALIDATION_FAILED", {"idle_timeout": "must be a duration such as 30m"}),
+        (
+            {**GOOD, "resources": {"gpu": "1"}},
+            "VALIDATION_FAILED",
+            {"resources.gpu": "is not known"},
+        ),
+        (
+            {**GOOD, "persistent_home": "yes"},
+            "VALIDATION_FAILED",
+            {"persistent_home": "must be true or false"},
+        ),
+        (
+            {**GOOD, "idle_timeout": 30},
+            "VALIDATION_FAILED",
+            {"idle_timeout": "must be a duration such as 30m"},
+        ),
         ({**GOOD, "idle_timeout": "soon"}, "VALIDATION_FAILED", None),
-        ({**GOOD, "tags": "a,b"}, "VALIDATION_FAILED", {"tags": "must be a list of non-empty texts"}),
+        (
+            {**GOOD, "tags": "a,b"},
+            "VALIDATION_FAILED",
+            {"tags": "must be a list of non-empty texts"},
+        ),
         ({**GOOD, "template": "half a \ud800"}, "VALIDATION_FAILED", None),
         ({**GOOD, "template": "invalid"}, "TEMPLATE_NOT_FOUND", {}),
         ([GOOD], "VALIDATION_FAILED", None),
     ],
 )
-async def test_bad_create_is_refused_with_what_is_wrong(api: Api, body: Any, code: str, details: Any) -> None:
+async def test_bad_create_is_refused_with_what_is_wrong(
+    api: Api, body: Any, code: str, details: Any
+) -> None:
     status, answer, _ = await api("POST", "/sessions", body)
     assert (status, answer["code"]) == (404 if code == "TEMPLATE_NOT_FOUND" else 400, code)
     assert details is None or answer["details"] == details
@@ -136,8 +181,12 @@ async def test_bad_create_is_refused_with_what_is_wrong(api: Api, body: Any, cod
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000])
 async def test_body_that_is_no_json_is_refused(api: Api, raw: bytes) -> None:
     authorization = {"Authorization": f"Bearer {api.token}"}
-    assert (await api.send("POST", "/sessions", raw, {**JSON, **authorization}))[1]["code"] == "VALIDATION_FAILED"
-    assert (await api.send("POST", "/users", b"{}", authorization))[1]["code"] == "VALIDATION_FAILED"
+    assert (await api.send("POST", "/sessions", raw, {**JSON, **authorization}))[1][
+        "code"
+    ] == "VALIDATION_FAILED"
+    assert (await api.send("POST", "/users", b"{}", authorization))[1][
+        "code"
+    ] == "VALIDATION_FAILED"
     assert (await api.send("POST", "/auth/login", raw, JSON))[0] == 400
 
 
@@ -169,15 +218,22 @@ async def test_unknown_paths_and_methods_are_refused(api: Api) -> None:
     status, body, headers = await api("PUT", "/sessions", {})
     assert (status, body["code"], headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "GET, POST")
     id_ = api.emu.streamspace.add_session().id
-    assert (await api("PATCH", f"/sessions/{id_}", {"state": "melting"}))[1]["code"] == "VALIDATION_FAILED"
+    assert (await api("PATCH", f"/sessions/{id_}", {"state": "melting"}))[1][
+        "code"
+    ] == "VALIDATION_FAILED"
     assert (await api("DELETE", f"/sessions/{id_}?force=maybe"))[1]["code"] == "INVALID_PARAMETER"
 
 
-async def test_every_answer_says_what_is_left_and_one_too_many_is_refused_until_the_minute_is_over(api: Api) -> None:
+async def test_every_answer_says_what_is_left_and_one_too_many_is_refused_until_the_minute_is_over(
+    api: Api,
+) -> None:
     for left in range(99, -1, -1):
         status, _, headers = await api("GET", "/nowhere" if left % 2 else "/agents/stats")
         assert status == (404 if left % 2 else 200)
-        assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("100", str(left))
+        assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == (
+            "100",
+            str(left),
+        )
         assert 58 <= int(headers["X-RateLimit-Reset"]) - time.time() <= 62
     api.emu.clock.advance(15)
     status, body, headers = await api("GET", "/agents/stats")

@@ -19,21 +19,31 @@ pytestmark = pytest.mark.asyncio
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     connector = aiohttp.TCPConnector(limit=0)
-    async with Emulator(clock=Clock.stopped(), rate_limits=False) as emu, aiohttp.ClientSession(connector=connector) as http:
+    async with (
+        Emulator(clock=Clock.stopped(), rate_limits=False) as emu,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
         yield World(emu, http)
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
-async def test_bytes_go_both_ways_between_viewer_and_agent_until_the_viewer_leaves(world: World) -> None:
+async def test_bytes_go_both_ways_between_viewer_and_agent_until_the_viewer_leaves(
+    world: World,
+) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         opening = asyncio.create_task(world.viewer(id_).__aenter__())
         request = await agent.hear()
         data = {"pod_name": "pod-1", "namespace": "streamspace", "vnc_port": 5907}
         proxy = request["proxy_id"]
-        assert request == {"type": "vnc_proxy_request", "session_id": id_, "proxy_id": proxy, "data": data}
+        assert request == {
+            "type": "vnc_proxy_request",
+            "session_id": id_,
+            "proxy_id": proxy,
+            "data": data,
+        }
         async with world.socket(f"/agent/vnc/{proxy}") as picture:
             viewer = await opening
             assert (await world.refusal(f"/agent/vnc/{proxy}"))[0] == 404
@@ -71,7 +81,9 @@ async def test_viewer_is_closed_when_the_other_side_ends(world: World, end: str)
         await viewer.close()
 
 
-async def test_viewers_get_base64_in_text_frames_where_the_published_server_is_played(world: World) -> None:
+async def test_viewers_get_base64_in_text_frames_where_the_published_server_is_played(
+    world: World,
+) -> None:
     world.emu.streamspace.base64_vnc = True
     async with world.agent() as agent:
         id_ = await agent.running()
@@ -105,18 +117,31 @@ async def test_viewers_are_refused_before_the_upgrade_in_the_documented_form(wor
     assert good not in repr(world.emu.calls)
     old = token(world.emu)
     world.emu.clock.advance(86401)
-    assert (await world.refusal(f"/vnc-viewer/{own}?token={old}"))[1]["code"] == "AUTH_TOKEN_EXPIRED"
+    assert (await world.refusal(f"/vnc-viewer/{own}?token={old}"))[1][
+        "code"
+    ] == "AUTH_TOKEN_EXPIRED"
 
 
-async def test_agent_that_does_not_deliver_the_picture_is_an_error_before_the_upgrade(world: World) -> None:
+async def test_agent_that_does_not_deliver_the_picture_is_an_error_before_the_upgrade(
+    world: World,
+) -> None:
     async with world.agent() as agent:
         id_ = await agent.running()
         path = f"/vnc-viewer/{id_}?token={token(world.emu)}"
         asked = asyncio.create_task(world.refusal(path))
         request = await agent.hear()
-        await agent.say("vnc_proxy_error", proxy_id=request["proxy_id"], session_id=id_, error="connection refused")
+        await agent.say(
+            "vnc_proxy_error",
+            proxy_id=request["proxy_id"],
+            session_id=id_,
+            error="connection refused",
+        )
         status, body = await asked
-        assert (status, body["code"], body["message"]) == (503, "VNC_PROXY_FAILED", "connection refused")
+        assert (status, body["code"], body["message"]) == (
+            503,
+            "VNC_PROXY_FAILED",
+            "connection refused",
+        )
         world.emu.streamspace.control.vnc_timeout = 0.01
         assert (await world.refusal(path))[1]["code"] == "VNC_PROXY_FAILED"
         world.emu.streamspace.control.vnc_timeout = 10.0
@@ -176,7 +201,9 @@ async def test_fifty_viewers_at_once_each_have_their_own_way_through(world: Worl
 # -- logs ------------------------------------------------------------------------------------------------------------
 
 
-async def test_followed_log_begins_with_its_tail_goes_on_and_closes_when_the_session_is_over(world: World) -> None:
+async def test_followed_log_begins_with_its_tail_goes_on_and_closes_when_the_session_is_over(
+    world: World,
+) -> None:
     id_ = world.emu.streamspace.add_session().id
     world.emu.clock.advance(4)
     async with world.follower(id_, "&tail=1&timestamps=false") as socket:
@@ -197,13 +224,18 @@ async def test_followed_lines_have_their_time_and_all_of_them_come(world: World)
     id_ = world.emu.streamspace.add_session().id
     async with world.follower(id_, "&tail=1") as socket:
         stamp, _, line = (await socket.receive_str()).partition(" ")
-        assert (stamp, line) == (world.emu.clock.iso(world.emu.clock.now(), "seconds"), "[INFO] Container started")
+        assert (stamp, line) == (
+            world.emu.clock.iso(world.emu.clock.now(), "seconds"),
+            "[INFO] Container started",
+        )
         for number in range(2000):
             world.emu.streamspace.log(id_, f"line {number}")
         seen: list[str] = []
         while len(seen) < 2000:
             seen += (await socket.receive_str()).split("\n")
-        assert [line.partition("] ")[2] for line in seen] == [f"line {number}" for number in range(2000)]
+        assert [line.partition("] ")[2] for line in seen] == [
+            f"line {number}" for number in range(2000)
+        ]
 
 
 async def test_log_of_a_session_that_is_over_is_sent_and_closed(world: World) -> None:
@@ -217,7 +249,9 @@ async def test_followers_are_refused_before_the_upgrade(world: World) -> None:
     id_ = world.emu.streamspace.add_session(user=ADMIN).id
     path = f"/api/v1/sessions/{id_}/logs?follow=true"
     assert (await world.refusal(path))[1]["code"] == "AUTH_TOKEN_MISSING"
-    assert (await world.refusal(path, Authorization=f"Bearer {token(world.emu)}"))[1]["code"] == "SESSION_NOT_FOUND"
+    assert (await world.refusal(path, Authorization=f"Bearer {token(world.emu)}"))[1][
+        "code"
+    ] == "SESSION_NOT_FOUND"
 
 
 async def test_faults_happen_to_upgrades_too(world: World) -> None:
@@ -249,7 +283,10 @@ async def test_emulator_ends_with_everything_connected_and_leaves_nothing() -> N
             await agent.hear()
             await world.create()
             sockets = [agent.socket, picture, await opening]
-            sockets += [await world.viewer(built_in).__aenter__(), await world.follower(id_).__aenter__()]
+            sockets += [
+                await world.viewer(built_in).__aenter__(),
+                await world.follower(id_).__aenter__(),
+            ]
             reading = [asyncio.create_task(_to_the_end(socket)) for socket in sockets]
             await emu.aclose()
             assert await asyncio.gather(*reading) == [1001] * len(sockets)

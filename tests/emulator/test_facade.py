@@ -40,7 +40,9 @@ async def everything_running(cloud: VCloud) -> None:
     stream = await cloud.streams.streams.list(application.id).first()
     assert stream is not None
     await (await stream.start_machine("dublin")).wait_until("available", poll=POLL)
-    await (await cloud.streamspace.sessions.create("admin", "firefox-browser")).wait_until("running", poll=POLL)
+    await (await cloud.streamspace.sessions.create("admin", "firefox-browser")).wait_until(
+        "running", poll=POLL
+    )
     await (await cloud.desktops.launch()).wait_until("running", poll=POLL)
 
 
@@ -50,7 +52,9 @@ async def test_instances_shows_what_runs_everywhere_in_one_vocabulary(emulator: 
         found = cloud.instances()
         instances = await found.all()
         assert found.errors == {}
-        running = {instance.provider for instance in instances if instance.state is InstanceState.RUNNING}
+        running = {
+            instance.provider for instance in instances if instance.state is InstanceState.RUNNING
+        }
         assert running == {"computers", "streams", "streamspace", "desktops"}
         for instance in instances:
             assert isinstance(instance.resource, Controllable)
@@ -74,12 +78,20 @@ async def test_whatever_it_is_it_can_be_opened_and_stopped(emulator: Emulator) -
             assert instance.state in {InstanceState.STOPPED, InstanceState.STOPPING}, instance
 
 
-async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(emulator: Emulator) -> None:
+async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(
+    emulator: Emulator,
+) -> None:
     endpoints = emulator.endpoints()
     endpoints["streamspace"] = Endpoint(
-        "http://127.0.0.1:9/api/v1", auth=endpoints["streamspace"].auth, retry=RetryPolicy(attempts=1)
+        "http://127.0.0.1:9/api/v1",
+        auth=endpoints["streamspace"].auth,
+        retry=RetryPolicy(attempts=1),
     )
-    emulator.faults.add("GET /app-stream-management/*", Fault.reply(401, b'{"client_code":401,"message":"no"}'), times=None)
+    emulator.faults.add(
+        "GET /app-stream-management/*",
+        Fault.reply(401, b'{"client_code":401,"message":"no"}'),
+        times=None,
+    )
     async with VCloud(**endpoints) as cloud:
         await cloud.computers.machines.create(1, region="dublin", quantity=3)
         found = cloud.instances()
@@ -95,7 +107,10 @@ async def test_a_slow_provider_holds_up_no_other(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         await cloud.computers.machines.create(1, region="dublin")
         await cloud.streamspace.sessions.create("admin", "firefox-browser")
-        assert [instance.provider async for instance in cloud.instances()] == ["streamspace", "computers"]
+        assert [instance.provider async for instance in cloud.instances()] == [
+            "streamspace",
+            "computers",
+        ]
 
 
 async def test_an_abandoned_or_cancelled_listing_leaves_nothing_behind(emulator: Emulator) -> None:
@@ -113,7 +128,9 @@ async def test_an_abandoned_or_cancelled_listing_leaves_nothing_behind(emulator:
         assert ours == []
 
 
-async def test_listing_everything_through_a_client_that_is_not_open_says_so(emulator: Emulator) -> None:
+async def test_listing_everything_through_a_client_that_is_not_open_says_so(
+    emulator: Emulator,
+) -> None:
     with pytest.raises(ConfigurationError, match="async with"):
         await VCloud(**emulator.endpoints()).instances().all()
 
@@ -121,7 +138,8 @@ async def test_listing_everything_through_a_client_that_is_not_open_says_so(emul
 async def test_all_providers_share_one_aiohttp_session(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         transports = {
-            id(client._session.transport) for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops)
+            id(client._session.transport)
+            for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops)
         }
         assert len(transports) == 1
 
@@ -131,7 +149,10 @@ async def test_a_provider_that_was_left_out_says_what_to_set() -> None:
     for name, variables in (
         ("streams", "VCLOUD_STREAMS_KEY and VCLOUD_STREAMS_SECRET"),
         ("computers", "VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET"),
-        ("streamspace", "VCLOUD_STREAMSPACE_URL and VCLOUD_STREAMSPACE_TOKEN or VCLOUD_STREAMSPACE_USERNAME"),
+        (
+            "streamspace",
+            "VCLOUD_STREAMSPACE_URL and VCLOUD_STREAMSPACE_TOKEN or VCLOUD_STREAMSPACE_USERNAME",
+        ),
     ):
         with pytest.raises(ConfigurationError, match=f"{name} is not configured.*{variables}"):
             getattr(cloud, name)

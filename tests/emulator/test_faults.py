@@ -51,7 +51,11 @@ def test_a_rule_counts_requests_that_another_was_applied_to() -> None:
     table = Faults()
     table.add("GET *", Fault.reset_before())
     second = table.add("GET *", Fault.html(), skip=1)
-    assert [fault and fault.name for fault in (table.take("GET", "/x") for _ in range(3))] == ["reset_before", "html", None]
+    assert [fault and fault.name for fault in (table.take("GET", "/x") for _ in range(3))] == [
+        "reset_before",
+        "html",
+        None,
+    ]
     assert (second.seen, second.hits) == (2, 1)
 
 
@@ -92,7 +96,9 @@ def test_a_rule_can_be_taken_back_alone_or_with_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("GET *", "reset"), ("GET *", Fault.reset_after), (Fault.html(), "GET *")], ids=["text", "no call", "swapped"]
+    "wrong",
+    [("GET *", "reset"), ("GET *", Fault.reset_after), (Fault.html(), "GET *")],
+    ids=["text", "no call", "swapped"],
 )
 def test_a_rule_without_a_fault_is_refused(wrong: tuple[Any, Any]) -> None:
     table = Faults()
@@ -101,7 +107,10 @@ def test_a_rule_without_a_fault_is_refused(wrong: tuple[Any, Any]) -> None:
     assert not table.rules
 
 
-@pytest.mark.parametrize("more", [{"times": 0}, {"skip": -1}, {"every": 0}, {"probability": 1.1}, {"probability": float("nan")}])
+@pytest.mark.parametrize(
+    "more",
+    [{"times": 0}, {"skip": -1}, {"every": 0}, {"probability": 1.1}, {"probability": float("nan")}],
+)
 def test_a_rule_that_makes_no_sense_is_refused(more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(more))):
         Faults().add("GET *", Fault.html(), **more)
@@ -144,7 +153,9 @@ async def test_faults_are_ordered_from_any_thread_while_requests_come_in() -> No
 # -- the connection ----------------------------------------------------------------------------------------------------
 
 
-async def test_refuse_resets_all_connections_and_refuses_new_ones_for_a_while(caller: Caller) -> None:
+async def test_refuse_resets_all_connections_and_refuses_new_ones_for_a_while(
+    caller: Caller,
+) -> None:
     async with caller.wire() as idle:
         await idle.readuntil(b"}")
         caller.emu.faults.add(f"POST {DESKTOP}", Fault.refuse(3600))
@@ -161,7 +172,9 @@ async def test_refuse_resets_all_connections_and_refuses_new_ones_for_a_while(ca
     assert len(caller.emu.desktops.desktops) == 2
 
 
-async def test_refusing_refuses_every_connect_while_inside_and_may_be_nested(caller: Caller) -> None:
+async def test_refusing_refuses_every_connect_while_inside_and_may_be_nested(
+    caller: Caller,
+) -> None:
     async with caller.emu.refusing():
         async with caller.emu.refusing():
             pass
@@ -197,7 +210,9 @@ async def test_a_stall_of_the_headers_lasts_until_the_client_goes(caller: Caller
     assert caller.last == (None, True, "stall_headers")
 
 
-async def test_an_answer_that_comes_after_all_is_in_the_ledger_with_its_status(caller: Caller) -> None:
+async def test_an_answer_that_comes_after_all_is_in_the_ledger_with_its_status(
+    caller: Caller,
+) -> None:
     caller.emu.faults.add("POST *", Fault.stall_headers(0.02))
     assert (await caller.launch()).status == 200
     assert caller.last == (200, True, "stall_headers")
@@ -220,7 +235,13 @@ async def test_stalls_end_with_the_emulator_at_once(monkeypatch: pytest.MonkeyPa
     # What is under way gets this long to finish; a stall must not take it.
     monkeypatch.setattr(listener, "SHUTDOWN", 3600)
     async with calling() as caller:
-        faults = [Fault.stall_headers(), Fault.stall_body(), Fault.delay(1000), Fault.drip(1000), Fault.huge_body()]
+        faults = [
+            Fault.stall_headers(),
+            Fault.stall_body(),
+            Fault.delay(1000),
+            Fault.drip(1000),
+            Fault.huge_body(),
+        ]
         async with contextlib.AsyncExitStack() as stack:
             for fault in faults:
                 caller.emu.faults.add("POST *", fault)
@@ -266,7 +287,9 @@ async def test_a_delay_is_processed_though_the_client_has_gone(caller: Caller) -
         (Fault.too_many(0.5, "milliseconds"), "Retry-After-Ms", "500"),
     ],
 )
-async def test_too_many_says_when_to_come_back(caller: Caller, fault: Fault, header: str, text: str) -> None:
+async def test_too_many_says_when_to_come_back(
+    caller: Caller, fault: Fault, header: str, text: str
+) -> None:
     caller.emu.faults.add("POST *", fault)
     answer = await caller.launch()
     assert (answer.status, answer.headers[header]) == (429, text)
@@ -274,7 +297,9 @@ async def test_too_many_says_when_to_come_back(caller: Caller, fault: Fault, hea
     assert not caller.emu.desktops.desktops
 
 
-async def test_too_many_as_a_date_is_by_the_services_clock_and_never_too_early(caller: Caller) -> None:
+async def test_too_many_as_a_date_is_by_the_services_clock_and_never_too_early(
+    caller: Caller,
+) -> None:
     caller.emu.clock.offset = 7200
     caller.emu.faults.add("POST *", Fault.too_many(30, "date"))
     before = caller.emu.clock.wall()
@@ -283,7 +308,10 @@ async def test_too_many_as_a_date_is_by_the_services_clock_and_never_too_early(c
 
 
 async def test_too_many_in_the_body_or_without_a_word(caller: Caller) -> None:
-    for fault, key in ((Fault.too_many(3, "body"), "retry_after"), (Fault.too_many(3, "body_camel_case"), "retryAfter")):
+    for fault, key in (
+        (Fault.too_many(3, "body"), "retry_after"),
+        (Fault.too_many(3, "body_camel_case"), "retryAfter"),
+    ):
         caller.emu.faults.add("POST *", fault)
         answer = await caller.launch()
         assert answer.json[key] == 3
@@ -297,14 +325,20 @@ async def test_too_many_in_the_body_or_without_a_word(caller: Caller) -> None:
 async def test_refusals_are_in_each_services_own_words(caller: Caller) -> None:
     caller.emu.faults.add("*", Fault.too_many(), None)
     assert (await caller.machines()).json["client_code"] == 429
-    assert (await caller.ask("GET", "/app-stream-management/v2/applications")).json["client_code"] == 429
+    assert (await caller.ask("GET", "/app-stream-management/v2/applications")).json[
+        "client_code"
+    ] == 429
     assert (await caller.launch()).json["status"] == "error"
     assert (await caller.ask("GET", "/api/v1/agents")).json["code"] == "RATE_LIMIT_EXCEEDED"
     assert set((await caller.ask("GET", "/nowhere")).json) == {"error"}
     caller.emu.faults.clear()
     caller.emu.faults.add("*", Fault.server_error(500), None)
     answer = await caller.ask("GET", "/api/v1/agents")
-    assert (answer.status, answer.json["error"], "code" in answer.json) == (500, "Internal Server Error", False)
+    assert (answer.status, answer.json["error"], "code" in answer.json) == (
+        500,
+        "Internal Server Error",
+        False,
+    )
 
 
 async def test_a_burst_of_server_errors_may_come_before_or_after_the_work(caller: Caller) -> None:
@@ -316,8 +350,12 @@ async def test_a_burst_of_server_errors_may_come_before_or_after_the_work(caller
     assert [call.processed for call in caller.emu.calls] == [False, False, True, True]
 
 
-@pytest.mark.parametrize(("status", "processed", "words"), [(502, False, "502 Bad Gateway"), (200, True, "log in")])
-async def test_html_comes_from_a_proxy(caller: Caller, status: int, processed: bool, words: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "processed", "words"), [(502, False, "502 Bad Gateway"), (200, True, "log in")]
+)
+async def test_html_comes_from_a_proxy(
+    caller: Caller, status: int, processed: bool, words: str
+) -> None:
     caller.emu.faults.add("POST *", Fault.html(status, processed=processed))
     answer = await caller.launch()
     assert (answer.status, answer.headers["Content-Type"]) == (status, "text/html")
@@ -335,7 +373,12 @@ async def test_a_redirect_leads_to_another_host_that_keeps_what_arrives(caller: 
     async with caller.http.post(location, data=b"x", headers={"x-api-key": "canary"}) as response:
         assert await response.json() == {}
     (arrival,) = caller.emu.elsewhere.arrivals
-    assert (arrival.method, arrival.path, arrival.query, arrival.body) == ("POST", DESKTOP, "a=1", b"x")
+    assert (arrival.method, arrival.path, arrival.query, arrival.body) == (
+        "POST",
+        DESKTOP,
+        "a=1",
+        b"x",
+    )
     assert arrival.headers["X-API-Key"] == "canary"
     assert "canary" not in repr(arrival)
     assert not caller.emu.desktops.desktops
@@ -363,7 +406,9 @@ async def test_every_fault_is_noted_once_and_the_next_request_is_well(name: str)
         (call,) = caller.emu.calls
         assert call.status == (answer.status if answer else call.status)
         assert call.processed is bool(caller.emu.desktops.desktops)
-        assert call.fault == (None if "pages" in name or "totals" in name else Fault.catalogue()[name].name)
+        assert call.fault == (
+            None if "pages" in name or "totals" in name else Fault.catalogue()[name].name
+        )
         await until(lambda: caller.emu._running.listener._servers)
         assert (await caller.launch()).status == 200
 
@@ -378,7 +423,10 @@ async def test_upgrades_can_be_refused_reset_or_late(caller: Caller) -> None:
     emu = caller.emu
     token = emu.streamspace.tokens.issue(emu.streamspace.users["admin"])[0]
     path = f"{emu.url}/vnc-viewer/{emu.streamspace.add_session().id}?token={token}"
-    for fault, error in ((Fault.too_many(), aiohttp.WSServerHandshakeError), (Fault.reset_before(), LOST)):
+    for fault, error in (
+        (Fault.too_many(), aiohttp.WSServerHandshakeError),
+        (Fault.reset_before(), LOST),
+    ):
         rule = emu.faults.add("GET /vnc-viewer/*", fault, None)
         with pytest.raises(error):
             await caller.http.ws_connect(path)

@@ -32,7 +32,9 @@ async def test_a_truncated_body_ends_early(caller: Caller, chunked: bool) -> Non
     async with caller.wire() as reader:
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert (b"chunked" in head, b"Content-Length" in head) == (chunked, not chunked)
-    assert len(body) == (len(b"9\r\n") + 9 + len(b"\r\n") if chunked else 9), "no end of the chunks either"
+    assert len(body) == (len(b"9\r\n") + 9 + len(b"\r\n") if chunked else 9), (
+        "no end of the chunks either"
+    )
     assert caller.last == (200, True, "truncate")
 
 
@@ -58,7 +60,9 @@ async def test_a_huge_body_is_sent_no_faster_than_it_is_read(caller: Caller) -> 
 
 
 @pytest.mark.parametrize("size", [10, 2**20, 3 * 2**20 + 5])
-async def test_a_gzip_bomb_is_good_gzip_of_the_answer_after_white_space(caller: Caller, size: int) -> None:
+async def test_a_gzip_bomb_is_good_gzip_of_the_answer_after_white_space(
+    caller: Caller, size: int
+) -> None:
     caller.emu.faults.add("POST *", Fault.gzip_bomb(size))
     answer = await caller.launch()
     assert answer.headers["Content-Encoding"] == "gzip"
@@ -82,10 +86,25 @@ async def test_a_gigabyte_travels_in_a_thousandth(caller: Caller) -> None:
         (Fault.content_type("text/plain"), 200, "text/plain", lambda body: b'"status"' in body),
         (Fault.empty(), 200, "application/json", lambda body: body == b""),
         (Fault.empty(204), 204, None, lambda body: body == b""),
-        (Fault.invalid_json(), 200, "application/json", lambda body: body[:1] == b"{" and body[-1:] == b'"'),
+        (
+            Fault.invalid_json(),
+            200,
+            "application/json",
+            lambda body: body[:1] == b"{" and body[-1:] == b'"',
+        ),
         (Fault.not_utf8(), 200, "application/json", lambda body: b"\xff" in body),
-        (Fault.not_an_object(), 200, "application/json", lambda body: set(json.loads(body)[0]) == {"id", "status"}),
-        (Fault.deep(5), 200, "application/json", lambda body: body.count(b"{") == body.count(b"}") == 5),
+        (
+            Fault.not_an_object(),
+            200,
+            "application/json",
+            lambda body: set(json.loads(body)[0]) == {"id", "status"},
+        ),
+        (
+            Fault.deep(5),
+            200,
+            "application/json",
+            lambda body: body.count(b"{") == body.count(b"}") == 5,
+        ),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
@@ -109,7 +128,11 @@ async def test_fields_become_null_or_missing_or_another_type_at_any_depth(caller
         return (await caller.machines()).json["machines"][0]
 
     machine = await first(Fault.nulls("name", "permissions"))
-    assert (machine["id"], machine["attributes"]["name"], machine["attributes"]["permissions"]) == ("100", None, None)
+    assert (machine["id"], machine["attributes"]["name"], machine["attributes"]["permissions"]) == (
+        "100",
+        None,
+        None,
+    )
     machine = await first(Fault.nulls())
     assert (
         machine["id"]
@@ -146,7 +169,12 @@ async def test_duplicate_pages_repeat_the_first_and_end(caller: Caller) -> None:
     caller.emu.faults.add("GET *", Fault.duplicate_pages(), None)
     pages = [await caller.machines(f"per_page=2&page={number}") for number in (1, 2, 3, 4)]
     assert [ids(page) for page in pages] == [["100", "101"]] * 3 + [[]]
-    assert [(page.json["page"], page.json["next_page"]) for page in pages] == [(1, 2), (2, 3), (3, None), (4, None)]
+    assert [(page.json["page"], page.json["next_page"]) for page in pages] == [
+        (1, 2),
+        (2, 3),
+        (3, None),
+        (4, None),
+    ]
     assert [call.fault for call in caller.emu.calls] == [None, *["duplicate_pages"] * 3]
 
 
@@ -166,13 +194,26 @@ async def test_pages_of_streamspace_lie_in_their_own_dialect(caller: Caller) -> 
 
     async def users(fault: Fault, page: int) -> Any:
         emu.faults.add("GET *", fault)
-        return (await caller.ask("GET", f"/api/v1/users?limit=1&page={page}", headers={"Authorization": f"Bearer {token}"})).json
+        return (
+            await caller.ask(
+                "GET",
+                f"/api/v1/users?limit=1&page={page}",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        ).json
 
     first = await users(Fault.clock(0), 1)
     again = await users(Fault.duplicate_pages(), 2)
-    assert (again["users"], again["pagination"]) == (first["users"], {**first["pagination"], "page": 2})
+    assert (again["users"], again["pagination"]) == (
+        first["users"],
+        {**first["pagination"], "page": 2},
+    )
     endless = await users(Fault.endless_pages(), 7)
-    assert (endless["users"], endless["pagination"]["page"], endless["pagination"]["total_pages"]) == (first["users"], 7, 8)
+    assert (
+        endless["users"],
+        endless["pagination"]["page"],
+        endless["pagination"]["total_pages"],
+    ) == (first["users"], 7, 8)
     lying = await users(Fault.wrong_totals(-1), 1)
     assert (lying["pagination"]["total"], lying["pagination"]["total_pages"]) == (-1, -1)
 
@@ -182,12 +223,18 @@ async def test_totals_lie(caller: Caller) -> None:
     assert (await caller.machines()).json["count"] == 7
 
 
-async def test_a_service_whose_clock_is_off_refuses_signatures_for_that_request_alone(caller: Caller) -> None:
+async def test_a_service_whose_clock_is_off_refuses_signatures_for_that_request_alone(
+    caller: Caller,
+) -> None:
     caller.emu.faults.add("GET *", Fault.clock(7200))
     refused = await caller.machines()
     assert (refused.status, caller.last) == (401, (401, True, "clock"))
     assert "-7200 s off" in refused.json["message"]
-    assert parsedate_to_datetime(refused.headers["Date"]).timestamp() - time.time() == pytest.approx(7200, abs=5)
+    assert parsedate_to_datetime(
+        refused.headers["Date"]
+    ).timestamp() - time.time() == pytest.approx(7200, abs=5)
     answer = await caller.machines()
     assert answer.status == 200
-    assert parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time() == pytest.approx(0, abs=5)
+    assert parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time() == pytest.approx(
+        0, abs=5
+    )

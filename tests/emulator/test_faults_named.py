@@ -33,7 +33,10 @@ async def caller() -> AsyncIterator[Caller]:
         ("nulls; names=id, name", Fault.nulls("id", "name")),
         ("missing", Fault.missing()),
         ("unknown_values; names=state; value=x", Fault.unknown_values("state", value="x")),
-        ('reply; status=418; body="a;\\"b"; content_type=text/plain', Fault.reply(418, 'a;"b', content_type="text/plain")),
+        (
+            'reply; status=418; body="a;\\"b"; content_type=text/plain',
+            Fault.reply(418, 'a;"b', content_type="text/plain"),
+        ),
         ("redirect; to=/x; status=308", Fault.redirect("/x", 308)),
     ],
 )
@@ -47,7 +50,10 @@ def test_a_header_is_a_fault(text: str, fault: Fault) -> None:
         ("", "no fault is called ''; there are clock,"),
         ("explode", "no fault is called 'explode'"),
         ("edit", "no fault is called 'edit'"),
-        ("too_many; when=2", "too_many: .*unknown field `when`; its arguments are retry_after, form"),
+        (
+            "too_many; when=2",
+            "too_many: .*unknown field `when`; its arguments are retry_after, form",
+        ),
         ("too_many; form=fortnights", "Invalid enum value"),
         ("too_many; form=date; form=body", "form is given twice"),
         ("delay", "required field `seconds`; its arguments are seconds"),
@@ -71,7 +77,11 @@ def test_every_fault_but_edit_has_a_name_that_its_defaults_fit() -> None:
         "reply": {"status": 200},
         "truncate": {"n": 1},
     }
-    assert {named(name, needed.get(name, {})).name for name in NAMES} == set(NAMES) == set(ACTS) - {"edit"}
+    assert (
+        {named(name, needed.get(name, {})).name for name in NAMES}
+        == set(NAMES)
+        == set(ACTS) - {"edit"}
+    )
 
 
 async def test_the_header_is_for_its_request_alone_and_spares_the_table(caller: Caller) -> None:
@@ -98,19 +108,36 @@ async def test_the_emulators_own_routes_say_what_there_is(caller: Caller) -> Non
 
 
 async def test_rules_are_added_listed_and_removed(caller: Caller) -> None:
-    order = {"route": f"POST {DESKTOP}", "fault": "too_many", "arguments": {"retry_after": 3}, "times": None, "skip": 1}
+    order = {
+        "route": f"POST {DESKTOP}",
+        "fault": "too_many",
+        "arguments": {"retry_after": 3},
+        "times": None,
+        "skip": 1,
+    }
     made = await caller.admin("POST", "/faults", order)
     assert (made.status, made.json["number"], made.json["every"]) == (201, 1, 1)
     assert [(await caller.launch()).status for _ in range(3)] == [200, 429, 429]
     (rule,) = (await caller.admin("GET", "/faults")).json["faults"]
-    assert (rule["seen"], rule["hits"], rule["arguments"]) == (3, 2, {"retry_after": 3, "form": "seconds"})
+    assert (rule["seen"], rule["hits"], rule["arguments"]) == (
+        3,
+        2,
+        {"retry_after": 3, "form": "seconds"},
+    )
     assert (await caller.admin("GET", "/faults/1")).json == rule
     assert (await caller.admin("DELETE", "/faults/1")).status == 200
     assert (await caller.admin("DELETE", "/faults/1")).status == 404
     assert (await caller.launch()).status == 200
-    await caller.admin("POST", "/faults", {"route": "*", "fault": "reply", "arguments": {"status": 299, "body": "x"}})
+    await caller.admin(
+        "POST",
+        "/faults",
+        {"route": "*", "fault": "reply", "arguments": {"status": 299, "body": "x"}},
+    )
     caller.emu.faults.add("*", Fault.edit(lambda answer: answer))
-    assert [rule["fault"] for rule in (await caller.admin("GET", "/faults")).json["faults"]] == ["reply", "edit"]
+    assert [rule["fault"] for rule in (await caller.admin("GET", "/faults")).json["faults"]] == [
+        "reply",
+        "edit",
+    ]
     assert (await caller.launch()).body == b"x"
     await caller.admin("DELETE", "/faults")
     assert caller.emu.faults.rules == ()
@@ -120,9 +147,21 @@ async def test_rules_are_added_listed_and_removed(caller: Caller) -> None:
     ("method", "route", "body", "status", "said"),
     [
         ("POST", "/faults", {"fault": "html"}, 400, "required field `route`"),
-        ("POST", "/faults", {"route": "*", "fault": "html", "time": 1}, 400, "unknown field `time`"),
+        (
+            "POST",
+            "/faults",
+            {"route": "*", "fault": "html", "time": 1},
+            400,
+            "unknown field `time`",
+        ),
         ("POST", "/faults", {"route": "*", "fault": "explode"}, 400, "there are clock"),
-        ("POST", "/faults", {"route": "*", "fault": "html", "times": 0}, 400, "times must be at least 1"),
+        (
+            "POST",
+            "/faults",
+            {"route": "*", "fault": "html", "times": 0},
+            400,
+            "times must be at least 1",
+        ),
         ("POST", "/faults", [], 400, "Expected `object`"),
         ("POST", "/clock", {"offset": 1e10}, 400, "<= 1000000000"),
         ("POST", "/clock/advance", {"seconds": -1}, 400, ">= 0"),
@@ -141,12 +180,17 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(
 
 async def test_what_a_web_page_could_send_is_refused(caller: Caller) -> None:
     answer = await caller.ask(
-        "POST", "/_emulator/faults", data=b'{"route": "*", "fault": "html"}', headers={"Content-Type": "text/plain"}
+        "POST",
+        "/_emulator/faults",
+        data=b'{"route": "*", "fault": "html"}',
+        headers={"Content-Type": "text/plain"},
     )
     assert answer.status == 415
     assert caller.emu.faults.rules == ()
     body = b'{"route": "\xff", "fault": "html"}'
-    answer = await caller.ask("POST", "/_emulator/faults", data=body, headers={"Content-Type": "application/json"})
+    answer = await caller.ask(
+        "POST", "/_emulator/faults", data=body, headers={"Content-Type": "application/json"}
+    )
     assert answer.status == 400
 
 
@@ -161,7 +205,11 @@ async def test_the_ledger_and_the_clock_can_be_read_and_set(caller: Caller) -> N
     before = (await caller.admin("GET", "/clock")).json
     after = (await caller.admin("POST", "/clock/advance", {"seconds": 3600})).json
     assert 3600 <= after["now"] - before["now"] < 3660
-    assert (await caller.admin("POST", "/clock", {"offset": -5})).json["offset"] == caller.emu.clock.offset == -5
+    assert (
+        (await caller.admin("POST", "/clock", {"offset": -5})).json["offset"]
+        == caller.emu.clock.offset
+        == -5
+    )
 
 
 async def test_faults_spare_the_emulators_own_routes(caller: Caller) -> None:
@@ -196,4 +244,7 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["--help"])
     printed = capsys.readouterr().out
-    assert all(word in printed for word in (HEADER, "/_emulator/faults", "--keep-calls", "--fault-seed", "stall_headers"))
+    assert all(
+        word in printed
+        for word in (HEADER, "/_emulator/faults", "--keep-calls", "--fault-seed", "stall_headers")
+    )

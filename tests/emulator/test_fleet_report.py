@@ -41,7 +41,9 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
     assert (status, errors) == (0, "")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["id"] for row in rows if row["provider"] == "computers"] == [str(number) for number in range(100, 351)]
+    assert [row["id"] for row in rows if row["provider"] == "computers"] == [
+        str(number) for number in range(100, 351)
+    ]
     assert (rows[250]["name"], rows[250]["hours_left"]) == ('=1+1, "quoted"\nand more', "1.50")
     (streamed,) = [row for row in rows if row["provider"] == "streams"]
     assert float(streamed["cost"]) > 0
@@ -55,7 +57,9 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
 async def test_a_provider_that_fails_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "fleet.csv"
     async with Emulator(machines=3) as emulator:
-        status, output, errors = await run(emulator.env() | {"VCLOUD_STREAMS_SECRET": "wrong"}, "--csv", str(path))
+        status, output, errors = await run(
+            emulator.env() | {"VCLOUD_STREAMS_SECRET": "wrong"}, "--csv", str(path)
+        )
     assert (status, errors) == (1, "")
     assert "streams did not answer, and is missing here: " in output
     assert "computers, in all" in output

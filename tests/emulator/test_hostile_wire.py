@@ -27,7 +27,10 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator, Fault
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(DONE), DONE)
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(DONE),
+    DONE,
+)
 
 
 async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
@@ -39,7 +42,10 @@ async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
             writer.write(ANSWER)
             await writer.drain()
 
-    async with serving(answer) as url, VagonComputers(Endpoint(url, auth=HMACAuth("ak", "sk"), retry=ONCE)) as cloud:
+    async with (
+        serving(answer) as url,
+        VagonComputers(Endpoint(url, auth=HMACAuth("ak", "sk"), retry=ONCE)) as cloud,
+    ):
         await cloud.machines.ref("100").start()
         usual = heads.pop().split(b"\r\n")
         for text in HOSTILE:
@@ -53,10 +59,18 @@ async def test_an_id_is_one_segment_of_one_request_whatever_is_in_it() -> None:
                 assert len(text) > 8000, "longer than a server's line"
                 continue
             lines = heads.pop().split(b"\r\n")
-            assert [line.partition(b":")[0] for line in lines[1:]] == [line.partition(b":")[0] for line in usual[1:]]
+            assert [line.partition(b":")[0] for line in lines[1:]] == [
+                line.partition(b":")[0] for line in usual[1:]
+            ]
             verb, target, version = lines[0].decode("ascii").split(" ")
             assert (verb, version) == ("POST", "HTTP/1.1")
-            assert [unquote(step) for step in target.split("/")] == ["", "v1", "machines", text, "start"]
+            assert [unquote(step) for step in target.split("/")] == [
+                "",
+                "v1",
+                "machines",
+                text,
+                "start",
+            ]
             assert not heads
 
 
@@ -88,7 +102,10 @@ async def test_a_header_that_would_be_two_is_never_sent(value: str) -> None:
     assert len(heads) == 1
 
 
-@pytest.mark.parametrize("path", ["/vnc\r\nX-Injected: 1", "/vnc x", "/vnc\x00", "/vnc#x", "/vn\u00e9", "/\U0001f642", '/"'])
+@pytest.mark.parametrize(
+    "path",
+    ["/vnc\r\nX-Injected: 1", "/vnc x", "/vnc\x00", "/vnc#x", "/vn\u00e9", "/\U0001f642", '/"'],
+)
 async def test_an_address_of_the_service_that_is_none_gets_no_token(path: str) -> None:
     async with Emulator() as emulator:
         endpoint = cast("dict[str, Endpoint]", emulator.endpoints())["streamspace"]

@@ -14,7 +14,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from vcloud import APIKeyAuth, Attempt, AuthenticationError, BearerAuth, Endpoint, HMACAuth, Observer, VCloud, VCloudError
+from vcloud import (
+    APIKeyAuth,
+    Attempt,
+    AuthenticationError,
+    BearerAuth,
+    Endpoint,
+    HMACAuth,
+    Observer,
+    VCloud,
+    VCloudError,
+)
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.server import KEY, SECRET
 from vcloud.emulator.streamspace_catalog import ADMIN_PASSWORD
@@ -30,7 +40,9 @@ class Diary(Observer):
         self.words.append(f"{attempt!r} {attempt.url}")
 
     def ended(self, attempt: Attempt) -> None:
-        self.words.append(f"{attempt!r} {attempt.url} {attempt.error} {getattr(attempt.error, '__notes__', '')}")
+        self.words.append(
+            f"{attempt!r} {attempt.url} {attempt.error} {getattr(attempt.error, '__notes__', '')}"
+        )
         self.ended_attempts.append(attempt)
 
     def retried(self, attempt: Attempt) -> None:
@@ -80,12 +92,16 @@ async def test_a_cancelled_request_ends_and_nothing_stays_open(emulator: Emulato
     diary, telemetry = Counting(), OpenTelemetry()
     emulator.faults.add("GET *", Fault.stall_headers(60), times=None)
     async with VCloud(**emulator.endpoints(), observers=[diary, telemetry]) as cloud:
-        tasks = [asyncio.create_task(cloud.computers.machines.ref("100").refresh()) for _ in range(20)]
+        tasks = [
+            asyncio.create_task(cloud.computers.machines.ref("100").refresh()) for _ in range(20)
+        ]
         await everybody.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(attempt.error) for attempt in diary.ended_attempts] == [asyncio.CancelledError] * 20
+    assert [type(attempt.error) for attempt in diary.ended_attempts] == [
+        asyncio.CancelledError
+    ] * 20
     assert telemetry._spans == {}
 
 
@@ -118,7 +134,10 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
 ) -> None:
     caplog.set_level(logging.DEBUG, "vcloud")
     diary, exporter, reader = Diary(), InMemorySpanExporter(), InMemoryMetricReader()
-    tracers, meters = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
+    tracers, meters = (
+        TracerProvider(shutdown_on_exit=False),
+        MeterProvider([reader], shutdown_on_exit=False),
+    )
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     endpoints = emulator.endpoints()
     keys = endpoints["desktops"].auth.headers(None, "", now=0, nonce="")  # type: ignore[arg-type]
@@ -146,7 +165,9 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
         secrets.add((await session.connect_url()).rpartition("token=")[2])
         async with session.open_vnc() as tunnel:
             await tunnel.read()
-        await cloud.streamspace.users.create(username="eve", email="eve@example.com", password="canary-of-eve")
+        await cloud.streamspace.users.create(
+            username="eve", email="eve@example.com", password="canary-of-eve"
+        )
         await cloud.streamspace.login("admin", ADMIN_PASSWORD)
 
         async with cloud.desktops.launch(timeout=timedelta(hours=1)) as desktop:
@@ -157,7 +178,9 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
     async with VCloud(
         computers=Endpoint(endpoints["computers"].base_url, auth=HMACAuth("ak_wrong", "sk_canary")),
         streams=Endpoint(endpoints["streams"].base_url, auth=HMACAuth("ak_wrong", "sk_canary")),
-        streamspace=Endpoint(endpoints["streamspace"].base_url, auth=BearerAuth.login("admin", "canary-password")),
+        streamspace=Endpoint(
+            endpoints["streamspace"].base_url, auth=BearerAuth.login("admin", "canary-password")
+        ),
         desktops=Endpoint(endpoints["desktops"].base_url, auth=APIKeyAuth("canary-key")),
         observers=watching,
     ) as cloud:

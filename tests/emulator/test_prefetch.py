@@ -29,7 +29,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def cloud(emulator: Emulator) -> AsyncIterator[VCloud]:
     """Its computers give up at the first error, and have few requests under way."""
     endpoints = emulator.endpoints()
-    endpoints["computers"] = attrs.evolve(endpoints["computers"], retry=RetryPolicy(attempts=1), concurrency=SLOTS)
+    endpoints["computers"] = attrs.evolve(
+        endpoints["computers"], retry=RetryPolicy(attempts=1), concurrency=SLOTS
+    )
     async with VCloud(**endpoints) as cloud:
         yield cloud
 
@@ -45,14 +47,20 @@ async def collect(source: AsyncIterator[T], into: list[T]) -> None:
         into.append(one)
 
 
-async def test_a_thousand_machines_come_in_order_with_no_more_requests_than_one_by_one(emulator: Emulator, cloud: VCloud) -> None:
+async def test_a_thousand_machines_come_in_order_with_no_more_requests_than_one_by_one(
+    emulator: Emulator, cloud: VCloud
+) -> None:
     pages = [page async for page in cloud.computers.machines.list().prefetch(8).pages()]
     assert [machine.id for page in pages for machine in page.items] == IDS
     assert [(page.number, page.last) for page in pages] == [(number, 50) for number in range(1, 51)]
-    assert sorted(call.query for call in emulator.calls) == sorted(f"page={number}" for number in range(1, 51))
+    assert sorted(call.query for call in emulator.calls) == sorted(
+        f"page={number}" for number in range(1, 51)
+    )
 
 
-async def test_stopping_early_gives_back_what_is_under_way(emulator: Emulator, cloud: VCloud) -> None:
+async def test_stopping_early_gives_back_what_is_under_way(
+    emulator: Emulator, cloud: VCloud
+) -> None:
     gate = cloud.computers._session._gate
     async for _ in cloud.computers.machines.list().prefetch(8):
         emulator.faults.add(MACHINES, Fault.delay(3600), times=None)
@@ -66,7 +74,9 @@ async def test_stopping_early_gives_back_what_is_under_way(emulator: Emulator, c
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 20])
-async def test_machines_that_move_back_while_others_are_started_come_once(emulator: Emulator, cloud: VCloud, n: int) -> None:
+async def test_machines_that_move_back_while_others_are_started_come_once(
+    emulator: Emulator, cloud: VCloud, n: int
+) -> None:
     (stream_id,) = emulator.streams.streams
     there = {str(emulator.streams.add_machine(stream_id).id) for _ in range(50)}
     ids: list[str] = []
@@ -85,7 +95,9 @@ async def test_machines_that_move_back_while_others_are_started_come_once(emulat
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
-async def test_sessions_that_move_back_while_others_are_created_come_once(cloud: VCloud, n: int) -> None:
+async def test_sessions_that_move_back_while_others_are_created_come_once(
+    cloud: VCloud, n: int
+) -> None:
     sessions = cloud.streamspace.sessions
     there = {(await sessions.create("admin", "firefox-browser")).id for _ in range(6)}
     ids = []
@@ -98,7 +110,9 @@ async def test_sessions_that_move_back_while_others_are_created_come_once(cloud:
 
 
 @pytest.mark.parametrize("n", [0, 1, 8])
-async def test_a_list_that_shrinks_meanwhile_ends(emulator: Emulator, cloud: VCloud, n: int) -> None:
+async def test_a_list_that_shrinks_meanwhile_ends(
+    emulator: Emulator, cloud: VCloud, n: int
+) -> None:
     machines = emulator.computers.machines
     ids = []
     async for page in ahead(cloud.computers.machines.list(), n).pages():
@@ -112,7 +126,9 @@ async def test_a_list_that_shrinks_meanwhile_ends(emulator: Emulator, cloud: VCl
 
 @pytest.mark.parametrize("n", [0, 1, 8])
 @pytest.mark.parametrize(
-    ("fault", "error"), [(Fault.reply(500), ServerError), (Fault.reset_before(), TransportError)], ids=["500", "reset"]
+    ("fault", "error"),
+    [(Fault.reply(500), ServerError), (Fault.reset_before(), TransportError)],
+    ids=["500", "reset"],
 )
 async def test_an_error_in_the_middle_loses_nothing_and_doubles_nothing(
     emulator: Emulator, cloud: VCloud, n: int, fault: Fault, error: type[Exception]
@@ -127,7 +143,9 @@ async def test_an_error_in_the_middle_loses_nothing_and_doubles_nothing(
     assert [machine.id for machine in seen] == IDS
 
 
-async def test_another_process_can_go_on_at_the_page_that_was_reached(emulator: Emulator, cloud: VCloud) -> None:
+async def test_another_process_can_go_on_at_the_page_that_was_reached(
+    emulator: Emulator, cloud: VCloud
+) -> None:
     pages = cloud.computers.machines.list(per_page=100).prefetch(3).pages()
     read = [await anext(pages) for _ in range(4)]
     emulator.faults.add(MACHINES, Fault.reply(503), times=None)
@@ -136,11 +154,18 @@ async def test_another_process_can_go_on_at_the_page_that_was_reached(emulator: 
     emulator.faults.clear()
     reached = pages.number
     async with VCloud(**emulator.endpoints()) as other:
-        read += [page async for page in other.computers.machines.list(page=reached, per_page=100).prefetch(3).pages()]
+        read += [
+            page
+            async for page in other.computers.machines.list(page=reached, per_page=100)
+            .prefetch(3)
+            .pages()
+        ]
     assert [machine.id for page in read for machine in page.items] == IDS
 
 
-async def test_everything_on_all_providers_can_be_read_ahead(emulator: Emulator, cloud: VCloud) -> None:
+async def test_everything_on_all_providers_can_be_read_ahead(
+    emulator: Emulator, cloud: VCloud
+) -> None:
     (stream_id,) = emulator.streams.streams
     streamed = {str(emulator.streams.add_machine(stream_id).id) for _ in range(30)}
     found = cloud.instances().prefetch(4)

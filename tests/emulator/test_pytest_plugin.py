@@ -29,7 +29,9 @@ class Project:
         self.folder = folder
 
     def test(self, code: str, *options: str, ini: str = ASYNCIO) -> str:
-        (self.folder / "pytest.ini").write_text(f"[pytest]\naddopts = --strict-markers -W error -p no:cacheprovider\n{ini}\n")
+        (self.folder / "pytest.ini").write_text(
+            f"[pytest]\naddopts = --strict-markers -W error -p no:cacheprovider\n{ini}\n"
+        )
         (self.folder / "test_it.py").write_text(textwrap.dedent(code))
         command = [sys.executable, "-m", "pytest", "-q", *options]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
@@ -110,7 +112,9 @@ def test_the_marker_configures_it_and_the_nearest_counts(project: Project) -> No
     assert "unexpected keyword argument 'machine'" in said
 
 
-def test_the_environment_leads_there_and_a_real_account_is_hidden(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_leads_there_and_a_real_account_is_hidden(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VCLOUD_STREAMSPACE_TOKEN", "a real one")
     said = project.test(
         """

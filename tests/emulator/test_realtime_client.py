@@ -13,7 +13,16 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.emulator.realtime_server import AUTH, TOKEN, Script, client, others, refusal, serving, settled
+from tests.emulator.realtime_server import (
+    AUTH,
+    TOKEN,
+    Script,
+    client,
+    others,
+    refusal,
+    serving,
+    settled,
+)
 from vcloud import (
     AuthenticationError,
     BearerAuth,
@@ -106,7 +115,11 @@ async def test_a_lost_tunnel_is_an_error_and_not_an_end(how: str) -> None:
         else:
             await socket.close(code=1011)
 
-    async with serving(break_off) as server, client(server) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+    async with (
+        serving(break_off) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
         await tunnel.write(b"x")
         with pytest.raises(TransportError, match="1006|1011"):
             await tunnel.read()
@@ -125,7 +138,10 @@ async def test_a_refused_upgrade_is_a_typed_error_without_the_token(
     status: int, code: str, kind: type[VCloudError], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with serving(echo, lambda request: refusal(status, code)) as server, client(server) as streamspace:
+    async with (
+        serving(echo, lambda request: refusal(status, code)) as server,
+        client(server) as streamspace,
+    ):
         with pytest.raises(kind) as caught:
             await streamspace.sessions.ref(ID).open_vnc().aopen()
         assert getattr(caught.value, "code", None) == code
@@ -169,7 +185,10 @@ async def test_a_token_that_is_refused_is_renewed_once_by_a_login() -> None:
 
     async with serving(echo, refuse) as server:
         endpoint = Endpoint(f"{server.url}/api/v1", auth=BearerAuth.login("admin", "password"))
-        async with StreamSpace(endpoint) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+        async with (
+            StreamSpace(endpoint) as streamspace,
+            streamspace.sessions.ref(ID).open_vnc() as tunnel,
+        ):
             await tunnel.write(b"x")
             assert await tunnel.read() == b"x"
 
@@ -183,7 +202,11 @@ async def test_base64_text_is_understood_and_answered_in_kind() -> None:
         await socket.send_str("not base64!")
         await socket.receive()
 
-    async with serving(as_text) as server, client(server) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+    async with (
+        serving(as_text) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
         assert await tunnel.read() == b"RFB"
         await tunnel.write(b"\x00\xff")
         with pytest.raises(DecodeError, match="base64"):
@@ -204,7 +227,11 @@ async def test_a_slow_reader_slows_its_sender_and_nothing_is_lost() -> None:
     part, parts = bytes(256 * 1024), 160
     sent = 0
 
-    async with serving(slow) as server, client(server) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+    async with (
+        serving(slow) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
 
         async def send() -> None:
             nonlocal sent
@@ -238,7 +265,11 @@ async def test_a_service_that_sends_faster_than_we_read_has_to_wait() -> None:
             await socket.send_bytes(bytes(65536))
             sent += 1
 
-    async with serving(flood) as server, client(server) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+    async with (
+        serving(flood) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
         before = -1
         while before != sent:
             before = sent
@@ -253,18 +284,26 @@ async def test_a_message_larger_than_allowed_ends_the_tunnel() -> None:
             await socket.send_bytes(bytes(5 * 1024**2))
         await socket.receive()
 
-    async with serving(huge) as server, client(server) as streamspace, streamspace.sessions.ref(ID).open_vnc() as tunnel:
+    async with (
+        serving(huge) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
         with pytest.raises(TransportError):
             await tunnel.read()
 
 
 @contextlib.asynccontextmanager
-async def listening(script: Script, *, heartbeat: float) -> AsyncIterator[tuple[Socket, asyncio.Task[bytes | str | None]]]:
+async def listening(
+    script: Script, *, heartbeat: float
+) -> AsyncIterator[tuple[Socket, asyncio.Task[bytes | str | None]]]:
     """A socket that pings as often as this, and a task that receives from it."""
     async with serving(script) as server, client(server) as streamspace:
         session = streamspace._session
         token = await session.authenticate(Request("GET", "/"))
-        socket: Socket = await streamspace._transport.websocket(server.url, token, session._wire, heartbeat=heartbeat)
+        socket: Socket = await streamspace._transport.websocket(
+            server.url, token, session._wire, heartbeat=heartbeat
+        )
         waiting = asyncio.create_task(socket.receive())
         try:
             yield socket, waiting
@@ -349,7 +388,9 @@ SESSION = {
 
 
 @pytest.mark.parametrize("named", ["/api/v1/vnc/x?quality=9", None, "wss://elsewhere.test/vnc"])
-async def test_a_fetched_session_is_opened_where_the_service_says_but_never_elsewhere(named: str | None) -> None:
+async def test_a_fetched_session_is_opened_where_the_service_says_but_never_elsewhere(
+    named: str | None,
+) -> None:
     def refuse(request: web.Request) -> web.Response | None:
         fetched = SESSION | {"status": {"phase": "Running", "message": "", "vnc_url": named}}
         return web.json_response(fetched) if request.path == f"/api/v1/sessions/{ID}" else None
@@ -406,7 +447,10 @@ async def test_many_viewers_share_a_port_and_each_has_a_tunnel_of_its_own() -> N
 
 
 async def test_a_refused_tunnel_ends_its_viewer_alone_and_is_remembered() -> None:
-    async with serving(echo, lambda request: refusal(409, "SESSION_NOT_RUNNING")) as server, client(server) as streamspace:
+    async with (
+        serving(echo, lambda request: refusal(409, "SESSION_NOT_RUNNING")) as server,
+        client(server) as streamspace,
+    ):
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
             for _ in range(2):
                 reader, writer = await asyncio.open_connection(forward.host, forward.port)
@@ -453,7 +497,9 @@ async def test_a_forward_cancelled_at_any_step_leaves_no_task_and_no_port() -> N
     await settled(lambda: not others())
 
 
-@pytest.mark.parametrize("arguments", [{"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70000}, {"port": -1}])
+@pytest.mark.parametrize(
+    "arguments", [{"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70000}, {"port": -1}]
+)
 def test_a_forward_only_listens_on_this_machine(arguments: dict[str, object]) -> None:
     streamspace = StreamSpace(Endpoint("https://streamspace.test/api/v1", auth=BearerAuth(TOKEN)))
     with pytest.raises(InvalidArgumentError):
@@ -469,11 +515,16 @@ async def test_logs_are_followed_to_the_end_of_the_session() -> None:
         await socket.send_str("c")
 
     async with serving(lines) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True, tail=2, timestamps=False) as following:
+        async with streamspace.sessions.ref(ID).logs(
+            follow=True, tail=2, timestamps=False
+        ) as following:
             assert [line async for line in following] == ["a", "b", "c"]
         (request,) = server.requests
         assert dict(request.query) == {"tail": "2", "follow": "true", "timestamps": "false"}
-        assert (request.path, request.headers["Authorization"]) == (f"/api/v1/sessions/{ID}/logs", AUTH)
+        assert (request.path, request.headers["Authorization"]) == (
+            f"/api/v1/sessions/{ID}/logs",
+            AUTH,
+        )
 
 
 @pytest.mark.parametrize("tail", [1, 3, 100])
@@ -515,7 +566,12 @@ async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a
 
     async with serving(restarted) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).logs(follow=True) as following:
-            assert [await anext(following) for _ in range(4)] == ["old 1", "old 2", "new 1", "new 2"]
+            assert [await anext(following) for _ in range(4)] == [
+                "old 1",
+                "old 2",
+                "new 1",
+                "new 2",
+            ]
             over.set()
             assert [line async for line in following] == []
 
@@ -554,6 +610,9 @@ async def test_a_wait_for_a_line_can_be_given_up_and_taken_up_again() -> None:
 
 
 async def test_a_log_of_a_session_that_is_not_there_is_a_typed_error() -> None:
-    async with serving(echo, lambda request: refusal(404, "SESSION_NOT_FOUND")) as server, client(server) as streamspace:
+    async with (
+        serving(echo, lambda request: refusal(404, "SESSION_NOT_FOUND")) as server,
+        client(server) as streamspace,
+    ):
         with pytest.raises(NotFoundError):
             await anext(streamspace.sessions.ref(ID).logs(follow=True))

@@ -57,7 +57,11 @@ class Plane:
             self.said.append(found)
             if found["type"] == "register":
                 self.registrations += 1
-                ack = {"type": "register_ack", "agent_id": found["agent_id"], "status": "registered"}
+                ack = {
+                    "type": "register_ack",
+                    "agent_id": found["agent_id"],
+                    "status": "registered",
+                }
                 await socket.send_json(ack | {"heartbeat_interval": self.interval})
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -69,12 +73,20 @@ class Plane:
     async def command(self, kind: str, command_id: str, session_id: str = "s1") -> None:
         data = {"name": session_id, "namespace": "x", "user": "u", "template": "t"}
         await self.sockets[-1].send_json(
-            {"type": "command", "command_id": command_id, "command_type": kind, "session_id": session_id, "data": data}
+            {
+                "type": "command",
+                "command_id": command_id,
+                "command_type": kind,
+                "session_id": session_id,
+                "data": data,
+            }
         )
 
     def agent(self, handler: Handler, **options: Any) -> AgentWorker:
         assert self.streamspace is not None
-        return self.streamspace.serve_agent("agent-1", platform="docker", handler=handler, retry=PATIENT, **options)
+        return self.streamspace.serve_agent(
+            "agent-1", platform="docker", handler=handler, retry=PATIENT, **options
+        )
 
 
 @define
@@ -117,7 +129,8 @@ class Handler:
 
 @contextlib.asynccontextmanager
 async def plane(
-    interval: str = "10s", refuse: Callable[[web.Request], web.Response | None] = lambda request: None
+    interval: str = "10s",
+    refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
 ) -> AsyncIterator[Plane]:
     made = Plane(interval)
     async with serving(made.script, refuse) as server, client(server) as streamspace:
@@ -134,7 +147,11 @@ def ready() -> Handler:
 
 async def test_an_agent_says_who_it_is_and_what_it_can_take() -> None:
     async with plane() as control:
-        options = {"region": "eu", "capacity": AgentCapacity(max_sessions=5), "metadata": {"agent_version": "1"}}
+        options = {
+            "region": "eu",
+            "capacity": AgentCapacity(max_sessions=5),
+            "metadata": {"agent_version": "1"},
+        }
         async with control.agent(ready(), **options) as worker:
             assert worker.registered
         assert not worker.registered
@@ -154,7 +171,11 @@ async def test_an_agent_says_who_it_is_and_what_it_can_take() -> None:
 async def test_heartbeats_come_as_often_as_asked_and_count_the_sessions() -> None:
     async with plane("2ms") as control, control.agent(ready()):
         await control.command("start_session", "c1")
-        await settled(lambda: any(beat["capacity"] == {"current_sessions": 1} for beat in control.of("heartbeat")))
+        await settled(
+            lambda: any(
+                beat["capacity"] == {"current_sessions": 1} for beat in control.of("heartbeat")
+            )
+        )
         await control.command("hibernate_session", "c2")
         await settled(lambda: "c2" in control.results())
         count = len(control.of("heartbeat"))
@@ -186,10 +207,16 @@ async def test_commands_are_acknowledged_at_once_run_together_and_answered() -> 
     ("failure", "code", "words"),
     [
         (CommandFailed("INSUFFICIENT_RESOURCES", "no room"), "INSUFFICIENT_RESOURCES", "no room"),
-        (RuntimeError("password=hunter2"), "INTERNAL_ERROR", "the agent's handler raised RuntimeError"),
+        (
+            RuntimeError("password=hunter2"),
+            "INTERNAL_ERROR",
+            "the agent's handler raised RuntimeError",
+        ),
     ],
 )
-async def test_a_handler_that_fails_is_answered_with_a_code_and_no_traceback(failure: Exception, code: str, words: str) -> None:
+async def test_a_handler_that_fails_is_answered_with_a_code_and_no_traceback(
+    failure: Exception, code: str, words: str
+) -> None:
     async with plane() as control:
         handler = ready()
         handler.failure = failure
@@ -250,7 +277,9 @@ async def test_when_the_connection_drops_commands_go_on_and_are_answered_after_i
             transport = control.requests[0].transport
             assert transport is not None
             transport.abort()
-            await settled(lambda: bool(worker.errors))  # it may be back before anybody looks whether it is gone
+            await settled(
+                lambda: bool(worker.errors)
+            )  # it may be back before anybody looks whether it is gone
             handler.gate.set()
             await settled(lambda: "c1" in control.results())
             assert control.registrations == 2
@@ -346,9 +375,13 @@ async def test_a_picture_travels_over_a_socket_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("proxy_id", ["proxy-1", ".."])
-async def test_a_picture_that_cannot_be_reached_is_an_error_on_the_agent_s_socket(proxy_id: str) -> None:
+async def test_a_picture_that_cannot_be_reached_is_an_error_on_the_agent_s_socket(
+    proxy_id: str,
+) -> None:
     async with plane() as control, control.agent(ready()) as worker:
-        await control.sockets[0].send_json({"type": "vnc_proxy_request", "session_id": "s1", "proxy_id": proxy_id, "data": {}})
+        await control.sockets[0].send_json(
+            {"type": "vnc_proxy_request", "session_id": "s1", "proxy_id": proxy_id, "data": {}}
+        )
         await settled(lambda: bool(control.of("vnc_proxy_error")))
         (found,) = control.of("vnc_proxy_error")
         assert (found["proxy_id"], found["session_id"]) == (proxy_id, "s1")
@@ -365,12 +398,16 @@ async def test_an_agent_runs_once_and_checks_its_arguments() -> None:
         assert control.streamspace is not None
         with pytest.raises(InvalidArgumentError):
             control.streamspace.serve_agent(" ", platform="docker", handler=ready())
-        with pytest.raises(InvalidArgumentError, match="NoneType has no start_session, hibernate_session"):
+        with pytest.raises(
+            InvalidArgumentError, match="NoneType has no start_session, hibernate_session"
+        ):
             control.streamspace.serve_agent("agent-1", platform="docker", handler=None)  # type: ignore[arg-type]
 
 
 async def test_whoever_waits_for_an_agent_that_is_refused_is_told() -> None:
-    async with serving(lambda *_: asyncio.sleep(0), lambda _: refusal(401, "UNAUTHORIZED")) as server:
+    async with serving(
+        lambda *_: asyncio.sleep(0), lambda _: refusal(401, "UNAUTHORIZED")
+    ) as server:
         async with client(server) as streamspace:
             worker = streamspace.serve_agent("agent-1", platform="docker", handler=ready())
             running = asyncio.create_task(worker.run())

@@ -44,7 +44,9 @@ async def _computers(endpoint: Any) -> Known:
 async def _streams(endpoint: Any) -> Known:
     async with VagonStreams(endpoint) as cloud:
         applications = await cloud.applications.list().all()
-        made = await cloud.streams.create(applications[0].id, capacities=[Capacity("dublin", 5)], capacity_type="on_demand")
+        made = await cloud.streams.create(
+            applications[0].id, capacities=[Capacity("dublin", 5)], capacity_type="on_demand"
+        )
         machine = await made.start_machine("dublin")
         user = await cloud.users.create("visitor@example.com")
         return {
@@ -96,7 +98,9 @@ def _signing(endpoint: Any) -> Callable[[Any], Any]:
         path = urlsplit(prepared.url).path
         body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
         request = Request(prepared.method, path, body=body)
-        prepared.headers.update(auth.headers(request, path, now=time.time(), nonce=os.urandom(8).hex()))
+        prepared.headers.update(
+            auth.headers(request, path, now=time.time(), nonce=os.urandom(8).hex())
+        )
         return prepared
 
     return sign

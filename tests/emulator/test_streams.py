@@ -68,7 +68,11 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
 ) -> None:
     user = await client.users.create("visitor@vendor.com")
     machine = await stream.start_machine(Region.DUBLIN)
-    assert (machine.connection_status, machine.duration, machine.cost) == (ConnectionStatus.WAITING, timedelta(0), Decimal("0.0"))
+    assert (machine.connection_status, machine.duration, machine.cost) == (
+        ConnectionStatus.WAITING,
+        timedelta(0),
+        Decimal("0.0"),
+    )
     emulator.clock.advance(14)
     assert (await machine.refresh()).connection_status is ConnectionStatus.WAITING
     emulator.clock.advance(1)
@@ -82,7 +86,10 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     emulator.streams.visitor_leaves(machine.id)
     emulator.clock.advance(3600)
     ended = await client.machines.get(machine.uid)
-    assert (ended.connection_status, ended.duration) == (ConnectionStatus.TERMINATED, timedelta(seconds=225))
+    assert (ended.connection_status, ended.duration) == (
+        ConnectionStatus.TERMINATED,
+        timedelta(seconds=225),
+    )
     assert (ended.cost, ended.status, ended.friendly_status) == (Decimal("0.106"), "stopped", "off")
     assert ended.end_at == ended.start_at + timedelta(seconds=225)
     (visit,) = await client.sessions.list(stream_id=STREAM).all()
@@ -91,7 +98,10 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     await stream.configure(collect_info=True)
     visit_with_data = await client.sessions.list().first()
     assert visit_with_data is not None
-    assert (visit_with_data.customer, visit_with_data.city) == ("visitor@vendor.com", "San Francisco")
+    assert (visit_with_data.customer, visit_with_data.city) == (
+        "visitor@vendor.com",
+        "San Francisco",
+    )
 
 
 async def test_what_was_not_collected_is_absent_and_reads_as_none(
@@ -99,14 +109,23 @@ async def test_what_was_not_collected_is_absent_and_reads_as_none(
 ) -> None:
     machine = emulator.streams.add_machine(1381, status="available")
     await stream.assign_machine("dublin")
-    emulator.streams.visitor_opens(machine.id, ping=None, audio_state=None, audio_input=False, audio_output=False)
+    emulator.streams.visitor_opens(
+        machine.id, ping=None, audio_state=None, audio_input=False, audio_output=False
+    )
     await client.machines.ref(str(machine.id)).stop()
     (visit,) = await client.sessions.list().all()
     assert not {"ping", "audio_state", "audio_input", "audio_output"} & set(visit.raw["attributes"])
-    assert (visit.ping, visit.audio_state, visit.audio_input, visit.audio_output) == (None, None, None, None)
+    assert (visit.ping, visit.audio_state, visit.audio_input, visit.audio_output) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
-async def test_a_stopped_machine_waits_for_nothing_and_cannot_be_stopped_again(client: VagonStreams, stream: StreamRef) -> None:
+async def test_a_stopped_machine_waits_for_nothing_and_cannot_be_stopped_again(
+    client: VagonStreams, stream: StreamRef
+) -> None:
     machine = await stream.start_machine("dublin")
     await client.machines.ref(machine.id).stop()
     with pytest.raises(WaitFailed) as failed:
@@ -118,14 +137,18 @@ async def test_a_stopped_machine_waits_for_nothing_and_cannot_be_stopped_again(c
     assert error.value.code == VagonCode.MACHINE_NOT_RUNNING
 
 
-async def test_a_wait_that_takes_too_long_says_what_it_last_saw(client: VagonStreams, stream: StreamRef) -> None:
+async def test_a_wait_that_takes_too_long_says_what_it_last_saw(
+    client: VagonStreams, stream: StreamRef
+) -> None:
     machine = await stream.start_machine("dublin")
     with pytest.raises(WaitTimeout) as error:
         await machine.wait_until(["available", "assigned"], timeout=0.3, poll=POLL)
     assert error.value.last == "waiting"
 
 
-async def test_a_machine_starts_another_and_gives_a_link(emulator: Emulator, stream: StreamRef) -> None:
+async def test_a_machine_starts_another_and_gives_a_link(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     first = await stream.start_machine("dublin")
     await first.stop()
     second = await first.start()
@@ -135,7 +158,9 @@ async def test_a_machine_starts_another_and_gives_a_link(emulator: Emulator, str
     assert await second.connect_url() == f"https://sb-app.vagon.io/stream/{second.uid}"
 
 
-async def test_instances_are_the_machines_that_have_not_ended(emulator: Emulator, client: VagonStreams) -> None:
+async def test_instances_are_the_machines_that_have_not_ended(
+    emulator: Emulator, client: VagonStreams
+) -> None:
     states = {
         "waiting": InstanceState.STARTING,
         "available": InstanceState.RUNNING,
@@ -148,7 +173,9 @@ async def test_instances_are_the_machines_that_have_not_ended(emulator: Emulator
         emulator.streams.add_machine(1381, status=status)
     found = await client.instances().all()
     assert [instance.state for instance in found] == list(reversed(states.values()))
-    assert {(instance.provider, instance.name, instance.region) for instance in found} == {("streams", "Stream #1381", "dublin")}
+    assert {(instance.provider, instance.name, instance.region) for instance in found} == {
+        ("streams", "Stream #1381", "dublin")
+    }
     assert all(isinstance(instance.resource, Controllable) for instance in found)
     await found[-1].resource.stop()
 
@@ -160,9 +187,15 @@ async def test_balanced_streams_keep_one_machine_free_and_always_on_ones_keep_al
     emulator: Emulator, client: VagonStreams
 ) -> None:
     async def make(capacity_type: CapacityType) -> Stream:
-        return await client.streams.create(APPLICATION, capacities=[Capacity("oregon", 3)], capacity_type=capacity_type)
+        return await client.streams.create(
+            APPLICATION, capacities=[Capacity("oregon", 3)], capacity_type=capacity_type
+        )
 
-    for capacity_type, kept in ((CapacityType.ON_DEMAND, 0), (CapacityType.BALANCED, 1), (CapacityType.ALWAYS_ON, 3)):
+    for capacity_type, kept in (
+        (CapacityType.ON_DEMAND, 0),
+        (CapacityType.BALANCED, 1),
+        (CapacityType.ALWAYS_ON, 3),
+    ):
         stream = await make(capacity_type)
         assert len(await stream.machines().all()) == kept
         emulator.clock.advance(15)
@@ -177,8 +210,12 @@ async def test_balanced_streams_keep_one_machine_free_and_always_on_ones_keep_al
             assert len(await stream.machines().all()) == max(2, kept)
 
 
-async def test_after_a_visit_an_always_on_machine_gets_ready_for_the_next(emulator: Emulator, client: VagonStreams) -> None:
-    stream = await client.streams.create(APPLICATION, capacities=[Capacity("oregon", 1)], capacity_type="always_on")
+async def test_after_a_visit_an_always_on_machine_gets_ready_for_the_next(
+    emulator: Emulator, client: VagonStreams
+) -> None:
+    stream = await client.streams.create(
+        APPLICATION, capacities=[Capacity("oregon", 1)], capacity_type="always_on"
+    )
     emulator.clock.advance(15)
     machine = (await stream.assign_machine("oregon")).machine
     emulator.streams.visitor_opens(machine.id)
@@ -187,10 +224,15 @@ async def test_after_a_visit_an_always_on_machine_gets_ready_for_the_next(emulat
     emulator.clock.advance(10)
     assert (await machine.refresh()).connection_status is ConnectionStatus.AVAILABLE
     await machine.stop()
-    assert [one.connection_status for one in await stream.machines().all()] == ["waiting", "terminated"]
+    assert [one.connection_status for one in await stream.machines().all()] == [
+        "waiting",
+        "terminated",
+    ]
 
 
-async def test_starting_is_refused_when_capacity_or_money_is_used_up(emulator: Emulator, stream: StreamRef) -> None:
+async def test_starting_is_refused_when_capacity_or_money_is_used_up(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     await stream.configure(capacities=[Capacity("dublin", 1)])
     await stream.start_machine("dublin")
     for region in ("dublin", "oregon"):
@@ -204,7 +246,9 @@ async def test_starting_is_refused_when_capacity_or_money_is_used_up(emulator: E
         await stream.start_machine("dublin")
 
 
-async def test_a_lost_answer_does_not_start_two_machines(emulator: Emulator, stream: StreamRef) -> None:
+async def test_a_lost_answer_does_not_start_two_machines(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     emulator.faults.add("POST *start-machine", Fault.reset_after())
     with pytest.raises(TransportError) as error:
         await stream.start_machine("dublin")
@@ -215,7 +259,9 @@ async def test_a_lost_answer_does_not_start_two_machines(emulator: Emulator, str
 # -- applications, streams, users ------------------------------------------------------------------------------------
 
 
-async def test_applications_are_paged_and_configured(emulator: Emulator, client: VagonStreams) -> None:
+async def test_applications_are_paged_and_configured(
+    emulator: Emulator, client: VagonStreams
+) -> None:
     for _ in range(5):
         emulator.streams.add_application(executable=False)
     pages = [page async for page in client.applications.list(per_page=3).pages()]
@@ -231,10 +277,16 @@ async def test_applications_are_paged_and_configured(emulator: Emulator, client:
             changeable_key_mapping=False,
         )
     )
-    assert (application.id, application.name, application.performance) == (APPLICATION, "Ours", "Starter")
+    assert (application.id, application.name, application.performance) == (
+        APPLICATION,
+        "Ours",
+        "Starter",
+    )
 
 
-async def test_a_stream_is_fetched_by_its_uid_and_configured_by_its_id(emulator: Emulator, client: VagonStreams) -> None:
+async def test_a_stream_is_fetched_by_its_uid_and_configured_by_its_id(
+    emulator: Emulator, client: VagonStreams
+) -> None:
     (listed,) = await client.streams.list(APPLICATION).all()
     full = await client.streams.get(listed.uid)
     assert full.capacities is not None
@@ -244,12 +296,16 @@ async def test_a_stream_is_fetched_by_its_uid_and_configured_by_its_id(emulator:
         await client.streams.get(full.id)
     with pytest.raises(NotFoundError):
         await client.streams.ref(full.uid).configure(dark_mode=True)
-    changed = await full.configure(auto_turn_off_duration="immediately", password="x", password_protection=True)
+    changed = await full.configure(
+        auto_turn_off_duration="immediately", password="x", password_protection=True
+    )
     assert (changed.password_protection, changed.auto_turn_off_duration) == (True, "immediatly")
     assert (await full.application.configure(application_name="Renamed")).name == "Renamed"
 
 
-async def test_a_machine_handle_knows_which_id_is_for_what(client: VagonStreams, stream: StreamRef) -> None:
+async def test_a_machine_handle_knows_which_id_is_for_what(
+    client: VagonStreams, stream: StreamRef
+) -> None:
     machine = await stream.start_machine("dublin")
     with pytest.raises(NotFoundError):
         await client.machines.get(machine.id)
@@ -265,11 +321,15 @@ async def test_a_deleted_user_is_gone(client: VagonStreams, stream: StreamRef) -
         await stream.assign_machine("dublin", user.id)
 
 
-async def test_machines_and_visits_are_filtered_and_paged(emulator: Emulator, client: VagonStreams, stream: StreamRef) -> None:
+async def test_machines_and_visits_are_filtered_and_paged(
+    emulator: Emulator, client: VagonStreams, stream: StreamRef
+) -> None:
     other = emulator.streams.add_stream(1144, capacities={"dublin": 5})
     began = datetime.fromtimestamp(emulator.clock.now(), UTC)
     for number in range(12):
-        machine = emulator.streams.add_machine(other.id if number % 3 == 0 else 1381, status="assigned")
+        machine = emulator.streams.add_machine(
+            other.id if number % 3 == 0 else 1381, status="assigned"
+        )
         emulator.streams.visitor_opens(machine.id)
         emulator.clock.advance(60)
         emulator.streams.visitor_leaves(machine.id)
@@ -323,7 +383,9 @@ async def test_what_is_not_there_is_not_found(client: VagonStreams, call: Any) -
         lambda c: c.streams.ref(STREAM).configure(auto_turn_off_duration="tomorrow"),
         lambda c: c.streams.ref(STREAM).configure(capacity_type="sometimes"),
         lambda c: c.streams.ref(STREAM).configure(capacities=[Capacity("atlantis", 1)]),
-        lambda c: c.streams.create(APPLICATION, capacities=[Capacity("dublin", 1), Capacity("dublin", 2)]),
+        lambda c: c.streams.create(
+            APPLICATION, capacities=[Capacity("dublin", 1), Capacity("dublin", 2)]
+        ),
         lambda c: c.streams.ref(STREAM).start_machine("atlantis"),
         lambda c: c.streams.ref(STREAM).assign_machine("atlantis"),
         lambda c: c.streams.ref(STREAM).connect("atlantis"),
@@ -352,9 +414,24 @@ async def test_what_the_service_does_not_accept_is_an_invalid_request(
         ("POST", "/streams", "", b"{}"),
         ("POST", "/streams", "", b'{"application_id":"1143","capacities":[]}'),
         ("POST", "/streams", "", b'{"application_id":"1143","capacities":["dublin"]}'),
-        ("POST", "/streams", "", b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":5}]}'),
-        ("POST", "/streams", "", b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":"0"}]}'),
-        ("POST", "/streams", "", b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":"1000"}]}'),
+        (
+            "POST",
+            "/streams",
+            "",
+            b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":5}]}',
+        ),
+        (
+            "POST",
+            "/streams",
+            "",
+            b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":"0"}]}',
+        ),
+        (
+            "POST",
+            "/streams",
+            "",
+            b'{"application_id":"1143","capacities":[{"region":"dublin","total_capacity":"1000"}]}',
+        ),
         ("POST", "/streams", "", b"[]"),
         ("POST", "/streams", "", b"{"),
         ("POST", "/streams/1381/start-machine", "", b""),
@@ -377,7 +454,9 @@ async def test_a_request_against_the_document_is_refused_with_400(
     assert error.value.code == 400
 
 
-async def test_a_wrong_key_or_a_missing_permission_is_refused(emulator: Emulator, client: VagonStreams) -> None:
+async def test_a_wrong_key_or_a_missing_permission_is_refused(
+    emulator: Emulator, client: VagonStreams
+) -> None:
     url = emulator.endpoints()["streams"].base_url
     async with VagonStreams(Endpoint(url, auth=HMACAuth("ak_emulator", "wrong"))) as stranger:
         with pytest.raises(AuthenticationError):
@@ -390,7 +469,12 @@ async def test_a_wrong_key_or_a_missing_permission_is_refused(emulator: Emulator
 
 async def test_equal_seeds_give_equal_ids() -> None:
     async def ids() -> tuple[str, str]:
-        async with Emulator(clock=Clock.stopped()) as emulator, VagonStreams(emulator.endpoints()["streams"]) as client:
-            return (await client.users.create()).id, (await client.streams.ref(STREAM).start_machine("dublin")).uid
+        async with (
+            Emulator(clock=Clock.stopped()) as emulator,
+            VagonStreams(emulator.endpoints()["streams"]) as client,
+        ):
+            return (await client.users.create()).id, (
+                await client.streams.ref(STREAM).start_machine("dublin")
+            ).uid
 
     assert await ids() == await ids()

@@ -40,7 +40,9 @@ async def emulator() -> AsyncIterator[Emulator]:
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[VagonStreams]:
     endpoint = emulator.endpoints()["streams"]
-    async with VagonStreams(Endpoint(endpoint.base_url, auth=endpoint.auth, retry=RetryPolicy(base=0.001))) as client:
+    async with VagonStreams(
+        Endpoint(endpoint.base_url, auth=endpoint.auth, retry=RetryPolicy(base=0.001))
+    ) as client:
         yield client
 
 
@@ -96,7 +98,9 @@ async def test_connect_takes_a_machine_that_is_available_and_starts_none(
     assert sent(emulator, "POST", "/start-machine") == 0
 
 
-async def test_connect_starts_a_machine_and_waits_for_it(emulator: Emulator, client: VagonStreams, stream: StreamRef) -> None:
+async def test_connect_starts_a_machine_and_waits_for_it(
+    emulator: Emulator, client: VagonStreams, stream: StreamRef
+) -> None:
     emulator.streams.add_machine(1381, "oregon", "available")
     user = await client.users.create()
     task = asyncio.create_task(stream.connect(Region.DUBLIN, user.id, poll=POLL))
@@ -110,9 +114,13 @@ async def test_connect_waits_for_the_service_where_machines_are_not_started_by_h
     emulator: Emulator, client: VagonStreams
 ) -> None:
     for code in (None, VagonCode.NOT_COST_OPTIMIZED_OLD):
-        stream = await client.streams.create(APPLICATION, capacities=[Capacity("oregon", 1)], capacity_type="balanced")
+        stream = await client.streams.create(
+            APPLICATION, capacities=[Capacity("oregon", 1)], capacity_type="balanced"
+        )
         if code is not None:
-            emulator.faults.add("POST *start-machine", Fault.edit(lambda answer: {**answer, "client_code": 4601}))
+            emulator.faults.add(
+                "POST *start-machine", Fault.edit(lambda answer: {**answer, "client_code": 4601})
+            )
         task = asyncio.create_task(stream.connect("oregon", poll=POLL))
         await until(partial(looked_three_times, emulator, stream))
         emulator.clock.advance(15)
@@ -120,7 +128,9 @@ async def test_connect_waits_for_the_service_where_machines_are_not_started_by_h
         assert sent(emulator, "POST", f"/streams/{stream.id}/start-machine") == 1
 
 
-async def test_connect_does_not_wait_where_there_is_no_room_and_no_money(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_does_not_wait_where_there_is_no_room_and_no_money(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     with pytest.raises(CapacityError):
         await stream.connect("oregon")
     emulator.organization.balance = Decimal(0)
@@ -129,7 +139,9 @@ async def test_connect_does_not_wait_where_there_is_no_room_and_no_money(emulato
     assert not hasattr(error.value, "__notes__")
 
 
-async def test_many_connects_at_once_each_get_a_machine_and_leave_none_over(emulator: Emulator, stream: StreamRef) -> None:
+async def test_many_connects_at_once_each_get_a_machine_and_leave_none_over(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     tasks = [asyncio.create_task(stream.connect("dublin", poll=POLL)) for _ in range(10)]
     await until(lambda: sent(emulator, "POST", "/start-machine") == 10)
     emulator.clock.advance(15)
@@ -138,7 +150,9 @@ async def test_many_connects_at_once_each_get_a_machine_and_leave_none_over(emul
     assert statuses(emulator) == ["assigned"] * 10
 
 
-async def test_connect_begins_again_when_somebody_else_was_given_its_machine(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_begins_again_when_somebody_else_was_given_its_machine(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     def snatch() -> None:
         (machine,) = emulator.streams.machines.values()
         emulator.streams.set_status(machine.id, "connected")
@@ -152,28 +166,40 @@ async def test_connect_begins_again_when_somebody_else_was_given_its_machine(emu
     assert statuses(emulator) == ["connected", "assigned"]
 
 
-async def test_connect_tries_again_when_the_last_machine_went_at_the_last_moment(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_tries_again_when_the_last_machine_went_at_the_last_moment(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     emulator.streams.add_machine(1381, status="available")
-    emulator.faults.add("POST *assign-machine", Fault.reply(440, b'{"client_code":440,"message":"gone"}'))
-    assert (await stream.connect("dublin", poll=POLL)).machine.connection_status is ConnectionStatus.ASSIGNED
+    emulator.faults.add(
+        "POST *assign-machine", Fault.reply(440, b'{"client_code":440,"message":"gone"}')
+    )
+    assert (
+        await stream.connect("dublin", poll=POLL)
+    ).machine.connection_status is ConnectionStatus.ASSIGNED
     assert sent(emulator, "POST", "/assign-machine") == 2
 
 
-async def test_connect_that_runs_out_of_time_stops_what_it_started(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_that_runs_out_of_time_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     with pytest.raises(WaitTimeout, match="still waiting") as error:
         await stream.connect("dublin", timeout=0.3, poll=POLL)
     assert error.value.last == "waiting"
     assert statuses(emulator) == ["terminated"]
 
 
-async def test_connect_without_any_machine_says_so_when_time_is_up(emulator: Emulator, client: VagonStreams) -> None:
+async def test_connect_without_any_machine_says_so_when_time_is_up(
+    emulator: Emulator, client: VagonStreams
+) -> None:
     stream = await client.streams.create(APPLICATION, capacity_type="balanced")
     with pytest.raises(WaitTimeout, match="none was available") as error:
         await stream.connect("dublin", timeout=0.1, poll=POLL)
     assert error.value.last is None
 
 
-async def test_connect_whose_assignment_fails_stops_what_it_started(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_whose_assignment_fails_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     task = asyncio.create_task(stream.connect("dublin", "NOBODY", poll=POLL))
     await boot(emulator)
     with pytest.raises(NotFoundError, match="User not found"):
@@ -181,7 +207,9 @@ async def test_connect_whose_assignment_fails_stops_what_it_started(emulator: Em
     assert statuses(emulator) == ["terminated"]
 
 
-async def test_connect_that_looks_in_vain_stops_what_it_started(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_that_looks_in_vain_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     emulator.faults.add("GET */machines/*", Fault.reply(500, b"broken"), times=4)
     with pytest.raises(ServerError):
         await stream.connect("dublin", poll=POLL)
@@ -201,7 +229,9 @@ async def test_connect_does_not_stop_the_machine_when_the_answer_to_its_assignme
     assert statuses(emulator) == ["assigned"]
 
 
-async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     def snatch_and_fail() -> None:
         emulator.streams.set_status(next(iter(emulator.streams.machines)), "connected")
 
@@ -219,7 +249,9 @@ async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(emul
     assert sent(emulator, "POST", "/stop-machine") == 0
 
 
-@pytest.mark.parametrize("wrong", [{"user": 5}, {"user": ""}, {"timeout": 0}, {"poll": 0}, {"region": ""}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"user": 5}, {"user": ""}, {"timeout": 0}, {"poll": 0}, {"region": ""}], ids=str
+)
 async def test_nothing_is_started_for_an_argument_that_is_wrong(
     emulator: Emulator, stream: StreamRef, wrong: dict[str, Any]
 ) -> None:
@@ -228,22 +260,30 @@ async def test_nothing_is_started_for_an_argument_that_is_wrong(
     assert not emulator.calls
 
 
-async def test_connect_whose_machine_is_terminated_by_somebody_fails(emulator: Emulator, stream: StreamRef) -> None:
-    emulator.faults.add("GET */machines/*", do(lambda: emulator.streams.set_status(94683, "terminated")))
+async def test_connect_whose_machine_is_terminated_by_somebody_fails(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add(
+        "GET */machines/*", do(lambda: emulator.streams.set_status(94683, "terminated"))
+    )
     with pytest.raises(WaitFailed, match="terminated before it became available") as error:
         await stream.connect("dublin", poll=POLL)
     assert error.value.last == "terminated"
     assert len(emulator.streams.machines) == 1
 
 
-async def test_a_note_says_when_a_machine_could_not_be_stopped(emulator: Emulator, stream: StreamRef) -> None:
+async def test_a_note_says_when_a_machine_could_not_be_stopped(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     emulator.faults.add("POST *stop-machine", Fault.reply(500, b"broken"), times=None)
     with pytest.raises(WaitTimeout) as error:
         await stream.connect("dublin", timeout=0.3, poll=POLL)
     assert ["may still run in stream 1381" in note for note in error.value.__notes__] == [True]
 
 
-async def test_cleaning_up_is_bounded(emulator: Emulator, stream: StreamRef, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cleaning_up_is_bounded(
+    emulator: Emulator, stream: StreamRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vcloud.providers.streams.connecting.UNDO", 0.01)
     emulator.faults.add("POST *stop-machine", Fault.delay(0.5))
     with pytest.raises(WaitTimeout) as error:
@@ -258,7 +298,12 @@ STEPS = ("/streams/1381/machines", "/start-machine", "/machines/", "/machines/",
 @pytest.mark.parametrize("step", range(len(STEPS)))
 @pytest.mark.parametrize("sent_first", [False, True], ids=["as it is sent", "as it is answered"])
 async def test_connect_cancelled_at_any_request_leaves_no_machine_running(
-    emulator: Emulator, client: VagonStreams, stream: StreamRef, step: int, sent_first: bool, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    step: int,
+    sent_first: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exchange, asked = client._session.transport.exchange, []
 
@@ -283,7 +328,9 @@ async def test_connect_cancelled_at_any_request_leaves_no_machine_running(
     assert len(emulator.streams.machines) == sent(emulator, "POST", "/stop-machine") <= 1
 
 
-async def test_connect_cancelled_between_two_looks_stops_what_it_started(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_cancelled_between_two_looks_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     task = asyncio.create_task(stream.connect("dublin", poll=60))
     await until(lambda: sent(emulator, "POST", "/start-machine") == 1)
     await asyncio.sleep(0.02)
@@ -293,7 +340,9 @@ async def test_connect_cancelled_between_two_looks_stops_what_it_started(emulato
     assert statuses(emulator) == ["terminated"]
 
 
-async def test_connect_cancelled_twice_stops_what_it_started_all_the_same(emulator: Emulator, stream: StreamRef) -> None:
+async def test_connect_cancelled_twice_stops_what_it_started_all_the_same(
+    emulator: Emulator, stream: StreamRef
+) -> None:
     def cancel() -> None:
         task.cancel()
 

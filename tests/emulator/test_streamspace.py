@@ -52,16 +52,26 @@ async def admin(emulator: Emulator) -> AsyncIterator[StreamSpace]:
 @pytest.fixture
 async def john(emulator: Emulator) -> AsyncIterator[StreamSpace]:
     base_url = emulator.endpoints()["streamspace"].base_url
-    async with StreamSpace(Endpoint(base_url, auth=BearerAuth.login(USER, USER_PASSWORD), retry=NO_RETRY)) as client:
+    async with StreamSpace(
+        Endpoint(base_url, auth=BearerAuth.login(USER, USER_PASSWORD), retry=NO_RETRY)
+    ) as client:
         yield client
 
 
 # -- a session's life ------------------------------------------------------------------------------------------------
 
 
-async def test_session_comes_up_hibernates_wakes_and_goes(emulator: Emulator, john: StreamSpace) -> None:
-    session = await john.sessions.create(USER, "firefox-browser", idle_timeout=timedelta(hours=2), tags=["project-alpha"])
-    assert (session.state, session.agent_id, session.idle_timeout) == ("pending", KUBERNETES, timedelta(hours=2))
+async def test_session_comes_up_hibernates_wakes_and_goes(
+    emulator: Emulator, john: StreamSpace
+) -> None:
+    session = await john.sessions.create(
+        USER, "firefox-browser", idle_timeout=timedelta(hours=2), tags=["project-alpha"]
+    )
+    assert (session.state, session.agent_id, session.idle_timeout) == (
+        "pending",
+        KUBERNETES,
+        timedelta(hours=2),
+    )
     emulator.clock.advance(7)
     assert (await session.refresh()).state is SessionState.PENDING
     emulator.clock.advance(1)
@@ -87,7 +97,11 @@ async def test_idle_session_hibernates_by_itself(emulator: Emulator, john: Strea
 async def test_what_a_create_leaves_out_is_what_the_template_says(john: StreamSpace) -> None:
     session = await john.sessions.create(USER, "vscode-dev", resources=Resources(cpu="3"))
     assert session.resources == Resources(memory="4Gi", cpu="3")
-    assert (session.idle_timeout, session.persistent_home, session.tags) == (timedelta(hours=1), True, ())
+    assert (session.idle_timeout, session.persistent_home, session.tags) == (
+        timedelta(hours=1),
+        True,
+        (),
+    )
 
 
 @pytest.mark.parametrize("after", ["hibernated", "running", "terminating", "terminated"])
@@ -97,7 +111,12 @@ async def test_only_the_documented_transitions_are_allowed(
 ) -> None:
     id_ = emulator.streamspace.add_session(state=before).id
     ref = john.sessions.ref(id_)
-    ways = {"hibernated": ref.hibernate, "running": ref.wake, "terminating": ref.terminate, "terminated": ref.force_terminate}
+    ways = {
+        "hibernated": ref.hibernate,
+        "running": ref.wake,
+        "terminating": ref.terminate,
+        "terminated": ref.force_terminate,
+    }
     if after == "terminated":
         with pytest.raises(PermissionDeniedError):
             await ways[after]()
@@ -114,15 +133,23 @@ async def test_only_the_documented_transitions_are_allowed(
         assert (forbidden.value.from_state, forbidden.value.to_state) == (before, after)
 
 
-async def test_forbidden_transition_answered_with_422_is_the_same_error(emulator: Emulator, john: StreamSpace) -> None:
+async def test_forbidden_transition_answered_with_422_is_the_same_error(
+    emulator: Emulator, john: StreamSpace
+) -> None:
     ref = john.sessions.ref(emulator.streamspace.add_session(state="terminated").id)
     emulator.faults.add("PATCH *", Fault.edit(lambda body: body, status=422))
     with pytest.raises(InvalidTransitionError) as forbidden:
         await ref.wake()
-    assert (forbidden.value.status, forbidden.value.from_state, forbidden.value.to_state) == (422, "terminated", "running")
+    assert (forbidden.value.status, forbidden.value.from_state, forbidden.value.to_state) == (
+        422,
+        "terminated",
+        "running",
+    )
 
 
-async def test_delete_is_gentle_or_forced_and_can_be_repeated(emulator: Emulator, john: StreamSpace, admin: StreamSpace) -> None:
+async def test_delete_is_gentle_or_forced_and_can_be_repeated(
+    emulator: Emulator, john: StreamSpace, admin: StreamSpace
+) -> None:
     ref = john.sessions.ref(emulator.streamspace.add_session(state="hibernated").id)
     await ref.delete()
     await ref.delete()
@@ -134,7 +161,9 @@ async def test_delete_is_gentle_or_forced_and_can_be_repeated(emulator: Emulator
     assert (await ref.refresh()).state is SessionState.TERMINATED
 
 
-async def test_waiting_ends_at_once_when_the_session_is_over(emulator: Emulator, john: StreamSpace) -> None:
+async def test_waiting_ends_at_once_when_the_session_is_over(
+    emulator: Emulator, john: StreamSpace
+) -> None:
     ref = john.sessions.ref(emulator.streamspace.add_session(state="terminated").id)
     with pytest.raises(WaitFailed) as failed:
         await ref.wait_until("running")
@@ -149,7 +178,9 @@ async def test_waiting_too_long_says_what_was_seen_last(john: StreamSpace) -> No
     assert caught.value.last == "pending"
 
 
-async def test_lost_answer_to_a_create_is_not_asked_for_again(emulator: Emulator, john: StreamSpace) -> None:
+async def test_lost_answer_to_a_create_is_not_asked_for_again(
+    emulator: Emulator, john: StreamSpace
+) -> None:
     await john.login()
     emulator.faults.add("POST *", Fault.reset_after())
     with pytest.raises(TransportError) as caught:
@@ -158,7 +189,9 @@ async def test_lost_answer_to_a_create_is_not_asked_for_again(emulator: Emulator
     assert len(emulator.streamspace.sessions) == 1
 
 
-async def test_logs_are_the_last_lines_with_or_without_their_times(emulator: Emulator, john: StreamSpace) -> None:
+async def test_logs_are_the_last_lines_with_or_without_their_times(
+    emulator: Emulator, john: StreamSpace
+) -> None:
     session = await john.sessions.create(USER, "firefox-browser")
     assert await session.logs() == ()
     emulator.clock.advance(60)
@@ -197,7 +230,9 @@ async def _asleep_on(status: str, emulator: Emulator, john: StreamSpace) -> None
 
 async def _same_name(emulator: Emulator, john: StreamSpace, admin: StreamSpace) -> None:
     emulator.streamspace.suffixes.extend(["abc123", "abc123"])
-    assert (await john.sessions.create(USER, "firefox-browser")).name == "john-doe-firefox-browser-abc123"
+    assert (
+        await john.sessions.create(USER, "firefox-browser")
+    ).name == "john-doe-firefox-browser-abc123"
     await john.sessions.create(USER, "firefox-browser")
 
 
@@ -219,7 +254,9 @@ async def _no_header(emulator: Emulator, john: StreamSpace, admin: StreamSpace) 
         def headers(self, *args: object, **named: object) -> dict[str, str]:
             return {}
 
-    async with StreamSpace(Endpoint(emulator.endpoints()["streamspace"].base_url, auth=Silent("x"))) as client:
+    async with StreamSpace(
+        Endpoint(emulator.endpoints()["streamspace"].base_url, auth=Silent("x"))
+    ) as client:
         await client.agents.stats()
 
 
@@ -240,7 +277,9 @@ C = StreamSpaceCode
 RECIPES: dict[StreamSpaceCode, Recipe] = {
     C.AUTH_INVALID_CREDENTIALS: _wrong_password,
     C.AUTH_TOKEN_EXPIRED: lambda e, john, admin: _token(lambda e: e.clock.advance(86400), e, john),
-    C.AUTH_TOKEN_INVALID: lambda e, john, admin: _token(lambda e: e.streamspace.tokens.revoke_all(), e, john),
+    C.AUTH_TOKEN_INVALID: lambda e, john, admin: _token(
+        lambda e: e.streamspace.tokens.revoke_all(), e, john
+    ),
     C.AUTH_TOKEN_MISSING: _no_header,
     C.AUTH_INSUFFICIENT_PERMISSIONS: lambda e, john, admin: john.agents.ref(KUBERNETES).drain(),
     C.AGENT_NOT_FOUND: lambda e, john, admin: john.agents.get("invalid-agent-id"),
@@ -248,11 +287,17 @@ RECIPES: dict[StreamSpaceCode, Recipe] = {
     C.AGENT_DRAINING: lambda e, john, admin: _asleep_on("draining", e, john),
     C.NO_AGENTS_AVAILABLE: _no_agents,
     C.AGENT_CAPACITY_EXCEEDED: _full,
-    C.SESSION_NOT_FOUND: lambda e, john, admin: john.sessions.get("770e8400-e29b-41d4-a716-446655440002"),
+    C.SESSION_NOT_FOUND: lambda e, john, admin: john.sessions.get(
+        "770e8400-e29b-41d4-a716-446655440002"
+    ),
     C.SESSION_ALREADY_EXISTS: _same_name,
-    C.INVALID_STATE_TRANSITION: lambda e, john, admin: john.sessions.ref(e.streamspace.add_session(state="pending").id).wake(),
+    C.INVALID_STATE_TRANSITION: lambda e, john, admin: john.sessions.ref(
+        e.streamspace.add_session(state="pending").id
+    ).wake(),
     C.SESSION_PROVISIONING_FAILED: lambda e, john, admin: _broken_template("provisions", e, john),
-    C.SESSION_TERMINATING: lambda e, john, admin: john.sessions.ref(e.streamspace.add_session(state="terminating").id).wake(),
+    C.SESSION_TERMINATING: lambda e, john, admin: john.sessions.ref(
+        e.streamspace.add_session(state="terminating").id
+    ).wake(),
     C.TEMPLATE_NOT_FOUND: lambda e, john, admin: john.sessions.create(USER, "invalid-template"),
     C.TEMPLATE_INVALID: lambda e, john, admin: _broken_template("valid", e, john),
     C.VALIDATION_FAILED: lambda e, john, admin: admin.sessions.create("nobody", "firefox-browser"),
@@ -282,12 +327,18 @@ async def test_every_documented_code_comes_back_as_its_typed_error(
 # -- who may see and do what -----------------------------------------------------------------------------------------
 
 
-async def test_user_sees_only_his_own_sessions(emulator: Emulator, john: StreamSpace, admin: StreamSpace) -> None:
+async def test_user_sees_only_his_own_sessions(
+    emulator: Emulator, john: StreamSpace, admin: StreamSpace
+) -> None:
     mine, other = emulator.streamspace.add_session(), emulator.streamspace.add_session(user="admin")
     assert [session.id for session in await john.sessions.list().all()] == [mine.id]
     assert {session.id for session in await admin.sessions.list().all()} == {mine.id, other.id}
     assert [session.id for session in (await john.agents.get(KUBERNETES)).sessions] == [mine.id]
-    for forbidden in (john.sessions.get(other.id), john.sessions.ref(other.id).logs(), john.sessions.ref(other.id).delete()):
+    for forbidden in (
+        john.sessions.get(other.id),
+        john.sessions.ref(other.id).logs(),
+        john.sessions.ref(other.id).delete(),
+    ):
         with pytest.raises(NotFoundError):
             await forbidden
 
@@ -304,11 +355,18 @@ async def test_administration_is_for_administrators(john: StreamSpace) -> None:
         assert "canary" not in str(caught.value)
 
 
-async def test_new_user_can_log_in_and_a_second_of_the_name_is_refused(emulator: Emulator, admin: StreamSpace) -> None:
+async def test_new_user_can_log_in_and_a_second_of_the_name_is_refused(
+    emulator: Emulator, admin: StreamSpace
+) -> None:
     made = await admin.users.create("jane", "jane@example.com", "jane-password", role="admin")
     assert "jane-password" not in repr(made)
-    async with StreamSpace(Endpoint(admin._session.base_url, auth=BearerAuth.login("jane", "jane-password"))) as jane:
-        assert {user.username for user in await jane.users.list(role="admin").all()} == {"admin", "jane"}
+    async with StreamSpace(
+        Endpoint(admin._session.base_url, auth=BearerAuth.login("jane", "jane-password"))
+    ) as jane:
+        assert {user.username for user in await jane.users.list(role="admin").all()} == {
+            "admin",
+            "jane",
+        }
     with pytest.raises(ConflictError, match="jane"):
         await admin.users.create("jane", "jane@example.com", "x")
     with pytest.raises(InvalidRequestError) as caught:
@@ -332,7 +390,9 @@ async def test_agents_count_their_sessions_and_new_ones_go_where_there_is_room(
     assert (await john.agents.stats()).draining_agents == 1
 
 
-async def test_offline_agent_has_no_connection_and_its_last_heartbeat(emulator: Emulator, admin: StreamSpace) -> None:
+async def test_offline_agent_has_no_connection_and_its_last_heartbeat(
+    emulator: Emulator, admin: StreamSpace
+) -> None:
     await admin.agents.ref(DOCKER).set_status("offline")
     emulator.clock.advance(3600)
     agent = await admin.agents.get(DOCKER)
@@ -340,13 +400,17 @@ async def test_offline_agent_has_no_connection_and_its_last_heartbeat(emulator: 
     assert agent.last_heartbeat == agent.updated_at
 
 
-async def test_lists_are_fetched_page_by_page_in_the_order_asked_for(emulator: Emulator, john: StreamSpace) -> None:
+async def test_lists_are_fetched_page_by_page_in_the_order_asked_for(
+    emulator: Emulator, john: StreamSpace
+) -> None:
     for number in range(5):
         emulator.streamspace.add_session(tags=(f"n{number}",))
         emulator.clock.advance(1)
     tags = [session.tags for session in await john.sessions.list(limit=2).all()]
     assert tags == [(f"n{number}",) for number in (4, 3, 2, 1, 0)]
-    assert [call.query for call in emulator.calls if call.method == "GET"] == [f"page={page}&limit=2" for page in (1, 2, 3)]
+    assert [call.query for call in emulator.calls if call.method == "GET"] == [
+        f"page={page}&limit=2" for page in (1, 2, 3)
+    ]
     first = await john.sessions.list(order="asc").first()
     assert first is not None
     assert first.tags == ("n0",)
@@ -359,12 +423,18 @@ async def test_listed_template_knows_less_than_a_fetched_one(john: StreamSpace) 
     assert listed is not None
     assert (listed.idle_timeout, listed.environment) == (None, {})
     fetched = await listed.refresh()
-    assert (fetched.name, fetched.idle_timeout, fetched.environment["TZ"]) == (listed.name, timedelta(hours=1), "UTC")
+    assert (fetched.name, fetched.idle_timeout, fetched.environment["TZ"]) == (
+        listed.name,
+        timedelta(hours=1),
+        "UTC",
+    )
     with pytest.raises(NotFoundError):
         await john.templates.get("no/such")
 
 
-async def test_instances_are_the_sessions_that_are_not_over(emulator: Emulator, admin: StreamSpace) -> None:
+async def test_instances_are_the_sessions_that_are_not_over(
+    emulator: Emulator, admin: StreamSpace
+) -> None:
     for state in STATES:
         emulator.streamspace.add_session(state=state)
     found = await admin.instances().all()

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from vcloud import AuthenticationError, BearerAuth, Endpoint, NotFoundError, RateLimitError, RequestTimeout, RetryPolicy
+from vcloud import (
+    AuthenticationError,
+    BearerAuth,
+    Endpoint,
+    NotFoundError,
+    RateLimitError,
+    RequestTimeout,
+    RetryPolicy,
+)
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD, USER, USER_PASSWORD
 from vcloud.providers.streamspace import StreamSpace, StreamSpaceCode
@@ -47,7 +55,9 @@ async def test_five_hundred_tasks_without_a_token_log_in_once(emulator: Emulator
 
 
 @pytest.mark.parametrize("end", ["expired", "revoked"])
-async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_call(emulator: Emulator, end: str) -> None:
+async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_call(
+    emulator: Emulator, end: str
+) -> None:
     async with connect(emulator, concurrency=20) as client:
         await client.agents.stats()
 
@@ -65,7 +75,9 @@ async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_cal
     assert sum(call.path == STATS and call.status == 200 for call in emulator.calls) == 201
 
 
-async def test_token_that_is_about_to_end_is_replaced_before_it_is_refused(emulator: Emulator) -> None:
+async def test_token_that_is_about_to_end_is_replaced_before_it_is_refused(
+    emulator: Emulator,
+) -> None:
     emulator.streamspace.tokens.life = -1.0
     async with connect(emulator) as client:
         login = await client.login()
@@ -76,10 +88,14 @@ async def test_token_that_is_about_to_end_is_replaced_before_it_is_refused(emula
     assert answered(emulator, 401) == 0
 
 
-async def test_wrong_password_is_told_without_the_password(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+async def test_wrong_password_is_told_without_the_password(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     async with connect(emulator, "pass-canary") as client:
-        outcomes = await asyncio.gather(*(client.agents.stats() for _ in range(20)), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(client.agents.stats() for _ in range(20)), return_exceptions=True
+        )
     for error in outcomes:
         assert isinstance(error, AuthenticationError)
         assert error.code is StreamSpaceCode.AUTH_INVALID_CREDENTIALS
@@ -87,14 +103,18 @@ async def test_wrong_password_is_told_without_the_password(emulator: Emulator, c
     assert logins(emulator) == 1
 
 
-async def test_logout_makes_the_token_worthless_and_the_next_call_logs_in_again(emulator: Emulator) -> None:
+async def test_logout_makes_the_token_worthless_and_the_next_call_logs_in_again(
+    emulator: Emulator,
+) -> None:
     async with connect(emulator) as client, connect(emulator) as other:
         token = (await client.login()).token
         await client.logout()
         await client.agents.stats()
         assert logins(emulator) == 2
         with pytest.raises(AuthenticationError) as caught:
-            async with StreamSpace(Endpoint(client._session.base_url, auth=BearerAuth(token))) as late:
+            async with StreamSpace(
+                Endpoint(client._session.base_url, auth=BearerAuth(token))
+            ) as late:
                 await late.agents.stats()
         assert caught.value.code is StreamSpaceCode.AUTH_TOKEN_INVALID
         await other.logout()
@@ -102,7 +122,9 @@ async def test_logout_makes_the_token_worthless_and_the_next_call_logs_in_again(
 
 
 async def test_client_with_a_token_can_log_in_as_somebody_and_stays_it(emulator: Emulator) -> None:
-    async with StreamSpace(Endpoint(emulator.endpoints()["streamspace"].base_url, auth=BearerAuth("no.such.token"))) as client:
+    async with StreamSpace(
+        Endpoint(emulator.endpoints()["streamspace"].base_url, auth=BearerAuth("no.such.token"))
+    ) as client:
         with pytest.raises(AuthenticationError):
             await client.agents.stats()
         login = await client.login(USER, USER_PASSWORD)
@@ -130,7 +152,11 @@ async def test_renewed_token_is_used_from_then_on(emulator: Emulator) -> None:
 
 async def test_login_in_the_published_servers_form_is_understood(emulator: Emulator) -> None:
     def published(body: dict[str, Any]) -> dict[str, Any]:
-        return {"token": body["token"], "expiresAt": body["expires_at"].replace("Z", ".123456789Z"), "user": body["user"]}
+        return {
+            "token": body["token"],
+            "expiresAt": body["expires_at"].replace("Z", ".123456789Z"),
+            "user": body["user"],
+        }
 
     emulator.faults.add("POST */auth/login", Fault.edit(published), times=2)
     async with connect(emulator) as client:
@@ -161,9 +187,12 @@ async def test_client_waits_for_the_next_minute_rather_than_be_refused(emulator:
         await client.agents.stats()
         await asyncio.gather(*(client.agents.stats() for _ in range(99)))
         outcomes = await asyncio.gather(
-            *(client.with_options(deadline=0.5).agents.stats() for _ in range(20)), return_exceptions=True
+            *(client.with_options(deadline=0.5).agents.stats() for _ in range(20)),
+            return_exceptions=True,
         )
-    assert {type(outcome) for outcome in outcomes} == {RequestTimeout}, "a minute is longer than the deadline"
+    assert {type(outcome) for outcome in outcomes} == {RequestTimeout}, (
+        "a minute is longer than the deadline"
+    )
     assert answered(emulator, 200) == 101
     assert answered(emulator, 429) == 0
 

@@ -28,7 +28,10 @@ from vcloud import (
 AUTH = HMACAuth("ak", "sk")
 ONCE = RetryPolicy(attempts=1)
 BODY = b'{"client_code":200,"message":"OK"}'
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -66,10 +69,15 @@ async def test_a_dead_kept_alive_connection_is_not_used_again_behind_our_back() 
             seen.append(await head(reader))
         # The second request on this connection gets no answer.
 
-    async with serving(one_answer_each) as url, VagonComputers(Endpoint(url, auth=AUTH)) as computers:
+    async with (
+        serving(one_answer_each) as url,
+        VagonComputers(Endpoint(url, auth=AUTH)) as computers,
+    ):
         await computers._session.send(Request("GET", "/machines"))
         await computers._session.send(Request("GET", "/machines"))
-    signatures = [line for text in seen for line in text.split(b"\r\n") if line.startswith(b"Authorization")]
+    signatures = [
+        line for text in seen for line in text.split(b"\r\n") if line.startswith(b"Authorization")
+    ]
     assert len(signatures) == 3, "answered, dropped, and repeated by us on a new connection"
     assert len(set(signatures)) == 3, "never the same nonce twice"
 
@@ -83,8 +91,17 @@ async def test_a_connection_dropped_before_the_answer(verb: str) -> None:
         await head(reader)
         requests += 1
 
-    async with serving(drop) as url, VagonComputers(Endpoint(url, auth=AUTH, retry=RetryPolicy(attempts=3, base=0))) as computers:
-        call = computers.machines.get("100") if verb == "get" else computers.machines.create(1, region="dublin")
+    async with (
+        serving(drop) as url,
+        VagonComputers(
+            Endpoint(url, auth=AUTH, retry=RetryPolicy(attempts=3, base=0))
+        ) as computers,
+    ):
+        call = (
+            computers.machines.get("100")
+            if verb == "get"
+            else computers.machines.create(1, region="dublin")
+        )
         with pytest.raises(TransportError, match="dropped|broke") as caught:
             await call
     assert caught.value.outcome_unknown is (verb == "create")
@@ -108,7 +125,10 @@ async def test_a_broken_answer_is_a_transport_error(answer: bytes) -> None:
         writer.write(answer)
         await writer.drain()
 
-    async with serving(broken) as url, VagonComputers(Endpoint(url, auth=AUTH, retry=ONCE)) as computers:
+    async with (
+        serving(broken) as url,
+        VagonComputers(Endpoint(url, auth=AUTH, retry=ONCE)) as computers,
+    ):
         with pytest.raises(TransportError, match="computers: GET http"):
             await computers.machines.get("100")
 
@@ -155,7 +175,9 @@ async def test_a_refused_connection_provably_sent_nothing(url: str) -> None:
 
 
 async def test_a_host_that_does_not_exist_and_a_tls_failure_are_connect_errors() -> None:
-    async with VagonComputers(Endpoint("https://no-such-host.invalid/v1", auth=AUTH, retry=ONCE)) as computers:
+    async with VagonComputers(
+        Endpoint("https://no-such-host.invalid/v1", auth=AUTH, retry=ONCE)
+    ) as computers:
         with pytest.raises(ConnectError, match="no-such-host.invalid"):
             await computers.machines.get("100")
 
@@ -164,7 +186,9 @@ async def test_a_host_that_does_not_exist_and_a_tls_failure_are_connect_errors()
         writer.write(b"this is not TLS\r\n\r\n")
 
     async with serving(plain) as url:
-        async with VagonComputers(Endpoint(url.replace("http:", "https:"), auth=AUTH, retry=ONCE)) as computers:
+        async with VagonComputers(
+            Endpoint(url.replace("http:", "https:"), auth=AUTH, retry=ONCE)
+        ) as computers:
             with pytest.raises(ConnectError):
                 await computers.machines.get("100")
 
@@ -177,9 +201,14 @@ async def test_a_redirect_to_another_host_is_not_followed_and_leaks_nothing() ->
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await head(reader)
-            writer.write(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode())
+            writer.write(
+                f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
 
-        async with serving(redirect) as url, VagonComputers(Endpoint(url, auth=AUTH, retry=ONCE)) as computers:
+        async with (
+            serving(redirect) as url,
+            VagonComputers(Endpoint(url, auth=AUTH, retry=ONCE)) as computers,
+        ):
             with pytest.raises(Exception, match="307"):
                 await computers.machines.get("100")
 
@@ -260,7 +289,9 @@ async def test_a_session_that_raises_for_status_does_not_hide_what_the_service_s
         while True:
             await head(reader)
             body = b'{"client_code":404,"message":"Machine not found"}'
-            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            writer.write(
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
 
     async with serving(missing) as url, aiohttp.ClientSession(raise_for_status=True) as own:
         async with VagonComputers(Endpoint(url, auth=AUTH), client_session=own) as computers:
@@ -273,7 +304,10 @@ async def test_no_credential_is_anywhere_in_a_transport_error() -> None:
         await head(reader)
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
 
-    async with serving(nonsense) as url, VagonComputers(Endpoint(url, auth=HMACAuth("ak_canary", "sk"), retry=ONCE)) as computers:
+    async with (
+        serving(nonsense) as url,
+        VagonComputers(Endpoint(url, auth=HMACAuth("ak_canary", "sk"), retry=ONCE)) as computers,
+    ):
         with pytest.raises(TransportError) as caught:
             await computers.machines.get("100")
     error: BaseException | None = caught.value
@@ -289,7 +323,10 @@ async def test_cancelled_requests_leave_the_pool_whole() -> None:
             await asyncio.sleep(0.01)
             writer.write(OK)
 
-    async with serving(slowly) as url, VagonComputers(Endpoint(url, auth=AUTH, concurrency=20, retry=ONCE)) as computers:
+    async with (
+        serving(slowly) as url,
+        VagonComputers(Endpoint(url, auth=AUTH, concurrency=20, retry=ONCE)) as computers,
+    ):
         ref = computers.machines.ref("100")
         for pause in (0, 0, 0.005, 0.015):
             tasks = [asyncio.create_task(ref.start()) for _ in range(500)]
@@ -298,4 +335,6 @@ async def test_cancelled_requests_leave_the_pool_whole() -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*[ref.start() for _ in range(40)])
-        assert len(asyncio.all_tasks()) <= 1 + 20, "the server's connections and this test, nothing of ours"
+        assert len(asyncio.all_tasks()) <= 1 + 20, (
+            "the server's connections and this test, nothing of ours"
+        )

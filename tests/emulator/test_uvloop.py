@@ -9,7 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from vcloud import ConnectError, Endpoint, HMACAuth, InvalidRequestError, RetryPolicy, VagonComputers, VCloud
+from vcloud import (
+    ConnectError,
+    Endpoint,
+    HMACAuth,
+    InvalidRequestError,
+    RetryPolicy,
+    VagonComputers,
+    VCloud,
+)
 from vcloud.emulator import Emulator
 
 if sys.platform == "win32":
@@ -74,7 +82,9 @@ async def refusals() -> None:
     async with opened() as (_, cloud):
         with pytest.raises(InvalidRequestError):
             await cloud.computers.machines.create(1)
-    nobody = Endpoint("http://127.0.0.1:1/v1", auth=HMACAuth("key", "secret"), retry=RetryPolicy(attempts=1))
+    nobody = Endpoint(
+        "http://127.0.0.1:1/v1", auth=HMACAuth("key", "secret"), retry=RetryPolicy(attempts=1)
+    )
     async with VagonComputers(nobody) as unreachable:
         with pytest.raises(ConnectError):
             await unreachable.machines.list().first()
@@ -94,7 +104,14 @@ async def a_cancelled_crowd_leaves_the_client_usable() -> None:
 
 @pytest.mark.parametrize(
     "scenario",
-    [computers, streams, desktops, streamspace, refusals, a_cancelled_crowd_leaves_the_client_usable],
+    [
+        computers,
+        streams,
+        desktops,
+        streamspace,
+        refusals,
+        a_cancelled_crowd_leaves_the_client_usable,
+    ],
     ids=lambda scenario: scenario.__name__,
 )
 def test_works_on_uvloop(scenario: Callable[[], Awaitable[None]]) -> None:

@@ -16,8 +16,12 @@ def main() -> int:
     print(f"\n{'':<30}{'once':<60}each time\n{outcomes(verdicts)}")
     stopped = asyncio.run(cancelled.run(cancelled.cases()))
     passed = sum(not wrong for wrong in stopped.values())
-    print(f"\ncancelled in line, waiting for the answer, and before the next attempt: {len(stopped)} cases, {passed} passed")
-    failed = {str(verdict.cell): verdict.flaws for verdict in verdicts} | {str(case): wrong for case, wrong in stopped.items()}
+    print(
+        f"\ncancelled in line, waiting for the answer, and before the next attempt: {len(stopped)} cases, {passed} passed"
+    )
+    failed = {str(verdict.cell): verdict.flaws for verdict in verdicts} | {
+        str(case): wrong for case, wrong in stopped.items()
+    }
     for name, flaws in failed.items():
         if flaws:
             print(f"FAILED {name}: {'; '.join(flaws)}")

@@ -60,7 +60,11 @@ async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> list[str]:
         task.cancel()
     async with asyncio.timeout(GUARD):
         await asyncio.wait(tasks)
-    return [f"was cancelled and ended with {task.exception()!r}" for task in tasks if not task.cancelled()]
+    return [
+        f"was cancelled and ended with {task.exception()!r}"
+        for task in tasks
+        if not task.cancelled()
+    ]
 
 
 async def flaws(case: Cancelled) -> AsyncIterator[str]:

@@ -9,14 +9,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from itertools import pairwise
 from typing import Any, Final
 
 from attrs import frozen
 
 from tests.contract.harness import PROVIDERS
-from tests.faults.oracle import ATTEMPTS, BOUND, IN_BODY, KINDS, NAMES, REFUSING, TOO_LONG, End, expected, felt, ordered
+from tests.faults.oracle import (
+    ATTEMPTS,
+    BOUND,
+    IN_BODY,
+    KINDS,
+    NAMES,
+    REFUSING,
+    TOO_LONG,
+    End,
+    expected,
+    felt,
+    ordered,
+)
 from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, TransportError
@@ -76,7 +96,12 @@ class Stage:
 
 def cells(targets: Iterable[Target] = TARGETS) -> list[Cell]:
     """Every cell of these endpoints."""
-    return [Cell(target, name, lasting) for name in NAMES for target in targets for lasting in (True, False)]
+    return [
+        Cell(target, name, lasting)
+        for name in NAMES
+        for target in targets
+        for lasting in (True, False)
+    ]
 
 
 def waits(cell: Cell) -> float:
@@ -146,7 +171,11 @@ async def settled(emulator: Emulator) -> None:
 
 def acted(call: Call) -> bool:
     """Whether the service did what a request of the ledger asked for. What it refuses in its own words, it does not do."""
-    return call.processed and call.status != 401 and (call.fault is not None or (call.status or 0) < 400)
+    return (
+        call.processed
+        and call.status != 401
+        and (call.fault is not None or (call.status or 0) < 400)
+    )
 
 
 def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str]:
@@ -158,7 +187,9 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
         yield f"ended with {error!r}, not with {' or '.join(getattr(one, '__name__', 'success') for one in right.outcomes)}"
     if isinstance(error, TransportError) and error.outcome_unknown is not right.unknown:
         yield f"says outcome_unknown={error.outcome_unknown}"
-    if isinstance(error, NotFoundError) and "may be what" not in " ".join(getattr(error, "__notes__", ())):
+    if isinstance(error, NotFoundError) and "may be what" not in " ".join(
+        getattr(error, "__notes__", ())
+    ):
         yield "does not say that an earlier attempt may have removed it"
 
     seen = [call for call in emulator.calls if target.sees(call)]
@@ -176,7 +207,9 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
         if found != (acts if target.counted else min(acts, 1)):
             yield f"the ledger says that it was done {acts} times, the service shows {found}"
     # What happens once happens to the first.
-    pauses = [later.at - sooner.at for sooner, later in pairwise(seen if cell.lasting else seen[:2])]
+    pauses = [
+        later.at - sooner.at for sooner, later in pairwise(seen if cell.lasting else seen[:2])
+    ]
     if right.wait and pauses and min(pauses) < right.wait:
         yield f"asked to wait {right.wait:g} s, came back after {min(pauses):.3f} s"
     if emulator.elsewhere.arrivals:
@@ -224,11 +257,16 @@ async def run(todo: Sequence[Cell]) -> list[Verdict]:
             verdicts[cell] = await run_cell(cell, starting)
 
     before = asyncio.all_tasks()
-    patient = sorted(filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.LATE, -waits(cell)))
+    patient = sorted(
+        filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.LATE, -waits(cell))
+    )
     busy = [cell for cell in todo if not waits(cell)]
     workers = [
         worker(line, number)
-        for line, size in ((iter(patient), min(PATIENT, len(patient))), (iter(busy), min(BUSY, len(busy))))
+        for line, size in (
+            (iter(patient), min(PATIENT, len(patient))),
+            (iter(busy), min(BUSY, len(busy))),
+        )
         for number in range(size)
     ]
     await asyncio.gather(*workers)
@@ -247,9 +285,13 @@ def require(verdicts: Sequence[Verdict]) -> None:
     Raises:
         FailedError: names them, and what is wrong with each.
     """
-    failed = [f"{verdict.cell}: {'; '.join(verdict.flaws)}" for verdict in verdicts if verdict.flaws]
+    failed = [
+        f"{verdict.cell}: {'; '.join(verdict.flaws)}" for verdict in verdicts if verdict.flaws
+    ]
     if failed:
-        raise FailedError(f"{len(failed)} of {len(verdicts)} cells failed:\n" + "\n".join(failed[:50]))
+        raise FailedError(
+            f"{len(failed)} of {len(verdicts)} cells failed:\n" + "\n".join(failed[:50])
+        )
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
@@ -257,7 +299,9 @@ def table(verdicts: Sequence[Verdict]) -> str:
     rows: list[tuple[str, ...]] = [("", "endpoints", "faults", "cases", "passed")]
     for api in [*PROVIDERS, "all"]:
         mine = [verdict for verdict in verdicts if api in ("all", verdict.cell.target.api)]
-        endpoints, names = ({getattr(verdict.cell, name) for verdict in mine} for name in ("target", "fault"))
+        endpoints, names = (
+            {getattr(verdict.cell, name) for verdict in mine} for name in ("target", "fault")
+        )
         passed = sum(not verdict.flaws for verdict in mine)
         rows.append((api, *map(str, (len(endpoints), len(names), len(mine), passed))))
     return "\n".join(f"{row[0]:<13}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows)
@@ -268,12 +312,18 @@ def outcomes(verdicts: Sequence[Verdict]) -> str:
     lines = []
     for name in NAMES:
         ends = Counter(
-            (verdict.cell.lasting, "success" if verdict.outcome is None else verdict.outcome.__name__)
+            (
+                verdict.cell.lasting,
+                "success" if verdict.outcome is None else verdict.outcome.__name__,
+            )
             for verdict in verdicts
             if verdict.cell.fault == name
         )
         once, lasting = (
-            ", ".join(f"{count} {end}" for (always, end), count in ends.most_common() if always is each) for each in (False, True)
+            ", ".join(
+                f"{count} {end}" for (always, end), count in ends.most_common() if always is each
+            )
+            for each in (False, True)
         )
         lines.append(f"{name:<30}{once:<60}{lasting}")
     return "\n".join(lines)

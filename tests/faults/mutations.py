@@ -33,7 +33,9 @@ def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
 
 def retry_a_post_on_reset(patch: Patch) -> None:
     """A lost answer is asked for again, whatever the verb."""
-    _deciding(patch, lambda error: {"idempotent": True} if isinstance(error, TransportError) else {})
+    _deciding(
+        patch, lambda error: {"idempotent": True} if isinstance(error, TransportError) else {}
+    )
 
 
 def retry_a_post_on_gateway_error(patch: Patch) -> None:
@@ -100,7 +102,9 @@ def accept_refusals_under_http_200(patch: Patch) -> None:
     """The HTTP status decides, not what the body says."""
     real = VagonDialect.error
 
-    def error(self: VagonDialect, request: Request, response: Response, url: str, *, now: float) -> Any:
+    def error(
+        self: VagonDialect, request: Request, response: Response, url: str, *, now: float
+    ) -> Any:
         return None if 200 <= response.status < 300 else real(self, request, response, url, now=now)
 
     patch.setattr(VagonDialect, "error", error)

@@ -152,7 +152,10 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 #: Where the service says it in the body, by its document: elsewhere nobody asked for a pause.
-IN_BODY: Final = {("streamspace", "too_many_body"): 1.0, ("streamspace", "too_many_body_camel_case"): 1.0}
+IN_BODY: Final = {
+    ("streamspace", "too_many_body"): 1.0,
+    ("streamspace", "too_many_body_camel_case"): 1.0,
+}
 #: Seconds that nobody waits for.
 TOO_LONG: Final = 1000
 #: Who signs with a time.
@@ -212,7 +215,14 @@ def felt(target: Target, fault: str) -> bool:
         # What comes after the service has acted comes too late for one that is open; its silence comes before.
         return fault in ("delay", "stall_headers") or not kind.acts
     if target.answer is Answer.NOTHING:
-        return not kind.acts or fault in ("delay", "drip", "reset_after", "stall_headers", "server_error_after", "html_502_after")
+        return not kind.acts or fault in (
+            "delay",
+            "drip",
+            "reset_after",
+            "stall_headers",
+            "server_error_after",
+            "html_502_after",
+        )
     return True
 
 
@@ -251,7 +261,9 @@ def _broken(target: Target, *, acts: bool, error: type[Exception], lasting: bool
     """What leaves open what was done: repeated where that does no harm."""
     if lasting or not target.repeatable:
         sent = ATTEMPTS if target.repeatable else 1
-        return Expected(outcomes=(error,), sent=sent, acts=sent * acts, unknown=target.method != "GET")
+        return Expected(
+            outcomes=(error,), sent=sent, acts=sent * acts, unknown=target.method != "GET"
+        )
     if acts and target.gone:
         return Expected(outcomes=(NotFoundError,), sent=2, acts=1)
     return Expected(outcomes=(None,), sent=target.requests + 1, acts=target.requests + acts)
@@ -261,7 +273,12 @@ def _lost(target: Target, fault: str, *, lasting: bool) -> Expected:
     kind = KINDS[fault]
     # A WebSocket is silent before it opens.
     acts = kind.acts and target.answer is not Answer.SOCKET
-    right = _broken(target, acts=acts, error=RequestTimeout if kind.end is End.LATE else TransportError, lasting=lasting)
+    right = _broken(
+        target,
+        acts=acts,
+        error=RequestTimeout if kind.end is End.LATE else TransportError,
+        lasting=lasting,
+    )
     # While a service is down, nothing arrives there.
     return evolve(right, sent=None) if fault == "refuse" and lasting else right
 

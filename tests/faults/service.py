@@ -70,16 +70,28 @@ def order(emulator: Emulator, share: float) -> None:
 
 def made(emulator: Emulator, requests: int) -> dict[str, list[int] | int]:
     """What is there of each kind: the numbers of the requests that it carries, or, where it carries none, how many."""
-    computers, streams, desktops = emulator.computers, emulator.streams, emulator.desktops.desktops.values()
+    computers, streams, desktops = (
+        emulator.computers,
+        emulator.streams,
+        emulator.desktops.desktops.values(),
+    )
     return {
-        "computers.start": [int(id) - FIRST for id, machine in computers.machines.items() if machine.started],
+        "computers.start": [
+            int(id) - FIRST for id, machine in computers.machines.items() if machine.started
+        ],
         "computers.create": len(computers.machines) - requests - 1,
         "computers.access": len(computers.access_links),
         "streams.start": len(streams.machines),
-        "streams.user": [int((user.email or "").partition("@")[0]) for user in streams.users.values()],
-        "streamspace.user": [int(name[1:]) for name in emulator.streamspace.users if name[1:].isdecimal()],
+        "streams.user": [
+            int((user.email or "").partition("@")[0]) for user in streams.users.values()
+        ],
+        "streamspace.user": [
+            int(name[1:]) for name in emulator.streamspace.users if name[1:].isdecimal()
+        ],
         # A lifetime of an hour, and of as many milliseconds more as the request has for its number.
-        "desktops.create": [round((one.timeout_at - one.created_at - HOUR) * 1000) for one in desktops],
+        "desktops.create": [
+            round((one.timeout_at - one.created_at - HOUR) * 1000) for one in desktops
+        ],
     }
 
 
@@ -89,7 +101,10 @@ def books(emulator: Emulator, requests: int) -> dict[str, Any]:
     return {
         "calls": len(emulator.calls),
         "faults": Counter(call.fault for call in emulator.calls if call.fault is not None),
-        "acts": {kind: sum(acted(call) for call in posts if call.path.endswith(end)) for kind, end in PATHS.items()},
+        "acts": {
+            kind: sum(acted(call) for call in posts if call.path.endswith(end))
+            for kind, end in PATHS.items()
+        },
         "made": made(emulator, requests),
     }
 

@@ -52,13 +52,23 @@ LOOKS: Final[tuple[Send, ...]] = (
     lambda cloud, number: cloud.streamspace.agents.stats(),
 )
 DOES: Final[Mapping[str, Send]] = {
-    "computers.start": lambda cloud, number: cloud.computers.machines.ref(str(FIRST + number)).start(),
+    "computers.start": lambda cloud, number: cloud.computers.machines.ref(
+        str(FIRST + number)
+    ).start(),
     "computers.create": lambda cloud, number: cloud.computers.machines.create(1, region="dublin"),
-    "computers.access": lambda cloud, number: cloud.computers.machines.ref(LOOKED_AT).create_access_link(HOUR),
-    "streams.start": lambda cloud, number: cloud.streams.streams.ref("1381").start_machine("dublin"),
+    "computers.access": lambda cloud, number: cloud.computers.machines.ref(
+        LOOKED_AT
+    ).create_access_link(HOUR),
+    "streams.start": lambda cloud, number: cloud.streams.streams.ref("1381").start_machine(
+        "dublin"
+    ),
     "streams.user": lambda cloud, number: cloud.streams.users.create(f"{number}@example.com"),
-    "streamspace.user": lambda cloud, number: cloud.streamspace.users.create(f"u{number}", "u@example.com", "correct horse"),
-    "desktops.create": lambda cloud, number: cloud.desktops.launch(timedelta(seconds=HOUR, milliseconds=number)),
+    "streamspace.user": lambda cloud, number: cloud.streamspace.users.create(
+        f"u{number}", "u@example.com", "correct horse"
+    ),
+    "desktops.create": lambda cloud, number: cloud.desktops.launch(
+        timedelta(seconds=HOUR, milliseconds=number)
+    ),
 }
 
 
@@ -157,14 +167,21 @@ class Service:
 
 def cloud_at(env: Mapping[str, str]) -> VCloud:
     """A client of all four, with little patience."""
-    more: dict[str, Any] = {"timeout": TIMEOUT, "deadline": DEADLINE, "retry": RETRY, "concurrency": AT_ONCE}
+    more: dict[str, Any] = {
+        "timeout": TIMEOUT,
+        "deadline": DEADLINE,
+        "retry": RETRY,
+        "concurrency": AT_ONCE,
+    }
     keys = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
     login = BearerAuth.login(env["VCLOUD_STREAMSPACE_USERNAME"], env["VCLOUD_STREAMSPACE_PASSWORD"])
     return VCloud(
         computers=Endpoint(env["VCLOUD_COMPUTERS_URL"], auth=keys, **more),
         streams=Endpoint(env["VCLOUD_STREAMS_URL"], auth=keys, **more),
         streamspace=Endpoint(env["VCLOUD_STREAMSPACE_URL"], auth=login, **more),
-        desktops=Endpoint(env["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(env["VCLOUD_DESKTOPS_API_KEY"]), **more),
+        desktops=Endpoint(
+            env["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(env["VCLOUD_DESKTOPS_API_KEY"]), **more
+        ),
     )
 
 
@@ -194,7 +211,9 @@ def gates(cloud: VCloud) -> Iterator[str]:
     """What is not as it was before, in a client that has nothing under way."""
     for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
         gate = client._session._gate
-        if gate._free != AT_ONCE or any(lane.waiting or lane.allowance.flying for lane in gate._lanes.values()):
+        if gate._free != AT_ONCE or any(
+            lane.waiting or lane.allowance.flying for lane in gate._lanes.values()
+        ):
             yield f"{client!r}: {gate._free} of {AT_ONCE} slots are free"
     held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
     if held:
@@ -217,7 +236,11 @@ def sums(log: Log, books: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(there, int):
             continue
         found = Counter(there)
-        yield from (f"{kind}: {number} is there {times} times" for number, times in found.items() if times > 1)
+        yield from (
+            f"{kind}: {number} is there {times} times"
+            for number, times in found.items()
+            if times > 1
+        )
         yield from (
             f"{kind}: {number} was told that it was done, and is not there"
             for number in mine
@@ -228,7 +251,10 @@ def sums(log: Log, books: Mapping[str, Any]) -> Iterator[str]:
             for number in mine
             if mine[number] == NOT_DONE and found[number]
         )
-        yield from (f"{kind}: {number} is there, and nobody asked for it" for number in found.keys() - mine.keys())
+        yield from (
+            f"{kind}: {number} is there, and nobody asked for it"
+            for number in found.keys() - mine.keys()
+        )
 
 
 @asynccontextmanager
@@ -269,7 +295,17 @@ async def storm(requests: int, first: int, *, seed: int = SEED, measured: bool =
         if log.longest > DEADLINE + TIMEOUT:
             flaws.append(f"a call took {log.longest:.1f} s, and the deadline is {DEADLINE:g} s")
     fates = Counter(end for end in log.fates if end is not None)
-    return Result(requests, seconds, books["calls"], books["faults"], fates, log.errors, log.longest, held, tuple(flaws))
+    return Result(
+        requests,
+        seconds,
+        books["calls"],
+        books["faults"],
+        fates,
+        log.errors,
+        log.longest,
+        held,
+        tuple(flaws),
+    )
 
 
 def _held(*, measured: bool) -> int:

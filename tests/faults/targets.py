@@ -91,7 +91,9 @@ class Target:
 #: Examples read one page of some lists. No fault of a list shows on a single page.
 LISTS: dict[str, Call] = {
     "computers:machines.list": lambda c: c.machines.list(per_page=1).all(),
-    "computers:machines.tasks.list": lambda c: c.machines.ref(worlds.MACHINE).tasks.list(per_page=1).all(),
+    "computers:machines.tasks.list": lambda c: (
+        c.machines.ref(worlds.MACHINE).tasks.list(per_page=1).all()
+    ),
     "streams:applications.list": lambda c: c.applications.list(per_page=2).all(),
     "streams:streams.list": lambda c: c.streams.list("11421", per_page=1).all(),
     "streams:streams.machines.list": lambda c: c.streams.ref("1364").machines(per_page=2).all(),
@@ -116,7 +118,9 @@ async def _follow_logs(client: Any) -> object:
 
 async def _agent(client: Any) -> object:
     # What an agent does first. The agent itself connects again for ever, so that no fault would end its call.
-    socket = await client._session.connect(Request("GET", "/agent/ws", "agent_id=a&platform=kubernetes"), root=True)
+    socket = await client._session.connect(
+        Request("GET", "/agent/ws", "agent_id=a&platform=kubernetes"), root=True
+    )
     await socket.close()
     return socket
 
@@ -144,7 +148,9 @@ def _perform(action: Any) -> Call:
 def _actions() -> dict[str, Call]:
     # A second, which the document's waits for, is longer than this test has patience.
     first = {action.tag: action for action in (*reversed(ACTIONS), Wait(0.001))}
-    return {f"desktop.computer_action.{tag}": _perform(action) for tag, action in sorted(first.items())}
+    return {
+        f"desktop.computer_action.{tag}": _perform(action) for tag, action in sorted(first.items())
+    }
 
 
 # -- what came of it ---------------------------------------------------------------------------------------------------
@@ -161,7 +167,9 @@ def _set_off(emulator: Emulator) -> None:
 def _assigned(emulator: Emulator) -> int:
     now = emulator.clock.now()
     # One is from the start.
-    return sum(machine.status(now) == "assigned" for machine in emulator.streams.machines.values()) - 1
+    return (
+        sum(machine.status(now) == "assigned" for machine in emulator.streams.machines.values()) - 1
+    )
 
 
 def _state(emulator: Emulator) -> str:
@@ -169,7 +177,9 @@ def _state(emulator: Emulator) -> str:
 
 
 def _events(name: str) -> Count:
-    return lambda emulator: sum(event.name == name for event in emulator.desktops.desktops[UUID].events)
+    return lambda emulator: sum(
+        event.name == name for event in emulator.desktops.desktops[UUID].events
+    )
 
 
 def _tasks(uid: str) -> Count:
@@ -181,7 +191,9 @@ COUNTED: dict[str, Count] = {
     "computers:machines.create": lambda e: len(e.computers.machines) - 2,
     "computers:machines.access": lambda e: len(e.computers.access_links),
     "streams:streams.create": lambda e: len(e.streams.streams) - 4,
-    "streams:streams.start_machine": lambda e: sum(m.status(e.clock.now()) == "waiting" for m in e.streams.machines.values()),
+    "streams:streams.start_machine": lambda e: sum(
+        m.status(e.clock.now()) == "waiting" for m in e.streams.machines.values()
+    ),
     "streams:streams.assign_machine": _assigned,
     "streams:users.create": lambda e: len(e.streams.users) - 1,
     "streamspace:sessions.create": lambda e: len(e.streamspace.sessions) - 2,
@@ -197,17 +209,27 @@ COUNTED: dict[str, Count] = {
     "desktops:desktop.computer_action.type": _events("type"),
 }
 SEEN: dict[str, Count] = {
-    "computers:machines.update": _machine(lambda m: (m.auto_stop_threshold, m.usage_source) == (900, "machine")),
+    "computers:machines.update": _machine(
+        lambda m: (m.auto_stop_threshold, m.usage_source) == (900, "machine")
+    ),
     "computers:machines.start": _machine(lambda m: m.started),
-    "computers:machines.stop": lambda e: e.computers.machines[worlds.MACHINE].status(e.clock.now()) != "ready",
+    "computers:machines.stop": lambda e: (
+        e.computers.machines[worlds.MACHINE].status(e.clock.now()) != "ready"
+    ),
     "computers:machines.machine_type": _machine(lambda m: m.machine_type.id == 15),
     "computers:machines.reset": _machine(lambda m: not m.deleted_uids),
     "computers:machines.permissions": _machine(lambda m: m.permissions["clipboard_enabled"]),
     "computers:machines.tasks.create": _tasks("task-012"),
     "computers:machines.tasks.delete": lambda e: not _tasks("project-alpha")(e),
-    "streams:applications.update": lambda e: e.streams.applications[worlds.APPLICATION].name == "Test Application",
-    "streams:streams.update": lambda e: e.streams.streams[worlds.STREAM].settings["microphone"] == "off",
-    "streams:streams.stop_machine": lambda e: e.streams.machines[worlds.RUNNING].end_at() is not None,
+    "streams:applications.update": lambda e: (
+        e.streams.applications[worlds.APPLICATION].name == "Test Application"
+    ),
+    "streams:streams.update": lambda e: (
+        e.streams.streams[worlds.STREAM].settings["microphone"] == "off"
+    ),
+    "streams:streams.stop_machine": lambda e: (
+        e.streams.machines[worlds.RUNNING].end_at() is not None
+    ),
     "streams:users.delete": lambda e: worlds.VISITOR not in e.streams.users,
     "streamspace:auth.login": lambda e: len(e.streamspace.tokens._live) > 0,
     "streamspace:auth.logout": lambda e: not e.streamspace.tokens._live,
@@ -233,8 +255,18 @@ PREPARED: dict[str, Callable[[Emulator], object]] = {
 
 #: Endpoints that are in no document, but in what the vendors published: the client has them too.
 PUBLISHED: dict[str, tuple[str, str, str, Call]] = {
-    "computers:machines.get": ("computers", "GET", "/machines/{id}", lambda c: c.machines.get(worlds.MACHINE)),
-    "streamspace:auth.refresh": ("streamspace", "POST", "/auth/refresh", lambda c: c.refresh_token()),
+    "computers:machines.get": (
+        "computers",
+        "GET",
+        "/machines/{id}",
+        lambda c: c.machines.get(worlds.MACHINE),
+    ),
+    "streamspace:auth.refresh": (
+        "streamspace",
+        "POST",
+        "/auth/refresh",
+        lambda c: c.refresh_token(),
+    ),
 }
 
 
@@ -274,9 +306,16 @@ def targets() -> tuple[Target, ...]:
         for operation in provider.document["operations"]:
             name, method, path = operation["id"], operation["method"], operation["path"]
             if name == "desktop.computer_action":
-                made += [_made(api, one, method, base + path, call) for one, call in _actions().items()]
+                made += [
+                    _made(api, one, method, base + path, call) for one, call in _actions().items()
+                ]
                 continue
-            call = LISTS.get(f"{api}:{name}") or SOCKETS.get(f"{api}:{name}") or DESKTOPS.get(name) or provider.calls[name][0]
+            call = (
+                LISTS.get(f"{api}:{name}")
+                or SOCKETS.get(f"{api}:{name}")
+                or DESKTOPS.get(name)
+                or provider.calls[name][0]
+            )
             made.append(_made(api, name, method, path if name in ROOTED else base + path, call))
         for id, (whose, method, path, call) in PUBLISHED.items():
             if whose == api:

@@ -17,9 +17,15 @@ from vcloud.emulator import Fault
 
 
 def test_every_documented_endpoint_and_every_kind_of_fault_is_in_the_matrix() -> None:
-    documented = {f"{api}:{one['id']}" for api, provider in PROVIDERS.items() for one in provider.document["operations"]}
+    documented = {
+        f"{api}:{one['id']}"
+        for api, provider in PROVIDERS.items()
+        for one in provider.document["operations"]
+    }
     aimed_at = {target.id for target in TARGETS}
-    assert documented - aimed_at == {"desktops:desktop.computer_action"}, "whose nine actions stand for it"
+    assert documented - aimed_at == {"desktops:desktop.computer_action"}, (
+        "whose nine actions stand for it"
+    )
     assert aimed_at - documented - set(targets.PUBLISHED) == {
         f"desktops:desktop.computer_action.{action.tag}" for action in ACTIONS
     }
@@ -33,7 +39,14 @@ def test_whatever_changes_something_is_looked_for_in_the_service() -> None:
     seen = {target.id for target in TARGETS if target.effect is not None}
     assert changing - seen == targets.TRACELESS
     known = {target.id for target in TARGETS}
-    for table_of in (targets.LISTS, targets.SOCKETS, targets.COUNTED, targets.SEEN, targets.GONE, targets.PREPARED):
+    for table_of in (
+        targets.LISTS,
+        targets.SOCKETS,
+        targets.COUNTED,
+        targets.SEEN,
+        targets.GONE,
+        targets.PREPARED,
+    ):
         assert set(table_of) <= known
 
 

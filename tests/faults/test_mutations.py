@@ -37,16 +37,46 @@ class Catch:
 
 TWICE = "done 2 times, and must not be repeated"
 CATCHES = [
-    Catch(mutations.retry_a_post_on_reset, "computers:machines.create", "reset_after", False, TWICE),
-    Catch(mutations.retry_a_post_on_reset, "streams:streams.start_machine", "truncate", False, TWICE),
-    Catch(mutations.retry_a_post_on_reset, "streamspace:sessions.create", "truncate_chunked", False, TWICE),
     Catch(
-        mutations.retry_a_post_on_reset, "desktops:desktop.create", "reset_after", True, "done 3 times, and must not be repeated"
+        mutations.retry_a_post_on_reset, "computers:machines.create", "reset_after", False, TWICE
     ),
-    Catch(mutations.retry_a_post_on_gateway_error, "desktops:desktop.create", "server_error_after", False, TWICE),
-    Catch(mutations.retry_a_post_on_gateway_error, "streamspace:users.create", "html_502_after", True, "sent 3 times, not 1"),
     Catch(
-        mutations.drop_the_nonce_renewal, "computers:machines.list", "reset_after", False, "AuthenticationError.* already used"
+        mutations.retry_a_post_on_reset, "streams:streams.start_machine", "truncate", False, TWICE
+    ),
+    Catch(
+        mutations.retry_a_post_on_reset,
+        "streamspace:sessions.create",
+        "truncate_chunked",
+        False,
+        TWICE,
+    ),
+    Catch(
+        mutations.retry_a_post_on_reset,
+        "desktops:desktop.create",
+        "reset_after",
+        True,
+        "done 3 times, and must not be repeated",
+    ),
+    Catch(
+        mutations.retry_a_post_on_gateway_error,
+        "desktops:desktop.create",
+        "server_error_after",
+        False,
+        TWICE,
+    ),
+    Catch(
+        mutations.retry_a_post_on_gateway_error,
+        "streamspace:users.create",
+        "html_502_after",
+        True,
+        "sent 3 times, not 1",
+    ),
+    Catch(
+        mutations.drop_the_nonce_renewal,
+        "computers:machines.list",
+        "reset_after",
+        False,
+        "AuthenticationError.* already used",
     ),
     Catch(
         mutations.drop_the_nonce_renewal,
@@ -55,14 +85,40 @@ CATCHES = [
         False,
         "AuthenticationError.* already used",
     ),
-    Catch(mutations.keep_a_slot_on_error, "desktops:desktop.get", "refusing", True, "0 slots are free, not 1"),
-    Catch(mutations.follow_redirects, "computers:machines.list", "redirect_302", False, "followed a redirect to another host"),
-    Catch(mutations.follow_redirects, "desktops:desktop.create", "redirect_307", True, "followed a redirect to another host"),
     Catch(
-        mutations.ignore_retry_after, "computers:machines.list", "too_many_milliseconds", False, "asked to wait 0.5 s, came back"
+        mutations.keep_a_slot_on_error,
+        "desktops:desktop.get",
+        "refusing",
+        True,
+        "0 slots are free, not 1",
     ),
     Catch(
-        mutations.ignore_retry_after, "streamspace:users.create", "too_many_body", False, "asked to wait 1 s, came back after 0"
+        mutations.follow_redirects,
+        "computers:machines.list",
+        "redirect_302",
+        False,
+        "followed a redirect to another host",
+    ),
+    Catch(
+        mutations.follow_redirects,
+        "desktops:desktop.create",
+        "redirect_307",
+        True,
+        "followed a redirect to another host",
+    ),
+    Catch(
+        mutations.ignore_retry_after,
+        "computers:machines.list",
+        "too_many_milliseconds",
+        False,
+        "asked to wait 0.5 s, came back",
+    ),
+    Catch(
+        mutations.ignore_retry_after,
+        "streamspace:users.create",
+        "too_many_body",
+        False,
+        "asked to wait 1 s, came back after 0",
     ),
     Catch(
         mutations.ignore_retry_after,
@@ -78,11 +134,41 @@ CATCHES = [
         False,
         "reported as done, and was not",
     ),
-    Catch(mutations.let_aiohttp_send_twice, "desktops:desktop.get", "reset_before", True, "sent 6 times, not 3"),
-    Catch(mutations.let_aiohttp_send_twice, "streams:users.delete", "reset_after", False, "AuthenticationError.* already used"),
-    Catch(mutations.take_silence_for_success, "computers:machines.start", "reset_before", False, "reported as done, and was not"),
-    Catch(mutations.forget_that_an_answer_was_lost, "computers:machines.create", "reset_before", False, "outcome_unknown=False"),
-    Catch(mutations.forget_that_an_answer_was_lost, "streams:users.delete", "reset_after", False, "does not say that an earlier"),
+    Catch(
+        mutations.let_aiohttp_send_twice,
+        "desktops:desktop.get",
+        "reset_before",
+        True,
+        "sent 6 times, not 3",
+    ),
+    Catch(
+        mutations.let_aiohttp_send_twice,
+        "streams:users.delete",
+        "reset_after",
+        False,
+        "AuthenticationError.* already used",
+    ),
+    Catch(
+        mutations.take_silence_for_success,
+        "computers:machines.start",
+        "reset_before",
+        False,
+        "reported as done, and was not",
+    ),
+    Catch(
+        mutations.forget_that_an_answer_was_lost,
+        "computers:machines.create",
+        "reset_before",
+        False,
+        "outcome_unknown=False",
+    ),
+    Catch(
+        mutations.forget_that_an_answer_was_lost,
+        "streams:users.delete",
+        "reset_after",
+        False,
+        "does not say that an earlier",
+    ),
 ]
 
 
@@ -92,7 +178,9 @@ def impatient(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("catch", CATCHES, ids=str)
-async def test_a_mutated_client_does_not_pass_the_matrix(catch: Catch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mutated_client_does_not_pass_the_matrix(
+    catch: Catch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     matrix.require(await matrix.run([catch.cell]))
     with monkeypatch.context() as patch:
         catch.mutation(patch)
@@ -104,7 +192,9 @@ async def test_a_mutated_client_does_not_pass_the_matrix(catch: Catch, monkeypat
         matrix.require([verdict])
 
 
-@pytest.mark.parametrize("endpoint", ["computers:machines.create", "streamspace:vnc_viewer", "desktops:desktop.get"])
+@pytest.mark.parametrize(
+    "endpoint", ["computers:machines.create", "streamspace:vnc_viewer", "desktops:desktop.get"]
+)
 @pytest.mark.parametrize("moment", [Moment.ANSWER, Moment.LINE])
 async def test_a_client_that_keeps_a_slot_on_cancel_does_not_pass_the_cancellations(
     endpoint: str, moment: Moment, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +211,10 @@ async def test_a_client_that_keeps_a_slot_on_cancel_does_not_pass_the_cancellati
 @pytest.mark.parametrize(
     ("mutation", "said"),
     [
-        (mutations.retry_a_post_on_reset, "is there 2 times|are there; [0-9]+ were told that it was done"),
+        (
+            mutations.retry_a_post_on_reset,
+            "is there 2 times|are there; [0-9]+ were told that it was done",
+        ),
         (mutations.drop_the_nonce_renewal, "ended with AuthenticationError"),
     ],
 )

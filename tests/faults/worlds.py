@@ -32,7 +32,12 @@ SPARE = 3
 
 def world(emulator: Emulator, api: str) -> Emulator:
     """Fill one API of a new emulator."""
-    {"computers": _computers, "streams": _streams, "streamspace": _streamspace, "desktops": _desktops}[api](emulator)
+    {
+        "computers": _computers,
+        "streams": _streams,
+        "streamspace": _streamspace,
+        "desktops": _desktops,
+    }[api](emulator)
     return emulator
 
 
@@ -56,11 +61,16 @@ def _computers(emulator: Emulator) -> None:
         id=MACHINE,
         auto_stop_threshold=0,
         usage_source="team_balance",
-        permissions={name: not getattr(ALL_PERMISSIONS, name) for name in type(ALL_PERMISSIONS).__annotations__},
+        permissions={
+            name: not getattr(ALL_PERMISSIONS, name)
+            for name in type(ALL_PERMISSIONS).__annotations__
+        },
     )
     first.tasks.append(Task(TASK, "project-alpha", now))
     first.deleted_uids.add("free-again-after-a-reset")
-    first.sessions += [UsageSession(str(2000 + number), now - 7200, now - 3600) for number in range(2)]
+    first.sessions += [
+        UsageSession(str(2000 + number), now - 7200, now - 3600) for number in range(2)
+    ]
     emulator.computers.add_machine(id="101")
 
 

@@ -57,7 +57,11 @@ async def _launched(cloud: VCloud, emulator: Emulator) -> None:
 
 def _no_desktop(emulator: Emulator) -> None:
     now = emulator.clock.now()
-    running = [one for one in emulator.desktops.desktops.values() if one.status(now) in {"running", "pending"}]
+    running = [
+        one
+        for one in emulator.desktops.desktops.values()
+        if one.status(now) in {"running", "pending"}
+    ]
     assert not running, f"left running: {running}"
 
 
@@ -67,13 +71,19 @@ async def _connected(cloud: VCloud, emulator: Emulator) -> None:
 
 def _no_stream_machine(emulator: Emulator) -> None:
     now = emulator.clock.now()
-    left = [one for one in emulator.streams.machines.values() if one.status(now) in {"waiting", "available"}]
+    left = [
+        one
+        for one in emulator.streams.machines.values()
+        if one.status(now) in {"waiting", "available"}
+    ]
     assert not left, f"started in vain: {left}"
 
 
 async def _in_bulk(cloud: VCloud, emulator: Emulator) -> None:
     machines = [cloud.computers.machines.ref(str(100 + number)) for number in range(6)]
-    totals = await cloud.bulk(machines, lambda machine: machine.available_machine_types(), concurrency=3).run()
+    totals = await cloud.bulk(
+        machines, lambda machine: machine.available_machine_types(), concurrency=3
+    ).run()
     assert totals.done == 6
 
 
@@ -82,7 +92,9 @@ async def _journaled(cloud: VCloud, emulator: Emulator) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         journal = Path(folder, "journal")
         machines = [cloud.computers.machines.ref(str(100 + number)) for number in range(2)]
-        totals = await cloud.bulk(machines, lambda machine: machine.available_machine_types(), journal=journal).run()
+        totals = await cloud.bulk(
+            machines, lambda machine: machine.available_machine_types(), journal=journal
+        ).run()
         assert totals.done == 2
 
 
@@ -147,7 +159,9 @@ SCENARIOS = {
     "a GET over a warm one": Scenario(_get, warm=True),
     "a GET over TLS": Scenario(_get, tls=True),
     "a create": Scenario(lambda cloud, _: cloud.computers.machines.create(1, region="dublin")),
-    "a body that stalls": Scenario(_get, lambda emulator: emulator.faults.add("GET *", Fault.stall_body(1, 0.01))),
+    "a body that stalls": Scenario(
+        _get, lambda emulator: emulator.faults.add("GET *", Fault.stall_body(1, 0.01))
+    ),
     "a sleep before the next attempt": Scenario(
         _get, lambda emulator: emulator.faults.add("GET *", Fault.server_error(503, 0.002), times=2)
     ),
@@ -155,7 +169,9 @@ SCENARIOS = {
     "a line before a rate limit": Scenario(_behind_others, slots=2, limit=1),
     "a login for many": Scenario(_many_need_a_token, slots=2),
     "a login that is refused and repeated": Scenario(
-        _many_need_a_token, lambda emulator: emulator.faults.add("POST */auth/login", Fault.server_error(503), times=1), slots=2
+        _many_need_a_token,
+        lambda emulator: emulator.faults.add("POST */auth/login", Fault.server_error(503), times=1),
+        slots=2,
     ),
     "pages ahead": Scenario(_prefetched, warm=True),
     "every provider at once": Scenario(_everything),
@@ -163,7 +179,9 @@ SCENARIOS = {
     "a bulk run with a journal": Scenario(_journaled, warm=True),
     "waiting for a state": Scenario(_started, speed=10_000.0, warm=True),
     "a desktop for the length of a block": Scenario(_launched, speed=3000.0, leaves=_no_desktop),
-    "a visitor's way onto a machine": Scenario(_connected, speed=10_000.0, leaves=_no_stream_machine),
+    "a visitor's way onto a machine": Scenario(
+        _connected, speed=10_000.0, leaves=_no_stream_machine
+    ),
     "a tunnel": Scenario(_tunnelled),
     "a tunnel over TLS": Scenario(_tunnelled, tls=True),
     "a forwarded tunnel": Scenario(_forwarded, warm=True),
@@ -194,7 +212,14 @@ def client_of(emulator: Emulator, url: str, scenario: Scenario) -> VCloud:
 
     def adapted(endpoint: Endpoint) -> Endpoint:
         there = str(endpoint.base_url).replace(emulator.url, url)
-        return evolve(endpoint, base_url=there, retry=QUICK, concurrency=scenario.slots, rate_limits=limits, ssl=ssl)
+        return evolve(
+            endpoint,
+            base_url=there,
+            retry=QUICK,
+            concurrency=scenario.slots,
+            rate_limits=limits,
+            ssl=ssl,
+        )
 
     given = emulator.endpoints()
     return VCloud(
@@ -206,7 +231,9 @@ def client_of(emulator: Emulator, url: str, scenario: Scenario) -> VCloud:
 
 
 @pytest.mark.parametrize("moment", Moment, ids=[moment.name.lower() for moment in Moment])
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=[name.replace(" ", "_") for name in SCENARIOS])
+@pytest.mark.parametrize(
+    "scenario", SCENARIOS.values(), ids=[name.replace(" ", "_") for name in SCENARIOS]
+)
 async def test_cancelled_at_any_point_it_leaves_nothing(scenario: Scenario, moment: Moment) -> None:
     async with emulated(scenario.speed) as emulator, reached(emulator, tls=scenario.tls) as url:
         with counted():
@@ -215,14 +242,18 @@ async def test_cancelled_at_any_point_it_leaves_nothing(scenario: Scenario, mome
                 scenario.prepare(emulator)
                 async with client_of(emulator, url, scenario) as cloud:
                     if scenario.warm:
-                        await asyncio.gather(cloud.computers.machines.get("100"), cloud.streamspace.agents.stats())
+                        await asyncio.gather(
+                            cloud.computers.machines.get("100"), cloud.streamspace.agents.stats()
+                        )
                     others = asyncio.all_tasks()
                     plan = await cancelled(lambda: scenario.call(cloud, emulator), at, moment)
                     await at_rest(others)
                     whole(cloud, slots=scenario.slots)
                     scenario.leaves(emulator)
                     emulator.faults.clear()
-                    await asyncio.gather(cloud.computers.machines.get("100"), cloud.streamspace.agents.stats())
+                    await asyncio.gather(
+                        cloud.computers.machines.get("100"), cloud.streamspace.agents.stats()
+                    )
                     whole(cloud, slots=scenario.slots)
                 if plan.suspensions < at:
                     assert at > 1, "it never waited"
@@ -252,7 +283,11 @@ async def test_cancelled_at_random_times_thousands_of_calls_leave_the_pool_whole
                     if chance.random() < 0.8:
                         asyncio.get_running_loop().call_later(chance.random() * 0.3, task.cancel)
                 done = await asyncio.gather(*tasks, return_exceptions=True)
-                assert not [one for one in done if isinstance(one, Exception) and not isinstance(one, VCloudError)]
+                assert not [
+                    one
+                    for one in done
+                    if isinstance(one, Exception) and not isinstance(one, VCloudError)
+                ]
                 await at_rest(others)
                 whole(cloud, slots=20)
             emulator.faults.clear()
@@ -292,7 +327,11 @@ async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothin
     begun = 0
     async with Emulator(machines=1) as emulator:
         endpoint = evolve(
-            emulator.endpoints()["computers"], retry=QUICK, concurrency=3, rate_limits=[RateLimit(100, per=3600)], deadline=0.5
+            emulator.endpoints()["computers"],
+            retry=QUICK,
+            concurrency=3,
+            rate_limits=[RateLimit(100, per=3600)],
+            deadline=0.5,
         )
         async with VCloud(computers=endpoint) as cloud:
             exchange = cloud._transport.exchange
@@ -304,7 +343,9 @@ async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothin
 
             cloud._transport.exchange = counting  # type: ignore[assignment, method-assign]
             for _ in range(10):
-                tasks = [asyncio.create_task(cloud.computers.machines.get("100")) for _ in range(10)]
+                tasks = [
+                    asyncio.create_task(cloud.computers.machines.get("100")) for _ in range(10)
+                ]
                 for task in tasks:
                     asyncio.get_running_loop().call_later(chance.random() * 0.01, task.cancel)
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -49,7 +49,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
             process.kill()
             raise
     # The debug mode finds importing slow.
-    return process.returncode, out, "".join(line for line in err.splitlines(keepends=True) if not line.startswith("Executing <"))
+    return (
+        process.returncode,
+        out,
+        "".join(
+            line for line in err.splitlines(keepends=True) if not line.startswith("Executing <")
+        ),
+    )
 
 
 # -- loops ---------------------------------------------------------------------------------------------------------------
@@ -59,7 +65,10 @@ def test_two_loops_in_two_threads_have_a_client_each(emulator: Emulator) -> None
     async def use() -> None:
         async with VCloud(**emulator.endpoints()) as cloud:
             for _ in range(20):
-                await asyncio.gather(*[cloud.computers.machines.get("100") for _ in range(5)], cloud.streamspace.agents.stats())
+                await asyncio.gather(
+                    *[cloud.computers.machines.get("100") for _ in range(5)],
+                    cloud.streamspace.agents.stats(),
+                )
             whole(cloud)
 
     failures: list[BaseException] = []
@@ -100,7 +109,9 @@ def test_one_endpoint_serves_clients_in_two_loops_at_once(emulator: Emulator) ->
     assert len(results) == 2
 
 
-def test_a_client_in_use_in_one_loop_is_refused_in_another_and_goes_on_in_its_own(emulator: Emulator) -> None:
+def test_a_client_in_use_in_one_loop_is_refused_in_another_and_goes_on_in_its_own(
+    emulator: Emulator,
+) -> None:
     async def use() -> None:
         async with VCloud(**emulator.endpoints()) as cloud:
             await cloud.computers.machines.get("100")
@@ -158,16 +169,25 @@ FORK = """
 
 
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)"])
-def test_a_forked_process_is_refused_its_parents_connections_and_leaves_them_whole(emulator: Emulator, leave: str) -> None:
+def test_a_forked_process_is_refused_its_parents_connections_and_leaves_them_whole(
+    emulator: Emulator, leave: str
+) -> None:
     code, out, err = ended(run(emulator, FORK.format(leave=leave)))
     assert code == 0, err
     lines = out.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["same loop", "new loop", "new client 100", "parent 100"], out
+    assert [line.partition(":")[0] for line in lines] == [
+        "same loop",
+        "new loop",
+        "new client 100",
+        "parent 100",
+    ], out
     assert all("process forked" in line for line in lines[:2])
     assert "Traceback" not in err, err
 
 
-def test_a_model_travels_to_a_spawned_process_and_back_and_a_client_does_not(emulator: Emulator) -> None:
+def test_a_model_travels_to_a_spawned_process_and_back_and_a_client_does_not(
+    emulator: Emulator,
+) -> None:
     script = """
         import asyncio, copy, multiprocessing, pickle
         from concurrent.futures import ProcessPoolExecutor
@@ -227,7 +247,9 @@ def wait_until_stalled(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_program_with_requests_in_flight_at_once(emulator: Emulator, interruption: signal.Signals) -> None:
+def test_a_signal_ends_a_program_with_requests_in_flight_at_once(
+    emulator: Emulator, interruption: signal.Signals
+) -> None:
     emulator.faults.add("*/machines*", Fault.stall_headers(None), times=None)
     process = run(emulator, IN_FLIGHT.format(then="", run="asyncio.run(main())"))
     wait_until_stalled(emulator)
@@ -254,7 +276,9 @@ def test_a_handled_signal_that_cancels_the_program_closes_everything(emulator: E
 
     asyncio.run(graceful())
     """
-    process = run(emulator, IN_FLIGHT.format(then="", run=textwrap.dedent(ending).replace("\n", "\n    ")))
+    process = run(
+        emulator, IN_FLIGHT.format(then="", run=textwrap.dedent(ending).replace("\n", "\n    "))
+    )
     wait_until_stalled(emulator)
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (0, "over 0\n", "")
@@ -269,7 +293,9 @@ def test_sys_exit_in_a_task_ends_the_program_with_its_code(emulator: Emulator) -
     assert "never retrieved" not in err
 
 
-def test_a_loop_that_is_closed_under_a_client_leaves_no_more_than_warnings(emulator: Emulator) -> None:
+def test_a_loop_that_is_closed_under_a_client_leaves_no_more_than_warnings(
+    emulator: Emulator,
+) -> None:
     script = """
         import asyncio
         from vcloud import VCloud
@@ -294,7 +320,9 @@ async def test_a_client_that_is_forgotten_unclosed_says_so() -> None:
         cloud = await VCloud(**emulator.endpoints()).aopen()
         await cloud.computers.machines.get("100")
         errors: list[str] = []
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context["message"]))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: errors.append(context["message"])
+        )
         # aiohttp warns of what it loses, too.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -305,5 +333,7 @@ async def test_a_client_that_is_forgotten_unclosed_says_so() -> None:
             while caught:
                 caught.clear()
                 gc.collect()
-        assert [text.partition(":")[0] for kind, text in said if kind is ResourceWarning] == ["a vcloud client was never closed"]
+        assert [text.partition(":")[0] for kind, text in said if kind is ResourceWarning] == [
+            "a vcloud client was never closed"
+        ]
         asyncio.get_running_loop().set_exception_handler(None)

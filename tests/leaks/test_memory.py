@@ -67,7 +67,9 @@ SERVICE = """
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
     command = [sys.executable, "-c", textwrap.dedent(SERVICE)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}) as service:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
+    ) as service:
         assert service.stdout is not None
         try:
             yield json.loads(service.stdout.readline())
@@ -79,7 +81,13 @@ def quick(name: str, environment: dict[str, str]) -> Endpoint:
     endpoint = _endpoint_from(name, environment)
     assert endpoint is not None
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002)
-    return evolve(endpoint, concurrency=SLOTS, timeout=0.5, retry=retry, rate_limits=[RateLimit(10**6, per=0.2)])
+    return evolve(
+        endpoint,
+        concurrency=SLOTS,
+        timeout=0.5,
+        retry=retry,
+        rate_limits=[RateLimit(10**6, per=0.2)],
+    )
 
 
 async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str, str]) -> None:
@@ -97,7 +105,11 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
             lambda: cloud.computers.machines.list(per_page=20).prefetch(2).all(),
             lambda: cloud.computers.machines.get(str(100 + chance.randrange(40))),
             lambda: cloud.computers.machines.get(f"nobody-{next(numbers)}"),
-            lambda: cloud.computers.with_options(timeout=0.4).machines.ref(f"nobody-{next(numbers)}").start(),
+            lambda: (
+                cloud.computers.with_options(timeout=0.4)
+                .machines.ref(f"nobody-{next(numbers)}")
+                .start()
+            ),
             lambda: cloud.streams.machines.list().first(),
             lambda: cloud.streams.users.create(f"visitor-{next(numbers)}@example.com"),
             lambda: cloud.streamspace.sessions.get(f"nobody-{next(numbers)}"),
@@ -118,7 +130,9 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
             before = asyncio.all_tasks()
             tasks = [asyncio.create_task(one()) for _ in range(CALLS)]
             loop = asyncio.get_running_loop()
-            cancellations = [loop.call_later(chance.random() * 0.2, task.cancel) for task in tasks[::5]]
+            cancellations = [
+                loop.call_later(chance.random() * 0.2, task.cancel) for task in tasks[::5]
+            ]
             await asyncio.gather(*tasks, return_exceptions=True)
             for cancellation in cancellations:
                 cancellation.cancel()
@@ -143,7 +157,11 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
                 await a_round()
             before = kinds()
             sizes = [await a_round() for _ in range(MEASURED)]
-            more = {kind: number for kind, number in (kinds() - before).items() if number > OBJECTS * MEASURED * CALLS}
+            more = {
+                kind: number
+                for kind, number in (kinds() - before).items()
+                if number > OBJECTS * MEASURED * CALLS
+            }
         finally:
             tracemalloc.stop()
     assert not more

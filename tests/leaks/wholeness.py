@@ -65,7 +65,9 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
             yield f"{bucket!r} waits for the answer of somebody who is gone"
         if lane.asking.locked():
             yield f"somebody asks the store for {bucket!r}"
-    if isinstance(session.auth, BearerAuth) and any(lock.locked() for lock in session.auth._locks.values()):
+    if isinstance(session.auth, BearerAuth) and any(
+        lock.locked() for lock in session.auth._locks.values()
+    ):
         yield "somebody logs in"
     http = session.transport._session
     if http is not None and http.connector is not None and http.connector._acquired:

@@ -34,8 +34,12 @@ def smelled(thing: object) -> list[str]:
     if isinstance(thing, BaseException):
         for link in _chain(thing):
             name = type(link).__name__
-            found += found_in(repr(link) + str(link) + repr(vars(link)) + repr(link.args), f"chained {name}")
-            found += found_in("".join(traceback.format_exception_only(link)), f"traceback of a {name}")
+            found += found_in(
+                repr(link) + str(link) + repr(vars(link)) + repr(link.args), f"chained {name}"
+            )
+            found += found_in(
+                "".join(traceback.format_exception_only(link)), f"traceback of a {name}"
+            )
         found += _in_traceback(thing)
     return found
 
@@ -65,9 +69,16 @@ def _in_traceback(error: BaseException) -> list[str]:
             code = frame.f_code
             if not code.co_filename.startswith(_TESTS):
                 for name, value in frame.f_locals.items():
-                    found += found_in(repr(value), f"variable {name} of {code.co_name} ({code.co_filename}:{line})")
+                    found += found_in(
+                        repr(value),
+                        f"variable {name} of {code.co_name} ({code.co_filename}:{line})",
+                    )
         todo += getattr(link, "exceptions", ())
-        todo += [one for one in (link.__cause__, None if link.__suppress_context__ else link.__context__) if one is not None]
+        todo += [
+            one
+            for one in (link.__cause__, None if link.__suppress_context__ else link.__context__)
+            if one is not None
+        ]
     return found
 
 
@@ -90,13 +101,17 @@ def smelled_below(root: object) -> list[str]:
     while todo:
         thing: Any = todo.pop()
         # A loop leads to everything, the other side too.
-        if id(thing) in seen or isinstance(thing, types.ModuleType | type | types.FrameType | asyncio.AbstractEventLoop):
+        if id(thing) in seen or isinstance(
+            thing, types.ModuleType | type | types.FrameType | asyncio.AbstractEventLoop
+        ):
             continue
         seen.add(id(thing))
         if type(thing).__module__.startswith("vcloud."):
             found += found_in(repr(thing) + str(thing), f"repr of a {type(thing).__name__}")
         if isinstance(thing, types.FunctionType):
-            todo += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
+            todo += [
+                cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()
+            ]
         else:
             todo += gc.get_referents(thing)
     return found

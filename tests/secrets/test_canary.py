@@ -65,7 +65,11 @@ def operations(api: str) -> list[Callable[[Any], Awaitable[object]]]:
 
 async def outcomes(cloud: VCloud) -> list[object]:
     """What becomes of each documented operation of each provider, all at once."""
-    calls = [lambda call=call, api=api: call(getattr(cloud, api)) for api in PROVIDERS for call in operations(api)]
+    calls = [
+        lambda call=call, api=api: call(getattr(cloud, api))
+        for api in PROVIDERS
+        for call in operations(api)
+    ]
     return await asyncio.gather(*[outcome(call) for call in calls], outcome(cloud.instances().all))
 
 
@@ -73,13 +77,22 @@ async def outcomes(cloud: VCloud) -> list[object]:
 
 
 @contextlib.asynccontextmanager
-async def emulated(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIterator[tuple[Emulator, VCloud]]:
+async def emulated(
+    monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> AsyncIterator[tuple[Emulator, VCloud]]:
     for name, value in (("SECRET", SECRET), ("API_KEY", KEY), ("ADMIN_PASSWORD", PASSWORD)):
         monkeypatch.setattr(f"vcloud.emulator.server.{name}", value)
     async with Emulator(machines=2, rate_limits=False) as emulator:
         emulator.streamspace.users["admin"].password = PASSWORD
         emulator.streamspace.add_session()
-        patience = {"timeout": 0.2, "deadline": 5.0, "retry": ONCE, "max_response": 64 * 1024, "max_pages": 5, **options}
+        patience = {
+            "timeout": 0.2,
+            "deadline": 5.0,
+            "retry": ONCE,
+            "max_response": 64 * 1024,
+            "max_pages": 5,
+            **options,
+        }
         given: dict[str, Any] = dict(emulator.endpoints())
         ends = {name: evolve(given[name], **patience) for name in PROVIDERS}
         async with VCloud(**ends) as cloud:
@@ -87,7 +100,9 @@ async def emulated(monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIter
 
 
 @pytest.mark.parametrize("fault", [None, *Fault.catalogue(seconds=0.3, size=200_000)])
-async def test_no_operation_shows_a_secret_however_it_fails(fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_operation_shows_a_secret_however_it_fails(
+    fault: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with emulated(monkeypatch) as (emulator, cloud):
         if fault is not None:
             # With a token, what follows gets beyond the login.
@@ -98,10 +113,16 @@ async def test_no_operation_shows_a_secret_however_it_fails(fault: str | None, m
         assert not hits[:5]
         assert not smelled_below(cloud)[:5]
         assert not found_in(repr(list(emulator.calls)), "ledger")
-        assert not [one for one in emulator.elsewhere.arrivals if CANARY in repr(dict(one.headers)) + repr(one.body)]
+        assert not [
+            one
+            for one in emulator.elsewhere.arrivals
+            if CANARY in repr(dict(one.headers)) + repr(one.body)
+        ]
 
 
-async def test_asyncios_debug_mode_shows_no_secret(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asyncios_debug_mode_shows_no_secret(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = asyncio.get_running_loop()
     async with emulated(monkeypatch) as (emulator, cloud):
         loop.set_debug(True)
@@ -122,11 +143,24 @@ class Reflecting:
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         heard = f"{request.method} {request.raw_path} {dict(request.headers)} {(await request.read()).decode()}"
-        told = [value.rpartition(" ")[2] for name, value in request.headers.items() if CANARY in value.lower()]
+        told = [
+            value.rpartition(" ")[2]
+            for name, value in request.headers.items()
+            if CANARY in value.lower()
+        ]
         repeated = "".join(told)
-        headers = {"X-Request-ID": repeated, "Retry-After": repeated, "Location": f"/{repeated}?{repeated}"}
+        headers = {
+            "X-Request-ID": repeated,
+            "Retry-After": repeated,
+            "Location": f"/{repeated}?{repeated}",
+        }
         if self.form == "page":
-            return web.Response(status=self.status, text=f"<html>{repeated}{heard}", content_type="text/html", headers=headers)
+            return web.Response(
+                status=self.status,
+                text=f"<html>{repeated}{heard}",
+                content_type="text/html",
+                headers=headers,
+            )
         if self.form == "text":
             return web.Response(status=self.status, text=repeated + heard, headers=headers)
         words: dict[str, Any] = {
@@ -140,12 +174,21 @@ class Reflecting:
             "docs": heard,
         }
         if self.form == "misfit":
-            words = {"machines": repeated, "count": repeated, "id": [repeated], "status": 1, "token": [heard], "agents": heard}
+            words = {
+                "machines": repeated,
+                "count": repeated,
+                "id": [repeated],
+                "status": 1,
+                "token": [heard],
+                "agents": heard,
+            }
         return web.json_response(words, status=self.status, headers=headers)
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+async def serving(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
     server = web.Server(answer, access_log=None)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
@@ -167,7 +210,9 @@ def everything(url: str, bearer: BearerAuth, **options: Any) -> VCloud:
 
 @pytest.mark.parametrize("form", ["object", "misfit", "page", "text"])
 @pytest.mark.parametrize("status", [200, 302, 401, 422, 429, 503])
-async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(status: int, form: str) -> None:
+async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
+    status: int, form: str
+) -> None:
     async with serving(Reflecting(status, form)) as url:
         for bearer in (BearerAuth(TOKEN), BearerAuth.login("admin", PASSWORD)):
             # The documented limits, which this service does not announce, would let some wait for a minute.
@@ -175,25 +220,37 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(status: int
                 ended = await outcomes(cloud)
                 session = cloud.streamspace.sessions.ref("1")
                 ended += [
-                    await outcome(lambda: cloud.streamspace.users.create("name", "name@example.com", PASSWORD)),
+                    await outcome(
+                        lambda: cloud.streamspace.users.create("name", "name@example.com", PASSWORD)
+                    ),
                     await outcome(lambda: cloud.streamspace.login("admin", PASSWORD)),
                     await outcome(cloud.streamspace.refresh_token),
                     await outcome(session.open_vnc().aopen),
                     await outcome(session.logs(follow=True).__aenter__),
                 ]
                 assert sum(isinstance(one, VCloudError) for one in ended) > 30
-                assert not [one for one in ended if isinstance(one, Exception) and not isinstance(one, VCloudError)]
-                hits = [hit for one in ended for hit in smelled(one) if "variable password" not in hit]
+                assert not [
+                    one
+                    for one in ended
+                    if isinstance(one, Exception) and not isinstance(one, VCloudError)
+                ]
+                hits = [
+                    hit for one in ended for hit in smelled(one) if "variable password" not in hit
+                ]
                 assert not hits[:5]
 
 
-async def test_what_a_service_gives_in_confidence_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_service_gives_in_confidence_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     opening = {"connection_link", "stream_url", "token", "vnc_url", "vncUrl"}
 
     def whispered(value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                name: f"{inner}?token={TOKEN}" if name in opening and isinstance(inner, str) else whispered(inner)
+                name: f"{inner}?token={TOKEN}"
+                if name in opening and isinstance(inner, str)
+                else whispered(inner)
                 for name, inner in value.items()
             }
         return [whispered(inner) for inner in value] if isinstance(value, list) else value
@@ -201,7 +258,9 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(monkeypatch: pyte
     async with emulated(monkeypatch) as (emulator, cloud):
         emulator.faults.add("*/auth/*", Fault.edit(lambda answer: answer), times=None)
         emulator.faults.add("*", Fault.edit(whispered), times=None)
-        session = await cloud.streamspace.sessions.ref(next(iter(emulator.streamspace.sessions))).refresh()
+        session = await cloud.streamspace.sessions.ref(
+            next(iter(emulator.streamspace.sessions))
+        ).refresh()
         desktop = await cloud.desktops.ref((await cloud.desktops.launch()).id).refresh()
         emulator.computers.add_machine(id="7", status="ready")
         link = await cloud.computers.machines.ref("7").create_access_link(expires_in=3600)
@@ -215,7 +274,9 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(monkeypatch: pyte
 # -- what is not an answer -----------------------------------------------------------------------------------------------
 
 
-async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with emulated(monkeypatch, timeout=0.5) as (emulator, cloud):
         emulator.faults.add("*", Fault.stall_headers(None), times=None)
 
@@ -223,8 +284,14 @@ async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_vari
             async with asyncio.timeout(0.1):
                 return await call()
 
-        calls = [lambda call=call, api=api: call(getattr(cloud, api)) for api in PROVIDERS for call in operations(api)]
-        for error in await asyncio.gather(*[given_up(call) for call in calls], return_exceptions=True):
+        calls = [
+            lambda call=call, api=api: call(getattr(cloud, api))
+            for api in PROVIDERS
+            for call in operations(api)
+        ]
+        for error in await asyncio.gather(
+            *[given_up(call) for call in calls], return_exceptions=True
+        ):
             # To log out without a token asks nobody.
             assert error is None or isinstance(error, TimeoutError)
             assert not smelled(error)
@@ -235,12 +302,21 @@ async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -
         cloud = everything("http://127.0.0.1:9", bearer)
         assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], "not open yet"
         async with cloud:
-            assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], "nobody is there"
+            assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], (
+                "nobody is there"
+            )
             elsewhere = await asyncio.to_thread(asyncio.run, outcomes(cloud))
             assert not [hit for one in elsewhere for hit in smelled(one)], "another loop"
         assert not [hit for one in await outcomes(cloud) for hit in smelled(one)], "closed"
         assert not smelled_below(cloud)
-        for thing in (cloud, cloud.computers, cloud.streamspace, bearer, HMACAuth("ak", SECRET), APIKeyAuth(KEY)):
+        for thing in (
+            cloud,
+            cloud.computers,
+            cloud.streamspace,
+            bearer,
+            HMACAuth("ak", SECRET),
+            APIKeyAuth(KEY),
+        ):
             assert not smelled(thing)
 
 
@@ -255,7 +331,9 @@ async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -
         lambda: Endpoint(f"https://me:{PASSWORD}@host", auth=APIKeyAuth("k")),
         lambda: Endpoint(f"https://host/?key={KEY}", auth=APIKeyAuth("k")),
         lambda: Endpoint(auth=KEY),  # type: ignore[arg-type]
-        lambda: VCloud.from_env({"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": f"{SECRET}\n"}),
+        lambda: VCloud.from_env(
+            {"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": f"{SECRET}\n"}
+        ),
         lambda: VCloud.from_env({"VCLOUD_STREAMSPACE_TOKEN": TOKEN}),
         lambda: SharedBudget(f"redis://:{KEY}@host:port"),
         lambda: SharedBudget(f"redis://:{KEY}@[host"),
@@ -274,7 +352,12 @@ def test_a_mistake_in_configuring_does_not_print_the_secret(make: Callable[[], o
 
 
 @pytest.mark.parametrize(
-    "answer", [None, b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", b"what?\r\n\r\n"]
+    "answer",
+    [
+        None,
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        b"what?\r\n\r\n",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_proxys_password_is_in_no_error(answer: bytes | None, scheme: str) -> None:
@@ -296,7 +379,13 @@ async def test_a_proxys_password_is_in_no_error(answer: bytes | None, scheme: st
 
 
 @pytest.mark.parametrize(
-    "address", [f"socks5://me:{KEY}@127.0.0.1:9", f"http://me:{KEY}@127.0.0.1:port", f"me:{KEY}", f"http://{KEY}@"]
+    "address",
+    [
+        f"socks5://me:{KEY}@127.0.0.1:9",
+        f"http://me:{KEY}@127.0.0.1:port",
+        f"me:{KEY}",
+        f"http://{KEY}@",
+    ],
 )
 async def test_a_proxy_that_is_none_is_an_error_of_ours_without_its_password(address: str) -> None:
     try:
@@ -310,7 +399,12 @@ async def test_a_proxy_that_is_none_is_an_error_of_ours_without_its_password(add
 
 async def test_a_stores_password_is_in_no_error() -> None:
     budget = SharedBudget(f"redis://:{KEY}@127.0.0.1:9")
-    endpoint = Endpoint("http://127.0.0.1:9/v1", auth=HMACAuth("ak", SECRET), rate_limits=[RateLimit(1, 1)], shared_budget=budget)
+    endpoint = Endpoint(
+        "http://127.0.0.1:9/v1",
+        auth=HMACAuth("ak", SECRET),
+        rate_limits=[RateLimit(1, 1)],
+        shared_budget=budget,
+    )
     async with VCloud(computers=endpoint) as cloud:
         error = await outcome(lambda: cloud.computers.machines.get("100"))
         assert isinstance(error, VCloudError)
@@ -319,7 +413,10 @@ async def test_a_stores_password_is_in_no_error() -> None:
 
 async def test_no_journal_has_a_secret(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    async with serving(Reflecting(400, "object")) as url, everything(url, BearerAuth(TOKEN)) as cloud:
+    async with (
+        serving(Reflecting(400, "object")) as url,
+        everything(url, BearerAuth(TOKEN)) as cloud,
+    ):
 
         async def work(number: int) -> object:
             return await outcome_of(number)
@@ -349,19 +446,27 @@ async def test_the_emulators_own_routes_show_no_secret(monkeypatch: pytest.Monke
         emulator.faults.add("*/agents", Fault.redirect())
         await outcomes(cloud)
         with contextlib.suppress(VCloudError):
-            async with cloud.streamspace.sessions.ref(next(iter(emulator.streamspace.sessions))).open_vnc():
+            async with cloud.streamspace.sessions.ref(
+                next(iter(emulator.streamspace.sessions))
+            ).open_vnc():
                 pass
         async with aiohttp.ClientSession(emulator.url) as session:
             for route in ("calls", "faults", "elsewhere", "clock", ""):
                 async with session.get(f"/_emulator/{route}".rstrip("/")) as answer:
                     assert not found_in(await answer.text(), route)
-        assert not found_in(repr(emulator.calls) + repr(emulator) + repr(emulator.elsewhere.arrivals), "repr")
-        token = cloud.streamspace._session.auth.headers(None, "", now=0.0, nonce="")["Authorization"].partition(" ")[2]  # type: ignore[arg-type]
+        assert not found_in(
+            repr(emulator.calls) + repr(emulator) + repr(emulator.elsewhere.arrivals), "repr"
+        )
+        auth = cloud.streamspace._session.auth
+        headers = auth.headers(None, "", now=0.0, nonce="")  # type: ignore[arg-type]
+        token = headers["Authorization"].partition(" ")[2]
         assert token not in repr(emulator.calls)
         assert json.dumps(token) not in repr(emulator.calls)
 
 
 def test_a_client_says_nothing_when_it_is_printed() -> None:
-    cloud = everything("https://127.0.0.1:9/v1", BearerAuth(TOKEN), proxy=f"http://me:{KEY}@127.0.0.1:9")
+    cloud = everything(
+        "https://127.0.0.1:9/v1", BearerAuth(TOKEN), proxy=f"http://me:{KEY}@127.0.0.1:9"
+    )
     assert not smelled_below(cloud)
     assert "StreamSpace" in repr(StreamSpace(Endpoint("https://h/v1", auth=BearerAuth(TOKEN))))

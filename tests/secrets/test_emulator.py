@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from vcloud import APIKeyAuth, AuthenticationError, BearerAuth, Endpoint, HMACAuth, RetryPolicy, VCloud
+from vcloud import (
+    APIKeyAuth,
+    AuthenticationError,
+    BearerAuth,
+    Endpoint,
+    HMACAuth,
+    RetryPolicy,
+    VCloud,
+)
 from vcloud.emulator import Emulator
 from vcloud.emulator.server import KEY
 from vcloud.emulator.streamspace_catalog import ADMIN
@@ -26,7 +34,11 @@ WRONG = {
 
 async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     async with Emulator() as emulator:
-        addresses = {sock.getsockname()[0] for server in emulator._running.listener._servers for sock in server.sockets}
+        addresses = {
+            sock.getsockname()[0]
+            for server in emulator._running.listener._servers
+            for sock in server.sockets
+        }
         assert addresses == {"127.0.0.1"}
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.com"):
         with pytest.raises(ValueError, match="not a loopback address"):
@@ -63,7 +75,11 @@ async def test_what_is_secret_is_compared_in_constant_time(
             "computers": Endpoint(url + emulator.computers.prefix, auth=HMACAuth(KEY, "wrong")),
             "streams": Endpoint(url + emulator.streams.prefix, auth=HMACAuth(KEY, "wrong")),
             "desktops": Endpoint(url + emulator.desktops.prefix, auth=APIKeyAuth("wrong")),
-            "streamspace": Endpoint(url + emulator.streamspace.prefix, auth=BearerAuth(token), retry=RetryPolicy(attempts=1)),
+            "streamspace": Endpoint(
+                url + emulator.streamspace.prefix,
+                auth=BearerAuth(token),
+                retry=RetryPolicy(attempts=1),
+            ),
         }
         monkeypatch.setattr(hmac, "compare_digest", counting)
         async with VCloud(**ends) as cloud:

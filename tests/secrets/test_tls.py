@@ -14,7 +14,16 @@ import trustme
 
 from tests.leaks.wholeness import at_rest, whole
 from tests.secrets.tls import authority, before, client_context, server_context, write_authority
-from vcloud import BearerAuth, ConfigurationError, ConnectError, Endpoint, HMACAuth, RetryPolicy, TransportError, VCloud
+from vcloud import (
+    BearerAuth,
+    ConfigurationError,
+    ConnectError,
+    Endpoint,
+    HMACAuth,
+    RetryPolicy,
+    TransportError,
+    VCloud,
+)
 from vcloud._core.transport import Wire
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.server import KEY, SECRET
@@ -33,9 +42,14 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 def client(emulator: Emulator, url: str, **options: Any) -> VCloud:
     return VCloud(
-        computers=Endpoint(url + emulator.computers.prefix, auth=HMACAuth(KEY, SECRET), retry=ONCE, **options),
+        computers=Endpoint(
+            url + emulator.computers.prefix, auth=HMACAuth(KEY, SECRET), retry=ONCE, **options
+        ),
         streamspace=Endpoint(
-            url + emulator.streamspace.prefix, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD), retry=ONCE, **options
+            url + emulator.streamspace.prefix,
+            auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD),
+            retry=ONCE,
+            **options,
         ),
     )
 
@@ -43,14 +57,23 @@ def client(emulator: Emulator, url: str, **options: Any) -> VCloud:
 async def works(cloud: VCloud, emulator: Emulator) -> None:
     """Requests, a login and a WebSocket."""
     assert (await cloud.computers.machines.get("100")).id == "100"
-    async with cloud.streamspace.sessions.ref(next(iter(emulator.streamspace.sessions))).open_vnc() as tunnel:
+    async with cloud.streamspace.sessions.ref(
+        next(iter(emulator.streamspace.sessions))
+    ).open_vnc() as tunnel:
         assert (await tunnel.read()).startswith(b"RFB")
     whole(cloud)
 
 
-async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_what_to_do(emulator: Emulator) -> None:
-    async with before(emulator.url, server_context("127.0.0.1")) as url, client(emulator, url) as cloud:
-        with pytest.raises(ConnectError, match=r"certificate verify failed.*Endpoint\(ssl=") as caught:
+async def test_a_server_that_nobody_vouches_for_is_refused_and_the_error_says_what_to_do(
+    emulator: Emulator,
+) -> None:
+    async with (
+        before(emulator.url, server_context("127.0.0.1")) as url,
+        client(emulator, url) as cloud,
+    ):
+        with pytest.raises(
+            ConnectError, match=r"certificate verify failed.*Endpoint\(ssl="
+        ) as caught:
             await cloud.computers.machines.create(1, region="dublin")
         assert not caught.value.outcome_unknown
         with pytest.raises(ConnectError, match="certificate verify failed"):
@@ -95,7 +118,9 @@ def _with_certificate_of(stranger: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_verify_false_accepts_any_certificate_and_nothing_else_does(emulator: Emulator) -> None:
+async def test_verify_false_accepts_any_certificate_and_nothing_else_does(
+    emulator: Emulator,
+) -> None:
     async with before(emulator.url, server_context("somebody-else.example")) as url:
         async with client(emulator, url, verify=False) as cloud:
             await works(cloud, emulator)
@@ -114,7 +139,9 @@ async def test_a_tls_connection_that_stalls_in_its_handshake_ends_by_the_clock()
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        async with VCloud(computers=Endpoint(url, auth=HMACAuth("ak", "sk"), retry=ONCE, timeout=0.1)) as cloud:
+        async with VCloud(
+            computers=Endpoint(url, auth=HMACAuth("ak", "sk"), retry=ONCE, timeout=0.1)
+        ) as cloud:
             with pytest.raises(TransportError, match=r"0\.1 s"):
                 await cloud.computers.machines.get("100")
             whole(cloud)
@@ -142,7 +169,10 @@ def test_plain_http_to_another_machine_is_refused_unless_asked_for(url: str) -> 
         Endpoint(url, auth=HMACAuth("ak", "sk"), allow_http=True)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://127.8.9.1/v1", "http://[::1]:1/v1", "http://localhost/v1"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1/v1", "http://127.8.9.1/v1", "http://[::1]:1/v1", "http://localhost/v1"],
+)
 def test_plain_http_to_this_machine_is_not_refused_but_by_way_of_another_it_is(url: str) -> None:
     auth = HMACAuth("ak", "sk")
     Endpoint(url, auth=auth)
@@ -155,7 +185,12 @@ def test_plain_http_to_this_machine_is_not_refused_but_by_way_of_another_it_is(u
 
 
 @pytest.mark.parametrize(
-    ("base_url", "used"), [("http://127.0.0.1/v1", False), ("http://localhost/v1", False), ("https://example.com/v1", True)]
+    ("base_url", "used"),
+    [
+        ("http://127.0.0.1/v1", False),
+        ("http://localhost/v1", False),
+        ("https://example.com/v1", True),
+    ],
 )
 def test_the_environments_proxy_is_not_used_for_this_machine(
     base_url: str, *, used: bool, monkeypatch: pytest.MonkeyPatch
@@ -165,18 +200,28 @@ def test_the_environments_proxy_is_not_used_for_this_machine(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     wire = Wire.of(
-        base_url=base_url, timeout=1.0, connect_timeout=1.0, ssl=True, proxy="environment", max_response=1, max_message=1
+        base_url=base_url,
+        timeout=1.0,
+        connect_timeout=1.0,
+        ssl=True,
+        proxy="environment",
+        max_response=1,
+        max_message=1,
     )
     assert ("proxy" in wire.extra) is used
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("elsewhere", [True, False])
-async def test_no_redirect_is_followed_with_a_credential_or_without(status: int, *, elsewhere: bool, emulator: Emulator) -> None:
+async def test_no_redirect_is_followed_with_a_credential_or_without(
+    status: int, *, elsewhere: bool, emulator: Emulator
+) -> None:
     cloud = VCloud(**emulator.endpoints())
     async with cloud:
         await cloud.streamspace.agents.stats()
-        emulator.faults.add("*", Fault.redirect(None if elsewhere else "/somewhere", status), times=None)
+        emulator.faults.add(
+            "*", Fault.redirect(None if elsewhere else "/somewhere", status), times=None
+        )
         before_it = len(emulator.calls)
         calls = [
             cloud.computers.machines.get("100"),
@@ -198,10 +243,13 @@ async def test_no_redirect_is_followed_with_a_credential_or_without(status: int,
 async def test_the_picture_of_a_session_on_another_host_gets_no_token(emulator: Emulator) -> None:
     named = "wss://elsewhere.example.com/vnc-viewer/1"
     emulator.faults.add(
-        "GET */sessions/*", Fault.edit(lambda answer: {**answer, "status": {**answer["status"], "vnc_url": named}})
+        "GET */sessions/*",
+        Fault.edit(lambda answer: {**answer, "status": {**answer["status"], "vnc_url": named}}),
     )
     async with StreamSpace(emulator.endpoints()["streamspace"]) as streamspace:
-        session = await streamspace.sessions.ref(next(iter(emulator.streamspace.sessions))).refresh()
+        session = await streamspace.sessions.ref(
+            next(iter(emulator.streamspace.sessions))
+        ).refresh()
         assert session.vnc_url == named
         with pytest.raises(ConfigurationError, match="the token is only for"):
             await session.connect_url()

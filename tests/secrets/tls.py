@@ -67,7 +67,10 @@ async def before(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(host, port)
-        ways = [asyncio.create_task(carry(*way), name=RELAY) for way in ((reader, far_writer), (far_reader, writer))]
+        ways = [
+            asyncio.create_task(carry(*way), name=RELAY)
+            for way in ((reader, far_writer), (far_reader, writer))
+        ]
         carrying.update(ways)
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:

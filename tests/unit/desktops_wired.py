@@ -50,7 +50,9 @@ class Wired(Transport):
 
     async def aclose(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         path = url.removeprefix("https://api.cyberdesk.io/v1")
         self.asked.append((method, path, None if body is None else json.loads(body)))
         return await self.reply(method, path)

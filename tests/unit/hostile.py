@@ -41,12 +41,32 @@ TEXTS = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
         LONG,
     ]
 )
-_WORDS = ["2023-09-15T06:42:36.564Z", "30m", "running", "error", "off", "1_hour", "7", "true", 200, 4204]
+_WORDS = [
+    "2023-09-15T06:42:36.564Z",
+    "30m",
+    "running",
+    "error",
+    "off",
+    "1_hour",
+    "7",
+    "true",
+    200,
+    4204,
+]
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | TEXTS | st.sampled_from(_WORDS),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | TEXTS
+    | st.sampled_from(_WORDS),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(TEXTS | st.sampled_from(["id", "attributes", "status", "error", "message", "code"]), inner, max_size=4)
+        | st.dictionaries(
+            TEXTS | st.sampled_from(["id", "attributes", "status", "error", "message", "code"]),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=8,
 )
@@ -91,7 +111,13 @@ def spoiled(draw: st.DrawFn, document: Any) -> bytes:
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    keys: list[Any] = (
+        list(value)
+        if isinstance(value, dict)
+        else list(range(len(value)))
+        if isinstance(value, list)
+        else []
+    )
     return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
 
 
@@ -103,7 +129,24 @@ RUBBISH = (
     | st.sampled_from([b"\xef\xbb\xbf{}", b"<html>502 Bad Gateway</html>", b"not found"])
 )
 NUMBERS = st.sampled_from(
-    ["0", "1", "-1", "1e9", "1e400", "nan", "inf", "-inf", "9" * 30, "9" * 5000, "1_0", "\u0663", "\u00b2", "", " 7 ", "0x10"]
+    [
+        "0",
+        "1",
+        "-1",
+        "1e9",
+        "1e400",
+        "nan",
+        "inf",
+        "-inf",
+        "9" * 30,
+        "9" * 5000,
+        "1_0",
+        "\u0663",
+        "\u00b2",
+        "",
+        " 7 ",
+        "0x10",
+    ]
 )
 DATES = st.sampled_from(
     [
@@ -122,7 +165,30 @@ HEADERS = st.dictionaries(
     NUMBERS | DATES | TEXTS | st.floats().map(str) | st.integers().map(str),
     max_size=4,
 )  # fmt: skip
-STATUSES = st.sampled_from([200, 201, 204, 301, 304, 400, 401, 403, 404, 409, 422, 429, 440, 480, 500, 502, 503, 599, 700, 999])
+STATUSES = st.sampled_from(
+    [
+        200,
+        201,
+        204,
+        301,
+        304,
+        400,
+        401,
+        403,
+        404,
+        409,
+        422,
+        429,
+        440,
+        480,
+        500,
+        502,
+        503,
+        599,
+        700,
+        999,
+    ]
+)
 
 
 @frozen
@@ -138,7 +204,12 @@ class Case:
 def cases(*apis: str) -> list[Case]:
     """Every documented call of these providers."""
     return [
-        Case(PROVIDERS[api], operation["id"], call, [answer["body"] for answer in operation["responses"]] or [{}])
+        Case(
+            PROVIDERS[api],
+            operation["id"],
+            call,
+            [answer["body"] for answer in operation["responses"]] or [{}],
+        )
         for api in apis
         for operation in PROVIDERS[api].operations
         for call in PROVIDERS[api].calls[operation["id"]]
@@ -146,7 +217,13 @@ def cases(*apis: str) -> list[Case]:
 
 
 def answered(
-    provider: Provider, status: int, headers: Mapping[str, str], body: bytes, *, codec: Codec | None = None, **settings: Any
+    provider: Provider,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    codec: Codec | None = None,
+    **settings: Any,
 ) -> tuple[Any, CannedTransport]:
     """A client that gets this for everything it asks."""
     transport = CannedTransport(status, body, CIMultiDict(headers))  # type: ignore[arg-type]

@@ -39,7 +39,12 @@ AT = "2025-11-22T10:45:00Z"
 MOMENT = datetime(2025, 11, 22, 10, 45, tzinfo=UTC)
 ID = "770e8400-e29b-41d4-a716-446655440002"
 
-STATUS = {"phase": "Running", "message": "Session is running", "pod_ip": "10.42.1.5", "vnc_url": f"/vnc-viewer/{ID}"}
+STATUS = {
+    "phase": "Running",
+    "message": "Session is running",
+    "pod_ip": "10.42.1.5",
+    "vnc_url": f"/vnc-viewer/{ID}",
+}
 SESSION = {
     "id": ID,
     "name": "john-doe-firefox-browser-abc123",
@@ -70,7 +75,9 @@ AGENT = {
     "websocket_conn_id": "conn-abc123",
     "last_heartbeat": AT,
     "uptime_seconds": 2592000,
-    "sessions": [{"id": ID, "name": "n", "user": "admin", "template": "firefox-browser", "state": "running"}],
+    "sessions": [
+        {"id": ID, "name": "n", "user": "admin", "template": "firefox-browser", "state": "running"}
+    ],
     "created_at": AT,
     "updated_at": AT,
 }
@@ -91,7 +98,15 @@ TEMPLATE = {
     "created_at": AT,
     "updated_at": AT,
 }
-USER = {"id": "u1", "username": "admin", "email": "a@b.c", "role": "admin", "active": True, "created_at": AT, "last_login": AT}
+USER = {
+    "id": "u1",
+    "username": "admin",
+    "email": "a@b.c",
+    "role": "admin",
+    "active": True,
+    "created_at": AT,
+    "last_login": AT,
+}
 STATS = {
     "total_agents": 2,
     "online_agents": 1,
@@ -110,7 +125,15 @@ PAGES = {"page": 1, "limit": 20, "total": 1, "total_pages": 1}
 BODIES: list[tuple[type[Any], dict[str, Any]]] = [
     (Session, SESSION),
     (SessionList, {"sessions": [SESSION], "pagination": PAGES}),
-    (SessionUpdate, {"id": ID, "state": "hibernated", "status": {"phase": "Hibernated", "message": "done"}, "updated_at": AT}),
+    (
+        SessionUpdate,
+        {
+            "id": ID,
+            "state": "hibernated",
+            "status": {"phase": "Hibernated", "message": "done"},
+            "updated_at": AT,
+        },
+    ),
     (Agent, AGENT),
     (AgentList, {"agents": [AGENT], "pagination": PAGES}),
     (AgentUpdate, {"id": "u", "agent_id": "a", "status": "draining", "updated_at": AT}),
@@ -129,7 +152,9 @@ FREE = {"metadata", "environment", "platform_metadata", "by_platform"}
 def camel(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            re.sub("_([a-z])", lambda found: found[1].upper(), key): inner if key in FREE else camel(inner)
+            re.sub("_([a-z])", lambda found: found[1].upper(), key): inner
+            if key in FREE
+            else camel(inner)
             for key, inner in value.items()
         }
     return [camel(inner) for inner in value] if isinstance(value, list) else value
@@ -149,7 +174,9 @@ class Canned(Transport):
 
     def check(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         self.asked.append((method, url.removeprefix(BASE), body))
         return Response(self.status, {}, self.body)
 

@@ -117,7 +117,9 @@ class Handle:
             self.alarms.set.remove(self.alarm)
 
 
-async def test_a_thousand_that_wait_for_a_limit_share_one_alarm_and_go_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thousand_that_wait_for_a_limit_share_one_alarm_and_go_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock()
     alarms = Alarms(clock, monkeypatch)
     gate = Gate(5000, clock, rules=[RateLimit(100, 60)])
@@ -144,7 +146,9 @@ async def test_a_thousand_that_wait_for_a_limit_share_one_alarm_and_go_in_order(
     assert clock.now == 9 * 60
 
 
-async def test_who_waits_for_a_limit_holds_no_slot_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_for_a_limit_holds_no_slot_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock()
     Alarms(clock, monkeypatch)
     gate = Gate(1, clock, rules=[RateLimit(1, 60, "create")])
@@ -220,7 +224,9 @@ async def test_those_who_gave_up_do_not_pile_up_behind_one_who_waits_long() -> N
     await asyncio.wait_for(last, 1)
 
 
-async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock()
     Alarms(clock, monkeypatch)
     gate = Gate(1, clock)

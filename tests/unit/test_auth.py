@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcloud import APIKeyAuth, AuthenticationError, BearerAuth, ConfigurationError, DecodeError, HMACAuth, Request, Response
+from vcloud import (
+    APIKeyAuth,
+    AuthenticationError,
+    BearerAuth,
+    ConfigurationError,
+    DecodeError,
+    HMACAuth,
+    Request,
+    Response,
+)
 from vcloud._core.request import json_body
 
 NOW = 1_771_000_000.0
@@ -61,13 +70,22 @@ def test_hmac_reproduces_the_check_vectors(
     auth = HMACAuth("ak_test_1", "sk_test_1")
     encoded = body.encode() if body else None
     assert auth.sign(method, path, timestamp, nonce, encoded) == signature
-    headers = auth.headers(Request(method, path, body=encoded), path, now=timestamp / 1000, nonce=nonce)
+    headers = auth.headers(
+        Request(method, path, body=encoded), path, now=timestamp / 1000, nonce=nonce
+    )
     assert headers == {"Authorization": f"HMAC ak_test_1:{signature}:{nonce}:{timestamp}"}
 
 
-@given(secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=200), body=st.none() | st.binary())
-def test_the_signature_is_hmac_sha256_whatever_the_secret_and_the_body(secret: str, body: bytes | None) -> None:
-    expected = hmac.digest(secret.encode(), b"keyPOST/v1/x1700nonce" + (body or b""), "sha256").hex()
+@given(
+    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=200),
+    body=st.none() | st.binary(),
+)
+def test_the_signature_is_hmac_sha256_whatever_the_secret_and_the_body(
+    secret: str, body: bytes | None
+) -> None:
+    expected = hmac.digest(
+        secret.encode(), b"keyPOST/v1/x1700nonce" + (body or b""), "sha256"
+    ).hex()
     assert HMACAuth("key", secret).sign("POST", "/v1/x", 1700, "nonce", body) == expected
 
 
@@ -87,8 +105,12 @@ def test_a_wrong_clock_is_learnt_from_the_refusals_date(skew: float) -> None:
     assert auth.refused(refusal(NOW + skew), first, now=NOW)
     again = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="c")
     assert abs(int(again["Authorization"].rsplit(":", 1)[1]) / 1000 - (NOW + skew)) < 1
-    assert auth.refused(refusal(NOW + skew), second, now=NOW), "one that was sent before this was learnt is signed again too"
-    assert not auth.refused(refusal(NOW + skew), again, now=NOW), "what was signed with the right time has another fault"
+    assert auth.refused(refusal(NOW + skew), second, now=NOW), (
+        "one that was sent before this was learnt is signed again too"
+    )
+    assert not auth.refused(refusal(NOW + skew), again, now=NOW), (
+        "what was signed with the right time has another fault"
+    )
 
 
 @pytest.mark.parametrize("skew", [0.0, 4.0, -4.0])
@@ -102,9 +124,16 @@ def test_a_refusal_without_a_date_teaches_nothing() -> None:
     assert not HMACAuth("ak", "sk").refused(Response(401, {}, b""), {}, now=NOW)
 
 
-@pytest.mark.parametrize("bad", ["", "   ", "line\nbreak", "crlf\r\nX: y", "nul\0", "ümlaut", None, 5])
+@pytest.mark.parametrize(
+    "bad", ["", "   ", "line\nbreak", "crlf\r\nX: y", "nul\0", "ümlaut", None, 5]
+)
 def test_credentials_that_cannot_travel_are_refused_without_being_shown(bad: object) -> None:
-    for make in (lambda: HMACAuth("ak", bad), lambda: HMACAuth(bad, "sk"), lambda: APIKeyAuth(bad), lambda: BearerAuth(bad)):  # type: ignore[arg-type]
+    for make in (
+        lambda: HMACAuth("ak", bad),  # type: ignore[arg-type]
+        lambda: HMACAuth(bad, "sk"),  # type: ignore[arg-type]
+        lambda: APIKeyAuth(bad),  # type: ignore[arg-type]
+        lambda: BearerAuth(bad),  # type: ignore[arg-type]
+    ):
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert not isinstance(bad, str) or not bad.strip() or bad not in str(caught.value)
@@ -112,7 +141,12 @@ def test_credentials_that_cannot_travel_are_refused_without_being_shown(bad: obj
 
 @pytest.mark.parametrize(
     "auth",
-    [HMACAuth("ak", "sk_canary"), APIKeyAuth("api_canary"), BearerAuth("tok_canary"), BearerAuth.login("admin", "hunter2")],
+    [
+        HMACAuth("ak", "sk_canary"),
+        APIKeyAuth("api_canary"),
+        BearerAuth("tok_canary"),
+        BearerAuth.login("admin", "hunter2"),
+    ],
 )
 def test_secrets_are_in_no_repr_and_no_pickle(auth: object) -> None:
     for text in (repr(auth), str(auth), f"{auth!r}"):
@@ -135,12 +169,18 @@ class Service:
 
     async def __call__(self, request: Request) -> Response:
         self.logins += 1
-        assert (request.method, request.path, request.authenticated) == ("POST", "/auth/login", False)
+        assert (request.method, request.path, request.authenticated) == (
+            "POST",
+            "/auth/login",
+            False,
+        )
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         expires = (datetime.fromtimestamp(NOW, UTC) + self.life).isoformat()
-        return Response(200, {}, json_body({"token": f"tok-{self.logins}", self.key: expires, "user": {}}))
+        return Response(
+            200, {}, json_body({"token": f"tok-{self.logins}", self.key: expires, "user": {}})
+        )
 
 
 def bearer(auth: BearerAuth) -> str:
@@ -207,13 +247,17 @@ async def test_a_refusal_of_an_old_token_never_throws_away_a_newer_one() -> None
     assert auth.refused(Response(401, {}, b""), old, now=NOW)
     assert not auth.ready(NOW)
     await auth.acquire(service, now=NOW)
-    assert auth.refused(Response(401, {}, b""), old, now=NOW), "worth another try, with the newer one"
+    assert auth.refused(Response(401, {}, b""), old, now=NOW), (
+        "worth another try, with the newer one"
+    )
     assert auth.ready(NOW)
     assert bearer(auth) == "Bearer tok-2"
 
 
 def test_a_static_token_is_not_worth_a_second_try() -> None:
-    assert not BearerAuth("tok").refused(Response(401, {}, b""), {"Authorization": "Bearer tok"}, now=NOW)
+    assert not BearerAuth("tok").refused(
+        Response(401, {}, b""), {"Authorization": "Bearer tok"}, now=NOW
+    )
 
 
 async def test_a_malformed_login_answer_does_not_show_itself() -> None:
@@ -229,7 +273,11 @@ async def test_a_tokens_life_is_counted_by_the_services_clock() -> None:
     async def send(request: Request) -> Response:
         # The service is two hours behind us; its tokens last for one.
         expires = datetime.fromtimestamp(NOW - 7200 + 3600, UTC)
-        return Response(200, dict(refusal(NOW - 7200).headers), json_body({"token": "tok", "expires_at": expires}))
+        return Response(
+            200,
+            dict(refusal(NOW - 7200).headers),
+            json_body({"token": "tok", "expires_at": expires}),
+        )
 
     auth = BearerAuth.login("admin", "hunter2")
     await auth.acquire(send, now=NOW)
@@ -252,7 +300,12 @@ def test_one_strategy_serves_one_event_loop_after_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: HMACAuth("ak:sk", "sk"), lambda: BearerAuth("Bearer tok_canary"), lambda: HMACAuth("ak ", "sk")]
+    "make",
+    [
+        lambda: HMACAuth("ak:sk", "sk"),
+        lambda: BearerAuth("Bearer tok_canary"),
+        lambda: HMACAuth("ak ", "sk"),
+    ],
 )
 def test_credentials_that_are_put_together_wrongly_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -24,7 +24,12 @@ from vcloud import (
 from vcloud._core.pager import Page, Pager
 from vcloud._core.tally import TALLY, Tally
 
-DONE, FAILED, UNKNOWN, UNDONE = OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN, OutcomeStatus.UNDONE
+DONE, FAILED, UNKNOWN, UNDONE = (
+    OutcomeStatus.DONE,
+    OutcomeStatus.FAILED,
+    OutcomeStatus.UNKNOWN,
+    OutcomeStatus.UNDONE,
+)
 
 
 def send(requests: int = 1) -> None:
@@ -68,7 +73,13 @@ async def test_an_outcome_has_the_item_the_result_the_attempts_and_the_duration(
 
     async with Bulk([7], act) as run:
         outcome = await anext(run)
-    assert (outcome.item, outcome.status, outcome.result, outcome.error, outcome.attempts) == (7, DONE, "result 7", None, 3)
+    assert (outcome.item, outcome.status, outcome.result, outcome.error, outcome.attempts) == (
+        7,
+        DONE,
+        "result 7",
+        None,
+        3,
+    )
     assert outcome.duration >= timedelta()
     assert run.totals.attempts == 3
     assert pickle.loads(pickle.dumps(outcome)) == outcome
@@ -82,9 +93,22 @@ async def test_one_failure_hides_no_other() -> None:
 
     run = Bulk(range(10), act)
     outcomes = await outcomes_of(run)
-    assert {number for number, outcome in outcomes.items() if outcome.status is FAILED} == {1, 3, 5, 7, 9}
-    assert {str(outcome.error) for outcome in outcomes.values() if outcome.error} == {f"odd: {n}" for n in (1, 3, 5, 7, 9)}
-    assert (run.totals.done, run.totals.failed, run.totals.undone, run.totals.stopped) == (5, 5, 0, None)
+    assert {number for number, outcome in outcomes.items() if outcome.status is FAILED} == {
+        1,
+        3,
+        5,
+        7,
+        9,
+    }
+    assert {str(outcome.error) for outcome in outcomes.values() if outcome.error} == {
+        f"odd: {n}" for n in (1, 3, 5, 7, 9)
+    }
+    assert (run.totals.done, run.totals.failed, run.totals.undone, run.totals.stopped) == (
+        5,
+        5,
+        0,
+        None,
+    )
 
 
 async def test_run_needs_no_loop_and_returns_the_totals() -> None:
@@ -221,7 +245,12 @@ async def test_at_the_deadline_what_is_under_way_is_cancelled_and_reported() -> 
 
     run = Bulk(range(100), act, concurrency=3, deadline=timedelta(milliseconds=20), counted=True)
     outcomes = await outcomes_of(run)
-    assert {number: outcome.status for number, outcome in outcomes.items()} == {0: DONE, 1: UNKNOWN, 2: UNDONE, 3: UNDONE}
+    assert {number: outcome.status for number, outcome in outcomes.items()} == {
+        0: DONE,
+        1: UNKNOWN,
+        2: UNDONE,
+        3: UNDONE,
+    }
     assert isinstance(outcomes[1].error, RequestTimeout)
     assert outcomes[1].error.outcome_unknown
     assert (run.totals.stopped, run.totals.undone) == ("deadline", 98)
@@ -247,7 +276,9 @@ async def stuck(number: int) -> int:
 
 
 @pytest.mark.parametrize(("counted", "unknown"), [(True, 2), (False, 4)])
-async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(counted: bool, unknown: int) -> None:
+async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(
+    counted: bool, unknown: int
+) -> None:
     run = Bulk(range(10), stuck, concurrency=4, counted=counted)
     entered = asyncio.Event()
 
@@ -264,7 +295,12 @@ async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(counted: boo
     with pytest.raises(asyncio.CancelledError):
         await task
     totals = run.totals
-    assert (totals.done, totals.failed, totals.unknown, totals.undone) == (1, 0, unknown, 9 - unknown)
+    assert (totals.done, totals.failed, totals.unknown, totals.undone) == (
+        1,
+        0,
+        unknown,
+        9 - unknown,
+    )
     assert totals.stopped == "interrupted"
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -407,7 +443,9 @@ async def test_without_items_there_is_nothing_to_do() -> None:
     assert (totals.total, totals.done, totals.stopped) == (0, 0, None)
 
 
-async def test_a_source_that_waits_for_something_cancelled_does_not_pass_for_one_that_ended() -> None:
+async def test_a_source_that_waits_for_something_cancelled_does_not_pass_for_one_that_ended() -> (
+    None
+):
     async def source() -> AsyncIterator[int]:
         yield 1
         raise asyncio.CancelledError
@@ -446,21 +484,27 @@ async def test_an_item_whose_own_task_is_cancelled_is_unknown_and_hides_no_other
     run = Bulk(range(20), act, concurrency=2)
     async with run:
         statuses = {outcome.item: outcome.status async for outcome in run}
-    assert statuses == {number: OutcomeStatus.UNKNOWN if number % 2 else OutcomeStatus.DONE for number in range(20)}
+    assert statuses == {
+        number: OutcomeStatus.UNKNOWN if number % 2 else OutcomeStatus.DONE for number in range(20)
+    }
     assert (run.totals.unknown, run.totals.stopped) == (10, None)
 
 
 async def test_an_action_that_is_no_async_function_ends_the_run_at_once() -> None:
     acted: list[int] = []
     run: Bulk[int, None] = Bulk([1, 2, 3], acted.append, concurrency=1)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="must be an async function; this one returned NoneType"):
+    with pytest.raises(
+        ConfigurationError, match="must be an async function; this one returned NoneType"
+    ):
         await run.run()
     assert acted == [1]
     # It may well have done something.
     assert (run.totals.unknown, run.totals.undone) == (1, 2)
 
 
-@pytest.mark.parametrize("wrong", [{"action": None}, {"key": "id"}, {"journal": 5}, {"record": 5}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"action": None}, {"key": "id"}, {"journal": 5}, {"record": 5}], ids=str
+)
 def test_what_a_run_is_given_must_be_of_its_kind(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
         Bulk(**cast("dict[str, Any]", {"items": [1], "action": print} | wrong))

@@ -29,7 +29,12 @@ from vcloud._core.tally import TALLY
 from vcloud.bulk import Entry
 from vcloud.bulk.worker import default_key
 
-DONE, FAILED, UNKNOWN, UNDONE = OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN, OutcomeStatus.UNDONE
+DONE, FAILED, UNKNOWN, UNDONE = (
+    OutcomeStatus.DONE,
+    OutcomeStatus.FAILED,
+    OutcomeStatus.UNKNOWN,
+    OutcomeStatus.UNDONE,
+)
 
 
 def send() -> None:
@@ -117,7 +122,9 @@ async def test_of_a_foreign_error_the_journal_keeps_the_class_alone(tmp_path: Pa
     assert (await entries(path))["1"].error == "ValueError"
 
 
-async def test_what_was_under_way_when_the_process_was_killed_is_unknown_and_not_repeated(tmp_path: Path) -> None:
+async def test_what_was_under_way_when_the_process_was_killed_is_unknown_and_not_repeated(
+    tmp_path: Path,
+) -> None:
     under_way = asyncio.Event()
 
     async def act(number: int) -> str:
@@ -138,14 +145,21 @@ async def test_what_was_under_way_when_the_process_was_killed_is_unknown_and_not
 
     run = Bulk(range(4), rest, journal=left)
     outcomes = await collect(run)
-    assert {number: outcome.status for number, outcome in outcomes.items()} == {0: DONE, 1: DONE, 2: UNKNOWN, 3: DONE}
+    assert {number: outcome.status for number, outcome in outcomes.items()} == {
+        0: DONE,
+        1: DONE,
+        2: UNKNOWN,
+        3: DONE,
+    }
     assert outcomes[2].resumed
     assert isinstance(outcomes[2].error, TransportError)
     assert outcomes[2].error.outcome_unknown
     assert (run.totals.done, run.totals.unknown, run.totals.undone) == (3, 1, 0)
 
 
-async def test_a_cancelled_run_leaves_unknown_what_was_sent_and_forgets_what_was_not(tmp_path: Path) -> None:
+async def test_a_cancelled_run_leaves_unknown_what_was_sent_and_forgets_what_was_not(
+    tmp_path: Path,
+) -> None:
     waiting = asyncio.Semaphore(0)
 
     async def act(number: int) -> str:
@@ -164,7 +178,11 @@ async def test_a_cancelled_run_leaves_unknown_what_was_sent_and_forgets_what_was
             await waiting.acquire()
     assert (run.totals.done, run.totals.unknown, run.totals.undone) == (1, 2, 7)
     written = await entries(path)
-    assert {key: entry.status for key, entry in written.items()} == {"0": DONE, "1": UNKNOWN, "3": UNKNOWN}
+    assert {key: entry.status for key, entry in written.items()} == {
+        "0": DONE,
+        "1": UNKNOWN,
+        "3": UNKNOWN,
+    }
     assert written["1"].attempts == 1
 
 
@@ -197,7 +215,9 @@ async def test_giving_up_a_look_at_what_was_open_leaves_it_open(tmp_path: Path) 
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_what_was_settled_as_undone_and_not_sent_again_is_no_longer_open(tmp_path: Path) -> None:
+async def test_what_was_settled_as_undone_and_not_sent_again_is_no_longer_open(
+    tmp_path: Path,
+) -> None:
     async def lose(_: int) -> str:
         raise TransportError("lost", outcome_unknown=True)
 
@@ -277,11 +297,16 @@ async def test_a_key_that_comes_twice_ends_the_run_and_harms_neither(tmp_path: P
     path = tmp_path / "journal"
     with pytest.raises(InvalidArgumentError, match="'1'"):
         await Bulk([1, 2, 1, 3], act, journal=path, concurrency=1).run()
-    assert {key: entry.status for key, entry in (await entries(path)).items()} == {"1": DONE, "2": DONE}
+    assert {key: entry.status for key, entry in (await entries(path)).items()} == {
+        "1": DONE,
+        "2": DONE,
+    }
 
 
 @pytest.mark.parametrize(
-    "record", [lambda _: {1, 2}, lambda _: float("nan"), lambda result: result.id], ids=["set", "nan", "bug"]
+    "record",
+    [lambda _: {1, 2}, lambda _: float("nan"), lambda result: result.id],
+    ids=["set", "nan", "bug"],
 )
 async def test_a_result_that_cannot_be_recorded_ends_the_run_but_stays_done(
     tmp_path: Path, record: Callable[[str], object]
@@ -358,7 +383,9 @@ def make_strange(path: Path) -> None:
     ],
     ids=["garbage", "page", "order", "newer", "foreign", "status", "directory"],
 )
-async def test_a_file_that_is_no_sound_journal_is_refused(tmp_path: Path, harm: Callable[[Path], object], message: str) -> None:
+async def test_a_file_that_is_no_sound_journal_is_refused(
+    tmp_path: Path, harm: Callable[[Path], object], message: str
+) -> None:
     async def act(number: int) -> str:
         return str(number) * 50
 
@@ -393,7 +420,9 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
     await journal.aclose()
 
 
-async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_running(tmp_path: Path) -> None:
+async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_running(
+    tmp_path: Path,
+) -> None:
     journal = Journal(tmp_path / "journal")
     run = Bulk([1], never, journal=journal)
     async with run:
@@ -403,7 +432,9 @@ async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_runni
     assert run.totals.undone == 1
 
 
-async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_running(tmp_path: Path) -> None:
+async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_running(
+    tmp_path: Path,
+) -> None:
     async def lose(_: int) -> str:
         raise TransportError("lost", outcome_unknown=True)
 
@@ -423,7 +454,9 @@ async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_ru
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_open(tmp_path: Path) -> None:
+async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_open(
+    tmp_path: Path,
+) -> None:
     async def lose(_: int) -> str:
         raise TransportError("lost", outcome_unknown=True)
 
@@ -432,7 +465,9 @@ async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_op
 
     path = tmp_path / "journal"
     await Bulk(range(5), lose, journal=path).run()
-    outcomes = await asyncio.wait_for(collect(Bulk(range(5), never, journal=path, settle=look, concurrency=1)), 5)
+    outcomes = await asyncio.wait_for(
+        collect(Bulk(range(5), never, journal=path, settle=look, concurrency=1)), 5
+    )
     assert [outcome.status for outcome in outcomes.values()] == [UNKNOWN] * 5
 
 
@@ -461,7 +496,9 @@ async def test_a_journal_that_two_runs_open_at_once_belongs_to_one_of_them(tmp_p
 
 
 @pytest.mark.parametrize("attempt", range(5))
-async def test_a_file_that_two_journals_open_at_once_belongs_to_exactly_one_of_them(tmp_path: Path, attempt: int) -> None:
+async def test_a_file_that_two_journals_open_at_once_belongs_to_exactly_one_of_them(
+    tmp_path: Path, attempt: int
+) -> None:
     refused = asyncio.Event()
 
     async def act(number: int) -> str:
@@ -503,7 +540,9 @@ async def test_what_the_deadline_finds_unbegun_is_not_begun(tmp_path: Path) -> N
     assert await entries(path) == {}
 
 
-async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open_what_was_open(tmp_path: Path) -> None:
+async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open_what_was_open(
+    tmp_path: Path,
+) -> None:
     async def lose(_: int) -> str:
         raise TransportError("lost", outcome_unknown=True)
 
@@ -517,7 +556,9 @@ async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_still_one_that_failed(tmp_path: Path) -> None:
+async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_still_one_that_failed(
+    tmp_path: Path,
+) -> None:
     async def fail(_: int) -> str:
         raise ValueError
 
@@ -533,8 +574,12 @@ async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_s
             waiting.cancel()
         assert (run.totals.failed, run.totals.undone) == (2, 0)
         after = await entries(path)
-        assert {key: entry.status for key, entry in after.items()} == dict.fromkeys(["1", "2"], FAILED)
-        assert {key: entry.error for key, entry in after.items()} == {key: entry.error for key, entry in before.items()}
+        assert {key: entry.status for key, entry in after.items()} == dict.fromkeys(
+            ["1", "2"], FAILED
+        )
+        assert {key: entry.error for key, entry in after.items()} == {
+            key: entry.error for key, entry in before.items()
+        }
 
 
 async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: Path) -> None:
@@ -547,10 +592,15 @@ async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: 
 
     await Bulk([1, 2], act, journal=path, concurrency=1).run()
     assert names(tmp_path) == {"journal", "moved"}
-    assert {key: entry.status for key, entry in (await entries(tmp_path / "moved")).items()} == {"1": DONE, "2": UNKNOWN}
+    assert {key: entry.status for key, entry in (await entries(tmp_path / "moved")).items()} == {
+        "1": DONE,
+        "2": UNKNOWN,
+    }
 
 
-async def test_no_name_of_a_journal_means_something_else_to_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_name_of_a_journal_means_something_else_to_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
 
     async def act(_: int) -> str:

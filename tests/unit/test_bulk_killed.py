@@ -30,7 +30,9 @@ class Killed(BaseException):
 class Life:
     """One process: it acts until it is killed, at the moment that was drawn for it."""
 
-    def __init__(self, service: Counter[int], crash_at: int, journal: Path, elsewhere: Path) -> None:
+    def __init__(
+        self, service: Counter[int], crash_at: int, journal: Path, elsewhere: Path
+    ) -> None:
         self.service = service
         self.moments = crash_at
         self.journal = journal
@@ -53,7 +55,9 @@ class Life:
         return str(number)
 
 
-async def live(life: Life, settle: Callable[[int], Awaitable[Settled[str]]] | None) -> Bulk[int, str]:
+async def live(
+    life: Life, settle: Callable[[int], Awaitable[Settled[str]]] | None
+) -> Bulk[int, str]:
     run = Bulk(range(8), life.act, journal=life.journal, concurrency=3, settle=settle)
     try:
         async with run:
@@ -66,7 +70,9 @@ async def live(life: Life, settle: Callable[[int], Awaitable[Settled[str]]] | No
 
 @settings(max_examples=40, deadline=None)
 @given(crashes=st.lists(st.integers(1, 24), max_size=4), settled=st.booleans())
-def test_whenever_it_is_killed_nothing_is_done_twice_and_nothing_is_forgotten(crashes: list[int], settled: bool) -> None:
+def test_whenever_it_is_killed_nothing_is_done_twice_and_nothing_is_forgotten(
+    crashes: list[int], settled: bool
+) -> None:
     service: Counter[int] = Counter()
 
     async def look(number: int) -> Settled[str]:

@@ -80,7 +80,9 @@ async def test_what_the_action_raises_decides_between_failed_and_unknown(
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_an_error_of_ones_own_does_not_hide_the_lost_answer_that_it_came_from(wrapped: bool) -> None:
+async def test_an_error_of_ones_own_does_not_hide_the_lost_answer_that_it_came_from(
+    wrapped: bool,
+) -> None:
     async def act(_: int) -> None:
         send()
         try:
@@ -144,10 +146,17 @@ async def tidy_up_in_vain_after_ones_own_clock() -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    [look_after_a_lost_answer, look_after_ones_own_clock, wrap_ones_own_clock, tidy_up_in_vain_after_ones_own_clock],
+    [
+        look_after_a_lost_answer,
+        look_after_ones_own_clock,
+        wrap_ones_own_clock,
+        tidy_up_in_vain_after_ones_own_clock,
+    ],
     ids=lambda lost: lost.__name__,
 )
-async def test_what_fails_after_an_answer_was_lost_does_not_hide_that(lost: Callable[[], Awaitable[None]]) -> None:
+async def test_what_fails_after_an_answer_was_lost_does_not_hide_that(
+    lost: Callable[[], Awaitable[None]],
+) -> None:
     async def act(_: int) -> None:
         send()
         await lost()

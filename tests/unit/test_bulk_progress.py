@@ -33,7 +33,9 @@ async def act(number: int) -> int:
 SHOWN, HIDDEN = "\x1b[?25h", "\x1b[?25l"
 
 
-async def test_on_a_terminal_it_shows_how_far_the_run_is_and_what_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_on_a_terminal_it_shows_how_far_the_run_is_and_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = watch(monkeypatch)
     await Bulk(range(8), act, progress="Starting [all] machines").run()
     assert "Starting [all] machines" in terminal.getvalue()
@@ -41,13 +43,17 @@ async def test_on_a_terminal_it_shows_how_far_the_run_is_and_what_went_wrong(mon
     assert terminal.getvalue().rindex(SHOWN) > terminal.getvalue().rindex(HIDDEN)
 
 
-async def test_of_a_source_without_a_length_it_shows_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_a_source_without_a_length_it_shows_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = watch(monkeypatch)
     await Bulk(iter(range(8)), act, progress="Starting").run()
     assert "8, 1 failed" in terminal.getvalue()
 
 
-async def test_the_terminal_is_left_as_it_was_when_the_run_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_terminal_is_left_as_it_was_when_the_run_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = watch(monkeypatch)
 
     async def give_up() -> None:
@@ -62,7 +68,9 @@ async def test_the_terminal_is_left_as_it_was_when_the_run_is_given_up(monkeypat
     assert (sys.stdout, sys.stderr) == streams
 
 
-async def test_what_is_printed_meanwhile_into_a_file_arrives_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_printed_meanwhile_into_a_file_arrives_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = watch(monkeypatch)
     file = io.StringIO()
     monkeypatch.setattr(sys, "stdout", file)
@@ -81,7 +89,9 @@ async def test_where_nobody_watches_it_is_silent_and_needs_no_rich(
     assert capsys.readouterr() == ("", "")
 
 
-async def test_where_somebody_watches_a_missing_rich_is_named_before_anything_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_somebody_watches_a_missing_rich_is_named_before_anything_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = watch(monkeypatch)
     monkeypatch.setitem(sys.modules, "rich", None)
     with pytest.raises(ConfigurationError, match=r"vcloud-sdk\[progress\]"):

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from tests.unit.fields import fields
 from vcloud import DecodeError
-from vcloud._core.codec import _REMEMBERED, MAX_REMEMBERED, Codec, Id, Instant, Minutes, OpenEnum, Seconds, _convert
+from vcloud._core.codec import (
+    _REMEMBERED,
+    MAX_REMEMBERED,
+    Codec,
+    Id,
+    Instant,
+    Minutes,
+    OpenEnum,
+    Seconds,
+    _convert,
+)
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList
@@ -70,7 +80,9 @@ GOOD = {
 
 
 def decode(**changes: object) -> Sample:
-    return CODEC.decode(json.dumps({"attributes": GOOD | changes}).encode(), Wrapped[Sample]).attributes
+    return CODEC.decode(
+        json.dumps({"attributes": GOOD | changes}).encode(), Wrapped[Sample]
+    ).attributes
 
 
 def test_units_belong_to_the_type() -> None:
@@ -100,12 +112,18 @@ def test_however_many_values_were_seen_no_more_than_so_many_are_remembered(kind:
         ("yes", "true", True),
         ("cost", 0.13, Decimal("0.13")),
         ("at", "2026-01-23T11:02:41", datetime(2026, 1, 23, 11, 2, 41, tzinfo=UTC)),
-        ("at", "2025-11-23T10:00:00.123456789Z", datetime(2025, 11, 23, 10, 0, 0, 123457, tzinfo=UTC)),
+        (
+            "at",
+            "2025-11-23T10:00:00.123456789Z",
+            datetime(2025, 11, 23, 10, 0, 0, 123457, tzinfo=UTC),
+        ),
         ("idle", "900", timedelta(minutes=15)),
         ("text", 5, "5"),
     ],
 )
-def test_known_misspellings_of_a_value_are_understood(field: str, wire: object, value: object) -> None:
+def test_known_misspellings_of_a_value_are_understood(
+    field: str, wire: object, value: object
+) -> None:
     assert getattr(decode(**{field: wire}), field) == value
 
 
@@ -139,7 +157,17 @@ def test_what_cannot_be_meant_is_refused_and_named(field: str, wire: object) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>502</html>", b'{"attributes":', b"[]", b"null", b'{"attributes":[]}', b"\xff\xfe", b"{}"]
+    "body",
+    [
+        b"",
+        b"<html>502</html>",
+        b'{"attributes":',
+        b"[]",
+        b"null",
+        b'{"attributes":[]}',
+        b"\xff\xfe",
+        b"{}",
+    ],
 )
 def test_malformed_answers_are_decode_errors_that_show_how_they_began(body: bytes) -> None:
     with pytest.raises(DecodeError, match="the answer (began|was empty)"):
@@ -156,7 +184,9 @@ def test_a_sensitive_answer_is_not_shown() -> None:
 
 def test_unknown_fields_are_ignored_leniently_and_refused_strictly() -> None:
     body = json.dumps({"attributes": GOOD | {"new": 1}}).encode()
-    assert CODEC.decode(body, Wrapped[Sample]) == CODEC.decode(json.dumps({"attributes": GOOD}).encode(), Wrapped[Sample])
+    assert CODEC.decode(body, Wrapped[Sample]) == CODEC.decode(
+        json.dumps({"attributes": GOOD}).encode(), Wrapped[Sample]
+    )
     with pytest.raises(DecodeError, match="new"):
         Codec(strict=True).decode(body, Wrapped[Sample])
 
@@ -173,15 +203,22 @@ def test_an_unknown_enum_value_is_kept_and_says_so() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 MACHINE = st.fixed_dictionaries(
     {
         "name": st.text(),
-        "last_session_start_at": st.none() | st.datetimes(timezones=st.just(UTC)).map(lambda at: at.isoformat()),
+        "last_session_start_at": st.none()
+        | st.datetimes(timezones=st.just(UTC)).map(lambda at: at.isoformat()),
         "auto_stop_threshold": st.sampled_from([0, 900, 3600, 10800, 21600]),
         "file_storage_size": st.integers(0, 10**6),
         "disk_size": st.integers(0, 10**6),
@@ -198,15 +235,21 @@ MACHINE = st.fixed_dictionaries(
             {
                 "id": st.text(),
                 "type": st.text(),
-                "attributes": st.fixed_dictionaries({"email": st.text()}, optional={"name": st.none() | st.text()}),
+                "attributes": st.fixed_dictionaries(
+                    {"email": st.text()}, optional={"name": st.none() | st.text()}
+                ),
             }
         ),
         "permissions": st.dictionaries(
-            st.sampled_from(["clipboard_enabled", "screen_recording_enabled", "unheard_of"]), st.booleans()
+            st.sampled_from(["clipboard_enabled", "screen_recording_enabled", "unheard_of"]),
+            st.booleans(),
         ),
         "task": st.none()
-        | st.fixed_dictionaries({"id": st.integers(), "uid": st.text(), "created_at": st.just("2026-04-20T09:15:00Z")}),
-        "latest_image_status": st.none() | st.sampled_from(["in_use", "processing", "ready", "other"]),
+        | st.fixed_dictionaries(
+            {"id": st.integers(), "uid": st.text(), "created_at": st.just("2026-04-20T09:15:00Z")}
+        ),
+        "latest_image_status": st.none()
+        | st.sampled_from(["in_use", "processing", "ready", "other"]),
     },
     optional={"usage_source": st.sampled_from(["machine", "team_balance"]), "something_new": JSON},
 )
@@ -228,15 +271,30 @@ def test_a_text_or_an_object_is_no_list(value: object) -> None:
 
 @given(st.lists(MACHINE, max_size=3))
 def test_both_ways_of_decoding_give_equal_objects(machines: list[dict[str, Any]]) -> None:
-    items = [{"id": str(number), "type": "machine", "attributes": machine} for number, machine in enumerate(machines)]
-    body = json.dumps({"machines": items, "count": len(items), "page": 1, "next_page": None, "client_code": 200}).encode()
-    assert fields(CODEC.decode_fast(body, MachineList)) == fields(CODEC.decode_leniently(body, MachineList))
+    items = [
+        {"id": str(number), "type": "machine", "attributes": machine}
+        for number, machine in enumerate(machines)
+    ]
+    body = json.dumps(
+        {"machines": items, "count": len(items), "page": 1, "next_page": None, "client_code": 200}
+    ).encode()
+    assert fields(CODEC.decode_fast(body, MachineList)) == fields(
+        CODEC.decode_leniently(body, MachineList)
+    )
 
 
 @pytest.mark.parametrize("wire", [MachineList, MachineTypeList, TaskOutcome, Wrapped[Sample]])
 @given(value=JSON)
 def test_arbitrary_json_is_an_object_or_a_decode_error(wire: type, value: object) -> None:
-    body = json.dumps({"machines": [value], "task": value, "result": value, "machine_types": value, "attributes": value}).encode()
+    body = json.dumps(
+        {
+            "machines": [value],
+            "task": value,
+            "result": value,
+            "machine_types": value,
+            "attributes": value,
+        }
+    ).encode()
     for candidate in (body, json.dumps(value).encode()):
         try:
             CODEC.decode(candidate, wire)

@@ -33,7 +33,10 @@ def test_a_facade_without_any_provider_says_how_to_give_one() -> None:
     ("environ", "said"),
     [
         ({}, "VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET"),
-        ({"VCLOUD_COMPUTERS_KEY": "ak"}, "VCLOUD_COMPUTERS_SECRET must be set too, to use computers"),
+        (
+            {"VCLOUD_COMPUTERS_KEY": "ak"},
+            "VCLOUD_COMPUTERS_SECRET must be set too, to use computers",
+        ),
         ({"VCLOUD_COMPUTERS_SECRET": "sk_canary"}, "VCLOUD_COMPUTERS_KEY must be set too"),
     ],
 )
@@ -47,13 +50,23 @@ def test_the_environment_makes_a_client() -> None:
     cloud = VCloud.from_env({"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk_canary"})
     assert cloud.computers._session.base_url == "https://api.vagon.io/organization-management/v1"
     elsewhere = {"VCLOUD_COMPUTERS_URL": "http://127.0.0.1:8080/organization-management/v1/"}
-    cloud = VCloud.from_env({"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk_canary"} | elsewhere)
+    cloud = VCloud.from_env(
+        {"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk_canary"} | elsewhere
+    )
     assert cloud.computers._session.base_url == "http://127.0.0.1:8080/organization-management/v1"
     assert "canary" not in repr(cloud) + repr(cloud.computers) + repr(cloud.computers.machines)
 
 
 @pytest.mark.parametrize(
-    "url", ["api.vagon.io", "ftp://api.vagon.io", "https://", "https://u:p@host/v1", "https://h/v1?x=1", "https://h/#x"]
+    "url",
+    [
+        "api.vagon.io",
+        "ftp://api.vagon.io",
+        "https://",
+        "https://u:p@host/v1",
+        "https://h/v1?x=1",
+        "https://h/#x",
+    ],
 )
 def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url"):
@@ -61,7 +74,12 @@ def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
 
 
 def test_plain_http_is_for_this_machine_only_unless_asked_for() -> None:
-    for url in ("http://127.0.0.1:8080/api/v1", "http://localhost:8080", "http://[::1]:8080", "https://example.com"):
+    for url in (
+        "http://127.0.0.1:8080/api/v1",
+        "http://localhost:8080",
+        "http://[::1]:8080",
+        "https://example.com",
+    ):
         Endpoint(url, auth=AUTH)
     with pytest.raises(ConfigurationError, match="allow_http=True"):
         Endpoint("http://streamspace.example.com/api/v1", auth=AUTH)
@@ -127,7 +145,9 @@ def test_an_address_with_a_password_in_it_is_refused_without_being_shown() -> No
         assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"attempts": "3"}, {"base": -1}, {"cap": "x"}])
+@pytest.mark.parametrize(
+    "options", [{"attempts": 0}, {"attempts": "3"}, {"base": -1}, {"cap": "x"}]
+)
 def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
         RetryPolicy(**options)
@@ -135,13 +155,17 @@ def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> Non
 
 
 def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
-    with pytest.raises(ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"):
+    with pytest.raises(
+        ConfigurationError, match=r"VagonComputers needs an Endpoint\(auth=...\), not HMACAuth"
+    ):
         VagonComputers(AUTH)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="client_session must be an aiohttp.ClientSession"):
         VCloud(computers=Endpoint(auth=AUTH), client_session="x")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}, {"deadline": -1}])
+@pytest.mark.parametrize(
+    "options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}, {"deadline": -1}]
+)
 def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="greater than 0"):
         Endpoint(auth=AUTH, **options)
@@ -160,7 +184,9 @@ def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> N
         VCloud(computers=AUTH)  # type: ignore[arg-type]
 
 
-def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     monkeypatch.setenv("no_proxy", "inside.test")
     assert _proxy_from_environment("https://outside.test/v1") == "http://proxy.test:3128"

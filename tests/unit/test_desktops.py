@@ -75,12 +75,16 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "an empty id": lambda c: c.get(""),
     "an id that climbs": lambda c: c.ref(".."),
     "something that is no action": lambda c: c.ref(ID).perform({"type": "screenshot"}),  # type: ignore[arg-type]
-    "one among several that is no action": lambda c: c.ref(ID).perform_all([TakeScreenshot(), None]),  # type: ignore[list-item]
+    "one among several that is no action": lambda c: c.ref(ID).perform_all(
+        [TakeScreenshot(), None]  # type: ignore[list-item]
+    ),
 }
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED.keys())
-async def test_what_cannot_work_is_refused_before_anything_is_sent(call: Callable[[Desktops], Any]) -> None:
+async def test_what_cannot_work_is_refused_before_anything_is_sent(
+    call: Callable[[Desktops], Any],
+) -> None:
     desktops, wired = answering(response({"output": ""}))
 
     async def attempt() -> None:
@@ -107,11 +111,26 @@ SENT: list[tuple[Callable[[Desktops], Awaitable[object]], dict[str, Any]]] = [
         lambda c: c.ref(ID).click(5, 6, button="middle", count=3),
         {"type": "click_mouse", "x": 5, "y": 6, "button": "middle", "num_of_clicks": 3},
     ),
-    (lambda c: c.ref(ID).double_click(5, 0), {"type": "click_mouse", "x": 5, "y": 0, "button": "left", "num_of_clicks": 2}),
-    (lambda c: c.ref(ID).right_click(), {"type": "click_mouse", "button": "right", "num_of_clicks": 1}),
-    (lambda c: c.ref(ID).mouse_down(1, 2), {"type": "click_mouse", "x": 1, "y": 2, "button": "left", "click_type": "down"}),
-    (lambda c: c.ref(ID).mouse_up(button=MouseButton.RIGHT), {"type": "click_mouse", "button": "right", "click_type": "up"}),
-    (lambda c: c.ref(ID).scroll("down", 500), {"type": "scroll", "direction": "down", "amount": 500}),
+    (
+        lambda c: c.ref(ID).double_click(5, 0),
+        {"type": "click_mouse", "x": 5, "y": 0, "button": "left", "num_of_clicks": 2},
+    ),
+    (
+        lambda c: c.ref(ID).right_click(),
+        {"type": "click_mouse", "button": "right", "num_of_clicks": 1},
+    ),
+    (
+        lambda c: c.ref(ID).mouse_down(1, 2),
+        {"type": "click_mouse", "x": 1, "y": 2, "button": "left", "click_type": "down"},
+    ),
+    (
+        lambda c: c.ref(ID).mouse_up(button=MouseButton.RIGHT),
+        {"type": "click_mouse", "button": "right", "click_type": "up"},
+    ),
+    (
+        lambda c: c.ref(ID).scroll("down", 500),
+        {"type": "scroll", "direction": "down", "amount": 500},
+    ),
     (lambda c: c.ref(ID).move(*Point(7, 8)), {"type": "move_mouse", "x": 7, "y": 8}),
     (
         lambda c: c.ref(ID).drag((1, 2), Point(3, 4)),
@@ -120,15 +139,23 @@ SENT: list[tuple[Callable[[Desktops], Awaitable[object]], dict[str, Any]]] = [
     (lambda c: c.ref(ID).type("Grüße"), {"type": "type", "text": "Grüße"}),
     (lambda c: c.ref(ID).press("ctrl+c"), {"type": "press_keys", "keys": "ctrl+c"}),
     (lambda c: c.ref(ID).press("ctrl", "c"), {"type": "press_keys", "keys": ["ctrl", "c"]}),
-    (lambda c: c.ref(ID).key_down("shift"), {"type": "press_keys", "keys": "shift", "key_action_type": "down"}),
-    (lambda c: c.ref(ID).key_up("shift"), {"type": "press_keys", "keys": "shift", "key_action_type": "up"}),
+    (
+        lambda c: c.ref(ID).key_down("shift"),
+        {"type": "press_keys", "keys": "shift", "key_action_type": "down"},
+    ),
+    (
+        lambda c: c.ref(ID).key_up("shift"),
+        {"type": "press_keys", "keys": "shift", "key_action_type": "up"},
+    ),
     (lambda c: c.ref(ID).wait(29.999), {"type": "wait", "ms": 29999}),
     (lambda c: c.ref(ID).wait(timedelta(0)), {"type": "wait", "ms": 0}),
 ]
 
 
 @pytest.mark.parametrize(("call", "body"), SENT, ids=[str(body) for _, body in SENT])
-async def test_each_method_sends_its_action(call: Callable[[Desktops], Awaitable[object]], body: dict[str, Any]) -> None:
+async def test_each_method_sends_its_action(
+    call: Callable[[Desktops], Awaitable[object]], body: dict[str, Any]
+) -> None:
     desktops, wired = answering(response({"output": ""}))
     assert await call(desktops) is None
     assert wired.asked == [("POST", f"/desktop/{ID}/computer-action", body)]
@@ -138,12 +165,19 @@ async def test_a_timeout_is_sent_in_milliseconds_and_left_out_when_not_given() -
     desktops, wired = answering(response({"id": ID, "status": "pending"}))
     for timeout in (None, 60, timedelta(hours=1), 61.5):
         assert (await desktops.launch(timeout)).status is DesktopStatus.PENDING
-    assert [body for _, _, body in wired.asked] == [{}, {"timeout_ms": 60000}, {"timeout_ms": 3600000}, {"timeout_ms": 61500}]
+    assert [body for _, _, body in wired.asked] == [
+        {},
+        {"timeout_ms": 60000},
+        {"timeout_ms": 3600000},
+        {"timeout_ms": 61500},
+    ]
 
 
 # -- decoding --------------------------------------------------------------------------------------------------------
 
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(lambda at: at.replace(tzinfo=UTC).isoformat())
+MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(
+    lambda at: at.replace(tzinfo=UTC).isoformat()
+)
 
 
 @given(
@@ -162,7 +196,11 @@ def test_a_desktop_decodes_to_the_same_both_ways(answer: dict[str, Any]) -> None
     body, codec = json.dumps(answer).encode(), Codec()
     desktop = codec.decode_fast(body, Desktop)
     assert desktop == codec.decode_leniently(body, Desktop)
-    assert (desktop.id, str(desktop.status), desktop.stream_url) == (answer["id"], answer["status"], answer["stream_url"])
+    assert (desktop.id, str(desktop.status), desktop.stream_url) == (
+        answer["id"],
+        answer["status"],
+        answer["stream_url"],
+    )
     assert desktop.created_at == datetime.fromisoformat(answer["created_at"])
     assert desktop.status.known is (answer["status"] != "hibernating")
 
@@ -171,13 +209,17 @@ def test_a_desktop_decodes_to_the_same_both_ways(answer: dict[str, Any]) -> None
     st.fixed_dictionaries(
         {},
         optional={
-            name: st.none() | st.text(st.characters(exclude_categories=["Cs"])) for name in ("output", "error", "base64_image")
+            name: st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+            for name in ("output", "error", "base64_image")
         },
     )
 )
 def test_an_actions_answer_decodes_to_the_same_both_ways(answer: dict[str, Any]) -> None:
     body, codec = json.dumps(answer).encode(), Codec()
-    fast, lenient = codec.decode_fast(body, ActionAnswer), codec.decode_leniently(body, ActionAnswer)
+    fast, lenient = (
+        codec.decode_fast(body, ActionAnswer),
+        codec.decode_leniently(body, ActionAnswer),
+    )
     assert fields(fast) == fields(lenient) == fields(ActionAnswer(**answer))
 
 
@@ -189,9 +231,15 @@ def test_a_commands_answer_decodes_to_the_same_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("data", "media_type"),
-    [(JPEG, "image/jpeg"), (b"\x89PNG\r\n\x1a\n...", "image/png"), (b"GIF89a", "application/octet-stream")],
+    [
+        (JPEG, "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n...", "image/png"),
+        (b"GIF89a", "application/octet-stream"),
+    ],
 )
-async def test_a_screenshot_knows_its_kind_from_its_bytes_and_saves_itself(data: bytes, media_type: str, tmp_path: Path) -> None:
+async def test_a_screenshot_knows_its_kind_from_its_bytes_and_saves_itself(
+    data: bytes, media_type: str, tmp_path: Path
+) -> None:
     desktops, _ = answering(response({"base64_image": base64.b64encode(data).decode()}))
     shot = await desktops.ref(ID).screenshot()
     assert (shot.data, shot.media_type) == (data, media_type)
@@ -259,7 +307,9 @@ async def test_start_says_that_a_stopped_desktop_stays_stopped(status: str) -> N
 
 
 async def test_connect_url_is_the_stream_or_a_clear_error() -> None:
-    desktops, _ = answering(response(DESKTOP), response({**DESKTOP, "status": "pending", "stream_url": None}))
+    desktops, _ = answering(
+        response(DESKTOP), response({**DESKTOP, "status": "pending", "stream_url": None})
+    )
     assert await desktops.ref(ID).connect_url() == STREAM
     with pytest.raises(NoStreamError, match="has no stream") as caught:
         await desktops.ref(ID).connect_url()

@@ -50,12 +50,18 @@ CLICKS = st.builds(
 )
 ACTIONS: st.SearchStrategy[Action] = st.one_of(
     CLICKS,
-    st.builds(Scroll, direction=st.sampled_from(["up", "down", "left", "right"]), amount=st.integers(1, 500)),
+    st.builds(
+        Scroll,
+        direction=st.sampled_from(["up", "down", "left", "right"]),
+        amount=st.integers(1, 500),
+    ),
     st.builds(MoveMouse, COORDINATE, COORDINATE),
     st.builds(DragMouse, POINTS, POINTS),
     st.builds(TypeText, st.text(st.characters(exclude_categories=["Cs"]), min_size=1)),
     st.builds(
-        PressKeys, st.one_of(KEY, st.lists(KEY, min_size=1)), key_action_type=st.sampled_from([None, "press", "down", "up"])
+        PressKeys,
+        st.one_of(KEY, st.lists(KEY, min_size=1)),
+        key_action_type=st.sampled_from([None, "press", "down", "up"]),
     ),
     st.builds(Wait, st.integers(0, 29_999).map(lambda ms: timedelta(milliseconds=ms))),
     st.just(TakeScreenshot()),
@@ -87,9 +93,18 @@ def test_an_action_survives_being_recorded_as_json(action: Action) -> None:
         ({"type": "click_mouse", "x": 1}, "x and y belong together"),
         ({"type": "click_mouse", "num_clicks": 2}, "click_mouse knows no num_clicks"),
         ({"type": "click_mouse", "button": 1}, "button must be one of left, right, middle"),
-        ({"type": "drag_mouse", "start": {"x": 1}, "end": {"x": 1, "y": 1}}, "a point must be two whole numbers"),
-        ({"type": "drag_mouse", "start": {"x": 1, "y": 1}, "end": None}, "a point must be two whole numbers"),
-        ({"type": "scroll", "direction": "up", "amount": 501}, "amount must be a whole number, 1 to 500"),
+        (
+            {"type": "drag_mouse", "start": {"x": 1}, "end": {"x": 1, "y": 1}},
+            "a point must be two whole numbers",
+        ),
+        (
+            {"type": "drag_mouse", "start": {"x": 1, "y": 1}, "end": None},
+            "a point must be two whole numbers",
+        ),
+        (
+            {"type": "scroll", "direction": "up", "amount": 501},
+            "amount must be a whole number, 1 to 500",
+        ),
         ({"type": "type"}, "type needs text"),
         ({"type": "type", "text": 5}, "text must be a non-empty text"),
         ({"type": "press_keys", "keys": []}, "keys must be the name of a key"),
@@ -112,7 +127,9 @@ def test_a_typed_text_is_not_in_the_repr() -> None:
 
 
 async def test_several_actions_stop_at_the_first_that_fails_and_say_which() -> None:
-    refusal = response({"status": "error", "error": "… Command failed with code 3", "docs": "d"}, 500)
+    refusal = response(
+        {"status": "error", "error": "… Command failed with code 3", "docs": "d"}, 500
+    )
     desktops, wired = answering(response({"output": "one"}), refusal)
     with pytest.raises(ActionsFailed, match=r"action 1 of 3 \(move_mouse\) failed") as caught:
         await desktops.ref(ID).perform_all([Wait(1), MoveMouse(1, 2), TakeScreenshot()])
@@ -123,4 +140,9 @@ async def test_several_actions_stop_at_the_first_that_fails_and_say_which() -> N
     assert error.error.details == {"docs": "d", "exit_code": 3}
     assert len(wired.asked) == 2
     copied = pickle.loads(pickle.dumps(error))
-    assert (copied.index, copied.results, str(copied), str(copied.error)) == (1, error.results, str(error), str(error.error))
+    assert (copied.index, copied.results, str(copied), str(copied.error)) == (
+        1,
+        error.results,
+        str(error),
+        str(error.error),
+    )

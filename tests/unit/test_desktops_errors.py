@@ -58,10 +58,17 @@ async def refused(answer: Response, operation: str = "action") -> APIError:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("status", "kind"), KINDS.items())
-async def test_each_documented_status_is_typed_in_both_shapes(status: int, kind: type[APIError], operation: str) -> None:
-    own = await refused(response({"status": "error", "error": "no can do", "docs": "https://d"}, status), operation)
+async def test_each_documented_status_is_typed_in_both_shapes(
+    status: int, kind: type[APIError], operation: str
+) -> None:
+    own = await refused(
+        response({"status": "error", "error": "no can do", "docs": "https://d"}, status), operation
+    )
     issue = {"code": "invalid_type", "path": ["start", "x"], "message": "Required"}
-    zod = await refused(response({"success": False, "error": {"issues": [issue], "name": "ZodError"}}, status), operation)
+    zod = await refused(
+        response({"success": False, "error": {"issues": [issue], "name": "ZodError"}}, status),
+        operation,
+    )
     for error in (own, zod):
         assert type(error) is kind
         assert (error.status, error.provider) == (status, "desktops")
@@ -73,7 +80,9 @@ async def test_each_documented_status_is_typed_in_both_shapes(status: int, kind:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_an_error_under_http_200_raises(operation: str) -> None:
-    error = await refused(response({"status": "error", "error": "broke", "details": "it did"}), operation)
+    error = await refused(
+        response({"status": "error", "error": "broke", "details": "it did"}), operation
+    )
     assert type(error) is ServerError
     assert (error.status, error.message, error.details) == (200, "broke", {"details": "it did"})
 
@@ -96,18 +105,25 @@ async def test_an_error_output_beside_success_is_handed_out() -> None:
 
 
 async def test_the_exit_code_of_a_failing_action_is_kept() -> None:
-    error = await refused(response({"status": "error", "error": "… Command failed with code 127", "docs": "d"}, 500))
+    error = await refused(
+        response({"status": "error", "error": "… Command failed with code 127", "docs": "d"}, 500)
+    )
     assert error.details == {"docs": "d", "exit_code": 127}
 
 
 async def test_a_plain_404_says_that_the_key_is_missing() -> None:
-    error = await refused(response(b"404 Not Found", 404, **{"Content-Type": "text/plain; charset=UTF-8"}))
+    error = await refused(
+        response(b"404 Not Found", 404, **{"Content-Type": "text/plain; charset=UTF-8"})
+    )
     assert type(error) is AuthenticationError
     assert error.status == 404
     assert "the API key is missing" in str(error)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>Bad Gateway</html>", b"[]", b"null", b'"x"', b'{"error":', b'{"error":null}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Bad Gateway</html>", b"[]", b"null", b'"x"', b'{"error":', b'{"error":null}'],
+)
 async def test_an_error_that_is_not_the_services_own_keeps_its_status(body: bytes) -> None:
     error = await refused(response(body, 502, **{"Content-Type": "text/html"}))
     assert type(error) is ServerError
@@ -115,7 +131,11 @@ async def test_an_error_that_is_not_the_services_own_keeps_its_status(body: byte
 
 
 async def test_request_id_and_retry_after_are_kept() -> None:
-    answer = response({"status": "error", "error": "slow down"}, 429, **{"X-Request-Id": "req-7", "Retry-After": "12"})
+    answer = response(
+        {"status": "error", "error": "slow down"},
+        429,
+        **{"X-Request-Id": "req-7", "Retry-After": "12"},
+    )
     error = await refused(answer)
     assert isinstance(error, RateLimitError)
     assert (error.request_id, error.retry_after) == ("req-7", 12.0)
@@ -133,7 +153,12 @@ async def test_the_stream_address_is_in_no_repr_error_or_pickle() -> None:
     packed = pickle.dumps(desktop)
     assert SECRET.encode() not in packed
     copied = pickle.loads(packed)
-    assert (copied.id, copied.status, copied.timeout_at, copied.stream_url) == (ID, "running", desktop.timeout_at, None)
+    assert (copied.id, copied.status, copied.timeout_at, copied.stream_url) == (
+        ID,
+        "running",
+        desktop.timeout_at,
+        None,
+    )
     with pytest.raises(DecodeError) as caught:
         await desktops.get(ID)
     assert SECRET not in str(caught.value)
@@ -142,9 +167,25 @@ async def test_the_stream_address_is_in_no_repr_error_or_pickle() -> None:
 
 
 REPEATING: list[Response] = [
-    response({"status": "error", "error": f"Command failed with code 2: xdotool type '{SECRET}'", "docs": "https://d"}, 500),
+    response(
+        {
+            "status": "error",
+            "error": f"Command failed with code 2: xdotool type '{SECRET}'",
+            "docs": "https://d",
+        },
+        500,
+    ),
     response({"status": "error", "error": "no", "details": f"ran {SECRET}"}),
-    response({"success": False, "error": {"issues": [{"path": [], "message": f"what is {SECRET}?"}], "name": "ZodError"}}, 400),
+    response(
+        {
+            "success": False,
+            "error": {
+                "issues": [{"path": [], "message": f"what is {SECRET}?"}],
+                "name": "ZodError",
+            },
+        },
+        400,
+    ),
     response(f"<html>{SECRET}</html>".encode(), 502),
     response(f'{{"output": {{"{SECRET}": 1}}}}'.encode()),
     response(f"oops {SECRET}".encode()),
@@ -163,14 +204,24 @@ async def test_a_text_that_was_typed_or_run_is_in_no_error(answer: Response) -> 
         with pytest.raises(VCloudError) as caught:
             await call(desktops)
         error = caught.value
-        assert SECRET not in f"{error} {error!r} {error.__dict__} {error.__cause__} {getattr(error.__cause__, '__dict__', '')}"
+        assert (
+            SECRET
+            not in f"{error} {error!r} {error.__dict__} {error.__cause__} {getattr(error.__cause__, '__dict__', '')}"
+        )
 
 
 async def test_what_the_service_says_without_repeating_is_shown_for_commands_too() -> None:
-    error = await refused(response({"status": "error", "error": "Desktop is not running", "docs": "https://d"}, 409), "bash")
+    error = await refused(
+        response({"status": "error", "error": "Desktop is not running", "docs": "https://d"}, 409),
+        "bash",
+    )
     assert error.message == "Desktop is not running"
     hidden = await refused(
-        response({"status": "error", "error": "failed: pwd (Command failed with code 9)", "docs": "d"}, 500), "bash"
+        response(
+            {"status": "error", "error": "failed: pwd (Command failed with code 9)", "docs": "d"},
+            500,
+        ),
+        "bash",
     )
     assert "not shown" in hidden.message
     assert hidden.details == {"docs": "d", "exit_code": 9}

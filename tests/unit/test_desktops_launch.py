@@ -72,7 +72,9 @@ async def test_launches_fan_out_in_a_task_group_and_in_gather() -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(desktops.launch()) for _ in range(3)]
     assert [task.result().id for task in tasks] == [ID] * 3
-    assert [one.id for one in await asyncio.gather(desktops.launch(), desktops.launch())] == [ID] * 2
+    assert [one.id for one in await asyncio.gather(desktops.launch(), desktops.launch())] == [
+        ID
+    ] * 2
 
 
 async def test_a_launch_is_used_once() -> None:
@@ -94,7 +96,9 @@ async def test_an_error_in_the_block_stops_the_desktop_and_comes_out() -> None:
 
 
 async def test_a_failing_stop_does_not_hide_the_blocks_error() -> None:
-    desktops, _ = service(stop=response({"status": "error", "error": "cannot stop", "docs": "d"}, 500))
+    desktops, _ = service(
+        stop=response({"status": "error", "error": "cannot stop", "docs": "d"}, 500)
+    )
     with pytest.raises(ZeroDivisionError) as caught:
         async with desktops.launch():
             1 / 0  # noqa: B018
@@ -112,7 +116,9 @@ async def test_a_failing_stop_after_a_good_block_raises() -> None:
 
 
 async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
-    desktops, _ = service(stop=response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404))
+    desktops, _ = service(
+        stop=response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
+    )
     async with desktops.launch():
         pass
 
@@ -251,7 +257,9 @@ async def test_a_lost_launch_is_not_repeated_and_a_lost_stop_is() -> None:
         await desktops.launch()
     assert caught.value.outcome_unknown
     assert len(wired.asked) == 1
-    desktops, wired = answering(TransportError("dropped"), response({"status": "terminated"}), attempts=3)
+    desktops, wired = answering(
+        TransportError("dropped"), response({"status": "terminated"}), attempts=3
+    )
     await desktops.ref(ID).stop()
     assert wired.paths == [STOP, STOP]
 
@@ -267,7 +275,9 @@ async def test_instances_are_what_was_launched_and_is_not_over() -> None:
     seen = [(await other.instances().all())[0] for _ in range(4)]
     assert [str(one.state) for one in seen] == ["starting", "running", "failed", "unknown"]
     assert [one.started_at is not None for one in seen] == [False, True, False, False]
-    assert {(one.provider, one.id, one.name, one.region) for one in seen} == {("desktops", ID, ID, None)}
+    assert {(one.provider, one.id, one.name, one.region) for one in seen} == {
+        ("desktops", ID, ID, None)
+    }
     assert isinstance(seen[0].resource, Controllable)
     assert await desktops.instances().all() == [], "it is over now"
     asked = len(wired.asked)
@@ -306,7 +316,9 @@ def test_the_register_forgets_those_whose_time_is_up() -> None:
     assert register.ids() == ("c",)
 
 
-@pytest.mark.parametrize("wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"timeout": 59}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"timeout": 59}], ids=str
+)
 async def test_nothing_is_launched_for_an_argument_that_is_wrong(wrong: dict[str, Any]) -> None:
     desktops, wired = service()
     with pytest.raises(InvalidArgumentError):

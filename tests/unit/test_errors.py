@@ -20,7 +20,11 @@ from vcloud import (
     errors,
 )
 
-CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, VCloudError)]
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, VCloudError)
+]
 
 
 def conflict() -> ConflictError:

@@ -21,7 +21,15 @@ import vcloud.providers
 from tests.contract.harness import PROVIDERS
 from tests.unit.fields import fields
 from tests.unit.hostile import HEADERS, RUBBISH, STATUSES, STEADY, Case, answered, cases, spoiled
-from vcloud import APIError, BearerAuth, DecodeError, InvalidArgumentError, Request, Response, VCloudError
+from vcloud import (
+    APIError,
+    BearerAuth,
+    DecodeError,
+    InvalidArgumentError,
+    Request,
+    Response,
+    VCloudError,
+)
 from vcloud._core.codec import MAX_DEPTH, Codec, Shape
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle
@@ -66,7 +74,9 @@ def look(got: Any) -> None:
 def test_a_spoiled_document_is_a_result_or_an_error_of_ours(api: str, run: Run) -> None:
     @settings(STEADY, max_examples=120)
     @given(
-        st.sampled_from(cases(api)).flatmap(lambda case: st.tuples(st.just(case), st.sampled_from(case.answers).flatmap(spoiled)))
+        st.sampled_from(cases(api)).flatmap(
+            lambda case: st.tuples(st.just(case), st.sampled_from(case.answers).flatmap(spoiled))
+        )
     )
     def check(given: tuple[Case, bytes]) -> None:
         case, body = given
@@ -102,7 +112,9 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     def check(status: int, headers: dict[str, str], body: bytes, sensitive: bool) -> None:
         asked = request if sensitive else Request("GET", "/x")
         try:
-            error = client.dialect.error(asked, Response(status, headers, body), "https://h/x", now=1.8e9)
+            error = client.dialect.error(
+                asked, Response(status, headers, body), "https://h/x", now=1.8e9
+            )
         except DecodeError as failure:
             assert 200 <= status < 300
             error = failure
@@ -116,7 +128,8 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
 
 def modules() -> list[ModuleType]:
     return [
-        importlib.import_module(found.name) for found in pkgutil.walk_packages(vcloud.providers.__path__, "vcloud.providers.")
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(vcloud.providers.__path__, "vcloud.providers.")
     ]
 
 
@@ -146,14 +159,22 @@ def parts(kind: Any, found: set[type[Any]]) -> set[type[Any]]:
     origin = get_origin(kind) or kind
     if isinstance(origin, type) and attrs.has(origin) and origin not in found:
         found.update(base for base in origin.__mro__ if attrs.has(base))
-        for inner in (*get_type_hints(origin, include_extras=True).values(), *getattr(origin, "__orig_bases__", ())):
+        for inner in (
+            *get_type_hints(origin, include_extras=True).values(),
+            *getattr(origin, "__orig_bases__", ()),
+        ):
             parts(inner, found)
     return found
 
 
 def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
     tested = {wire for case in cases(*PROVIDERS) for wire in wires(case, run)}
-    shapes = {shape.wire for module in modules() for shape in vars(module).values() if isinstance(shape, Shape)}
+    shapes = {
+        shape.wire
+        for module in modules()
+        for shape in vars(module).values()
+        if isinstance(shape, Shape)
+    }
     assert shapes <= tested
     made_of: set[type[Any]] = set()
     for wire in tested:
@@ -162,7 +183,10 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         f"{module.__name__.removeprefix('vcloud.providers.')}.{model.__name__}"
         for module in modules()
         for model in vars(module).values()
-        if isinstance(model, type) and attrs.has(model) and model.__module__ == module.__name__ and model not in made_of
+        if isinstance(model, type)
+        and attrs.has(model)
+        and model.__module__ == module.__name__
+        and model not in made_of
     }
     not_from_answers = {
         name for name in models if name.startswith(("desktops.actions.", "streamspace.messages."))
@@ -180,16 +204,24 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
 
 @pytest.mark.parametrize("api", PROVIDERS)
 def test_where_both_ways_of_decoding_succeed_they_agree(api: str, run: Run) -> None:
-    known = [(wire, case.answers) for case in cases(api) for wire in sorted(wires(case, run), key=repr)]
+    known = [
+        (wire, case.answers) for case in cases(api) for wire in sorted(wires(case, run), key=repr)
+    ]
     codec = Codec()
 
     @settings(STEADY, max_examples=120)
     @given(
-        st.sampled_from(known).flatmap(lambda one: st.tuples(st.just(one[0]), st.sampled_from(one[1]).flatmap(spoiled) | RUBBISH))
+        st.sampled_from(known).flatmap(
+            lambda one: st.tuples(
+                st.just(one[0]), st.sampled_from(one[1]).flatmap(spoiled) | RUBBISH
+            )
+        )
     )
     def check(given: tuple[type[Any], bytes]) -> None:
         wire, body = given
-        value, lenient = (decoded(decode, body, wire) for decode in (codec.decode, codec.decode_leniently))
+        value, lenient = (
+            decoded(decode, body, wire) for decode in (codec.decode, codec.decode_leniently)
+        )
         try:
             fast = codec.decode_fast(body, wire)
         except Exception:
@@ -222,7 +254,10 @@ def decoded(decode: Callable[[bytes, type[Any]], Any], body: bytes, wire: type[A
 def test_details_that_are_nested_too_deep_to_be_printed_are_left_out(levels: int, run: Run) -> None:
     for nested in (b"[" * levels + b"]" * levels, b'{"a":' * levels + b"1" + b"}" * levels):
         for case in cases(*PROVIDERS):
-            for body in (b'{"error":"no","details":%s}' % nested, b'{"success":false,"error":{"issues":%s}}' % nested):
+            for body in (
+                b'{"error":"no","details":%s}' % nested,
+                b'{"success":false,"error":{"issues":%s}}' % nested,
+            ):
                 got = run(case.call(answered(case.provider, 400, {}, body)[0]))
                 assert isinstance(got, APIError)
                 look(got)
@@ -254,10 +289,16 @@ def test_a_value_that_python_has_none_for_spoils_nothing_but_raw(value: str, run
 
 
 async def test_on_a_list_such_a_value_spoils_one_raw_and_no_other() -> None:
-    example = next(case for case in cases("computers") if case.operation == "machines.list").answers[0]
+    example = next(
+        case for case in cases("computers") if case.operation == "machines.list"
+    ).answers[0]
     first, second = example["machines"]
     first["attributes"] |= {"more": "@"}
-    body = json.dumps({**example, "machines": [first, second], "next_page": None}).replace('"@"', "1e999").encode()
+    body = (
+        json.dumps({**example, "machines": [first, second], "next_page": None})
+        .replace('"@"', "1e999")
+        .encode()
+    )
     machines = await answered(PROVIDERS["computers"], 200, {}, body)[0].machines.list().all()
     assert pickle.loads(pickle.dumps(machines)) == machines
     assert machines[1].raw == second
@@ -273,27 +314,39 @@ async def test_an_empty_list_may_stand_beside_such_a_value() -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"error": {"issues": [{"path": 7, "message": "no"}, 3, {"path": {"a": 1}}]}}, "no; 3; None"),
+        (
+            {"error": {"issues": [{"path": 7, "message": "no"}, 3, {"path": {"a": 1}}]}},
+            "no; 3; None",
+        ),
         ({"error": f"Command failed with code {'9' * 5000}"}, "Command failed"),
         ({"error": "Command failed with code \u0663"}, "Command failed"),
     ],
 )
-async def test_a_desktops_refusal_of_any_shape_is_read_as_far_as_it_goes(body: object, said: str) -> None:
+async def test_a_desktops_refusal_of_any_shape_is_read_as_far_as_it_goes(
+    body: object, said: str
+) -> None:
     client, _ = answered(PROVIDERS["desktops"], 400, {}, json.dumps(body).encode())
     with pytest.raises(APIError, match=said) as caught:
         await client.get("x")
     assert "exit_code" not in repr(caught.value.details)
 
 
-@pytest.mark.parametrize("text", ["9" * 4500 + "_min", "9" * 12 + "_hour", "\u0663_min", "_min", "-1_min", "2_min"])
+@pytest.mark.parametrize(
+    "text", ["9" * 4500 + "_min", "9" * 12 + "_hour", "\u0663_min", "_min", "-1_min", "2_min"]
+)
 def test_a_duration_that_cannot_be_one_is_none(text: str) -> None:
-    assert IdleDuration(text).duration == {"\u0663_min": timedelta(minutes=3), "2_min": timedelta(minutes=2)}.get(text)
+    assert IdleDuration(text).duration == {
+        "\u0663_min": timedelta(minutes=3),
+        "2_min": timedelta(minutes=2),
+    }.get(text)
 
 
 @pytest.mark.parametrize("token", ["", " ", "a\r\nX-Injected: 1", "tok\x00en", "t\u00f6ken"])
 def test_a_token_that_cannot_be_one_is_the_services_mistake(token: str, run: Run) -> None:
     auth = BearerAuth.login("admin", "password")
-    answer = Response(200, {}, json_body({"token": token, "expires_at": "9999-12-31T23:59:59-14:00"}))
+    answer = Response(
+        200, {}, json_body({"token": token, "expires_at": "9999-12-31T23:59:59-14:00"})
+    )
 
     async def send(request: Request) -> Response:
         return answer
@@ -307,7 +360,9 @@ def test_the_end_of_a_token_may_be_beyond_the_calendar(run: Run) -> None:
     auth = BearerAuth.login("admin", "password")
 
     async def send(request: Request) -> Response:
-        return Response(200, {}, json_body({"token": "t", "expires_at": "9999-12-31T23:59:59-14:00"}))
+        return Response(
+            200, {}, json_body({"token": "t", "expires_at": "9999-12-31T23:59:59-14:00"})
+        )
 
     run(auth.acquire(send, now=0.0))
     assert auth.ready(0.0)

@@ -81,7 +81,9 @@ class Refusing(Transport):
 
     def check(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         self.sent.append((method, url, headers, body))
         return Response(400, {}, b"{}")
 
@@ -104,7 +106,10 @@ class Call:
     tried: str | int
 
     def __str__(self) -> str:
-        way = [f"{step}({'!' if place == self.tried else ''})" if step == "ref" else step for place, step in enumerate(self.way)]
+        way = [
+            f"{step}({'!' if place == self.tried else ''})" if step == "ref" else step
+            for place, step in enumerate(self.way)
+        ]
         return f"{'.'.join((self.provider.api, *way, self.method))}({self.tried if isinstance(self.tried, str) else ''})"
 
     def send(self, text: str, runner: asyncio.Runner) -> tuple[list[Any], BaseException | None]:
@@ -114,7 +119,9 @@ class Call:
             for number, step in enumerate(self.way):
                 place = getattr(place, step)
                 if step == "ref":
-                    place = place(**dict.fromkeys(texts(place), text if number == self.tried else OTHER))
+                    place = place(
+                        **dict.fromkeys(texts(place), text if number == self.tried else OTHER)
+                    )
             runner.run(self._send(getattr(place, self.method), text))
         except VCloudError as error:
             return transport.sent, error
@@ -128,7 +135,9 @@ class Call:
                 if parameter.kind is parameter.VAR_POSITIONAL:
                     many = [text]
                 else:
-                    given[parameter.name] = [text] if str(parameter.annotation).startswith("Sequence[str") else text
+                    given[parameter.name] = (
+                        [text] if str(parameter.annotation).startswith("Sequence[str") else text
+                    )
             elif parameter.default is parameter.empty:
                 if parameter.kind is parameter.VAR_POSITIONAL:
                     many = ["a"]
@@ -143,7 +152,11 @@ class Call:
 
 def texts(method: Callable[..., Any]) -> list[str]:
     """The arguments that can be texts."""
-    return [name for name, parameter in inspect.signature(method).parameters.items() if "str" in str(parameter.annotation)]
+    return [
+        name
+        for name, parameter in inspect.signature(method).parameters.items()
+        if "str" in str(parameter.annotation)
+    ]
 
 
 def calls(provider: Provider) -> Iterator[Call]:
@@ -158,7 +171,11 @@ def calls(provider: Provider) -> Iterator[Call]:
                 places.append(((*way, name), found))
             if inspect.ismethod(found):
                 yield from (Call(provider, way, name, argument) for argument in texts(found))
-                yield from (Call(provider, way, name, number) for number, step in enumerate(way) if step == "ref")
+                yield from (
+                    Call(provider, way, name, number)
+                    for number, step in enumerate(way)
+                    if step == "ref"
+                )
             if name == "ref":
                 places.append(((*way, name), found(**dict.fromkeys(texts(found), OTHER))))
 
@@ -213,7 +230,9 @@ def test_a_text_is_refused_or_stays_in_its_place(call: Call, runner: asyncio.Run
         sent, outcome = call.send(text, runner)
         if not sent:
             # A text that is none of a few words, or makes no request of its own, is never sent.
-            assert isinstance(outcome, InvalidArgumentError) or (outcome is None and not usual), text
+            assert isinstance(outcome, InvalidArgumentError) or (outcome is None and not usual), (
+                text
+            )
             assert len(text) > 1000 or len(str(outcome)) < 1000
             continue
         assert len(sent) == len(usual) == 1
@@ -249,7 +268,9 @@ def test_a_credential_is_refused_or_is_exactly_the_header(text: str) -> None:
         assert all(value.isascii() and value.isprintable() for value in headers.values())
 
 
-@pytest.mark.parametrize("name", ["", "x-api-key\r\nX-Injected", "x api key", "x-api-key:", "sch\u00fcssel", "\x00"])
+@pytest.mark.parametrize(
+    "name", ["", "x-api-key\r\nX-Injected", "x api key", "x-api-key:", "sch\u00fcssel", "\x00"]
+)
 def test_a_header_whose_name_cannot_be_one_is_refused(name: str) -> None:
     APIKeyAuth("key", header="X-Api-Key_2")
     with pytest.raises(ConfigurationError, match="header"):

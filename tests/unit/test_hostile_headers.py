@@ -35,7 +35,9 @@ def test_any_headers_give_finite_numbers_or_none(headers: dict[str, str]) -> Non
 
 @settings(STEADY, max_examples=100)
 @given(st.lists(st.tuples(HEADERS, st.booleans()), min_size=1, max_size=6))
-def test_an_allowance_survives_whatever_it_is_told(answers: list[tuple[dict[str, str], bool]]) -> None:
+def test_an_allowance_survives_whatever_it_is_told(
+    answers: list[tuple[dict[str, str], bool]],
+) -> None:
     allowance = Allowance()
     for now, (headers, refused) in enumerate(answers):
         given = CIMultiDict(headers)
@@ -84,12 +86,18 @@ def test_the_messages_are_what_they_should_be_before_they_are_spoiled() -> None:
     import json
 
     for message in MESSAGES:
-        (found,) = decode_message(json.dumps({key: value for key, value in message.items() if value is not None}))
+        (found,) = decode_message(
+            json.dumps({key: value for key, value in message.items() if value is not None})
+        )
         assert not isinstance(found, UnknownMessage)
 
 
 @settings(STEADY, max_examples=300)
-@given(st.sampled_from(MESSAGES).flatmap(spoiled).map(bytes.decode) | LITERALS | st.text(st.characters(codec=None), max_size=30))
+@given(
+    st.sampled_from(MESSAGES).flatmap(spoiled).map(bytes.decode)
+    | LITERALS
+    | st.text(st.characters(codec=None), max_size=30)
+)
 def test_any_text_on_an_agents_socket_is_messages_or_a_decode_error(text: str) -> None:
     messages, said = [], ""
     try:

@@ -22,10 +22,26 @@ MAX_PAGES = 12
 #: What a page may say of itself and of those after it.
 NUMBERS = (
     st.integers(-2, 30).map(str)
-    | st.sampled_from(["null", "1e3", "1.5", '"2"', '"x"', "true", "[]", "{}", "10000000000", "9" * 25, "-" + "9" * 25])
+    | st.sampled_from(
+        [
+            "null",
+            "1e3",
+            "1.5",
+            '"2"',
+            '"x"',
+            "true",
+            "[]",
+            "{}",
+            "10000000000",
+            "9" * 25,
+            "-" + "9" * 25,
+        ]
+    )
     | LITERALS
 )
-NAMES = st.sampled_from(["count", "page", "next_page", "total", "total_pages", "limit", "totalPages"])
+NAMES = st.sampled_from(
+    ["count", "page", "next_page", "total", "total_pages", "limit", "totalPages"]
+)
 SAYS = st.dictionaries(NAMES, NUMBERS, max_size=4)
 #: Which items are on a page, by number. None: as many as there are pages, always new.
 ITEMS = st.lists(st.integers(0, 6), max_size=3) | st.none()
@@ -34,42 +50,68 @@ ITEMS = st.lists(st.integers(0, 6), max_size=3) | st.none()
 class Shelf(Transport):
     """Answers each page with the next of what was prepared, and then with the last of it for ever."""
 
-    def __init__(self, item: Any, key: str, pages: list[tuple[dict[str, str], list[int] | None]], *, nested: bool) -> None:
+    def __init__(
+        self,
+        item: Any,
+        key: str,
+        pages: list[tuple[dict[str, str], list[int] | None]],
+        *,
+        nested: bool,
+    ) -> None:
         super().__init__()
         self._item, self._key, self._pages, self._nested = item, key, pages, nested
         self.asked = 0
 
     def check(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         says, items = self._pages[min(self.asked, len(self._pages) - 1)]
         self.asked += 1
         ids = [1000 + self.asked] if items is None else items
         found = [{**self._item, "id": f"i{id}"} for id in ids]
         said = ",".join(f'"{name}":{value}' for name, value in says.items())
         says_so = f'"pagination":{{{said}}}' if self._nested else said
-        text = ",".join(filter(None, ['{"client_code":200', f'"{self._key}":{json.dumps(found)}', says_so])) + "}"
+        text = (
+            ",".join(
+                filter(None, ['{"client_code":200', f'"{self._key}":{json.dumps(found)}', says_so])
+            )
+            + "}"
+        )
         return Response(200, {}, text.encode())
 
 
 def example(api: str, operation: str, key: str) -> Any:
-    answers = next(found for found in PROVIDERS[api].operations if found["id"] == operation)["responses"]
+    answers = next(found for found in PROVIDERS[api].operations if found["id"] == operation)[
+        "responses"
+    ]
     return next(answer["body"][key][0] for answer in answers if answer["status"] == 200)
 
 
 LISTS = [
     ("computers", "machines.list", "machines", False, lambda client: client.machines.list()),
     ("streams", "sessions.list", "sessions", False, lambda client: client.sessions.list()),
-    ("streams", "applications.list", "applications", False, lambda client: client.applications.list(per_page=1)),
+    (
+        "streams",
+        "applications.list",
+        "applications",
+        False,
+        lambda client: client.applications.list(per_page=1),
+    ),
     ("streamspace", "sessions.list", "sessions", True, lambda client: client.sessions.list()),
     ("streamspace", "agents.list", "agents", False, lambda client: client.agents.list()),
 ]
 
 
 @pytest.mark.parametrize(
-    ("api", "operation", "key", "nested", "listed"), LISTS, ids=lambda value: value if isinstance(value, str) else ""
+    ("api", "operation", "key", "nested", "listed"),
+    LISTS,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_iteration_ends_and_asks_no_more_than_it_may(api: str, operation: str, key: str, nested: bool, listed: Any) -> None:
+def test_an_iteration_ends_and_asks_no_more_than_it_may(
+    api: str, operation: str, key: str, nested: bool, listed: Any
+) -> None:
     item = example(api, operation, key)
     with asyncio.Runner() as runner:
 
@@ -78,7 +120,9 @@ def test_an_iteration_ends_and_asks_no_more_than_it_may(api: str, operation: str
         def check(pages: list[tuple[dict[str, str], list[int] | None]], ahead: int) -> None:
             shelf = Shelf(item, key, pages, nested=nested)
             provider = PROVIDERS[api]
-            endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=ONCE, max_pages=MAX_PAGES)
+            endpoint = Endpoint(
+                provider.document["base_url"], auth=provider.auth(), retry=ONCE, max_pages=MAX_PAGES
+            )
             pager = listed(provider.client_class(endpoint, transport=shelf))
             got = runner.run(collect(pager.prefetch(ahead) if ahead else pager))
             ids = [one.id for one in got]
@@ -113,7 +157,10 @@ async def test_max_pages_is_the_number_of_pages_that_are_read(ahead: int) -> Non
         for number in range(1, bound + 1):
             assert (await anext(pages)).number == number
         for _ in range(2):
-            with pytest.raises(DecodeError, match=f"goes on after {bound} pages.*max_pages.*begin with page {bound + 1}"):
+            with pytest.raises(
+                DecodeError,
+                match=f"goes on after {bound} pages.*max_pages.*begin with page {bound + 1}",
+            ):
                 await anext(pages)
         assert asked == list(range(1, bound + 1))
 
@@ -122,6 +169,10 @@ async def test_a_list_of_exactly_max_pages_is_whole() -> None:
     async def fetch(number: int) -> Page[int]:
         return Page((number,), number, None, number + 1 if number < 7 else None, 7)
 
-    assert await Pager(fetch, max_pages=7).all() == await Pager(fetch, max_pages=7).prefetch(3).all() == [1, 2, 3, 4, 5, 6, 7]
+    assert (
+        await Pager(fetch, max_pages=7).all()
+        == await Pager(fetch, max_pages=7).prefetch(3).all()
+        == [1, 2, 3, 4, 5, 6, 7]
+    )
     with pytest.raises(ConfigurationError, match="max_pages"):
         Endpoint(auth=PROVIDERS["computers"].auth(), max_pages=0)

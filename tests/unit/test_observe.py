@@ -63,7 +63,9 @@ class Script(Transport):
 
     def check(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         self.clock.now += 0.25
         act = self.acts.pop(0)
         if isinstance(act, BaseException):
@@ -75,7 +77,9 @@ class Script(Transport):
 class Diary(Observer):
     """Keeps what it hears, as it was when it was heard."""
 
-    heard: list[tuple[str, int, int | None, str | None, float | None, float | None]] = field(factory=list)
+    heard: list[tuple[str, int, int | None, str | None, float | None, float | None]] = field(
+        factory=list
+    )
     attempts: list[Attempt] = field(factory=list)
 
     def started(self, attempt: Attempt) -> None:
@@ -89,7 +93,9 @@ class Diary(Observer):
 
     def _note(self, what: str, attempt: Attempt) -> None:
         error = None if attempt.error is None else type(attempt.error).__name__
-        self.heard.append((what, attempt.number, attempt.status, error, attempt.duration, attempt.retry_in))
+        self.heard.append(
+            (what, attempt.number, attempt.status, error, attempt.duration, attempt.retry_in)
+        )
         if what == "started":
             self.attempts.append(attempt)
         else:
@@ -109,12 +115,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def session(clock: Clock, *acts: Response | BaseException, observers: list[Observer] | None = None, **options: Any) -> Session:
+def session(
+    clock: Clock,
+    *acts: Response | BaseException,
+    observers: list[Observer] | None = None,
+    **options: Any,
+) -> Session:
     auth = options.pop("auth", None) or HMACAuth("ak", "sk")
     base_url = "https://vagon.test/v1"
     endpoint = Endpoint(base_url, auth=auth, observers=observers or [], **options)
     transport = Script(clock, *acts)
-    return Session(VagonDialect("computers"), endpoint, base_url, transport, clock=clock, wall=lambda: 1e9, entropy=lambda: 0.5)
+    return Session(
+        VagonDialect("computers"),
+        endpoint,
+        base_url,
+        transport,
+        clock=clock,
+        wall=lambda: 1e9,
+        entropy=lambda: 0.5,
+    )
 
 
 async def test_an_observer_hears_of_start_end_and_retry_in_order(clock: Clock) -> None:
@@ -143,7 +162,9 @@ async def test_an_attempt_says_where_it_goes_without_the_query(clock: Clock) -> 
 
 async def test_an_attempt_of_a_sensitive_request_says_no_ids(clock: Clock) -> None:
     diary = Diary()
-    await session(clock, OK, observers=[diary]).send(Request("GET", "/machines/canary", sensitive=True))
+    await session(clock, OK, observers=[diary]).send(
+        Request("GET", "/machines/canary", sensitive=True)
+    )
     assert diary.attempts[0].path == "/machines/{id}"
     assert "canary" not in repr(diary.attempts) + line(diary.attempts[0])
 
@@ -181,7 +202,9 @@ async def test_an_answer_that_does_not_decode_is_a_failed_attempt(clock: Clock) 
 
 async def test_an_attempt_signed_once_more_is_a_retry_at_once(clock: Clock) -> None:
     diary = Diary()
-    early = Response(401, {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}, b'{"client_code":401,"message":"no"}')
+    early = Response(
+        401, {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}, b'{"client_code":401,"message":"no"}'
+    )
     await session(clock, early, OK, observers=[diary]).send(START)
     assert [(what, number, retry_in) for what, number, *_, retry_in in diary.heard] == [
         ("started", 1, None),
@@ -195,14 +218,22 @@ async def test_an_attempt_signed_once_more_is_a_retry_at_once(clock: Clock) -> N
 async def test_a_login_is_an_attempt_of_its_own_and_the_request_waited_for_it(clock: Clock) -> None:
     diary = Diary()
     login = Response(200, {}, b'{"client_code":200,"token":"canary-token"}')
-    await session(clock, login, OK, observers=[diary], auth=BearerAuth.login("admin", "canary-password", path="/login")).send(GET)
+    await session(
+        clock,
+        login,
+        OK,
+        observers=[diary],
+        auth=BearerAuth.login("admin", "canary-password", path="/login"),
+    ).send(GET)
     first, second = diary.attempts
     assert (first.path, first.waited) == ("/login", 0.0)
     assert (second.path, second.waited) == ("/machines/100", 0.25)
     assert "canary" not in repr(diary.attempts)
 
 
-async def test_the_pause_before_a_retry_is_not_time_in_line_but_waiting_for_the_limit_is(clock: Clock) -> None:
+async def test_the_pause_before_a_retry_is_not_time_in_line_but_waiting_for_the_limit_is(
+    clock: Clock,
+) -> None:
     class Opens(Observer):
         def retried(self, attempt: Attempt) -> None:
             free, shared._gate._free = shared._gate._free, 0
@@ -220,7 +251,9 @@ async def test_the_pause_before_a_retry_is_not_time_in_line_but_waiting_for_the_
     assert [attempt.waited for attempt in diary.attempts] == [0, 7]
 
 
-async def test_a_call_that_is_cancelled_in_the_pause_before_a_retry_ends_its_attempt_once(clock: Clock) -> None:
+async def test_a_call_that_is_cancelled_in_the_pause_before_a_retry_ends_its_attempt_once(
+    clock: Clock,
+) -> None:
     class Cancel(Observer):
         def retried(self, attempt: Attempt) -> None:
             task.cancel()
@@ -259,8 +292,14 @@ async def test_the_frames_that_an_observer_can_reach_hold_no_credential(clock: C
     assert first.__traceback__ is None
     assert second is caught.value
     # Those of the script stand for the transport's, which has its own care to take.
-    frames = [frame for frame, _ in traceback.walk_tb(second.__traceback__) if "observe.py" in frame.f_code.co_filename]
-    assert "canary" not in repr([frame.f_locals for frame in frames if "test_" not in frame.f_code.co_filename])
+    frames = [
+        frame
+        for frame, _ in traceback.walk_tb(second.__traceback__)
+        if "observe.py" in frame.f_code.co_filename
+    ]
+    assert "canary" not in repr(
+        [frame.f_locals for frame in frames if "test_" not in frame.f_code.co_filename]
+    )
     assert frames
 
 
@@ -293,12 +332,19 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     assert await shared.send(START) is OK
     assert len(diary.heard) == 5
     assert shared._gate._free == 1
-    assert [(record.levelname, record.name) for record in caplog.records] == [("ERROR", "vcloud.computers")] * 5
-    assert "Broken.started failed for POST /machines/{id}/start; the call goes on" in caplog.messages[0]
+    assert [(record.levelname, record.name) for record in caplog.records] == [
+        ("ERROR", "vcloud.computers")
+    ] * 5
+    assert (
+        "Broken.started failed for POST /machines/{id}/start; the call goes on"
+        in caplog.messages[0]
+    )
     assert "at the start" in caplog.text
 
 
-async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_slot_free(clock: Clock) -> None:
+async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_slot_free(
+    clock: Clock,
+) -> None:
     class Stop(Observer):
         def started(self, attempt: Attempt) -> None:
             raise asyncio.CancelledError
@@ -318,7 +364,9 @@ async def test_the_log_has_one_line_for_each_attempt_and_says_what_comes_next(
     caplog.set_level(logging.DEBUG, "vcloud")
     with pytest.raises(TransportError):
         await session(clock, BUSY, TransportError("canary"), OK).send(START)
-    assert [(record.levelname, record.name) for record in caplog.records] == [("DEBUG", "vcloud.computers")] * 2
+    assert [(record.levelname, record.name) for record in caplog.records] == [
+        ("DEBUG", "vcloud.computers")
+    ] * 2
     assert caplog.messages == [
         "computers: POST /machines/100/start, attempt 1: 503 ServerError in 250 ms; again in 250 ms",
         "computers: POST /machines/100/start, attempt 2: TransportError in 250 ms; gives up",
@@ -326,11 +374,26 @@ async def test_the_log_has_one_line_for_each_attempt_and_says_what_comes_next(
 
 
 def test_a_line_says_how_long_the_attempt_stood_in_line() -> None:
-    attempt = Attempt("desktops", "GET /desktop/{id}", "GET", "https://x.test", "/desktop/7", 1, 12.345, 200, None, 0.0123)
-    assert line(attempt) == "desktops: GET /desktop/7, attempt 1: 200 in 12.3 ms, after 12.3 s in line"
+    attempt = Attempt(
+        "desktops",
+        "GET /desktop/{id}",
+        "GET",
+        "https://x.test",
+        "/desktop/7",
+        1,
+        12.345,
+        200,
+        None,
+        0.0123,
+    )
+    assert (
+        line(attempt) == "desktops: GET /desktop/7, attempt 1: 200 in 12.3 ms, after 12.3 s in line"
+    )
 
 
-async def test_the_log_says_nothing_unless_it_is_asked(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_says_nothing_unless_it_is_asked(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     with pytest.raises(VCloudError):
         await session(clock, BUSY, TransportError("reset")).send(START)
@@ -373,11 +436,16 @@ async def test_while_nobody_listens_that_is_asked_once_for_a_call_and_nothing_el
 async def test_the_facades_observers_hear_of_every_provider_after_the_endpoints_own() -> None:
     own, every = Diary(), Diary()
     computers = Endpoint(auth=HMACAuth("ak", "sk"), observers=[own])
-    cloud = VCloud(computers=computers, desktops=Endpoint(auth=APIKeyAuth("key")), observers=iter([every]))
+    cloud = VCloud(
+        computers=computers, desktops=Endpoint(auth=APIKeyAuth("key")), observers=iter([every])
+    )
     assert cloud.computers._session._audience._observers[:-1] == (own, every)
     assert cloud.desktops._session._audience._observers[:-1] == (every,)
     assert computers.observers == (own,)
-    assert cloud.computers.with_options(timeout=1)._session._audience is cloud.computers._session._audience
+    assert (
+        cloud.computers.with_options(timeout=1)._session._audience
+        is cloud.computers._session._audience
+    )
 
 
 def test_observers_come_from_env_too() -> None:

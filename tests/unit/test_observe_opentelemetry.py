@@ -20,7 +20,14 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes, 
 from opentelemetry.semconv.metrics import http_metrics
 from opentelemetry.trace import SpanKind, StatusCode
 
-from vcloud import Attempt, ConfigurationError, ConflictError, ConnectError, ServerError, VCloudError
+from vcloud import (
+    Attempt,
+    ConfigurationError,
+    ConflictError,
+    ConnectError,
+    ServerError,
+    VCloudError,
+)
 from vcloud.opentelemetry import BUCKETS, OpenTelemetry
 
 #: What is ours, beside the conventions.
@@ -45,14 +52,20 @@ class Seen:
         data = self.reader.get_metrics_data()
         assert data is not None
         return {
-            found.name: found for scopes in data.resource_metrics for scope in scopes.scope_metrics for found in scope.metrics
+            found.name: found
+            for scopes in data.resource_metrics
+            for scope in scopes.scope_metrics
+            for found in scope.metrics
         }
 
 
 @pytest.fixture
 def seen() -> Iterator[Seen]:
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    tracers, meters = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
+    tracers, meters = (
+        TracerProvider(shutdown_on_exit=False),
+        MeterProvider([reader], shutdown_on_exit=False),
+    )
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     yield Seen(OpenTelemetry(tracers, meters), tracers, exporter, reader)
     tracers.shutdown()
@@ -60,10 +73,23 @@ def seen() -> Iterator[Seen]:
 
 
 def attempt(number: int = 1, base_url: str = "https://api.test/v1") -> Attempt:
-    return Attempt("computers", "POST /machines/{id}/start", "POST", base_url, "/machines/100/start", number, 0.5)
+    return Attempt(
+        "computers",
+        "POST /machines/{id}/start",
+        "POST",
+        base_url,
+        "/machines/100/start",
+        number,
+        0.5,
+    )
 
 
-def end(observer: OpenTelemetry, one: Attempt, status: int | None = 200, error: BaseException | None = None) -> None:
+def end(
+    observer: OpenTelemetry,
+    one: Attempt,
+    status: int | None = 200,
+    error: BaseException | None = None,
+) -> None:
     one.status, one.error, one.duration = status, error, 0.03
     observer.ended(one)
 
@@ -102,8 +128,16 @@ def test_a_repeat_says_which_it_is_and_another_port_is_named(seen: Seen) -> None
 @pytest.mark.parametrize(
     ("status", "error", "kind"),
     [
-        (503, ServerError("canary", status=503, provider="computers", method="POST", url="u"), "503"),
-        (200, ConflictError("canary", status=200, provider="computers", method="POST", url="u"), "ConflictError"),
+        (
+            503,
+            ServerError("canary", status=503, provider="computers", method="POST", url="u"),
+            "503",
+        ),
+        (
+            200,
+            ConflictError("canary", status=200, provider="computers", method="POST", url="u"),
+            "ConflictError",
+        ),
         (None, ConnectError("canary"), "ConnectError"),
         (None, asyncio.CancelledError(), "CancelledError"),
     ],
@@ -130,7 +164,9 @@ def test_durations_and_requests_under_way_are_measured(seen: Seen) -> None:
     end(seen.observer, second, None, ConnectError("no"))
     durations = seen.metrics[http_metrics.HTTP_CLIENT_REQUEST_DURATION]
     assert durations.unit == "s"
-    good, bad = sorted(durations.data.data_points, key=lambda point: "error.type" in point.attributes)
+    good, bad = sorted(
+        durations.data.data_points, key=lambda point: "error.type" in point.attributes
+    )
     assert (good.count, good.sum, good.explicit_bounds) == (1, 0.03, BUCKETS)
     assert good.attributes["http.response.status_code"] == 200
     assert bad.attributes["error.type"] == "ConnectError"

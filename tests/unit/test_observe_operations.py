@@ -19,12 +19,16 @@ DOCUMENTED = [
 FURTHER = [
     pytest.param(PROVIDERS["computers"], "GET", "/machines/{id}", id="computers:machines.get"),
     pytest.param(PROVIDERS["streamspace"], "POST", "/auth/refresh", id="streamspace:refresh"),
-    pytest.param(PROVIDERS["streamspace"], "GET", "/agent/vnc/{proxy_id}", id="streamspace:agent.vnc"),
+    pytest.param(
+        PROVIDERS["streamspace"], "GET", "/agent/vnc/{proxy_id}", id="streamspace:agent.vnc"
+    ),
 ]
 
 
 @pytest.mark.parametrize(("provider", "method", "template"), [*DOCUMENTED, *FURTHER])
-def test_an_operation_is_the_documents_template_whatever_the_ids(provider: Provider, method: str, template: str) -> None:
+def test_an_operation_is_the_documents_template_whatever_the_ids(
+    provider: Provider, method: str, template: str
+) -> None:
     expected = re.sub(r"\{\w+\}", "{id}", f"{method} {template}")
     for id in ("100", "770e8400-e29b-41d4-a716-446655440002", "start", "machines", "a%2Fb"):
         request = Request(method, re.sub(r"\{\w+\}", id, template), "page=1")

@@ -50,7 +50,12 @@ async def test_every_item_comes_once_and_in_order() -> None:
     shelf = Shelf(10)
     assert [item async for item in shelf.pager()] == list(range(10))
     assert await shelf.pager().all() == list(range(10))
-    assert [page.items async for page in shelf.pager().pages()] == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9,)]
+    assert [page.items async for page in shelf.pager().pages()] == [
+        (0, 1, 2),
+        (3, 4, 5),
+        (6, 7, 8),
+        (9,),
+    ]
 
 
 async def test_nothing_is_asked_before_it_is_iterated_and_nothing_after_one_stops() -> None:
@@ -77,7 +82,12 @@ async def test_an_empty_list_has_no_first() -> None:
 
 
 async def test_views_of_a_list_are_chained_and_leave_out_what_they_make_none_of() -> None:
-    shown = Shelf(10).pager().map(lambda number: number * 10 if number % 2 else None).map(lambda ten: f"no. {ten}")
+    shown = (
+        Shelf(10)
+        .pager()
+        .map(lambda number: number * 10 if number % 2 else None)
+        .map(lambda ten: f"no. {ten}")
+    )
     assert await shown.all() == ["no. 10", "no. 30", "no. 50", "no. 70", "no. 90"]
     assert [page.number async for page in shown.pages()] == [1, 2, 3, 4]
 
@@ -88,7 +98,12 @@ async def test_views_of_a_list_are_chained_and_leave_out_what_they_make_none_of(
 async def test_an_item_that_moved_to_a_later_page_is_not_yielded_twice() -> None:
     pager = book(("a", "b", "c"), ("c", "d", "e"), ("a", "f"), ())
     pages = pager.pages()
-    assert [(await anext(pages)).items for _ in range(4)] == [("a", "b", "c"), ("d", "e"), ("f",), ()]
+    assert [(await anext(pages)).items for _ in range(4)] == [
+        ("a", "b", "c"),
+        ("d", "e"),
+        ("f",),
+        (),
+    ]
 
 
 async def test_a_page_with_nothing_new_on_it_does_not_end_the_list() -> None:
@@ -105,7 +120,12 @@ async def test_items_that_nothing_tells_apart_are_all_yielded() -> None:
     async def fetch(number: int) -> Page[str]:
         return Page(("x", "y"), number, number * 2, number + 1 if number < 3 else None)
 
-    assert await Pager(fetch, key=lambda item: None if item == "x" else item).all() == ["x", "y", "x", "x"]
+    assert await Pager(fetch, key=lambda item: None if item == "x" else item).all() == [
+        "x",
+        "y",
+        "x",
+        "x",
+    ]
     assert await Pager(fetch).all() == ["x", "y"] * 3
 
 

@@ -149,7 +149,9 @@ async def test_it_is_as_good_as_new_after_everybody_was_late(clock: Clock) -> No
         assert clock.pending == 0
 
 
-async def test_those_that_are_over_are_not_kept_behind_one_that_is_not_for_longer_than_its_time(clock: Clock) -> None:
+async def test_those_that_are_over_are_not_kept_behind_one_that_is_not_for_longer_than_its_time(
+    clock: Clock,
+) -> None:
     patience = Patience(10)
     slow = Attempt(patience)
     for _ in range(50):

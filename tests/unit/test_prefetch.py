@@ -40,7 +40,10 @@ class Desk:
             except asyncio.CancelledError:
                 self.cancelled.append(number)
                 raise
-        following, last = number + 1 if number < self.last else None, self.last if self.says_last else None
+        following, last = (
+            number + 1 if number < self.last else None,
+            self.last if self.says_last else None,
+        )
         return Page((number * 10, number * 10 + 1), number, None, following, last)
 
     def answer(self, *numbers: int) -> None:
@@ -129,7 +132,9 @@ async def test_leaving_from_another_thread_cancels_too() -> None:
     assert sorted(desk.cancelled) == [2, 3, 4]
 
 
-def test_leaving_after_the_loop_has_closed_is_no_error_and_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+def test_leaving_after_the_loop_has_closed_is_no_error_and_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     desk = Desk(9)
 
     async def begin() -> object:
@@ -275,7 +280,9 @@ async def test_everything_on_all_providers_is_read_ahead_and_leaving_cancels() -
         return Instance("x", str(number), "", InstanceState.RUNNING, None, None, cast("Any", None))
 
     desks = {"a": Desk(9), "b": Desk(9)}
-    async for _ in Instances({name: desk.pager().map(instance) for name, desk in desks.items()}).prefetch(2):
+    async for _ in Instances(
+        {name: desk.pager().map(instance) for name, desk in desks.items()}
+    ).prefetch(2):
         await settle()
         break
     await settle()
@@ -329,9 +336,17 @@ class Service:
                 await asyncio.sleep(0)
             self.moves(things)
             size = min(per_page, self.cap)
-            items = tuple([Thing(id=str(one)) for one in things[(number - 1) * size : number * size] if one not in self.hidden])
+            items = tuple(
+                [
+                    Thing(id=str(one))
+                    for one in things[(number - 1) * size : number * size]
+                    if one not in self.hidden
+                ]
+            )
             following = number + 1 if number * size < len(things) else None
-            return Opened(Answer(count=self.count, next_page=following if self.says_next else ABSENT), items)
+            return Opened(
+                Answer(count=self.count, next_page=following if self.says_next else ABSENT), items
+            )
 
         session = type("Session", (), {"fetch": staticmethod(fetch), "max_pages": 10_000})()
         return listing(session, "/things", cast("Any", None), page=start, per_page=per_page)
@@ -353,24 +368,36 @@ async def read(pager: Pager[Thing]) -> list[Page[Thing]]:
 
 
 @given(service=services, per_page=st.integers(1, 9), start=st.integers(1, 4), n=st.integers(1, 9))
-def test_reading_ahead_yields_exactly_what_one_by_one_yields(service: Service, per_page: int, start: int, n: int) -> None:
+def test_reading_ahead_yields_exactly_what_one_by_one_yields(
+    service: Service, per_page: int, start: int, n: int
+) -> None:
     one_by_one = asyncio.run(read(service.pager(per_page, start)))
     assert asyncio.run(read(service.pager(per_page, start).prefetch(n))) == one_by_one
 
 
-@given(total=st.integers(0, 40), cap=st.integers(1, 9), says_next=st.booleans(), per_page=st.integers(1, 9), n=st.integers(1, 9))
+@given(
+    total=st.integers(0, 40),
+    cap=st.integers(1, 9),
+    says_next=st.booleans(),
+    per_page=st.integers(1, 9),
+    n=st.integers(1, 9),
+)
 def test_with_a_right_count_reading_ahead_asks_for_nothing_that_one_by_one_does_not(
     total: int, cap: int, says_next: bool, per_page: int, n: int
 ) -> None:
     service = Service(total=total, cap=cap, count=total, says_next=says_next)
     pages = asyncio.run(read(service.pager(per_page).prefetch(n)))
-    assert [thing.id for page in pages for thing in page.items] == [str(one) for one in range(total)]
+    assert [thing.id for page in pages for thing in page.items] == [
+        str(one) for one in range(total)
+    ]
     assert service.asked == list(range(1, max(1, -(-total // min(cap, per_page))) + 1))
     assert {page.last for page in pages} == {len(pages)}
 
 
 @given(service=services, per_page=st.integers(1, 9), n=st.integers(1, 9), ticks=st.integers(0, 9))
-def test_never_more_pages_than_that_are_under_way_or_waiting(service: Service, per_page: int, n: int, ticks: int) -> None:
+def test_never_more_pages_than_that_are_under_way_or_waiting(
+    service: Service, per_page: int, n: int, ticks: int
+) -> None:
     async def run() -> None:
         taken = 0
         async for _ in service.pager(per_page).prefetch(n).pages():
@@ -382,11 +409,20 @@ def test_never_more_pages_than_that_are_under_way_or_waiting(service: Service, p
     asyncio.run(run())
 
 
-@given(service=services, per_page=st.integers(1, 9), n=st.integers(0, 9), random=st.randoms(use_true_random=False))
-def test_whatever_moves_meanwhile_nothing_is_yielded_twice(service: Service, per_page: int, n: int, random: Any) -> None:
+@given(
+    service=services,
+    per_page=st.integers(1, 9),
+    n=st.integers(0, 9),
+    random=st.randoms(use_true_random=False),
+)
+def test_whatever_moves_meanwhile_nothing_is_yielded_twice(
+    service: Service, per_page: int, n: int, random: Any
+) -> None:
     def moves(things: list[int]) -> None:
         if things:
-            things.insert(random.randrange(len(things) + 1), things.pop(random.randrange(len(things))))
+            things.insert(
+                random.randrange(len(things) + 1), things.pop(random.randrange(len(things)))
+            )
 
     async def run() -> None:
         pager = attrs.evolve(service, moves=moves).pager(per_page)
@@ -401,7 +437,9 @@ def test_whatever_moves_meanwhile_nothing_is_yielded_twice(service: Service, per
 
 
 @pytest.mark.parametrize("start", [1, 2, 3, 6])
-async def test_a_list_begun_in_the_middle_is_read_to_its_end_where_the_service_caps_its_pages(start: int) -> None:
+async def test_a_list_begun_in_the_middle_is_read_to_its_end_where_the_service_caps_its_pages(
+    start: int,
+) -> None:
     service = Service(total=120, cap=20, count=120, says_next=False)
     ids = [thing.id async for thing in service.pager(100, start)]
     assert ids == [str(one) for one in range((start - 1) * 20, 120)]

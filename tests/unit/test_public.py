@@ -38,8 +38,14 @@ def test_every_public_method_has_a_docstring(cls: type) -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    probe = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
-    return set(subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split())
+    probe = (
+        f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    )
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
 
 
 def test_importing_vcloud_loads_nothing_but_itself() -> None:
@@ -47,7 +53,9 @@ def test_importing_vcloud_loads_nothing_but_itself() -> None:
 
 
 def test_aiohttp_is_not_loaded_before_a_client_is_made() -> None:
-    assert "aiohttp" not in loaded_after("from vcloud import Endpoint, HMACAuth, VCloud, VCloudError")
+    assert "aiohttp" not in loaded_after(
+        "from vcloud import Endpoint, HMACAuth, VCloud, VCloudError"
+    )
     made = "from vcloud import *\nVCloud(computers=Endpoint(auth=HMACAuth('ak', 'sk')))"
     assert "aiohttp" in loaded_after(made)
     assert "vcloud.emulator" not in loaded_after(made)

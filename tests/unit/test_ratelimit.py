@@ -26,8 +26,20 @@ NOW = 1_771_000_000.0
         ({"Retry-After": "0.5"}, 0.5),
         ({"Retry-After": "-3"}, 0.0),
         ({"Retry-After-Ms": "1500", "Retry-After": "9"}, 1.5),
-        ({"Retry-After": "Fri, 13 Feb 2026 16:27:40 GMT", "Date": "Fri, 13 Feb 2026 16:26:40 GMT"}, 60.0),
-        ({"Retry-After": "Fri, 13 Feb 2026 16:20:00 GMT", "Date": "Fri, 13 Feb 2026 16:26:40 GMT"}, 0.0),
+        (
+            {
+                "Retry-After": "Fri, 13 Feb 2026 16:27:40 GMT",
+                "Date": "Fri, 13 Feb 2026 16:26:40 GMT",
+            },
+            60.0,
+        ),
+        (
+            {
+                "Retry-After": "Fri, 13 Feb 2026 16:20:00 GMT",
+                "Date": "Fri, 13 Feb 2026 16:26:40 GMT",
+            },
+            0.0,
+        ),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "nan"}, None),
         ({"Retry-After": "1e99"}, None),
@@ -39,13 +51,21 @@ def test_every_form_of_retry_after_is_read(headers: dict[str, str], seconds: flo
 
 
 def test_a_date_form_counts_by_the_services_clock_not_ours() -> None:
-    headers = {"Retry-After": "Fri, 13 Feb 2026 16:27:40 GMT", "Date": "Fri, 13 Feb 2026 16:26:40 GMT"}
+    headers = {
+        "Retry-After": "Fri, 13 Feb 2026 16:27:40 GMT",
+        "Date": "Fri, 13 Feb 2026 16:26:40 GMT",
+    }
     assert retry_after(headers, now=0.0) == 60.0
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "UTC"])
 @pytest.mark.parametrize(
-    "form", ["Fri Feb 13 16:27:40 2026", "Friday, 13-Feb-26 16:27:40 GMT", "Fri, 13 Feb 2026 16:27:40 -0000"]
+    "form",
+    [
+        "Fri Feb 13 16:27:40 2026",
+        "Friday, 13-Feb-26 16:27:40 GMT",
+        "Fri, 13 Feb 2026 16:27:40 -0000",
+    ],
 )
 def test_every_form_of_a_date_is_read_alike_wherever_this_machine_is(
     form: str, zone: str, monkeypatch: pytest.MonkeyPatch
@@ -53,7 +73,9 @@ def test_every_form_of_a_date_is_read_alike_wherever_this_machine_is(
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        assert retry_after({"Retry-After": form, "Date": "Fri Feb 13 16:26:40 2026"}, now=NOW) == 60.0
+        assert (
+            retry_after({"Retry-After": form, "Date": "Fri Feb 13 16:26:40 2026"}, now=NOW) == 60.0
+        )
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -61,7 +83,11 @@ def test_every_form_of_a_date_is_read_alike_wherever_this_machine_is(
 
 @pytest.mark.parametrize("nonsense", ["-1", "0", "-1e6", "0.5"])
 def test_a_limit_of_none_at_all_is_no_limit_that_is_known(nonsense: str) -> None:
-    headers = {"X-RateLimit-Limit": nonsense, "X-RateLimit-Remaining": nonsense, "X-RateLimit-Reset": str(NOW)}
+    headers = {
+        "X-RateLimit-Limit": nonsense,
+        "X-RateLimit-Remaining": nonsense,
+        "X-RateLimit-Reset": str(NOW),
+    }
     assert limits(headers, now=NOW) == Limits(0, None, 1.0)
     bucket = Bucket()
     for _ in range(5):
@@ -71,14 +97,20 @@ def test_a_limit_of_none_at_all_is_no_limit_that_is_known(nonsense: str) -> None
 
 
 def test_limit_headers_are_read_against_the_services_time() -> None:
-    headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "95", "X-RateLimit-Reset": "1771000030.5"}
+    headers = {
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "95",
+        "X-RateLimit-Reset": "1771000030.5",
+    }
     assert limits(headers, now=NOW) == Limits(95, 100, 30.5)
     assert limits({}, now=NOW) is None
     assert limits({"X-RateLimit-Remaining": "many"}, now=NOW) is None
 
 
 def test_a_reset_in_whole_seconds_may_have_been_rounded_down_and_is_waited_out() -> None:
-    assert limits({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1771000030"}, now=NOW) == Limits(0, None, 31.0)
+    assert limits(
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1771000030"}, now=NOW
+    ) == Limits(0, None, 31.0)
 
 
 def http_date(at: float) -> str:
@@ -112,7 +144,10 @@ def test_a_clock_that_was_put_back_is_learnt_anew() -> None:
 
 def announced(remaining: int, reset: float, limit: int | None = 100) -> dict[str, str]:
     """The headers of an answer; ``reset`` in seconds from when our Unix time is NOW."""
-    headers = {"X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": f"{NOW + reset - 0.5:.1f}"}
+    headers = {
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": f"{NOW + reset - 0.5:.1f}",
+    }
     return headers if limit is None else headers | {"X-RateLimit-Limit": str(limit)}
 
 
@@ -243,7 +278,9 @@ def test_answers_of_the_old_window_do_not_count_against_the_new_one() -> None:
     bucket.answer(announced(9, 60, limit=10))
     assert bucket.all_at_once() == 9
     bucket.now = 61
-    assert bucket.all_at_once() == 1  # nine are under way, and may be counted on either side of the turn
+    assert (
+        bucket.all_at_once() == 1
+    )  # nine are under way, and may be counted on either side of the turn
     for _ in range(9):
         bucket.answer(announced(0, 0, limit=10))
     assert bucket.all_at_once() == 9
@@ -278,7 +315,9 @@ def test_after_a_pause_one_goes_ahead_and_the_others_follow_when_it_was_let_in()
 
 
 @pytest.mark.parametrize("end", [Bucket.answer, Bucket.lose], ids=["answered", "lost"])
-def test_what_was_sent_before_a_refusal_does_not_speak_for_the_one_that_goes_ahead(end: Callable[[Bucket], None]) -> None:
+def test_what_was_sent_before_a_refusal_does_not_speak_for_the_one_that_goes_ahead(
+    end: Callable[[Bucket], None],
+) -> None:
     bucket = Bucket()
     for _ in range(3):
         bucket.send()
@@ -307,7 +346,9 @@ def test_one_that_goes_ahead_and_is_lost_makes_room_for_another() -> None:
 def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_lately() -> None:
     bucket = Bucket(RateLimit(3, timedelta(seconds=10)))
     assert bucket.all_at_once() == 3
-    assert bucket.allowance.delay(bucket.now) == math.inf  # how long depends on when they are answered
+    assert (
+        bucket.allowance.delay(bucket.now) == math.inf
+    )  # how long depends on when they are answered
     bucket.now = 2.0
     bucket.answer()
     assert bucket.allowance.delay(bucket.now) == 10.0
@@ -315,7 +356,9 @@ def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_latel
     assert bucket.all_at_once() == 1
 
 
-@pytest.mark.parametrize("arguments", [(0, 60), (-1, 60), (1.5, 60), (1, 0), (1, -1), (1, math.nan), (True, 60)])
+@pytest.mark.parametrize(
+    "arguments", [(0, 60), (-1, 60), (1.5, 60), (1, 0), (1, -1), (1, math.nan), (True, 60)]
+)
 def test_a_limit_that_makes_no_sense_is_refused(arguments: tuple[int, float]) -> None:
     with pytest.raises(InvalidArgumentError):
         RateLimit(*arguments)
@@ -346,7 +389,12 @@ class Service:
 
 
 def crowd(
-    allowance: Allowance, service: Callable[[float], dict[str, str]], total: int, at_once: int, latencies: list[float], now: float
+    allowance: Allowance,
+    service: Callable[[float], dict[str, str]],
+    total: int,
+    at_once: int,
+    latencies: list[float],
+    now: float,
 ) -> None:
     """Simulated: no socket, no clock. Requests take a while to arrive and their answers a while to come back."""
     trip = itertools.cycle(latencies)
@@ -392,7 +440,9 @@ def test_a_crowd_meets_no_refusal_and_uses_nine_tenths_of_what_is_allowed(
         crowd(allowance, service.take, 1, 1, latencies, 0.0)
     crowd(allowance, service.take, limit * 6, at_once, latencies, 3.0)
     assert service.refused == 0
-    itself = 2 * max(latencies) * (limit / at_once + 1)  # what the crowd needs to get one window's worth through
+    itself = (
+        2 * max(latencies) * (limit / at_once + 1)
+    )  # what the crowd needs to get one window's worth through
     if itself < length / 20:
         allowed = (service.begins[-1] - service.begins[0]) / length * limit
         assert (len(service.begins) - 1) * limit >= 0.9 * allowed
@@ -400,7 +450,9 @@ def test_a_crowd_meets_no_refusal_and_uses_nine_tenths_of_what_is_allowed(
 
 @settings(max_examples=60, deadline=None)
 @given(limit=st.integers(1, 20), at_once=st.integers(1, 30), latencies=LATENCIES)
-def test_a_configured_limit_holds_in_every_window_wherever_it_begins(limit: int, at_once: int, latencies: list[float]) -> None:
+def test_a_configured_limit_holds_in_every_window_wherever_it_begins(
+    limit: int, at_once: int, latencies: list[float]
+) -> None:
     arrivals: list[float] = []
 
     def serve(now: float) -> dict[str, str]:
@@ -408,5 +460,8 @@ def test_a_configured_limit_holds_in_every_window_wherever_it_begins(limit: int,
         return {}
 
     crowd(Allowance(RateLimit(limit, 10.0)), serve, limit * 5, at_once, latencies, 0.0)
-    assert all(later - earlier >= 10.0 - 1e-9 for earlier, later in zip(arrivals, arrivals[limit:], strict=False))
+    assert all(
+        later - earlier >= 10.0 - 1e-9
+        for earlier, later in zip(arrivals, arrivals[limit:], strict=False)
+    )
     assert arrivals[-1] <= 4 * (10.0 + 2 * max(latencies) * (limit / at_once + 2)) + 10

@@ -30,15 +30,25 @@ def test_what_cannot_be_an_id_is_refused_by_name(bad: object) -> None:
         segment(bad, "machine id")  # type: ignore[arg-type]
 
 
-@given(st.dictionaries(st.sampled_from("abc"), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)))
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+    )
+)
 def test_query_survives_a_round_trip(parameters: dict[str, str]) -> None:
-    assert dict(parse_qsl(query(parameters), keep_blank_values=True, strict_parsing=bool(parameters))) == parameters
+    assert (
+        dict(parse_qsl(query(parameters), keep_blank_values=True, strict_parsing=bool(parameters)))
+        == parameters
+    )
 
 
 def test_query_writes_each_kind_of_value_as_the_documents_do() -> None:
     at = datetime(2023, 9, 15, 8, 42, 36, 564000, tzinfo=timezone(timedelta(hours=2)))
     parameters = {"a": True, "b": False, "c": None, "d": 7, "e": ["x", "y z"], "f": at, "g": "ü/&"}
-    assert query(parameters) == "a=true&b=false&d=7&e=x,y%20z&f=2023-09-15T06%3A42%3A36.564Z&g=%C3%BC%2F%26"
+    assert (
+        query(parameters)
+        == "a=true&b=false&d=7&e=x,y%20z&f=2023-09-15T06%3A42%3A36.564Z&g=%C3%BC%2F%26"
+    )
 
 
 def test_naive_datetime_is_refused() -> None:
@@ -53,7 +63,9 @@ def test_durations_become_whole_units(value: timedelta | float, minutes: int) ->
 
 
 @pytest.mark.parametrize("value", [30, 0, -60, 90, timedelta(seconds=61)])
-def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(value: timedelta | float) -> None:
+def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(
+    value: timedelta | float,
+) -> None:
     with pytest.raises(InvalidArgumentError, match="expires_in"):
         whole(value, timedelta(minutes=1), "expires_in", at_least=1)
 

@@ -43,7 +43,9 @@ async def computers() -> AsyncIterator[VagonComputers]:
         yield computers
 
 
-async def test_a_post_carries_its_exact_body_and_a_signature(wire: aioresponses, computers: VagonComputers) -> None:
+async def test_a_post_carries_its_exact_body_and_a_signature(
+    wire: aioresponses, computers: VagonComputers
+) -> None:
     wire.post(f"{BASE}/machines/100/tasks", payload=DONE, response_class=Answer, status=400)
     wire.post(f"{BASE}/machines/100/stop", payload=DONE, response_class=Answer)
     await computers.machines.ref("100").stop(gracefully=True)
@@ -53,12 +55,18 @@ async def test_a_post_carries_its_exact_body_and_a_signature(wire: aioresponses,
     scheme, _, fields = call.kwargs["headers"]["Authorization"].partition(" ")
     key, signature, nonce, timestamp = fields.split(":")
     expected = HMACAuth("ak_test_1", "sk_test_1").sign(
-        "POST", "/organization-management/v1/machines/100/stop", int(timestamp), nonce, call.kwargs["data"]
+        "POST",
+        "/organization-management/v1/machines/100/stop",
+        int(timestamp),
+        nonce,
+        call.kwargs["data"],
     )
     assert (scheme, key, signature) == ("HMAC", "ak_test_1", expected)
 
 
-async def test_a_request_without_a_body_has_no_content_type(wire: aioresponses, computers: VagonComputers) -> None:
+async def test_a_request_without_a_body_has_no_content_type(
+    wire: aioresponses, computers: VagonComputers
+) -> None:
     wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
     await computers.machines.ref("100").start()
     (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
@@ -66,8 +74,12 @@ async def test_a_request_without_a_body_has_no_content_type(wire: aioresponses, 
     assert "Content-Type" not in call.kwargs["headers"]
 
 
-async def test_filters_are_written_as_the_document_writes_them(wire: aioresponses, computers: VagonComputers) -> None:
+async def test_filters_are_written_as_the_document_writes_them(
+    wire: aioresponses, computers: VagonComputers
+) -> None:
     url = f"{BASE}/machines?page=1&q=a%20b%26c&time_left=90&has_session_data=true&assigned=false&status=off"
     wire.get(URL(url, encoded=True), payload={"machines": [], **DONE}, response_class=Answer)
-    found = await computers.machines.list(q="a b&c", time_left=5400, has_session_data=True, assigned=False, status="off").all()
+    found = await computers.machines.list(
+        q="a b&c", time_left=5400, has_session_data=True, assigned=False, status="off"
+    ).all()
     assert found == []

@@ -6,7 +6,16 @@ from typing import Any
 import attrs
 import pytest
 
-from vcloud import ConfigurationError, Endpoint, HMACAuth, InvalidArgumentError, NotFoundError, OpenEnum, WaitFailed, WaitTimeout
+from vcloud import (
+    ConfigurationError,
+    Endpoint,
+    HMACAuth,
+    InvalidArgumentError,
+    NotFoundError,
+    OpenEnum,
+    WaitFailed,
+    WaitTimeout,
+)
 from vcloud._core.resource import wait_until
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import Machine, MachineRef, VagonComputers
@@ -105,7 +114,9 @@ async def test_waiting_ends_with_the_first_wanted_state() -> None:
 
 
 async def test_a_wait_that_runs_out_says_what_it_last_saw() -> None:
-    with pytest.raises(WaitTimeout, match=r"thing 7 did not become ready within 0.02 s: it was still turning_on") as caught:
+    with pytest.raises(
+        WaitTimeout, match=r"thing 7 did not become ready within 0.02 s: it was still turning_on"
+    ) as caught:
         await Polls("turning_on").wait("ready", timeout=0.02)
     assert caught.value.last == "turning_on"
 
@@ -122,7 +133,9 @@ async def test_a_refusal_while_waiting_is_passed_on() -> None:
 
 
 async def test_a_state_that_does_not_exist_is_a_slip_unless_one_insists() -> None:
-    with pytest.raises(InvalidArgumentError, match="no state 'redy'; those known are off, turning_on, ready"):
+    with pytest.raises(
+        InvalidArgumentError, match="no state 'redy'; those known are off, turning_on, ready"
+    ):
         await Polls("off").wait("redy")
     assert (await Polls("dreaming").wait(State("dreaming"))).state == "dreaming"
 

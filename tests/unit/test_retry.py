@@ -22,7 +22,9 @@ from vcloud._core.retry import Decision, RetryAfter, Verdict
 POLICY = RetryPolicy(attempts=3, base=1.0, cap=8.0, max_retry_after=60.0)
 
 
-def decide(error: VCloudError, *, idempotent: bool, attempt: int = 1, renewed: bool = False) -> Decision:
+def decide(
+    error: VCloudError, *, idempotent: bool, attempt: int = 1, renewed: bool = False
+) -> Decision:
     return POLICY.decide(error, idempotent=idempotent, attempt=attempt, random=0.5, renewed=renewed)
 
 
@@ -45,17 +47,25 @@ REPEATED_IF_IDEMPOTENT = [
     ServerError("gateway", status=502),
     ServerError("gateway", status=504),
 ]
-NEVER_REPEATED = [ConflictError("running", status=409), DecodeError("html"), CapacityError("full", status=440)]
+NEVER_REPEATED = [
+    ConflictError("running", status=409),
+    DecodeError("html"),
+    CapacityError("full", status=440),
+]
 
 
 @pytest.mark.parametrize("error", REPEATED_ALWAYS, ids=repr)
 @pytest.mark.parametrize("idempotent", [True, False])
-def test_what_provably_was_not_done_is_sent_again_whatever_the_verb(error: VCloudError, idempotent: bool) -> None:
+def test_what_provably_was_not_done_is_sent_again_whatever_the_verb(
+    error: VCloudError, idempotent: bool
+) -> None:
     assert isinstance(decide(error, idempotent=idempotent), RetryAfter)
 
 
 @pytest.mark.parametrize("error", REPEATED_IF_IDEMPOTENT, ids=repr)
-def test_what_may_have_been_done_is_sent_again_only_if_that_does_no_harm(error: VCloudError) -> None:
+def test_what_may_have_been_done_is_sent_again_only_if_that_does_no_harm(
+    error: VCloudError,
+) -> None:
     assert isinstance(decide(error, idempotent=True), RetryAfter)
     assert decide(error, idempotent=False) is Verdict.STOP
 
@@ -78,7 +88,9 @@ def test_a_refused_credential_is_renewed_once() -> None:
 
 @given(asked=st.floats(0, 60), random=st.floats(0, 1), attempt=st.integers(1, 2))
 def test_retry_after_is_never_undercut(asked: float, random: float, attempt: int) -> None:
-    decision = POLICY.decide(rate_limited(asked), idempotent=False, attempt=attempt, random=random, renewed=False)
+    decision = POLICY.decide(
+        rate_limited(asked), idempotent=False, attempt=attempt, random=random, renewed=False
+    )
     assert isinstance(decision, RetryAfter)
     assert decision.seconds >= asked
 

@@ -56,7 +56,9 @@ class Script(Transport):
 
     def check(self) -> None: ...
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         self.asked.append((method, url, dict(headers), wire.patience.seconds))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -82,7 +84,9 @@ class Time:
                 self.now += seconds
             await real(0)
 
-        def call_later(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+        def call_later(
+            loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]
+        ) -> asyncio.Handle:
             self.slept.append(seconds)
             self.now += seconds
             return loop.call_soon(callback)
@@ -136,7 +140,9 @@ async def test_a_create_whose_answer_is_lost_is_not_sent_again_and_says_that_the
 
 
 @pytest.mark.parametrize("proof", [ConnectError("refused"), refused(503, 503), refused(429, 429)])
-async def test_a_create_that_provably_was_not_done_is_sent_again(time: Time, proof: Response | Exception) -> None:
+async def test_a_create_that_provably_was_not_done_is_sent_again(
+    time: Time, proof: Response | Exception
+) -> None:
     script = Script(proof, OK)
     assert await session(script, time).send(POST) is OK
     assert len(script.asked) == 2
@@ -145,7 +151,8 @@ async def test_a_create_that_provably_was_not_done_is_sent_again(time: Time, pro
 async def test_a_create_that_never_connects_did_nothing(time: Time) -> None:
     script = Script(ConnectError("refused"))
     with pytest.raises(
-        ConnectError, match=r"computers: POST https://vagon.test/v1/machines: refused \(tried 4 times\)"
+        ConnectError,
+        match=r"computers: POST https://vagon.test/v1/machines: refused \(tried 4 times\)",
     ) as caught:
         await session(script, time).send(POST)
     assert not caught.value.outcome_unknown
@@ -166,7 +173,9 @@ async def test_reads_are_repeated_with_growing_pauses_until_patience_ends(time: 
     assert time.slept == [0.25, 0.5, 1.0]
 
 
-async def test_a_delete_that_finds_nothing_after_a_lost_answer_says_why_that_may_be(time: Time) -> None:
+async def test_a_delete_that_finds_nothing_after_a_lost_answer_says_why_that_may_be(
+    time: Time,
+) -> None:
     script = Script(TransportError("reset"), refused(404, 404))
     with pytest.raises(NotFoundError) as caught:
         await session(script, time).send(DELETE)
@@ -193,7 +202,9 @@ async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: T
     assert time.slept == []
 
 
-async def test_a_limit_that_lasts_longer_than_patience_is_not_undercut_by_later_calls(time: Time) -> None:
+async def test_a_limit_that_lasts_longer_than_patience_is_not_undercut_by_later_calls(
+    time: Time,
+) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}), OK)
     shared = session(script, time)
     for _ in range(3):
@@ -238,7 +249,9 @@ async def test_an_attempt_never_gets_more_time_than_the_deadline_leaves(time: Ti
     assert [limit for *_, limit in script.asked] == [5, 30]
 
 
-async def test_options_can_be_changed_for_some_calls_while_everything_else_is_shared(time: Time) -> None:
+async def test_options_can_be_changed_for_some_calls_while_everything_else_is_shared(
+    time: Time,
+) -> None:
     script = Script(OK)
     base = session(script, time)
     other = base.with_options(timeout=3, deadline=2, retry=RetryPolicy(attempts=1))
@@ -275,19 +288,25 @@ async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) 
     assert len(script.asked) == 2
 
 
-async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_it(time: Time) -> None:
+async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_it(
+    time: Time,
+) -> None:
     script = Script(TransportError("reset"))
     shared = session(script, time)
     shared.auth = BearerAuth.login("admin", "hunter2")
     with pytest.raises(TransportError, match="/auth/login") as caught:
         await shared.send(GET)
-    assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [("POST", "/auth/login")]
+    assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [
+        ("POST", "/auth/login")
+    ]
     assert "/machines" not in str(caught.value)
 
 
 async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
     class Stuck(Script):
-        async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+        async def exchange(
+            self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        ) -> Response:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -299,7 +318,9 @@ async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
 
 
 @pytest.mark.parametrize("deadline", [None, 60])
-async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(time: Time, deadline: float | None) -> None:
+async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(
+    time: Time, deadline: float | None
+) -> None:
     class Slow(BearerAuth):
         def ready(self, now: float) -> bool:
             return False
@@ -339,7 +360,9 @@ async def test_cancelled_requests_leave_every_slot_free(time: Time) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>hello</html>", b'{"client_code":', b"[1]", b"null"])
-async def test_a_success_that_is_no_envelope_is_a_decode_error_and_no_success(time: Time, body: bytes) -> None:
+async def test_a_success_that_is_no_envelope_is_a_decode_error_and_no_success(
+    time: Time, body: bytes
+) -> None:
     with pytest.raises(DecodeError, match=r"computers: POST https://vagon.test/v1/machines"):
         await session(Script(Response(200, {}, body)), time).send(POST)
 
@@ -352,7 +375,9 @@ async def test_a_proxys_html_is_an_error_with_its_status_and_first_words(time: T
 
 async def test_a_redirect_is_an_error_and_not_followed(time: Time) -> None:
     script = Script(Response(302, {"Location": "https://elsewhere.test/"}, b""))
-    with pytest.raises(APIError, match="redirects to https://elsewhere.test/, and redirects are not followed"):
+    with pytest.raises(
+        APIError, match="redirects to https://elsewhere.test/, and redirects are not followed"
+    ):
         await session(script, time).send(GET)
     assert len(script.asked) == 1
 
@@ -369,7 +394,10 @@ async def test_client_code_decides_over_http_200_wherever_the_key_stands(time: T
     for body in (b'{"client_code":2001,"message":"x"}', b'{"client_code":200.5}'):
         with pytest.raises((APIError, DecodeError)):
             await session(Script(Response(200, {}, body)), time).send(POST)
-    for body in (b'{"client_code":4206,"message":"x"}', b'{ "message" : "x", "client_code" : 4206 }'):
+    for body in (
+        b'{"client_code":4206,"message":"x"}',
+        b'{ "message" : "x", "client_code" : 4206 }',
+    ):
         with pytest.raises(ConflictError):
             await session(Script(Response(200, {}, body)), time).send(POST)
     text = b'{"message":"not a key: \\"client_code\\":200","client_code":4206}'
@@ -398,7 +426,9 @@ async def test_a_gateways_error_leaves_open_what_was_done_as_a_lost_answer_does(
     assert not refusal.value.outcome_unknown
 
 
-async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before(time: Time) -> None:
+async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before(
+    time: Time,
+) -> None:
     with pytest.raises(TransportError) as caught:
         await session(Script(TransportError("reset"), ConnectError("refused")), time).send(DELETE)
     assert (type(caught.value), caught.value.outcome_unknown) == (TransportError, True)
@@ -406,8 +436,12 @@ async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before
         await session(Script(TransportError("reset"), ConnectError("refused")), time).send(GET)
 
 
-async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost(time: Time) -> None:
-    one = session(Script(TransportError("reset")), time, deadline=50, rate_limits=[RateLimit(1, per=100)])
+async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost(
+    time: Time,
+) -> None:
+    one = session(
+        Script(TransportError("reset")), time, deadline=50, rate_limits=[RateLimit(1, per=100)]
+    )
     with pytest.raises(RequestTimeout, match="be sent again; .* is unknown") as caught:
         await one.send(DELETE)
     assert caught.value.outcome_unknown
@@ -432,7 +466,9 @@ class Fetched(Auth):
         self.token = "fresh"
 
 
-async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the_credential(time: Time) -> None:
+async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the_credential(
+    time: Time,
+) -> None:
     script = Script(OK)
     one = session(script, time, auth=Fetched(), concurrency=2, rate_limits=[RateLimit(1, per=60)])
     await asyncio.gather(*[one.send(GET) for _ in range(3)])
@@ -447,5 +483,7 @@ async def test_a_long_pause_is_told_to_those_in_line_too(time: Time) -> None:
 
 
 def test_a_limit_for_a_bucket_that_does_not_exist_is_refused(time: Time) -> None:
-    with pytest.raises(ConfigurationError, match="computers has no bucket 'logins', but '', 'login'"):
+    with pytest.raises(
+        ConfigurationError, match="computers has no bucket 'logins', but '', 'login'"
+    ):
         session(Script(OK), time, rate_limits=[RateLimit(5, 60, "logins")])

@@ -54,8 +54,14 @@ from vcloud.providers.streams.sessions import SESSIONS
 from vcloud.providers.streams.streams import STREAM, STREAMS
 from vcloud.providers.streams.users import USER
 
-DOCUMENT = json.loads((Path(__file__).parents[1] / "contract" / "documents" / "streams.json").read_text(encoding="utf-8"))
-EXAMPLES = {operation["id"]: operation["responses"][0]["body"] for operation in DOCUMENT["operations"]}
+DOCUMENT = json.loads(
+    (Path(__file__).parents[1] / "contract" / "documents" / "streams.json").read_text(
+        encoding="utf-8"
+    )
+)
+EXAMPLES = {
+    operation["id"]: operation["responses"][0]["body"] for operation in DOCUMENT["operations"]
+}
 SHAPES: dict[str, Any] = {
     "applications.list": APPLICATIONS,
     "applications.update": APPLICATION,
@@ -93,8 +99,14 @@ STREAM_REF = CLIENT.streams.ref("1381")
 NAIVE = datetime(2026, 1, 1)
 REFUSED: list[tuple[str, Callable[[], Awaitable[object]]]] = [
     ("nothing to configure", lambda: CLIENT.applications.ref("1143").configure()),
-    ("application_name must not be empty", lambda: CLIENT.applications.ref("1143").configure(application_name=" ")),
-    ("machine_type must be a whole number", lambda: CLIENT.applications.ref("1143").configure(machine_type="Pro")),  # type: ignore[arg-type]
+    (
+        "application_name must not be empty",
+        lambda: CLIENT.applications.ref("1143").configure(application_name=" "),
+    ),
+    (
+        "machine_type must be a whole number",
+        lambda: CLIENT.applications.ref("1143").configure(machine_type="Pro"),  # type: ignore[arg-type]
+    ),
     ("nothing to configure", STREAM_REF.configure),
     ("capacities must be", lambda: STREAM_REF.configure(capacities=[])),
     ("capacities must be", lambda: STREAM_REF.configure(capacities=[{"region": "dublin"}])),  # type: ignore[list-item]
@@ -113,7 +125,9 @@ REFUSED: list[tuple[str, Callable[[], Awaitable[object]]]] = [
 
 
 @pytest.mark.parametrize(("said", "call"), REFUSED)
-async def test_a_bad_argument_is_refused_before_anything_is_sent(said: str, call: Callable[[], Awaitable[object]]) -> None:
+async def test_a_bad_argument_is_refused_before_anything_is_sent(
+    said: str, call: Callable[[], Awaitable[object]]
+) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         await call()
 
@@ -136,7 +150,9 @@ async def test_a_bad_argument_is_refused_before_anything_is_sent(said: str, call
         ("uid must not be", lambda: CLIENT.machines.ref("1", uid="")),
     ],
 )
-def test_a_bad_argument_is_refused_before_anything_is_awaited(said: str, call: Callable[[], object]) -> None:
+def test_a_bad_argument_is_refused_before_anything_is_awaited(
+    said: str, call: Callable[[], object]
+) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         call()
 
@@ -153,7 +169,11 @@ async def test_a_good_call_gets_as_far_as_the_closed_client() -> None:
 def test_the_document_s_examples_are_read_alike_by_both_ways_and_strictly(operation: str) -> None:
     body, wire = json.dumps(EXAMPLES[operation]).encode(), SHAPES[operation].wire
     fast = fields(CODEC.decode_fast(body, wire))
-    assert fast == fields(CODEC.decode_leniently(body, wire)) == fields(Codec(strict=True).decode(body, wire))
+    assert (
+        fast
+        == fields(CODEC.decode_leniently(body, wire))
+        == fields(Codec(strict=True).decode(body, wire))
+    )
 
 
 texts = st.text(max_size=20)
@@ -189,7 +209,9 @@ MACHINE_ANSWERS = st.fixed_dictionaries(
 @given(MACHINE_ANSWERS)
 def test_both_ways_of_reading_a_machine_give_equal_objects(answer: dict[str, Any]) -> None:
     body = json.dumps(answer).encode()
-    assert fields(CODEC.decode_fast(body, MACHINE.wire)) == fields(CODEC.decode_leniently(body, MACHINE.wire))
+    assert fields(CODEC.decode_fast(body, MACHINE.wire)) == fields(
+        CODEC.decode_leniently(body, MACHINE.wire)
+    )
 
 
 SESSION_ANSWERS = st.fixed_dictionaries(
@@ -206,7 +228,10 @@ SESSION_ANSWERS = st.fixed_dictionaries(
         "end_at": st.none(),
         "ping": st.none() | st.integers(0, 10**6) | st.floats(0, 10**6),
         "audio_state": st.none() | st.sampled_from(AudioState) | texts,
-        "audio_input": st.none() | st.fixed_dictionaries({"kind": texts, "label": texts, "groupId": texts, "deviceId": texts}),
+        "audio_input": st.none()
+        | st.fixed_dictionaries(
+            {"kind": texts, "label": texts, "groupId": texts, "deviceId": texts}
+        ),
         "duration": st.none() | st.integers(0, 10**6),
         "city": st.none() | texts,
         "customer": st.none() | texts,
@@ -215,10 +240,18 @@ SESSION_ANSWERS = st.fixed_dictionaries(
 
 
 @given(SESSION_ANSWERS)
-def test_both_ways_of_reading_a_visit_give_equal_objects_whatever_was_collected(given_: dict[str, Any]) -> None:
-    answer = {"sessions": [{"id": "9150", "type": "vendor_customer_session", "attributes": given_}], "count": 1, "page": 1}
+def test_both_ways_of_reading_a_visit_give_equal_objects_whatever_was_collected(
+    given_: dict[str, Any],
+) -> None:
+    answer = {
+        "sessions": [{"id": "9150", "type": "vendor_customer_session", "attributes": given_}],
+        "count": 1,
+        "page": 1,
+    }
     body = json.dumps(answer).encode()
-    assert fields(CODEC.decode_fast(body, SESSIONS.wire)) == fields(CODEC.decode_leniently(body, SESSIONS.wire))
+    assert fields(CODEC.decode_fast(body, SESSIONS.wire)) == fields(
+        CODEC.decode_leniently(body, SESSIONS.wire)
+    )
 
 
 def test_a_machine_s_seconds_and_a_visit_s_minutes_are_durations() -> None:
@@ -245,10 +278,19 @@ def test_a_setting_that_is_a_duration_can_be_read_as_one() -> None:
 
 def test_new_values_and_new_fields_of_the_service_do_not_break_anything() -> None:
     body, given_ = attributes("streams.get")
-    given_ |= {"resolution": "res_8k", "sound": "louder", "new": {"a": [1]}, "password_protection": "true"}
+    given_ |= {
+        "resolution": "res_8k",
+        "sound": "louder",
+        "new": {"a": [1]},
+        "password_protection": "true",
+    }
     given_["capacities"][0]["attributes"] |= {"region": "atlantis", "total_capacity": "10"}
     stream = opened("streams.get", body)
-    assert (stream.resolution, stream.resolution.known, stream.password_protection) == ("res_8k", False, True)
+    assert (stream.resolution, stream.resolution.known, stream.password_protection) == (
+        "res_8k",
+        False,
+        True,
+    )
     assert (stream.capacities[0].region, stream.capacities[0].total_capacity) == ("atlantis", 10)
     assert stream.raw["attributes"]["new"] == {"a": [1]}
 
@@ -259,13 +301,19 @@ def test_what_is_nested_becomes_what_it_is() -> None:
     assert stream.application.raw["type"] == "application"
     assert stream.capacities[0].machine_type_id not in set(MachineType)
     (listed,) = opened("streams.list").items
-    assert (listed.application.name, listed.capacities, listed.texts) == ("Test Application", None, None)
+    assert (listed.application.name, listed.capacities, listed.texts) == (
+        "Test Application",
+        None,
+        None,
+    )
     body = deepcopy(EXAMPLES["applications.update"])
     body["attributes"]["active_executable"] = None
     assert opened("applications.update", body).active_executable is None
 
 
-@pytest.mark.parametrize("operation", ["applications.update", "streams.get", "streams.start_machine", "users.create"])
+@pytest.mark.parametrize(
+    "operation", ["applications.update", "streams.get", "streams.start_machine", "users.create"]
+)
 def test_a_resource_survives_pickling_and_can_be_hashed(operation: str) -> None:
     made = opened(operation)
     again = pickle.loads(pickle.dumps(made))
@@ -275,9 +323,18 @@ def test_a_resource_survives_pickling_and_can_be_hashed(operation: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"cost": "much"}, {"connection_status": 1}, {"start_at": "yesterday"}, {"duration": None}, {"region": []}]
+    "change",
+    [
+        {"cost": "much"},
+        {"connection_status": 1},
+        {"start_at": "yesterday"},
+        {"duration": None},
+        {"region": []},
+    ],
 )
-def test_an_answer_out_of_the_contract_is_a_decode_error_that_names_the_field(change: dict[str, Any]) -> None:
+def test_an_answer_out_of_the_contract_is_a_decode_error_that_names_the_field(
+    change: dict[str, Any],
+) -> None:
     body, given_ = attributes("machines.get")
     given_ |= change
     with pytest.raises(DecodeError, match=next(iter(change))):
@@ -316,9 +373,18 @@ def test_the_link_of_an_assignment_is_in_no_text_and_no_pickle() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 400])
-def test_a_refusal_has_its_type_whatever_the_http_status(code: int, kind: type, status: int) -> None:
-    body = json.dumps({"client_code": code, "message": "no", "timestamp": "2024-03-27T10:52:15Z"}).encode()
-    error = DIALECT.error(Request("POST", "/streams/1/start-machine"), Response(status, {}, body), "https://x/y", now=0.0)
+def test_a_refusal_has_its_type_whatever_the_http_status(
+    code: int, kind: type, status: int
+) -> None:
+    body = json.dumps(
+        {"client_code": code, "message": "no", "timestamp": "2024-03-27T10:52:15Z"}
+    ).encode()
+    error = DIALECT.error(
+        Request("POST", "/streams/1/start-machine"),
+        Response(status, {}, body),
+        "https://x/y",
+        now=0.0,
+    )
     assert error is not None
     assert type(error) is kind
     assert (error.code, error.provider) == (code, "streams")

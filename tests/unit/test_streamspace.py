@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.streamspace_samples import AT, CODEC, ID, LOGIN, MOMENT, SESSION, STATUS, client, encoded
+from tests.unit.streamspace_samples import (
+    AT,
+    CODEC,
+    ID,
+    LOGIN,
+    MOMENT,
+    SESSION,
+    STATUS,
+    client,
+    encoded,
+)
 from vcloud import (
     APIKeyAuth,
     BearerAuth,
@@ -29,7 +39,9 @@ from vcloud.providers.streamspace.wire import go_duration
 
 BAD: dict[str, Callable[[StreamSpace], object]] = {
     "2 gigs of memory": lambda c: c.sessions.create("u", "t", resources=Resources(memory="2 gigs")),
-    "memory in thousandths": lambda c: c.sessions.create("u", "t", resources=Resources(memory="2000m")),
+    "memory in thousandths": lambda c: c.sessions.create(
+        "u", "t", resources=Resources(memory="2000m")
+    ),
     "no memory": lambda c: c.sessions.create("u", "t", resources=Resources(memory="0Gi")),
     "negative cpu": lambda c: c.sessions.create("u", "t", resources=Resources(cpu="-1")),
     "cpu in bytes": lambda c: c.sessions.create("u", "t", resources=Resources(cpu="1Gi")),
@@ -60,7 +72,9 @@ BAD: dict[str, Callable[[StreamSpace], object]] = {
 
 
 @pytest.mark.parametrize("call", BAD.values(), ids=BAD)
-async def test_bad_argument_is_refused_and_nothing_is_sent(call: Callable[[StreamSpace], object]) -> None:
+async def test_bad_argument_is_refused_and_nothing_is_sent(
+    call: Callable[[StreamSpace], object],
+) -> None:
     made, transport = client()
 
     async def attempt() -> None:
@@ -82,7 +96,14 @@ def test_quantities_of_kubernetes_are_accepted_as_they_are(memory: str, cpu: str
 
 @pytest.mark.parametrize(
     ("duration", "written"),
-    [(timedelta(minutes=30), "30m"), (1800, "30m"), (5400, "1h30m"), (45, "45s"), (timedelta(days=1), "24h"), (3661, "1h1m1s")],
+    [
+        (timedelta(minutes=30), "30m"),
+        (1800, "30m"),
+        (5400, "1h30m"),
+        (45, "45s"),
+        (timedelta(days=1), "24h"),
+        (3661, "1h1m1s"),
+    ],
 )
 def test_idle_timeout_is_written_as_go_does(duration: timedelta | float, written: str) -> None:
     assert go_duration(duration, "idle_timeout") == written
@@ -121,7 +142,10 @@ async def test_delete_accepts_the_documents_204_and_the_published_servers_202_wi
         made, transport = client(body, status)
         await made.sessions.ref(ID).delete()
         await made.sessions.ref(ID).delete(force=True)
-        assert [url for _, url, _ in transport.asked] == [f"/sessions/{ID}", f"/sessions/{ID}?force=true"]
+        assert [url for _, url, _ in transport.asked] == [
+            f"/sessions/{ID}",
+            f"/sessions/{ID}?force=true",
+        ]
 
 
 async def test_a_proxys_page_does_not_pass_for_a_delete() -> None:
@@ -144,11 +168,19 @@ async def test_log_lines_that_are_null_are_none() -> None:
     [
         (None, f"wss://streamspace.example.com/vnc-viewer/{ID}"),
         ("/vnc-viewer/x", "wss://streamspace.example.com/vnc-viewer/x"),
-        ("wss://streamspace.example.com/vnc-viewer/x?quality=9", "wss://streamspace.example.com/vnc-viewer/x?quality=9"),
-        ("https://streamspace.example.com/vnc-viewer/x", "wss://streamspace.example.com/vnc-viewer/x"),
+        (
+            "wss://streamspace.example.com/vnc-viewer/x?quality=9",
+            "wss://streamspace.example.com/vnc-viewer/x?quality=9",
+        ),
+        (
+            "https://streamspace.example.com/vnc-viewer/x",
+            "wss://streamspace.example.com/vnc-viewer/x",
+        ),
     ],
 )
-async def test_vnc_url_is_whole_whichever_way_the_service_names_it(named: str | None, url: str) -> None:
+async def test_vnc_url_is_whole_whichever_way_the_service_names_it(
+    named: str | None, url: str
+) -> None:
     made, _ = client({**SESSION, "status": {**STATUS, "vnc_url": named}})
     session = await made.sessions.get(ID)
     assert session.vnc_url == url
@@ -158,12 +190,20 @@ async def test_vnc_url_is_whole_whichever_way_the_service_names_it(named: str | 
 
 async def test_connect_url_of_a_handle_needs_no_request() -> None:
     made, transport = client()
-    assert await made.sessions.ref(ID).connect_url() == f"wss://streamspace.example.com/vnc-viewer/{ID}?token=tok-canary"
+    assert (
+        await made.sessions.ref(ID).connect_url()
+        == f"wss://streamspace.example.com/vnc-viewer/{ID}?token=tok-canary"
+    )
     assert transport.asked == []
 
 
 @pytest.mark.parametrize(
-    "named", ["wss://evil.example.com/x", "ws://streamspace.example.com/x", "wss://streamspace.example.com.evil/x"]
+    "named",
+    [
+        "wss://evil.example.com/x",
+        "ws://streamspace.example.com/x",
+        "wss://streamspace.example.com.evil/x",
+    ],
 )
 async def test_token_is_not_given_to_another_host_or_over_plain_text(named: str) -> None:
     made, _ = client({**SESSION, "status": {**STATUS, "vnc_url": named}})
@@ -185,7 +225,9 @@ async def test_login_is_a_secret_and_its_token_is_used_from_then_on() -> None:
     with pytest.raises(TypeError, match="secret"):
         pickle.dumps(login)
     assert (await made.sessions.ref(ID).connect_url()).endswith("token=tok-canary")
-    assert transport.asked == [("POST", "/auth/login", b'{"username":"admin","password":"pass-canary"}')]
+    assert transport.asked == [
+        ("POST", "/auth/login", b'{"username":"admin","password":"pass-canary"}')
+    ]
 
 
 async def test_renewal_exchanges_the_token_in_the_published_servers_form() -> None:

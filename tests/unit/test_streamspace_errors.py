@@ -37,16 +37,26 @@ def encoded(value: object) -> bytes:
 
 
 def refusal(
-    body: object, status: int = 400, request: Request | None = None, headers: Mapping[str, str] | None = None
+    body: object,
+    status: int = 400,
+    request: Request | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> APIError:
     raw = body if isinstance(body, bytes) else encoded(body)
-    error = DIALECT.error(request or Request("GET", "/x"), Response(status, headers or {}, raw), f"{BASE}/x", now=0.0)
+    error = DIALECT.error(
+        request or Request("GET", "/x"), Response(status, headers or {}, raw), f"{BASE}/x", now=0.0
+    )
     assert error is not None
     return error
 
 
 EXPECTED: dict[type[APIError], set[str]] = {
-    AuthenticationError: {"AUTH_INVALID_CREDENTIALS", "AUTH_TOKEN_EXPIRED", "AUTH_TOKEN_INVALID", "AUTH_TOKEN_MISSING"},
+    AuthenticationError: {
+        "AUTH_INVALID_CREDENTIALS",
+        "AUTH_TOKEN_EXPIRED",
+        "AUTH_TOKEN_INVALID",
+        "AUTH_TOKEN_MISSING",
+    },
     PermissionDeniedError: {"AUTH_INSUFFICIENT_PERMISSIONS"},
     NotFoundError: {"AGENT_NOT_FOUND", "SESSION_NOT_FOUND", "TEMPLATE_NOT_FOUND"},
     CapacityError: {
@@ -59,7 +69,12 @@ EXPECTED: dict[type[APIError], set[str]] = {
     ConflictError: {"SESSION_ALREADY_EXISTS", "SESSION_TERMINATING"},
     InvalidTransitionError: {"INVALID_STATE_TRANSITION"},
     ServerError: {"SESSION_PROVISIONING_FAILED"},
-    InvalidRequestError: {"TEMPLATE_INVALID", "VALIDATION_FAILED", "INVALID_PARAMETER", "MISSING_REQUIRED_FIELD"},
+    InvalidRequestError: {
+        "TEMPLATE_INVALID",
+        "VALIDATION_FAILED",
+        "INVALID_PARAMETER",
+        "MISSING_REQUIRED_FIELD",
+    },
     RateLimitError: {"RATE_LIMIT_EXCEEDED"},
 }
 
@@ -69,7 +84,12 @@ EXPECTED: dict[type[APIError], set[str]] = {
 def test_code_decides_the_class_whatever_the_status(code: StreamSpaceCode, status: int) -> None:
     error = refusal({"error": "Short", "message": "Long", "code": code}, status)
     assert code in EXPECTED[type(error)]
-    assert (error.code, error.status, error.meaning, error.message) == (code, status, code.meaning, "Long")
+    assert (error.code, error.status, error.meaning, error.message) == (
+        code,
+        status,
+        code.meaning,
+        "Long",
+    )
 
 
 def test_everything_that_the_service_says_of_a_refusal_is_kept() -> None:
@@ -89,10 +109,17 @@ def test_everything_that_the_service_says_of_a_refusal_is_kept() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-@pytest.mark.parametrize("code", [{"code": "INVALID_STATE_TRANSITION"}, {}], ids=["with code", "without"])
+@pytest.mark.parametrize(
+    "code", [{"code": "INVALID_STATE_TRANSITION"}, {}], ids=["with code", "without"]
+)
 def test_forbidden_transition_names_both_states(status: int, code: dict[str, str]) -> None:
     error = refusal(
-        {"error": "Invalid state transition", "message": "Cannot transition from 'terminated' to 'running'", **code}, status
+        {
+            "error": "Invalid state transition",
+            "message": "Cannot transition from 'terminated' to 'running'",
+            **code,
+        },
+        status,
     )
     assert isinstance(error, InvalidTransitionError)
     assert (error.from_state, error.to_state) == (SessionState.TERMINATED, SessionState.RUNNING)
@@ -112,11 +139,23 @@ def test_forbidden_transition_in_other_words_has_no_states() -> None:
         ({"error": "Session not found"}, 404, NotFoundError, "Session not found", None),
         ({"error": "Bad", "message": "because"}, 400, InvalidRequestError, "because", None),
         ({"error": "Bad", "details": "because"}, 409, ConflictError, "Bad: because", "because"),
-        ({"error": "Bad", "fields": {"user": "required"}}, 400, InvalidRequestError, "Bad", {"user": "required"}),
+        (
+            {"error": "Bad", "fields": {"user": "required"}},
+            400,
+            InvalidRequestError,
+            "Bad",
+            {"user": "required"},
+        ),
         (b"404 page not found", 404, NotFoundError, "the answer began b'404 page not found'", None),
         (b"", 502, ServerError, "the answer was empty", None),
         (b"[1]", 500, ServerError, "the answer began b'[1]'", None),
-        ({"error": {"nested": 1}, "message": 7, "code": ["x"], "timestamp": "soon"}, 403, PermissionDeniedError, None, None),
+        (
+            {"error": {"nested": 1}, "message": 7, "code": ["x"], "timestamp": "soon"},
+            403,
+            PermissionDeniedError,
+            None,
+            None,
+        ),
         ({"error": "x", "code": "BRAND_NEW"}, 409, ConflictError, "x", None),
     ],
 )
@@ -150,7 +189,9 @@ def test_rate_limit_says_how_long_to_wait_wherever_it_stands(
 
 
 def test_refusal_that_quotes_the_password_is_told_without_it() -> None:
-    request = Request("POST", "/users", body=encoded({"username": "u", "password": 'can"ary'}), sensitive=True)
+    request = Request(
+        "POST", "/users", body=encoded({"username": "u", "password": 'can"ary'}), sensitive=True
+    )
     body = {
         "error": "Bad",
         "message": 'Password can"ary is too short',
@@ -167,7 +208,8 @@ def test_refusal_that_quotes_the_password_is_told_without_it() -> None:
 @given(
     st.binary(max_size=60)
     | st.recursive(
-        st.none() | st.integers() | st.text(max_size=20), lambda inner: st.dictionaries(st.text(max_size=20), inner)
+        st.none() | st.integers() | st.text(max_size=20),
+        lambda inner: st.dictionaries(st.text(max_size=20), inner),
     ).map(encoded)
 )
 def test_no_refusal_is_ever_anything_but_a_typed_error(raw: bytes) -> None:

@@ -10,8 +10,15 @@ from vcloud.providers.streamspace.logs import seen_whole, split, unseen
 LINES = st.lists(st.sampled_from("abc"), max_size=12)
 
 
-@given(total=st.integers(0, 60), seen=st.integers(0, 60), kept=st.integers(1, 60), asked=st.integers(1, 60))
-def test_in_a_log_of_distinct_lines_exactly_what_was_written_since_is_new(total: int, seen: int, kept: int, asked: int) -> None:
+@given(
+    total=st.integers(0, 60),
+    seen=st.integers(0, 60),
+    kept=st.integers(1, 60),
+    asked=st.integers(1, 60),
+)
+def test_in_a_log_of_distinct_lines_exactly_what_was_written_since_is_new(
+    total: int, seen: int, kept: int, asked: int
+) -> None:
     log = [f"line {number}" for number in range(total)]
     seen = min(seen, total)
     previous = log[max(0, seen - kept) : seen]
@@ -41,7 +48,11 @@ def test_what_is_new_is_always_the_end_of_what_came(previous: list[str], fresh: 
 def test_the_longest_overlap_decides(previous: list[str], fresh: list[str]) -> None:
     overlap = len(fresh) - len(unseen(previous, fresh))
     if seen_whole(previous, fresh) is None:
-        matching = [k for k in range(min(len(previous), len(fresh)) + 1) if previous[len(previous) - k :] == fresh[:k]]
+        matching = [
+            k
+            for k in range(min(len(previous), len(fresh)) + 1)
+            if previous[len(previous) - k :] == fresh[:k]
+        ]
         assert overlap == max(matching)
     else:
         assert fresh[overlap - len(previous) : overlap] == previous

@@ -30,8 +30,12 @@ MESSAGES: list[dict[str, Any]] = json.loads(DOCUMENT.read_text(encoding="utf-8")
 STRICT = Codec(strict=True)
 
 
-@pytest.mark.parametrize("message", [pytest.param(message["body"], id=message["name"]) for message in MESSAGES])
-def test_a_documented_message_is_known_in_every_field_and_written_as_it_was(message: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "message", [pytest.param(message["body"], id=message["name"]) for message in MESSAGES]
+)
+def test_a_documented_message_is_known_in_every_field_and_written_as_it_was(
+    message: dict[str, Any],
+) -> None:
     (decoded,) = decode_message(json.dumps(message), codec=STRICT)
     assert not isinstance(decoded, UnknownMessage)
     assert json.loads(encode_message(decoded)) == message
@@ -45,23 +49,34 @@ def test_every_kind_of_documented_message_has_its_own_class() -> None:
 
 
 def test_durations_are_go_s_text_both_ways() -> None:
-    (ack,) = decode_message('{"type":"register_ack","agent_id":"a","status":"registered","heartbeat_interval":"1m30s"}')
+    (ack,) = decode_message(
+        '{"type":"register_ack","agent_id":"a","status":"registered","heartbeat_interval":"1m30s"}'
+    )
     assert isinstance(ack, RegisterAck)
     assert ack.heartbeat_interval == timedelta(seconds=90)
     assert json.loads(encode_message(ack))["heartbeat_interval"] == "1m30s"
-    short = RegisterAck(agent_id="a", status="registered", heartbeat_interval=timedelta(milliseconds=20))
+    short = RegisterAck(
+        agent_id="a", status="registered", heartbeat_interval=timedelta(milliseconds=20)
+    )
     assert json.loads(encode_message(short))["heartbeat_interval"] == "20ms"
     assert decode_message(encode_message(short)) == [short]
 
 
 def test_several_messages_may_share_a_frame() -> None:
-    stop, hibernate = (message["body"] for message in MESSAGES if message["name"].startswith(("terminate", "hibernate")))
+    stop, hibernate = (
+        message["body"]
+        for message in MESSAGES
+        if message["name"].startswith(("terminate", "hibernate"))
+    )
     found = decode_message(f"{json.dumps(stop)}\n{json.dumps(hibernate, indent=2)}\n")
     assert {type(message) for message in found} == {StopSession, HibernateSession}
     assert decode_message(" \n") == []
 
 
-@pytest.mark.parametrize("raw", [{"type": "upgrade", "to": 3}, {"type": "command", "command_type": "dance"}, {"type": 1}, {}])
+@pytest.mark.parametrize(
+    "raw",
+    [{"type": "upgrade", "to": 3}, {"type": "command", "command_type": "dance"}, {"type": 1}, {}],
+)
 def test_an_unknown_message_is_kept_as_it_came(raw: dict[str, Any]) -> None:
     (message,) = decode_message(json.dumps(raw))
     assert message == UnknownMessage(raw=raw)
@@ -69,7 +84,9 @@ def test_an_unknown_message_is_kept_as_it_came(raw: dict[str, Any]) -> None:
 
 
 def test_unknown_fields_of_a_known_message_do_no_harm() -> None:
-    (message,) = decode_message('{"type":"vnc_proxy_error","proxy_id":"p","session_id":"s","error":"gone","more":1}')
+    (message,) = decode_message(
+        '{"type":"vnc_proxy_error","proxy_id":"p","session_id":"s","error":"gone","more":1}'
+    )
     assert message == VNCProxyError(proxy_id="p", session_id="s", error="gone")
 
 
@@ -96,7 +113,12 @@ def test_camel_case_as_the_published_server_writes_is_understood() -> None:
 
 
 def test_what_is_none_is_not_sent() -> None:
-    result = CommandResult(command_id="c", agent_id="a", status=CommandStatus.COMPLETED, result=SessionResult(vnc_port=5900))
+    result = CommandResult(
+        command_id="c",
+        agent_id="a",
+        status=CommandStatus.COMPLETED,
+        result=SessionResult(vnc_port=5900),
+    )
     assert json.loads(encode_message(result)) == {
         "type": "command_result",
         "command_id": "c",

@@ -34,18 +34,27 @@ from vcloud.providers.streamspace import (
 )
 
 
-@pytest.mark.parametrize(("model", "body"), BODIES, ids=lambda value: getattr(value, "__name__", ""))
-def test_both_ways_of_decoding_and_both_spellings_give_equal_objects(model: type[Any], body: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("model", "body"), BODIES, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_both_ways_of_decoding_and_both_spellings_give_equal_objects(
+    model: type[Any], body: dict[str, Any]
+) -> None:
     fast = fields(CODEC.decode_fast(encoded(body), model))
     assert fields(CODEC.decode_leniently(encoded(body), model)) == fast
     assert fields(Codec(strict=True).decode(encoded(body), model)) == fast
     assert fields(CODEC.decode(encoded(camel(body)), model)) == fast
 
 
-OPTIONAL = sorted(SESSION.keys() & {"namespace", "persistent_home", "idle_timeout", "tags", "platform_metadata", "last_activity"})
+OPTIONAL = sorted(
+    SESSION.keys()
+    & {"namespace", "persistent_home", "idle_timeout", "tags", "platform_metadata", "last_activity"}
+)
 TEXT = st.text(max_size=20)
 SESSIONS = st.builds(
-    lambda given, dropped: {key: value for key, value in {**SESSION, **given}.items() if key not in dropped},
+    lambda given, dropped: {
+        key: value for key, value in {**SESSION, **given}.items() if key not in dropped
+    },
     st.fixed_dictionaries(
         {
             "name": TEXT,
@@ -53,10 +62,15 @@ SESSIONS = st.builds(
             "agent_id": st.none() | TEXT,
             "tags": st.lists(TEXT, max_size=3),
             "persistent_home": st.none() | st.booleans(),
-            "idle_timeout": st.none() | st.sampled_from(["30m", "1h30m", "10s", "1.5h", "250ms", "0"]),
-            "platform_metadata": st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | TEXT, max_size=3),
+            "idle_timeout": st.none()
+            | st.sampled_from(["30m", "1h30m", "10s", "1.5h", "250ms", "0"]),
+            "platform_metadata": st.dictionaries(
+                TEXT, st.none() | st.booleans() | st.integers() | TEXT, max_size=3
+            ),
             "created_at": st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
-            "status": st.fixed_dictionaries({"phase": st.none() | TEXT, "message": st.none() | TEXT}, optional={"vnc_url": TEXT}),
+            "status": st.fixed_dictionaries(
+                {"phase": st.none() | TEXT, "message": st.none() | TEXT}, optional={"vnc_url": TEXT}
+            ),
             "new_in_2027": st.integers(),
         }
     ),
@@ -71,7 +85,9 @@ def test_any_session_is_the_same_both_ways(body: dict[str, Any]) -> None:
     assert CODEC.decode_leniently(raw, Session) == CODEC.decode_fast(raw, Session)
 
 
-def test_session_of_the_published_server_has_its_name_for_an_id_and_nothing_for_what_is_left_out() -> None:
+def test_session_of_the_published_server_has_its_name_for_an_id_and_nothing_for_what_is_left_out() -> (
+    None
+):
     body = {
         "name": "admin-firefox",
         "namespace": "streamspace",
@@ -86,8 +102,17 @@ def test_session_of_the_published_server_has_its_name_for_an_id_and_nothing_for_
         "createdAt": "2025-11-22T10:45:00.123456789Z",
     }
     session = CODEC.decode(encoded(body), Session)
-    assert (session.id, session.state, session.persistent_home) == ("admin-firefox", SessionState.WAKING, True)
-    assert (session.idle_timeout, session.tags, session.platform, session.updated_at) == (None, (), None, None)
+    assert (session.id, session.state, session.persistent_home) == (
+        "admin-firefox",
+        SessionState.WAKING,
+        True,
+    )
+    assert (session.idle_timeout, session.tags, session.platform, session.updated_at) == (
+        None,
+        (),
+        None,
+        None,
+    )
     assert session.status is not None
     assert (session.status.pod_name, session.status.message) == ("pod-1", None)
     assert session.created_at == MOMENT.replace(microsecond=123457)
@@ -111,7 +136,14 @@ async def test_lists_of_the_published_server_are_one_page_under_any_of_its_names
 
 
 async def test_answer_that_is_no_list_is_a_decode_error() -> None:
-    bodies: tuple[object, ...] = ({}, {"error": "x"}, [], "text", {"sessions": "abc"}, {"sessions": [1]})
+    bodies: tuple[object, ...] = (
+        {},
+        {"error": "x"},
+        [],
+        "text",
+        {"sessions": "abc"},
+        {"sessions": [1]},
+    )
     for body in bodies:
         made, _ = client(body)
         with pytest.raises(DecodeError):
@@ -136,7 +168,9 @@ def test_duration_that_is_none_is_refused_both_ways(text: object) -> None:
 
 
 def test_capacity_that_an_agent_does_not_measure_is_none() -> None:
-    agent = CODEC.decode(encoded({**AGENT, "capacity": {"max_sessions": 50, "current_sessions": 5}}), Agent)
+    agent = CODEC.decode(
+        encoded({**AGENT, "capacity": {"max_sessions": 50, "current_sessions": 5}}), Agent
+    )
     assert agent.capacity is not None
     assert (agent.capacity.max_cpu, agent.capacity.max_sessions) == (None, 50)
 

@@ -9,7 +9,14 @@ from vcloud.emulator.__main__ import main
 from vcloud.emulator.x11 import X11UnavailableError, missing
 from vcloud.emulator.x11_display import Screen, hello, read_screen
 from vcloud.emulator.x11_hands import parts
-from vcloud.emulator.x11_keys import Keyboard, UnknownKeyError, symbol_for, symbol_of, symbols_for, symbols_of
+from vcloud.emulator.x11_keys import (
+    Keyboard,
+    UnknownKeyError,
+    symbol_for,
+    symbol_of,
+    symbols_for,
+    symbols_of,
+)
 from vcloud.emulator.x11_vnc import owner_of
 
 
@@ -42,14 +49,25 @@ def test_a_name_that_x_does_not_know_is_refused(keys: str) -> None:
 
 
 def test_characters_are_symbols_and_every_line_ends_once() -> None:
-    assert symbols_for("a'\r\nü\r€🙂\t") == [0x61, 0x27, 0xFF0D, 0xFC, 0xFF0D, 0x10020AC, 0x101F642, 0xFF09]
+    assert symbols_for("a'\r\nü\r€🙂\t") == [
+        0x61,
+        0x27,
+        0xFF0D,
+        0xFC,
+        0xFF0D,
+        0x10020AC,
+        0x101F642,
+        0xFF09,
+    ]
     for character in "\x00\x01\x85":
         with pytest.raises(UnknownKeyError):
             symbol_for(character)
 
 
 def test_a_keyboard_prefers_the_key_that_needs_no_shift() -> None:
-    keyboard = Keyboard(8, [(0x61, 0x41), (0, 0), (0x41, 0x41), (0x31, 0x21), (0, 0), (0x1008FF11, 0)])
+    keyboard = Keyboard(
+        8, [(0x61, 0x41), (0, 0), (0x41, 0x41), (0x31, 0x21), (0, 0), (0x1008FF11, 0)]
+    )
     assert keyboard.find(0x61) == (8, False)
     assert keyboard.find(0x41) == (10, False)
     assert keyboard.find(0x21) == (11, True)
@@ -71,7 +89,9 @@ def test_the_first_words_on_a_connection_are_those_of_the_protocol() -> None:
     body = bytearray(32 + 8 + 8 + 40)
     body[16:18], body[21], body[26], body[27] = (5).to_bytes(2, "little"), 1, 8, 255
     body[48:52], body[68:72] = (77).to_bytes(4, "little"), bytes((0, 4, 0, 3))
-    assert read_screen(1, bytes(body)) == Screen(root=77, width=1024, height=768, min_keycode=8, max_keycode=255)
+    assert read_screen(1, bytes(body)) == Screen(
+        root=77, width=1024, height=768, min_keycode=8, max_keycode=255
+    )
 
 
 def test_a_socket_s_owner_is_read_from_the_kernel_s_table() -> None:
@@ -99,7 +119,9 @@ def test_the_command_line_says_why_it_refuses(capsys: pytest.CaptureFixture[str]
     assert "--allow-exec" in capsys.readouterr().err
 
 
-async def test_missing_programs_are_named_with_their_debian_packages_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_programs_are_named_with_their_debian_packages_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert any("tigervnc-standalone-server" in lacking for lacking in missing())
     emulator = Emulator(backend="x11", allow_exec=True)

@@ -19,7 +19,9 @@ PROGRAMS = {"xterm": "xterm", "xev": "x11-utils"}
 def require_x11() -> None:
     """Skip where a program is missing; in CI, where none may be, fail."""
     lacking = missing() + [
-        f"the program {name} (Debian: apt-get install {package})" for name, package in PROGRAMS.items() if not shutil.which(name)
+        f"the program {name} (Debian: apt-get install {package})"
+        for name, package in PROGRAMS.items()
+        if not shutil.which(name)
     ]
     if not lacking:
         return

@@ -24,11 +24,15 @@ ROOT = Path(__file__).parents[2]
 
 def user(emulator: Emulator) -> StreamSpace:
     """A client that does not try again: what an offline agent answers is what is looked at here."""
-    return StreamSpace(attrs.evolve(emulator.endpoints()["streamspace"], retry=RetryPolicy(attempts=1)))
+    return StreamSpace(
+        attrs.evolve(emulator.endpoints()["streamspace"], retry=RetryPolicy(attempts=1))
+    )
 
 
 @asynccontextmanager
-async def agent(emulator: Emulator, client: StreamSpace, name: str, temporary: Path) -> AsyncIterator[Process]:
+async def agent(
+    emulator: Emulator, client: StreamSpace, name: str, temporary: Path
+) -> AsyncIterator[Process]:
     """The example, as a program of its own that serves the emulator, with its desktops in this directory; registered."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "examples" / "streamspace_agent.py"), "--id", name),
@@ -88,7 +92,9 @@ def displays(temporary: Path) -> set[str]:
         except OSError:
             continue
         if any(entry.startswith(f"HOME={temporary}/") for entry in environment):
-            found |= {entry.partition("=")[2] for entry in environment if entry.startswith("DISPLAY=:")}
+            found |= {
+                entry.partition("=")[2] for entry in environment if entry.startswith("DISPLAY=:")
+            }
     return found
 
 
@@ -126,7 +132,9 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             await until(offline)
             for session in sessions:
                 seen = await session.refresh()
-                assert seen.state == "running", "the desktops may be there, for all that the control plane knows"
+                assert seen.state == "running", (
+                    "the desktops may be there, for all that the control plane knows"
+                )
                 assert seen.status is not None
                 assert seen.status.message == "Agent 'doomed' is offline"
                 with pytest.raises(CapacityError, match="offline"):
@@ -134,7 +142,9 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
                 with pytest.raises(CapacityError, match="offline"):
                     await session.open_vnc().aopen()
             await until(lambda: not processes(str(first)) and not entries(first))
-            await until(lambda: not any(map(runs, supervisors)) and not any(map(has_socket, screens)))
+            await until(
+                lambda: not any(map(runs, supervisors)) and not any(map(has_socket, screens))
+            )
 
         async with agent(emulator, client, "heir", second) as process:
             session = await session_on(client, "heir")
@@ -151,7 +161,9 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             assert entries(second) == []
 
 
-async def test_an_agent_that_comes_back_under_its_name_is_told_to_stop_what_it_lost(directories: tuple[Path, Path]) -> None:
+async def test_an_agent_that_comes_back_under_its_name_is_told_to_stop_what_it_lost(
+    directories: tuple[Path, Path],
+) -> None:
     first, second = directories
     async with Emulator(rate_limits=False) as emulator, user(emulator) as client:
         async with agent(emulator, client, "phoenix", first) as process:

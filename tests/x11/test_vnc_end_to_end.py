@@ -36,7 +36,9 @@ def asyncvnc() -> Any:
     try:
         return importlib.import_module("asyncvnc")
     except ModuleNotFoundError as error:
-        reason = f"A FOREIGN VNC VIEWER IS NOT TESTED: there is no {error.name} (pip install asyncvnc)"
+        reason = (
+            f"A FOREIGN VNC VIEWER IS NOT TESTED: there is no {error.name} (pip install asyncvnc)"
+        )
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -111,7 +113,9 @@ def script(text: str) -> Sequence[str]:
     return (*TERMINAL, "-e", "sh", "-c", f"touch ready; {text}")
 
 
-async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(asyncvnc: Any, temporary: Path) -> None:
+async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
+    asyncvnc: Any, temporary: Path
+) -> None:
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
             assert (viewer.video.width, viewer.video.height) == (1024, 768)
@@ -143,7 +147,9 @@ async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(asyncvnc: An
         assert (forward.errors, on.worker.errors) == ((), ())
 
 
-async def test_the_mouse_of_a_foreign_viewer_selects_and_pastes(asyncvnc: Any, temporary: Path) -> None:
+async def test_the_mouse_of_a_foreign_viewer_selects_and_pastes(
+    asyncvnc: Any, temporary: Path
+) -> None:
     """Buttons arrive with their places: a double click on a word, and the middle button, are a word typed."""
     async with stage(*script("echo word; cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.x11.machine import content, home_of, open_window, require_x11, until, window_under_pointer
+from tests.x11.machine import (
+    content,
+    home_of,
+    open_window,
+    require_x11,
+    until,
+    window_under_pointer,
+)
 from vcloud import ServerError
 from vcloud.emulator import Emulator
 from vcloud.providers.desktops import Desktop, Desktops, GetCursorPosition
@@ -40,7 +47,9 @@ async def terminal(desktop: Desktop, script: str) -> Path:
     return home
 
 
-async def events(desktop: Desktop, home: Path, kind: str, detail: str, count: int) -> list[tuple[str, str]]:
+async def events(
+    desktop: Desktop, home: Path, kind: str, detail: str, count: int
+) -> list[tuple[str, str]]:
     """Wait for so many events in the log of xev."""
     found: list[tuple[str, str]] = []
 
@@ -48,7 +57,9 @@ async def events(desktop: Desktop, home: Path, kind: str, detail: str, count: in
         pattern = rf"^({kind})\w* event.*?\({detail}|^({kind})\w* event.*?{detail} (\w+)"
         found[:] = [
             (match[1] or match[2], match[3] or "")
-            for match in re.finditer(pattern, (home / "events").read_text(), re.DOTALL | re.MULTILINE)
+            for match in re.finditer(
+                pattern, (home / "events").read_text(), re.DOTALL | re.MULTILINE
+            )
         ]
         return len(found) >= count
 
@@ -59,7 +70,9 @@ async def events(desktop: Desktop, home: Path, kind: str, detail: str, count: in
 async def listener(desktop: Desktop) -> Path:
     """Open a window that logs its mouse events, with the pointer in it."""
     home = await home_of(desktop)
-    await open_window(desktop, "xev -event button -event mouse -geometry 400x300+100+100 > events", 300, 250)
+    await open_window(
+        desktop, "xev -event button -event mouse -geometry 400x300+100+100 > events", 300, 250
+    )
     return home
 
 
@@ -154,7 +167,9 @@ async def test_typed_text_arrives_in_a_real_window(desktop: Desktop) -> None:
     assert before.data != after.data
 
 
-async def test_more_different_characters_than_a_keyboard_has_keys_arrive_in_order(desktop: Desktop) -> None:
+async def test_more_different_characters_than_a_keyboard_has_keys_arrive_in_order(
+    desktop: Desktop,
+) -> None:
     home = await terminal(desktop, "cat > typed")
     text = "".join(chr(0x4E00 + number) for number in range(160)) + "\n"
     await desktop.type(text)

@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.x11.machine import children, entries, has_socket, home_of, processes, require_x11, runs, until
+from tests.x11.machine import (
+    children,
+    entries,
+    has_socket,
+    home_of,
+    processes,
+    require_x11,
+    runs,
+    until,
+)
 from vcloud import APIKeyAuth, AuthenticationError, ConflictError, Endpoint, ServerError
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.x11 import X11Desktop, X11UnavailableError
@@ -69,33 +78,46 @@ async def nothing_left(temporary: Path, mark: str) -> None:
 # -- commands --------------------------------------------------------------------------------------------------------
 
 
-async def test_commands_run_for_real_in_the_desktop_s_home(desktop: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commands_run_for_real_in_the_desktop_s_home(
+    desktop: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = await home_of(desktop)
     assert home.is_dir()
     assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
     assert await desktop.bash("echo 'Grüße' > note; cat note") == "Grüße\n"
     assert (home / "note").read_text() == "Grüße\n"
-    assert await desktop.bash("echo lost >&2; exit 3") == "lost\n", "the error output when there is no other"
+    assert await desktop.bash("echo lost >&2; exit 3") == "lost\n", (
+        "the error output when there is no other"
+    )
     assert await desktop.bash("echo out; echo lost >&2") == "out\n"
     assert await desktop.bash("true") == ""
     assert (await desktop.bash("echo $HOME $DISPLAY")).split()[0] == str(home)
 
 
-async def test_commands_see_nothing_of_the_emulator_s_environment(monkeypatch: pytest.MonkeyPatch, desktops: Desktops) -> None:
+async def test_commands_see_nothing_of_the_emulator_s_environment(
+    monkeypatch: pytest.MonkeyPatch, desktops: Desktops
+) -> None:
     monkeypatch.setenv("VCLOUD_COMPUTERS_SECRET", "sk_very_secret")
     async with desktops.launch(timedelta(hours=1), poll=0.01) as desktop:
         assert "sk_very_secret" not in await desktop.bash("env")
 
 
-async def test_a_program_in_the_background_is_not_waited_for_and_may_print(desktop: Desktop) -> None:
+async def test_a_program_in_the_background_is_not_waited_for_and_may_print(
+    desktop: Desktop,
+) -> None:
     home = await home_of(desktop)
     await desktop.bash("(while test ! -e go; do sleep 0.01; done; seq 100000 && touch printed) &")
     (home / "go").touch()
     await until((home / "printed").exists)
 
 
-async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(desktop: Desktop) -> None:
-    assert len(await desktop.bash("head -c 3000000 /dev/zero | tr '\\0' x; touch done")) == X11Desktop.output_limit
+async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(
+    desktop: Desktop,
+) -> None:
+    assert (
+        len(await desktop.bash("head -c 3000000 /dev/zero | tr '\\0' x; touch done"))
+        == X11Desktop.output_limit
+    )
     assert await desktop.bash("ls done") == "done\n"
 
 
@@ -170,9 +192,20 @@ async def test_nothing_is_left_after_the_emulator_is_closed(temporary: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-async def test_nothing_is_left_after_the_emulator_s_process_is_killed(temporary: Path, number: signal.Signals) -> None:
+async def test_nothing_is_left_after_the_emulator_s_process_is_killed(
+    temporary: Path, number: signal.Signals
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "vcloud.emulator", "--port", "0", "--backend", "x11", "--allow-exec"),
+        *(
+            sys.executable,
+            "-m",
+            "vcloud.emulator",
+            "--port",
+            "0",
+            "--backend",
+            "x11",
+            "--allow-exec",
+        ),
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
@@ -184,7 +217,9 @@ async def test_nothing_is_left_after_the_emulator_s_process_is_killed(temporary:
             if line[0] == "export":
                 name, _, value = line[1].partition("=")
                 said[name] = value
-        endpoint = Endpoint(said["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(said["VCLOUD_DESKTOPS_API_KEY"]))
+        endpoint = Endpoint(
+            said["VCLOUD_DESKTOPS_URL"], auth=APIKeyAuth(said["VCLOUD_DESKTOPS_API_KEY"])
+        )
         async with Desktops(endpoint) as desktops:
             launched = await desktops.launch()
             desktop = await launched.wait_until("running", poll=0.01)
@@ -271,7 +306,9 @@ async def test_its_vnc_server_answers_on_a_socket_that_only_its_user_can_open() 
         writer.close()
         await writer.wait_closed()
         assert stat.S_IMODE(desktop.vnc_path.stat().st_mode) == 0o600
-        assert (await desktop.run("grep -c . /proc/net/tcp >/dev/null; echo $DISPLAY")).stdout.strip() == desktop.display
+        assert (
+            await desktop.run("grep -c . /proc/net/tcp >/dev/null; echo $DISPLAY")
+        ).stdout.strip() == desktop.display
     assert not desktop.alive
     await desktop.aclose()
     with pytest.raises(DisplayError):
@@ -307,7 +344,9 @@ async def test_its_vnc_port_hangs_up_on_other_users(monkeypatch: pytest.MonkeyPa
         writer.close()
 
 
-async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(temporary: Path) -> None:
+async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(
+    temporary: Path,
+) -> None:
     with pytest.raises(X11UnavailableError, match="nosuchprogram"):
         await X11Desktop.start(["nosuchprogram"])
     assert entries(temporary) == []

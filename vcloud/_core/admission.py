@@ -64,7 +64,16 @@ class Gate:
             counted here alone.
     """
 
-    __slots__ = ("_acquire", "_arrivals", "_clock", "_expected", "_free", "_lanes", "_rules", "_waiting")
+    __slots__ = (
+        "_acquire",
+        "_arrivals",
+        "_clock",
+        "_expected",
+        "_free",
+        "_lanes",
+        "_rules",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -89,7 +98,9 @@ class Gate:
         if lane is None:
             rule = self._rules.get(bucket)
             shared = rule if self._acquire is not None else None
-            allowance = Allowance(None if shared else rule, None if rule else self._expected.get(bucket))
+            allowance = Allowance(
+                None if shared else rule, None if rule else self._expected.get(bucket)
+            )
             lane = self._lanes[bucket] = Lane(allowance, shared)
         return lane
 
@@ -100,12 +111,19 @@ class Gate:
             its number in the lane, from 1; 0: it has to wait.
         """
         allowance = lane.allowance
-        if self._free <= 0 or lane.waiting or lane.shared or (allowance.bounded and allowance.delay(self._clock()) > 0):
+        if (
+            self._free <= 0
+            or lane.waiting
+            or lane.shared
+            or (allowance.bounded and allowance.delay(self._clock()) > 0)
+        ):
             return 0
         self._free -= 1
         return allowance.take()
 
-    async def enter(self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf) -> int:
+    async def enter(
+        self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf
+    ) -> int:
         """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
 
         Args:
@@ -125,22 +143,31 @@ class Gate:
         """
         if lane.shared is None or self._acquire is None:
             return await self._wait(lane, deadline, slot=slot, patience=patience)
-        async with asyncio.timeout(None if deadline is None else deadline - self._clock()), lane.asking:
+        async with (
+            asyncio.timeout(None if deadline is None else deadline - self._clock()),
+            lane.asking,
+        ):
             await self._acquire(lane.shared, patience)
             return await self._wait(lane, None, slot=slot, patience=patience)
 
-    def leave(self, lane: Lane, number: int = 0, *, counted: bool = True, slot: bool = True) -> None:
+    def leave(
+        self, lane: Lane, number: int = 0, *, counted: bool = True, slot: bool = True
+    ) -> None:
         """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
         self._free += slot
         lane.allowance.done(self._clock(), number, counted=counted)
         if self._waiting:
             self._admit()
 
-    async def _wait(self, lane: Lane, deadline: float | None, *, slot: bool, patience: float) -> int:
+    async def _wait(
+        self, lane: Lane, deadline: float | None, *, slot: bool, patience: float
+    ) -> int:
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         self._waiting += 1
-        lane.waiting.append(Waiter(self._arrivals, turn, slot, inf if deadline is None else deadline, patience))
+        lane.waiting.append(
+            Waiter(self._arrivals, turn, slot, inf if deadline is None else deadline, patience)
+        )
         self._admit()
         try:
             if deadline is None:
@@ -183,7 +210,9 @@ class Gate:
             if not lane.waiting:
                 continue
             first = lane.waiting[0]
-            if (first.slot and self._free <= 0) or (found is not None and found.waiting[0].number < first.number):
+            if (first.slot and self._free <= 0) or (
+                found is not None and found.waiting[0].number < first.number
+            ):
                 continue
             if wait > 0:
                 self._set_alarm(lane, wait)
@@ -212,4 +241,6 @@ class Gate:
         if lane.alarm is not None:
             lane.alarm.cancel()
         # Infinity: the answer that has to come first admits them.
-        lane.alarm = None if wait == inf else asyncio.get_running_loop().call_later(wait, self._admit)
+        lane.alarm = (
+            None if wait == inf else asyncio.get_running_loop().call_later(wait, self._admit)
+        )

@@ -44,10 +44,14 @@ class Client(Secretive):
         codec: Codec | None = None,
     ) -> None:
         if not isinstance(endpoint, Endpoint):
-            raise ConfigurationError(f"{type(self).__name__} needs an Endpoint(auth=...), not {type(endpoint).__name__}")
+            raise ConfigurationError(
+                f"{type(self).__name__} needs an Endpoint(auth=...), not {type(endpoint).__name__}"
+            )
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
-            raise ConfigurationError(f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)")
+            raise ConfigurationError(
+                f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)"
+            )
         self._transport = transport or Transport(client_session)
         self._shares_transport = transport is not None
         self._attach(Session(self.dialect, endpoint, base_url, self._transport, codec=codec))
@@ -95,7 +99,12 @@ class Client(Secretive):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         await self.aclose()
 

@@ -14,7 +14,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Self, TypeVar, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import attrs
 import cattrs
@@ -134,7 +144,9 @@ class Codec:
         except _UNREADABLE as error:
             raise _not_json(error, body, sensitive=sensitive) from None
         if too_deep(value):
-            raise DecodeError(f"nested more than {MAX_DEPTH} levels deep; {excerpt(body, sensitive=sensitive)}")
+            raise DecodeError(
+                f"nested more than {MAX_DEPTH} levels deep; {excerpt(body, sensitive=sensitive)}"
+            )
         try:
             return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - as above
@@ -167,7 +179,9 @@ def too_deep(value: Any) -> bool:
         holders = [one for one in level if isinstance(one, dict | list)]
         if not holders:
             return False
-        level = [inner for one in holders for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [
+            inner for one in holders for inner in (one.values() if isinstance(one, dict) else one)
+        ]
     return True
 
 
@@ -190,8 +204,12 @@ def _mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool
         reasons = "the details are not shown"
     else:
         path = getattr(wire, "__name__", "answer")
-        reasons = shortened("; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3]))
-    return DecodeError(f"the answer is not what the contract says: {reasons}; {excerpt(body, sensitive=sensitive)}")
+        reasons = shortened(
+            "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3])
+        )
+    return DecodeError(
+        f"the answer is not what the contract says: {reasons}; {excerpt(body, sensitive=sensitive)}"
+    )
 
 
 def _reason(error: BaseException, kind: type | None) -> str:
@@ -248,7 +266,11 @@ def _integer(value: object, _: type[int] = int) -> int:
 
 
 def _real(value: object, _: type[float] = float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and len(value) > 40):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+        or (isinstance(value, str) and len(value) > 40)
+    ):
         raise ValueError(f"expected a number, got {value!r:.80}")
     return float(value)
 
@@ -284,7 +306,16 @@ def _duration(value: object, kind: type[timedelta]) -> timedelta:
         raise ValueError(f"a duration out of range: {value!r:.80}") from None
 
 
-_GO_UNITS = {"h": 3.6e9, "m": 6e7, "s": 1e6, "ms": 1e3, "us": 1.0, "\u00b5s": 1.0, "\u03bcs": 1.0, "ns": 1e-3}
+_GO_UNITS = {
+    "h": 3.6e9,
+    "m": 6e7,
+    "s": 1e6,
+    "ms": 1e3,
+    "us": 1.0,
+    "\u00b5s": 1.0,
+    "\u03bcs": 1.0,
+    "ns": 1e-3,
+}
 _GO_PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|\u00b5s|\u03bcs|ns)"
 _GO_PARTS = re.compile(_GO_PART)
 _GO_DURATION = re.compile(rf"[-+]?(?:0|(?:{_GO_PART})+)")
@@ -320,10 +351,14 @@ def _converter(*, strict: bool) -> cattrs.Converter:
     for kind, convert in _SCALARS.items():
         converter.register_structure_hook(kind, convert)
     converter.register_structure_hook_func(_is_instant, _moment)
-    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
+    )
     converter.register_structure_hook_factory(_is_list, lambda kind: _list(kind, converter))
     # A union other than "or null" never occurs on the wire; Any passes through as the JSON it is.
-    converter.register_structure_hook_factory(_is_model, lambda kind: _model(kind, converter, strict=strict))
+    converter.register_structure_hook_factory(
+        _is_model, lambda kind: _model(kind, converter, strict=strict)
+    )
     return converter
 
 
@@ -357,10 +392,14 @@ def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], 
 
 def _is_model(kind: object) -> bool:
     origin = get_origin(kind) or kind
-    return isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
+    return (
+        isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
+    )
 
 
-def _model(kind: type[Any], converter: cattrs.Converter, *, strict: bool) -> Callable[[Any, Any], Any]:
+def _model(
+    kind: type[Any], converter: cattrs.Converter, *, strict: bool
+) -> Callable[[Any, Any], Any]:
     build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
     # A model may know how servers in the field write it, where that differs from their document.
     adapt = None if strict else getattr(get_origin(kind) or kind, "_adapt", None)

@@ -33,7 +33,9 @@ MAX_PAGES: Final = 10_000
 
 def _base_url(value: str | None) -> str | None:
     if value is not None and type(value) is not str:
-        raise ConfigurationError(f"base_url must be a text such as https://host/path, not {type(value).__name__}")
+        raise ConfigurationError(
+            f"base_url must be a text such as https://host/path, not {type(value).__name__}"
+        )
     return value if value is None else value.strip().rstrip("/")
 
 
@@ -48,7 +50,9 @@ def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
     try:
         given = tuple(value)
     except TypeError:
-        raise ConfigurationError(f"rate_limits must be a list of RateLimit(...), not {value!r}") from None
+        raise ConfigurationError(
+            f"rate_limits must be a list of RateLimit(...), not {value!r}"
+        ) from None
     if {type(one) for one in given} - {RateLimit}:
         raise ConfigurationError(f"rate_limits must be RateLimit(...) objects, not {given!r}")
     if len({one.bucket for one in given}) != len(given):
@@ -65,7 +69,9 @@ def checked_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
     try:
         given = tuple(value)
     except TypeError:
-        raise ConfigurationError(f"observers must be a list of Observer objects, not {value!r}") from None
+        raise ConfigurationError(
+            f"observers must be a list of Observer objects, not {value!r}"
+        ) from None
     if given:
         # Here and not above: those whom nobody watches need no logging before they send something.
         from vcloud._core.observe import check_observer  # noqa: PLC0415
@@ -80,19 +86,25 @@ def _check_auth(_: object, __: object, value: Auth) -> None:
     if not hasattr(value, "headers") or isinstance(value, type):
         raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {name}")
     if iscoroutinefunction(value.headers):
-        raise ConfigurationError(f"{name}.headers must be a plain function: what has to be awaited is for acquire")
+        raise ConfigurationError(
+            f"{name}.headers must be a plain function: what has to be awaited is for acquire"
+        )
 
 
 def _check_budget(_: object, __: object, value: SharedBudget | None) -> None:
     if value is not None and not hasattr(value, "acquire"):
-        raise ConfigurationError(f"shared_budget must be a SharedBudget(...), not {type(value).__name__}")
+        raise ConfigurationError(
+            f"shared_budget must be a SharedBudget(...), not {type(value).__name__}"
+        )
 
 
 def _must_be(kind: Any, words: str) -> Any:
     def check(_: object, attribute: Attribute[object], value: object) -> None:
         if not isinstance(value, kind):
             # No more than its class: the address of a proxy may hold a password.
-            raise ConfigurationError(f"{attribute.name} must be {words}, not a {type(value).__name__}")
+            raise ConfigurationError(
+                f"{attribute.name} must be {words}, not a {type(value).__name__}"
+            )
 
     return check
 
@@ -136,9 +148,13 @@ class Endpoint:
     rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
     shared_budget: SharedBudget | None = field(default=None, kw_only=True, validator=_check_budget)
     observers: tuple[Observer, ...] = field(default=(), kw_only=True, converter=checked_observers)
-    ssl: SSLContext | None = field(default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext"))
+    ssl: SSLContext | None = field(
+        default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext")
+    )
     verify: bool = field(default=True, kw_only=True, validator=_must_be(bool, "True or False"))
-    proxy: str | None = field(default=None, kw_only=True, repr=False, validator=_must_be(str | None, "a URL"))
+    proxy: str | None = field(
+        default=None, kw_only=True, repr=False, validator=_must_be(str | None, "a URL")
+    )
     allow_http: bool = field(default=False, kw_only=True, validator=_must_be(bool, "True or False"))
     max_response: int = field(default=MAX_RESPONSE, kw_only=True)
     max_message: int = field(default=MAX_MESSAGE, kw_only=True)
@@ -146,20 +162,30 @@ class Endpoint:
 
     def __attrs_post_init__(self) -> None:
         if type(self.retry) is not RetryPolicy:
-            raise ConfigurationError(f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}")
+            raise ConfigurationError(
+                f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}"
+            )
         if type(self.concurrency) is not int:
-            raise ConfigurationError(f"concurrency must be a whole number, not {self.concurrency!r}")
+            raise ConfigurationError(
+                f"concurrency must be a whole number, not {self.concurrency!r}"
+            )
         for name in ("timeout", "connect_timeout", "deadline", "concurrency"):
             if (given := getattr(self, name)) is not None and given <= 0:
                 raise ConfigurationError(f"{name} must be greater than 0, not {given:g}")
         for name in ("max_response", "max_message", "max_pages"):
             if type(bound := getattr(self, name)) is not int or bound < 1:
-                raise ConfigurationError(f"{name} must be a whole number of at least 1, not {bound!r}")
+                raise ConfigurationError(
+                    f"{name} must be a whole number of at least 1, not {bound!r}"
+                )
         if self.shared_budget is not None and not self.rate_limits:
             raise ConfigurationError("a shared_budget counts rate_limits: give those too")
         if self.base_url is not None:
             _check(self.base_url, allow_http=self.allow_http)
-            if self.base_url.startswith("http:") and not self.allow_http and not _is_near(self.proxy):
+            if (
+                self.base_url.startswith("http:")
+                and not self.allow_http
+                and not _is_near(self.proxy)
+            ):
                 raise ConfigurationError(
                     "plain http by way of a proxy on another machine would send your credentials readable over the network: "
                     "leave the proxy out, or say allow_http=True if you mean it"
@@ -169,7 +195,9 @@ class Endpoint:
 def _is_near(proxy: str | None) -> bool:
     """Whether a proxy is on this machine; for an address of this machine the environment's is not used."""
     try:
-        return proxy is None or proxy == "environment" or is_loopback(urlsplit(proxy).hostname or "")
+        return (
+            proxy is None or proxy == "environment" or is_loopback(urlsplit(proxy).hostname or "")
+        )
     except ValueError:
         return False
 
@@ -182,8 +210,15 @@ def _check(base_url: str, *, allow_http: bool) -> None:
         raise ConfigurationError(f"base_url is no address: {error}") from None
     # First, because nothing that may hold a password is shown.
     if parts.query or parts.fragment or "@" in base_url:
-        raise ConfigurationError("base_url must have no user, query or fragment: credentials belong in auth")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not base_url.isascii() or set(base_url) & set(" \t\r\n\\"):
+        raise ConfigurationError(
+            "base_url must have no user, query or fragment: credentials belong in auth"
+        )
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or not base_url.isascii()
+        or set(base_url) & set(" \t\r\n\\")
+    ):
         raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ConfigurationError(

@@ -49,7 +49,9 @@ class Controllable(Protocol):
         """Make it stop."""
         ...
 
-    async def wait_until(self, state: str, /, *, timeout: timedelta | float = ..., poll: timedelta | float = ...) -> object:
+    async def wait_until(
+        self, state: str, /, *, timeout: timedelta | float = ..., poll: timedelta | float = ...
+    ) -> object:
         """Wait for a state, in the provider's words."""
         ...
 

@@ -81,7 +81,9 @@ def check_observer(observer: object) -> None:
         raise ConfigurationError(f"observers must be Observer objects, not {observer!r}")
     for method in (observer.started, observer.ended, observer.retried):
         if iscoroutinefunction(method):
-            raise ConfigurationError(f"{type(observer).__name__}.{method.__name__} must be a plain function, not async")
+            raise ConfigurationError(
+                f"{type(observer).__name__}.{method.__name__} must be a plain function, not async"
+            )
 
 
 class Audience:
@@ -96,7 +98,9 @@ class Audience:
         fixed_paths: see :func:`operation`.
     """
 
-    def __init__(self, provider: str, observers: Sequence[Observer], fixed_paths: Collection[str]) -> None:
+    def __init__(
+        self, provider: str, observers: Sequence[Observer], fixed_paths: Collection[str]
+    ) -> None:
         self.observed = bool(observers)
         self.log = logging.getLogger(f"vcloud.{provider}")
         self._provider = provider
@@ -171,7 +175,12 @@ class Watch:
         if error is not None and retry_in is not None:
             # Nobody else will see it; the frames that it came through hold the credentials.
             error.__traceback__ = None
-        attempt.status, attempt.error, attempt.duration, attempt.retry_in = self._status, error, self._duration, retry_in
+        attempt.status, attempt.error, attempt.duration, attempt.retry_in = (
+            self._status,
+            error,
+            self._duration,
+            retry_in,
+        )
         self._tell(attempt, "ended", lambda observer: observer.ended(attempt))
         if retry_in is not None:
             self._ready = self._clock() + retry_in
@@ -183,12 +192,19 @@ class Watch:
                 tell(observer)
             except Exception:
                 name = type(observer).__qualname__
-                self._logger.exception("%s.%s failed for %s; the call goes on", name, what, attempt.operation)
+                self._logger.exception(
+                    "%s.%s failed for %s; the call goes on", name, what, attempt.operation
+                )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.end(error)
 
 

@@ -95,7 +95,9 @@ class Pager(Generic[T]):
         return Items(self.pages())
 
     def __iter__(self) -> NoReturn:
-        raise TypeError("a Pager is asynchronous: use `async for item in ...`, or `await ....all()`")
+        raise TypeError(
+            "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+        )
 
     def prefetch(self, n: int) -> Pager[T]:
         """The same list, read up to ``n`` pages ahead of the one in hand; items and pages come in the same order.
@@ -119,7 +121,11 @@ class Pager(Generic[T]):
         """The same list, each item seen through ``view``; what it makes None of is left out."""
         before = self._view
         mapped = cast("Pager[U]", copy(self))
-        mapped._view = view if before is None else lambda item: None if (shown := before(item)) is None else view(shown)
+        mapped._view = (
+            view
+            if before is None
+            else lambda item: None if (shown := before(item)) is None else view(shown)
+        )
         return mapped
 
     async def first(self) -> T | None:
@@ -145,7 +151,18 @@ class Pages(AsyncIterator[Page[T]]):
         number: the page that comes next, None after the last. Another process can go on from there: ``list(page=number)``.
     """
 
-    __slots__ = ("_asked", "_before", "_known", "_pager", "_seen", "_size", "_stale", "_taken", "_waits", "number")
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_known",
+        "_pager",
+        "_seen",
+        "_size",
+        "_stale",
+        "_taken",
+        "_waits",
+        "number",
+    )
 
     def __init__(self, pager: Pager[T]) -> None:
         self.number: int | None = pager._start
@@ -167,10 +184,14 @@ class Pages(AsyncIterator[Page[T]]):
                 f"to read on, begin with page {self.number}"
             )
         if self._waits:
-            raise ConfigurationError("this list is being iterated by another task: give each one its own, or use cloud.bulk(...)")
+            raise ConfigurationError(
+                "this list is being iterated by another task: give each one its own, or use cloud.bulk(...)"
+            )
         self._waits = True
         try:
-            page = self._take(await (self._asked[0] if self._asked else self._pager._fetch(self.number)))
+            page = self._take(
+                await (self._asked[0] if self._asked else self._pager._fetch(self.number))
+            )
         except BaseException:
             # Whoever goes on asks for it again; the others would wait in vain.
             self._cancel()
@@ -214,12 +235,26 @@ class Pages(AsyncIterator[Page[T]]):
             new = tuple([item for item in items if key(item) not in known])
         stale = 0 if new else self._stale + 1
         if stale > STALE or (before is not None and _repeats(page, before)):
-            raise DecodeError(f"the service repeats itself: there is nothing new on page {page.number}")
-        shown = new if view is None else tuple([seen_as for item in new if (seen_as := view(item)) is not None])
+            raise DecodeError(
+                f"the service repeats itself: there is nothing new on page {page.number}"
+            )
+        shown = (
+            new
+            if view is None
+            else tuple([seen_as for item in new if (seen_as := view(item)) is not None])
+        )
 
-        self.number, self._before, self._seen, self._size, self._stale = page.next, page, seen, size, stale
+        self.number, self._before, self._seen, self._size, self._stale = (
+            page.next,
+            page,
+            seen,
+            size,
+            stale,
+        )
         self._taken += 1
-        return page if shown is items else Page(shown, page.number, page.total, page.next, page.last)
+        return (
+            page if shown is items else Page(shown, page.number, page.total, page.next, page.last)
+        )
 
     def _ask_ahead(self, page: Page[T]) -> None:
         asked = self._asked

@@ -9,7 +9,13 @@ ABSENT: Final = -1
 
 
 def next_by_count(
-    *, number: int, items: int, per_page: int, seen: int, count: int | None, next_page: int | None = ABSENT
+    *,
+    number: int,
+    items: int,
+    per_page: int,
+    seen: int,
+    count: int | None,
+    next_page: int | None = ABSENT,
 ) -> int | None:
     """The Vagon dialect: ``next_page`` where there is one, else sizes and ``count``.
 
@@ -30,7 +36,9 @@ def next_by_count(
     return number + 1 if items and seen < count else None
 
 
-def last_by_count(*, number: int, following: int | None, seen: int, count: int | None, size: int) -> int | None:
+def last_by_count(
+    *, number: int, following: int | None, seen: int, count: int | None, size: int
+) -> int | None:
     """The Vagon dialect: the last page, as far as ``count`` tells; None when it does not.
 
     Args:

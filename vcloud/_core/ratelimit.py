@@ -81,7 +81,12 @@ def _moment(text: str | None) -> float | None:
         moment = parsedate_to_datetime(text)
         # Of the three forms of an HTTP date (RFC 9110, 5.6.7) one names no zone, and means the same as the others.
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):  # it was written for the dates of mail, and trusts them
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        IndexError,
+    ):  # it was written for the dates of mail, and trusts them
         return None
 
 
@@ -269,7 +274,15 @@ class Allowance:
             if counted and self._rule is not None:
                 self._spent.append(now)
 
-    def note(self, headers: Mapping[str, str], now: float, wall: float, number: int = 0, *, good: bool = True) -> None:
+    def note(
+        self,
+        headers: Mapping[str, str],
+        now: float,
+        wall: float,
+        number: int = 0,
+        *,
+        good: bool = True,
+    ) -> None:
         """Learn from an answer that is no refusal for its number.
 
         Args:

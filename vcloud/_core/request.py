@@ -78,7 +78,13 @@ def segment(value: str, name: str = "id") -> str:
 
 def query(parameters: Mapping[str, QueryValue]) -> str:
     """Encode the parameters that are not None, in order. Booleans become ``true``/``false``, sequences comma-joined."""
-    return "&".join([f"{name}={_query_value(name, value)}" for name, value in parameters.items() if value is not None])
+    return "&".join(
+        [
+            f"{name}={_query_value(name, value)}"
+            for name, value in parameters.items()
+            if value is not None
+        ]
+    )
 
 
 def _query_value(name: str, value: QueryValue) -> str:
@@ -120,7 +126,9 @@ def instant(value: datetime, name: str) -> str:
         InvalidArgumentError: it is naive; a guess at its zone would silently move it.
     """
     if value.tzinfo is None:
-        raise InvalidArgumentError(f"{name} must be an aware datetime, for example datetime.now(UTC): {value!r} has no timezone")
+        raise InvalidArgumentError(
+            f"{name} must be an aware datetime, for example datetime.now(UTC): {value!r} has no timezone"
+        )
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -149,7 +157,11 @@ def lasting(value: timedelta | float, name: str) -> float:
     return duration
 
 
-_UNITS = {timedelta(minutes=1): "minutes", timedelta(seconds=1): "seconds", timedelta(milliseconds=1): "milliseconds"}
+_UNITS = {
+    timedelta(minutes=1): "minutes",
+    timedelta(seconds=1): "seconds",
+    timedelta(milliseconds=1): "milliseconds",
+}
 
 
 def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
@@ -161,10 +173,14 @@ def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int
     try:
         duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidArgumentError(f"{name} must be a timedelta or a number of seconds, not {value!r}") from None
+        raise InvalidArgumentError(
+            f"{name} must be a timedelta or a number of seconds, not {value!r}"
+        ) from None
     count, rest = divmod(duration, unit)
     if rest or count < at_least:
         unit_name = _UNITS.get(unit, f"times {unit}")
         least = f", at least {at_least}" if at_least else ""
-        raise InvalidArgumentError(f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds")
+        raise InvalidArgumentError(
+            f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds"
+        )
     return count

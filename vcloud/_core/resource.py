@@ -12,7 +12,13 @@ import attrs
 import msgspec
 
 from vcloud._core.request import seconds
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
+from vcloud.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidArgumentError,
+    WaitFailed,
+    WaitTimeout,
+)
 
 if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
@@ -56,7 +62,9 @@ class Handle:
         try:
             raw: dict[str, Any] = msgspec.json.decode(self._own_part())
         except (msgspec.DecodeError, RecursionError) as error:
-            raise DecodeError(f"what came for this {type(self).__name__} cannot be read as a whole: {error}") from None
+            raise DecodeError(
+                f"what came for this {type(self).__name__} cannot be read as a whole: {error}"
+            ) from None
         return raw
 
     def _own_part(self) -> bytes:
@@ -145,10 +153,14 @@ async def wait_until(
         raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
     pause, patience = seconds(poll), seconds(timeout)
     if not goals or pause <= 0:
-        raise InvalidArgumentError("wait_until needs at least one state, and a poll interval above 0")
+        raise InvalidArgumentError(
+            "wait_until needs at least one state, and a poll interval above 0"
+        )
     for goal in goals:
         if not isinstance(goal, states) and goal not in {str(state) for state in states}:
-            raise InvalidArgumentError(f"there is no state {goal!r}; those known are {', '.join(states)}")
+            raise InvalidArgumentError(
+                f"there is no state {goal!r}; those known are {', '.join(states)}"
+            )
     end = clock() + patience
     names = " or ".join(sorted(goals))
     last: str | None = None
@@ -167,4 +179,6 @@ async def wait_until(
         if not limit.expired():
             raise
         seen = f"it was still {last}" if last is not None else "its state was never seen"
-        raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last) from None
+        raise WaitTimeout(
+            f"{what} did not become {names} within {patience:g} s: {seen}", last=last
+        ) from None

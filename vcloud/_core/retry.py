@@ -61,7 +61,9 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            raise InvalidArgumentError(f"attempts must be a whole number of at least 1, not {self.attempts!r}")
+            raise InvalidArgumentError(
+                f"attempts must be a whole number of at least 1, not {self.attempts!r}"
+            )
         if min(self.base, self.cap, self.max_retry_after) < 0:
             raise InvalidArgumentError("base, cap and max_retry_after must not be negative")
 
@@ -93,4 +95,8 @@ class RetryPolicy:
         if asked is None:
             return RetryAfter(self.backoff(attempt, random))
         # Jitter on top, never below: a thousand clients told "45 seconds" should not come back in the same instant.
-        return RetryAfter(asked + self.base * random) if asked <= self.max_retry_after else Verdict.STOP
+        return (
+            RetryAfter(asked + self.base * random)
+            if asked <= self.max_retry_after
+            else Verdict.STOP
+        )

@@ -25,7 +25,9 @@ class Secretive:
         return f"{type(self).__name__}(***)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled: make it anew where it is needed")
+        raise TypeError(
+            f"{type(self).__name__} holds a secret and cannot be pickled: make it anew where it is needed"
+        )
 
 
 class Credentials(dict[str, str]):
@@ -49,7 +51,9 @@ def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> R
         The answer itself when it repeats nothing.
     """
     heads = "\n".join(response.headers.values())
-    found = {form for form in _forms(request, sent) if form.encode() in response.body or form in heads}
+    found = {
+        form for form in _forms(request, sent) if form.encode() in response.body or form in heads
+    }
     if not found:
         return response
     # Here and not above: it hardly ever happens.
@@ -65,7 +69,11 @@ def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> R
 def _forms(request: Request, sent: Mapping[str, str]) -> Iterator[str]:
     """The secrets of a request, in the forms in which a text, an address, a JSON text, or one within another may have them."""
     values = [value for name, value in sent.items() if name != "Content-Type"]
-    for secret in (*values, *(value.rpartition(" ")[2] for value in values), *sent_secrets(request)):
+    for secret in (
+        *values,
+        *(value.rpartition(" ")[2] for value in values),
+        *sent_secrets(request),
+    ):
         if len(secret) >= _SHORTEST:
             yield quote(secret, safe="")
             for form in (secret, _escaped(secret, ascii=False), _escaped(secret, ascii=True)):
@@ -82,7 +90,9 @@ def sent_secrets(request: Request) -> tuple[str, ...]:
     if not request.sensitive or request.body is None:
         return ()
     sent = msgspec.json.decode(request.body)
-    return tuple(text for name in ("password", "token") if isinstance(text := sent.get(name), str) and text)
+    return tuple(
+        text for name in ("password", "token") if isinstance(text := sent.get(name), str) and text
+    )
 
 
 def hidden(value: Any, secrets: tuple[str, ...]) -> Any:

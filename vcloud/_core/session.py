@@ -64,7 +64,9 @@ class Dialect(Protocol):
         """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
         ...
 
-    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+    def error(
+        self, request: Request, response: Response, url: str, *, now: float
+    ) -> APIError | None:
         """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
 
         Raises:
@@ -133,13 +135,17 @@ class Session:
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
         if unknown := {limit.bucket for limit in endpoint.rate_limits} - buckets:
             known = ", ".join(map(repr, sorted(buckets)))
-            raise ConfigurationError(f"{dialect.provider} has no bucket {', '.join(map(repr, unknown))}, but {known}")
+            raise ConfigurationError(
+                f"{dialect.provider} has no bucket {', '.join(map(repr, unknown))}, but {known}"
+            )
         self._gate = Gate(
             endpoint.concurrency,
             clock,
             rules=endpoint.rate_limits,
             expected=dialect.rate_limits,
-            acquire=None if self._budget is None else functools.partial(self._budget.acquire, dialect.provider),
+            acquire=None
+            if self._budget is None
+            else functools.partial(self._budget.acquire, dialect.provider),
         )
 
     def with_options(
@@ -202,7 +208,9 @@ class Session:
         """
         return self._send(request, shape, self.transport.exchange, root=False)
 
-    def send(self, request: Request, *, exchange: Exchange | None = None, root: bool = False) -> Coroutine[Any, Any, Response]:
+    def send(
+        self, request: Request, *, exchange: Exchange | None = None, root: bool = False
+    ) -> Coroutine[Any, Any, Response]:
         """Send, and hand out the answer as it is.
 
         Args:
@@ -218,7 +226,9 @@ class Session:
         """
         return self._send(request, None, exchange or self.transport.exchange, root=root)
 
-    async def connect(self, request: Request, *, root: bool = False, token_query: str | None = None) -> Socket:
+    async def connect(
+        self, request: Request, *, root: bool = False, token_query: str | None = None
+    ) -> Socket:
         """Open a WebSocket, with the patience, credentials and limits of any other request; none of them is held meanwhile.
 
         Args:
@@ -234,7 +244,13 @@ class Session:
         """
         opened: list[Socket] = []
 
-        async def upgrade(method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:  # noqa: ARG001 - as any exchange
+        async def upgrade(
+            method: str,  # noqa: ARG001 - as any exchange
+            url: str,
+            headers: Mapping[str, str],
+            body: bytes | None,  # noqa: ARG001 - as any exchange
+            wire: Wire,
+        ) -> Response:
             if token_query is not None:
                 url, headers = _with_token(url, headers, token_query)
             try:
@@ -246,11 +262,19 @@ class Session:
         answer = await self.send(request, exchange=upgrade, root=root)
         if not opened:
             where = self._label(request, (self.root_url if root else self.base_url) + request.path)
-            raise DecodeError(f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})")
+            raise DecodeError(
+                f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})"
+            )
         return opened[0]
 
     async def _send(  # noqa: C901, PLR0912, PLR0915 - the one loop, in one piece
-        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool, watch: Watch | None = None
+        self,
+        request: Request,
+        shape: Shape[Any, Any] | None,
+        exchange: Exchange,
+        *,
+        root: bool,
+        watch: Watch | None = None,
     ) -> Any:
         """Send until there is an answer, a refusal that stands, or no sense in going on."""
         if watch is None and (self._audience.observed or self._audience.log.isEnabledFor(DEBUG)):
@@ -261,7 +285,9 @@ class Session:
         attempt, renewed, lost = 1, False, False
         headers: Mapping[str, str] = {}
         # Those who wait for a credential may fill every other lane.
-        lane = self._gate.lane(request.bucket if request.authenticated else request.bucket or "login")
+        lane = self._gate.lane(
+            request.bucket if request.authenticated else request.bucket or "login"
+        )
         while True:
             error: TransportError | APIError | None
             response = None
@@ -276,7 +302,11 @@ class Session:
                     if self.auth.ready(now)
                     else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
-                wire = self._wire if deadline is None else self._wire_until(request, deadline, where, lost=lost)
+                wire = (
+                    self._wire
+                    if deadline is None
+                    else self._wire_until(request, deadline, where, lost=lost)
+                )
                 if request.authenticated and (tally := TALLY.get()) is not None:
                     tally.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
@@ -296,26 +326,45 @@ class Session:
                 else:
                     error = self._judge(request, response, headers, lane, number, where)
                     if error is None:
-                        return response if shape is None else self._open(request, response, shape, headers)
+                        return (
+                            response
+                            if shape is None
+                            else self._open(request, response, shape, headers)
+                        )
                     # What a gateway says of its own trouble leaves open what the service behind it did.
                     lost = lost or (isinstance(error, ServerError) and error.status != 503)
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=request.authenticated)
 
             decision = self._retry.decide(
-                error, idempotent=request.idempotent, attempt=attempt, random=self._entropy(), renewed=renewed
+                error,
+                idempotent=request.idempotent,
+                attempt=attempt,
+                random=self._entropy(),
+                renewed=renewed,
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
-                if not (request.authenticated and self.auth.refused(response, headers, now=self._wall())):
+                if not (
+                    request.authenticated and self.auth.refused(response, headers, now=self._wall())
+                ):
                     raise error
                 renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
                 if deadline is not None and self.clock() + decision.seconds >= deadline:
-                    raise self._final(request, error, where, lost=lost, why="; the deadline leaves no time to try again")
+                    raise self._final(
+                        request,
+                        error,
+                        where,
+                        lost=lost,
+                        why="; the deadline leaves no time to try again",
+                    )
                 pause = decision.seconds
             else:
                 why = f" (tried {attempt} times)" if attempt > 1 else ""
-                if isinstance(error, APIError) and (error.retry_after or 0) > self._retry.max_retry_after:
+                if (
+                    isinstance(error, APIError)
+                    and (error.retry_after or 0) > self._retry.max_retry_after
+                ):
                     why = f"; it asks to wait {error.retry_after:g} s, longer than max_retry_after of the RetryPolicy allows"
                 raise self._final(request, error, where, lost=lost, why=why)
             if watch is not None:
@@ -323,28 +372,50 @@ class Session:
             await asyncio.sleep(pause)
             attempt += 1
 
-    async def _watched(self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool) -> Any:
-        with self._audience.watch(request, self.root_url if root else self.base_url, self.clock) as watch:
+    async def _watched(
+        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool
+    ) -> Any:
+        with self._audience.watch(
+            request, self.root_url if root else self.base_url, self.clock
+        ) as watch:
             return await self._send(request, shape, watch.over(exchange), root=root, watch=watch)
 
-    def _open(self, request: Request, response: Response, shape: Shape[Any, R], headers: Mapping[str, str] | None = None) -> R:
+    def _open(
+        self,
+        request: Request,
+        response: Response,
+        shape: Shape[Any, R],
+        headers: Mapping[str, str] | None = None,
+    ) -> R:
         try:
-            return shape.open(self.codec.decode(response.body, shape.wire, sensitive=request.sensitive), self, response.body)
+            return shape.open(
+                self.codec.decode(response.body, shape.wire, sensitive=request.sensitive),
+                self,
+                response.body,
+            )
         except DecodeError:
             pass
         # Once more, without what the answer repeats of the request, because the error quotes it.
         clean = echoless(response, request, headers or self._sign(request, self._wall()))
         try:
-            return shape.open(self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive), self, clean.body)
+            return shape.open(
+                self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive),
+                self,
+                clean.body,
+            )
         except DecodeError as failure:
             words = str(failure)
         # Outside of the handler, because what led to it quotes the answer at length.
         raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
 
-    async def _queue(self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool) -> int:
+    async def _queue(
+        self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool
+    ) -> int:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         try:
-            return await self._gate.enter(lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after)
+            return await self._gate.enter(
+                lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after
+            )
         except TimeoutError:
             raise self._too_late(request, where, lost=lost) from None
         except TooLongError as error:
@@ -353,7 +424,13 @@ class Session:
             raise self._final(request, error, where, lost=lost, why="") from None
 
     async def _credential(
-        self, request: Request, deadline: float | None, where: str, *, root: bool, lost: bool = False
+        self,
+        request: Request,
+        deadline: float | None,
+        where: str,
+        *,
+        root: bool,
+        lost: bool = False,
     ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
@@ -376,7 +453,11 @@ class Session:
         if request.authenticated:
             path = request.path if root else self._base_path + request.path
             headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
-        return headers if request.body is None else Credentials({"Content-Type": "application/json", **headers})
+        return (
+            headers
+            if request.body is None
+            else Credentials({"Content-Type": "application/json", **headers})
+        )
 
     def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
         left = deadline - self.clock()
@@ -385,13 +466,23 @@ class Session:
         return self._wire if left >= self._timeout else self._wire.within(left)
 
     def _judge(  # noqa: PLR0917 - keywords cost on every call
-        self, request: Request, response: Response, headers: Mapping[str, str], lane: Lane, number: int, where: str
+        self,
+        request: Request,
+        response: Response,
+        headers: Mapping[str, str],
+        lane: Lane,
+        number: int,
+        where: str,
     ) -> APIError | None:
         """Note the limits, and say whether this is a refusal."""
         if response is _UPGRADED:
             return None
         if 300 <= response.status < 400:
-            elsewhere = echoless(response, request, headers).headers.get("Location", "nowhere").partition("?")[0]
+            elsewhere = (
+                echoless(response, request, headers)
+                .headers.get("Location", "nowhere")
+                .partition("?")[0]
+            )
             return APIError(
                 f"the service redirects to {elsewhere:.200}, and redirects are not followed: is the base_url right?",
                 status=response.status,
@@ -413,7 +504,11 @@ class Session:
         # Once more, without what the answer repeats of the request, because the error quotes it.
         error = self._refusal(request, echoless(response, request, headers), where, now)
         if isinstance(error, RateLimitError):
-            pause = error.retry_after if error.retry_after is not None else self._retry.backoff(1, self._entropy())
+            pause = (
+                error.retry_after
+                if error.retry_after is not None
+                else self._retry.backoff(1, self._entropy())
+            )
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
             lane.allowance.note(response.headers, self.clock(), now, number, good=error is None)
@@ -421,7 +516,9 @@ class Session:
                 error.retry_after = retry_after(response.headers, now=now)
         return error
 
-    def _refusal(self, request: Request, response: Response, where: str, now: float) -> APIError | None:
+    def _refusal(
+        self, request: Request, response: Response, where: str, now: float
+    ) -> APIError | None:
         try:
             return self.dialect.error(request, response, where, now=now)
         except DecodeError as failure:
@@ -429,7 +526,9 @@ class Session:
         # Outside of the handler, because what led to it quotes the answer at length.
         raise DecodeError(words)
 
-    def _exhausted(self, request: Request, wait: float, where: str, *, lost: bool) -> RateLimitError:
+    def _exhausted(
+        self, request: Request, wait: float, where: str, *, lost: bool
+    ) -> RateLimitError:
         sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
         error = RateLimitError(
             f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; {sent}",
@@ -445,25 +544,38 @@ class Session:
         unknown = lost and request.method not in _SAFE
         what = f" again{_LOOK if unknown else ''}" if lost else "; nothing was sent"
         passed = f"the deadline of {self._deadline:g} s passed before it could be sent"
-        return RequestTimeout(f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown)
+        return RequestTimeout(
+            f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
+        )
 
     def _label(self, request: Request, where: str) -> str:
         return f"{self.dialect.provider}: {request.method} {where}"
 
     def _final(
-        self, request: Request, error: TransportError | APIError, where: str, *, lost: bool, why: str
+        self,
+        request: Request,
+        error: TransportError | APIError,
+        where: str,
+        *,
+        lost: bool,
+        why: str,
     ) -> TransportError | APIError:
         """The error as the caller gets it: with where it happened, and what it leaves unknown."""
         if isinstance(error, APIError):
             if lost and isinstance(error, NotFoundError):
-                error.add_note("an earlier attempt had no answer of the service: it may be what removed it")
+                error.add_note(
+                    "an earlier attempt had no answer of the service: it may be what removed it"
+                )
             elif why:
                 error.add_note(why.strip(" ;()"))
             return error
         unknown = lost and request.method not in _SAFE
         # One attempt that never arrived proves nothing of those before it.
         kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
-        final = kind(f"{self._label(request, where)}: {error}{why}{_LOOK if unknown else ''}", outcome_unknown=unknown)
+        final = kind(
+            f"{self._label(request, where)}: {error}{why}{_LOOK if unknown else ''}",
+            outcome_unknown=unknown,
+        )
         if error.__cause__ is not None:  # or else what was being handled would be hidden
             final.__cause__ = error.__cause__
         return final

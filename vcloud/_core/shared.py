@@ -47,17 +47,24 @@ class SharedBudget(Secretive):
             from limits import RateLimitItemPerSecond  # noqa: PLC0415 - only those who share need it
             from limits.aio.strategies import MovingWindowRateLimiter  # noqa: PLC0415
         except ImportError:
-            raise ConfigurationError("a SharedBudget needs the extra: pip install 'vcloud-sdk[redis]'") from None
+            raise ConfigurationError(
+                "a SharedBudget needs the extra: pip install 'vcloud-sdk[redis]'"
+            ) from None
         self._item = RateLimitItemPerSecond
         self._account = account
         self._pool: Any = None
         self._storage = self._connected(store) if isinstance(store, str) else store
         failures = self._storage.base_exceptions
-        self._failures: tuple[type[Exception], ...] = (OSError, *(failures if isinstance(failures, tuple) else (failures,)))
+        self._failures: tuple[type[Exception], ...] = (
+            OSError,
+            *(failures if isinstance(failures, tuple) else (failures,)),
+        )
         try:
             self._limiter = MovingWindowRateLimiter(self._storage)
         except (NotImplementedError, AssertionError):
-            raise ConfigurationError("the store of a SharedBudget must be asyncio's, and able to count moving windows") from None
+            raise ConfigurationError(
+                "the store of a SharedBudget must be asyncio's, and able to count moving windows"
+            ) from None
 
     def _connected(self, address: str) -> Storage:
         from limits.errors import ConfigurationError as UnknownStoreError  # noqa: PLC0415
@@ -68,15 +75,21 @@ class SharedBudget(Secretive):
             try:
                 from redis.asyncio import ConnectionPool  # noqa: PLC0415
             except ImportError:
-                raise ConfigurationError("this store needs the extra: pip install 'vcloud-sdk[redis]'") from None
+                raise ConfigurationError(
+                    "this store needs the extra: pip install 'vcloud-sdk[redis]'"
+                ) from None
             from limits.aio.storage import RedisStorage  # noqa: PLC0415
 
             # A pool of our own, because the storage has no way to close the one that it makes.
             try:
-                self._pool = ConnectionPool.from_url(plain, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
+                self._pool = ConnectionPool.from_url(
+                    plain, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
+                )
             except ValueError:
                 # Whose words may hold a part of the password: what stands before a slash in it is taken for the port.
-                raise ConfigurationError("the store of a SharedBudget is no valid address") from None
+                raise ConfigurationError(
+                    "the store of a SharedBudget is no valid address"
+                ) from None
             return RedisStorage("redis://", implementation="redispy", connection_pool=self._pool)
         try:
             return storage_from_string(f"async+{plain}")  # type: ignore[return-value]

@@ -21,9 +21,21 @@ from vcloud import __version__
 from vcloud._core.endpoint import is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
-from vcloud.errors import ConfigurationError, ConnectError, DecodeError, RequestTimeout, TransportError, VCloudError
+from vcloud.errors import (
+    ConfigurationError,
+    ConnectError,
+    DecodeError,
+    RequestTimeout,
+    TransportError,
+    VCloudError,
+)
 
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.ClientHttpProxyError,
+)
 
 
 class _DroppedError(Exception):
@@ -33,7 +45,9 @@ class _DroppedError(Exception):
 _DROPPED = (_DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 
-async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+async def _once(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
     # aiohttp would send an idempotent request again by itself, with the same nonce, when the connection it took from
     # the pool is dead. An exception that it does not know leaves that decision to our retry policy.
     try:
@@ -77,11 +91,15 @@ class RefusedError(Exception):
         self.response = response
 
 
-async def _upgrade(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+async def _upgrade(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
     answer = await _once(request, handler)
     if answer.status != 101:
-        raise RefusedError(Response(answer.status, answer.headers, await _body(answer, MAX_REFUSAL)))
+        raise RefusedError(
+            Response(answer.status, answer.headers, await _body(answer, MAX_REFUSAL))
+        )
     return answer
 
 
@@ -126,7 +144,9 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return Wire(self.timeout, Patience(seconds), self.extra, self.max_response, self.max_message)
+        return Wire(
+            self.timeout, Patience(seconds), self.extra, self.max_response, self.max_message
+        )
 
 
 def _proxy_from_environment(base_url: str) -> str | None:
@@ -146,7 +166,9 @@ class Transport:
 
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
-            raise ConfigurationError(f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}")
+            raise ConfigurationError(
+                f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}"
+            )
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
         self._upgrading: aiohttp.ClientSession | None = None
@@ -167,7 +189,9 @@ class Transport:
     def open(self) -> None:
         """Allow requests. The socket work begins with the first one."""
         if self._state in ("closed", "forked"):
-            raise ConfigurationError("this client is closed and cannot be opened again: make a new one")
+            raise ConfigurationError(
+                "this client is closed and cannot be opened again: make a new one"
+            )
         self._state = "open"
 
     async def aclose(self) -> None:
@@ -182,7 +206,9 @@ class Transport:
             if session is not None and session is not self._given:
                 await session.close()
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire) -> Response:
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+    ) -> Response:
         """Send once and read the whole answer.
 
         Raises:
@@ -200,7 +226,9 @@ class Transport:
             send = session._request if self._given is None else session.request
             answer = await send(
                 method,
-                URL(url, encoded=True),  # what was signed is what is sent: nothing may be quoted again
+                URL(
+                    url, encoded=True
+                ),  # what was signed is what is sent: nothing may be quoted again
                 data=body,
                 headers=headers,
                 timeout=wire.timeout,
@@ -269,7 +297,8 @@ class Transport:
                 opened = await self._upgrading.ws_connect(
                     URL(url, encoded=True),
                     headers=headers,
-                    max_msg_size=wire.max_message + 1,  # aiohttp's is the first size that is refused
+                    max_msg_size=wire.max_message
+                    + 1,  # aiohttp's is the first size that is refused
                     protocols=protocols,
                     autoping=False,
                     timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
@@ -297,7 +326,9 @@ class Transport:
             raise ConfigurationError(_UNUSABLE[self._state])
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
-            raise ConfigurationError("this client belongs to another event loop: make one client per loop")
+            raise ConfigurationError(
+                "this client belongs to another event loop: make one client per loop"
+            )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
             # Admission is ours, with one limit per provider, so the connector has none.
@@ -412,7 +443,9 @@ class Socket:
                 case _:
                     self._over(ABNORMAL)
                     if self._silent:
-                        raise TransportError(f"the peer was silent for {2 * self._heartbeat:g} s, and answered no ping")
+                        raise TransportError(
+                            f"the peer was silent for {2 * self._heartbeat:g} s, and answered no ping"
+                        )
         return None
 
     async def close(self, code: int = NORMAL) -> None:
@@ -485,7 +518,9 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         while max(declared, len(body)) <= limit:
             part = await content.readany()
             if not part:
-                return bytes(body) + await answer.read()  # which is empty, and releases the connection
+                return (
+                    bytes(body) + await answer.read()
+                )  # which is empty, and releases the connection
             body += part
     except BaseException:
         answer.close()
@@ -494,7 +529,9 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     answer.close()
     if refused:
         return bytes(body[:limit])
-    raise DecodeError(f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows")
+    raise DecodeError(
+        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows"
+    )
 
 
 _TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"

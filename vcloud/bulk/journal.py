@@ -67,7 +67,11 @@ class Journal:
             ledger = await asyncio.wrap_future(opening)
         except BaseException:
             # Cancelled, it opens all the same, and nobody would close it; what opened it must.
-            thread.submit(lambda: None if opening.cancelled() or opening.exception() else opening.result().close())
+            thread.submit(
+                lambda: (
+                    None if opening.cancelled() or opening.exception() else opening.result().close()
+                )
+            )
             thread.shutdown(wait=False)
             raise
         finally:
@@ -82,13 +86,17 @@ class Journal:
         try:
             await run_to_the_end(self._end(self._ledger), within=_PATIENCE)
         except TimeoutError:
-            raise ConfigurationError(f"the disk of the journal {self.path} does not answer") from None
+            raise ConfigurationError(
+                f"the disk of the journal {self.path} does not answer"
+            ) from None
         finally:
             self._ledger = None
             self._thread.shutdown(wait=False)
 
     async def _end(self, ledger: Ledger) -> None:
-        with contextlib.suppress(ConfigurationError):  # whoever waited for what cannot be written was told
+        with contextlib.suppress(
+            ConfigurationError
+        ):  # whoever waited for what cannot be written was told
             await self._post(lambda _: None)
         await asyncio.get_running_loop().run_in_executor(self._thread, ledger.close)
 
@@ -96,7 +104,12 @@ class Journal:
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         await self.aclose()
 
@@ -145,10 +158,16 @@ class Journal:
         """One transaction for all that wait: the disk is as slow for one as for fifty."""
         batch, self._waiting = self._waiting, []
         works = [work for work, _ in batch]
-        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, ledger.together, works)
-        self._writing.add_done_callback(partial(self._written, ledger, [future for _, future in batch]))
+        self._writing = asyncio.get_running_loop().run_in_executor(
+            self._thread, ledger.together, works
+        )
+        self._writing.add_done_callback(
+            partial(self._written, ledger, [future for _, future in batch])
+        )
 
-    def _written(self, ledger: Ledger, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[object]]) -> None:
+    def _written(
+        self, ledger: Ledger, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[object]]
+    ) -> None:
         self._writing = None
         error = done.exception()
         results = [error] * len(futures) if error is not None else done.result()

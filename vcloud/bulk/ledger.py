@@ -73,7 +73,9 @@ class Ledger:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise ConfigurationError(f"the journal {path} cannot be written: {error.strerror}") from None
+            raise ConfigurationError(
+                f"the journal {path} cannot be written: {error.strerror}"
+            ) from None
         # Whoever holds it holds it until its run is over, so waiting is in vain. But two who come in one moment stand in each
         # other's way, and are both refused for as long as they try again in step.
         for left in reversed(range(_TRIES)):
@@ -98,28 +100,42 @@ class Ledger:
         self._db.execute("BEGIN EXCLUSIVE")
         application, version, tables = (
             self._number(question)
-            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master")
+            for question in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT COUNT(*) FROM sqlite_master",
+            )
         )
         if not (application or version or tables):
-            for statement in (*_SCHEMA, f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {_FORMAT}"):
+            for statement in (
+                *_SCHEMA,
+                f"PRAGMA application_id = {_APPLICATION}",
+                f"PRAGMA user_version = {_FORMAT}",
+            ):
                 self._db.execute(statement)
             self._db.execute("INSERT INTO job VALUES (?)", (job,))
         elif application != _APPLICATION:
             raise ConfigurationError(f"{self._path} is no journal but some other database")
         elif version > _FORMAT:
-            raise ConfigurationError(f"the journal {self._path} was written by a later version of vcloud")
+            raise ConfigurationError(
+                f"the journal {self._path} was written by a later version of vcloud"
+            )
         self._db.execute("COMMIT")
         # A journal is trusted with money, so damage must not wait until it is met.
         if (verdict := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise ConfigurationError(f"the journal {self._path} is damaged: {verdict}")
         (written,) = self._db.execute("SELECT name FROM job").fetchone()
         if written != job:
-            raise ConfigurationError(f"{self._path} is the journal of the job {written!r}, not of {job!r}")
+            raise ConfigurationError(
+                f"{self._path} is the journal of the job {written!r}, not of {job!r}"
+            )
         # All that is written stands in this one file, which may be moved even after a crash: a write-ahead log would be another.
         self._db.execute("PRAGMA journal_mode = DELETE")
         # Also when the power fails: what was sent must have been written down.
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+        )
 
     def _number(self, question: str) -> int:
         return int(self._db.execute(question).fetchone()[0])
@@ -167,7 +183,9 @@ class Ledger:
             InvalidArgumentError: the run has had this key already.
         """
         if not self._db.execute("INSERT OR IGNORE INTO seen (key) VALUES (?)", (key,)).rowcount:
-            raise InvalidArgumentError(f"two items of the run have the key {key!r}, and the journal could not tell them apart")
+            raise InvalidArgumentError(
+                f"two items of the run have the key {key!r}, and the journal could not tell them apart"
+            )
         row = self._db.execute(f"SELECT {_COLUMNS} FROM item WHERE key = ?", (key,)).fetchone()  # noqa: S608 - a constant
         before = None if row is None else _entry(row)
         if before is None or before.status in again:
@@ -185,7 +203,14 @@ class Ledger:
         """Write down what became of an item."""
         self._before.pop(entry.key, None)
         recorded = None if entry.recorded is None else json.dumps(entry.recorded)
-        row = (entry.key, entry.status.value, entry.attempts, entry.duration.total_seconds(), entry.error, recorded)
+        row = (
+            entry.key,
+            entry.status.value,
+            entry.attempts,
+            entry.duration.total_seconds(),
+            entry.error,
+            recorded,
+        )
         self._db.execute(f"INSERT OR REPLACE INTO item ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - a constant
 
     def erase(self, key: str, ticket: int) -> None:
@@ -194,12 +219,16 @@ class Ledger:
         What is said of an item with its key that it did not begin itself stays.
         """
         mine = "DELETE FROM item WHERE key IN (SELECT key FROM seen WHERE key = ? AND ticket = ?)"
-        if self._db.execute(mine, (key, ticket)).rowcount and (before := self._before.get(key)) is not None:
+        if (
+            self._db.execute(mine, (key, ticket)).rowcount
+            and (before := self._before.get(key)) is not None
+        ):
             self.finish(before)
 
     def entries(self) -> list[Entry]:
         """All of it, by key."""
-        return [_entry(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")]  # noqa: S608 - a constant
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")  # noqa: S608 - a constant
+        return [_entry(row) for row in rows]
 
     def counts(self) -> dict[OutcomeStatus, int]:
         """How many items have each status."""
@@ -214,7 +243,9 @@ class Ledger:
         if _is_in_use(error):
             return ConfigurationError(f"the journal {self._path} is in use by another run")
         # A ValueError: a status or JSON that nobody here wrote.
-        if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(error, ValueError):
+        if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(
+            error, ValueError
+        ):
             return ConfigurationError(f"{self._path} is no journal, or it is damaged: {error}")
         return ConfigurationError(f"the journal {self._path} cannot be used: {error}")
 

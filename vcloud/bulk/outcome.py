@@ -112,7 +112,9 @@ class Totals:
 
     def __str__(self) -> str:
         """One line for a person."""
-        counts = f"{self.done} done, {self.failed} failed, {self.unknown} unknown, {self.undone} undone"
+        counts = (
+            f"{self.done} done, {self.failed} failed, {self.unknown} unknown, {self.undone} undone"
+        )
         total = "" if self.total is None else f" of {self.total}"
         stopped = f", stopped: {self.stopped}" if self.stopped else ""
         return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"
@@ -145,7 +147,9 @@ def _is_open(error: BaseException, *, judged: bool) -> bool:
         return True
     # A run-out clock, a cancellation, a failed group and a lost connection interrupt whatever was under way. Below one of our
     # own errors they are only its cause, and it has judged them.
-    lost = isinstance(error, TimeoutError | asyncio.CancelledError | BaseExceptionGroup | ConnectionError)
+    lost = isinstance(
+        error, TimeoutError | asyncio.CancelledError | BaseExceptionGroup | ConnectionError
+    )
     return lost and not judged and not isinstance(error, ConnectionRefusedError)
 
 
@@ -166,4 +170,6 @@ def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
         ours = isinstance(link, VCloudError)
         left.append((link.__cause__, judged or ours))
         if link.__context__ is not link.__cause__ and (ours or not link.__suppress_context__):
-            left.append((link.__context__, judged or (link.__suppress_context__ and link.__cause__ is None)))
+            left.append(
+                (link.__context__, judged or (link.__suppress_context__ and link.__cause__ is None))
+            )

@@ -40,14 +40,22 @@ def bar(title: str | None) -> Bar:
     try:
         import rich  # noqa: F401, PLC0415 - only those who watch need it
     except ImportError:
-        raise ConfigurationError("a progress bar needs the extra: pip install 'vcloud-sdk[progress]'") from None
+        raise ConfigurationError(
+            "a progress bar needs the extra: pip install 'vcloud-sdk[progress]'"
+        ) from None
     return _Drawn(title)
 
 
 class _Drawn:
     def __init__(self, title: str) -> None:
         from rich.console import Console  # noqa: PLC0415 - as above
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -64,8 +72,14 @@ class _Drawn:
 
     def show(self, totals: Totals) -> None:
         over = totals.done + totals.failed + totals.unknown
-        troubles = [f"{count} {word}" for word, count in (("failed", totals.failed), ("unknown", totals.unknown)) if count]
-        count = ", ".join([f"{over}/{totals.total}" if totals.total is not None else str(over), *troubles])
+        troubles = [
+            f"{count} {word}"
+            for word, count in (("failed", totals.failed), ("unknown", totals.unknown))
+            if count
+        ]
+        count = ", ".join(
+            [f"{over}/{totals.total}" if totals.total is not None else str(over), *troubles]
+        )
         self._progress.update(self._task, completed=over, total=totals.total, count=count)
 
     def close(self) -> None:

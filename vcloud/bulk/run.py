@@ -6,7 +6,16 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sized
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sized,
+)
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -89,7 +98,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     ) -> None:
         for name, number in (("concurrency", concurrency), ("max_failures", max_failures)):
             if number is not None and not (type(number) is int and number >= 1):
-                raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {number!r}")
+                raise InvalidArgumentError(
+                    f"{name} must be a whole number of at least 1, not {number!r}"
+                )
         for name, given in (
             ("action", action),
             ("key", key or default_key),
@@ -102,14 +113,18 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             raise InvalidArgumentError(f"journal must be a path or a Journal, not {journal!r}")
         self._patience = None if deadline is None else lasting(deadline, "deadline")
         if settle is not None and journal is None:
-            raise InvalidArgumentError("settle looks at what an earlier run left open, which only a journal knows: give one too")
+            raise InvalidArgumentError(
+                "settle looks at what an earlier run left open, which only a journal knows: give one too"
+            )
         self._given = items
         self._items = _stepwise(items)
         self._total = len(items) if isinstance(items, Sized) else None
         self._max_failures = max_failures
         self._journal = journal if isinstance(journal, Journal | None) else Journal(journal)
         again = frozenset({OutcomeStatus.FAILED} if retry_failed else ())
-        self._worker = Worker(action, self._journal, key or default_key, record, settle, again, counted)
+        self._worker = Worker(
+            action, self._journal, key or default_key, record, settle, again, counted
+        )
         self._title = progress
         self._bar: Bar | None = None
 
@@ -141,14 +156,21 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     def totals(self) -> Totals:
         """How far it is."""
         counts = self._worker.counts
-        done, failed, unknown = (counts[status] for status in (OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN))
-        elapsed = 0.0 if self._began_at is None else (self._ended_at or time.monotonic()) - self._began_at
+        done, failed, unknown = (
+            counts[status]
+            for status in (OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
+        )
+        elapsed = (
+            0.0 if self._began_at is None else (self._ended_at or time.monotonic()) - self._began_at
+        )
         return Totals(
             total=self._total,
             done=done,
             failed=failed,
             unknown=unknown,
-            undone=counts[OutcomeStatus.UNDONE] if self._total is None else max(0, self._total - done - failed - unknown),
+            undone=counts[OutcomeStatus.UNDONE]
+            if self._total is None
+            else max(0, self._total - done - failed - unknown),
             resumed=self._worker.resumed,
             attempts=self._worker.attempts,
             elapsed=timedelta(seconds=elapsed),
@@ -164,9 +186,15 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         try:
             if self._journal is not None:
                 self._worker.counts.update(await self._journal._counts())
-                if self._worker.counts and self._total is not None and isinstance(self._given, Collection):
+                if (
+                    self._worker.counts
+                    and self._total is not None
+                    and isinstance(self._given, Collection)
+                ):
                     # Of a list that shrinks as it is worked off, an earlier run has done what is not in it any more.
-                    self._total += await self._journal._others({self._worker.name(item) for item in self._given})
+                    self._total += await self._journal._others(
+                        {self._worker.name(item) for item in self._given}
+                    )
             self._bar = bar(self._title)
         except BaseException:
             if self._journal is not None:
@@ -175,7 +203,12 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._show()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End what is under way, and close the journal."""
         async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
             if self._bar is not None:
@@ -198,7 +231,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     async def __anext__(self) -> Outcome[T, R]:
         if self._bar is None:
-            raise ConfigurationError("a bulk run must be opened: `async with cloud.bulk(...) as run`, then iterate `run`")
+            raise ConfigurationError(
+                "a bulk run must be opened: `async with cloud.bulk(...) as run`, then iterate `run`"
+            )
         if self._dispatcher is None and not self._closed:
             self._begin()
         while not self._finished:
@@ -262,7 +297,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         except asyncio.CancelledError:
             if told_to_stop():
                 raise
-            self._fail(VCloudError("something that the source of the items waited for was cancelled"))
+            self._fail(
+                VCloudError("something that the source of the items waited for was cancelled")
+            )
         except Exception as error:  # noqa: BLE001 - raised where the run is iterated
             if isinstance(error, TimeoutError) and limit.expired():
                 self._stop("deadline")
@@ -285,7 +322,11 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._slots.release()
         if self._worker.late:
             self._stop("deadline")
-        elif self._max_failures is not None and self._worker.failures >= self._max_failures and not self._all_taken:
+        elif (
+            self._max_failures is not None
+            and self._worker.failures >= self._max_failures
+            and not self._all_taken
+        ):
             self._stop("max_failures")
         self._show()
 
@@ -312,5 +353,7 @@ def _stepwise(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     if isinstance(items, AsyncIterable):
         return aiter(items)
     if isinstance(items, str | bytes) or not isinstance(items, Iterable):
-        raise InvalidArgumentError(f"items must be a collection or an iterable of items, not {items!r}")
+        raise InvalidArgumentError(
+            f"items must be a collection or an iterable of items, not {items!r}"
+        )
     return _Stepwise(iter(items))

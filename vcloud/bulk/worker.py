@@ -20,7 +20,13 @@ from vcloud._core.tally import TALLY, Tally
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, leaves_unknown
-from vcloud.errors import ConfigurationError, InvalidArgumentError, RequestTimeout, TransportError, VCloudError
+from vcloud.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    RequestTimeout,
+    TransportError,
+    VCloudError,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -106,39 +112,56 @@ class Worker(Generic[T, R]):
                 settled = await self.settle(item)
         except ConfigurationError:
             raise
-        except (Exception, asyncio.CancelledError) as failure:  # it leaves open what was open before
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ) as failure:  # it leaves open what was open before
             if isinstance(failure, asyncio.CancelledError) and self.ended:
                 raise
             assert outcome.error is not None
-            outcome.error.add_note(f"and looking for it failed: {type(failure).__name__}: {failure}")
+            outcome.error.add_note(
+                f"and looking for it failed: {type(failure).__name__}: {failure}"
+            )
             return outcome
         if not isinstance(settled, Settled):
-            raise InvalidArgumentError(f"settle must return Settled.done(...), .undone() or .unknown(), not {settled!r}")
+            raise InvalidArgumentError(
+                f"settle must return Settled.done(...), .undone() or .unknown(), not {settled!r}"
+            )
         match settled.status:
             case OutcomeStatus.UNDONE:
                 return None
             case OutcomeStatus.DONE:
-                found = attrs.evolve(outcome, status=OutcomeStatus.DONE, error=None, result=settled.result)
+                found = attrs.evolve(
+                    outcome, status=OutcomeStatus.DONE, error=None, result=settled.result
+                )
                 return await self._conclude(found, 0, before)
             case _:
                 return outcome
 
-    async def _begin(self, item: T, key: str | None, ticket: int, before: Entry | None) -> Outcome[T, R]:
+    async def _begin(
+        self, item: T, key: str | None, ticket: int, before: Entry | None
+    ) -> Outcome[T, R]:
         """Act on an item, unless the time is up."""
         if self.ends_at is None or asyncio.get_running_loop().time() < self.ends_at:
             return await self._perform(item, key, ticket, before)
         self.late = True
         error = RequestTimeout("the deadline of the run passed before this was begun")
-        return await self._conclude(Outcome(item, key, OutcomeStatus.UNDONE, None, error), ticket, before)
+        return await self._conclude(
+            Outcome(item, key, OutcomeStatus.UNDONE, None, error), ticket, before
+        )
 
-    async def _perform(self, item: T, key: str | None, ticket: int, before: Entry | None) -> Outcome[T, R]:
+    async def _perform(
+        self, item: T, key: str | None, ticket: int, before: Entry | None
+    ) -> Outcome[T, R]:
         """Act on an item."""
         tally = Tally()
         TALLY.set(tally)
         began_at = time.monotonic()
         limit = asyncio.timeout_at(self.ends_at)
 
-        def over(status: OutcomeStatus, error: Exception | None = None, result: R | None = None) -> Outcome[T, R]:
+        def over(
+            status: OutcomeStatus, error: Exception | None = None, result: R | None = None
+        ) -> Outcome[T, R]:
             self.attempts += tally.attempts
             if self.outer is not None:
                 self.outer.attempts += tally.attempts
@@ -163,11 +186,15 @@ class Worker(Generic[T, R]):
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
                 acted = tally.attempts > 0 or not self.counted
-                lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(error, acted=acted)
+                lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
+                    error, acted=acted
+                )
                 outcome = over(OutcomeStatus.UNKNOWN if lost else OutcomeStatus.FAILED, error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
-                self._note(interrupted("the run was ended while this was under way"), ticket, before)
+                self._note(
+                    interrupted("the run was ended while this was under way"), ticket, before
+                )
                 raise
             what = "this" if told_to_stop() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
@@ -178,17 +205,23 @@ class Worker(Generic[T, R]):
     async def _act(self, item: T) -> R:
         doing = self.action(item)
         if not isawaitable(doing):
-            raise ConfigurationError(f"the action must be an async function; this one returned {type(doing).__name__}")
+            raise ConfigurationError(
+                f"the action must be an async function; this one returned {type(doing).__name__}"
+            )
         return await doing
 
-    async def _conclude(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> Outcome[T, R]:
+    async def _conclude(
+        self, outcome: Outcome[T, R], ticket: int, before: Entry | None
+    ) -> Outcome[T, R]:
         """Count it and write it down, before anybody hears of it."""
         mistake: InvalidArgumentError | None = None
         if self.record is not None and outcome.status is OutcomeStatus.DONE:
             try:
                 outcome = attrs.evolve(outcome, recorded=_as_json(self.record(outcome.result)))  # type: ignore[arg-type]
             except Exception as error:  # noqa: BLE001 - the item is done all the same
-                mistake = InvalidArgumentError(f"record made no JSON of the result of {outcome.key!r}, which is done: {error!r}")
+                mistake = InvalidArgumentError(
+                    f"record made no JSON of the result of {outcome.key!r}, which is done: {error!r}"
+                )
         written = self._note(outcome, ticket, before)
         if written is not None:
             await written
@@ -196,7 +229,9 @@ class Worker(Generic[T, R]):
             raise mistake
         return outcome
 
-    def _note(self, outcome: Outcome[T, R], ticket: int, before: Entry | None) -> asyncio.Future[None] | None:
+    def _note(
+        self, outcome: Outcome[T, R], ticket: int, before: Entry | None
+    ) -> asyncio.Future[None] | None:
         """The same for one who is told to stop, and has no time to wait for the disk."""
         if before is None:
             self.counts[outcome.status] += 1
@@ -209,7 +244,9 @@ class Worker(Generic[T, R]):
         if outcome.status is OutcomeStatus.UNDONE:
             return self.journal._erase(outcome.key, ticket)
         words = None if outcome.error is None else _words(outcome.error)
-        entry = Entry(outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded)
+        entry = Entry(
+            outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded
+        )
         return self.journal._finish(entry)
 
 
@@ -225,7 +262,9 @@ def default_key(item: object) -> str:
         return str(item)
     id = getattr(item, "id", None)
     if not isinstance(id, str):
-        raise InvalidArgumentError(f"a {type(item).__name__} has no id for the journal: say with key= what names it")
+        raise InvalidArgumentError(
+            f"a {type(item).__name__} has no id for the journal: say with key= what names it"
+        )
     return f"{item.provider}/{id}" if isinstance(item, Instance) else id
 
 
@@ -233,10 +272,22 @@ def _remembered(item: T, before: Entry) -> Outcome[T, Any]:
     error: VCloudError | None = None
     if before.status is OutcomeStatus.UNKNOWN:
         why = before.error or "an earlier run was killed while this was under way"
-        error = TransportError(f"{why}; it may have happened, so look before you repeat it", outcome_unknown=True)
+        error = TransportError(
+            f"{why}; it may have happened, so look before you repeat it", outcome_unknown=True
+        )
     elif before.error is not None:
         error = VCloudError(before.error)
-    return Outcome(item, before.key, before.status, None, error, before.attempts, before.duration, before.recorded, resumed=True)
+    return Outcome(
+        item,
+        before.key,
+        before.status,
+        None,
+        error,
+        before.attempts,
+        before.duration,
+        before.recorded,
+        resumed=True,
+    )
 
 
 def _as_json(value: object) -> Any:
@@ -246,7 +297,9 @@ def _as_json(value: object) -> Any:
 def _words(error: Exception) -> str:
     """What the journal says of an error. Ours hold no secrets; of others nobody knows, so their class must do."""
     name = type(error).__name__
-    return _without_surrogates(f"{name}: {error}")[:1000] if isinstance(error, VCloudError) else name
+    return (
+        _without_surrogates(f"{name}: {error}")[:1000] if isinstance(error, VCloudError) else name
+    )
 
 
 def _without_surrogates(text: str) -> str:

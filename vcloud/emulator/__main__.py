@@ -58,22 +58,41 @@ def _parser() -> argparse.ArgumentParser:
         # It has lines to copy.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)"
+    )
     parser.add_argument("--machines", type=int, default=20, help="computers at the start")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
-    parser.add_argument("--allow-remote", action="store_true", help="allow a host that is not loopback")
-    parser.add_argument("--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="allow a host that is not loopback"
+    )
+    parser.add_argument(
+        "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
+    )
     parser.add_argument(
         "--backend",
         choices=("simulated", "x11"),
         default="simulated",
         help="what desktops run on: memory, or a real X display each (default: %(default)s)",
     )
-    parser.add_argument("--allow-exec", action="store_true", help="allow x11, which runs commands on this machine")
-    parser.add_argument("--fault-seed", type=int, default=0, help="decides which requests a fault with a probability happens to")
     parser.add_argument(
-        "--keep-calls", type=int, default=_KEPT, metavar="N", help="calls in the ledger; 0 keeps all (default: %(default)s)"
+        "--allow-exec", action="store_true", help="allow x11, which runs commands on this machine"
+    )
+    parser.add_argument(
+        "--fault-seed",
+        type=int,
+        default=0,
+        help="decides which requests a fault with a probability happens to",
+    )
+    parser.add_argument(
+        "--keep-calls",
+        type=int,
+        default=_KEPT,
+        metavar="N",
+        help="calls in the ledger; 0 keeps all (default: %(default)s)",
     )
     return parser
 

@@ -69,17 +69,37 @@ class Admin:
         for method, template, handler, what in (
             ("GET", "/", self._index, "this"),
             ("GET", "/faults", self._rules, "the rules that may still apply"),
-            ("POST", "/faults", self._add, "{route, fault, arguments, times, skip, every, probability}: add a rule"),
+            (
+                "POST",
+                "/faults",
+                self._add,
+                "{route, fault, arguments, times, skip, every, probability}: add a rule",
+            ),
             ("DELETE", "/faults", self._clear, "forget every rule"),
             ("GET", "/faults/{number}", self._rule, "one rule"),
             ("DELETE", "/faults/{number}", self._remove, "forget one rule"),
             ("GET", "/calls", self._calls, "every call, oldest first"),
             ("DELETE", "/calls", self._forget, "forget the calls"),
             ("GET", "/clock", self._clock, "the services' time, in seconds"),
-            ("POST", "/clock", self._set, "{offset}: how far the services' time of day is off, in seconds"),
+            (
+                "POST",
+                "/clock",
+                self._set,
+                "{offset}: how far the services' time of day is off, in seconds",
+            ),
             ("POST", "/clock/advance", self._advance, "{seconds}: let simulated time pass"),
-            ("POST", "/refuse", self._refuse, "{seconds}: reset all connections, and refuse new ones for so long"),
-            ("GET", "/elsewhere", self._elsewhere, "the other host that redirects lead to, and what arrived there"),
+            (
+                "POST",
+                "/refuse",
+                self._refuse,
+                "{seconds}: reset all connections, and refuse new ones for so long",
+            ),
+            (
+                "GET",
+                "/elsewhere",
+                self._elsewhere,
+                "the other host that redirects lead to, and what arrived there",
+            ),
             ("DELETE", "/elsewhere", self._empty, "forget what arrived there"),
         ):
             self._routes.add(method, template, handler)
@@ -98,7 +118,9 @@ class Admin:
             return _json(404, {"error": f"nothing at {path}; GET {PREFIX} lists what there is"})
         except WrongMethodError as error:
             allow = ", ".join(error.allowed)
-            return _json(405, {"error": f"{request.method} is not allowed here, only {allow}"}, Allow=allow)
+            return _json(
+                405, {"error": f"{request.method} is not allowed here, only {allow}"}, Allow=allow
+            )
         except LookupError as error:
             return _json(404, {"error": str(error.args[0])})
         except ValueError as error:
@@ -155,7 +177,12 @@ class Admin:
 
     async def _clock(self, _: _Asked) -> tuple[int, Json]:
         clock = self._emulator.clock
-        return 200, {"now": clock.now(), "wall": clock.wall(), "speed": clock.speed, "offset": clock.offset}
+        return 200, {
+            "now": clock.now(),
+            "wall": clock.wall(),
+            "speed": clock.speed,
+            "offset": clock.offset,
+        }
 
     async def _set(self, asked: _Asked) -> tuple[int, Json]:
         self._emulator.clock.offset = asked.read(_Offset).offset
@@ -177,7 +204,10 @@ class Admin:
                 "method": one.method,
                 "path": one.path,
                 "query": without_token(one.query),
-                "headers": {name: "***" if name.lower() in _CREDENTIALS else text for name, text in one.headers.items()},
+                "headers": {
+                    name: "***" if name.lower() in _CREDENTIALS else text
+                    for name, text in one.headers.items()
+                },
                 "body": one.body.decode(errors="replace"),
             }
             for one in elsewhere.arrivals
@@ -206,7 +236,12 @@ def _view(rule: Rule) -> Json:
 
 def _json(status: int, payload: Json, **headers: str) -> web.Response:
     encoder = msgspec.json.Encoder(enc_hook=str)
-    return web.Response(status=status, body=encoder.encode(_shown(payload)), headers=headers, content_type="application/json")
+    return web.Response(
+        status=status,
+        body=encoder.encode(_shown(payload)),
+        headers=headers,
+        content_type="application/json",
+    )
 
 
 def _shown(value: Any) -> Any:

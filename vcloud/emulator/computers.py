@@ -156,7 +156,9 @@ class Computers(VagonService):
         wanted = NewMachines.read(request.json(), request.organization.default_region)
         price = wanted.plan.price * wanted.quantity
         if price > request.organization.balance:
-            raise VagonError(480, f"Insufficient balance: {price} needed, {request.organization.balance} left")
+            raise VagonError(
+                480, f"Insufficient balance: {price} needed, {request.organization.balance} left"
+            )
         request.organization.balance -= price
         made = [self._create_machine(wanted, now) for _ in range(wanted.quantity)]
         return {
@@ -190,10 +192,16 @@ class Computers(VagonService):
     def _start_machine(self, request: VagonRequest) -> Json:
         machine, body, now = self._machine(request), request.json(), self.clock.now()
         # Both fields are only in the vendor's example client, not in the document.
-        type_id = body_integer(body, "machine_type_id") if body.get("machine_type_id") is not None else None
+        type_id = (
+            body_integer(body, "machine_type_id")
+            if body.get("machine_type_id") is not None
+            else None
+        )
         region = known_region(body["region"]) if body.get("region") is not None else machine.region
         self._require_startable(machine, now)
-        machine_type = machine.machine_type if type_id is None else machine.plan.machine_type(type_id)
+        machine_type = (
+            machine.machine_type if type_id is None else machine.plan.machine_type(type_id)
+        )
         if machine_type is None:
             raise VagonError(4205, "Machine type is not available for this plan")
         if request.organization.balance <= 0 and machine.remaining_usage <= 0:
@@ -214,7 +222,11 @@ class Computers(VagonService):
 
     def _available_machine_types(self, request: VagonRequest) -> Json:
         plan = self._machine(request).plan
-        return {"machine_types": [machine_type_view(machine_type) for machine_type in plan.machine_types]}
+        return {
+            "machine_types": [
+                machine_type_view(machine_type) for machine_type in plan.machine_types
+            ]
+        }
 
     def _set_machine_type(self, request: VagonRequest) -> Json:
         machine = self._machine(request)
@@ -249,7 +261,10 @@ class Computers(VagonService):
         return {}
 
     def _permission_fields(self, _: VagonRequest) -> Json:
-        fields = [{"name": name, "type": "boolean", "default": value} for name, value in PERMISSIONS.items()]
+        fields = [
+            {"name": name, "type": "boolean", "default": value}
+            for name, value in PERMISSIONS.items()
+        ]
         return {"permission_fields": fields}
 
     def _list_sessions(self, request: VagonRequest) -> Json:

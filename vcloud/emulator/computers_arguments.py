@@ -15,7 +15,13 @@ from vcloud.emulator.computers_catalog import (
     Plan,
 )
 from vcloud.emulator.computers_state import Machine
-from vcloud.emulator.vagon import VagonError, body_integer, known_region, query_boolean, query_integer
+from vcloud.emulator.vagon import (
+    VagonError,
+    body_integer,
+    known_region,
+    query_boolean,
+    query_integer,
+)
 
 AUTO_STOP_THRESHOLDS = (0, 900, 3600, 10800, 21600)
 USAGE_SOURCES = ("machine", "team_balance")
@@ -58,9 +64,15 @@ class MachineFilter:
         return (
             (self.q is None or self._mentions(machine, self.q))
             and (self.time_left is None or machine.remaining_usage >= self.time_left)
-            and (self.assigned is None or (machine.user is not None or machine.invited) == self.assigned)
+            and (
+                self.assigned is None
+                or (machine.user is not None or machine.invited) == self.assigned
+            )
             and (self.status is None or machine.status(now) == self.status)
-            and (self.has_session_data is None or machine.has_session_data(now) == self.has_session_data)
+            and (
+                self.has_session_data is None
+                or machine.has_session_data(now) == self.has_session_data
+            )
         )
 
     @staticmethod
@@ -69,7 +81,9 @@ class MachineFilter:
         return q in machine.name.casefold() or q in email.casefold()
 
 
-_NO_FILTER = MachineFilter(q=None, time_left=None, has_session_data=None, assigned=None, status=None)
+_NO_FILTER = MachineFilter(
+    q=None, time_left=None, has_session_data=None, assigned=None, status=None
+)
 
 
 @frozen(kw_only=True)
@@ -114,7 +128,9 @@ def read_permissions(found: object) -> dict[str, bool]:
         raise VagonError(400, "permissions must be an object")
     for name, value in found.items():
         if name not in PERMISSIONS:
-            raise VagonError(400, f"unknown permission {name!r}; there are {', '.join(PERMISSIONS)}")
+            raise VagonError(
+                400, f"unknown permission {name!r}; there are {', '.join(PERMISSIONS)}"
+            )
         if not isinstance(value, bool):
             raise VagonError(400, f"permission {name} must be true or false")
     return found

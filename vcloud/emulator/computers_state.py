@@ -165,7 +165,11 @@ class Machine:
     def start(self, now: float, session_id: str) -> None:
         """Lay down the way up to ready, where a session opens."""
         ready = now + TURNING_ON + WARMING_UP
-        self.phases = (Phase(now, "turning_on"), Phase(now + TURNING_ON, "warming_up"), Phase(ready, "ready"))
+        self.phases = (
+            Phase(now, "turning_on"),
+            Phase(now + TURNING_ON, "warming_up"),
+            Phase(ready, "ready"),
+        )
         self.sessions.append(Session(session_id, ready))
         self.started = True
 

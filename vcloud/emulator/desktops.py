@@ -15,9 +15,23 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.desktops_backend import Backend, CommandCutError, CommandFailedError, Event, SimulatedBackend
+from vcloud.emulator.desktops_backend import (
+    Backend,
+    CommandCutError,
+    CommandFailedError,
+    Event,
+    SimulatedBackend,
+)
 from vcloud.emulator.desktops_lifetimes import Lifetimes, Startable
-from vcloud.emulator.desktops_schema import ACTION, BASH, LAUNCH, Json, SchemaError, checked, invalid_uuid
+from vcloud.emulator.desktops_schema import (
+    ACTION,
+    BASH,
+    LAUNCH,
+    Json,
+    SchemaError,
+    checked,
+    invalid_uuid,
+)
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 
 API_KEY: Final = "ck_emulator"
@@ -113,7 +127,12 @@ class Desktops:
     prefix = "/v1"
 
     def __init__(
-        self, clock: Clock, *, backend: Callable[[Clock], Backend] | None = None, seed: int = 0, key: str = API_KEY
+        self,
+        clock: Clock,
+        *,
+        backend: Callable[[Clock], Backend] | None = None,
+        seed: int = 0,
+        key: str = API_KEY,
     ) -> None:
         """Serve without any desktop; `backend` makes what each runs on, equal seeds give equal ids, `key` opens it."""
         self.clock = clock
@@ -132,7 +151,13 @@ class Desktops:
         ):
             self._routes.add(method, template, handler)
 
-    def add_desktop(self, *, status: str | None = "running", owner: str = OWNER, timeout_ms: int = DEFAULT_TIMEOUT) -> Desktop:
+    def add_desktop(
+        self,
+        *,
+        status: str | None = "running",
+        owner: str = OWNER,
+        timeout_ms: int = DEFAULT_TIMEOUT,
+    ) -> Desktop:
         """Add a desktop; with None for its status it becomes running by the clock, as a launched one does."""
         now = self.clock.now()
         id_ = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -167,7 +192,9 @@ class Desktops:
         try:
             return _respond(200, await self._answer(request, body))
         except SchemaError as error:
-            return _respond(400, {"success": False, "error": {"issues": error.issues, "name": "ZodError"}})
+            return _respond(
+                400, {"success": False, "error": {"issues": error.issues, "name": "ZodError"}}
+            )
         except DesktopsError as error:
             return _respond(error.status, {"status": "error", "error": error.message, "docs": DOCS})
         except (NoRouteError, WrongMethodError):
@@ -183,12 +210,16 @@ class Desktops:
             raise DesktopsError(401, "Unauthorized: invalid API key")
         found = self._routes.find(request.method, request.raw_path.partition("?")[0])
         content_type = request.content_type if "Content-Type" in request.headers else ""
-        return await found.handler(_Request(owner, found.params, request.method, body, content_type))
+        return await found.handler(
+            _Request(owner, found.params, request.method, body, content_type)
+        )
 
     def _owner(self, key: str) -> str | None:
         # Each is compared, and each for as long as the other, so that time tells nobody how much of a key is right.
         sent = key.encode(errors="surrogateescape")
-        owners = [owner for known, owner in self.keys.items() if hmac.compare_digest(known.encode(), sent)]
+        owners = [
+            owner for known, owner in self.keys.items() if hmac.compare_digest(known.encode(), sent)
+        ]
         return owners[0] if owners else None
 
     async def _launch(self, request: _Request) -> Json:
@@ -240,7 +271,9 @@ class Desktops:
             case "click_mouse":
                 await _click(backend, action)
             case "scroll":
-                await backend.scroll(action["direction"], max(1, min(int(action["amount"]), MAX_SCROLL)))
+                await backend.scroll(
+                    action["direction"], max(1, min(int(action["amount"]), MAX_SCROLL))
+                )
             case "move_mouse":
                 await backend.move(int(action["x"]), int(action["y"]))
             case "drag_mouse":
@@ -251,9 +284,15 @@ class Desktops:
             case "type":
                 await backend.type(action["text"])
             case "press_keys":
-                keys = action["keys"] if isinstance(action["keys"], str) else "+".join(action["keys"])
+                keys = (
+                    action["keys"] if isinstance(action["keys"], str) else "+".join(action["keys"])
+                )
                 kind = action.get("key_action_type", "press")
-                await (backend.press_keys(keys) if kind == "press" else backend.hold_keys(keys, down=kind == "down"))
+                await (
+                    backend.press_keys(keys)
+                    if kind == "press"
+                    else backend.hold_keys(keys, down=kind == "down")
+                )
             case "wait":
                 # Bounded before it is divided: JSON knows numbers that a float does not hold.
                 await self._pass(min(int(action["ms"]), LONGEST_TIMEOUT) / 1000)
@@ -313,7 +352,9 @@ async def _click(backend: Backend, action: Json) -> None:
 
 
 def _respond(status: int, payload: Json) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(payload), content_type="application/json")
+    return web.Response(
+        status=status, body=msgspec.json.encode(payload), content_type="application/json"
+    )
 
 
 def _nothing_here() -> web.Response:

@@ -196,7 +196,9 @@ def _pixels(left: int, top: int, pointer: tuple[int, int], fill: int) -> bytes:
 @lru_cache(maxsize=1)
 def _desktop() -> tuple[Encoded, ...]:
     return tuple(
-        block(bytes((_gray(left, top),)) * SIDE * SIDE) for top in range(0, HEIGHT, SIDE) for left in range(0, WIDTH, SIDE)
+        block(bytes((_gray(left, top),)) * SIDE * SIDE)
+        for top in range(0, HEIGHT, SIDE)
+        for left in range(0, WIDTH, SIDE)
     )
 
 

@@ -18,11 +18,19 @@ HOME_FILES: Final[Mapping[str, str]] = {
     f"{HOME}/welcome.txt": "Welcome to your desktop.\n",
     "/etc/hostname": f"{HOST}\n",
 }
-_UNAME: Final = {"": "Linux", "-s": "Linux", "-n": HOST, "-m": "x86_64", "-a": f"Linux {HOST} 6.1.0 x86_64 GNU/Linux"}
+_UNAME: Final = {
+    "": "Linux",
+    "-s": "Linux",
+    "-n": HOST,
+    "-m": "x86_64",
+    "-a": f"Linux {HOST} 6.1.0 x86_64 GNU/Linux",
+}
 _JOINTS: Final = ("|", ";", "&&", "||")
 
 #: A word with its quotes, or a run of the characters that have a meaning of their own outside of quotes.
-_TOKEN: Final = re.compile(r"""\s*(?:(?P<word>(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s;&|<>()'"\\])+)|(?P<operator>[;&|<>()]+))""")
+_TOKEN: Final = re.compile(
+    r"""\s*(?:(?P<word>(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s;&|<>()'"\\])+)|(?P<operator>[;&|<>()]+))"""
+)
 
 
 @frozen(kw_only=True)
@@ -72,7 +80,9 @@ class Shell:
         name, *arguments = words
         commands: Mapping[str, Callable[[Sequence[str], str], Ran]] = {
             "cat": self._cat,
-            "date": lambda arguments, stdin: Ran(stdout=self.now.strftime("%a %b %e %H:%M:%S UTC %Y\n")),
+            "date": lambda arguments, stdin: Ran(
+                stdout=self.now.strftime("%a %b %e %H:%M:%S UTC %Y\n")
+            ),
             "echo": _echo,
             "false": lambda arguments, stdin: Ran(code=1),
             "ls": self._ls,
@@ -101,11 +111,17 @@ class Shell:
         for path in [argument for argument in arguments if not argument.startswith("-")] or [HOME]:
             where = _absolute(path)
             below = where.rstrip("/") + "/"
-            names = {file.removeprefix(below).partition("/")[0] for file in self.files if file.startswith(below)}
+            names = {
+                file.removeprefix(below).partition("/")[0]
+                for file in self.files
+                if file.startswith(below)
+            }
             if where in self.files:
                 names = {path}
             missing = Ran(stderr=f"ls: cannot access '{path}': No such file or directory\n", code=2)
-            total = (Ran(stdout="".join(f"{name}\n" for name in sorted(names))) if names else missing).after(total)
+            total = (
+                Ran(stdout="".join(f"{name}\n" for name in sorted(names))) if names else missing
+            ).after(total)
         return total
 
 

@@ -87,7 +87,10 @@ def block(pixels: bytes) -> Encoded:
 
 
 def _transform(samples: Sequence[float]) -> list[float]:
-    return [sum(sample * cosine for sample, cosine in zip(samples, row, strict=True)) for row in _COSINES]
+    return [
+        sum(sample * cosine for sample, cosine in zip(samples, row, strict=True))
+        for row in _COSINES
+    ]
 
 
 def _rest(coefficients: Sequence[int]) -> str:

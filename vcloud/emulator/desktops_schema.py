@@ -39,7 +39,15 @@ def _kind(value: object) -> str:
 def _wrong(value: object, path: Path, expected: str, received: str | None = None) -> list[Issue]:
     received = received or _kind(value)
     message = "Required" if received == "undefined" else f"Expected {expected}, received {received}"
-    return [{"code": "invalid_type", "expected": expected, "received": received, "path": list(path), "message": message}]
+    return [
+        {
+            "code": "invalid_type",
+            "expected": expected,
+            "received": received,
+            "path": list(path),
+            "message": message,
+        }
+    ]
 
 
 def _text(value: Any, path: Path) -> list[Issue]:
@@ -49,14 +57,24 @@ def _text(value: Any, path: Path) -> list[Issue]:
 def _integer(value: Any, path: Path) -> list[Issue]:
     if _kind(value) != "number":
         return _wrong(value, path, "number")
-    return [] if isinstance(value, int) or value.is_integer() else _wrong(value, path, "integer", "float")
+    return (
+        []
+        if isinstance(value, int) or value.is_integer()
+        else _wrong(value, path, "integer", "float")
+    )
 
 
 def _count(value: Any, path: Path) -> list[Issue]:
     issues = _integer(value, path)
     if issues or value >= 0:
         return issues
-    limits = {"code": "too_small", "minimum": 0, "type": "number", "inclusive": True, "exact": False}
+    limits = {
+        "code": "too_small",
+        "minimum": 0,
+        "type": "number",
+        "inclusive": True,
+        "exact": False,
+    }
     return [{**limits, "message": "Number must be greater than or equal to 0", "path": list(path)}]
 
 
@@ -70,18 +88,28 @@ def _one_of(*options: str) -> Check:
             return []
         message = f"Invalid enum value. Expected {expected}, received '{value}'"
         return [
-            {"code": "invalid_enum_value", "options": list(options), "received": value, "path": list(path), "message": message}
+            {
+                "code": "invalid_enum_value",
+                "options": list(options),
+                "received": value,
+                "path": list(path),
+                "message": message,
+            }
         ]
 
     return check
 
 
 def _keys(value: Any, path: Path) -> list[Issue]:
-    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(key, str) for key in value)):
+    if isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(key, str) for key in value)
+    ):
         return []
     if value is _MISSING:
         return _wrong(value, path, "string")
-    return [{"code": "invalid_union", "unionErrors": [], "path": list(path), "message": "Invalid input"}]
+    return [
+        {"code": "invalid_union", "unionErrors": [], "path": list(path), "message": "Invalid input"}
+    ]
 
 
 def _optional(check: Check) -> Check:
@@ -93,7 +121,11 @@ def _object(**fields: Check) -> Check:
         if not isinstance(value, dict):
             return _wrong(value, path, "object")
         # As the library does: fields that it does not know are let through.
-        return [issue for name, of in fields.items() for issue in of(value.get(name, _MISSING), (*path, name))]
+        return [
+            issue
+            for name, of in fields.items()
+            for issue in of(value.get(name, _MISSING), (*path, name))
+        ]
 
     return check
 
@@ -127,7 +159,14 @@ def _action(value: Any, path: Path) -> list[Issue]:
         return _ACTIONS[tag](value, path)
     expected = " | ".join(f"'{name}'" for name in _ACTIONS)
     message = f"Invalid discriminator value. Expected {expected}"
-    return [{"code": "invalid_union_discriminator", "options": list(_ACTIONS), "path": [*path, "type"], "message": message}]
+    return [
+        {
+            "code": "invalid_union_discriminator",
+            "options": list(_ACTIONS),
+            "path": [*path, "type"],
+            "message": message,
+        }
+    ]
 
 
 LAUNCH: Final = _object(timeout_ms=_optional(_integer))
@@ -145,4 +184,13 @@ def checked(body: Any, schema: Check) -> Json:
 
 def invalid_uuid(name: str) -> SchemaError:
     """Return the refusal of a parameter that should be a UUID."""
-    return SchemaError([{"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": [name]}])
+    return SchemaError(
+        [
+            {
+                "validation": "uuid",
+                "code": "invalid_string",
+                "message": "Invalid uuid",
+                "path": [name],
+            }
+        ]
+    )

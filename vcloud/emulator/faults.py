@@ -67,20 +67,27 @@ class Fault:
 
         The answer to a WebSocket's upgrade is late before anything is processed, and is never sent when None.
         """
-        return cls("stall_headers", {"seconds": None if seconds is None else _number("seconds", seconds)})
+        return cls(
+            "stall_headers", {"seconds": None if seconds is None else _number("seconds", seconds)}
+        )
 
     @classmethod
     def stall_body(cls, after: int = 1, seconds: float | None = None) -> Self:
         """Process, send the headers and `after` bytes of the body, then nothing for `seconds` (None: until the client goes)."""
         return cls(
             "stall_body",
-            {"after": _count("after", after), "seconds": None if seconds is None else _number("seconds", seconds)},
+            {
+                "after": _count("after", after),
+                "seconds": None if seconds is None else _number("seconds", seconds),
+            },
         )
 
     @classmethod
     def drip(cls, pause: float = 0.01, size: int = 1) -> Self:
         """Process, then send the answer, its headers too, `size` bytes at a time with a `pause` in seconds after each."""
-        return cls("drip", {"pause": _number("pause", pause), "size": _count("size", size, least=1)})
+        return cls(
+            "drip", {"pause": _number("pause", pause), "size": _count("size", size, least=1)}
+        )
 
     # -- refusals ------------------------------------------------------------------------------------------------------
 
@@ -121,9 +128,18 @@ class Fault:
         return cls("too_many", {"retry_after": _finite(retry_after), "form": form})
 
     @classmethod
-    def server_error(cls, status: int = 503, retry_after: float | str | None = None, *, processed: bool = False) -> Self:
+    def server_error(
+        cls, status: int = 503, retry_after: float | str | None = None, *, processed: bool = False
+    ) -> Self:
         """Refuse with a 5xx in the service's own words; with `times` of `Faults.add`, a burst of them."""
-        return cls("server_error", {"status": _status(status), "retry_after": _finite(retry_after), "processed": processed})
+        return cls(
+            "server_error",
+            {
+                "status": _status(status),
+                "retry_after": _finite(retry_after),
+                "processed": processed,
+            },
+        )
 
     @classmethod
     def html(cls, status: int = 502, *, processed: bool = False) -> Self:
@@ -230,7 +246,9 @@ class Fault:
         return cls("clock", {"offset": _finite(offset)})
 
     @classmethod
-    def catalogue(cls, *, seconds: float | None = None, size: int = 200 * MEGABYTE) -> dict[str, Self]:
+    def catalogue(
+        cls, *, seconds: float | None = None, size: int = 200 * MEGABYTE
+    ) -> dict[str, Self]:
         """Return one of each kind, by name: for tests that try them all.
 
         `seconds` is how long stalls last (None: until the client goes), `size` how large the large bodies are.

@@ -59,7 +59,9 @@ def refusal(path: str, status: int, extra: Mapping[str, Any], clock: Clock) -> b
         return msgspec.json.encode({"status": "error", "error": message, "docs": DOCS, **extra})
     if path.startswith(f"{StreamSpace.prefix}/"):
         code = {"code": "RATE_LIMIT_EXCEEDED"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
-        return msgspec.json.encode({"error": phrase(status), "message": message, **code, **extra, "timestamp": timestamp})
+        return msgspec.json.encode(
+            {"error": phrase(status), "message": message, **code, **extra, "timestamp": timestamp}
+        )
     return msgspec.json.encode({"error": message, **extra})
 
 
@@ -98,7 +100,9 @@ def _field(key: str, item: Any, names: Sequence[str], replace: Replace) -> Any:
 
 
 def _holds_fields(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_fields(item) for item in value))
+    return isinstance(value, dict) or (
+        isinstance(value, list) and any(_holds_fields(item) for item in value)
+    )
 
 
 def duplicate_page(first: Json, asked: int) -> Json:
@@ -121,7 +125,11 @@ def endless_page(first: Json, asked: int, *, empty: bool) -> Json:
         return first
     key, found = items
     made = {**first, key: [] if empty else found}
-    return _totalled(_numbered(made, asked, next_page=asked + 1), (asked + 1) * max(1, len(found)), pages=asked + 1)
+    return _totalled(
+        _numbered(made, asked, next_page=asked + 1),
+        (asked + 1) * max(1, len(found)),
+        pages=asked + 1,
+    )
 
 
 def wrong_totals(page: Json, total: int) -> Json:

@@ -68,7 +68,11 @@ class Exchange:
         """Let the service do what is asked, and return its answer with the body, which is not empty."""
         response = await self.process()
         body = response.body if isinstance(response, web.Response) else None
-        if not isinstance(response, web.Response) or not isinstance(body, bytes | bytearray) or not body:
+        if (
+            not isinstance(response, web.Response)
+            or not isinstance(body, bytes | bytearray)
+            or not body
+        ):
             raise UnspoiledError(response)
         return response, bytes(body)
 
@@ -105,7 +109,9 @@ class Exchange:
             self.request.transport.close()
         return web.Response()
 
-    async def begin(self, whole: web.StreamResponse, length: int | None, **headers: str) -> web.StreamResponse:
+    async def begin(
+        self, whole: web.StreamResponse, length: int | None, **headers: str
+    ) -> web.StreamResponse:
         """Send status and headers of an answer, and announce so many bytes; None announces chunks."""
         response = web.StreamResponse(status=whole.status, headers={**whole.headers, **headers})
         response.headers.popall("Content-Length", None)
@@ -133,4 +139,7 @@ class Exchange:
 
     def date(self, *, ahead: float = 0.0) -> str:
         """Return the service's time of day, so many seconds from now, as headers have it."""
-        return formatdate(math.ceil(self.stage.clock.wall() + ahead) if ahead else self.stage.clock.wall(), usegmt=True)
+        return formatdate(
+            math.ceil(self.stage.clock.wall() + ahead) if ahead else self.stage.clock.wall(),
+            usegmt=True,
+        )

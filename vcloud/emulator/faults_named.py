@@ -63,7 +63,9 @@ def from_header(text: str) -> Fault:
         if key in arguments:
             msg = f"{key} is given twice"
             raise ValueError(msg)
-        arguments[key] = [part.strip() for part in value.split(",")] if key == "names" else _value(value.strip())
+        arguments[key] = (
+            [part.strip() for part in value.split(",")] if key == "names" else _value(value.strip())
+        )
         rest = rest[found.end() :]
     return named(name.strip(), arguments)
 
@@ -96,7 +98,11 @@ def _arguments(name: str) -> dict[str, Any]:
         elif parameter.default is parameter.empty:
             made[key] = "required"
         else:
-            made[key] = parameter.default.decode() if isinstance(parameter.default, bytes) else parameter.default
+            made[key] = (
+                parameter.default.decode()
+                if isinstance(parameter.default, bytes)
+                else parameter.default
+            )
     return made
 
 
@@ -110,6 +116,10 @@ def _signature(name: str) -> type[msgspec.Struct]:
             continue
         # JSON has no bytes.
         hint = str if hints[key] == bytes | str else hints[key]
-        default = parameter.default.decode() if isinstance(parameter.default, bytes) else parameter.default
+        default = (
+            parameter.default.decode()
+            if isinstance(parameter.default, bytes)
+            else parameter.default
+        )
         fields.append((key, hint) if default is parameter.empty else (key, hint, default))
     return msgspec.defstruct(name, fields, forbid_unknown_fields=True, kw_only=True)

@@ -20,7 +20,9 @@ Act = Callable[..., Awaitable[web.StreamResponse]]
 JSON: Final = "application/json"
 
 
-async def play(fault: Fault, request: web.BaseRequest, handle: Handle, stage: Stage) -> web.StreamResponse:
+async def play(
+    fault: Fault, request: web.BaseRequest, handle: Handle, stage: Stage
+) -> web.StreamResponse:
     """Carry out one exchange with `fault` done to it; `handle` is the service. Returns what is left for aiohttp to send."""
     exchange = Exchange(request, fault.name, handle, stage)
     try:
@@ -85,7 +87,11 @@ async def _stall_body(x: Exchange, *, after: int, seconds: float | None) -> web.
 
 async def _drip(x: Exchange, *, pause: float, size: int) -> web.StreamResponse:
     whole = await x.process()
-    body = whole.body if isinstance(whole, web.Response) and isinstance(whole.body, bytes | bytearray) else b""
+    body = (
+        whole.body
+        if isinstance(whole, web.Response) and isinstance(whole.body, bytes | bytearray)
+        else b""
+    )
     x.note(whole.status)
     wire = _wire(whole, bytes(body))
     for start in range(0, len(wire), size):
@@ -101,7 +107,10 @@ async def _drip(x: Exchange, *, pause: float, size: int) -> web.StreamResponse:
 
 def _wire(response: web.StreamResponse, body: bytes) -> bytes:
     headers = {**response.headers, "Content-Length": str(len(body)), "Connection": "close"}
-    lines = [f"HTTP/1.1 {response.status} {response.reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {response.status} {response.reason}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -109,7 +118,13 @@ def _wire(response: web.StreamResponse, body: bytes) -> bytes:
 
 
 async def _reply(
-    x: Exchange, *, status: int, body: bytes, headers: Mapping[str, str], content_type: str | None, processed: bool
+    x: Exchange,
+    *,
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str],
+    content_type: str | None,
+    processed: bool,
 ) -> web.StreamResponse:
     if processed:
         await x.process()
@@ -119,13 +134,17 @@ async def _reply(
     return x.send(response)
 
 
-async def _too_many(x: Exchange, *, retry_after: float | str | None, form: str) -> web.StreamResponse:
+async def _too_many(
+    x: Exchange, *, retry_after: float | str | None, form: str
+) -> web.StreamResponse:
     headers, extra = _asking(x, retry_after, form)
     body = bodies.refusal(x.path, 429, extra, x.stage.clock)
     return x.send(web.Response(status=429, body=body, headers=headers, content_type=JSON))
 
 
-def _asking(x: Exchange, retry_after: float | str | None, form: str) -> tuple[dict[str, str], dict[str, Any]]:
+def _asking(
+    x: Exchange, retry_after: float | str | None, form: str
+) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the headers and the fields of the body that say when to come back."""
     if retry_after is None:
         return {}, {}
@@ -144,7 +163,9 @@ def _text(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
-async def _server_error(x: Exchange, *, status: int, retry_after: float | str | None, processed: bool) -> web.StreamResponse:
+async def _server_error(
+    x: Exchange, *, status: int, retry_after: float | str | None, processed: bool
+) -> web.StreamResponse:
     if processed:
         await x.process()
     headers, _ = _asking(x, retry_after, "seconds")
@@ -155,7 +176,9 @@ async def _server_error(x: Exchange, *, status: int, retry_after: float | str | 
 async def _html(x: Exchange, *, status: int, processed: bool) -> web.StreamResponse:
     if processed:
         await x.process()
-    return x.send(web.Response(status=status, body=bodies.page_of_proxy(status), content_type="text/html"))
+    return x.send(
+        web.Response(status=status, body=bodies.page_of_proxy(status), content_type="text/html")
+    )
 
 
 async def _redirect(x: Exchange, *, to: str | None, status: int) -> web.StreamResponse:
@@ -178,7 +201,9 @@ async def _truncate(x: Exchange, *, n: int, chunked: bool) -> web.StreamResponse
 
 async def _huge_body(x: Exchange, *, size: int, chunked: bool) -> web.StreamResponse:
     whole, body = await x.processed_body()
-    return await x.stream(whole, None if chunked else max(size, len(body)), bodies.padded(body, size))
+    return await x.stream(
+        whole, None if chunked else max(size, len(body)), bodies.padded(body, size)
+    )
 
 
 async def _gzip_bomb(x: Exchange, *, size: int) -> web.StreamResponse:
@@ -269,9 +294,13 @@ async def _first_page(x: Exchange) -> tuple[web.StreamResponse, int]:
     asked = dict(parse_qsl(query)).get("page", "1")
     if not asked.isdecimal() or asked in {"0", "1"}:
         return await x.process(), 1
-    first = urlencode([(name, "1" if name == "page" else value) for name, value in parse_qsl(query)])
+    first = urlencode(
+        [(name, "1" if name == "page" else value) for name, value in parse_qsl(query)]
+    )
     # The path stays as it was sent, because that is what was signed.
-    return await x.process(x.request.clone(rel_url=URL(f"{path}?{first}", encoded=True))), int(asked)
+    return await x.process(x.request.clone(rel_url=URL(f"{path}?{first}", encoded=True))), int(
+        asked
+    )
 
 
 async def _wrong_totals(x: Exchange, *, total: int) -> web.StreamResponse:

@@ -129,7 +129,9 @@ class Faults:
             return None
         subject = f"{method} {path}"
         with self._lock:
-            due = [rule for rule in self._rules if fnmatchcase(subject, rule.route) and rule._is_due()]
+            due = [
+                rule for rule in self._rules if fnmatchcase(subject, rule.route) and rule._is_due()
+            ]
             if not due:
                 return None
             rule = due[0]

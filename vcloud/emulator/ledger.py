@@ -35,7 +35,15 @@ class Call:
     """When it arrived, in seconds of `time.monotonic`."""
 
     @classmethod
-    def of(cls, request: web.BaseRequest, at: float, status: int | None, *, processed: bool, fault: str | None = None) -> Call:
+    def of(
+        cls,
+        request: web.BaseRequest,
+        at: float,
+        status: int | None,
+        *,
+        processed: bool,
+        fault: str | None = None,
+    ) -> Call:
         """Write down a request."""
         path, _, query = request.raw_path.partition("?")
         return cls(request.method, path, without_token(query), status, processed, fault, at)

@@ -60,7 +60,9 @@ class Listener(web.Server):
     async def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
         # What was accepted is to be handed over first: asyncio would lose such a connection, unclosed.
-        with contextlib.suppress(NotImplementedError):  # loops without readers (Windows) accept in another way
+        with contextlib.suppress(
+            NotImplementedError
+        ):  # loops without readers (Windows) accept in another way
             for server in self._servers:
                 for sock in server.sockets:
                     loop.remove_reader(sock.fileno())
@@ -79,11 +81,15 @@ class Listener(web.Server):
             self._refusals -= 1
             held = [] if self._refusals else self._held
             while held:
-                server = await asyncio.get_running_loop().create_server(self, sock=held[-1], backlog=BACKLOG)
+                server = await asyncio.get_running_loop().create_server(
+                    self, sock=held[-1], backlog=BACKLOG
+                )
                 held.pop()
                 self._servers.append(server)
 
-    async def refuse_for(self, seconds: float, *, spare: asyncio.BaseTransport | None = None) -> None:
+    async def refuse_for(
+        self, seconds: float, *, spare: asyncio.BaseTransport | None = None
+    ) -> None:
         """Refuse, and accept again after so many seconds; returns as soon as it refuses."""
         await self.refuse(spare=spare)
         task = asyncio.create_task(self._recover(seconds))
@@ -200,4 +206,12 @@ def _bound(family: int, name: Any) -> socket.socket:
 
 def _request(*parts: Any) -> web.BaseRequest:
     message, payload, protocol, writer, task = parts
-    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=MAX_BODY)
+    return web.BaseRequest(
+        message,
+        payload,
+        protocol,
+        writer,
+        task,
+        asyncio.get_running_loop(),
+        client_max_size=MAX_BODY,
+    )

@@ -172,7 +172,9 @@ def rows(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[byt
 
 def chunks(area: Area, pointer: PointerEvent, format: PixelFormat) -> Iterator[bytes]:
     """Yield one raw rectangle, in parts that are small enough to wait for one another."""
-    waiting = bytearray(_RECTANGLE.pack(area.x, area.y, area.width, area.height) + struct.pack(">i", 0))
+    waiting = bytearray(
+        _RECTANGLE.pack(area.x, area.y, area.width, area.height) + struct.pack(">i", 0)
+    )
     for row in rows(area, pointer, format):
         waiting += row
         if len(waiting) >= CHUNK:
@@ -207,7 +209,9 @@ class _Viewer:
         if self.drawn != self.screen.pointer:
             for place in (square(self.drawn), square(self.screen.pointer)):
                 if place is not None:
-                    self.stale = [rest for old in self.stale for rest in old.without(place)] + [place]
+                    self.stale = [rest for old in self.stale for rest in old.without(place)] + [
+                        place
+                    ]
             self.drawn = self.screen.pointer
         if self.wanted is None:
             if len(self.stale) > 32:
@@ -250,7 +254,12 @@ async def _greet(stream: Stream, name: str) -> None:
     # Whether others may look as well; here they always may.
     await stream.exactly(1)
     title = name.encode()
-    await stream.write(struct.pack(">HH", WIDTH, HEIGHT) + PixelFormat().written() + struct.pack(">I", len(title)) + title)
+    await stream.write(
+        struct.pack(">HH", WIDTH, HEIGHT)
+        + PixelFormat().written()
+        + struct.pack(">I", len(title))
+        + title
+    )
 
 
 async def _listen(viewer: _Viewer) -> None:

@@ -113,7 +113,9 @@ class Emulator:
         if not allow_remote and not _is_loopback(host):
             msg = f"{host!r} is not a loopback address; pass allow_remote=True (--allow-remote) to serve it all the same"
             raise ValueError(msg)
-        self._real = _is_real(backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host))
+        self._real = _is_real(
+            backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host)
+        )
         self.clock = clock if clock is not None else Clock(speed)
         self.faults = Faults(fault_seed)
         self.calls = Ledger(keep_calls)
@@ -123,7 +125,9 @@ class Emulator:
         self.computers = Computers(self.organization, signatures, self.clock, machines=machines)
         self.streams = Streams(self.organization, signatures, self.clock)
         self._desktops_key = secrets.token_urlsafe(24) if self._real else API_KEY
-        self.desktops = Desktops(self.clock, backend=(lambda _: _real()) if self._real else None, key=self._desktops_key)
+        self.desktops = Desktops(
+            self.clock, backend=(lambda _: _real()) if self._real else None, key=self._desktops_key
+        )
         self.streamspace = StreamSpace(self.clock, rate_limits=rate_limits)
         self._services: tuple[Service, ...] = (
             self.computers,
@@ -146,7 +150,12 @@ class Emulator:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop serving."""
         await self.aclose()
 
@@ -160,7 +169,12 @@ class Emulator:
         self._thread = thread
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop serving, and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -176,7 +190,9 @@ class Emulator:
 
             require()
         listener = Listener(self._serve)
-        stage = self._stage = Stage(clock=self.clock, ledger=self.calls, listener=listener, elsewhere=self.elsewhere)
+        stage = self._stage = Stage(
+            clock=self.clock, ledger=self.calls, listener=listener, elsewhere=self.elsewhere
+        )
         try:
             port = await listener.listen(self._host, self._port)
         except BaseException:
@@ -227,7 +243,9 @@ class Emulator:
         """
         return Refusing(self._running.listener)
 
-    async def refuse_for(self, seconds: float, *, spare: asyncio.BaseTransport | None = None) -> None:
+    async def refuse_for(
+        self, seconds: float, *, spare: asyncio.BaseTransport | None = None
+    ) -> None:
         """Be down for so many real seconds, but for the connection `spare`; returns at once. For the emulator's own loop."""
         await self._running.listener.refuse_for(seconds, spare=spare)
 
@@ -252,7 +270,9 @@ class Emulator:
             "computers": Endpoint(self._computers_url, auth=HMACAuth(KEY, SECRET)),
             "desktops": Endpoint(self._desktops_url, auth=APIKeyAuth(self._desktops_key)),
             "streams": Endpoint(self._streams_url, auth=HMACAuth(KEY, SECRET)),
-            "streamspace": Endpoint(self._streamspace_url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD)),
+            "streamspace": Endpoint(
+                self._streamspace_url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD)
+            ),
         }
 
     def env(self) -> dict[str, str]:
@@ -295,7 +315,11 @@ class Emulator:
                 return await self._admin.answer(request, path)
             ordered = request.headers.get(HEADER)
             try:
-                fault = from_header(ordered) if ordered is not None else self.faults.take(request.method, path)
+                fault = (
+                    from_header(ordered)
+                    if ordered is not None
+                    else self.faults.take(request.method, path)
+                )
             except ValueError as error:
                 return self._answer(request, at, _malformed(error), processed=False)
             if fault is not None and self._stage is not None:
@@ -312,7 +336,9 @@ class Emulator:
         self.calls.note(Call.of(request, at, response.status, processed=processed))
         return response
 
-    async def _play(self, fault: Fault, request: web.BaseRequest, stage: Stage) -> web.StreamResponse:
+    async def _play(
+        self, fault: Fault, request: web.BaseRequest, stage: Stage
+    ) -> web.StreamResponse:
         # A task of its own, so that closing the emulator can end it at once.
         task = asyncio.create_task(play(fault, request, self._handle, stage))
         self._playing.add(task)

@@ -38,7 +38,9 @@ class Live:
         self._tasks: set[asyncio.Task[int]] = set()
         self._gone = Pulse()
 
-    async def serve(self, request: web.BaseRequest, headers: dict[str, str], use: Use) -> web.StreamResponse:
+    async def serve(
+        self, request: web.BaseRequest, headers: dict[str, str], use: Use
+    ) -> web.StreamResponse:
         """Upgrade, let `use` have the socket, and close it with the code that `use` returns."""
         # Frames of pictures hardly shrink, and compressing them would take the loop's time.
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, timeout=CLOSING, compress=False)

@@ -10,7 +10,14 @@ from random import Random
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams_arguments import APPLICATION, STREAM, Filter, read_changes, read_email, required_text
+from vcloud.emulator.streams_arguments import (
+    APPLICATION,
+    STREAM,
+    Filter,
+    read_changes,
+    read_email,
+    required_text,
+)
 from vcloud.emulator.streams_state import (
     MIGRATING,
     UNASSIGNED,
@@ -62,7 +69,9 @@ class Streams(VagonService):
 
     prefix = "/app-stream-management/v2"
 
-    def __init__(self, organization: Organization, signatures: Signatures, clock: Clock, *, seed: int = 0) -> None:
+    def __init__(
+        self, organization: Organization, signatures: Signatures, clock: Clock, *, seed: int = 0
+    ) -> None:
         """Serve `organization`; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
         self.applications: dict[int, Application] = {}
@@ -94,12 +103,16 @@ class Streams(VagonService):
     def add_stream(self, application_id: int, **overrides: Any) -> Stream:
         """Add a stream, with any attribute of `Stream` overridden."""
         defaults = {"id": next(self._stream_ids), "uid": self._uuid(), "capacities": {}}
-        stream = Stream(**{**defaults, "application": self.applications[application_id], **overrides})
+        stream = Stream(
+            **{**defaults, "application": self.applications[application_id], **overrides}
+        )
         self.streams[stream.id] = stream
         self._replenish(stream)
         return stream
 
-    def add_machine(self, stream_id: int, region: str = "dublin", status: str | None = None) -> Machine:
+    def add_machine(
+        self, stream_id: int, region: str = "dublin", status: str | None = None
+    ) -> Machine:
         """Add a machine that is started now, whatever the capacity; or one in any other status, known or not."""
         machine = self._boot(self.streams[stream_id], region)
         if status is not None:
@@ -160,7 +173,11 @@ class Streams(VagonService):
             if name not in request.query:
                 raise VagonError(400, f"{name} is required")
         page = paginate(self.applications.values(), request.query)
-        return {"applications": [self._application_view(one) for one in page.items], "count": page.count, "page": page.page}
+        return {
+            "applications": [self._application_view(one) for one in page.items],
+            "count": page.count,
+            "page": page.page,
+        }
 
     def _configure_application(self, request: VagonRequest) -> Json:
         application = self._application(request.params["id"])
@@ -171,15 +188,23 @@ class Streams(VagonService):
         return self._application_view(application)
 
     def _list_streams(self, request: VagonRequest) -> Json:
-        application = self._application(required_text("application_id", request.query.get("application_id")))
+        application = self._application(
+            required_text("application_id", request.query.get("application_id"))
+        )
         streams = [stream for stream in self.streams.values() if stream.application is application]
         page = paginate(streams, request.query, STREAMS_PER_PAGE)
-        return {"streams": [stream_view(one, self.clock) for one in page.items], "count": page.count, "page": page.page}
+        return {
+            "streams": [stream_view(one, self.clock) for one in page.items],
+            "count": page.count,
+            "page": page.page,
+        }
 
     def _create_stream(self, request: VagonRequest) -> Json:
         body = request.json()
         application = self._application(required_text("application_id", body.get("application_id")))
-        wanted: Json = {name: body[name] for name in ("capacities", "capacity_type") if name in body}
+        wanted: Json = {
+            name: body[name] for name in ("capacities", "capacity_type") if name in body
+        }
         return self._full_view(self.add_stream(application.id, **read_changes(wanted, STREAM)))
 
     def _get_stream(self, request: VagonRequest) -> Json:
@@ -201,10 +226,18 @@ class Streams(VagonService):
 
     def _list_stream_machines(self, request: VagonRequest) -> Json:
         stream = self._stream(request.params["id"])
-        return self._machine_page([machine for machine in self._newest() if machine.stream is stream], request, MACHINES_PER_PAGE)
+        return self._machine_page(
+            [machine for machine in self._newest() if machine.stream is stream],
+            request,
+            MACHINES_PER_PAGE,
+        )
 
     def _start_machine(self, request: VagonRequest) -> Json:
-        stream, region, now = self._stream(request.params["id"]), known_region(request.json().get("region")), self.clock.now()
+        stream, region, now = (
+            self._stream(request.params["id"]),
+            known_region(request.json().get("region")),
+            self.clock.now(),
+        )
         if stream.capacity_type != "on_demand":
             raise VagonError(4610, "Only machines of cost optimized streams can be started")
         if request.organization.balance <= 0:
@@ -220,14 +253,19 @@ class Streams(VagonService):
         if user_id is not None and (not isinstance(user_id, str) or user_id not in self.users):
             raise VagonError(404, "User not found")
         # The one that has been available for longest.
-        found = (m for m in self._machines(stream) if m.region == region and m.status(now) == "available")
+        found = (
+            m for m in self._machines(stream) if m.region == region and m.status(now) == "available"
+        )
         machine = next(found, None)
         if machine is None:
             raise VagonError(440, f"No machine is available in {region}")
         machine.become("assigned", now)
         machine.user = None if user_id is None else self.users[user_id]
         self._replenish(stream)
-        return {"connection_link": LINK + machine.uid, "machine": machine_view(machine, self.clock, now)}
+        return {
+            "connection_link": LINK + machine.uid,
+            "machine": machine_view(machine, self.clock, now),
+        }
 
     def _stop_machine(self, request: VagonRequest) -> Json:
         id_ = required_text("machine_id", request.json().get("machine_id"))
@@ -241,10 +279,15 @@ class Streams(VagonService):
 
     def _list_machines(self, request: VagonRequest) -> Json:
         wanted = Filter.read(request.query)
-        return self._machine_page([m for m in self._newest() if wanted.passes(m, m.start_at)], request)
+        return self._machine_page(
+            [m for m in self._newest() if wanted.passes(m, m.start_at)], request
+        )
 
     def _get_machine(self, request: VagonRequest) -> Json:
-        machine = next((machine for machine in self.machines.values() if machine.uid == request.params["uid"]), None)
+        machine = next(
+            (machine for machine in self.machines.values() if machine.uid == request.params["uid"]),
+            None,
+        )
         if machine is None:
             raise VagonError(404, "Machine not found")
         return machine_view(machine, self.clock, self.clock.now())
@@ -262,9 +305,14 @@ class Streams(VagonService):
 
     def _list_sessions(self, request: VagonRequest) -> Json:
         wanted = Filter.read(request.query)
-        visits = [visit for visit in reversed(self.visits) if wanted.passes(visit.machine, visit.start_at)]
+        visits = [
+            visit for visit in reversed(self.visits) if wanted.passes(visit.machine, visit.start_at)
+        ]
         page = paginate(visits, request.query)
-        return {"sessions": [visit_view(visit, self.clock) for visit in page.items], **page.fields()}
+        return {
+            "sessions": [visit_view(visit, self.clock) for visit in page.items],
+            **page.fields(),
+        }
 
     # -- what they have in common ------------------------------------------------------------------------------------
 
@@ -286,10 +334,16 @@ class Streams(VagonService):
     def _newest(self) -> Iterable[Machine]:
         return reversed(self.machines.values())
 
-    def _machine_page(self, machines: Sequence[Machine], request: VagonRequest, per_page: int = 20) -> Json:
+    def _machine_page(
+        self, machines: Sequence[Machine], request: VagonRequest, per_page: int = 20
+    ) -> Json:
         now = self.clock.now()
         page = paginate(machines, request.query, per_page)
-        return {"machines": [machine_view(one, self.clock, now) for one in page.items], "count": page.count, "page": page.page}
+        return {
+            "machines": [machine_view(one, self.clock, now) for one in page.items],
+            "count": page.count,
+            "page": page.page,
+        }
 
     def _application_view(self, application: Application) -> Json:
         live = any(stream.application is application for stream in self.streams.values())
@@ -297,21 +351,33 @@ class Streams(VagonService):
 
     def _full_view(self, stream: Stream) -> Json:
         now = self.clock.now()
-        assignable = Counter(machine.region for machine in self._machines(stream) if machine.status(now) == "available")
+        assignable = Counter(
+            machine.region
+            for machine in self._machines(stream)
+            if machine.status(now) == "available"
+        )
         return full_stream_view(stream, self.clock, self._running(stream), assignable)
 
     def _running(self, stream: Stream) -> Counter[str]:
-        return Counter(machine.region for machine in self._machines(stream) if machine.end_at() is None)
+        return Counter(
+            machine.region for machine in self._machines(stream) if machine.end_at() is None
+        )
 
     def _boot(self, stream: Stream, region: str) -> Machine:
-        machine = Machine.booting(next(self._machine_ids), self._uuid(), stream, region, self.clock.now())
+        machine = Machine.booting(
+            next(self._machine_ids), self._uuid(), stream, region, self.clock.now()
+        )
         self.machines[machine.id] = machine
         return machine
 
     def _replenish(self, stream: Stream) -> None:
         """Start what the service itself keeps ready."""
         now, running = self.clock.now(), self._running(stream)
-        free = Counter(machine.region for machine in self._machines(stream) if machine.status(now) in UNASSIGNED)
+        free = Counter(
+            machine.region
+            for machine in self._machines(stream)
+            if machine.status(now) in UNASSIGNED
+        )
         for region, total in stream.capacities.items():
             for _ in range(min(stream.reserve(region) - free[region], total - running[region])):
                 self._boot(stream, region)

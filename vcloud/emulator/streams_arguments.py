@@ -99,7 +99,9 @@ STREAM: Mapping[str, Check] = {
     "resolution": one_of("res_scale", "res_720p", "res_1080p", "res_2160p"),
     "sound": one_of(*MEDIA),
     "microphone": one_of(*MEDIA),
-    "auto_turn_off_duration": one_of("off", "immediatly", "2_min", "5_min", "30_min", "1_hour", "3_hour", "6_hour"),
+    "auto_turn_off_duration": one_of(
+        "off", "immediatly", "2_min", "5_min", "30_min", "1_hour", "3_hour", "6_hour"
+    ),
     "maximum_session_duration": one_of("off", "5_min", "15_min", "30_min", "1_hour"),
     "idle_duration": one_of("off", "1_min", "5_min", "10_min"),
     "launch_arguments": text,
@@ -157,7 +159,9 @@ class Filter:
         return (
             (self.start_at is None or start_at >= self.start_at)
             and (self.end_at is None or start_at <= self.end_at)
-            and (self.application_id is None or machine.stream.application.id == self.application_id)
+            and (
+                self.application_id is None or machine.stream.application.id == self.application_id
+            )
             and (self.stream_id is None or machine.stream.id == self.stream_id)
         )
 

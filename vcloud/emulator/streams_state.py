@@ -104,7 +104,10 @@ class Stream:
 
     def reserve(self, region: str) -> int:
         """Return how many machines the service keeps free in a region."""
-        return min(self.capacities.get(region, 0), RESERVE.get(self.capacity_type, self.capacities.get(region, 0)))
+        return min(
+            self.capacities.get(region, 0),
+            RESERVE.get(self.capacity_type, self.capacities.get(region, 0)),
+        )
 
 
 @define(eq=False)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams_state import PERFORMANCES, STATUSES, Application, Machine, Stream, User, Visit
+from vcloud.emulator.streams_state import (
+    PERFORMANCES,
+    STATUSES,
+    Application,
+    Machine,
+    Stream,
+    User,
+    Visit,
+)
 
 Json = dict[str, Any]
 
@@ -61,7 +69,9 @@ def stream_view(stream: Stream, clock: Clock) -> Json:
     return _stream(stream, clock, {})
 
 
-def full_stream_view(stream: Stream, clock: Clock, used: Mapping[str, int], assignable: Mapping[str, int]) -> Json:
+def full_stream_view(
+    stream: Stream, clock: Clock, used: Mapping[str, int], assignable: Mapping[str, int]
+) -> Json:
     """Write a stream as get and create answer it: with capacities and texts. `used` and `assignable` are by region."""
     capacities = [
         {
@@ -151,7 +161,9 @@ def visit_view(visit: Visit, clock: Clock) -> Json:
         "country": visitor.country if collects else None,
         "os": visitor.os if collects else None,
         "device_type": visitor.device_type if collects else None,
-        "customer": visit.user.email if collects and visit.user and visit.user.email else f"CUS_{visit.id}",
+        "customer": visit.user.email
+        if collects and visit.user and visit.user.email
+        else f"CUS_{visit.id}",
         "application_name": machine.stream.application.name,
         "application_id": machine.stream.application.id,
         "stream_id": machine.stream.id,

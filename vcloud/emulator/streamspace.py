@@ -77,19 +77,39 @@ class StreamSpace(Fleet):
         self.add_user(ADMIN, ADMIN_PASSWORD, role="admin", created_at=born, id=ADMIN_ID)
         self.add_user(USER, USER_PASSWORD, created_at=born)
         for seeded in AGENTS:
-            agent = Agent(**{"created_at": born, "updated_at": clock.now(), "connected_at": clock.now() - 30 * DAY, **seeded})
+            agent = Agent(
+                **{
+                    "created_at": born,
+                    "updated_at": clock.now(),
+                    "connected_at": clock.now() - 30 * DAY,
+                    **seeded,
+                }
+            )
             self.agents[agent.agent_id] = agent
         for seeded in TEMPLATES:
-            self.templates[seeded["name"]] = Template(**{"created_at": born, "updated_at": born, **seeded})
+            self.templates[seeded["name"]] = Template(
+                **{"created_at": born, "updated_at": born, **seeded}
+            )
 
     def add_user(self, username: str, password: str, **overrides: Any) -> User:
         """Add a user, with any attribute of `User` overridden."""
-        defaults = {"id": self.new_id(), "email": f"{username}@example.com", "created_at": self.clock.now()}
-        user = self.users[username] = User(username=username, password=password, **{**defaults, **overrides})
+        defaults = {
+            "id": self.new_id(),
+            "email": f"{username}@example.com",
+            "created_at": self.clock.now(),
+        }
+        user = self.users[username] = User(
+            username=username, password=password, **{**defaults, **overrides}
+        )
         return user
 
     def add_session(
-        self, *, state: str = "running", user: str = USER, template: str = "firefox-browser", **overrides: Any
+        self,
+        *,
+        state: str = "running",
+        user: str = USER,
+        template: str = "firefox-browser",
+        **overrides: Any,
     ) -> Session:
         """Add a session that is in `state` already, with any attribute of `Session` overridden; no limits apply."""
         made = self.templates[template]
@@ -171,7 +191,9 @@ class StreamSpace(Fleet):
         username, password = required(body, "username"), required(body, "password")
         user = self.users.get(username)
         expected = "" if user is None else user.password
-        right = hmac.compare_digest(password.encode(errors="replace"), expected.encode(errors="replace"))
+        right = hmac.compare_digest(
+            password.encode(errors="replace"), expected.encode(errors="replace")
+        )
         if user is None or not user.active or not right:
             raise StreamSpaceError("AUTH_INVALID_CREDENTIALS", "Invalid username or password")
         user.last_login = self.clock.now()
@@ -192,14 +214,18 @@ class StreamSpace(Fleet):
     def _list_users(self, request: StreamSpaceRequest) -> Json:
         request.require_admin()
         role = query_choice(request.query, "role", ROLES)
-        found = [user_view(user, self.clock) for user in self.users.values() if role in (None, user.role)]
+        found = [
+            user_view(user, self.clock) for user in self.users.values() if role in (None, user.role)
+        ]
         page, where = paginate(found, request.query, maximum=None)
         return {"users": page, "pagination": where}
 
     def _create_user(self, request: StreamSpaceRequest) -> Json:
         request.require_admin()
         body = request.json()
-        username, email, password = (required(body, name) for name in ("username", "email", "password"))
+        username, email, password = (
+            required(body, name) for name in ("username", "email", "password")
+        )
         role = one_of(body, "role", ROLES, "user")
         if "@" not in email:
             raise invalid("email", "must be an address")
@@ -226,7 +252,9 @@ class StreamSpace(Fleet):
     def _get_agent(self, request: StreamSpaceRequest) -> Json:
         agent, now = self.agent_of(request), self.clock.now()
         here = [session for session in self.busy(agent) if self.may_see(request.user, session)]
-        return agent_view(agent, self.load(agent), self.clock, details=agent_details(agent, here, now))
+        return agent_view(
+            agent, self.load(agent), self.clock, details=agent_details(agent, here, now)
+        )
 
     def _update_agent(self, request: StreamSpaceRequest) -> Json:
         request.require_admin()
@@ -244,11 +272,16 @@ class StreamSpace(Fleet):
     def _agent_stats(self, _: StreamSpaceRequest) -> Json:
         agents = list(self.agents.values())
         room, load = sum(agent.max_sessions for agent in agents), sum(map(self.load, agents))
-        by_status = {status: sum(agent.status == status for agent in agents) for status in AGENT_STATUSES}
+        by_status = {
+            status: sum(agent.status == status for agent in agents) for status in AGENT_STATUSES
+        }
         return {
             "total_agents": len(agents),
             **{f"{status}_agents": count for status, count in by_status.items()},
-            "by_platform": {platform: sum(agent.platform == platform for agent in agents) for platform in PLATFORMS},
+            "by_platform": {
+                platform: sum(agent.platform == platform for agent in agents)
+                for platform in PLATFORMS
+            },
             "total_capacity": {"max_sessions": room, "current_sessions": load},
             "utilization": {
                 "percentage": round(100.0 * load / room, 1) if room else 0.0,
@@ -261,7 +294,9 @@ class StreamSpace(Fleet):
     def _list_templates(self, request: StreamSpaceRequest) -> Json:
         category = request.query.get("category")
         found = [
-            template_view(template, self.clock) for template in self.templates.values() if category in (None, template.category)
+            template_view(template, self.clock)
+            for template in self.templates.values()
+            if category in (None, template.category)
         ]
         page, where = paginate(found, request.query, limit=50)
         return {"templates": page, "pagination": where}
@@ -277,14 +312,21 @@ class StreamSpace(Fleet):
             raise invalid("user", f"names nobody: '{wanted.user}'")
         template = self.template(wanted.template)
         if not template.valid:
-            raise StreamSpaceError("TEMPLATE_INVALID", f"Template '{template.name}' has an invalid configuration")
+            raise StreamSpaceError(
+                "TEMPLATE_INVALID", f"Template '{template.name}' has an invalid configuration"
+            )
         agent = self.agent_for(wanted)
         name = self.new_name(wanted.user, template.name)
         now = self.clock.now()
-        if any(session.name == name and session.state(now) not in ENDED for session in self.sessions.values()):
+        if any(
+            session.name == name and session.state(now) not in ENDED
+            for session in self.sessions.values()
+        ):
             raise StreamSpaceError("SESSION_ALREADY_EXISTS", f"Session with name '{name}' exists")
         if not template.provisions:
-            raise StreamSpaceError("SESSION_PROVISIONING_FAILED", f"Failed to provision session '{name}'")
+            raise StreamSpaceError(
+                "SESSION_PROVISIONING_FAILED", f"Failed to provision session '{name}'"
+            )
         session = Session(
             id=self.new_id(),
             number=next(self._numbers),
@@ -328,7 +370,10 @@ class StreamSpace(Fleet):
             and state in (None, session.state(now))
             and tags <= set(session.tags)
         ]
-        orders: dict[str, Any] = {"updated_at": lambda one: one.updated_at(now), "state": lambda one: one.state(now)}
+        orders: dict[str, Any] = {
+            "updated_at": lambda one: one.updated_at(now),
+            "state": lambda one: one.state(now),
+        }
         order = orders.get(sort, lambda one: getattr(one, sort))
         found.sort(key=lambda one: (order(one), one.number), reverse=newest_first)
         page, where = paginate([session_view(session, self.clock) for session in found], query)
@@ -347,7 +392,9 @@ class StreamSpace(Fleet):
         if before == "terminating":
             raise StreamSpaceError("SESSION_TERMINATING", f"Session '{session.id}' is terminating")
         if (before, after) not in TRANSITIONS:
-            raise StreamSpaceError("INVALID_STATE_TRANSITION", f"Cannot transition from '{before}' to '{after}'")
+            raise StreamSpaceError(
+                "INVALID_STATE_TRANSITION", f"Cannot transition from '{before}' to '{after}'"
+            )
         agent = self.connected_agent_of(session)
         if after == "running":
             self.require_room(agent)
@@ -384,8 +431,14 @@ class StreamSpace(Fleet):
         timestamps = query_boolean(request.query, "timestamps", default=True)
         if query_boolean(request.query, "follow", default=False):
             if not request.upgrade:
-                raise StreamSpaceError("INVALID_PARAMETER", "Parameter 'follow' needs a WebSocket upgrade", {"follow": "true"})
+                raise StreamSpaceError(
+                    "INVALID_PARAMETER",
+                    "Parameter 'follow' needs a WebSocket upgrade",
+                    {"follow": "true"},
+                )
             self.connected_agent_of(session)
-            return self.live, Follower(session, self.clock, self.pulse, tail=tail, timestamps=timestamps)
+            return self.live, Follower(
+                session, self.clock, self.pulse, tail=tail, timestamps=timestamps
+            )
         self.connected_agent_of(session)
         return log_view(session, self.clock, tail=tail, timestamps=timestamps)

@@ -39,7 +39,9 @@ class StreamSpaceRequest:
     def require_admin(self) -> None:
         """Refuse whoever may not do everything."""
         if not self.user.is_admin:
-            raise StreamSpaceError("AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: admin")
+            raise StreamSpaceError(
+                "AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: admin"
+            )
 
 
 Upgrade = tuple[Live, Use]
@@ -83,7 +85,10 @@ class StreamSpaceApi:
         except StreamSpaceError as error:
             return self.refuse(error, headers)
         except NoRouteError:
-            return self.refuse(StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {request.raw_path}"), headers)
+            return self.refuse(
+                StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {request.raw_path}"),
+                headers,
+            )
         except WrongMethodError as error:
             headers["Allow"] = ", ".join(error.allowed)
             message = f"{request.method} is not allowed here, only {headers['Allow']}"
@@ -93,7 +98,12 @@ class StreamSpaceApi:
         if isinstance(payload, tuple):
             live, use = payload
             return await live.serve(request, headers, use)
-        return web.Response(status=status, body=msgspec.json.encode(payload), headers=headers, content_type="application/json")
+        return web.Response(
+            status=status,
+            body=msgspec.json.encode(payload),
+            headers=headers,
+            content_type="application/json",
+        )
 
     def new_headers(self) -> dict[str, str]:
         """Return what every answer has."""
@@ -102,15 +112,23 @@ class StreamSpaceApi:
     def refuse(self, error: StreamSpaceError, headers: dict[str, str]) -> web.Response:
         """Return a refusal in the documented form."""
         body = msgspec.json.encode(self._refusal(error, headers["X-Request-ID"]))
-        return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+        return web.Response(
+            status=error.status, body=body, headers=headers, content_type="application/json"
+        )
 
-    def _handle(self, request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> tuple[int, Json | Upgrade | None]:
+    def _handle(
+        self, request: web.BaseRequest, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, Json | Upgrade | None]:
         found, nowhere = self._find(request)
         user, token, stranger = self._identify(request)
         # Logins are counted by where they come from: whose they are is only a claim.
         known = user.username if stranger is None else ""
         login = found is not None and found.handler.bucket == "login"
-        self._count(found.handler.bucket if found else "other", (not login and known) or request.remote or "", headers)
+        self._count(
+            found.handler.bucket if found else "other",
+            (not login and known) or request.remote or "",
+            headers,
+        )
         # Strangers do not even learn which routes there are.
         if stranger is not None and not (found is not None and found.handler.public):
             raise stranger
@@ -137,10 +155,20 @@ class StreamSpaceApi:
         """Return who sent it and the token, or nobody and why."""
         header = request.headers.get("Authorization")
         if header is None:
-            return NOBODY, "", StreamSpaceError("AUTH_TOKEN_MISSING", "Authorization header missing")
+            return (
+                NOBODY,
+                "",
+                StreamSpaceError("AUTH_TOKEN_MISSING", "Authorization header missing"),
+            )
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
-            return NOBODY, "", StreamSpaceError("AUTH_TOKEN_INVALID", "Authorization header is not Bearer <token>")
+            return (
+                NOBODY,
+                "",
+                StreamSpaceError(
+                    "AUTH_TOKEN_INVALID", "Authorization header is not Bearer <token>"
+                ),
+            )
         try:
             return self.user_of(token), token, None
         except StreamSpaceError as error:
@@ -150,7 +178,9 @@ class StreamSpaceApi:
         """Return whose token it is; refuse one that is worth nothing."""
         user = self.users.get(self.tokens.check(token))
         if user is None or not user.active:
-            raise StreamSpaceError("AUTH_TOKEN_INVALID", "JWT token is of a user who may not log in")
+            raise StreamSpaceError(
+                "AUTH_TOKEN_INVALID", "JWT token is of a user who may not log in"
+            )
         return user
 
     def _count(self, bucket: str, who: str, headers: dict[str, str]) -> None:

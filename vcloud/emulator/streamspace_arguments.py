@@ -28,7 +28,15 @@ for _power, _letter in enumerate("MGTPE", start=2):
 class StreamSpaceError(Exception):
     """A refusal, as the service words it."""
 
-    def __init__(self, code: str, message: str, details: Json | None = None, *, status: int | None = None, **extra: Any) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        details: Json | None = None,
+        *,
+        status: int | None = None,
+        **extra: Any,
+    ) -> None:
         """Refuse with a code of the document, whose status and short text are known, or with any other and its status."""
         super().__init__(code, message)
         known, error = CODES.get(code, (500, message))
@@ -48,7 +56,9 @@ def invalid(field: str, why: str) -> StreamSpaceError:
 def read_object(content: bytes, content_type: str) -> Json:
     """Return the body, which must be a JSON object announced as one."""
     if content_type != "application/json":
-        raise StreamSpaceError("VALIDATION_FAILED", f"Expected Content-Type application/json, got {content_type}")
+        raise StreamSpaceError(
+            "VALIDATION_FAILED", f"Expected Content-Type application/json, got {content_type}"
+        )
     try:
         found = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -62,7 +72,9 @@ def required(body: Json, name: str) -> str:
     """Return a field that must be there, a text, and not empty."""
     value = body.get(name)
     if value is None:
-        raise StreamSpaceError("MISSING_REQUIRED_FIELD", f"Field '{name}' is required", {name: "is required"})
+        raise StreamSpaceError(
+            "MISSING_REQUIRED_FIELD", f"Field '{name}' is required", {name: "is required"}
+        )
     if not isinstance(value, str) or not value.strip():
         raise invalid(name, "must be a non-empty text")
     return value
@@ -142,18 +154,26 @@ def query_choice(query: Mapping[str, str], name: str, values: Collection[str]) -
     """Return one of these values from the query, None if it is not there."""
     value = query.get(name)
     if value is not None and value not in values:
-        raise StreamSpaceError("INVALID_PARAMETER", f"Parameter '{name}' must be one of {', '.join(values)}", {name: value})
+        raise StreamSpaceError(
+            "INVALID_PARAMETER",
+            f"Parameter '{name}' must be one of {', '.join(values)}",
+            {name: value},
+        )
     return value
 
 
-def query_integer(query: Mapping[str, str], name: str, default: int, maximum: int | None = None) -> int:
+def query_integer(
+    query: Mapping[str, str], name: str, default: int, maximum: int | None = None
+) -> int:
     """Return a whole number of at least 1 from the query."""
     text = query.get(name)
     if text is None:
         return default
     if not _INTEGER.fullmatch(text) or int(text) < 1 or (maximum and int(text) > maximum):
         bounds = f"from 1 to {maximum}" if maximum else "of at least 1"
-        raise StreamSpaceError("INVALID_PARAMETER", f"Parameter '{name}' must be an integer {bounds}", {name: text})
+        raise StreamSpaceError(
+            "INVALID_PARAMETER", f"Parameter '{name}' must be an integer {bounds}", {name: text}
+        )
     return int(text)
 
 
@@ -163,7 +183,9 @@ def query_boolean(query: Mapping[str, str], name: str, *, default: bool) -> bool
     if text is None:
         return default
     if text not in _BOOLEANS:
-        raise StreamSpaceError("INVALID_PARAMETER", f"Parameter '{name}' must be true or false", {name: text})
+        raise StreamSpaceError(
+            "INVALID_PARAMETER", f"Parameter '{name}' must be true or false", {name: text}
+        )
     return _BOOLEANS[text]
 
 

@@ -16,7 +16,12 @@ ORDERS: Final = ("asc", "desc")
 
 #: From, to. Any state can also become terminated, by an administrator.
 TRANSITIONS: Final = frozenset(
-    {("running", "hibernated"), ("hibernated", "running"), ("running", "terminating"), ("hibernated", "terminating")}
+    {
+        ("running", "hibernated"),
+        ("hibernated", "running"),
+        ("running", "terminating"),
+        ("hibernated", "terminating"),
+    }
 )
 
 ADMIN: Final = "admin"
@@ -85,7 +90,12 @@ AGENTS: Final[tuple[Json, ...]] = (
         "max_sessions": 50,
         "other_sessions": 5,
         "websocket_conn_id": "conn-def456",
-        "metadata": {"docker_version": "24.0.7", "agent_version": "v2.0-beta.1", "ha_backend": "redis", "is_leader": True},
+        "metadata": {
+            "docker_version": "24.0.7",
+            "agent_version": "v2.0-beta.1",
+            "ha_backend": "redis",
+            "is_leader": True,
+        },
     },
 )
 

@@ -41,7 +41,11 @@ class Capacity:
         sessions = found.get("max_sessions", DEFAULT_SESSIONS)
         if type(sessions) is not int or sessions < 0:
             raise MessageError("capacity.max_sessions must be a whole number of at least 0")
-        return cls(max_cpu=_number(found, "max_cpu"), max_memory=_number(found, "max_memory"), max_sessions=sessions)
+        return cls(
+            max_cpu=_number(found, "max_cpu"),
+            max_memory=_number(found, "max_memory"),
+            max_sessions=sessions,
+        )
 
 
 def read_messages(text: str) -> list[Json]:
@@ -123,7 +127,13 @@ def go_duration(seconds: float) -> str:
 
 def command(command_id: str, kind: str, session_id: str, data: Json) -> Json:
     """Write a command."""
-    return {"type": "command", "command_id": command_id, "command_type": kind, "session_id": session_id, "data": data}
+    return {
+        "type": "command",
+        "command_id": command_id,
+        "command_type": kind,
+        "session_id": session_id,
+        "data": data,
+    }
 
 
 def start_data(session: Session, template: Template) -> Json:
@@ -147,7 +157,11 @@ def name_data(session: Session) -> Json:
 
 def stop_data(session: Session, *, graceful: bool) -> Json:
     """Write how a session is to end."""
-    return {**name_data(session), "graceful": graceful, "timeout": STOP_TIMEOUT if graceful else "0s"}
+    return {
+        **name_data(session),
+        "graceful": graceful,
+        "timeout": STOP_TIMEOUT if graceful else "0s",
+    }
 
 
 def vnc_proxy_request(proxy_id: str, session: Session) -> Json:
@@ -156,7 +170,11 @@ def vnc_proxy_request(proxy_id: str, session: Session) -> Json:
         "type": "vnc_proxy_request",
         "session_id": session.id,
         "proxy_id": proxy_id,
-        "data": {"pod_name": session.pod.name, "namespace": NAMESPACE, "vnc_port": session.pod.vnc_port},
+        "data": {
+            "pod_name": session.pod.name,
+            "namespace": NAMESPACE,
+            "vnc_port": session.pod.vnc_port,
+        },
     }
 
 
@@ -164,7 +182,11 @@ def _number(found: Mapping[str, Any], name: str) -> float | None:
     value = found.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not (math.isfinite(value) and value >= 0)
+    ):
         raise MessageError(f"capacity.{name} must be a number of at least 0")
     return value
 

@@ -80,7 +80,9 @@ class ControlPlane:
             found = self._admit(request, path)
             return await found.handler(request, found.params.get("proxy_id", ""), headers)
         except (NoRouteError, WrongMethodError):
-            return self._fleet.refuse(StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {path}"), headers)
+            return self._fleet.refuse(
+                StreamSpaceError("NOT_FOUND", f"Nothing at {request.method} {path}"), headers
+            )
         except StreamSpaceError as error:
             return self._fleet.refuse(error, headers)
 
@@ -106,7 +108,9 @@ class ControlPlane:
 
     def start(self, session: Session) -> None:
         """Have a new session started by its agent."""
-        self._tell(session, "start_session", start_data(session, self._fleet.templates[session.template]))
+        self._tell(
+            session, "start_session", start_data(session, self._fleet.templates[session.template])
+        )
 
     def move(self, session: Session, state: str) -> None:
         """Have a session hibernated, woken or stopped by its agent."""
@@ -163,7 +167,11 @@ class ControlPlane:
 
     def _give_up(self, command_id: str) -> None:
         given = self.commands.pop(command_id)
-        self._failed(given, f"{given.kind} was not answered within {self.command_timeout:g} s", "COMMAND_TIMEOUT")
+        self._failed(
+            given,
+            f"{given.kind} was not answered within {self.command_timeout:g} s",
+            "COMMAND_TIMEOUT",
+        )
         if given.kind == "start_session":
             # It may have come up all the same, and nobody would ever end it.
             self.stop(given.session, graceful=False)
@@ -182,7 +190,11 @@ class ControlPlane:
         if status == "completed":
             self._completed(given, message.get("result"))
         else:
-            self._failed(given, str(message.get("error") or f"{given.kind} failed"), message.get("error_code"))
+            self._failed(
+                given,
+                str(message.get("error") or f"{given.kind} failed"),
+                message.get("error_code"),
+            )
         self._fleet.pulse.beat()
 
     def _completed(self, given: Command, result: object) -> None:
@@ -213,19 +225,32 @@ class ControlPlane:
 
     # -- an agent's socket ------------------------------------------------------------------------------------------
 
-    async def _serve_agent(self, request: web.BaseRequest, _: str, headers: dict[str, str]) -> web.StreamResponse:
+    async def _serve_agent(
+        self, request: web.BaseRequest, _: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
         query = request.query
         agent_id, platform = query.get("agent_id", ""), query.get("platform", "")
         if not agent_id.strip():
-            raise StreamSpaceError("INVALID_PARAMETER", "Parameter 'agent_id' is required", {"agent_id": "is required"})
+            raise StreamSpaceError(
+                "INVALID_PARAMETER", "Parameter 'agent_id' is required", {"agent_id": "is required"}
+            )
         if platform not in PLATFORMS:
             known = ", ".join(PLATFORMS)
-            raise StreamSpaceError("INVALID_PARAMETER", f"Parameter 'platform' must be one of {known}", {"platform": platform})
+            raise StreamSpaceError(
+                "INVALID_PARAMETER",
+                f"Parameter 'platform' must be one of {known}",
+                {"platform": platform},
+            )
         link = Link(agent_id, platform, query.get("region") or None, time.monotonic())
 
         async def use(socket: web.WebSocketResponse) -> int:
             try:
-                await first_of(self._hear(link, socket), self._speak(link, socket), self._watch(link), link.over.wait())
+                await first_of(
+                    self._hear(link, socket),
+                    self._speak(link, socket),
+                    self._watch(link),
+                    link.over.wait(),
+                )
             except MessageError:
                 return POLICY
             finally:
@@ -286,13 +311,24 @@ class ControlPlane:
             # The same agent on a new connection: nobody is behind the old one.
             before.over.set()
         agent, now = self._agent(link), self._fleet.clock.now()
-        agent.max_cpu, agent.max_memory, agent.max_sessions = capacity.max_cpu, capacity.max_memory, capacity.max_sessions
+        agent.max_cpu, agent.max_memory, agent.max_sessions = (
+            capacity.max_cpu,
+            capacity.max_memory,
+            capacity.max_sessions,
+        )
         agent.metadata, agent.other_sessions = metadata, 0
         region = message.get("region")
-        agent.platform, agent.region = link.platform, region if isinstance(region, str) and region else link.region
+        agent.platform, agent.region = (
+            link.platform,
+            region if isinstance(region, str) and region else link.region,
+        )
         if agent.status == "offline":
             agent.status = "draining" if agent.drained else "online"
-        agent.remote, agent.drained, agent.websocket_conn_id = True, False, f"conn-{self._fleet.random.randbytes(4).hex()}"
+        agent.remote, agent.drained, agent.websocket_conn_id = (
+            True,
+            False,
+            f"conn-{self._fleet.random.randbytes(4).hex()}",
+        )
         agent.connected_at = agent.updated_at = agent.last_heartbeat = now
         link.heard = time.monotonic()
         if before is link:
@@ -358,11 +394,17 @@ class ControlPlane:
 
     def _no_picture(self, link: Link, message: Json) -> None:
         proxy = self._proxies.get(str(message.get("proxy_id")))
-        if proxy is not None and proxy.session.agent_id == link.agent_id and not proxy.arrived.done():
+        if (
+            proxy is not None
+            and proxy.session.agent_id == link.agent_id
+            and not proxy.arrived.done()
+        ):
             error = str(message.get("error") or "the agent cannot reach the VNC server")
             proxy.arrived.set_result(StreamSpaceError("VNC_PROXY_FAILED", error))
 
-    async def _serve_picture(self, request: web.BaseRequest, proxy_id: str, headers: dict[str, str]) -> web.StreamResponse:
+    async def _serve_picture(
+        self, request: web.BaseRequest, proxy_id: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
         proxy = self._proxies.get(proxy_id)
         if proxy is None or proxy.taken or proxy.arrived.done():
             raise StreamSpaceError("NOT_FOUND", "No viewer waits for this")

@@ -47,7 +47,9 @@ class Fleet(StreamSpaceApi):
         """Return the agent that the path names."""
         agent = self.agents.get(request.params["agent_id"])
         if agent is None:
-            raise StreamSpaceError("AGENT_NOT_FOUND", f"No agent with ID '{request.params['agent_id']}' exists")
+            raise StreamSpaceError(
+                "AGENT_NOT_FOUND", f"No agent with ID '{request.params['agent_id']}' exists"
+            )
         return agent
 
     def template(self, name: str) -> Template:
@@ -69,14 +71,20 @@ class Fleet(StreamSpaceApi):
         if agent.status == "draining":
             raise StreamSpaceError("AGENT_DRAINING", f"Agent '{agent.agent_id}' is draining")
         if self.load(agent) >= agent.max_sessions:
-            raise StreamSpaceError("AGENT_CAPACITY_EXCEEDED", f"Agent '{agent.agent_id}' is at max capacity")
+            raise StreamSpaceError(
+                "AGENT_CAPACITY_EXCEEDED", f"Agent '{agent.agent_id}' is at max capacity"
+            )
 
     def agent_for(self, wanted: NewSession) -> Agent:
         """Choose the first agent of the platform that is online, has room, and is big enough.
 
         The built-in agents stand in where no program is connected, so they take nothing while one of the platform is.
         """
-        there = [a for a in self.agents.values() if a.status != "offline" and wanted.platform in (None, a.platform)]
+        there = [
+            a
+            for a in self.agents.values()
+            if a.status != "offline" and wanted.platform in (None, a.platform)
+        ]
         remote = [a for a in there if a.remote]
         online = [a for a in remote or there if a.status == "online"]
         if not online:
@@ -86,16 +94,24 @@ class Fleet(StreamSpaceApi):
         if not free:
             self.require_room(online[0])
         memory, cpu = (amount(name, wanted.resources.get(name, "")) for name in ("memory", "cpu"))
-        fit = (a for a in free if memory <= (a.max_memory or 1e9) * GIB and cpu <= (a.max_cpu or 1e9))
+        fit = (
+            a for a in free if memory <= (a.max_memory or 1e9) * GIB and cpu <= (a.max_cpu or 1e9)
+        )
         agent = next(fit, None)
         if agent is None:
-            raise StreamSpaceError("INSUFFICIENT_RESOURCES", "Failed to create pod: insufficient resources")
+            raise StreamSpaceError(
+                "INSUFFICIENT_RESOURCES", "Failed to create pod: insufficient resources"
+            )
         return agent
 
     def busy(self, agent: Agent) -> list[Session]:
         """Return the sessions that take room on it."""
         now = self.clock.now()
-        return [one for one in self.sessions.values() if one.agent_id == agent.agent_id and one.state(now) not in IDLE]
+        return [
+            one
+            for one in self.sessions.values()
+            if one.agent_id == agent.agent_id and one.state(now) not in IDLE
+        ]
 
     def load(self, agent: Agent) -> int:
         """Return how many sessions take room on it, those counted that this API does not show."""
@@ -104,7 +120,11 @@ class Fleet(StreamSpaceApi):
     def new_name(self, user: str, template: str) -> str:
         """Return a name for a session."""
         alphabet = string.ascii_lowercase + string.digits
-        suffix = self.suffixes.popleft() if self.suffixes else "".join(self.random.choices(alphabet, k=6))
+        suffix = (
+            self.suffixes.popleft()
+            if self.suffixes
+            else "".join(self.random.choices(alphabet, k=6))
+        )
         return f"{user.replace('.', '-')}-{template}-{suffix}"
 
     def new_id(self) -> str:

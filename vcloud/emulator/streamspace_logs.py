@@ -45,7 +45,10 @@ class Follower:
             at = max(at, session.forgotten)
             lines = list(session.lines(now))[at - session.forgotten :][:BATCH]
             if lines:
-                text = "\n".join(line_view(when, line, self.clock, timestamps=self.timestamps) for when, line in lines)
+                text = "\n".join(
+                    line_view(when, line, self.clock, timestamps=self.timestamps)
+                    for when, line in lines
+                )
                 # Counted first: the log may lose its beginning while this waits for a slow reader.
                 at += len(lines)
                 await socket.send_str(text)

@@ -196,7 +196,9 @@ class Session:
         if not self.remote:
             # What it was going to become for want of use, and to say then, is off; an application may still be coming up.
             self.phases = tuple(phase for phase in self.phases if phase.at <= now)
-            self.log = [(at, text) for at, text in self.log if at <= now or not text.startswith("Session ")]
+            self.log = [
+                (at, text) for at, text in self.log if at <= now or not text.startswith("Session ")
+            ]
 
     def close_viewer(self, now: float) -> None:
         """Somebody stopped looking at it; idle time begins with the last one."""
@@ -208,7 +210,11 @@ class Session:
 
     def idle(self, now: float) -> bool:
         """Return whether it runs and nobody has used it for as long as it may idle."""
-        return self.state(now) == "running" and not self.viewers and now >= self.used_at + seconds(self.idle_timeout)
+        return (
+            self.state(now) == "running"
+            and not self.viewers
+            and now >= self.used_at + seconds(self.idle_timeout)
+        )
 
     def _follow(self, at: float, state: str) -> None:
         self.phases = (*self.phases, Phase(at, state))

@@ -36,7 +36,14 @@ class Tokens:
         self._live = {id_: ends for id_, ends in self._live.items() if ends > now}
         id_, ends = self._random.randbytes(8).hex(), now + self.life
         self._live[id_] = ends
-        claims = {"sub": user.id, "username": user.username, "role": user.role, "iat": int(now), "exp": ends, "jti": id_}
+        claims = {
+            "sub": user.id,
+            "username": user.username,
+            "role": user.role,
+            "iat": int(now),
+            "exp": ends,
+            "jti": id_,
+        }
         signed = f"{_encode(msgspec.json.encode(_HEADER))}.{_encode(msgspec.json.encode(claims))}"
         return f"{signed}.{self._signature(signed)}", ends
 
@@ -60,11 +67,17 @@ class Tokens:
     def _claims(self, token: str) -> dict[str, Any]:
         signed, _, signature = token.rpartition(".")
         header, _, claims = signed.partition(".")
-        if not hmac.compare_digest(signature.encode(errors="replace"), self._signature(signed).encode()):
-            raise StreamSpaceError("AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the signature does not match")
+        if not hmac.compare_digest(
+            signature.encode(errors="replace"), self._signature(signed).encode()
+        ):
+            raise StreamSpaceError(
+                "AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the signature does not match"
+            )
         # Nothing below can be anybody's but ours, except for a header that we never write.
         if _decode(header) != _HEADER:
-            raise StreamSpaceError("AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the algorithm is not HS256")
+            raise StreamSpaceError(
+                "AUTH_TOKEN_INVALID", "JWT token invalid or malformed: the algorithm is not HS256"
+            )
         return _decode(claims)
 
     def _signature(self, signed: str) -> str:

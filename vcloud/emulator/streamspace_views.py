@@ -170,14 +170,19 @@ def session_update_view(session: Session, clock: Clock) -> Json:
     return {
         "id": session.id,
         "state": state,
-        "status": {"phase": state.capitalize(), "message": session.message or _CHANGED.get(state, state)},
+        "status": {
+            "phase": state.capitalize(),
+            "message": session.message or _CHANGED.get(state, state),
+        },
         "updated_at": _at(session.updated_at(now), clock),
     }
 
 
 def log_view(session: Session, clock: Clock, *, tail: int, timestamps: bool) -> Json:
     """Write the last lines of a session's log."""
-    lines = [line_view(at, text, clock, timestamps=timestamps) for at, text in session.lines(clock.now())]
+    lines = [
+        line_view(at, text, clock, timestamps=timestamps) for at, text in session.lines(clock.now())
+    ]
     return {"logs": lines[-tail:]}
 
 
@@ -207,7 +212,11 @@ def single_template_view(template: Template, clock: Clock) -> Json:
     """Write a template with everything."""
     return {
         **template_view(template, clock),
-        "default_resources": {"memory": template.memory, "cpu": template.cpu, "storage": template.storage},
+        "default_resources": {
+            "memory": template.memory,
+            "cpu": template.cpu,
+            "storage": template.storage,
+        },
         "vnc": {"enabled": True, "port": VNC_PORT, "resolution": "1920x1080", "color_depth": 24},
         "environment": ENVIRONMENT,
         "persistent_home": template.persistent_home,

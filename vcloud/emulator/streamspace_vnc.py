@@ -70,7 +70,8 @@ class Viewers:
             raise StreamSpaceError("SESSION_NOT_FOUND", f"No session with ID '{id_}' exists")
         if not self._fleet.may_see(user, session):
             raise StreamSpaceError(
-                "AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: the session is another user's"
+                "AUTH_INSUFFICIENT_PERMISSIONS",
+                "User lacks required permissions: the session is another user's",
             )
         state = session.state(self._fleet.clock.now())
         if state != "running":
@@ -80,7 +81,9 @@ class Viewers:
             raise StreamSpaceError("INVALID_PARAMETER", f"{path} needs a WebSocket upgrade")
         return session
 
-    async def _show(self, request: web.BaseRequest, session: Session, headers: dict[str, str]) -> web.StreamResponse:
+    async def _show(
+        self, request: web.BaseRequest, session: Session, headers: dict[str, str]
+    ) -> web.StreamResponse:
         screen = self.screen(session.id)
 
         async def use(socket: web.WebSocketResponse) -> int:
@@ -89,14 +92,18 @@ class Viewers:
 
         return await self._fleet.live.serve(request, headers, use)
 
-    async def _relay(self, request: web.BaseRequest, session: Session, headers: dict[str, str]) -> web.StreamResponse:
+    async def _relay(
+        self, request: web.BaseRequest, session: Session, headers: dict[str, str]
+    ) -> web.StreamResponse:
         proxy = self._control.request_vnc(session)
         try:
             agent = await self._arrival(proxy)
 
             async def use(socket: web.WebSocketResponse) -> int:
                 viewer = Channel(socket, self.base64)
-                code = await self._view(session, viewer, first_of(pump(viewer, agent), pump(agent, viewer)))
+                code = await self._view(
+                    session, viewer, first_of(pump(viewer, agent), pump(agent, viewer))
+                )
                 # Each side learns how the other one ended.
                 code, agent.code = max(code, agent.code), max(code, viewer.code)
                 return code
@@ -116,7 +123,9 @@ class Viewers:
             raise arrived
         return arrived
 
-    async def _view(self, session: Session, viewer: Channel, work: Coroutine[Any, Any, None]) -> int:
+    async def _view(
+        self, session: Session, viewer: Channel, work: Coroutine[Any, Any, None]
+    ) -> int:
         clock = self._fleet.clock
         session.open_viewer(clock.now())
         self._fleet.pulse.beat()

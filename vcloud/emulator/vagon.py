@@ -72,7 +72,9 @@ class VagonRequest:
         if not self.content:
             return {}
         if self.content_type != "application/json":
-            raise VagonError(400, f"expected Content-Type application/json, got {self.content_type}")
+            raise VagonError(
+                400, f"expected Content-Type application/json, got {self.content_type}"
+            )
         try:
             found = msgspec.json.decode(self.content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -108,7 +110,9 @@ class VagonService:
         except VagonError as error:
             return self._respond(error.status, error.code, error.message, {})
         except NoRouteError:
-            return self._respond(404, 404, f"no such route: {request.method} {request.raw_path}", {})
+            return self._respond(
+                404, 404, f"no such route: {request.method} {request.raw_path}", {}
+            )
         except WrongMethodError as error:
             allow = ", ".join(error.allowed)
             message = f"{request.method} is not allowed here, only {allow}"
@@ -117,7 +121,9 @@ class VagonService:
     def _payload(self, request: web.BaseRequest, body: bytes) -> Json:
         path = request.raw_path.partition("?")[0]
         # The signature comes first, so that a stranger cannot even learn which routes exist.
-        refusal = self._signatures.refusal(request.method, path, request.headers.getall("Authorization", []), body)
+        refusal = self._signatures.refusal(
+            request.method, path, request.headers.getall("Authorization", []), body
+        )
         if refusal is not None:
             raise VagonError(401, refusal)
         found = self.routes.find(request.method, path)
@@ -135,11 +141,18 @@ class VagonService:
         )
 
     def _respond(
-        self, status: int, code: int, message: str, payload: Json, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: int,
+        message: str,
+        payload: Json,
+        headers: Mapping[str, str] | None = None,
     ) -> web.Response:
         timestamp = self.clock.iso(self.clock.now(), timespec="seconds")
         body = envelope(code, message, timestamp, payload)
-        return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+        return web.Response(
+            status=status, body=body, headers=headers, content_type="application/json"
+        )
 
 
 def envelope(code: int, message: str, timestamp: str, payload: Json | None = None) -> bytes:

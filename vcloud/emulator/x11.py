@@ -92,7 +92,11 @@ class X11Desktop:
     output_limit: Final = 1024 * 1024
 
     def __init__(
-        self, process: asyncio.subprocess.Process, control: asyncio.StreamWriter, told: dict[str, Any], screen: Display
+        self,
+        process: asyncio.subprocess.Process,
+        control: asyncio.StreamWriter,
+        told: dict[str, Any],
+        screen: Display,
     ) -> None:
         """Use `start` instead."""
         self.display: str = told["display"]
@@ -109,7 +113,9 @@ class X11Desktop:
         self._port: asyncio.Future[tuple[str, int]] | None = None
 
     @classmethod
-    async def start(cls, command: Sequence[str] = (), *, width: int = WIDTH, height: int = HEIGHT) -> Self:
+    async def start(
+        cls, command: Sequence[str] = (), *, width: int = WIDTH, height: int = HEIGHT
+    ) -> Self:
         """Start a desktop and, if one is given, a program on it.
 
         Args:
@@ -136,7 +142,15 @@ class X11Desktop:
             script = Path(__file__).with_name("x11_supervisor.py")
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", str(script), str(theirs.fileno()), _server() or "", str(width), str(height)),
+                    *(
+                        sys.executable,
+                        "-I",
+                        str(script),
+                        str(theirs.fileno()),
+                        _server() or "",
+                        str(width),
+                        str(height),
+                    ),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     # Ctrl+C in the emulator's terminal is for the emulator, which then ends its desktops in order.
@@ -149,7 +163,8 @@ class X11Desktop:
         desktop: Self | None = None
         try:
             told = await _first(reader)
-            screen = await Display.connect(f"/tmp/.X11-unix/X{told['display'][1:]}", bytes.fromhex(told["cookie"]))  # noqa: S108
+            socket_path = f"/tmp/.X11-unix/X{told['display'][1:]}"  # noqa: S108 - where X servers listen
+            screen = await Display.connect(socket_path, bytes.fromhex(told["cookie"]))
             desktop = cls(process, control, told, screen)
             desktop._listening = asyncio.create_task(desktop._listen(reader))
             if command:
@@ -165,7 +180,12 @@ class X11Desktop:
         """Return the desktop itself."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close it."""
         await self.aclose()
 
@@ -215,7 +235,9 @@ class X11Desktop:
     async def screenshot(self) -> bytes:
         """Return the screen as a JPEG file; without the pointer, which the X server does not draw into its screen."""
         pixels = await self._screen.pixels()
-        return await asyncio.to_thread(_jpeg, pixels, self._screen.screen.width, self._screen.screen.height)
+        return await asyncio.to_thread(
+            _jpeg, pixels, self._screen.screen.width, self._screen.screen.height
+        )
 
     async def open_vnc(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the desktop's VNC server; the streams carry RFB, without a password.
@@ -284,7 +306,11 @@ class X11Desktop:
 
 async def _first(reader: asyncio.StreamReader) -> dict[str, Any]:
     line = await reader.readline()
-    told: dict[str, Any] = json.loads(line) if line else {"event": "failed", "reason": "the desktop's supervisor did not start"}
+    told: dict[str, Any] = (
+        json.loads(line)
+        if line
+        else {"event": "failed", "reason": "the desktop's supervisor did not start"}
+    )
     if told["event"] != "ready":
         raise X11UnavailableError(told["reason"])
     return told
@@ -309,5 +335,7 @@ def _jpeg(pixels: bytes, width: int, height: int) -> bytes:
     from PIL import Image  # noqa: PLC0415 - see above
 
     file = io.BytesIO()
-    Image.frombuffer("RGB", (width, height), pixels, "raw", "BGRX", 0, 1).save(file, "JPEG", quality=_QUALITY)
+    Image.frombuffer("RGB", (width, height), pixels, "raw", "BGRX", 0, 1).save(
+        file, "JPEG", quality=_QUALITY
+    )
     return file.getvalue()

@@ -60,7 +60,11 @@ class Screen:
 def hello(cookie: bytes) -> bytes:
     """The first bytes on a connection: little-endian, version 11, and the cookie."""
     name = b"MIT-MAGIC-COOKIE-1"
-    return struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie)) + _padded(name) + _padded(cookie)
+    return (
+        struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie))
+        + _padded(name)
+        + _padded(cookie)
+    )
 
 
 def read_screen(success: int, body: bytes) -> Screen:
@@ -88,7 +92,9 @@ def _request(opcode: int, detail: int = 0, body: bytes = b"") -> bytes:
 class Display:
     """A connection. Its methods may be called by several tasks at once; each raises `DisplayError` once it is gone."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, screen: Screen) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, screen: Screen
+    ) -> None:
         """Use `connect` instead."""
         self.screen = screen
         self._reader = reader
@@ -154,14 +160,18 @@ class Display:
 
     async def pixels(self) -> bytes:
         """Return the screen, row by row, four bytes for each pixel: blue, green, red and one without a meaning."""
-        area = struct.pack("<IhhHHI", self.screen.root, 0, 0, self.screen.width, self.screen.height, _ALL_PLANES)
+        area = struct.pack(
+            "<IhhHHI", self.screen.root, 0, 0, self.screen.width, self.screen.height, _ALL_PLANES
+        )
         reply = await self._ask(_request(_GET_IMAGE, _FULL_PIXMAP, area))
         return reply[_HEADER:]
 
     async def keyboard(self) -> list[tuple[int, ...]]:
         """Return the symbols of each keycode, from the lowest keycode on."""
         first, last = self.screen.min_keycode, self.screen.max_keycode
-        reply = await self._ask(_request(_GET_KEYBOARD_MAPPING, 0, struct.pack("<BBxx", first, last - first + 1)))
+        reply = await self._ask(
+            _request(_GET_KEYBOARD_MAPPING, 0, struct.pack("<BBxx", first, last - first + 1))
+        )
         per = reply[1]
         symbols = struct.unpack_from(f"<{per * (last - first + 1)}I", reply, _HEADER)
         return [symbols[at : at + per] for at in range(0, len(symbols), per)]
@@ -173,13 +183,19 @@ class Display:
         await self.sync()
 
     async def _extension(self, name: bytes) -> int:
-        reply = await self._ask(_request(_QUERY_EXTENSION, 0, struct.pack("<Hxx", len(name)) + _padded(name)))
+        reply = await self._ask(
+            _request(_QUERY_EXTENSION, 0, struct.pack("<Hxx", len(name)) + _padded(name))
+        )
         if not reply[8]:
             raise DisplayError(f"the X server has no {name.decode()} extension")
         return reply[9]
 
     def _input(self, kind: int, detail: int, x: int, y: int) -> bytes:
-        return _request(self._xtest, _FAKE_INPUT, struct.pack("<BBxxII8xhh8x", kind, detail, 0, self.screen.root, x, y))
+        return _request(
+            self._xtest,
+            _FAKE_INPUT,
+            struct.pack("<BBxxII8xhh8x", kind, detail, 0, self.screen.root, x, y),
+        )
 
     def _send(self, *requests: bytes) -> None:
         if self._reading.done():
@@ -199,7 +215,11 @@ class Display:
             while True:
                 head = await self._reader.readexactly(_HEADER)
                 kind = head[0] & 0x7F
-                more = struct.unpack_from("<4xI", head)[0] * 4 if kind in (_REPLY, _GENERIC_EVENT) else 0
+                more = (
+                    struct.unpack_from("<4xI", head)[0] * 4
+                    if kind in (_REPLY, _GENERIC_EVENT)
+                    else 0
+                )
                 self._answer(kind, head + (await self._reader.readexactly(more) if more else b""))
         except (OSError, EOFError):
             pass
@@ -220,6 +240,8 @@ class Display:
         if reply.done():
             return
         if kind == _ERROR:
-            reply.set_exception(DisplayError(f"the X server refuses request {packet[10]}: error {packet[1]}"))
+            reply.set_exception(
+                DisplayError(f"the X server refuses request {packet[10]}: error {packet[1]}")
+            )
         else:
             reply.set_result(packet)

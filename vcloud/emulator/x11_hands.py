@@ -7,7 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from vcloud.emulator.x11_display import BUTTON_PRESS, BUTTON_RELEASE, KEY_PRESS, KEY_RELEASE, Display, DisplayError
+from vcloud.emulator.x11_display import (
+    BUTTON_PRESS,
+    BUTTON_RELEASE,
+    KEY_PRESS,
+    KEY_RELEASE,
+    Display,
+    DisplayError,
+)
 from vcloud.emulator.x11_keys import SHIFT, Keyboard, symbol_of, symbols_for, symbols_of
 
 BUTTONS: Final = {"left": 1, "middle": 2, "right": 3}
@@ -67,7 +74,9 @@ class Hands:
         async with self._one:
             for part in parts(symbols):
                 keys = await self._keys(part)
-                await self._display.fake(event for symbol in part for event in _pressed([keys[symbol]], self._shift))
+                await self._display.fake(
+                    event for symbol in part for event in _pressed([keys[symbol]], self._shift)
+                )
 
     async def press_keys(self, keys: str) -> None:
         """Press keys, joined with a plus, one after the other, and release them in the opposite order."""
@@ -103,7 +112,9 @@ class Hands:
         if len(lacking) > len(keyboard.spare):
             await asyncio.sleep(_SETTLE)
         for symbol in lacking:
-            await self._bind(keyboard, symbol, {key[0] for other in wanted if (key := keyboard.find(other))})
+            await self._bind(
+                keyboard, symbol, {key[0] for other in wanted if (key := keyboard.find(other))}
+            )
             keyboard = await self._keyboard()
         found = {symbol: at for symbol in wanted if (at := keyboard.find(symbol)) is not None}
         if len(found) != len(wanted):

@@ -29,7 +29,10 @@ _RUNS: Final[tuple[tuple[int, str], ...]] = (
     (0xFF50, "Home Left Up Right Down Prior Next End Begin"),
     (0xFF60, "Select Print Execute Insert"),
     (0xFF65, "Undo Redo Menu Find Cancel Help Break"),
-    (0xFF95, "KP_Home KP_Left KP_Up KP_Right KP_Down KP_Prior KP_Next KP_End KP_Begin KP_Insert KP_Delete"),
+    (
+        0xFF95,
+        "KP_Home KP_Left KP_Up KP_Right KP_Down KP_Prior KP_Next KP_End KP_Begin KP_Insert KP_Delete",
+    ),
     (0xFFAA, "KP_Multiply KP_Add KP_Separator KP_Subtract KP_Decimal KP_Divide"),
     (0xFFB0, " ".join(f"KP_{digit}" for digit in range(10))),
     (0xFFBE, " ".join(f"F{number}" for number in range(1, 36))),
@@ -80,7 +83,13 @@ _ALIASES: Final = {
 _VENDOR: Final = 0x10080000
 _VENDOR_ENDS: Final = 0x10090000
 _UNICODE: Final = re.compile(r"U([0-9A-Fa-f]{2,6})")
-_CONTROLS: Final = {"\n": "Return", "\t": "Tab", "\b": "BackSpace", "\x1b": "Escape", "\x7f": "Delete"}
+_CONTROLS: Final = {
+    "\n": "Return",
+    "\t": "Tab",
+    "\b": "BackSpace",
+    "\x1b": "Escape",
+    "\x7f": "Delete",
+}
 
 
 class UnknownKeyError(Exception):
@@ -162,7 +171,9 @@ class Keyboard:
                 vendors.append(keycode)
             for column, symbol in enumerate(symbols[:2]):
                 # The plain one wins, and among those the lowest: the keypad comes later.
-                if symbol and (symbol not in self._found or (self._found[symbol][1] and not column)):
+                if symbol and (
+                    symbol not in self._found or (self._found[symbol][1] and not column)
+                ):
                     self._found[symbol] = keycode, bool(column)
         self.spare: list[int] = vendors + empty
 

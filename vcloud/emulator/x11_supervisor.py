@@ -115,7 +115,9 @@ def _user() -> str:
 def _authority(cookie: bytes, display: bytes) -> bytes:
     """An entry of an .Xauthority file: big-endian lengths, whatever the machine."""
     parts = (socket.gethostname().encode(), display, b"MIT-MAGIC-COOKIE-1", cookie)
-    return struct.pack(">H", _FAMILY_LOCAL) + b"".join(struct.pack(">H", len(part)) + part for part in parts)
+    return struct.pack(">H", _FAMILY_LOCAL) + b"".join(
+        struct.pack(">H", len(part)) + part for part in parts
+    )
 
 
 class Supervisor:
@@ -161,10 +163,37 @@ class Supervisor:
         with log.open("wb") as errors:
             self.server = subprocess.Popen(  # noqa: S603 - the X server itself
                 [
-                    *(program, "-displayfd", str(tell), "-auth", str(authority), "-geometry", self.size, "-depth", "24"),
+                    *(
+                        program,
+                        "-displayfd",
+                        str(tell),
+                        "-auth",
+                        str(authority),
+                        "-geometry",
+                        self.size,
+                        "-depth",
+                        "24",
+                    ),
                     # A socket in a directory of our own needs no password: other users of the machine cannot reach it.
-                    *("-rfbport", "-1", "-rfbunixpath", str(self.directory / "vnc"), "-rfbunixmode", str(0o600)),
-                    *("-SecurityTypes", "None", "-AlwaysShared", "-nolisten", "tcp", "-noreset", "-s", "0", "-br"),
+                    *(
+                        "-rfbport",
+                        "-1",
+                        "-rfbunixpath",
+                        str(self.directory / "vnc"),
+                        "-rfbunixmode",
+                        str(0o600),
+                    ),
+                    *(
+                        "-SecurityTypes",
+                        "None",
+                        "-AlwaysShared",
+                        "-nolisten",
+                        "tcp",
+                        "-noreset",
+                        "-s",
+                        "0",
+                        "-br",
+                    ),
                     *("-desktop", "vcloud"),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -182,7 +211,10 @@ class Supervisor:
             os.close(told)
         if not number:
             lines = log.read_text(errors="replace").strip().splitlines()
-            self._say(event="failed", reason=f"{program} did not start: {' | '.join(lines[-3:]) or 'no reason given'}")
+            self._say(
+                event="failed",
+                reason=f"{program} did not start: {' | '.join(lines[-3:]) or 'no reason given'}",
+            )
             self.alive = False
             return
         self.display = f":{number}"
@@ -204,7 +236,9 @@ class Supervisor:
             # Whoever started this may be gone before the display is there.
             waiting.register(self.control, selectors.EVENT_READ)
             while b"\n" not in text:
-                ready = [key.fileobj for key, _ in waiting.select(max(0.0, ends - time.monotonic()))]
+                ready = [
+                    key.fileobj for key, _ in waiting.select(max(0.0, ends - time.monotonic()))
+                ]
                 if told not in ready:
                     return ""
                 more = os.read(told, 64)
@@ -223,7 +257,9 @@ class Supervisor:
         self.selector.register(woken, selectors.EVENT_READ, "children")
         while self.alive:
             ends = min((command.ends for command in self.commands.values()), default=None)
-            for key, _ in self.selector.select(None if ends is None else max(0.0, ends - time.monotonic())):
+            for key, _ in self.selector.select(
+                None if ends is None else max(0.0, ends - time.monotonic())
+            ):
                 match key.data:
                     case "control":
                         self._hear()
@@ -235,7 +271,9 @@ class Supervisor:
             # Also without a signal: one may have come before the handler was there.
             for pid, code in _reap():
                 self._child_ended(pid, code)
-            for command in [command for command in self.commands.values() if command.ends <= time.monotonic()]:
+            for command in [
+                command for command in self.commands.values() if command.ends <= time.monotonic()
+            ]:
                 command.cut = True
                 self._end(command)
 
@@ -270,7 +308,9 @@ class Supervisor:
             process = self._popen(["/bin/bash", "-c", text], subprocess.PIPE)
         except (OSError, ValueError) as error:
             # A text of megabytes, or one with a NUL, is no argument.
-            self._say(event="ended", id=number, code=126, stdout="", stderr=f"bash: {error}\n", cut=False)
+            self._say(
+                event="ended", id=number, code=126, stdout="", stderr=f"bash: {error}\n", cut=False
+            )
             return
         command = _Command(number, process, time.monotonic() + limit)
         self.commands[number] = command
@@ -283,7 +323,14 @@ class Supervisor:
         try:
             self._popen(argv, subprocess.DEVNULL)
         except (OSError, ValueError) as error:
-            self._say(event="ended", id=number, code=127, stdout="", stderr=f"{argv[0]}: {error}\n", cut=False)
+            self._say(
+                event="ended",
+                id=number,
+                code=127,
+                stdout="",
+                stderr=f"{argv[0]}: {error}\n",
+                cut=False,
+            )
         else:
             self._say(event="ended", id=number, code=0, stdout="", stderr="", cut=False)
 
@@ -320,7 +367,9 @@ class Supervisor:
         if self.server is not None and pid == self.server.pid:
             self.server.returncode = code
             self.alive = False
-        for command in [command for command in self.commands.values() if command.process.pid == pid]:
+        for command in [
+            command for command in self.commands.values() if command.process.pid == pid
+        ]:
             command.process.returncode = code
             self._finish(command)
 
@@ -350,7 +399,13 @@ class Supervisor:
         command.told = True
         self.commands.pop(command.number, None)
         texts = {name: kept.decode(errors="replace") for name, kept in command.outputs.items()}
-        self._say(event="ended", id=command.number, code=command.process.returncode, cut=command.cut, **texts)
+        self._say(
+            event="ended",
+            id=command.number,
+            code=command.process.returncode,
+            cut=command.cut,
+            **texts,
+        )
 
     def _say(self, **message: Any) -> None:
         self.control.setblocking(True)
@@ -364,7 +419,11 @@ class Supervisor:
     def close(self) -> None:
         """End every process and remove every file."""
         # The X server goes last and politely: it removes its sockets itself, which it cannot do when it is killed.
-        server = set() if self.server is None or self.server.returncode is not None else {self.server.pid}
+        server = (
+            set()
+            if self.server is None or self.server.returncode is not None
+            else {self.server.pid}
+        )
         ends = time.monotonic() + PATIENCE
         while found := _below(os.getpid(), _parents()) - server:
             _signal(found, signal.SIGKILL)
@@ -405,7 +464,9 @@ def main() -> int:
     with socket.socket(fileno=int(descriptor)) as control:
         control.set_inheritable(False)
         _adopt_orphans()
-        supervisor = Supervisor(control, Path(tempfile.mkdtemp(prefix="vcloud-desktop-")), int(width), int(height))
+        supervisor = Supervisor(
+            control, Path(tempfile.mkdtemp(prefix="vcloud-desktop-")), int(width), int(height)
+        )
         try:
             supervisor.start(program)
             if supervisor.alive:

@@ -60,22 +60,54 @@ class VagonCode(IntEnum):
     BAD_REQUEST = 400, InvalidRequestError, "bad request"
     OTHER_MEMBER = 403, PermissionDeniedError, "another member's machine (published client)"
     NOT_FOUND = 404, error_for_status(404), "not found"
-    CAPACITY_UNAVAILABLE = 440, CapacityError, "no cloud capacity is available in this region right now (published client)"
+    CAPACITY_UNAVAILABLE = (
+        440,
+        CapacityError,
+        "no cloud capacity is available in this region right now (published client)",
+    )
     ROOT_FOLDER = 450, ConflictError, "the root folder cannot be deleted (published client)"
     DISK_RESIZING = 469, ConflictError, "the disk is being resized (published client)"
     INSUFFICIENT_BALANCE = 480, InsufficientFundsError, "insufficient balance"
-    SUBSCRIPTION_PENDING = 4110, InsufficientFundsError, "the subscription's payment is pending (published client)"
+    SUBSCRIPTION_PENDING = (
+        4110,
+        InsufficientFundsError,
+        "the subscription's payment is pending (published client)",
+    )
     MACHINE_NOT_READY = 4201, ConflictError, "machine is not ready"
-    REGION_REQUIRED = 4202, InvalidRequestError, "region is required, because the account has no default region"
+    REGION_REQUIRED = (
+        4202,
+        InvalidRequestError,
+        "region is required, because the account has no default region",
+    )
     MACHINE_NOT_RUNNING = 4204, ConflictError, "machine is not running"
     MACHINE_TYPE_UNAVAILABLE = 4205, ConflictError, "machine type is not available for this plan"
-    MACHINE_RUNNING = 4206, ConflictError, "machine is running: this can only be done while it is off"
-    INVALID_TASK_UID = 4216, InvalidRequestError, "invalid task uid: empty, over 255 characters, or with reserved characters"
-    TASK_UID_DELETED = 4217, ConflictError, "the task uid was deleted and cannot be reused before a reset"
+    MACHINE_RUNNING = (
+        4206,
+        ConflictError,
+        "machine is running: this can only be done while it is off",
+    )
+    INVALID_TASK_UID = (
+        4216,
+        InvalidRequestError,
+        "invalid task uid: empty, over 255 characters, or with reserved characters",
+    )
+    TASK_UID_DELETED = (
+        4217,
+        ConflictError,
+        "the task uid was deleted and cannot be reused before a reset",
+    )
     BACKUP_DISABLED = 4218, ConflictError, "backup is not enabled for this machine"
     DEFAULT_TASK = 4219, ConflictError, 'the default task "Outputs" cannot be deleted'
-    NOT_COST_OPTIMIZED_OLD = 4601, ConflictError, "only machines of cost optimized streams can be started by hand"
-    NOT_COST_OPTIMIZED = 4610, ConflictError, "only machines of cost optimized streams can be started by hand"
+    NOT_COST_OPTIMIZED_OLD = (
+        4601,
+        ConflictError,
+        "only machines of cost optimized streams can be started by hand",
+    )
+    NOT_COST_OPTIMIZED = (
+        4610,
+        ConflictError,
+        "only machines of cost optimized streams can be started by hand",
+    )
     PERMISSION_REQUIRED = 4710, PermissionDeniedError, "permission required"
 
 
@@ -132,7 +164,12 @@ class Listing(Envelope):
         return items
 
 
-def adopt(item: Item[H] | Single[H], session: Session, origin: Origin, owner: Mapping[str, str] | None = None) -> H:
+def adopt(
+    item: Item[H] | Single[H],
+    session: Session,
+    origin: Origin,
+    owner: Mapping[str, str] | None = None,
+) -> H:
     """Turn a decoded resource into a handle: its id moves in from beside its attributes, its owner's id too."""
     handle = item.attributes
     _set(handle, "id", item.id)
@@ -148,7 +185,11 @@ def adopt(item: Item[H] | Single[H], session: Session, origin: Origin, owner: Ma
 
 def _unwrap(inner: object, session: Session, origin: Origin) -> object:
     if isinstance(inner, Item):
-        return adopt(inner, session, origin) if isinstance(inner.attributes, Handle) else with_id(inner)
+        return (
+            adopt(inner, session, origin)
+            if isinstance(inner.attributes, Handle)
+            else with_id(inner)
+        )
     if isinstance(inner, tuple):
         return tuple([_unwrap(one, session, (*origin, index)) for index, one in enumerate(inner)])
     return inner
@@ -203,7 +244,15 @@ def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listin
     def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
         items = answer.items
         if owner or model.nested:
-            return Opened(answer, tuple([adopt(item, session, (body, key, index), owner) for index, item in enumerate(items)]))
+            return Opened(
+                answer,
+                tuple(
+                    [
+                        adopt(item, session, (body, key, index), owner)
+                        for index, item in enumerate(items)
+                    ]
+                ),
+            )
         # What adopt does, without a call for each: no other loop of ours runs as often.
         for index, item in enumerate(items):
             handle = item.attributes
@@ -230,13 +279,22 @@ def listing(
     expected = default_per_page if per_page is None else positive(per_page, "per_page")
 
     async def fetch(number: int) -> Page[H]:
-        request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
+        request = Request(
+            "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
+        )
         opened = await session.fetch(request, shape)
         return Page(opened.items, number, opened.answer.count, opened.answer.next_page)
 
     def follow(page: Page[H], seen: int, size: int) -> Page[H]:
         number, items, count = page.number, page.items, page.total
-        following = next_by_count(number=number, items=len(items), per_page=expected, seen=seen, count=count, next_page=page.next)
+        following = next_by_count(
+            number=number,
+            items=len(items),
+            per_page=expected,
+            seen=seen,
+            count=count,
+            next_page=page.next,
+        )
         # What is followed by the service's own word is no short last page.
         full = size if page.next == ABSENT else max(size, len(items))
         last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
@@ -260,9 +318,13 @@ class VagonDialect(msgspec.Struct, frozen=True):
     provider: str
     #: Its documents promise none.
     rate_limits: tuple[RateLimit, ...] = ()
-    fixed_paths: frozenset[str] = frozenset({"/machines/permission-fields", "/streams/stop-machine"})
+    fixed_paths: frozenset[str] = frozenset(
+        {"/machines/permission-fields", "/streams/stop-machine"}
+    )
 
-    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+    def error(
+        self, request: Request, response: Response, url: str, *, now: float
+    ) -> APIError | None:
         """The refusal in the body, else the one in the status.
 
         Raises:
@@ -272,7 +334,11 @@ class VagonDialect(msgspec.Struct, frozen=True):
         # The envelope is JSON on one level; a whole page need not be parsed twice to see that it is no refusal.
         # Inside a JSON text the quotes would be escaped, so these bytes are a key.
         # Searched from the end, where it nearly always is.
-        if ok and (at := response.body.rfind(_CODE)) >= 0 and response.body.startswith(_GOOD, at + len(_CODE)):
+        if (
+            ok
+            and (at := response.body.rfind(_CODE)) >= 0
+            and response.body.startswith(_GOOD, at + len(_CODE))
+        ):
             return None
         try:
             refusal = _CODEC.decode(response.body, Envelope, sensitive=request.sensitive)
@@ -280,7 +346,10 @@ class VagonDialect(msgspec.Struct, frozen=True):
             if ok:
                 raise DecodeError(f"{self.provider}: {request.method} {url}: {error}") from None
             # A proxy's HTML, or nothing at all: the status is all there is.
-            refusal = Envelope(client_code=response.status, message=excerpt(response.body, sensitive=request.sensitive))
+            refusal = Envelope(
+                client_code=response.status,
+                message=excerpt(response.body, sensitive=request.sensitive),
+            )
         code = refusal.client_code
         if ok and code == 200:
             return None
@@ -289,7 +358,8 @@ class VagonDialect(msgspec.Struct, frozen=True):
         known = _CODES.get(code)
         kind = known.error if known is not None else error_for_status(code)
         made = kind(
-            hidden(refusal.message, sent_secrets(request)) or (known.meaning if known is not None else "no reason given"),
+            hidden(refusal.message, sent_secrets(request))
+            or (known.meaning if known is not None else "no reason given"),
             status=response.status,
             code=known if known is not None else code,
             meaning=known.meaning if known is not None else "",

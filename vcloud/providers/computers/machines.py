@@ -32,7 +32,17 @@ from vcloud.providers.computers.models import (
 )
 from vcloud.providers.computers.sessions import MachineSessions
 from vcloud.providers.computers.tasks import MachineTasks
-from vcloud.providers.vagon import DONE, Item, Listing, listing, number, resource, resources, value, with_id
+from vcloud.providers.vagon import (
+    DONE,
+    Item,
+    Listing,
+    listing,
+    number,
+    resource,
+    resources,
+    value,
+    with_id,
+)
 
 __all__ = ["Machine", "MachineRef", "Machines"]
 
@@ -77,7 +87,9 @@ class MachineRef(Handle):
             ConflictError: it is not running (4204).
             PermissionDeniedError: permission required (4710).
         """
-        await self._session.fetch(Request("POST", self._path("/stop"), body=json_body({"gracefully": gracefully})), DONE)
+        await self._session.fetch(
+            Request("POST", self._path("/stop"), body=json_body({"gracefully": gracefully})), DONE
+        )
 
     async def reset(self, *, remove_files: bool = False) -> None:
         """Revert the machine to its initial image; all data on it is lost for good.  ``POST /machines/{id}/reset``
@@ -92,10 +104,16 @@ class MachineRef(Handle):
             ConflictError: it is running (4206).
             PermissionDeniedError: permission required (4710).
         """
-        await self._session.fetch(Request("POST", self._path("/reset"), body=json_body({"remove_files": remove_files})), DONE)
+        await self._session.fetch(
+            Request("POST", self._path("/reset"), body=json_body({"remove_files": remove_files})),
+            DONE,
+        )
 
     async def update(
-        self, *, auto_stop_threshold: timedelta | float | None = None, usage_source: UsageSource | str | None = None
+        self,
+        *,
+        auto_stop_threshold: timedelta | float | None = None,
+        usage_source: UsageSource | str | None = None,
     ) -> Machine:
         """Change settings; what is not given stays.  ``PATCH /machines/{id}``
 
@@ -113,12 +131,20 @@ class MachineRef(Handle):
         if auto_stop_threshold is not None:
             threshold = whole(auto_stop_threshold, timedelta(seconds=1), "auto_stop_threshold")
             if timedelta(seconds=threshold) not in AUTO_STOP_THRESHOLDS:
-                allowed = ", ".join(f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS)
-                raise InvalidArgumentError(f"auto_stop_threshold must be one of {allowed} seconds, not {threshold}")
+                allowed = ", ".join(
+                    f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS
+                )
+                raise InvalidArgumentError(
+                    f"auto_stop_threshold must be one of {allowed} seconds, not {threshold}"
+                )
         body = present(auto_stop_threshold=threshold, usage_source=usage_source)
         if not body:
-            raise InvalidArgumentError("nothing to update: give auto_stop_threshold or usage_source")
-        return await self._session.fetch(Request("PATCH", self._path(), body=json_body(body)), MACHINE)
+            raise InvalidArgumentError(
+                "nothing to update: give auto_stop_threshold or usage_source"
+            )
+        return await self._session.fetch(
+            Request("PATCH", self._path(), body=json_body(body)), MACHINE
+        )
 
     async def available_machine_types(self) -> tuple[MachineType, ...]:
         """The hardware that the machine's plan allows.  ``GET /machines/{id}/available-machine-types``
@@ -127,7 +153,9 @@ class MachineRef(Handle):
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
         """
-        return await self._session.fetch(Request("GET", self._path("/available-machine-types")), MACHINE_TYPES)
+        return await self._session.fetch(
+            Request("GET", self._path("/available-machine-types")), MACHINE_TYPES
+        )
 
     async def set_machine_type(self, machine_type_id: str | int) -> None:
         """Change CPU, memory and GPU; the machine must be off.  ``POST /machines/{id}/machine-type``
@@ -155,7 +183,9 @@ class MachineRef(Handle):
             PermissionDeniedError: permission required (4710).
         """
         body = json_body({"expires_in": whole(expires_in, MINUTE, "expires_in", at_least=1)})
-        return await self._session.fetch(Request("POST", self._path("/access"), body=body, sensitive=True), ACCESS_LINK)
+        return await self._session.fetch(
+            Request("POST", self._path("/access"), body=body, sensitive=True), ACCESS_LINK
+        )
 
     async def set_permissions(self, permissions: Permissions) -> None:
         """Change what the machine's user may do; what is None stays.  ``POST /machines/{id}/permissions``
@@ -169,7 +199,10 @@ class MachineRef(Handle):
         given = _given(permissions)
         if not given:
             raise InvalidArgumentError("nothing to set: give at least one permission")
-        await self._session.fetch(Request("POST", self._path("/permissions"), body=json_body({"permissions": given})), DONE)
+        await self._session.fetch(
+            Request("POST", self._path("/permissions"), body=json_body({"permissions": given})),
+            DONE,
+        )
 
     @property
     def sessions(self) -> MachineSessions:
@@ -182,7 +215,11 @@ class MachineRef(Handle):
         return MachineTasks(self._session, self.id)
 
     async def wait_until(
-        self, status: MachineStatus | str | Many[str], *, timeout: timedelta | float = 300, poll: timedelta | float = 2
+        self,
+        status: MachineStatus | str | Many[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
     ) -> Machine:
         """Look again and again until the machine has this ``friendly_status``.
 
@@ -322,7 +359,9 @@ class Machines(Collection):
             "assigned": assigned,
             "status": status,
         }
-        return listing(self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters)
+        return listing(
+            self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
+        )
 
     async def get(self, id: str) -> Machine:
         """Fetch one machine.  ``GET /machines/{id}``
@@ -372,18 +411,24 @@ class Machines(Collection):
             TransportError: with ``outcome_unknown``, when the answer was lost: the machines may exist.
         """
         if type(quantity) is not int or quantity < 1:
-            raise InvalidArgumentError(f"quantity must be a whole number of at least 1, not {quantity!r}")
+            raise InvalidArgumentError(
+                f"quantity must be a whole number of at least 1, not {quantity!r}"
+            )
         if isinstance(software_ids, str) or not isinstance(software_ids, Iterable | None):
             raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")
         body = present(
             plan_id=number(plan_id, "plan_id"),
             quantity=quantity,
             region=region,
-            software_ids=None if software_ids is None else [number(id, "software_ids") for id in software_ids],
+            software_ids=None
+            if software_ids is None
+            else [number(id, "software_ids") for id in software_ids],
             base_image_id=None if base_image_id is None else number(base_image_id, "base_image_id"),
             permissions=_given(permissions) if permissions is not None else None,
         )
-        return (await self._session.fetch(Request("POST", "/machines", body=json_body(body)), MACHINES)).items
+        return (
+            await self._session.fetch(Request("POST", "/machines", body=json_body(body)), MACHINES)
+        ).items
 
     async def permission_fields(self) -> tuple[PermissionField, ...]:
         """The permissions that can be set, and their defaults.  ``GET /machines/permission-fields``
@@ -391,7 +436,9 @@ class Machines(Collection):
         Raises:
             PermissionDeniedError: permission required (4710).
         """
-        return await self._session.fetch(Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS)
+        return await self._session.fetch(
+            Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS
+        )
 
 
 _STATES: Final = {
@@ -412,10 +459,14 @@ def view(machine: Machine) -> Instance:
     """A machine as an instance."""
     state = _STATES.get(machine.friendly_status, InstanceState.UNKNOWN)
     started_at = machine.last_session_start_at if state is InstanceState.RUNNING else None
-    return Instance("computers", machine.id, machine.name, state, machine.region, started_at, machine)
+    return Instance(
+        "computers", machine.id, machine.name, state, machine.region, started_at, machine
+    )
 
 
 def _given(permissions: Permissions) -> dict[str, bool]:
     if type(permissions) is not Permissions:
-        raise InvalidArgumentError(f"permissions must be a Permissions(...), not {type(permissions).__name__}")
+        raise InvalidArgumentError(
+            f"permissions must be a Permissions(...), not {type(permissions).__name__}"
+        )
     return {name: value for name, value in attrs.asdict(permissions).items() if value is not None}

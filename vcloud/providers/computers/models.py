@@ -82,7 +82,9 @@ class TaskResult(OpenEnum):
 
 
 #: The values that ``auto_stop_threshold`` can take; zero disables it.
-AUTO_STOP_THRESHOLDS: Final = tuple(timedelta(seconds=value) for value in (0, 900, 3600, 10800, 21600))
+AUTO_STOP_THRESHOLDS: Final = tuple(
+    timedelta(seconds=value) for value in (0, 900, 3600, 10800, 21600)
+)
 
 
 @frozen(kw_only=True)

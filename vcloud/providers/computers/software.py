@@ -13,8 +13,12 @@ from vcloud.providers.computers.models import BaseImage, Software, SoftwareList
 __all__ = ["SoftwareCatalog"]
 
 CATALOG_REQUEST = Request("GET", "/software")
-SOFTWARE: Shape[SoftwareList, Sequence[Software]] = Shape(SoftwareList, lambda wire, session, body: wire.software)
-BASE_IMAGES: Shape[SoftwareList, Sequence[BaseImage]] = Shape(SoftwareList, lambda wire, session, body: wire.base_images)
+SOFTWARE: Shape[SoftwareList, Sequence[Software]] = Shape(
+    SoftwareList, lambda wire, session, body: wire.software
+)
+BASE_IMAGES: Shape[SoftwareList, Sequence[BaseImage]] = Shape(
+    SoftwareList, lambda wire, session, body: wire.base_images
+)
 
 
 class SoftwareCatalog(Collection):

@@ -100,7 +100,9 @@ class TaskActivation:
 
 def _outcome(machine_id: str) -> Shape[TaskOutcome, TaskActivation]:
     def open_outcome(wire: TaskOutcome, session: Session, body: bytes) -> TaskActivation:
-        return TaskActivation(adopt(wire.task, session, (body, "task"), {"machine_id": machine_id}), wire.result)
+        return TaskActivation(
+            adopt(wire.task, session, (body, "task"), {"machine_id": machine_id}), wire.result
+        )
 
     return Shape(TaskOutcome, open_outcome)
 
@@ -164,7 +166,8 @@ class MachineTasks(Collection):
             PermissionDeniedError: permission required (4710).
         """
         return await self._session.fetch(
-            Request("POST", self._path, body=json_body({"uid": check_uid(uid)})), _outcome(self._machine_id)
+            Request("POST", self._path, body=json_body({"uid": check_uid(uid)})),
+            _outcome(self._machine_id),
         )
 
     @property

@@ -20,7 +20,13 @@ from cattrs.strategies import configure_tagged_union
 
 from vcloud._core.request import whole
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.desktops.models import ClickType, KeyAction, MouseButton, Point, ScrollDirection
+from vcloud.providers.desktops.models import (
+    ClickType,
+    KeyAction,
+    MouseButton,
+    Point,
+    ScrollDirection,
+)
 
 __all__ = [
     "Action",
@@ -55,7 +61,9 @@ def _between(low: int, high: int | None = None) -> Any:
             return
         if type(value) is not int or value < low or (high is not None and value > high):
             limits = f"at least {low}" if high is None else f"{low} to {high}"
-            raise InvalidArgumentError(f"{attribute.name} must be a whole number, {limits}, not {value!r:.80}")
+            raise InvalidArgumentError(
+                f"{attribute.name} must be a whole number, {limits}, not {value!r:.80}"
+            )
 
     return check
 
@@ -78,7 +86,9 @@ def _member(kind: type[E], value: str, name: str) -> E:
     try:
         return kind(value)
     except ValueError:
-        raise InvalidArgumentError(f"{name} must be one of {', '.join(kind)}, not {value!r:.80}") from None
+        raise InvalidArgumentError(
+            f"{name} must be one of {', '.join(kind)}, not {value!r:.80}"
+        ) from None
 
 
 def _button(value: MouseButton | str | None) -> MouseButton | None:
@@ -102,21 +112,31 @@ def _point(value: tuple[int, int]) -> Point:
     # A recorded action has the wire's {"x": …, "y": …}.
     if isinstance(parts, Mapping) and set(parts) == {"x", "y"}:
         parts = parts["x"], parts["y"]
-    if not isinstance(parts, Sequence) or len(parts) != 2 or any(type(part) is not int or part < 0 for part in parts):
-        raise InvalidArgumentError(f"a point must be two whole numbers (x, y), at least 0, not {value!r:.80}")
+    if (
+        not isinstance(parts, Sequence)
+        or len(parts) != 2
+        or any(type(part) is not int or part < 0 for part in parts)
+    ):
+        raise InvalidArgumentError(
+            f"a point must be two whole numbers (x, y), at least 0, not {value!r:.80}"
+        )
     return Point(*parts)
 
 
 def _pause(value: timedelta | float) -> timedelta:
     pause = whole(value, MILLISECOND, "duration") * MILLISECOND
     if pause >= GATEWAY_LIMIT:
-        raise InvalidArgumentError(f"duration must be under 30 seconds, where the service's gateway cuts, not {pause}")
+        raise InvalidArgumentError(
+            f"duration must be under 30 seconds, where the service's gateway cuts, not {pause}"
+        )
     return pause
 
 
 def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
     given: Any = value
-    names: tuple[Any, ...] = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else ()
+    names: tuple[Any, ...] = (
+        (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else ()
+    )
     if not names:
         raise InvalidArgumentError("keys must be the name of a key, or several names")
     for number, name in enumerate(names, 1):
@@ -165,7 +185,9 @@ class ClickMouse(Recordable):
 
     def __attrs_post_init__(self) -> None:
         if (self.x is None) is not (self.y is None):
-            raise InvalidArgumentError("x and y belong together: the service ignores one without the other")
+            raise InvalidArgumentError(
+                "x and y belong together: the service ignores one without the other"
+            )
 
 
 @frozen(kw_only=True)
@@ -261,7 +283,17 @@ class GetCursorPosition(Recordable):
     tag: ClassVar[str] = "get_cursor_position"
 
 
-Action = ClickMouse | Scroll | MoveMouse | DragMouse | TypeText | PressKeys | Wait | TakeScreenshot | GetCursorPosition
+Action = (
+    ClickMouse
+    | Scroll
+    | MoveMouse
+    | DragMouse
+    | TypeText
+    | PressKeys
+    | Wait
+    | TakeScreenshot
+    | GetCursorPosition
+)
 """One thing to do on a desktop."""
 
 ACTIONS: Final[tuple[type[Action], ...]] = get_args(Action)
@@ -271,7 +303,10 @@ _BY_TAG: Final = {action.tag: action for action in ACTIONS}
 def _converter() -> cattrs.Converter:
     # Fields are checked by the classes, so they get what was recorded as it is.
     converter = cattrs.Converter(
-        forbid_extra_keys=True, detailed_validation=False, omit_if_default=True, prefer_attrib_converters=True
+        forbid_extra_keys=True,
+        detailed_validation=False,
+        omit_if_default=True,
+        prefer_attrib_converters=True,
     )
     for kind in (int, str):
         converter.register_structure_hook(kind, lambda value, _: value)
@@ -279,16 +314,23 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(timedelta, lambda pause: pause // MILLISECOND)
     milliseconds = override(rename="ms", struct_hook=_milliseconds)
     converter.register_structure_hook(
-        Wait, make_dict_structure_fn(Wait, converter, _cattrs_forbid_extra_keys=True, duration=milliseconds)
+        Wait,
+        make_dict_structure_fn(
+            Wait, converter, _cattrs_forbid_extra_keys=True, duration=milliseconds
+        ),
     )
-    converter.register_unstructure_hook(Wait, make_dict_unstructure_fn(Wait, converter, duration=milliseconds))
+    converter.register_unstructure_hook(
+        Wait, make_dict_unstructure_fn(Wait, converter, duration=milliseconds)
+    )
     configure_tagged_union(Action, converter, tag_generator=attrgetter("tag"), tag_name="type")
     return converter
 
 
 def _milliseconds(value: object, _: object) -> timedelta:
     if type(value) is not int or not 0 <= value < GATEWAY_LIMIT // MILLISECOND:
-        raise InvalidArgumentError(f"ms must be a whole number, 0 to {GATEWAY_LIMIT // MILLISECOND - 1}, not {value!r:.80}")
+        raise InvalidArgumentError(
+            f"ms must be a whole number, 0 to {GATEWAY_LIMIT // MILLISECOND - 1}, not {value!r:.80}"
+        )
     return value * MILLISECOND
 
 
@@ -304,7 +346,9 @@ def to_json(action: Action) -> dict[str, Any]:
         InvalidArgumentError: it is no action.
     """
     if type(action) not in ACTIONS:
-        raise InvalidArgumentError(f"not an action: {type(action).__name__}; to replay recorded JSON use from_json()")
+        raise InvalidArgumentError(
+            f"not an action: {type(action).__name__}; to replay recorded JSON use from_json()"
+        )
     return cast("dict[str, Any]", _CONVERTER.unstructure(action, _UNION))
 
 
@@ -316,14 +360,20 @@ def from_json(recorded: Mapping[str, Any]) -> Action:
             field is refused rather than ignored, because the replay would do something else than was meant.
     """
     if not isinstance(recorded, Mapping):
-        raise InvalidArgumentError(f"an action must be a JSON object, not {type(recorded).__name__}")
+        raise InvalidArgumentError(
+            f"an action must be a JSON object, not {type(recorded).__name__}"
+        )
     tag = recorded.get("type")
     if not isinstance(tag, str) or tag not in _BY_TAG:
-        raise InvalidArgumentError(f"an action's type must be one of {', '.join(_BY_TAG)}, not {tag!r:.80}")
+        raise InvalidArgumentError(
+            f"an action's type must be one of {', '.join(_BY_TAG)}, not {tag!r:.80}"
+        )
     try:
         made: Action = _CONVERTER.structure(dict(recorded), _UNION)
     except ForbiddenExtraKeysError as error:
-        raise InvalidArgumentError(f"{tag} knows no {', '.join(sorted(map(str, error.extra_fields)))}") from None
+        raise InvalidArgumentError(
+            f"{tag} knows no {', '.join(sorted(map(str, error.extra_fields)))}"
+        ) from None
     except KeyError as error:
         raise InvalidArgumentError(f"{tag} needs {error.args[0]}") from None
     return made

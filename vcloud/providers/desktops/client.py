@@ -47,7 +47,9 @@ class Desktops(Client):
         return unpaged(self._remembered).map(view)
 
     async def _remembered(self) -> list[Desktop]:
-        found = await asyncio.gather(*[self._look(id) for id in self._register.ids()], return_exceptions=True)
+        found = await asyncio.gather(
+            *[self._look(id) for id in self._register.ids()], return_exceptions=True
+        )
         desktops: list[Desktop] = []
         for one in found:
             if isinstance(one, BaseException):
@@ -95,12 +97,23 @@ class Desktops(Client):
             WaitFailed: (``async with``) it ended before it ran.
             WaitTimeout: (``async with``) it did not run in time.
         """
-        milliseconds = None if timeout is None else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
+        milliseconds = (
+            None
+            if timeout is None
+            else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
+        )
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
         lasting(wait_timeout, "wait_timeout")
         lasting(poll, "poll")
         request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
-        return Launch(self._session, request, self._register, lifetime=lifetime, wait_timeout=wait_timeout, poll=poll)
+        return Launch(
+            self._session,
+            request,
+            self._register,
+            lifetime=lifetime,
+            wait_timeout=wait_timeout,
+            poll=poll,
+        )
 
     async def get(self, id: str) -> Desktop:
         """Fetch one desktop.  ``GET /desktop/{id}``

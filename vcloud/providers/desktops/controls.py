@@ -48,7 +48,9 @@ def _result(answer: ActionAnswer) -> ActionResult:
     return ActionResult(output=answer.output, error=answer.error, screenshot=screenshot)
 
 
-ACTION_RESULT: Shape[ActionAnswer, ActionResult] = Shape(ActionAnswer, lambda wire, session, body: _result(wire))
+ACTION_RESULT: Shape[ActionAnswer, ActionResult] = Shape(
+    ActionAnswer, lambda wire, session, body: _result(wire)
+)
 BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, body: wire.output)
 
 
@@ -83,7 +85,9 @@ class Controls(Handle):
         """
         body = json_body(to_json(action))
         path = f"/desktop/{segment(self.id)}/computer-action"
-        return await self._session.fetch(Request("POST", path, body=body, sensitive=action.sensitive), ACTION_RESULT)
+        return await self._session.fetch(
+            Request("POST", path, body=body, sensitive=action.sensitive), ACTION_RESULT
+        )
 
     async def perform_all(self, actions: Iterable[Action]) -> tuple[ActionResult, ...]:
         """Do one action after the other, until one fails.
@@ -104,11 +108,18 @@ class Controls(Handle):
                 results.append(await self.perform(action))
             except VCloudError as error:
                 message = f"action {index} of {len(todo)} ({action.tag}) failed, those after it were not sent: {error}"
-                raise ActionsFailed(message, index=index, results=tuple(results), error=error) from error
+                raise ActionsFailed(
+                    message, index=index, results=tuple(results), error=error
+                ) from error
         return tuple(results)
 
     async def click(
-        self, x: int | None = None, y: int | None = None, *, button: MouseButton | str = MouseButton.LEFT, count: int = 1
+        self,
+        x: int | None = None,
+        y: int | None = None,
+        *,
+        button: MouseButton | str = MouseButton.LEFT,
+        count: int = 1,
     ) -> None:
         """Click.  ``click_mouse``
 
@@ -121,7 +132,11 @@ class Controls(Handle):
         await self.perform(ClickMouse(x=x, y=y, button=button, num_of_clicks=count))
 
     async def double_click(
-        self, x: int | None = None, y: int | None = None, *, button: MouseButton | str = MouseButton.LEFT
+        self,
+        x: int | None = None,
+        y: int | None = None,
+        *,
+        button: MouseButton | str = MouseButton.LEFT,
     ) -> None:
         """Click twice; arguments as for :meth:`click`.  ``click_mouse``"""
         await self.click(x, y, button=button, count=2)
@@ -131,12 +146,22 @@ class Controls(Handle):
         await self.click(x, y, button=MouseButton.RIGHT)
 
     async def mouse_down(
-        self, x: int | None = None, y: int | None = None, *, button: MouseButton | str = MouseButton.LEFT
+        self,
+        x: int | None = None,
+        y: int | None = None,
+        *,
+        button: MouseButton | str = MouseButton.LEFT,
     ) -> None:
         """Press a button and hold it; arguments as for :meth:`click`.  ``click_mouse``"""
         await self.perform(ClickMouse(x=x, y=y, button=button, click_type=ClickType.DOWN))
 
-    async def mouse_up(self, x: int | None = None, y: int | None = None, *, button: MouseButton | str = MouseButton.LEFT) -> None:
+    async def mouse_up(
+        self,
+        x: int | None = None,
+        y: int | None = None,
+        *,
+        button: MouseButton | str = MouseButton.LEFT,
+    ) -> None:
         """Release a held button; arguments as for :meth:`click`.  ``click_mouse``"""
         await self.perform(ClickMouse(x=x, y=y, button=button, click_type=ClickType.UP))
 
@@ -228,7 +253,10 @@ class Controls(Handle):
         """
         check_text(command, "command")
         request = Request(
-            "POST", f"/desktop/{segment(self.id)}/bash-action", body=json_body({"command": command}), sensitive=True
+            "POST",
+            f"/desktop/{segment(self.id)}/bash-action",
+            body=json_body({"command": command}),
+            sensitive=True,
         )
         return await self._session.fetch(request, BASH_OUTPUT)
 

@@ -40,7 +40,9 @@ class DesktopRef(Controls):
             InvalidRequestError: the id is no UUID (400).
             NotFoundError: there is no such desktop, or it is somebody else's.
         """
-        return await self._session.fetch(Request("GET", f"/desktop/{segment(self.id)}", sensitive=True), DESKTOP)
+        return await self._session.fetch(
+            Request("GET", f"/desktop/{segment(self.id)}", sensitive=True), DESKTOP
+        )
 
     async def start(self) -> None:
         """Do nothing, because a desktop starts by itself; here so that desktops and machines can be treated alike.
@@ -51,7 +53,9 @@ class DesktopRef(Controls):
         """
         status = (await self.refresh()).status
         if status in OVER:
-            raise InvalidArgumentError(f"desktop {self.id} is {status} and cannot be started again: launch() makes a new one")
+            raise InvalidArgumentError(
+                f"desktop {self.id} is {status} and cannot be started again: launch() makes a new one"
+            )
 
     async def stop(self) -> None:
         """Stop the desktop for good; what was on it is lost.  ``POST /desktop/{id}/stop``
@@ -63,7 +67,9 @@ class DesktopRef(Controls):
             NotFoundError: there is no such desktop, or it is somebody else's.
             ServerError: the id is no UUID (500), or the service broke.
         """
-        await self._session.fetch(Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED)
+        await self._session.fetch(
+            Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED
+        )
 
     async def connect_url(self) -> str:
         """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
@@ -75,12 +81,17 @@ class DesktopRef(Controls):
         desktop = await self.refresh()
         if desktop.stream_url is None:
             raise NoStreamError(
-                f"desktop {self.id} is {desktop.status} and has no stream: wait_until('running') first", status=desktop.status
+                f"desktop {self.id} is {desktop.status} and has no stream: wait_until('running') first",
+                status=desktop.status,
             )
         return desktop.stream_url
 
     async def wait_until(
-        self, status: DesktopStatus | str | Many[str], *, timeout: timedelta | float = 300, poll: timedelta | float = 2
+        self,
+        status: DesktopStatus | str | Many[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
     ) -> Desktop:
         """Look again and again until the desktop has this status.
 

@@ -40,9 +40,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 }
 
 # Also what any unknown path of the service's framework is answered with, so both are said.
-_KEY_MISSING: Final = (
-    "the API key is missing: none arrived at the service (or nothing of it is at this address: both are answered like this)"
-)
+_KEY_MISSING: Final = "the API key is missing: none arrived at the service (or nothing of it is at this address: both are answered like this)"
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
 
@@ -67,7 +65,9 @@ class ActionsFailed(VCloudError):
         error: why it failed; ``__cause__`` too, but this one survives pickling.
     """
 
-    def __init__(self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError) -> None:
+    def __init__(
+        self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError
+    ) -> None:
         super().__init__(message)
         self.index = index
         self.results = results
@@ -102,7 +102,10 @@ class _Refusal:
         if isinstance(self.error, str):
             return self.error or None
         if self.issues is not None:
-            return "; ".join(_issue(issue) for issue in self.issues) or "the request breaks the service's schema"
+            return (
+                "; ".join(_issue(issue) for issue in self.issues)
+                or "the request breaks the service's schema"
+            )
         return None
 
 
@@ -122,7 +125,9 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     rate_limits: tuple[RateLimit, ...] = ()
     fixed_paths: frozenset[str] = frozenset()
 
-    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+    def error(
+        self, request: Request, response: Response, url: str, *, now: float
+    ) -> APIError | None:
         """The refusal in the status, or in the body of an HTTP success."""
         ok = 200 <= response.status < 300
         # A screenshot need not be parsed twice to see that it is none: both shapes of refusal hold these bytes, and
@@ -135,7 +140,9 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
             if ok:
                 # The endpoint's own decoding says better what is wrong with it.
                 return None
-            return self._make(request, response, url, _Refusal(), _plain(request, response), now=now)
+            return self._make(
+                request, response, url, _Refusal(), _plain(request, response), now=now
+            )
         if ok and not refusal.over_success:
             return None
         if too_deep([refusal.error, refusal.details, refusal.docs]):
@@ -143,10 +150,23 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         return self._make(request, response, url, refusal, refusal.words, now=now)
 
     def _make(
-        self, request: Request, response: Response, url: str, refusal: _Refusal, words: str | None, *, now: float
+        self,
+        request: Request,
+        response: Response,
+        url: str,
+        refusal: _Refusal,
+        words: str | None,
+        *,
+        now: float,
     ) -> APIError:
         status = response.status
-        kind = ServerError if status < 300 else AuthenticationError if words is _KEY_MISSING else error_for_status(status)
+        kind = (
+            ServerError
+            if status < 300
+            else AuthenticationError
+            if words is _KEY_MISSING
+            else error_for_status(status)
+        )
         details = _details(refusal)
         if request.sensitive and _repeats(request, refusal):
             details.pop("details", None)
@@ -187,9 +207,18 @@ def _repeats(request: Request, refusal: _Refusal) -> bool:
     """Whether the service repeats something of a text that must not be repeated, whole or a word of it."""
     if request.body is None:
         return False
-    sent = [text for name, value in msgspec.json.decode(request.body).items() if name != "type" for text in _texts(value)]
+    sent = [
+        text
+        for name, value in msgspec.json.decode(request.body).items()
+        if name != "type"
+        for text in _texts(value)
+    ]
     said = "\n".join(_texts([refusal.error, refusal.details]))
-    return any(text in said or any(word in said for word in text.split() if len(word) >= 4) for text in sent if text)
+    return any(
+        text in said or any(word in said for word in text.split() if len(word) >= 4)
+        for text in sent
+        if text
+    )
 
 
 def _texts(value: object) -> Iterator[str]:

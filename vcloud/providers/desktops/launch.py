@@ -92,19 +92,28 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         """Launch, and wait until it is running. If that fails it is stopped."""
         launched = await self
         try:
-            self._desktop = await launched.wait_until(DesktopStatus.RUNNING, timeout=self._wait_timeout, poll=self._poll)
+            self._desktop = await launched.wait_until(
+                DesktopStatus.RUNNING, timeout=self._wait_timeout, poll=self._poll
+            )
         except BaseException as error:
             await _stop(launched, self._register, error)
             raise
         return self._desktop
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop it, whatever happened: even if cancelled, but not for longer than ten seconds."""
         assert self._desktop is not None, "entered before left"
         await _stop(self._desktop, self._register, error)
 
 
-async def _launch(session: Session, request: Request, register: Register, lifetime: float) -> LaunchedDesktop:
+async def _launch(
+    session: Session, request: Request, register: Register, lifetime: float
+) -> LaunchedDesktop:
     async def launch() -> LaunchedDesktop:
         launched = await session.fetch(request, LAUNCHED)
         now = session.clock()
@@ -119,7 +128,9 @@ async def _launch(session: Session, request: Request, register: Register, lifeti
         try:
             await run_to_the_end(_undo(launching, register), within=PATIENCE)
         except (VCloudError, TimeoutError) as failure:
-            cancelled.add_note(f"cancelled while a desktop was launched, and it could not be stopped: {_words(failure)}")
+            cancelled.add_note(
+                f"cancelled while a desktop was launched, and it could not be stopped: {_words(failure)}"
+            )
         finally:
             launching.cancel()
         raise

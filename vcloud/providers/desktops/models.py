@@ -141,7 +141,9 @@ def read_screenshot(base64_image: str) -> Screenshot:
         raise DecodeError(f"the screenshot is not base64 ({error})") from None
     if not data:
         raise DecodeError("the screenshot is empty")
-    media_type = next((name for start, name in _SIGNATURES if data.startswith(start)), "application/octet-stream")
+    media_type = next(
+        (name for start, name in _SIGNATURES if data.startswith(start)), "application/octet-stream"
+    )
     return Screenshot(data=data, media_type=media_type)
 
 

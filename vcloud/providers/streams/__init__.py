@@ -5,7 +5,12 @@ from __future__ import annotations
 from vcloud.providers.streams.applications import Application, ApplicationRef, Applications
 from vcloud.providers.streams.client import VagonStreams
 from vcloud.providers.streams.errors import VagonCode
-from vcloud.providers.streams.machines import Assignment, StreamMachine, StreamMachineRef, StreamMachines
+from vcloud.providers.streams.machines import (
+    Assignment,
+    StreamMachine,
+    StreamMachineRef,
+    StreamMachines,
+)
 from vcloud.providers.streams.models import (
     AudioDevice,
     AudioState,

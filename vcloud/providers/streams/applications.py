@@ -58,7 +58,9 @@ class ApplicationRef(Handle):
         )
         if not body:
             raise InvalidArgumentError("nothing to configure: give at least one setting")
-        return await self._session.fetch(Request("PUT", f"/applications/{segment(self.id)}", body=json_body(body)), APPLICATION)
+        return await self._session.fetch(
+            Request("PUT", f"/applications/{segment(self.id)}", body=json_body(body)), APPLICATION
+        )
 
 
 @frozen(kw_only=True)

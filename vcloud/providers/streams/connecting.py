@@ -17,7 +17,12 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud.providers.streams.machines import Assignment, StreamMachine, assign_request, start_request
+from vcloud.providers.streams.machines import (
+    Assignment,
+    StreamMachine,
+    assign_request,
+    start_request,
+)
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import VagonCode
 
@@ -35,7 +40,12 @@ _BY_HAND_REFUSED: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTI
 
 
 async def connect(
-    stream: StreamRef, region: Region | str, user_id: str | None, *, timeout: timedelta | float, poll: timedelta | float
+    stream: StreamRef,
+    region: Region | str,
+    user_id: str | None,
+    *,
+    timeout: timedelta | float,
+    poll: timedelta | float,
 ) -> Assignment:
     """Carry out :meth:`StreamRef.connect`."""
     # Here and not when their turn comes: by then a machine may have been started.
@@ -59,7 +69,9 @@ async def connect(
 class _Connection:
     """One visitor's way onto a machine."""
 
-    def __init__(self, stream: StreamRef, region: Region | str, user_id: str | None, poll: float) -> None:
+    def __init__(
+        self, stream: StreamRef, region: Region | str, user_id: str | None, poll: float
+    ) -> None:
         self._stream = stream
         self._region = region
         self._user_id = user_id
@@ -86,9 +98,14 @@ class _Connection:
 
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
-        seen = f"the machine that was started was still {self._last}" if self._last else "none was available"
+        seen = (
+            f"the machine that was started was still {self._last}"
+            if self._last
+            else "none was available"
+        )
         return WaitTimeout(
-            f"stream {self._stream.id} had no machine in {self._region} within {timeout:g} s: {seen}", last=self._last
+            f"stream {self._stream.id} had no machine in {self._region} within {timeout:g} s: {seen}",
+            last=self._last,
         )
 
     async def undo(self, error: BaseException) -> None:
@@ -99,7 +116,9 @@ class _Connection:
             await run_to_the_end(self._stop_in_vain(), within=UNDO)
         except (VCloudError, TimeoutError) as failure:
             if failure is not error:
-                error.add_note(f"a machine that was started in vain may still run in stream {self._stream.id}: {failure!r}")
+                error.add_note(
+                    f"a machine that was started in vain may still run in stream {self._stream.id}: {failure!r}"
+                )
 
     async def _is_available(self) -> bool:
         """Whether there is a machine to assign. Once one was started, that one is waited for, not any.
@@ -109,14 +128,19 @@ class _Connection:
         """
         if self._starting is None:
             async for machine in self._stream.machines(per_page=LOOK):
-                if machine.region == self._region and machine.connection_status == ConnectionStatus.AVAILABLE:
+                if (
+                    machine.region == self._region
+                    and machine.connection_status == ConnectionStatus.AVAILABLE
+                ):
                     return True
             return False
         machine = await self._starting.result().refresh()
         self._last = machine.connection_status
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._starting = None
-            raise WaitFailed(f"machine {machine.id} was terminated before it became available", last=self._last)
+            raise WaitFailed(
+                f"machine {machine.id} was terminated before it became available", last=self._last
+            )
         if machine.connection_status not in _UNASSIGNED:
             # It is somebody else's now: begin again, and leave it alone.
             self._starting = self._last = None
@@ -154,9 +178,15 @@ class _Connection:
                 ours = (await self._assigning).machine.id == started.id
             except VCloudError as failure:
                 # A refusal leaves nothing open; trouble, or no answer, does.
-                lost = failure if isinstance(failure, ServerError) or not isinstance(failure, APIError) else None
+                lost = (
+                    failure
+                    if isinstance(failure, ServerError) or not isinstance(failure, APIError)
+                    else None
+                )
         if ours or (await started.refresh()).connection_status in _UNASSIGNED:
             await started.stop()
         elif lost is not None:
             # Nobody can tell whether it is the visitor's or somebody else's.
-            lost.add_note(f"machine {started.id} was started for this, and may be assigned and running: look before you go on")
+            lost.add_note(
+                f"machine {started.id} was started for this, and may be assigned and running: look before you go on"
+            )

@@ -17,7 +17,17 @@ from vcloud._core.resource import Collection, Handle, bind, wait_until
 from vcloud._core.secret import Secretive
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region, region_name
-from vcloud.providers.vagon import DONE, Envelope, Item, Listing, adopt, listing, number, resource, resources
+from vcloud.providers.vagon import (
+    DONE,
+    Envelope,
+    Item,
+    Listing,
+    adopt,
+    listing,
+    number,
+    resource,
+    resources,
+)
 
 __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
@@ -38,8 +48,12 @@ class StreamMachineRef(Handle):
             NotFoundError: there is no such machine.
         """
         if self.uid is None:
-            raise InvalidArgumentError(f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)")
-        return await self._session.fetch(Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE)
+            raise InvalidArgumentError(
+                f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+            )
+        return await self._session.fetch(
+            Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE
+        )
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``
@@ -136,7 +150,9 @@ class StreamMachine(StreamMachineRef):
         As :meth:`StreamRef.assign_machine`, with the same errors: the service chooses among the machines that are
         available, of which this one is to be.
         """
-        assignment = await self._session.fetch(assign_request(self.stream_id, self.region), ASSIGNMENT)
+        assignment = await self._session.fetch(
+            assign_request(self.stream_id, self.region), ASSIGNMENT
+        )
         return assignment.connection_link
 
 
@@ -173,14 +189,19 @@ MACHINES = resources(StreamMachineList, StreamMachine)
 ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
     AssignmentAnswer,
     lambda wire, session, body: Assignment(
-        machine=adopt(wire.machine, session, (body, "machine")), connection_link=wire.connection_link
+        machine=adopt(wire.machine, session, (body, "machine")),
+        connection_link=wire.connection_link,
     ),
 )
 
 
 def start_request(stream_id: str, region: Region | str) -> Request:
     """``POST /streams/{stream_id}/start-machine``"""
-    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=json_body({"region": region_name(region)}))
+    return Request(
+        "POST",
+        f"/streams/{segment(stream_id)}/start-machine",
+        body=json_body({"region": region_name(region)}),
+    )
 
 
 def assign_request(stream_id: str, region: Region | str, user_id: str | None = None) -> Request:
@@ -188,17 +209,24 @@ def assign_request(stream_id: str, region: Region | str, user_id: str | None = N
     if user_id is not None and (type(user_id) is not str or not user_id):
         raise InvalidArgumentError(f"user_id must be the id of a user, a str, not {user_id!r:.80}")
     body = json_body(present(region=region_name(region), user_id=user_id))
-    return Request("POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True)
+    return Request(
+        "POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True
+    )
 
 
 def statistics_filters(
-    start_at: datetime | None, end_at: datetime | None, application_id: str | int | None, stream_id: str | int | None
+    start_at: datetime | None,
+    end_at: datetime | None,
+    application_id: str | int | None,
+    stream_id: str | int | None,
 ) -> dict[str, QueryValue]:
     """The parameters that both statistics take; there the ids are numbers."""
     return {
         "start_at": start_at,
         "end_at": end_at,
-        "application_id": None if application_id is None else number(application_id, "application_id"),
+        "application_id": None
+        if application_id is None
+        else number(application_id, "application_id"),
         "stream_id": None if stream_id is None else number(stream_id, "stream_id"),
     }
 
@@ -230,7 +258,9 @@ class StreamMachines(Collection):
             InvalidArgumentError: a time without a zone, or an id that is no number.
         """
         filters = statistics_filters(start_at, end_at, application_id, stream_id)
-        return listing(self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters)
+        return listing(
+            self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
+        )
 
     async def get(self, uid: str) -> StreamMachine:
         """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
@@ -271,4 +301,6 @@ def view(machine: StreamMachine) -> Instance | None:
     if machine.connection_status == ConnectionStatus.TERMINATED:
         return None
     state = _STATES.get(machine.connection_status, InstanceState.UNKNOWN)
-    return Instance("streams", machine.id, machine.stream_name, state, machine.region, machine.start_at, machine)
+    return Instance(
+        "streams", machine.id, machine.stream_name, state, machine.region, machine.start_at, machine
+    )

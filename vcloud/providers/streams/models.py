@@ -211,7 +211,9 @@ def _check_region(_: object, __: object, value: Any) -> None:
 
 def _check_total(_: object, __: object, value: Any) -> None:
     if type(value) is not int or value < 1:
-        raise InvalidArgumentError(f"total_capacity must be a whole number of at least 1, not {value!r}")
+        raise InvalidArgumentError(
+            f"total_capacity must be a whole number of at least 1, not {value!r}"
+        )
 
 
 @frozen

@@ -107,4 +107,6 @@ class VisitorSessions(Collection):
             InvalidArgumentError: a time without a zone, or an id that is no number.
         """
         filters = statistics_filters(start_at, end_at, application_id, stream_id)
-        return listing(self._session, "/sessions", SESSIONS, page=page, per_page=per_page, filters=filters)
+        return listing(
+            self._session, "/sessions", SESSIONS, page=page, per_page=per_page, filters=filters
+        )

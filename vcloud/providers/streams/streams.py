@@ -62,8 +62,12 @@ class StreamRef(Handle):
             NotFoundError: there is no such stream.
         """
         if self.uid is None:
-            raise InvalidArgumentError(f"stream {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)")
-        return await self._session.fetch(Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM)
+            raise InvalidArgumentError(
+                f"stream {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+            )
+        return await self._session.fetch(
+            Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM
+        )
 
     async def configure(
         self,
@@ -125,14 +129,20 @@ class StreamRef(Handle):
             resolution=resolution,
             sound=sound,
             microphone=microphone,
-            auto_turn_off_duration=None if auto_turn_off_duration is None else AutoTurnOffDuration(auto_turn_off_duration),
+            auto_turn_off_duration=None
+            if auto_turn_off_duration is None
+            else AutoTurnOffDuration(auto_turn_off_duration),
             maximum_session_duration=maximum_session_duration,
             idle_duration=idle_duration,
             launch_arguments=launch_arguments,
             dark_mode=dark_mode,
             collect_info=collect_info,
             password=password,
-            password_protection=None if password_protection is None else "true" if password_protection else "false",
+            password_protection=None
+            if password_protection is None
+            else "true"
+            if password_protection
+            else "false",
             dock_position=dock_position,
             keyboard_layout=keyboard_layout,
             user_session_data=user_session_data,
@@ -144,10 +154,17 @@ class StreamRef(Handle):
         )
         if not body:
             raise InvalidArgumentError("nothing to configure: give at least one setting")
-        request = Request("PUT", f"/streams/{segment(self.id)}", body=json_body(body), sensitive=password is not None)
+        request = Request(
+            "PUT",
+            f"/streams/{segment(self.id)}",
+            body=json_body(body),
+            sensitive=password is not None,
+        )
         return await self._session.fetch(request, STREAM)
 
-    def machines(self, *, page: int | None = None, per_page: int = MACHINES_PER_PAGE) -> Pager[StreamMachine]:
+    def machines(
+        self, *, page: int | None = None, per_page: int = MACHINES_PER_PAGE
+    ) -> Pager[StreamMachine]:
         """The stream's machines, running and past.  ``GET /streams/{stream_id}/machines``
 
         Args:
@@ -157,7 +174,13 @@ class StreamRef(Handle):
         Raises:
             NotFoundError: there is no such stream.
         """
-        return listing(self._session, f"/streams/{segment(self.id)}/machines", MACHINES, page=page, per_page=per_page)
+        return listing(
+            self._session,
+            f"/streams/{segment(self.id)}/machines",
+            MACHINES,
+            page=page,
+            per_page=per_page,
+        )
 
     async def start_machine(self, region: Region | str) -> StreamMachine:
         """Start a machine of this cost-optimized stream; never sent twice.  ``POST /streams/{stream_id}/start-machine``
@@ -310,7 +333,9 @@ def _wire(capacities: Sequence[Capacity] | None) -> list[dict[str, str]] | None:
 class Streams(Collection):
     """The streams of the applications."""
 
-    def list(self, application_id: str, *, page: int | None = None, per_page: int = PER_PAGE) -> Pager[Stream]:
+    def list(
+        self, application_id: str, *, page: int | None = None, per_page: int = PER_PAGE
+    ) -> Pager[Stream]:
         """The streams of one application, without capacities and texts.  ``GET /streams``
 
         Args:
@@ -324,7 +349,9 @@ class Streams(Collection):
         """
         segment(application_id, "application_id")
         filters = {"application_id": application_id}
-        return listing(self._session, "/streams", STREAMS, page=page, per_page=per_page, filters=filters)
+        return listing(
+            self._session, "/streams", STREAMS, page=page, per_page=per_page, filters=filters
+        )
 
     async def get(self, uid: str) -> Stream:
         """Fetch one stream by its uid, not its id.  ``GET /streams/{stream_uid}``
@@ -373,5 +400,7 @@ class Streams(Collection):
             TransportError: with ``outcome_unknown``, when the answer was lost: the stream may exist.
         """
         segment(application_id, "application_id")
-        body = present(application_id=application_id, capacities=_wire(capacities), capacity_type=capacity_type)
+        body = present(
+            application_id=application_id, capacities=_wire(capacities), capacity_type=capacity_type
+        )
         return await self._session.fetch(Request("POST", "/streams", body=json_body(body)), STREAM)

@@ -67,4 +67,6 @@ class Users(Collection):
         """
         if email is not None and "@" not in email:
             raise InvalidArgumentError(f"email must be an address or None, not {email!r}")
-        return await self._session.fetch(Request("POST", "/users", body=json_body(present(email=email))), USER)
+        return await self._session.fetch(
+            Request("POST", "/users", body=json_body(present(email=email))), USER
+        )

@@ -10,7 +10,14 @@ from vcloud._core.codec import Id, Instant, Seconds, plain
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Collection, Handle, bind
-from vcloud.providers.streamspace.models import AgentCapacity, AgentSession, AgentStats, AgentStatus, AgentUpdate, Platform
+from vcloud.providers.streamspace.models import (
+    AgentCapacity,
+    AgentSession,
+    AgentStats,
+    AgentStatus,
+    AgentUpdate,
+    Platform,
+)
 from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
 
 __all__ = ["Agent", "AgentRef", "Agents"]
@@ -41,7 +48,9 @@ class AgentRef(Handle, Wire):
             InvalidRequestError: the service does not know the status.
             PermissionDeniedError: you are no administrator.
         """
-        return await self._session.fetch(Request("PATCH", self._path, body=json_body({"status": status})), AGENT_UPDATE)
+        return await self._session.fetch(
+            Request("PATCH", self._path, body=json_body({"status": status})), AGENT_UPDATE
+        )
 
     async def drain(self) -> AgentUpdate:
         """Give the agent no new sessions; those it has go on.  ``PATCH /agents/{agent_id}``

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["StreamSpace"]
 
 #: What a handler must have.
-_HANDLES: Final = ("start_session", "hibernate_session", "wake_session", "stop_session", "vnc_address")
+_HANDLES: Final = (
+    "start_session",
+    "hibernate_session",
+    "wake_session",
+    "stop_session",
+    "vnc_address",
+)
 
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
@@ -115,11 +121,15 @@ class StreamSpace(Client):
         )
         missing = [name for name in _HANDLES if not callable(getattr(handler, name, None))]
         if missing:
-            raise InvalidArgumentError(f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}")
+            raise InvalidArgumentError(
+                f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}"
+            )
         patience = seconds(grace)
         if not patience >= 0:
             raise InvalidArgumentError(f"grace must not be below 0, not {grace!r}")
-        return AgentWorker(self._session, register, handler, grace=patience, retry=retry or self._session.retry)
+        return AgentWorker(
+            self._session, register, handler, grace=patience, retry=retry or self._session.retry
+        )
 
     async def login(self, username: str | None = None, password: str | None = None) -> Login:
         """Log in now, and use this token from now on.  ``POST /auth/login``
@@ -143,9 +153,13 @@ class StreamSpace(Client):
             else self._bearer.credentials
         )
         if request is None:
-            raise ConfigurationError("nobody to log in as: give username and password, or make the client with BearerAuth.login")
+            raise ConfigurationError(
+                "nobody to log in as: give username and password, or make the client with BearerAuth.login"
+            )
         login = await self._session.fetch(request, LOGIN)
-        self._bearer.adopt(login.token, login.expires_at, now=self._session.now(), credentials=request)
+        self._bearer.adopt(
+            login.token, login.expires_at, now=self._session.now(), credentials=request
+        )
         return login
 
     async def logout(self) -> None:
@@ -179,9 +193,17 @@ class StreamSpace(Client):
     def _bearer(self) -> BearerAuth:
         auth = self._session.auth
         if not isinstance(auth, BearerAuth):
-            raise ConfigurationError(f"logging in and out is for clients made with BearerAuth, not {type(auth).__name__}")
+            raise ConfigurationError(
+                f"logging in and out is for clients made with BearerAuth, not {type(auth).__name__}"
+            )
         return auth
 
 
 def _refresh_request(token: str) -> Request:
-    return Request("POST", "/auth/refresh", body=json_body({"token": token}), sensitive=True, authenticated=False)
+    return Request(
+        "POST",
+        "/auth/refresh",
+        body=json_body({"token": token}),
+        sensitive=True,
+        authenticated=False,
+    )

@@ -64,34 +64,89 @@ class StreamSpaceCode(StrEnum):
         member.meaning = meaning
         return member
 
-    AUTH_INVALID_CREDENTIALS = "AUTH_INVALID_CREDENTIALS", 401, AuthenticationError, "invalid username or password"
+    AUTH_INVALID_CREDENTIALS = (
+        "AUTH_INVALID_CREDENTIALS",
+        401,
+        AuthenticationError,
+        "invalid username or password",
+    )
     AUTH_TOKEN_EXPIRED = "AUTH_TOKEN_EXPIRED", 401, AuthenticationError, "JWT token expired"
-    AUTH_TOKEN_INVALID = "AUTH_TOKEN_INVALID", 401, AuthenticationError, "JWT token invalid or malformed"
-    AUTH_TOKEN_MISSING = "AUTH_TOKEN_MISSING", 401, AuthenticationError, "authorization header missing"
+    AUTH_TOKEN_INVALID = (
+        "AUTH_TOKEN_INVALID",
+        401,
+        AuthenticationError,
+        "JWT token invalid or malformed",
+    )
+    AUTH_TOKEN_MISSING = (
+        "AUTH_TOKEN_MISSING",
+        401,
+        AuthenticationError,
+        "authorization header missing",
+    )
     AUTH_INSUFFICIENT_PERMISSIONS = (
         "AUTH_INSUFFICIENT_PERMISSIONS", 403, PermissionDeniedError, "user lacks required permissions",
     )  # fmt: skip
     AGENT_NOT_FOUND = "AGENT_NOT_FOUND", 404, NotFoundError, "agent does not exist"
     AGENT_OFFLINE = "AGENT_OFFLINE", 503, CapacityError, "agent is offline"
-    AGENT_DRAINING = "AGENT_DRAINING", 503, CapacityError, "agent is draining (not accepting new sessions)"
+    AGENT_DRAINING = (
+        "AGENT_DRAINING",
+        503,
+        CapacityError,
+        "agent is draining (not accepting new sessions)",
+    )
     NO_AGENTS_AVAILABLE = "NO_AGENTS_AVAILABLE", 503, CapacityError, "no online agents for platform"
     AGENT_CAPACITY_EXCEEDED = "AGENT_CAPACITY_EXCEEDED", 503, CapacityError, "agent at max capacity"
     SESSION_NOT_FOUND = "SESSION_NOT_FOUND", 404, NotFoundError, "session does not exist"
-    SESSION_ALREADY_EXISTS = "SESSION_ALREADY_EXISTS", 409, ConflictError, "session with same name exists"
+    SESSION_ALREADY_EXISTS = (
+        "SESSION_ALREADY_EXISTS",
+        409,
+        ConflictError,
+        "session with same name exists",
+    )
     #: 400 in the example and the table of codes, 422 in the table of statuses.
-    INVALID_STATE_TRANSITION = "INVALID_STATE_TRANSITION", 400, InvalidTransitionError, "invalid state change requested"
-    SESSION_PROVISIONING_FAILED = "SESSION_PROVISIONING_FAILED", 500, ServerError, "failed to provision session"
+    INVALID_STATE_TRANSITION = (
+        "INVALID_STATE_TRANSITION",
+        400,
+        InvalidTransitionError,
+        "invalid state change requested",
+    )
+    SESSION_PROVISIONING_FAILED = (
+        "SESSION_PROVISIONING_FAILED",
+        500,
+        ServerError,
+        "failed to provision session",
+    )
     SESSION_TERMINATING = "SESSION_TERMINATING", 409, ConflictError, "session is terminating"
     #: 404 in the table, 400 in the example of a create.
     TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND", 404, NotFoundError, "template does not exist"
-    TEMPLATE_INVALID = "TEMPLATE_INVALID", 400, InvalidRequestError, "template configuration invalid"
+    TEMPLATE_INVALID = (
+        "TEMPLATE_INVALID",
+        400,
+        InvalidRequestError,
+        "template configuration invalid",
+    )
     VALIDATION_FAILED = "VALIDATION_FAILED", 400, InvalidRequestError, "request validation failed"
-    INVALID_PARAMETER = "INVALID_PARAMETER", 400, InvalidRequestError, "invalid query/path parameter"
-    MISSING_REQUIRED_FIELD = "MISSING_REQUIRED_FIELD", 400, InvalidRequestError, "required field missing"
+    INVALID_PARAMETER = (
+        "INVALID_PARAMETER",
+        400,
+        InvalidRequestError,
+        "invalid query/path parameter",
+    )
+    MISSING_REQUIRED_FIELD = (
+        "MISSING_REQUIRED_FIELD",
+        400,
+        InvalidRequestError,
+        "required field missing",
+    )
     #: Only in an example, not in the tables.
     RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED", 429, RateLimitError, "rate limit exceeded"
     #: Only in an agent's message, where it has no HTTP status; 503 like the rest of what an agent has no room for.
-    INSUFFICIENT_RESOURCES = "INSUFFICIENT_RESOURCES", 503, CapacityError, "the agent has not the resources for the session"
+    INSUFFICIENT_RESOURCES = (
+        "INSUFFICIENT_RESOURCES",
+        503,
+        CapacityError,
+        "the agent has not the resources for the session",
+    )
 
 
 _CODES: Mapping[str, StreamSpaceCode] = {str(code): code for code in StreamSpaceCode}
@@ -107,20 +162,34 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
 
     provider: str
     #: Those of the document. A published server may have none: then the first answer says so.
-    rate_limits: tuple[RateLimit, ...] = (RateLimit(5, 60, "login"), RateLimit(10, 60, "create"), RateLimit(100, 60))
+    rate_limits: tuple[RateLimit, ...] = (
+        RateLimit(5, 60, "login"),
+        RateLimit(10, 60, "create"),
+        RateLimit(100, 60),
+    )
     fixed_paths: frozenset[str] = frozenset(
         {"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"}
     )
 
-    def error(self, request: Request, response: Response, url: str, *, now: float) -> APIError | None:
+    def error(
+        self, request: Request, response: Response, url: str, *, now: float
+    ) -> APIError | None:
         """The refusal, if the status is one."""
         if 200 <= response.status < 300:
             return None
         body = hidden(_object(response.body), sent_secrets(request))
         known = _CODES.get(str(body.get("code")))
-        message = _message(body) or (known.meaning if known else excerpt(response.body, sensitive=request.sensitive))
+        message = _message(body) or (
+            known.meaning if known else excerpt(response.body, sensitive=request.sensitive)
+        )
         transition = _TRANSITION.search(message)
-        kind = known.error if known else InvalidTransitionError if transition else error_for_status(response.status)
+        kind = (
+            known.error
+            if known
+            else InvalidTransitionError
+            if transition
+            else error_for_status(response.status)
+        )
         made = kind(
             message,
             status=response.status,
@@ -129,14 +198,18 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             provider=self.provider,
             method=request.method,
             url=url,
-            request_id=_word(body, "request_id", "requestId") or response.headers.get("X-Request-ID"),
+            request_id=_word(body, "request_id", "requestId")
+            or response.headers.get("X-Request-ID"),
             details=body.get("details") or body.get("fields"),
             timestamp=_instant(body.get("timestamp")),
         )
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
         if isinstance(made, InvalidTransitionError) and transition:
-            made.from_state, made.to_state = SessionState(transition[1]), SessionState(transition[2])
+            made.from_state, made.to_state = (
+                SessionState(transition[1]),
+                SessionState(transition[2]),
+            )
         return made
 
 
@@ -152,13 +225,17 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _word(body: Mapping[str, Any], *names: str) -> str | None:
-    return next((value for name in names if isinstance(value := body.get(name), str) and value), None)
+    return next(
+        (value for name in names if isinstance(value := body.get(name), str) and value), None
+    )
 
 
 def _message(body: Mapping[str, Any]) -> str:
     """The service's words: the long ones where there are any."""
     short, details = _word(body, "error"), _word(body, "details")
-    return _word(body, "message") or (f"{short}: {details}" if short and details else short or details or "")
+    return _word(body, "message") or (
+        f"{short}: {details}" if short and details else short or details or ""
+    )
 
 
 def _instant(value: object) -> datetime | None:

@@ -35,7 +35,9 @@ def seen_whole(previous: Sequence[str], fresh: Sequence[str]) -> int | None:
         return 0
     last = previous[-1]
     for end in range(count, len(fresh) + 1):
-        if fresh[end - 1] == last and all(fresh[end - count + at] == previous[at] for at in range(count)):
+        if fresh[end - 1] == last and all(
+            fresh[end - count + at] == previous[at] for at in range(count)
+        ):
             return end
     return None
 
@@ -49,7 +51,11 @@ def unseen(previous: Sequence[str], fresh: Sequence[str]) -> list[str]:
     end = seen_whole(previous, fresh)
     if end is None:
         shortest = max(0, len(previous) - len(fresh))
-        start = next(at for at in range(shortest, len(previous) + 1) if list(previous[at:]) == list(fresh[: len(previous) - at]))
+        start = next(
+            at
+            for at in range(shortest, len(previous) + 1)
+            if list(previous[at:]) == list(fresh[: len(previous) - at])
+        )
         end = len(previous) - start
     return list(fresh[end:])
 
@@ -78,7 +84,12 @@ class LogStream(AsyncIterator[str]):
     """
 
     def __init__(
-        self, connect: Callable[[int], Awaitable[Socket]], *, tail: int, retry: RetryPolicy, entropy: Callable[[], float]
+        self,
+        connect: Callable[[int], Awaitable[Socket]],
+        *,
+        tail: int,
+        retry: RetryPolicy,
+        entropy: Callable[[], float],
     ) -> None:
         self._connect = connect
         self._tail = tail
@@ -117,7 +128,12 @@ class LogStream(AsyncIterator[str]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.aclose()
 
     async def _advance(self) -> None:
@@ -145,7 +161,11 @@ class LogStream(AsyncIterator[str]):
             self._over = True
             await self._let_go()
         else:
-            await self._dropped(TransportError(f"the log's connection was closed with code {self._socket.close_code}"))
+            await self._dropped(
+                TransportError(
+                    f"the log's connection was closed with code {self._socket.close_code}"
+                )
+            )
 
     def _take(self, lines: list[str]) -> None:
         if self._held is None:

@@ -308,7 +308,9 @@ def encode_message(message: Message) -> str:
     """The JSON text of a message; what is None is left out."""
     if isinstance(message, UnknownMessage):
         return msgspec.json.encode(message.raw).decode()
-    head = {"type": message.type} | ({"command_type": message.command_type} if message.command_type else {})
+    head = {"type": message.type} | (
+        {"command_type": message.command_type} if message.command_type else {}
+    )
     return msgspec.json.encode(head | _plain(message)).decode()
 
 
@@ -321,16 +323,24 @@ def _objects(text: str) -> list[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"a message on the agent's socket is not JSON ({error})") from None
         if not isinstance(value, dict):
-            raise DecodeError(f"a message on the agent's socket is no object, but {type(value).__name__}")
+            raise DecodeError(
+                f"a message on the agent's socket is no object, but {type(value).__name__}"
+            )
         if too_deep(value):
-            raise DecodeError(f"a message on the agent's socket is nested more than {MAX_DEPTH} levels deep")
+            raise DecodeError(
+                f"a message on the agent's socket is nested more than {MAX_DEPTH} levels deep"
+            )
         found.append(value)
     return found
 
 
 def _message(value: dict[str, Any], codec: Codec) -> Message:
     name, command = value.get("type"), value.get("command_type")
-    kind = _KINDS.get((name, command)) if isinstance(name, str) and isinstance(command, str | None) else None
+    kind = (
+        _KINDS.get((name, command))
+        if isinstance(name, str) and isinstance(command, str | None)
+        else None
+    )
     if kind is None:
         return UnknownMessage(raw=value)
     fields = {key: inner for key, inner in value.items() if key not in ("type", "command_type")}

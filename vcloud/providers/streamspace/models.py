@@ -112,13 +112,23 @@ class Resources(Wire):
         Raises:
             InvalidArgumentError: a quantity that is none (``2 gigs``), is zero, or nothing at all.
         """
-        given = {name: value for name, value in (("memory", self.memory), ("cpu", self.cpu)) if value is not None}
+        given = {
+            name: value
+            for name, value in (("memory", self.memory), ("cpu", self.cpu))
+            if value is not None
+        }
         if not given:
             raise InvalidArgumentError("resources must give memory or cpu")
         for name, value in given.items():
             quantity, example = (_CPU, "2 or 1000m") if name == "cpu" else (_MEMORY, "512Mi or 2Gi")
-            if type(value) is not str or not quantity.fullmatch(value) or not value.strip("0.kmKMGTPEi"):
-                raise InvalidArgumentError(f"resources.{name} must be a quantity such as {example}, not {value!r}")
+            if (
+                type(value) is not str
+                or not quantity.fullmatch(value)
+                or not value.strip("0.kmKMGTPEi")
+            ):
+                raise InvalidArgumentError(
+                    f"resources.{name} must be a quantity such as {example}, not {value!r}"
+                )
         return given
 
 

@@ -18,7 +18,9 @@ from vcloud.providers.streamspace.wire import bearer
 
 __all__ = ["Realtime"]
 
-LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(SessionLogs, lambda wire, session, body: tuple(wire.logs or ()))
+LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(
+    SessionLogs, lambda wire, session, body: tuple(wire.logs or ())
+)
 
 
 class Realtime(Handle):
@@ -37,7 +39,9 @@ class Realtime(Handle):
     ) -> Coroutine[Any, Any, tuple[str, ...]]: ...
 
     @overload
-    def logs(self, *, follow: Literal[True], tail: int = 100, timestamps: bool = True) -> LogStream: ...
+    def logs(
+        self, *, follow: Literal[True], tail: int = 100, timestamps: bool = True
+    ) -> LogStream: ...
 
     def logs(
         self, *, follow: bool = False, tail: int = 100, timestamps: bool = True
@@ -68,11 +72,15 @@ class Realtime(Handle):
         if type(tail) is not int or tail < 1:
             raise InvalidArgumentError(f"tail must be a whole number of at least 1, not {tail!r}")
         if not follow:
-            return self._session.fetch(self._log_request(tail=tail, follow=False, timestamps=timestamps), LOGS)
+            return self._session.fetch(
+                self._log_request(tail=tail, follow=False, timestamps=timestamps), LOGS
+            )
         session = self._session
 
         async def connect(lines: int) -> Socket:
-            return await session.connect(self._log_request(tail=lines, follow=True, timestamps=timestamps))
+            return await session.connect(
+                self._log_request(tail=lines, follow=True, timestamps=timestamps)
+            )
 
         return LogStream(connect, tail=tail, retry=session.retry, entropy=session.entropy)
 
@@ -139,9 +147,13 @@ class Realtime(Handle):
     def _own_vnc_url(self) -> str:
         url = self.vnc_url
         if not url.startswith(f"{self._root}/"):
-            raise ConfigurationError(f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}")
+            raise ConfigurationError(
+                f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}"
+            )
         if not (url.isascii() and url.isprintable()) or set(url) & set(' #"<>\\'):
-            raise DecodeError(f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address")
+            raise DecodeError(
+                f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"
+            )
         return url
 
     @property

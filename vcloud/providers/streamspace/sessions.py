@@ -129,7 +129,11 @@ class SessionRef(Realtime, Wire):
         return await self.terminate()
 
     async def wait_until(
-        self, state: SessionState | str | Many[str], *, timeout: timedelta | float = 300, poll: timedelta | float = 2
+        self,
+        state: SessionState | str | Many[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
     ) -> Session:
         """Look again and again until the session is in this state.
 
@@ -156,7 +160,9 @@ class SessionRef(Realtime, Wire):
         )
 
     async def _change(self, state: SessionState) -> SessionUpdate:
-        return await self._session.fetch(Request("PATCH", self._path(), body=json_body({"state": state})), SESSION_UPDATE)
+        return await self._session.fetch(
+            Request("PATCH", self._path(), body=json_body({"state": state})), SESSION_UPDATE
+        )
 
     def _path(self, rest: str = "") -> str:
         return f"/sessions/{segment(self.id)}{rest}"
@@ -214,7 +220,11 @@ class Session(SessionRef):
         if not named:
             return super().vnc_url
         if "://" in named:
-            return named.replace("http", "ws", 1) if named.startswith(("http://", "https://")) else named
+            return (
+                named.replace("http", "ws", 1)
+                if named.startswith(("http://", "https://"))
+                else named
+            )
         return f"{self._root}/{named.lstrip('/')}"
 
     @classmethod
@@ -291,10 +301,14 @@ class Sessions(Collection):
             state=state,
             resources=None if resources is None else resources.to_wire(),
             persistent_home=persistent_home,
-            idle_timeout=None if idle_timeout is None else go_duration(idle_timeout, "idle_timeout"),
+            idle_timeout=None
+            if idle_timeout is None
+            else go_duration(idle_timeout, "idle_timeout"),
             tags=None if tags is None else checked_tags(tags),
         )
-        return await self._session.fetch(Request("POST", "/sessions", body=json_body(body), bucket="create"), SESSION)
+        return await self._session.fetch(
+            Request("POST", "/sessions", body=json_body(body), bucket="create"), SESSION
+        )
 
     def list(
         self,
@@ -338,7 +352,9 @@ class Sessions(Collection):
             "sort": sort,
             "order": order,
         }
-        return listing(self._session, "/sessions", SESSIONS, page=page, limit=limit, filters=filters)
+        return listing(
+            self._session, "/sessions", SESSIONS, page=page, limit=limit, filters=filters
+        )
 
     async def get(self, id: str) -> Session:
         """Fetch one session, with all that a list leaves out.  ``GET /sessions/{session_id}``

@@ -28,7 +28,9 @@ class TemplateRef(Handle, Wire):
         Raises:
             NotFoundError: there is no such template.
         """
-        return await self._session.fetch(Request("GET", f"/templates/{segment(self.name, 'name')}"), TEMPLATE)
+        return await self._session.fetch(
+            Request("GET", f"/templates/{segment(self.name, 'name')}"), TEMPLATE
+        )
 
 
 @frozen(kw_only=True)
@@ -96,7 +98,9 @@ TEMPLATES = resources(TemplateList, Template)
 class Templates(Collection):
     """What sessions can run."""
 
-    def list(self, *, category: str | None = None, page: int | None = None, limit: int | None = None) -> Pager[Template]:
+    def list(
+        self, *, category: str | None = None, page: int | None = None, limit: int | None = None
+    ) -> Pager[Template]:
         """The templates that match.  ``GET /templates``
 
         Args:
@@ -107,7 +111,14 @@ class Templates(Collection):
         Raises:
             InvalidArgumentError: a page or limit out of bounds.
         """
-        return listing(self._session, "/templates", TEMPLATES, page=page, limit=limit, filters={"category": category})
+        return listing(
+            self._session,
+            "/templates",
+            TEMPLATES,
+            page=page,
+            limit=limit,
+            filters={"category": category},
+        )
 
     async def get(self, name: str) -> Template:
         """Fetch one template, with everything that a list leaves out.  ``GET /templates/{template_name}``

@@ -56,7 +56,13 @@ USERS = resources(UserList, User)
 class Users(Collection):
     """Who may log in."""
 
-    def list(self, *, role: UserRole | str | None = None, page: int | None = None, limit: int | None = None) -> Pager[User]:
+    def list(
+        self,
+        *,
+        role: UserRole | str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+    ) -> Pager[User]:
         """The users that match.  ``GET /users``
 
         Args:
@@ -69,9 +75,19 @@ class Users(Collection):
             InvalidRequestError: the service does not know the role.
             PermissionDeniedError: you are no administrator.
         """
-        return listing(self._session, "/users", USERS, page=page, limit=limit, maximum=None, filters={"role": role})
+        return listing(
+            self._session,
+            "/users",
+            USERS,
+            page=page,
+            limit=limit,
+            maximum=None,
+            filters={"role": role},
+        )
 
-    async def create(self, username: str, email: str, password: str, *, role: UserRole | str = UserRole.USER) -> User:
+    async def create(
+        self, username: str, email: str, password: str, *, role: UserRole | str = UserRole.USER
+    ) -> User:
         """Make a user; never sent twice.  ``POST /users``
 
         Args:

@@ -109,7 +109,12 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """Open."""
         return await self.aopen()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         await self.aclose()
 
@@ -123,7 +128,9 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
 
     def _opened(self) -> Socket:
         if self._socket is None:
-            raise ConfigurationError("the tunnel is not open: use `async with`, or call `await tunnel.aopen()` first")
+            raise ConfigurationError(
+                "the tunnel is not open: use `async with`, or call `await tunnel.aopen()` first"
+            )
         return self._socket
 
     def _decoded(self, text: str) -> bytes:
@@ -135,7 +142,9 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         return data
 
 
-async def relay(tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def relay(
+    tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Carry bytes both ways between a tunnel and a TCP connection until one of them ends, and close both.
 
     Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no halves.
@@ -229,9 +238,13 @@ class VNCForward:
             OSError: the port is taken.
         """
         if self._server is not None:
-            raise ConfigurationError("this forward is in use already: call forward_vnc() again for another")
+            raise ConfigurationError(
+                "this forward is in use already: call forward_vnc() again for another"
+            )
         # Not serving at first: start_server has no point between binding and returning at which it could be cancelled.
-        self._server = await asyncio.start_server(self._connected, self._host, self._port, limit=PART, start_serving=False)
+        self._server = await asyncio.start_server(
+            self._connected, self._host, self._port, limit=PART, start_serving=False
+        )
         try:
             self._port = self._server.sockets[0].getsockname()[1]
             await self._server.start_serving()
@@ -240,7 +253,12 @@ class VNCForward:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop listening, and end all connections."""
         await self.aclose()
 
@@ -298,4 +316,6 @@ def _loopback(host: str) -> str:
             return name
     except ValueError:
         pass
-    raise InvalidArgumentError(f"host must be a loopback address such as 127.0.0.1, not {host!r}: whoever connects is let in")
+    raise InvalidArgumentError(
+        f"host must be a loopback address such as 127.0.0.1, not {host!r}: whoever connects is let in"
+    )

@@ -148,7 +148,10 @@ def resources(wire: type[Listing], model: type[H]) -> Shape[Listing, Opened[H]]:
 
     def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
         key, items = answer.found(body)
-        return Opened(answer, tuple([adopt(item, session, (body, key, index)) for index, item in enumerate(items)]))
+        return Opened(
+            answer,
+            tuple([adopt(item, session, (body, key, index)) for index, item in enumerate(items)]),
+        )
 
     return Shape(wire, open_all)
 
@@ -174,10 +177,14 @@ def listing(
     parameters = query({"limit": limit, **filters})
 
     async def fetch(number: int) -> Page[H]:
-        request = Request("GET", path, f"page={number}&{parameters}" if parameters else f"page={number}")
+        request = Request(
+            "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
+        )
         opened = await session.fetch(request, shape)
         where = opened.answer.pagination
-        pages, total = (where.total_pages, where.total) if where is not None else (None, opened.answer.total)
+        pages, total = (
+            (where.total_pages, where.total) if where is not None else (None, opened.answer.total)
+        )
         following = next_by_total(number=number, items=len(opened.items), total_pages=pages)
         return Page(opened.items, number, total, following, number if following is None else pages)
 
@@ -203,7 +210,9 @@ def go_duration(value: timedelta | float, name: str) -> str:
     """
     minutes, second = divmod(whole(value, timedelta(seconds=1), name, at_least=1), 60)
     hour, minute = divmod(minutes, 60)
-    return "".join(f"{count}{unit}" for count, unit in ((hour, "h"), (minute, "m"), (second, "s")) if count)
+    return "".join(
+        f"{count}{unit}" for count, unit in ((hour, "h"), (minute, "m"), (second, "s")) if count
+    )
 
 
 def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:

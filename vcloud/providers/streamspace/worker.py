@@ -85,7 +85,15 @@ class AgentWorker(Secretive):
         retry: how patiently it connects again; ``attempts`` does not count.
     """
 
-    def __init__(self, session: Session, register: Register, handler: AgentHandler, *, grace: float, retry: RetryPolicy) -> None:
+    def __init__(
+        self,
+        session: Session,
+        register: Register,
+        handler: AgentHandler,
+        *,
+        grace: float,
+        retry: RetryPolicy,
+    ) -> None:
         # Trying again is decided here, where there is no limit to it.
         self._session = session.with_options(retry=attrs.evolve(retry, attempts=1))
         self._register = register
@@ -195,7 +203,12 @@ class AgentWorker(Secretive):
             running.result()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop, with the grace time unless the block was cancelled."""
         running = self._running
         assert running is not None
@@ -223,7 +236,9 @@ class AgentWorker(Secretive):
         if self._unsent and not link.done():
             flushed = asyncio.create_task(self._nothing.wait())
             try:
-                await asyncio.wait({flushed, link}, timeout=FLUSH, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {flushed, link}, timeout=FLUSH, return_when=asyncio.FIRST_COMPLETED
+                )
             finally:
                 await end({flushed})
 
@@ -231,7 +246,11 @@ class AgentWorker(Secretive):
 
     async def _stay_linked(self) -> None:
         failures = 0
-        parameters = {"agent_id": self.agent_id, "platform": self._register.platform, "region": self._register.region}
+        parameters = {
+            "agent_id": self.agent_id,
+            "platform": self._register.platform,
+            "region": self._register.region,
+        }
         request = Request("GET", "/agent/ws", query(parameters))
         while True:
             known = False
@@ -259,7 +278,9 @@ class AgentWorker(Secretive):
                 while not self._registered.is_set():
                     await self._hear(socket)
         except TimeoutError:
-            raise RequestTimeout(f"the control plane did not answer the registration within {PATIENCE:g} s") from None
+            raise RequestTimeout(
+                f"the control plane did not answer the registration within {PATIENCE:g} s"
+            ) from None
 
     async def _listen(self, socket: Socket) -> None:
         while True:
@@ -270,7 +291,9 @@ class AgentWorker(Secretive):
         if frame is None:
             raise TransportError(f"the agent's socket was closed with code {socket.close_code}")
         try:
-            messages = decode_message(frame if isinstance(frame, str) else frame.decode("utf-8", "replace"))
+            messages = decode_message(
+                frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+            )
         except DecodeError as error:
             # One message that makes no sense is no reason to leave the others unheard.
             self._errors.append(error)
@@ -301,7 +324,9 @@ class AgentWorker(Secretive):
 
     def _forget_heartbeats(self) -> None:
         """To say now that one was alive then would be worse than nothing."""
-        self._unsent = deque((message for message in self._unsent if not isinstance(message, Heartbeat)), UNSENT)
+        self._unsent = deque(
+            (message for message in self._unsent if not isinstance(message, Heartbeat)), UNSENT
+        )
 
     def _say(self, message: Message) -> None:
         self._unsent.append(message)
@@ -315,14 +340,20 @@ class AgentWorker(Secretive):
             case RegisterAck() if message.status != "registered":
                 raise VCloudError(f"the control plane did not register the agent: {message.status}")
             case RegisterAck():
-                seconds = message.heartbeat_interval.total_seconds() if message.heartbeat_interval else 0.0
+                seconds = (
+                    message.heartbeat_interval.total_seconds()
+                    if message.heartbeat_interval
+                    else 0.0
+                )
                 self._interval = seconds if seconds > 0 else INTERVAL
                 self._registered.set()
             case Command():
                 self._command(message.command_id, message)
             case VNCProxyRequest():
                 self._spawn(self._proxies, self._proxy(message))
-            case UnknownMessage() if message.name == "command" and isinstance(message.raw.get("command_id"), str):
+            case UnknownMessage() if message.name == "command" and isinstance(
+                message.raw.get("command_id"), str
+            ):
                 self._command(message.raw["command_id"], None)
             case _:
                 # What a newer control plane says besides must not end an older agent.
@@ -349,7 +380,11 @@ class AgentWorker(Secretive):
             self._fail(command.command_id, failure.code, failure.message)
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words and lines are not for the wire
             self._errors.append(error)
-            self._fail(command.command_id, "INTERNAL_ERROR", f"the agent's handler raised {type(error).__name__}")
+            self._fail(
+                command.command_id,
+                "INTERNAL_ERROR",
+                f"the agent's handler raised {type(error).__name__}",
+            )
         else:
             self._count(command)
             self._answer(
@@ -370,7 +405,11 @@ class AgentWorker(Secretive):
     def _fail(self, command_id: str, code: str, reason: str) -> None:
         self._answer(
             CommandResult(
-                command_id=command_id, agent_id=self.agent_id, status=CommandStatus.FAILED, error=reason, error_code=code
+                command_id=command_id,
+                agent_id=self.agent_id,
+                status=CommandStatus.FAILED,
+                error=reason,
+                error_code=code,
             )
         )
 
@@ -404,7 +443,9 @@ class AgentWorker(Secretive):
 
     def _no_picture(self, request: VNCProxyRequest, error: Exception, reason: str) -> None:
         self._errors.append(error)
-        self._say(VNCProxyError(proxy_id=request.proxy_id, session_id=request.session_id, error=reason))
+        self._say(
+            VNCProxyError(proxy_id=request.proxy_id, session_id=request.session_id, error=reason)
+        )
 
     def _spawn(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
