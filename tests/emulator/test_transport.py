@@ -7,6 +7,8 @@ import contextlib
 import gc
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -24,6 +26,8 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
+
+pytestmark = pytest.mark.usefixtures("aiohttp_parts")
 
 AUTH = HMACAuth("ak", "sk")
 ONCE = RetryPolicy(attempts=1)
@@ -80,6 +84,61 @@ async def test_a_dead_kept_alive_connection_is_not_used_again_behind_our_back() 
     ]
     assert len(signatures) == 3, "answered, dropped, and repeated by us on a new connection"
     assert len(set(signatures)) == 3, "never the same nonce twice"
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
+async def test_a_post_without_a_body_has_no_content_type_and_one_with_a_body_has_ours(
+    own: bool,
+) -> None:
+    seen: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await head(reader)).lower())
+        writer.write(OK.replace(b"Content-Length", b"Connection: close\r\nContent-Length"))
+        await writer.drain()
+
+    async with (
+        contextlib.nullcontext() if own else aiohttp.ClientSession() as session,
+        serving(note) as url,
+        VagonComputers(Endpoint(url, auth=AUTH), client_session=session) as computers,
+    ):
+        await computers.machines.ref("100").start()
+        await computers.machines.ref("100").reset(remove_files=True)
+    assert b"content-type" not in seen[0]
+    assert b"\r\ncontent-length: 0\r\n" in seen[0]
+    assert seen[1].count(b"content-type: application/json\r\n") == 1
+
+
+async def test_a_replaced_request_method_is_called_and_must_return_a_response() -> None:
+    arrived: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await head(reader))
+
+    async with serving(note) as url, VagonComputers(Endpoint(url, auth=AUTH)) as computers:
+        with mock.patch("aiohttp.ClientSession.request") as double:
+            with pytest.raises(ConfigurationError, match="returns a .*Mock: let it return"):
+                await computers.machines.ref("100").start()
+    assert (double.call_count, arrived) == (1, [])
+
+
+async def test_a_replaced_request_method_may_wrap_the_real_one() -> None:
+    asked: list[str] = []
+    real = aiohttp.ClientSession.request
+
+    async def spy(session: aiohttp.ClientSession, method: str, *args: Any, **more: Any) -> Any:
+        asked.append(method)
+        return await real(session, method, *args, **more)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(OK)
+        await writer.drain()
+
+    async with serving(answer) as url, VagonComputers(Endpoint(url, auth=AUTH)) as computers:
+        with mock.patch.object(aiohttp.ClientSession, "request", spy):
+            await computers.machines.ref("100").start()
+    assert asked == ["POST"]
 
 
 @pytest.mark.parametrize("verb", ["get", "create"])

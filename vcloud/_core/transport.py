@@ -18,6 +18,15 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
+from vcloud._core.aiohttp_compat import (
+    NEVER_SENT,
+    DroppedError,
+    leave_to_parent,
+    middlewares_against_resending,
+    send_once,
+    sender,
+    websocket_transport,
+)
 from vcloud._core.endpoint import is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
@@ -30,48 +39,7 @@ from vcloud.errors import (
     VCloudError,
 )
 
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    aiohttp.ClientHttpProxyError,
-)
-
-
-class _DroppedError(Exception):
-    """A kept-alive connection turned out to be dead."""
-
-
-_DROPPED = (_DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
-
-
-async def _once(
-    request: aiohttp.ClientRequest, handler: ClientHandlerType
-) -> aiohttp.ClientResponse:
-    # aiohttp would send an idempotent request again by itself, with the same nonce, when the connection it took from
-    # the pool is dead. An exception that it does not know leaves that decision to our retry policy.
-    try:
-        return await handler(request)
-    except _NEVER_SENT:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _DroppedError(str(error) or type(error).__name__) from error
-
-
-_MIDDLEWARES = (_once,)
-
-
-def _never_again(session: aiohttp.ClientSession) -> Sequence[ClientMiddlewareType]:
-    """Keep a session of ours from sending twice by itself, and say what its requests need for that.
-
-    The switch that aiohttp's own test client uses costs nothing; the middleware does the same wherever it is missing, and for
-    a session that is not ours to change.
-    """
-    if not hasattr(session, "_retry_connection"):
-        return _MIDDLEWARES
-    session._retry_connection = False
-    return ()
-
+_DROPPED = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 #: A WebSocket's upgrade that is refused says why in a few lines.
 MAX_REFUSAL: Final = 64 * 1024
@@ -95,7 +63,7 @@ async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await _once(request, handler)
+    answer = await send_once(request, handler)
     if answer.status != 101:
         raise RefusedError(
             Response(answer.status, answer.headers, await _body(answer, MAX_REFUSAL))
@@ -172,7 +140,8 @@ class Transport:
         self._given = client_session
         self._session: aiohttp.ClientSession | None = None
         self._upgrading: aiohttp.ClientSession | None = None
-        self._middlewares: Sequence[ClientMiddlewareType] = _MIDDLEWARES
+        self._middlewares: Sequence[ClientMiddlewareType] = ()
+        self._options: Mapping[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
 
@@ -221,10 +190,7 @@ class Transport:
         session = self._session or self._begin()
         turn = wire.patience.begin()
         try:
-            # What request() itself calls, and all mocks replace. Its wrapping costs a twentieth of the call; but a session of the
-            # user's own may have a request() of its own.
-            send = session._request if self._given is None else session.request
-            answer = await send(
+            answer = await sender(session, own=self._given is None)(
                 method,
                 URL(
                     url, encoded=True
@@ -235,6 +201,7 @@ class Transport:
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 raise_for_status=False,  # a session of the user's own may say otherwise
                 middlewares=self._middlewares,
+                **self._options,
                 **wire.extra,
             )
             content = answer.content
@@ -243,7 +210,7 @@ class Transport:
                 return Response(answer.status, answer.headers, content.read_nowait())
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
-        except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
+        except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed)
         except asyncio.CancelledError:
             if not turn.only_late():
@@ -307,7 +274,7 @@ class Transport:
             return Socket(opened, heartbeat)
         except RefusedError:
             raise
-        except (aiohttp.ClientError, _DroppedError, OSError, ValueError, RuntimeError) as error:
+        except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
@@ -335,9 +302,12 @@ class Transport:
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
+            **_NO_CONTENT_TYPE,
         )
-        if self._given is None:
-            self._middlewares = _never_again(self._session)
+        own = self._given is None
+        self._middlewares = middlewares_against_resending(self._session, own=own)
+        # A session of the user's own is not changed, so each request says it.
+        self._options = {} if own else _NO_CONTENT_TYPE
         _IN_USE.add(self)
         return self._session
 
@@ -345,10 +315,8 @@ class Transport:
         """Never touch, in a forked process, the connections that belong to the other one."""
         self._state = "forked"
         session, self._session, self._upgrading = self._session, None, None
-        if session is not None and session is not self._given and session.connector is not None:
-            # Closing would take the other process's sockets out of the epoll that both have, and say goodbye over its TLS.
-            session.connector._closed = True
-            session.detach()
+        if session is not None and session is not self._given:
+            leave_to_parent(session)
 
 
 _UNUSABLE: Final = {
@@ -356,6 +324,10 @@ _UNUSABLE: Final = {
     "closed": "this client is closed: make a new one",
     "forked": "this client was opened before the process forked, and its connections are the other process's: make a new one",
 }
+
+#: aiohttp would call the missing body of a POST "application/octet-stream"; Vagon's own client sends
+#: no content type with an empty body. Bodies of ours always come with theirs.
+_NO_CONTENT_TYPE: Final[Mapping[str, Any]] = {"skip_auto_headers": ("Content-Type",)}
 
 #: Those that have, or had, connections.
 _IN_USE: Final[WeakSet[Transport]] = WeakSet()
@@ -381,9 +353,8 @@ class Socket:
     """
 
     def __init__(self, opened: aiohttp.ClientWebSocketResponse, heartbeat: float) -> None:
-        connection = opened._response.connection
         self._opened = opened
-        self._transport = None if connection is None else connection.transport
+        self._transport = websocket_transport(opened)
         self._heartbeat = heartbeat
         self._receiving = self._heard = self._pinged = self._silent = False
         self._ping: asyncio.Task[None] | None = None
@@ -540,7 +511,7 @@ _TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl
 def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     """Ours for aiohttp's."""
     made: VCloudError
-    if isinstance(error, _NEVER_SENT):
+    if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
         made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
     elif isinstance(error, TimeoutError):

@@ -1,0 +1,156 @@
+"""Private parts of aiohttp that vcloud uses, each with a public way to fall back on.
+
+aiohttp may rename what it keeps private in any release. No other module touches it, and the tests
+run with each of these parts present and absent.
+
+| what | why | without it |
+|---|---|---|
+| ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
+| ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
+| ``ClientWebSocketResponse._response`` | its socket, to close a connection that hangs | no abort |
+| ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
+
+The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it
+and 1.20 without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+
+from vcloud.errors import ConfigurationError
+
+#: What aiohttp raises when the request did not reach the service.
+NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.ClientHttpProxyError,
+)
+
+
+class DroppedError(Exception):
+    """A kept-alive connection turned out to be dead."""
+
+
+async def send_once(
+    request: aiohttp.ClientRequest, handler: ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending one request twice, by an exception that it does not know.
+
+    aiohttp sends an idempotent request again by itself when the connection from its pool is dead,
+    with the same headers and so with the same nonce. Whether to repeat is for our retry policy.
+
+    Raises:
+        DroppedError: the connection broke.
+    """
+    try:
+        return await handler(request)
+    except NEVER_SENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise DroppedError(str(error) or type(error).__name__) from error
+
+
+def middlewares_against_resending(
+    session: aiohttp.ClientSession, *, own: bool
+) -> Sequence[ClientMiddlewareType]:
+    """Keep a session from sending twice by itself.
+
+    Args:
+        session: the session.
+        own: vcloud made it and may change it. The switch that aiohttp's own test client uses then
+            costs nothing; a user's session is left as it is.
+
+    Returns:
+        The middlewares that each request of this session needs for it.
+    """
+    if not own or _private(session, "_retry_connection") is None:
+        return (send_once,)
+    session._retry_connection = False
+    return ()
+
+
+def sender(session: aiohttp.ClientSession, *, own: bool) -> Callable[..., Awaitable[Any]]:
+    """The method that sends a request: the private one, unless somebody replaced the public one.
+
+    Mocks replace either ``ClientSession.request`` or, as aioresponses does, what it calls. A
+    user's session may have a ``request`` of its own.
+
+    Args:
+        session: the session.
+        own: vcloud made it.
+    """
+    if own and aiohttp.ClientSession.request is _REQUEST:
+        return session._request
+    return functools.partial(_by_public_request, session)
+
+
+async def _by_public_request(
+    session: aiohttp.ClientSession, *args: Any, **options: Any
+) -> aiohttp.ClientResponse:
+    """Send by ``session.request``, which may be a coroutine function or a double.
+
+    Raises:
+        ConfigurationError: it returned no response of aiohttp's.
+    """
+    answer: object = session.request(*args, **options)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    elif enter := getattr(type(answer), "__aenter__", None):
+        answer = await enter(answer)
+    if not isinstance(answer, aiohttp.ClientResponse):
+        raise ConfigurationError(
+            "the request method of the aiohttp session was replaced by one that returns "
+            f"a {type(answer).__name__}: let it return an aiohttp.ClientResponse, as aioresponses "
+            "does, or test against vcloud.emulator"
+        )
+    return answer
+
+
+def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Transport | None:
+    """The socket's transport, to see what it has not sent yet and to abort it; None if unknown."""
+    connection = getattr(_private(opened, "_response"), "connection", None)
+    return getattr(connection, "transport", None)
+
+
+def leave_to_parent(session: aiohttp.ClientSession) -> None:
+    """Let go of a session in a forked child without touching the parent's connections.
+
+    Closing would take the parent's sockets out of the epoll that both processes share, and end its
+    TLS connections.
+    """
+    if session.connector is not None:
+        if _private(session.connector, "_closed") is not None:
+            session.connector._closed = True
+        else:
+            # Neither closed nor collected, because collecting closes it.
+            _KEPT.append(session.connector)
+        session.detach()
+
+
+#: Connectors of a parent process, where aiohttp offers no way to forget them.
+_KEPT: Final[list[aiohttp.BaseConnector]] = []
+
+
+def _private(owner: object, name: str) -> Any:
+    """A private attribute, or None where this aiohttp has none."""
+    return getattr(owner, name, None)
+
+
+def _unreplaced_request() -> object:
+    """``ClientSession.request``, if it is aiohttp's own and the private method exists; else None."""
+    method = aiohttp.ClientSession.request
+    code = getattr(method, "__code__", None)
+    genuine = code is not None and code.co_filename == aiohttp.client.__file__
+    return method if genuine and hasattr(aiohttp.ClientSession, "_request") else None
+
+
+_REQUEST: Final = _unreplaced_request()
