@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import anyio
 import pytest
 
-from vcloud._core.cleanup import end, race
+from vcloud._core.cleanup import end, race, run_to_the_end
 
 
 async def stubborn(seen: list[str], turns: int = 5) -> None:
@@ -68,3 +71,48 @@ async def test_a_cancelled_race_leaves_nobody_running() -> None:
     with pytest.raises(asyncio.CancelledError):
         await racing
     assert seen == ["over"] * 2
+
+
+async def finish(work: Awaitable[None]) -> None:
+    async def doing() -> None:
+        await work
+
+    await run_to_the_end(doing(), within=10)
+
+
+async def end_it(work: Awaitable[None]) -> None:
+    async def doing() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await work
+
+    task = asyncio.create_task(doing())
+    await asyncio.sleep(0)
+    await end([task])
+
+
+@pytest.mark.parametrize("cleanup", [finish, end_it])
+async def test_a_cancelled_anyio_scope_does_not_keep_the_loop_busy_until_cleanup_is_over(
+    cleanup: Callable[[Awaitable[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+    real = asyncio.wait
+
+    async def counted(*args: Any, **more: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return await real(*args, **more)
+
+    monkeypatch.setattr(asyncio, "wait", counted)
+    gate = asyncio.Event()
+
+    async def opened() -> None:
+        await gate.wait()
+
+    with anyio.CancelScope() as scope:
+        asyncio.get_running_loop().call_later(0.05, scope.cancel)
+        asyncio.get_running_loop().call_later(0.3, gate.set)
+        await cleanup(opened())
+    assert scope.cancelled_caught
+    assert waits < 20, "an anyio scope cancels again in each turn of the loop"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -27,12 +29,15 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
 
     task = asyncio.create_task(bounded())
     interruption: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            interruption = error
+    with ExitStack() as shield:
+        while not task.done():
+            try:
+                # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                if interruption is None:
+                    shield.enter_context(_shielded_from_anyio())
+                interruption = error
     if interruption is not None:
         # Its own failure is secondary now, and must not be reported as one that nobody looked at.
         if not task.cancelled():
@@ -50,11 +55,14 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in left:
         task.cancel()
     interruption: asyncio.CancelledError | None = None
-    while pending := {task for task in left if not task.done()}:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            interruption = error
+    with ExitStack() as shield:
+        while pending := {task for task in left if not task.done()}:
+            try:
+                await asyncio.wait(pending)
+            except asyncio.CancelledError as error:
+                if interruption is None:
+                    shield.enter_context(_shielded_from_anyio())
+                interruption = error
     for task in left:
         if not task.cancelled():
             task.exception()
@@ -76,3 +84,18 @@ async def race(*works: Coroutine[Any, Any, object]) -> None:
         await end(tasks)
     for task in first:
         task.result()
+
+
+def _shielded_from_anyio() -> AbstractContextManager[object]:
+    """Keep a cancelled anyio scope from cancelling again in every turn of the loop.
+
+    anyio repeats a cancellation until the task leaves the scope. Whoever has to finish something
+    first would be woken in every turn, and keep a core busy. A scope of anyio's own that is shielded
+    stops that; plain cancellations of the task still arrive. Where anyio is not in use, nothing of
+    it is imported.
+    """
+    # What anyio loads with its first scope on asyncio.
+    if "anyio._backends._asyncio" not in sys.modules:
+        return nullcontext()
+    scope: AbstractContextManager[object] = sys.modules["anyio"].CancelScope(shield=True)
+    return scope
