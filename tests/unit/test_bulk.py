@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any, cast
@@ -210,6 +211,23 @@ async def test_after_max_failures_nothing_more_is_begun_and_what_is_under_way_is
     assert begun == [0, 1, 2, 3, 4, 5, 6]
     assert seen == {0: DONE, 1: DONE, 2: DONE, 3: DONE, 4: DONE, 5: FAILED, 6: FAILED}
     assert (run.totals.stopped, run.totals.undone) == ("max_failures", 93)
+
+
+if sys.version_info >= (3, 12):
+
+    @pytest.mark.parametrize("suspends", [False, True])
+    async def test_eager_tasks_stop_at_max_failures_too(suspends: bool) -> None:
+        async def fail(number: int) -> None:
+            if suspends:
+                await asyncio.sleep(0)
+            raise ValueError(number)
+
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        run = Bulk(range(1000), fail, concurrency=5, max_failures=3)
+        totals = await run.run()
+        # What was under way beside the third failure is finished.
+        assert totals.failed == (5 if suspends else 3)
+        assert (totals.undone, totals.stopped) == (1000 - totals.failed, "max_failures")
 
 
 async def test_an_unknown_outcome_counts_as_a_failure_for_max_failures() -> None:

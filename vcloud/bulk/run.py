@@ -286,7 +286,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         limit = asyncio.timeout_at(self._worker.ends_at)
         try:
             async with limit:
-                while True:
+                # Under eager tasks an item's task ends, and may stop the run, before this goes on.
+                while self._stopped is None:
                     await self._room.acquire()
                     await self._slots.acquire()
                     task = asyncio.create_task(self._work(await anext(self._items)))
