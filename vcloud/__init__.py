@@ -146,9 +146,15 @@ __all__ = [
 ]
 
 
+#: Modules that type checkers know as attributes of ``vcloud``: they must be there at run time too.
+_MODULES = {"auth", "bulk", "cloud", "emulator", "errors", "providers"}
+
+
 def __getattr__(name: str) -> object:
     from importlib import import_module  # noqa: PLC0415 - as above
 
+    if name in _MODULES:
+        return import_module(f"vcloud.{name}")
     try:
         module = _HOME_OF[name]
     except KeyError:

@@ -23,6 +23,30 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         vcloud.Vcloud  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auth.HMACAuth",
+        "bulk.Bulk",
+        "cloud.VCloud",
+        "emulator.Emulator",
+        "errors.NotFoundError",
+        "providers.computers.MachineStatus",
+        "providers.desktops.Desktops",
+        "providers.streams.VagonStreams",
+        "providers.streamspace.StreamSpace",
+        "providers.vagon.VagonCode",
+    ],
+)
+def test_a_module_that_type_checkers_know_is_there_without_an_import_of_its_own(name: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import vcloud; vcloud.{name}"], check=True)
+
+
+def test_an_unknown_provider_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'computer'"):
+        getattr(vcloud.providers, "computer")  # noqa: B009
+
+
 def public_classes() -> list[type]:
     return [value for name in vcloud.__all__ if isinstance(value := getattr(vcloud, name), type)]
 
