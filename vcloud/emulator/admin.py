@@ -123,8 +123,8 @@ class Admin:
             )
         except LookupError as error:
             return _json(404, {"error": str(error.args[0])})
-        except ValueError as error:
-            # msgspec's and Unicode's errors are such, too.
+        except (ValueError, msgspec.ValidationError) as error:
+            # Unicode's errors are such too, and msgspec's from 0.20.
             return _json(400, {"error": str(error)})
         response = _json(status, payload)
         # After going down, the connection that was spared for this answer is no way in.
