@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape
-from vcloud._core.endpoint import Endpoint
+from vcloud._core.endpoint import Endpoint, bound_auth
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
 from vcloud._core.request import Request, Response, lasting
@@ -107,7 +107,7 @@ class Session:
         self.base_url = base_url
         self.transport = transport
         self.codec = codec or Codec()
-        self.auth = endpoint.auth
+        self.auth = bound_auth(endpoint.auth, base_url)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy

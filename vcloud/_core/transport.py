@@ -18,7 +18,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
-from vcloud._core.endpoint import is_loopback
+from vcloud._core.endpoint import check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
 from vcloud.errors import (
@@ -154,7 +154,10 @@ def _proxy_from_environment(base_url: str) -> str | None:
     # This machine is not reached by way of another, which could read what goes there over plain http.
     if url.host is None or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
         return None
-    return urllib.request.getproxies().get(url.scheme)
+    found = urllib.request.getproxies().get(url.scheme)
+    if found:
+        check_proxy(found, f"the environment's {url.scheme.upper()}_PROXY")
+    return found
 
 
 class Transport:
@@ -292,6 +295,8 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
             )
+            # Instrumentations of aiohttp add theirs to every new session, and record URLs. These hold a token.
+            self._upgrading.trace_configs.clear()
         try:
             async with asyncio.timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -329,6 +334,10 @@ class Transport:
             raise ConfigurationError(
                 "this client belongs to another event loop: make one client per loop"
             )
+        if self._given is not None and _loop_of(self._given) not in (None, loop):
+            raise ConfigurationError(
+                "the client_session was made in another event loop: make it in the loop that uses this client"
+            )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
             # Admission is ours, with one limit per provider, so the connector has none.
@@ -349,6 +358,11 @@ class Transport:
             # Closing would take the other process's sockets out of the epoll that both have, and say goodbye over its TLS.
             session.connector._closed = True
             session.detach()
+
+
+def _loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
+    """The event loop that a session was made in; None if aiohttp no longer says. Its public ``loop`` is deprecated."""
+    return getattr(session, "_loop", None)
 
 
 _UNUSABLE: Final = {
