@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
@@ -132,10 +132,17 @@ def check_proxy(address: str, source: str = "proxy") -> None:
         raise ConfigurationError(f"{wanted}: its host or port is invalid")
 
 
-def _check_proxy(_: object, attribute: Attribute[object], value: str | None) -> None:
-    _must_be(str | None, "a URL")(None, attribute, value)
+def _check_proxy(_: object, __: object, value: str | None) -> None:
     if value is not None and value != "environment":
         check_proxy(value)
+
+
+def _check_verify(endpoint: Endpoint, _: object, value: bool) -> None:  # noqa: FBT001 - a validator
+    if endpoint.ssl is not None and not value:
+        raise ConfigurationError(
+            "ssl= and verify=False contradict each other: the context decides what is verified "
+            "(its verify_mode and check_hostname), so leave verify out"
+        )
 
 
 def _must_be(kind: Any, words: str) -> Any:
@@ -195,8 +202,15 @@ class Endpoint:
     ssl: SSLContext | None = field(
         default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext")
     )
-    verify: bool = field(default=True, kw_only=True, validator=_must_be(bool, "True or False"))
-    proxy: str | None = field(default=None, kw_only=True, repr=False, validator=_check_proxy)
+    verify: bool = field(
+        default=True, kw_only=True, validator=[_must_be(bool, "True or False"), _check_verify]
+    )
+    proxy: str | None = field(
+        default=None,
+        kw_only=True,
+        repr=False,
+        validator=[_must_be(str | None, "a URL"), _check_proxy],
+    )
     allow_http: bool = field(default=False, kw_only=True, validator=_must_be(bool, "True or False"))
     max_response: int = field(default=MAX_RESPONSE, kw_only=True)
     max_message: int = field(default=MAX_MESSAGE, kw_only=True)
@@ -219,11 +233,6 @@ class Endpoint:
                 raise ConfigurationError(
                     f"{name} must be a whole number of at least 1, not {bound!r}"
                 )
-        if self.ssl is not None and not self.verify:
-            raise ConfigurationError(
-                "ssl= and verify=False contradict each other: the context decides what is verified "
-                "(its verify_mode and check_hostname), so leave verify out"
-            )
         if self.shared_budget is not None and not self.rate_limits:
             raise ConfigurationError("a shared_budget counts rate_limits: give those too")
         if self.base_url is not None:
@@ -245,8 +254,8 @@ class Endpoint:
 
 def bound_auth(auth: Auth, base_url: str) -> Auth:
     """The strategy for one base URL; see :meth:`vcloud.Auth.for_base_url`, which a class of its own may lack."""
-    bind = getattr(auth, "for_base_url", None)
-    return auth if bind is None else bind(base_url)  # type: ignore[no-any-return]
+    bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
+    return auth if bind is None else bind(base_url)
 
 
 def _is_near(proxy: str | None) -> bool:
