@@ -64,12 +64,9 @@ class Clock:
         """Return the simulated time in epoch seconds."""
         return self._start + (monotonic() - self._origin) * self.speed + self._advanced
 
-    def wall(self, at: float | None = None) -> float:
-        """Return the service's time of day in epoch seconds: the real time shifted by `offset`.
-
-        With `at`, a simulated instant: the time of day as far from now as that instant is from `now()`.
-        """
-        return time.time() + self._off + (0.0 if at is None else at - self.now())
+    def wall(self) -> float:
+        """Return the service's time of day in epoch seconds: the real time shifted by `offset`."""
+        return time.time() + self._off
 
     @contextmanager
     def shifted(self, seconds: float) -> Iterator[None]:

@@ -40,18 +40,19 @@ class Tokens:
         now = self._clock.now()
         self._live = {id_: ends for id_, ends in self._live.items() if ends > now}
         id_, ends = self._random.randbytes(8).hex(), now + self.life
+        day = self._clock.wall()
         self._live[id_] = ends
         claims = {
             "sub": user.id,
             "username": user.username,
             "role": user.role,
-            "iat": int(self._clock.wall()),
-            "exp": (day := self._clock.wall(ends)),
+            "iat": int(day),
+            "exp": day + self.life,
             _ENDS: ends,
             "jti": id_,
         }
         signed = f"{_encode(msgspec.json.encode(_HEADER))}.{_encode(msgspec.json.encode(claims))}"
-        return f"{signed}.{self._signature(signed)}", day
+        return f"{signed}.{self._signature(signed)}", day + self.life
 
     def check(self, token: str) -> str:
         """Return whose token it is; refuse one that is forged, has ended or was revoked."""
