@@ -462,8 +462,13 @@ async def test_an_empty_authorization_header_is_never_made() -> None:
         bearer(auth)
 
 
-async def test_who_waited_for_a_token_that_was_refused_meanwhile_logs_in_anew() -> None:
+@pytest.mark.parametrize("had_a_token", [False, True])
+async def test_who_waited_for_a_token_that_was_refused_meanwhile_logs_in_anew(
+    had_a_token: bool,
+) -> None:
     auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    if had_a_token:
+        auth.adopt("about-to-end", None, now=NOW)
     service.gate.clear()
 
     async def use() -> str:
