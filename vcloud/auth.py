@@ -1,4 +1,4 @@
-"""How a request proves who sends it. Signing is pure: the time and the nonce come in as arguments."""
+"""How a request proves who sends it. Signing is pure: the time and the nonce are arguments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from datetime import datetime
 from hashlib import sha256
+from math import inf
 from typing import Protocol, Self
 from weakref import WeakKeyDictionary
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from vcloud._core.codec import Codec, Instant
 from vcloud._core.ratelimit import server_time
@@ -32,6 +33,8 @@ class Auth(Protocol):
     """A strategy. Subclass it and write :meth:`headers`; the rest is for credentials that expire or must be fetched.
 
     Each attempt, a retry too, asks for headers anew, so a nonce is never used twice.
+
+    One object may be given to several endpoints: see :meth:`for_base_url`.
     """
 
     @abstractmethod
@@ -58,6 +61,30 @@ class Auth(Protocol):
         """The service did not accept ``sent``: learn from it. True when signing once more can help."""
         return False
 
+    def for_base_url(self, base_url: str) -> Auth:
+        """The strategy for the service at this address. Each client asks for it once, when it is made.
+
+        A token or a clock offset belongs to the service that it came from, and must never reach another one. A
+        strategy that neither obtains nor learns anything serves every address. One that overrides :meth:`acquire`
+        or :meth:`refused` keeps a state, and belongs to the first address that it is used for.
+        Override this method to return an object with a state of its own for each address.
+
+        Args:
+            base_url: the address of the API, such as ``https://streamspace.example.com/api/v1``.
+
+        Raises:
+            ConfigurationError: this strategy keeps a state, and another address uses it already.
+        """
+        kind = type(self)
+        if kind.acquire is Auth.acquire and kind.refused is Auth.refused:
+            return self
+        if vars(self).setdefault("_bound_base_url", base_url) != base_url:
+            raise ConfigurationError(
+                f"one {kind.__name__} cannot serve two base URLs, because what it obtains from one service "
+                "would be sent to the other: make one for each Endpoint, or override its for_base_url"
+            )
+        return self
+
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
@@ -70,7 +97,38 @@ def _text(value: object, name: str) -> str:
     return value
 
 
-class HMACAuth(Secretive, Auth):
+class _StatePerAddress(Secretive, Auth):
+    """A strategy that learns something from a service, and never uses it for another one."""
+
+    _base_url: str | None = None
+
+    def _forget_everything(self) -> None:
+        """Return to what the constructor was given."""
+        raise NotImplementedError
+
+    def for_base_url(self, base_url: str) -> Self:
+        """The strategy for the service at this address.
+
+        It is this object for the first address, and one object with a state of its own for each other address.
+        """
+        if self._base_url is None:
+            self._base_url, self._for_others = base_url, {}
+        if base_url == self._base_url:
+            return self
+        other = self._for_others.get(base_url)
+        if other is None:
+            other = type(self).__new__(type(self))
+            # A subclass may keep more than we know of.
+            vars(other).update(vars(self))
+            other._base_url, other._for_others = base_url, {}
+            other._forget_everything()
+            self._for_others[base_url] = other
+        return other
+
+    _for_others: dict[str, Self]
+
+
+class HMACAuth(_StatePerAddress):
     """Vagon's request signatures, for Streams and Computers.
 
     ``Authorization: HMAC {key}:{signature}:{nonce}:{timestamp}``, where the signature is the lower-case hex of
@@ -78,10 +136,8 @@ class HMACAuth(Secretive, Auth):
     separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
-    difference is learnt and the request signed once more.
+    difference is learnt and the request signed once more. Each base URL has its own difference.
     """
-
-    __slots__ = ("_inner", "_key", "_offset", "_outer")
 
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
@@ -98,6 +154,9 @@ class HMACAuth(Secretive, Auth):
         padded = (padded if len(padded) <= 64 else sha256(padded).digest()).ljust(64, b"\0")
         self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+        self._forget_everything()
+
+    def _forget_everything(self) -> None:
         self._offset = 0.0
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
@@ -168,23 +227,55 @@ def login_request(username: str, password: str, *, path: str = "/auth/login") ->
     return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
 
 
-class BearerAuth(Secretive, Auth):
+@frozen(repr=False)
+class Token(Secretive):
+    """A bearer token in use.
+
+    Args:
+        headers: what it is sent as.
+        expires_at: when it ends, as the service said; None when the service did not say.
+        renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is used until it is refused.
+    """
+
+    headers: Credentials
+    expires_at: datetime | None = None
+    renew_at: float = inf
+
+    @classmethod
+    def obtained(
+        cls, text: str, expires_at: datetime | None, *, now: float, server_now: float
+    ) -> Self:
+        """A token that a login gave; both clocks are in Unix seconds.
+
+        How long it lives is a matter of the service's clock, because ours may be wrong. Without the service's clock
+        a token may seem to have ended when it arrives (Go's zero time says the same). Renewing such a token would
+        give another one like it, so it is used until it is refused.
+        """
+        life = inf if expires_at is None else expires_at.timestamp() - server_now
+        # A token that lives for less than the leeway must not be renewed for every request.
+        renew_at = now + life - min(BearerAuth.LEEWAY, 0.1 * life) if life > 0 else inf
+        return cls(_bearer(text), expires_at, renew_at)
+
+
+def _bearer(token: str) -> Credentials:
+    return Credentials({"Authorization": f"Bearer {_text(token, 'the token')}"})
+
+
+class BearerAuth(_StatePerAddress):
     """A JWT in ``Authorization: Bearer``.
 
     ``BearerAuth(token)`` uses the token as long as it lasts. ``BearerAuth.login(username, password)`` obtains one when
     it is first needed, again shortly before it expires, and once more when the service refuses it early. However many
-    tasks wait for a token, there is one login.
+    tasks wait for a token, there is one login. Each base URL has its own token.
     """
 
     #: Seconds before its end at which a token is replaced.
     LEEWAY = 60.0
 
     def __init__(self, token: str) -> None:
-        self._prepare()
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("give the token alone, without the word Bearer before it")
-        self._credentials: Request | None = None
-        self.adopt(_text(token, "the token"), None, now=0.0)
+        self._prepare(Token(_bearer(token)), None)
 
     @classmethod
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
@@ -192,20 +283,22 @@ class BearerAuth(Secretive, Auth):
         if not all(type(given) is str and given for given in (username, password)):
             raise ConfigurationError("a login needs a username and a password")
         self = cls.__new__(cls)
-        self._prepare()
-        self._credentials = login_request(username, password, path=path)
-        self.forget()
+        self._prepare(None, login_request(username, password, path=path))
         return self
 
-    def _prepare(self) -> None:
+    def _prepare(self, token: Token | None, credentials: Request | None) -> None:
         self._codec = Codec()
+        self._given = (token, credentials)
+        self._forget_everything()
+
+    def _forget_everything(self) -> None:
+        self._token, self._credentials = self._given
+        #: Why the latest login failed, if it did.
+        self._failure: VCloudError | None = None
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client after another.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             WeakKeyDictionary()
         )
-        self._round = 0
-        self._ends: datetime | None = None
-        self._failure: VCloudError | None = None
 
     @property
     def credentials(self) -> Request | None:
@@ -215,33 +308,45 @@ class BearerAuth(Secretive, Auth):
     @property
     def has_token(self) -> bool:
         """Whether there is a token, expired or not."""
-        return bool(self._headers["Authorization"])
+        return self._token is not None
 
     @property
     def expires_at(self) -> datetime | None:
         """When the present token ends; None when there is none or it does not say."""
-        return self._ends
+        return None if self._token is None else self._token.expires_at
 
-    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
-        """The present token."""
-        return self._headers
+    def usable(self, now: float) -> Token | None:
+        """The present token; None when there is none, or when it should be replaced. ``now`` is Unix seconds."""
+        token = self._token
+        return token if token is not None and now < token.renew_at else None
 
     def ready(self, now: float) -> bool:
         """Whether there is a token with some life left in it."""
-        return now < self._renew_at
+        return self.usable(now) is not None
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
+        """The present token.
+
+        Raises:
+            ConfigurationError: there is none. The client obtains one first, with :meth:`acquire`.
+        """
+        if self._token is None:
+            raise ConfigurationError("there is no token yet: a login obtains one")
+        return self._token.headers
 
     async def acquire(self, send: Send, *, now: float) -> None:
         """Log in, unless another task does so just now: then share what it gets, the failure too.
 
-        A lock and a round number rather than a shared task: if the task that logs in is cancelled, the next one that
-        waits does it, and nothing is left running.
+        A lock rather than a shared task: if the task that logs in is cancelled, the next one that waits does it, and
+        nothing is left running. When this returns there is a token, even if the one that was waited for has been
+        refused meanwhile.
         """
-        waiting_since = self._round
+        token, failure = self._token, self._failure
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            if self._round != waiting_since:
-                if self._failure is not None:
-                    raise copy(self._failure)
+            if self._token is not None and self._token is not token:
                 return
+            if self._failure is not None and self._failure is not failure:
+                raise copy(self._failure)
             if self._credentials is None:
                 raise ConfigurationError(
                     "the token was given up by a logout, and there is no password to obtain another with"
@@ -257,7 +362,6 @@ class BearerAuth(Secretive, Auth):
                 self._failure = copy(error)
             else:
                 return
-            self._round += 1
             raise copy(self._failure)
 
     def adopt(
@@ -277,34 +381,27 @@ class BearerAuth(Secretive, Auth):
             DecodeError: what the service gave cannot be a token.
         """
         try:
-            self._headers = Credentials({"Authorization": f"Bearer {_text(token, 'the token')}"})
+            adopted = Token.obtained(
+                token, expires_at, now=now, server_now=now if server_now is None else server_now
+            )
         except ConfigurationError as error:
-            raise DecodeError(f"the service gave a token that is none: {error}") from None
-        self._ends = expires_at
+            raise DecodeError(f"the service returned an invalid token: {error}") from None
         self._credentials = credentials or self._credentials
-        life = (expires_at.timestamp() if expires_at else float("inf")) - (
-            now if server_now is None else server_now
-        )
-        # A token that lives for less than the leeway must not be renewed for every request; one that cannot be replaced
-        # is used until it is refused.
-        self._renew_at = (
-            now + life - min(self.LEEWAY, 0.1 * max(0.0, life))
-            if self._credentials
-            else float("inf")
-        )
+        # A token that cannot be replaced is used until it is refused.
+        self._token = adopted if self._credentials else evolve(adopted, renew_at=inf)
         self._failure = None
-        self._round += 1
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Drop the token, but only if it is the one that was refused: a newer one stays."""
         if self._credentials is None:
             return False
-        if sent.get("Authorization") == self._headers["Authorization"]:
+        if (
+            self._token is not None
+            and sent.get("Authorization") == self._token.headers["Authorization"]
+        ):
             self.forget()
         return True
 
     def forget(self) -> None:
         """Drop the token; the next request logs in again."""
-        self._headers = Credentials({"Authorization": ""})
-        self._ends = None
-        self._renew_at = 0.0
+        self._token = None

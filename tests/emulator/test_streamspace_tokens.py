@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from vcloud import (
     AuthenticationError,
@@ -78,14 +80,25 @@ async def test_token_that_ends_in_mid_run_costs_one_more_login_and_no_failed_cal
 async def test_token_that_is_about_to_end_is_replaced_before_it_is_refused(
     emulator: Emulator,
 ) -> None:
-    emulator.streamspace.tokens.life = -1.0
     async with connect(emulator) as client:
         login = await client.login()
         assert login.expires_at is not None
+        with time_machine.travel(login.expires_at - timedelta(seconds=30), tick=False):
+            await client.agents.stats()
+    assert logins(emulator) == 2
+    assert answered(emulator, 401) == 0
+
+
+async def test_token_past_its_end_on_arrival_is_used_until_it_is_refused(
+    emulator: Emulator,
+) -> None:
+    emulator.streamspace.tokens.life = -1.0
+    async with connect(emulator) as client:
+        await client.login()
         emulator.streamspace.tokens.life = 86400.0
         await client.agents.stats()
     assert logins(emulator) == 2
-    assert answered(emulator, 401) == 0
+    assert answered(emulator, 401) == 1
 
 
 async def test_wrong_password_is_told_without_the_password(

@@ -397,3 +397,20 @@ async def test_cancelled_requests_leave_the_pool_whole() -> None:
         assert len(asyncio.all_tasks()) <= 1 + 20, (
             "the server's connections and this test, nothing of ours"
         )
+
+
+async def test_a_client_session_of_another_loop_is_refused_before_anything_is_sent() -> None:
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    elsewhere = asyncio.new_event_loop()
+    session = await asyncio.to_thread(elsewhere.run_until_complete, make())
+    try:
+        endpoint = Endpoint("http://127.0.0.1:9", auth=AUTH)
+        async with VagonComputers(endpoint, client_session=session) as computers:
+            for _ in range(2):
+                with pytest.raises(ConfigurationError, match="made in another event loop"):
+                    await computers.machines.list().first()
+    finally:
+        await asyncio.to_thread(elsewhere.run_until_complete, session.close())
+        elsewhere.close()

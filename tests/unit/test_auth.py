@@ -4,7 +4,7 @@ import asyncio
 import copy
 import hmac
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 
 from vcloud import (
     APIKeyAuth,
+    Auth,
     AuthenticationError,
     BearerAuth,
     ConfigurationError,
     DecodeError,
+    Endpoint,
     HMACAuth,
     Request,
     Response,
+    VagonComputers,
 )
 from vcloud._core.request import json_body
+from vcloud.auth import Send
 
 NOW = 1_771_000_000.0
 SECRETS = ("sk_canary", "hunter2", "tok_canary", "api_canary")
@@ -316,3 +320,170 @@ def test_credentials_that_are_put_together_wrongly_are_refused(make: Callable[[]
 def test_a_login_needs_both_halves() -> None:
     with pytest.raises(ConfigurationError, match="username and a password"):
         BearerAuth.login("admin", "")
+
+
+# -- one strategy, several services ------------------------------------------------------------------------------
+
+A, B = "https://a.example/api/v1", "https://b.example/api/v1"
+
+
+async def test_a_token_of_one_base_url_is_unknown_to_another() -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    first, second = auth.for_base_url(A), auth.for_base_url(B)
+    await first.acquire(service, now=NOW)
+    assert first.ready(NOW)
+    assert not second.ready(NOW)
+    await second.acquire(service, now=NOW)
+    assert (bearer(first), bearer(second)) == ("Bearer tok-1", "Bearer tok-2")
+    first.forget()
+    assert second.has_token
+
+
+async def test_credentials_given_at_one_base_url_stay_there() -> None:
+    auth = BearerAuth.login("admin", "hunter2")
+    auth.for_base_url(A).adopt(
+        "tok", None, now=NOW, credentials=Request("POST", "/auth/login", body=b'{"other":1}')
+    )
+    assert auth.for_base_url(B).credentials != auth.for_base_url(A).credentials
+    given = BearerAuth("given")
+    given.for_base_url(A).adopt("of-a", None, now=NOW)
+    assert bearer(given.for_base_url(B)) == "Bearer given"
+
+
+def test_a_clock_offset_is_learnt_for_one_base_url() -> None:
+    auth = HMACAuth("ak", "sk")
+    first, second = auth.for_base_url(A), auth.for_base_url(B)
+    sent = first.headers(Request("GET", "/"), "/", now=NOW, nonce="a")
+    assert first.refused(refusal(NOW + 7200), sent, now=NOW)
+    other = second.headers(Request("GET", "/"), "/", now=NOW, nonce="b")
+    assert other["Authorization"].endswith(f":{NOW * 1000:.0f}")
+
+
+@pytest.mark.parametrize("make", [lambda: HMACAuth("ak", "sk"), lambda: BearerAuth("tok")])
+def test_one_base_url_has_one_state_however_often_it_is_asked_for(
+    make: Callable[[], HMACAuth | BearerAuth],
+) -> None:
+    auth = make()
+    assert auth.for_base_url(A) is auth
+    assert auth.for_base_url(B) is auth.for_base_url(B)
+    assert auth.for_base_url(B).for_base_url(B) is auth.for_base_url(B)
+    assert type(auth.for_base_url(B)) is type(auth)
+
+
+def test_a_subclass_keeps_what_is_its_own_at_every_base_url() -> None:
+    class Named(BearerAuth):
+        def __init__(self, name: str, token: str) -> None:
+            super().__init__(token)
+            self.name = name
+
+    auth = Named("mine", "tok")
+    auth.for_base_url(A)
+    assert auth.for_base_url(B).name == "mine"
+    assert bearer(auth.for_base_url(B)) == "Bearer tok"
+
+
+class Stateless(Auth):
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
+        return {"X-Mine": "yes"}
+
+
+class Stateful(Stateless):
+    async def acquire(self, send: Send, *, now: float) -> None:
+        await send(Request("POST", "/token", authenticated=False))
+
+
+def test_a_strategy_of_ones_own_without_state_serves_every_base_url() -> None:
+    auth = Stateless()
+    for base_url in (A, B):
+        client = VagonComputers(Endpoint(base_url, auth=auth))
+        assert client._session.auth is auth
+
+
+def test_a_strategy_of_ones_own_with_state_serves_one_base_url() -> None:
+    auth = Stateful()
+    for _ in range(2):
+        VagonComputers(Endpoint(A, auth=auth))
+    with pytest.raises(ConfigurationError, match="Stateful cannot serve two base URLs"):
+        VagonComputers(Endpoint(B, auth=auth))
+
+
+def test_a_strategy_of_ones_own_can_say_what_serves_a_base_url() -> None:
+    class Each(Stateful):
+        def for_base_url(self, base_url: str) -> Auth:
+            return Stateful()
+
+    auth = Each()
+    used = [VagonComputers(Endpoint(url, auth=auth))._session.auth for url in (A, B)]
+    assert used[0] is not used[1]
+
+
+def test_secrets_are_in_no_repr_and_no_pickle_of_what_serves_a_second_base_url() -> None:
+    for auth in (HMACAuth("ak", "sk_canary"), BearerAuth("tok_canary")):
+        auth.for_base_url(A)
+        other = auth.for_base_url(B)
+        assert not any(secret in repr(vars(other)) for secret in SECRETS)
+        with pytest.raises(TypeError, match="secret"):
+            pickle.dumps(other)
+
+
+# -- tokens that seem to have ended --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "2020-01-01T00:00:00Z"],
+)
+async def test_a_token_that_seems_past_its_end_is_used_until_it_is_refused(expires_at: str) -> None:
+    logins = 0
+
+    async def send(request: Request) -> Response:
+        nonlocal logins
+        logins += 1
+        return Response(200, {}, json_body({"token": f"tok-{logins}", "expires_at": expires_at}))
+
+    auth = BearerAuth.login("admin", "hunter2")
+    for _ in range(8):
+        if not auth.ready(NOW):
+            await auth.acquire(send, now=NOW)
+    assert logins == 1
+    assert auth.refused(
+        Response(401, {}, b""), auth.headers(Request("GET", "/"), "/", now=NOW, nonce=""), now=NOW
+    )
+    assert not auth.ready(NOW)
+
+
+async def test_an_empty_authorization_header_is_never_made() -> None:
+    auth = BearerAuth.login("admin", "hunter2")
+    with pytest.raises(ConfigurationError, match="no token yet"):
+        bearer(auth)
+    await auth.acquire(Service(), now=NOW)
+    auth.forget()
+    with pytest.raises(ConfigurationError, match="no token yet"):
+        bearer(auth)
+
+
+@pytest.mark.parametrize("had_a_token", [False, True])
+async def test_who_waited_for_a_token_that_was_refused_meanwhile_logs_in_anew(
+    had_a_token: bool,
+) -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    if had_a_token:
+        auth.adopt("about-to-end", None, now=NOW)
+    service.gate.clear()
+
+    async def use() -> str:
+        await auth.acquire(service, now=NOW)
+        return bearer(auth)
+
+    async def use_and_be_refused() -> None:
+        await auth.acquire(service, now=NOW)
+        sent = auth.headers(Request("GET", "/"), "/", now=NOW, nonce="")
+        auth.refused(Response(401, {}, b""), sent, now=NOW)
+
+    first = asyncio.create_task(use_and_be_refused())
+    others = [asyncio.create_task(use()) for _ in range(5)]
+    await asyncio.sleep(0)
+    service.gate.set()
+    await first
+    assert await asyncio.gather(*others) == ["Bearer tok-2"] * 5
+    assert service.logins == 2

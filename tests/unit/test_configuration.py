@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import ssl
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from vcloud import (
@@ -191,3 +195,81 @@ def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(
     monkeypatch.setenv("no_proxy", "inside.test")
     assert _proxy_from_environment("https://outside.test/v1") == "http://proxy.test:3128"
     assert _proxy_from_environment("https://inside.test/v1") is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "Http"])
+def test_plain_http_is_recognised_however_its_scheme_is_written(scheme: str) -> None:
+    with pytest.raises(ConfigurationError, match="by way of a proxy on another machine"):
+        Endpoint(f"{scheme}://127.0.0.1:80", auth=AUTH, proxy="http://proxy.example:3128")
+    with pytest.raises(ConfigurationError, match="allow_http=True"):
+        Endpoint(f"{scheme}://streamspace.example.com/api/v1", auth=AUTH)
+    assert Endpoint(f"{scheme}S://HOST/Api/v1/", auth=AUTH).base_url == "https://HOST/Api/v1"
+
+
+NO_PROXIES = [
+    ("proxy.example:3128", "no scheme"),
+    ("canary:canary@proxy.example:3128", "no scheme"),
+    ("socks5://127.0.0.1:9", "socks5 proxies are not supported"),
+    ("socks5h://u:canary@127.0.0.1:9", "socks5h proxies are not supported"),
+    ("ftp://proxy.example", "ftp proxies are not supported"),
+    ("http://proxy.example:port", "host or port"),
+    ("http://proxy.example:99999", "host or port"),
+    ("http://proxy.example:0", "host or port"),
+    ("http://u:can/ary@proxy.example:3128", "host or port"),
+    ("http://:3128", "host or port"),
+    ("http://", "host or port"),
+    ("http://[x/", "host or port"),
+    ("http://proxy example:3128", "host or port"),
+    ("", "no scheme"),
+]
+
+
+@pytest.mark.parametrize(("proxy", "said"), NO_PROXIES)
+def test_a_proxy_that_cannot_be_used_is_refused_when_it_is_given(proxy: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"proxy must be a URL .*{said}") as caught:
+        Endpoint("https://fleet.example", auth=AUTH, proxy=proxy)
+    assert "canary" not in str(caught.value)
+    assert "can/ary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.example:3128",
+        "HTTP://proxy.example",
+        "https://user:p%20w@proxy.example:3128/",
+        "http://[::1]:3128",
+        "environment",
+        None,
+    ],
+)
+def test_a_proxy_that_can_be_used_is_taken(proxy: str | None) -> None:
+    assert Endpoint("https://fleet.example", auth=AUTH, proxy=proxy).proxy == proxy
+
+
+@pytest.mark.parametrize(("proxy", "said"), [one for one in NO_PROXIES if one[0]])
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_named_when_the_client_is_made(
+    proxy: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    endpoint = Endpoint("https://fleet.example", auth=AUTH, proxy="environment")
+    with pytest.raises(ConfigurationError, match=f"HTTPS_PROXY must be a URL .*{said}") as caught:
+        VagonComputers(endpoint)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_context_and_no_verification_contradict_each_other() -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigurationError, match="contradict each other"):
+        Endpoint(auth=AUTH, ssl=context, verify=False)
+    assert Endpoint(auth=AUTH, ssl=context).ssl is context
+    assert not Endpoint(auth=AUTH, verify=False).verify
+
+
+def test_a_configuration_can_be_copied_and_keeps_its_strategy() -> None:
+    endpoint = Endpoint(auth=AUTH)
+    for copied in (copy.copy(endpoint), copy.deepcopy(endpoint), attrs.evolve(endpoint, timeout=5)):
+        assert copied.auth is AUTH
+    with pytest.raises(TypeError, match="secret"):
+        pickle.dumps(endpoint)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -58,6 +61,51 @@ def test_a_handle_pickles_alone_and_then_belongs_to_no_client() -> None:
     assert back.raw == machine.raw
     with pytest.raises(ConfigurationError, match="belongs to no client"):
         back.start().send(None)
+
+
+COPIES = [copy.copy, copy.deepcopy, attrs.evolve, lambda one: attrs.evolve(one, name="other")]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_of_a_handle_acts_through_the_same_client(
+    copied: Callable[[Machine], Machine],
+) -> None:
+    machine = fetched()
+    made = copied(machine)
+    assert type(made) is Machine
+    assert made == machine or made.name == "other"
+    assert made._session is machine._session
+
+
+def test_a_copy_of_what_holds_handles_keeps_their_client() -> None:
+    @dataclasses.dataclass
+    class State:
+        machine: Machine
+        more: list[MachineRef]
+
+    machine = fetched()
+    state = State(machine, [attrs.evolve(machine)])
+    for copied in (copy.deepcopy(state), State(**dataclasses.asdict(state))):
+        assert copied == state
+        assert copied.machine._session is machine._session
+        assert copied.more[0]._session is machine._session
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_handle_keeps_what_the_service_sent(
+    copied: Callable[[Machine], Machine],
+) -> None:
+    assert copied(fetched()).raw == fetched().raw
+
+
+def test_what_lost_its_client_says_how() -> None:
+    packed: MachineRef = pickle.loads(pickle.dumps(fetched()))
+    for lost in (packed, copy.copy(packed), copy.deepcopy(packed)):
+        with pytest.raises(ConfigurationError, match="a pickle holds no client"):
+            lost.start().send(None)
+    for lost in (MachineRef(id="103"), attrs.evolve(MachineRef(id="103"), id="104")):
+        with pytest.raises(ConfigurationError, match="made by hand"):
+            lost.start().send(None)
 
 
 def test_a_client_does_not_pickle_and_says_so() -> None:

@@ -8,6 +8,7 @@ run with each of these parts present and absent.
 | ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
 | ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
 | ``ClientWebSocketResponse._response`` | its socket, to close a connection that hangs | no abort |
+| ``ClientSession._loop`` | a session of another loop is refused before it is used | an error later |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 
 The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it
@@ -119,6 +120,12 @@ def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Tran
     """The socket's transport, to see what it has not sent yet and to abort it; None if unknown."""
     connection = getattr(_private(opened, "_response"), "connection", None)
     return getattr(connection, "transport", None)
+
+
+def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
+    """The event loop that a session was made in; None if unknown. Its public name is deprecated."""
+    loop: asyncio.AbstractEventLoop | None = _private(session, "_loop")
+    return loop
 
 
 def leave_to_parent(session: aiohttp.ClientSession) -> None:

@@ -33,6 +33,7 @@ import msgspec
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
+from vcloud._core.clock import datetime_class
 from vcloud.errors import DecodeError, shortened
 
 if TYPE_CHECKING:
@@ -44,15 +45,16 @@ T = TypeVar("T")
 
 __all__ = ["Codec", "GoDuration", "Id", "Instant", "Minutes", "OpenEnum", "Seconds", "Shape"]
 
-#: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-
 if TYPE_CHECKING:
+    #: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
+    Instant = Annotated[datetime, msgspec.Meta(tz=True)]
     GoDuration = timedelta
     Id = str
     Minutes = timedelta
     Seconds = timedelta
 else:
+    Instant = Annotated[datetime_class(), msgspec.Meta(tz=True)]
+
     # The unit is part of the type, so a model says once what the wire means and nothing converts by hand.
     # They are what their base is in every other respect, and a type checker sees only the base.
 
@@ -295,7 +297,7 @@ def _decimal(value: object, _: type[Decimal] = Decimal) -> Decimal:
 def _moment(value: object, _: type[datetime] = datetime) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"expected a time, got {value!r:.80}")
-    at = msgspec.convert(value.strip(), datetime)
+    at: datetime = msgspec.convert(value.strip(), datetime_class())
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
@@ -338,7 +340,7 @@ _SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
     float: _real,
     bool: _boolean,
     Decimal: _decimal,
-    datetime: _moment,
+    datetime_class(): _moment,
     Seconds: _duration,
     Minutes: _duration,
     GoDuration: _go_duration,
@@ -369,7 +371,7 @@ def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
 
 
 def _is_instant(kind: object) -> bool:
-    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime
+    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime_class()
 
 
 def _is_list(kind: object) -> bool:

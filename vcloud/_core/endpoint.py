@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
@@ -36,7 +36,11 @@ def _base_url(value: str | None) -> str | None:
         raise ConfigurationError(
             f"base_url must be a text such as https://host/path, not {type(value).__name__}"
         )
-    return value if value is None else value.strip().rstrip("/")
+    if value is None:
+        return None
+    # The scheme in lower case (RFC 3986, 3.1), so that no check of it depends on how it was written.
+    scheme, separator, rest = value.strip().rstrip("/").partition("://")
+    return f"{scheme.lower()}{separator}{rest}" if separator else scheme
 
 
 def _duration(value: timedelta | float) -> float:
@@ -98,6 +102,49 @@ def _check_budget(_: object, __: object, value: SharedBudget | None) -> None:
         )
 
 
+#: The kinds of proxy that aiohttp can use.
+_PROXY_SCHEMES: Final = ("http", "https")
+
+
+def check_proxy(address: str, source: str = "proxy") -> None:
+    """Refuse the address of a proxy that cannot be used, before the first request fails because of it.
+
+    Args:
+        address: a URL. It is in no message, because it may hold a password.
+        source: what it was given as, for the message: an argument or a variable of the environment.
+
+    Raises:
+        ConfigurationError: no scheme, a scheme other than http and https, no host, or an invalid port.
+    """
+    wanted = f"{source} must be a URL such as http://proxy.example:3128"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(f"{wanted}: its host or port is invalid") from None
+    if "://" not in address:
+        raise ConfigurationError(f"{wanted}: it has no scheme")
+    if parts.scheme not in _PROXY_SCHEMES:
+        raise ConfigurationError(
+            f"{wanted}: {parts.scheme[:20]} proxies are not supported, only http and https ones"
+        )
+    if not parts.hostname or port == 0 or set(address) & set(" \t\r\n\\"):
+        raise ConfigurationError(f"{wanted}: its host or port is invalid")
+
+
+def _check_proxy(_: object, __: object, value: str | None) -> None:
+    if value is not None and value != "environment":
+        check_proxy(value)
+
+
+def _check_verify(endpoint: Endpoint, _: object, value: bool) -> None:  # noqa: FBT001 - a validator
+    if endpoint.ssl is not None and not value:
+        raise ConfigurationError(
+            "ssl= and verify=False contradict each other: the context decides what is verified "
+            "(its verify_mode and check_hostname), so leave verify out"
+        )
+
+
 def _must_be(kind: Any, words: str) -> Any:
     def check(_: object, attribute: Attribute[object], value: object) -> None:
         if not isinstance(value, kind):
@@ -127,15 +174,19 @@ class Endpoint:
             :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
         shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
         observers: hear of each attempt, in this order; see :class:`~vcloud.Observer`.
-        ssl: a context with your own certificate authority or client certificate.
+        ssl: a context with your own certificate authority or client certificate. It decides what is verified.
         verify: False accepts any certificate. For a test machine of your own only.
-        proxy: the URL of an HTTP proxy, or ``"environment"`` to ask ``HTTPS_PROXY`` and its kin once, at the start.
+        proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask ``HTTPS_PROXY`` and its
+            kin once, when the client is made.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
             :class:`~vcloud.DecodeError`, and what is still to come of it is not read.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a :class:`~vcloud.TransportError`.
         max_pages: how many pages one iteration of a list may read; a list that still goes on is a
             :class:`~vcloud.DecodeError`.
+
+    Raises:
+        ConfigurationError: an argument is invalid, contradicts another one, or would send credentials in the clear.
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
@@ -151,9 +202,14 @@ class Endpoint:
     ssl: SSLContext | None = field(
         default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext")
     )
-    verify: bool = field(default=True, kw_only=True, validator=_must_be(bool, "True or False"))
+    verify: bool = field(
+        default=True, kw_only=True, validator=[_must_be(bool, "True or False"), _check_verify]
+    )
     proxy: str | None = field(
-        default=None, kw_only=True, repr=False, validator=_must_be(str | None, "a URL")
+        default=None,
+        kw_only=True,
+        repr=False,
+        validator=[_must_be(str | None, "a URL"), _check_proxy],
     )
     allow_http: bool = field(default=False, kw_only=True, validator=_must_be(bool, "True or False"))
     max_response: int = field(default=MAX_RESPONSE, kw_only=True)
@@ -190,6 +246,16 @@ class Endpoint:
                     "plain http by way of a proxy on another machine would send your credentials readable over the network: "
                     "leave the proxy out, or say allow_http=True if you mean it"
                 )
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        # Immutable, and its strategy must keep what it obtained.
+        return self
+
+
+def bound_auth(auth: Auth, base_url: str) -> Auth:
+    """The strategy for one base URL; see :meth:`vcloud.Auth.for_base_url`, which a class of its own may lack."""
+    bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
+    return auth if bind is None else bind(base_url)
 
 
 def _is_near(proxy: str | None) -> bool:
@@ -232,4 +298,5 @@ def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        name = host.lower()
+        return name == "localhost" or name.endswith(".localhost")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from collections.abc import Collection as Many
+from copy import deepcopy
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 import msgspec
@@ -30,10 +32,33 @@ H = TypeVar("H", bound="Handle")
 Origin = tuple[bytes, *tuple[str | int, ...]]
 
 
-class Handle:
+class _HandleType(type):
+    """Lets :func:`attrs.evolve` give handles that keep their client.
+
+    evolve makes the new object from the fields alone, and the client is none of them: as a field it would be
+    decoded, compared, printed and pickled. evolve has no hook either, so its frame is asked what it copies.
+    """
+
+    if not TYPE_CHECKING:  # a checker should see the constructor of each class
+
+        def __call__(cls, *args: object, **fields: object) -> object:
+            made = super().__call__(*args, **fields)
+            caller = sys._getframe(1)
+            if caller.f_code is _EVOLVE:
+                session = getattr(caller.f_locals.get("inst"), "_owner_session", None)
+                if session is not None:
+                    set_session(made, session)
+            return made
+
+
+_EVOLVE: Final = attrs.evolve.__code__
+
+
+class Handle(metaclass=_HandleType):
     """Something at a provider that can be acted upon. Immutable; equality is that of its fields.
 
-    A handle can be pickled. What is unpickled keeps its fields but belongs to no client any more.
+    Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A handle can be pickled;
+    what is unpickled keeps its fields, and belongs to no client.
     """
 
     # Not attrs fields: they are no part of what the service said, of equality or of the repr.
@@ -47,8 +72,10 @@ class Handle:
         try:
             return self._owner_session
         except AttributeError:
+            # Only what was unpickled knows an answer without knowing a client.
+            why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
             raise ConfigurationError(
-                f"this {type(self).__name__} belongs to no client (was it unpickled, or made by hand?): "
+                f"this {type(self).__name__} belongs to no client ({why}): "
                 "use the client's ref(id) to act on it"
             ) from None
 
@@ -78,6 +105,21 @@ class Handle:
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         fields = {field.name: getattr(self, field.name) for field in type(self).__attrs_attrs__}
         return _restore, (type(self), fields, self._own_part())
+
+    def __copy__(self) -> Self:
+        return self._copied(lambda value: value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self._copied(lambda value: deepcopy(value, memo))
+
+    def _copied(self, copied: Callable[[Any], Any]) -> Self:
+        made = type(self).__new__(type(self))
+        for field in type(self).__attrs_attrs__:
+            object.__setattr__(made, field.name, copied(getattr(self, field.name)))
+        for name in Handle.__slots__:
+            if hasattr(self, name):
+                object.__setattr__(made, name, getattr(self, name))
+        return made
 
     if TYPE_CHECKING:
         __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]]

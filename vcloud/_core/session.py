@@ -7,7 +7,6 @@ import copy
 import functools
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from logging import DEBUG
@@ -15,8 +14,9 @@ from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
+from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import Codec, Shape
-from vcloud._core.endpoint import Endpoint
+from vcloud._core.endpoint import Endpoint, bound_auth
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
 from vcloud._core.request import Request, Response, lasting
@@ -98,8 +98,8 @@ class Session:
         transport: Transport,
         *,
         codec: Codec | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = monotonic,
+        wall: Callable[[], float] = wall,
         entropy: Callable[[], float] = random.random,
         nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
@@ -107,7 +107,7 @@ class Session:
         self.base_url = base_url
         self.transport = transport
         self.codec = codec or Codec()
-        self.auth = endpoint.auth
+        self.auth = bound_auth(endpoint.auth, base_url)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy

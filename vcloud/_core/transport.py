@@ -22,12 +22,13 @@ from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
     DroppedError,
     leave_to_parent,
+    loop_of,
     middlewares_against_resending,
     send_once,
     sender,
     websocket_transport,
 )
-from vcloud._core.endpoint import is_loopback
+from vcloud._core.endpoint import check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
 from vcloud.errors import (
@@ -122,7 +123,10 @@ def _proxy_from_environment(base_url: str) -> str | None:
     # This machine is not reached by way of another, which could read what goes there over plain http.
     if url.host is None or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
         return None
-    return urllib.request.getproxies().get(url.scheme)
+    found = urllib.request.getproxies().get(url.scheme)
+    if found:
+        check_proxy(found, f"the environment's {url.scheme.upper()}_PROXY")
+    return found
 
 
 class Transport:
@@ -259,6 +263,8 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
             )
+            # Instrumentations of aiohttp add theirs to every new session, and record URLs. These hold a token.
+            self._upgrading.trace_configs.clear()
         try:
             async with asyncio.timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -295,6 +301,10 @@ class Transport:
         if self._loop is not None and self._loop is not loop:
             raise ConfigurationError(
                 "this client belongs to another event loop: make one client per loop"
+            )
+        if self._given is not None and loop_of(self._given) not in (None, loop):
+            raise ConfigurationError(
+                "the client_session was made in another event loop: make it in the loop that uses this client"
             )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(

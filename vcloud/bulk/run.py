@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import deque
 from collections.abc import (
     AsyncIterable,
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from vcloud._core.cleanup import end
+from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.request import lasting
 from vcloud._core.tally import TALLY
@@ -161,7 +161,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             for status in (OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN)
         )
         elapsed = (
-            0.0 if self._began_at is None else (self._ended_at or time.monotonic()) - self._began_at
+            0.0 if self._began_at is None else (self._ended_at or monotonic()) - self._began_at
         )
         return Totals(
             total=self._total,
@@ -224,7 +224,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
                 await end({self._dispatcher, *self._tasks})
-                self._ended_at = time.monotonic()
+                self._ended_at = monotonic()
 
     def __aiter__(self) -> Self:
         return self
@@ -248,7 +248,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._began_at = time.monotonic()
+        self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
         self._worker.outer = TALLY.get()
         self._dispatcher = loop.create_task(self._dispatch())
@@ -268,7 +268,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._failure = self._failure or error
             self._stop("error")
         if self._over:
-            self._ended_at = time.monotonic()
+            self._ended_at = monotonic()
         self._news.set()
 
     def _fail(self, error: Exception) -> None:

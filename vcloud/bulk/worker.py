@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -15,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 from attrs import define, field
 
+from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instance
 from vcloud._core.tally import TALLY, Tally
 from vcloud.bulk.journal import Journal
@@ -156,7 +156,7 @@ class Worker(Generic[T, R]):
         """Act on an item."""
         tally = Tally()
         TALLY.set(tally)
-        began_at = time.monotonic()
+        began_at = monotonic()
         limit = asyncio.timeout_at(self.ends_at)
 
         def over(
@@ -165,7 +165,7 @@ class Worker(Generic[T, R]):
             self.attempts += tally.attempts
             if self.outer is not None:
                 self.outer.attempts += tally.attempts
-            duration = timedelta(seconds=time.monotonic() - began_at)
+            duration = timedelta(seconds=monotonic() - began_at)
             return Outcome(item, key, status, result, error, tally.attempts, duration)
 
         def interrupted(why: str) -> Outcome[T, R]:

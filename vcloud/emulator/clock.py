@@ -1,26 +1,44 @@
-"""The two times an emulated service lives by: its machines' and its wall's."""
+"""The two times of an emulated service: its own, and the time of day. One rule says which of them counts where.
+
+What the service *does* goes by its own time: machines boot, sessions and tokens end, rate limits start anew. What a
+client compares with *its* clock is written in the time of day: signatures, `Date`, the reset of a rate limit, the end of
+a token. So neither a clock that is driven nor a day that a test froze or moved makes a client renew its token for each call.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Literal, Self
+from functools import partial
+from typing import Final, Literal, Self
 
 _SHIFT: ContextVar[float] = ContextVar("vcloud_emulator_clock_shift", default=0.0)
+
+
+def _monotonic() -> Callable[[], float]:
+    # Not time.monotonic where there is another way: freezegun replaces it, and then nothing would ever pass.
+    if hasattr(time, "clock_gettime"):
+        return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    return time.monotonic
+
+
+monotonic: Final[Callable[[], float]] = _monotonic()
+"""Seconds from some point in the past, that no test can freeze."""
 
 
 class Clock:
     """The time of an emulated service.
 
-    `now()` is simulated time: machines boot, sessions last and links expire in it, and `speed` and
-    `advance()` move it. `wall()` is the time of day the service believes in: signatures and the `Date` header
-    are measured against it. The two are separate because clients sign with their own real clock: an emulator
-    that runs a hundred times faster must not start to refuse them after three seconds. `offset` (seconds,
-    settable at any time) shifts what the service believes, for tests in which client and service disagree.
+    `now()` is simulated time: machines boot, sessions last, links and tokens expire in it, and `speed` and
+    `advance()` move it. A test that freezes or moves the day (freezegun, time-machine) does not. `wall()` is the time of
+    day the service believes in: the real one, or the one such a test has set; signatures and the `Date` header are
+    measured against it. The two are separate because clients sign with the time of day: an emulator that runs a hundred
+    times faster must not start to refuse them after three seconds. `offset` (seconds, settable at any time) shifts what
+    the service believes, for tests in which client and service disagree.
     """
 
     def __init__(self, speed: float = 1.0, *, offset: float = 0.0) -> None:
@@ -31,7 +49,7 @@ class Clock:
         self.speed = speed
         self.offset = offset
         self._start = time.time()
-        self._origin = time.monotonic()
+        self._origin = monotonic()
         self._advanced = 0.0
 
     @classmethod
@@ -44,7 +62,7 @@ class Clock:
 
     def now(self) -> float:
         """Return the simulated time in epoch seconds."""
-        return self._start + (time.monotonic() - self._origin) * self.speed + self._advanced
+        return self._start + (monotonic() - self._origin) * self.speed + self._advanced
 
     def wall(self) -> float:
         """Return the service's time of day in epoch seconds: the real time shifted by `offset`."""
@@ -72,5 +90,10 @@ class Clock:
 
     def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
         """Write a simulated instant the way the service prints it: shifted by `offset`, in UTC, with a Z."""
-        written = datetime.fromtimestamp(at + self._off, UTC).isoformat(timespec=timespec)
-        return written.removesuffix("+00:00") + "Z"
+        return written(at + self._off, timespec)
+
+
+def written(at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+    """Write a time of day, in epoch seconds, the way the services print it: in UTC, with a Z."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec)
+    return text.removesuffix("+00:00") + "Z"

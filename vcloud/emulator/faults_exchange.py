@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from email.utils import formatdate
 
 from aiohttp import web
 from attrs import define
 
-from vcloud.emulator.clock import Clock
+from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.elsewhere import Elsewhere
 from vcloud.emulator.ledger import Call, Ledger
 from vcloud.emulator.listener import Listener, reset
@@ -52,7 +51,7 @@ class Exchange:
         """Whether the fault has been done already, whatever the answer is like."""
         self._fault = fault
         self._handle = handle
-        self._at = time.monotonic()
+        self._at = monotonic()
         self._call: Call | None = None
 
     async def process(self, request: web.BaseRequest | None = None) -> web.StreamResponse:

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from email.utils import formatdate
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypedDict, TypeVar
 from aiohttp import web
 
 from vcloud.emulator.admin import PREFIX, Admin
-from vcloud.emulator.clock import Clock
+from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.computers import Computers
 from vcloud.emulator.desktops import API_KEY, Desktops
 from vcloud.emulator.desktops_backend import Backend
@@ -308,7 +307,7 @@ class Emulator:
         return f"{self.url}{self.streamspace.prefix}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        at = time.monotonic()
+        at = monotonic()
         path = request.raw_path.partition("?")[0]
         try:
             if path == PREFIX or path.startswith(f"{PREFIX}/"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import WSMsgType, web
 
+from vcloud.emulator.clock import monotonic
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.sockets import GOING_AWAY, NORMAL, POLICY, Channel, first_of, wants_socket
 from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
@@ -241,7 +241,7 @@ class ControlPlane:
                 f"Parameter 'platform' must be one of {known}",
                 {"platform": platform},
             )
-        link = Link(agent_id, platform, query.get("region") or None, time.monotonic())
+        link = Link(agent_id, platform, query.get("region") or None, monotonic())
 
         async def use(socket: web.WebSocketResponse) -> int:
             try:
@@ -269,7 +269,7 @@ class ControlPlane:
             await socket.send_str(msgspec.json.encode(await link.outbox.get()).decode())
 
     async def _watch(self, link: Link) -> None:
-        while (left := link.heard + MISSED * self.heartbeat_interval - time.monotonic()) > 0:
+        while (left := link.heard + MISSED * self.heartbeat_interval - monotonic()) > 0:
             await asyncio.sleep(min(left, LOOK))
             if self._links.get(link.agent_id) is link:
                 self._rest(link.agent_id)
@@ -330,7 +330,7 @@ class ControlPlane:
             f"conn-{self._fleet.random.randbytes(4).hex()}",
         )
         agent.connected_at = agent.updated_at = agent.last_heartbeat = now
-        link.heard = time.monotonic()
+        link.heard = monotonic()
         if before is link:
             self._send(link, register_ack(link.agent_id, self.heartbeat_interval))
             return
@@ -361,7 +361,7 @@ class ControlPlane:
     def _heartbeat(self, link: Link, message: Json) -> None:
         agent = self._fleet.agents[link.agent_id]
         count = read_current_sessions(message)
-        link.heard, agent.last_heartbeat = time.monotonic(), self._fleet.clock.now()
+        link.heard, agent.last_heartbeat = monotonic(), self._fleet.clock.now()
         if count is not None:
             # What it has beyond the sessions known here takes room as well.
             agent.other_sessions = max(0, count - len(self._fleet.busy(agent)))

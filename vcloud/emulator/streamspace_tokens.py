@@ -16,11 +16,16 @@ from vcloud.emulator.streamspace_state import User
 
 DAY = 86_400.0
 
+_ENDS = "emulator_ends"
 _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 class Tokens:
-    """The tokens that were given out. `life` is for those to come, in simulated seconds."""
+    """The tokens that were given out. `life` is for those to come, in simulated seconds.
+
+    A token ends by the emulator's clock, which `_ENDS` holds. `exp` and the login's answer say it in the time of day,
+    because clients compare those with their own clock.
+    """
 
     def __init__(self, clock: Clock, random: Random, life: float = DAY) -> None:
         """Begin with no tokens; equal states of `random` give equal tokens."""
@@ -31,26 +36,28 @@ class Tokens:
         self._live: dict[str, float] = {}
 
     def issue(self, user: User) -> tuple[str, float]:
-        """Return a new token and when it ends."""
+        """Return a new token, and when it ends, in the service's time of day."""
         now = self._clock.now()
         self._live = {id_: ends for id_, ends in self._live.items() if ends > now}
         id_, ends = self._random.randbytes(8).hex(), now + self.life
+        day = self._clock.wall()
         self._live[id_] = ends
         claims = {
             "sub": user.id,
             "username": user.username,
             "role": user.role,
-            "iat": int(now),
-            "exp": ends,
+            "iat": int(day),
+            "exp": day + self.life,
+            _ENDS: ends,
             "jti": id_,
         }
         signed = f"{_encode(msgspec.json.encode(_HEADER))}.{_encode(msgspec.json.encode(claims))}"
-        return f"{signed}.{self._signature(signed)}", ends
+        return f"{signed}.{self._signature(signed)}", day + self.life
 
     def check(self, token: str) -> str:
         """Return whose token it is; refuse one that is forged, has ended or was revoked."""
         claims = self._claims(token)
-        if claims["exp"] <= self._clock.now():
+        if claims[_ENDS] <= self._clock.now():
             raise StreamSpaceError("AUTH_TOKEN_EXPIRED", "JWT token expired")
         if claims["jti"] not in self._live:
             raise StreamSpaceError("AUTH_TOKEN_INVALID", "JWT token was revoked")

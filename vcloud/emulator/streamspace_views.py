@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vcloud.emulator.clock import Clock
+from vcloud.emulator.clock import Clock, written
 from vcloud.emulator.streamspace_state import Agent, Session, Template, User
 
 Json = dict[str, Any]
@@ -31,12 +31,12 @@ _CHANGED = {
 
 
 def login_view(token: str, user: User, ends: float, clock: Clock) -> Json:
-    """Write a token."""
+    """Write a token, which ends at this time of day."""
     who = {"id": user.id, "username": user.username, "email": user.email, "role": user.role}
     return {
         "token": token,
         "user": {**who, "created_at": _at(user.created_at, clock)},
-        "expires_at": _at(ends, clock),
+        "expires_at": written(ends, timespec="seconds"),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
+from vcloud._core.clock import datetime_class
 from vcloud._core.codec import excerpt, too_deep
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
@@ -240,7 +241,7 @@ def _message(body: Mapping[str, Any]) -> str:
 
 def _instant(value: object) -> datetime | None:
     try:
-        at = msgspec.convert(value, datetime)
+        at: datetime = msgspec.convert(value, datetime_class())
     except msgspec.ValidationError:
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

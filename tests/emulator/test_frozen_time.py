@@ -1,0 +1,162 @@
+"""Users' tests freeze and move the time. The client and the emulator bear both, and the process is whole afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from vcloud import VCloud
+from vcloud.emulator import Emulator
+
+#: What is imported before the time is frozen. `vcloud` loads most of itself when it is first used.
+BEFORE = {
+    "nothing": "",
+    "vcloud": "import vcloud",
+    "clock": "import vcloud._core.clock",
+    "codec": "import vcloud._core.codec",
+    "everything": "import vcloud.providers.computers, vcloud.providers.streamspace, vcloud.emulator",
+}
+FREEZE = {
+    "freezegun": 'freezegun.freeze_time("2026-01-15", real_asyncio=True)',
+    "freezegun that ticks": 'freezegun.freeze_time("2031-01-15", real_asyncio=True, tick=True)',
+    "time-machine": "time_machine.travel(datetime.datetime(2026, 1, 15, tzinfo=datetime.UTC), tick=False)",
+    "time-machine that ticks": "time_machine.travel(datetime.datetime(2031, 1, 15, tzinfo=datetime.UTC))",
+}
+
+
+def run(code: str) -> str:
+    """Run a program that must not end with an error, with warnings as errors."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+USE = """
+import asyncio, datetime
+
+REAL = [datetime.datetime]  # in a list, where freezegun does not replace it
+
+async def use(emulator):
+    from vcloud import VCloud
+
+    async with VCloud(**emulator.endpoints()) as cloud:
+        lists = [cloud.computers.machines.list().all() for _ in range(3)]
+        assert [len(found) for found in await asyncio.gather(*lists)] == [2, 2, 2]
+        session = await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
+        assert type((await session.refresh()).created_at) is REAL[0]
+        desktop = await cloud.desktops.launch()
+        assert type((await desktop.refresh()).timeout_at) is REAL[0]
+        await cloud.computers.machines.ref("100").start()
+        await cloud.computers.machines.ref("100").wait_until("ready", poll=0.01)
+    statuses = [call.status for call in emulator.calls]
+    assert (statuses.count(401), statuses.count(429)) == (0, 1), statuses
+    assert sum(call.path.endswith("/auth/login") for call in emulator.calls) == 1
+
+def play():
+    from vcloud.emulator import Emulator, Fault
+
+    with Emulator(machines=2, speed=1000) as emulator:
+        emulator.faults.add("GET */machines*", Fault.too_many(1))
+        asyncio.run(use(emulator))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "before"),
+    [
+        *[("freezegun", before) for before in BEFORE],
+        *[(how, "nothing") for how in FREEZE if how != "freezegun"],
+    ],
+)
+def test_first_use_in_frozen_time_and_a_429_work_then_and_afterwards(how: str, before: str) -> None:
+    run(f"""
+{BEFORE[before]}
+{USE}
+import freezegun, time_machine
+
+with {FREEZE[how]}:
+    play()
+play()
+with {FREEZE[how]}:
+    play()
+""")
+
+
+def test_an_emulators_own_time_goes_on_while_the_day_is_frozen_and_moved() -> None:
+    run("""
+    import datetime, time
+    import freezegun
+    from vcloud.emulator import Clock
+
+    clock = Clock()
+    began = clock.now()
+    with freezegun.freeze_time("2050-01-01") as frozen:
+        assert clock.now() - began < 3600, "a frozen day moves nothing"
+        assert datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC).year == 2050
+        frozen.move_to("2060-01-01")
+        assert datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC).year == 2060
+        frozen_at = clock.now()
+        while clock.now() == frozen_at:
+            pass
+    assert clock.now() - began < 3600
+    """)
+
+
+def logins(emulator: Emulator) -> int:
+    return sum(call.path.endswith("/auth/login") for call in emulator.calls)
+
+
+MONTH = timedelta(days=30)
+
+
+@pytest.mark.parametrize("months", [1, -1])
+async def test_a_day_that_a_test_moves_by_a_month_costs_at_most_one_login(months: int) -> None:
+    async with Emulator(machines=2) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        await cloud.streamspace.templates.list().first()
+        with time_machine.travel(datetime.now(UTC) + months * MONTH):
+            for _ in range(8):
+                await cloud.streamspace.templates.list().first()
+                await cloud.computers.machines.list().first()
+            assert logins(emulator) <= 2
+        for _ in range(8):
+            await cloud.streamspace.templates.list().first()
+            await cloud.computers.machines.list().first()
+        assert logins(emulator) <= 2
+        assert not [call for call in emulator.calls if call.status == 401]
+
+
+async def test_a_client_made_on_a_day_that_was_moved_logs_in_once() -> None:
+    async with Emulator() as emulator:
+        with time_machine.travel(datetime.now(UTC) + MONTH):
+            async with VCloud(**emulator.endpoints()) as cloud:
+                for _ in range(8):
+                    await cloud.streamspace.templates.list().first()
+        assert logins(emulator) == 1
+
+
+async def test_an_emulators_clock_that_is_moved_ends_a_token_once() -> None:
+    async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
+        await cloud.streamspace.templates.list().first()
+        emulator.clock.advance(MONTH.total_seconds())
+        await asyncio.gather(*[cloud.streamspace.templates.list().first() for _ in range(8)])
+        for _ in range(8):
+            await cloud.streamspace.templates.list().first()
+        assert logins(emulator) == 2, "the service ended the token by its own clock"
+
+
+@pytest.mark.parametrize("moved", [0.0, MONTH.total_seconds()])
+async def test_the_end_of_a_token_is_written_in_the_time_of_day(moved: float) -> None:
+    async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
+        emulator.clock.advance(moved)
+        for day in (datetime(2026, 1, 15, tzinfo=UTC), datetime(2040, 5, 1, tzinfo=UTC)):
+            with time_machine.travel(day, tick=False):
+                login = await cloud.streamspace.login()
+            assert login.expires_at is not None
+            assert login.expires_at - day == timedelta(days=1)
