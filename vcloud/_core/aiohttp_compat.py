@@ -8,7 +8,7 @@ run with each of these parts present and absent.
 | ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
 | ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
 | ``ClientWebSocketResponse._response`` | its socket, to close a connection that hangs | no abort |
-| ``ClientSession._loop`` | a session of another loop is refused before it is used | an error later |
+| ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 
 The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -123,8 +124,12 @@ def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Tran
 
 
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
-    """The event loop that a session was made in; None if unknown. Its public name is deprecated."""
+    """The event loop that a session was made in; None if unknown."""
     loop: asyncio.AbstractEventLoop | None = _private(session, "_loop")
+    if loop is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loop = getattr(session, "loop", None)
     return loop
 
 
