@@ -177,10 +177,12 @@ def test_plain_http_to_this_machine_is_not_refused_but_by_way_of_another_it_is(u
     auth = HMACAuth("ak", "sk")
     Endpoint(url, auth=auth)
     Endpoint(url, auth=auth, proxy="http://127.0.0.1:3128")
-    for proxy in ("http://proxy.example.com:3128", "http://[nonsense"):
-        with pytest.raises(ConfigurationError, match="proxy on another machine"):
-            Endpoint(url, auth=auth, proxy=proxy)
-        Endpoint(url, auth=auth, proxy=proxy, allow_http=True)
+    with pytest.raises(ConfigurationError, match="proxy on another machine"):
+        Endpoint(url, auth=auth, proxy="http://proxy.example.com:3128")
+    Endpoint(url, auth=auth, proxy="http://proxy.example.com:3128", allow_http=True)
+    for allowed in (False, True):
+        with pytest.raises(ConfigurationError, match="proxy must be a URL"):
+            Endpoint(url, auth=auth, proxy="http://[nonsense", allow_http=allowed)
     Endpoint("https://example.com/v1", auth=auth, proxy="http://proxy.example.com:3128")
 
 
