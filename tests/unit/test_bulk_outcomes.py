@@ -21,16 +21,16 @@ from vcloud import (
     TransportError,
     WaitTimeout,
 )
-from vcloud._core.tally import TALLY
+from vcloud._core.outcome import ATTEMPT_COUNT
 
 FAILED, UNKNOWN = OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN
 
 
 def send(requests: int = 1) -> None:
     """What the session does for each attempt."""
-    tally = TALLY.get()
-    assert tally is not None
-    tally.attempts += requests
+    count = ATTEMPT_COUNT.get()
+    assert count is not None
+    count.attempts += requests
 
 
 def lose() -> None:
