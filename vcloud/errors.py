@@ -188,9 +188,9 @@ class APIError(VCloudError):
         meaning = f" ({self.meaning})" if _adds(self.meaning, self.message) else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
         # Who has to look whether it was done must not read that it was refused.
-        what = "answered" if self.outcome_unknown else "was refused"
+        what = "was answered with" if self.outcome_unknown else "was refused:"
         return self._with_outcome(
-            f"{self.provider}: {self.method} {self.url} {what}: {self.status}{code}: "
+            f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
             f"{self.message}{meaning}{request_id}"
         )
 

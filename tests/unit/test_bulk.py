@@ -21,8 +21,8 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.pager import Page, Pager
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
+from vcloud._core.pager import Page, Pager
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,

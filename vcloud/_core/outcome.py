@@ -1,7 +1,7 @@
 """Whether a service may have carried a request out. This is the only module that decides it.
 
 Each attempt ends with evidence: an answer in some form, or none. :data:`EVIDENCE` says what it proves. A provider's
-dialect says in which :class:`Form` an answer is written (:meth:`~vcloud._core.session.Dialect.proof`), because only the
+dialect says in which :class:`Form` an answer is written (:meth:`~vcloud._core.dialect.Dialect.proof`), because only the
 service's own words prove anything about what the service did: a gateway answers 502, 503 or 504 after it has passed a
 request on, too.
 

@@ -8,14 +8,15 @@ import functools
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape, excerpt
+from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.outcome import (
@@ -27,7 +28,7 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
-from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
+from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.request import Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
@@ -52,47 +53,6 @@ R = TypeVar("R")
 Exchange = Callable[[str, str, Mapping[str, str], bytes | None, Wire], Awaitable[Response]]
 
 E = TypeVar("E", bound=VCloudError)
-
-
-class Dialect(Protocol):
-    """What differs between providers below the endpoints: their names and limits, and how they refuse."""
-
-    @property
-    def provider(self) -> str:
-        """Its name in the facade and in errors."""
-        ...
-
-    @property
-    def rate_limits(self) -> Sequence[RateLimit]:
-        """The limits that its documents promise."""
-        ...
-
-    @property
-    def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
-        ...
-
-    def succeeded(self, answer: Any) -> bool:
-        """Whether an answer with an HTTP status of success, decoded into its endpoint's class, is no refusal."""
-        ...
-
-    def error(
-        self, request: Request, response: Response, url: str, *, now: float
-    ) -> APIError | None:
-        """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
-
-        Raises:
-            DecodeError: an answer that is neither.
-        """
-        ...
-
-    def proof(self, request: Request, response: Response, error: APIError) -> Proof:
-        """What this refusal proves about what the service did, by the table of :mod:`vcloud._core.outcome`.
-
-        Here a provider says in which :class:`~vcloud._core.outcome.Form` its refusals are written: a documented code, a
-        failure that it states, its envelope or error object.
-        """
-        ...
 
 
 class Session:
