@@ -17,6 +17,7 @@ from vcloud.errors import (
     APIError,
     AuthenticationError,
     DecodeError,
+    InvalidRequestError,
     RateLimitError,
     ServerError,
     VCloudError,
@@ -166,7 +167,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     ) -> APIError:
         status = response.status
         kind = (
-            ServerError
+            (ServerError if refusal.issues is None else InvalidRequestError)
             if status < 300
             else AuthenticationError
             if words is _KEY_MISSING

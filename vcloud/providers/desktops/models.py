@@ -197,3 +197,9 @@ class StopAnswer(Reply):
     """``POST /desktop/{id}/stop``."""
 
     status: DesktopStatus
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a refusal, or does not say that the desktop is over. A status that is new may mean that it is."""
+        going_on = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
+        return self.success is False or self.status in going_on
