@@ -2,35 +2,37 @@
 
 ::
 
-    VCloudError
-    ├── ConfigurationError        how a client was set up or used: nothing was sent
-    ├── InvalidArgumentError      an argument that the service would refuse (also a ValueError): nothing was sent
-    ├── TransportError            no complete answer came back; ``outcome_unknown`` says if the service may have acted
-    │   ├── ConnectError          the request provably never reached the service
-    │   └── RequestTimeout        an attempt or the whole call took too long
-    ├── APIError                  the service answered, and refused
-    │   ├── AuthenticationError   who are you?
-    │   ├── PermissionDeniedError you may not
-    │   ├── NotFoundError         no such thing
-    │   ├── ConflictError         not in this state
-    │   ├── InvalidRequestError   the request makes no sense to the service
-    │   ├── RateLimitError        too many requests; ``retry_after``
+    VCloudError                     ``outcome_unknown``: the service may have carried the request out
+    ├── ConfigurationError          the client is set up or used in a way that cannot work
+    ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError); nothing was sent
+    ├── TransportError              no complete answer came back
+    │   ├── ConnectError            no connection: the request never reached the service
+    │   └── RequestTimeout          an attempt or the whole call took too long
+    ├── APIError                    an answer came back, and it is no success
+    │   ├── AuthenticationError     credentials missing or rejected
+    │   ├── PermissionDeniedError   authenticated, but not allowed
+    │   ├── NotFoundError           no such thing
+    │   ├── ConflictError           not possible in the state that it is in
+    │   ├── InvalidRequestError     the service does not accept the request
+    │   ├── RateLimitError          too many requests; ``retry_after``
     │   ├── InsufficientFundsError  the balance does not cover it
-    │   ├── CapacityError         the provider has no room right now
-    │   └── ServerError           the service broke
-    ├── DecodeError               the service answered something that is not in its contract
-    ├── WaitTimeout               ``wait_until`` ran out of time; ``last`` is the last state seen
-    └── WaitFailed                ``wait_until`` can no longer succeed; ``last`` is the last state seen
+    │   ├── CapacityError           the provider has no room right now
+    │   └── ServerError             the service, or a gateway before it, failed
+    ├── DecodeError                 an answer that the service's documents do not allow
+    ├── LimitExceededError          a limit of this client: ``max_response``, ``max_message``, ``max_pages``
+    ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` is the last state seen
+    └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` is the last state seen
 
-A provider may add to it where it has more to say: ``vcloud.providers.streamspace.InvalidTransitionError`` (a
-``ConflictError``), ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
+Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``),
+``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
 
-All of them can be pickled, and none of them carries a secret.
+All of them can be pickled and copied, and none of them carries a secret.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import re
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,7 @@ __all__ = [
     "InsufficientFundsError",
     "InvalidArgumentError",
     "InvalidRequestError",
+    "LimitExceededError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -58,6 +61,10 @@ __all__ = [
     "WaitTimeout",
     "error_for_status",
 ]
+
+
+#: Part of the text of every error with ``outcome_unknown``.
+UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
 
 
 def shortened(text: str, most: int = 1000) -> str:
@@ -74,10 +81,27 @@ def _rebuild(
 
 
 class VCloudError(Exception):
-    """Root of everything that vcloud raises on purpose."""
+    """Root of everything that vcloud raises on purpose.
 
-    #: Raised by a login that had to come first: it says nothing about the request that waited for it.
-    _unsent = False
+    Attributes:
+        outcome_unknown: True when the service may have carried out what was asked for, so that one has to look before
+            one repeats it. The text says so, too. False when it provably did nothing, when it says itself how it
+            failed, and for requests that change nothing.
+    """
+
+    outcome_unknown: bool = False
+
+    def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
+        super().__init__(*args)
+        if outcome_unknown:
+            self.outcome_unknown = True
+
+    def __str__(self) -> str:
+        return self._with_outcome(super().__str__())
+
+    def _with_outcome(self, text: str) -> str:
+        """The text, and that the outcome is unknown, if it is and the text does not say so yet."""
+        return f"{text}; {UNKNOWN}" if self.outcome_unknown and UNKNOWN not in text else text
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
         # The default would call __init__ with the text alone and lose the keyword-only facts.
@@ -85,7 +109,7 @@ class VCloudError(Exception):
 
 
 class ConfigurationError(VCloudError):
-    """A client is missing something, or is used where it cannot work. Nothing was sent."""
+    """A client is missing something, or is used where it cannot work."""
 
 
 class InvalidArgumentError(VCloudError, ValueError):
@@ -93,19 +117,11 @@ class InvalidArgumentError(VCloudError, ValueError):
 
 
 class TransportError(VCloudError):
-    """No complete answer came back.
-
-    Attributes:
-        outcome_unknown: True when the service may have carried the request out: look before you repeat it.
-    """
-
-    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
-        super().__init__(message)
-        self.outcome_unknown = outcome_unknown
+    """No complete answer came back."""
 
 
 class ConnectError(TransportError):
-    """The request provably never reached the service: refused, not resolved, or TLS failed."""
+    """No connection: refused, not resolved, or TLS failed. The request never reached the service."""
 
 
 class RequestTimeout(TransportError):
@@ -113,7 +129,7 @@ class RequestTimeout(TransportError):
 
 
 class APIError(VCloudError):
-    """The service answered and refused.
+    """An answer came back, and it is no success: the service refused, or something between here and there failed.
 
     Attributes:
         status: the HTTP status.
@@ -144,10 +160,11 @@ class APIError(VCloudError):
         request_id: str | None = None,
         details: object = None,
         timestamp: datetime | None = None,
+        outcome_unknown: bool = False,
     ) -> None:
         # It stands in logs and tracebacks, and whatever answered may have no end of words.
         message = shortened(message)
-        super().__init__(message)
+        super().__init__(message, outcome_unknown=outcome_unknown)
         self.status = status
         self.code = shortened(code) if type(code) is str else code
         self.message = message
@@ -168,33 +185,45 @@ class APIError(VCloudError):
             if isinstance(self.code, int)
             else f", {self.code}"
         )
-        meaning = (
-            f" ({self.meaning})"
-            if self.meaning and self.meaning.lower() != self.message.lower()
-            else ""
-        )
+        meaning = f" ({self.meaning})" if _adds(self.meaning, self.message) else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{self.provider}: {self.method} {self.url} was refused: {self.status}{code}: {self.message}{meaning}{request_id}"
+        # Who has to look whether it was done must not read that it was refused.
+        what = "was answered with" if self.outcome_unknown else "was refused:"
+        return self._with_outcome(
+            f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
+            f"{self.message}{meaning}{request_id}"
+        )
+
+
+_WORD: Final = re.compile(r"\w+")
+#: Words without which a meaning says the same.
+_FILLERS: Final = frozenset({"a", "an", "are", "for", "in", "is", "it", "of", "the", "this", "was"})
+
+
+def _adds(meaning: str, message: str) -> bool:
+    """Whether the meaning of a code says something that the service's own words do not."""
+    said = set(_WORD.findall(message.lower()))
+    return not said >= set(_WORD.findall(meaning.lower())) - _FILLERS
 
 
 class AuthenticationError(APIError):
-    """The service does not accept who we say we are."""
+    """Credentials are missing, or the service rejected them."""
 
 
 class PermissionDeniedError(APIError):
-    """The service knows us, and we may not."""
+    """Authenticated, but not allowed to do this."""
 
 
 class NotFoundError(APIError):
-    """There is no such thing, or it is not ours to see."""
+    """There is no such thing, or it belongs to somebody else."""
 
 
 class ConflictError(APIError):
-    """The thing is not in a state in which this can be done."""
+    """It is in a state in which this cannot be done."""
 
 
 class InvalidRequestError(APIError):
-    """The service cannot make sense of the request."""
+    """The service does not accept the request: a field is missing, unknown or wrong."""
 
 
 class RateLimitError(APIError):
@@ -210,13 +239,25 @@ class CapacityError(APIError):
 
 
 class ServerError(APIError):
-    """The service broke while it worked on the request."""
+    """The service, or a gateway before it, failed."""
 
 
 class DecodeError(VCloudError):
-    """The service answered something that its contract does not allow.
+    """An answer that the service's documents do not allow.
 
     The text holds the first bytes of the answer, unless the answer carries a secret.
+
+    Attributes:
+        items: of a page of a list, the items that could be read.
+    """
+
+    items: tuple[Any, ...] = ()
+
+
+class LimitExceededError(VCloudError):
+    """A limit of this client was reached: ``max_response``, ``max_message`` or ``max_pages`` of the Endpoint.
+
+    The text names the limit and says what to do.
     """
 
 

@@ -32,6 +32,7 @@ from vcloud import (
     DecodeError,
     Endpoint,
     InvalidArgumentError,
+    LimitExceededError,
     NotFoundError,
     PermissionDeniedError,
     Request,
@@ -289,7 +290,7 @@ async def test_a_message_larger_than_allowed_ends_the_tunnel() -> None:
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
-        with pytest.raises(TransportError):
+        with pytest.raises(LimitExceededError, match="max_message"):
             await tunnel.read()
 
 

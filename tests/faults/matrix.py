@@ -39,7 +39,7 @@ from tests.faults.oracle import (
 )
 from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
-from vcloud import NotFoundError, RateLimitError, RetryPolicy, TransportError
+from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
 from vcloud._core.codec import Codec
 from vcloud.emulator import Emulator
 from vcloud.emulator.ledger import Call
@@ -178,6 +178,14 @@ def acted(call: Call) -> bool:
     )
 
 
+def misjudged(error: VCloudError, *, unknown: bool) -> Iterator[str]:
+    """Whether an error says something else of the outcome than is true, as an attribute or in its text."""
+    if error.outcome_unknown is not unknown:
+        yield f"says outcome_unknown={error.outcome_unknown}"
+    if ("is unknown, so look" in str(error)) is not unknown:
+        yield f"says in words: {error}"
+
+
 def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str]:
     """What is wrong with how a call ended, by the oracle and the ledger."""
     target, emulator = cell.target, stage.emulator
@@ -185,8 +193,8 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
     kind = None if error is None else type(error)
     if kind not in right.outcomes:
         yield f"ended with {error!r}, not with {' or '.join(getattr(one, '__name__', 'success') for one in right.outcomes)}"
-    if isinstance(error, TransportError) and error.outcome_unknown is not right.unknown:
-        yield f"says outcome_unknown={error.outcome_unknown}"
+    if isinstance(error, VCloudError):
+        yield from misjudged(error, unknown=right.unknown)
     if isinstance(error, NotFoundError) and "may be what" not in " ".join(
         getattr(error, "__notes__", ())
     ):

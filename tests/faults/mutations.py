@@ -11,12 +11,14 @@ import pytest
 
 from vcloud import Request, Response, TransportError
 from vcloud._core.admission import Gate
+from vcloud._core.codec import Codec
+from vcloud._core.outcome import Proof
 from vcloud._core.ratelimit import Allowance
 from vcloud._core.retry import RetryAfter, RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
-from vcloud.providers.vagon import VagonDialect
+from vcloud.providers.vagon import Envelope, VagonDialect
 
 Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
@@ -34,13 +36,23 @@ def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
 def retry_a_post_on_reset(patch: Patch) -> None:
     """A lost answer is asked for again, whatever the verb."""
     _deciding(
-        patch, lambda error: {"idempotent": True} if isinstance(error, TransportError) else {}
+        patch, lambda error: {"repeatable": True} if isinstance(error, TransportError) else {}
     )
 
 
 def retry_a_post_on_gateway_error(patch: Patch) -> None:
     """A 5xx is taken for a promise that nothing was done."""
-    _deciding(patch, lambda error: {"idempotent": True} if isinstance(error, ServerError) else {})
+    _deciding(patch, lambda error: {"repeatable": True} if isinstance(error, ServerError) else {})
+
+
+def believe_a_gateways_503(patch: Patch) -> None:
+    """A 503 is taken for the service's word, whoever says it."""
+    real = VagonDialect.proof
+
+    def proof(self: VagonDialect, request: Request, response: Response, error: Any) -> Proof:
+        return Proof.NOT_DONE if response.status == 503 else real(self, request, response, error)
+
+    patch.setattr(VagonDialect, "proof", proof)
 
 
 def drop_the_nonce_renewal(patch: Patch) -> None:
@@ -108,6 +120,7 @@ def accept_refusals_under_http_200(patch: Patch) -> None:
         return None if 200 <= response.status < 300 else real(self, request, response, url, now=now)
 
     patch.setattr(VagonDialect, "error", error)
+    patch.setattr(VagonDialect, "succeeded", lambda self, answer: True)
 
 
 def let_aiohttp_send_twice(patch: Patch) -> None:
@@ -141,6 +154,23 @@ def forget_that_an_answer_was_lost(patch: Patch) -> None:
     real = Session._final
 
     def final(self: Session, *given: Any, **more: Any) -> Any:
-        return real(self, *given, **{**more, "lost": False})
+        return real(self, *given, **{**more, "lost": False, "before": False})
 
     patch.setattr(Session, "_final", final)
+
+
+def forget_that_an_answer_could_not_be_read(patch: Patch) -> None:
+    """What comes back and is no answer is taken for a refusal."""
+    patch.setattr(Session, "_about", lambda self, request, where, error: error)
+
+
+def take_anybodys_json_for_success(patch: Patch) -> None:
+    """What decodes is a success: no field is missed."""
+    real = Codec.decode
+
+    def decode(self: Codec, body: bytes, wire: Any, **more: Any) -> Any:
+        if wire is Envelope and body == b"{}":
+            body = b'{"client_code":200}'
+        return real(self, body, wire, **more)
+
+    patch.setattr(Codec, "decode", decode)

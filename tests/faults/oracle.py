@@ -2,21 +2,27 @@
 
 In one table, for a fault that happens once and for one that never ends:
 
-| the fault | may be repeated | may not (POST, PATCH) |
-|---|---|---|
-| no connection | sent when there is one; `ConnectError` | the same: it never arrived |
-| no answer, or half of one | sent again; `TransportError` | `TransportError`, the outcome is unknown |
-| 429, 503 | sent again, not before it was asked to; `RateLimitError`, `ServerError` | the same: it was not done |
-| 429 for longer than one waits | `RateLimitError` at once | the same |
-| another 5xx | sent again; `ServerError` | `ServerError` |
-| a refusal under HTTP 200 | in the provider's words; the desktop-action API's is a 5xx in all but its number | the same |
-| a redirect | `APIError`; the other host hears nothing | the same |
-| an answer that is none | `DecodeError` | the same |
-| an answer that lies | what it says, or `DecodeError` | the same |
-| a service whose clock is off | signed again by its clock; by one that jumps back `AuthenticationError` | the same: it was refused |
-| an answer that is late or oddly labelled | what it says | the same |
+| the fault | may be repeated | may not (POST, PATCH) | unknown |
+|---|---|---|---|
+| no connection | sent when there is one; `ConnectError` | the same: it never arrived | no |
+| no answer, or half of one | sent again; `TransportError` | `TransportError` | yes |
+| 429 from anybody, a 503 of the service's | sent again, not before it was asked to; `RateLimitError`, `ServerError` | the same | no |
+| 429 for longer than one waits | `RateLimitError` at once | the same | no |
+| a gateway's 503, another 5xx | sent again; `ServerError` | `ServerError` | yes |
+| a 408 | sent again; `InvalidRequestError` | `InvalidRequestError` | yes |
+| a gateway's 403 | `PermissionDeniedError` | the same | yes |
+| a refusal under HTTP 200 | in the provider's words; the desktop-action API's is a 5xx in all but its number | the same | no; yes |
+| a redirect | `APIError`; the other host hears nothing | the same | yes |
+| an answer that is none, somebody else's JSON | `DecodeError` | the same | yes |
+| more than the client takes | `LimitExceededError` | the same | yes |
+| an answer that lies | what it says, or `DecodeError` | the same | yes |
+| a service whose clock is off | signed again by its clock; by one that jumps back `AuthenticationError` | the same: it was refused | no |
+| an answer that is late or oddly labelled | what it says | the same | |
 
-Of a call that changes something and was sent again, a transport error says that its outcome is unknown too.
+Unknown is whether the error says that the service may have carried it out; of a call that changes nothing, none does.
+**The evidence**, from the facts: a connection that was refused carried nothing. 429 is what limits answer before anything is
+done (RFC 6585). The service's envelope or error object with a 4xx or a 503 is the service's own word that it refused. All
+else may come after the deed: the emulator lets a gateway's pages come before it and after it, and no client can tell which.
 """
 
 from __future__ import annotations
@@ -33,6 +39,8 @@ from vcloud import (
     AuthenticationError,
     ConnectError,
     DecodeError,
+    InvalidRequestError,
+    LimitExceededError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -51,6 +59,18 @@ TOO_LARGE: Final = 600_000
 REFUSING: Final = "refusing"
 #: A refusal that looks like a success, in each provider's own words; StreamSpace has none.
 REFUSED_200: Final = "refused_200"
+#: What the emulator's catalogue has no name for: a gateway in front of the service answers, before the deed or after it.
+GATEWAYS: Final[Mapping[str, Fault]] = {
+    "html_503": Fault.html(503),
+    "html_503_after": Fault.html(503, processed=True),
+    "text_408": Fault.reply(408, b"request timeout", content_type="text/plain"),
+    "html_403": Fault.html(403),
+    "html_403_after": Fault.html(403, processed=True),
+    "json_200": Fault.reply(
+        200, b'{"error":"service under maintenance"}', content_type="application/json"
+    ),
+    "json_empty_200": Fault.reply(200, b"{}", content_type="application/json"),
+}
 SAYING: Final[Mapping[str, bytes]] = {
     "computers": b'{"client_code":4710,"message":"Permission required"}',
     "streams": b'{"client_code":4710,"message":"Permission required"}',
@@ -66,7 +86,8 @@ class End(Enum):
     LOST = "no answer, or half of one"
     LATE = "no answer in time"
     REFUSED = "not done, and said so"
-    BROKEN = "a 5xx, whatever was done"
+    BROKEN = "an error that proves nothing, and may pass"
+    STRANGER = "a gateway's refusal that stands"
     DENIED = "a refusal that stands"
     ELSEWHERE = "a redirect"
     GARBLED = "an answer that is none"
@@ -94,6 +115,13 @@ _WHOLE, _PAGES, _TOO_LARGE = (Kind(end, acts=True) for end in (End.WHOLE, End.PA
 KINDS: Final[Mapping[str, Kind]] = {
     REFUSING: Kind(End.NEVER),
     REFUSED_200: Kind(End.DENIED),
+    "html_503": Kind(End.BROKEN),
+    "html_503_after": Kind(End.BROKEN, acts=True),
+    "text_408": Kind(End.BROKEN, error=InvalidRequestError),
+    "html_403": Kind(End.STRANGER, error=PermissionDeniedError),
+    "html_403_after": Kind(End.STRANGER, acts=True, error=PermissionDeniedError),
+    "json_200": Kind(End.GARBLED),
+    "json_empty_200": Kind(End.GARBLED),
     "refuse": Kind(End.LOST),
     "reset_before": Kind(End.LOST),
     "reset_after": _LOST,
@@ -168,11 +196,13 @@ def _faults() -> dict[str, Fault]:
     made["refuse"] = Fault.refuse(0.01)
     # In pieces that bring a screenshot within seconds.
     made["drip"] = Fault.drip(0.001, 4096)
+    # Deeper than anything that decodes, and small enough to be taken.
+    made["deep"] = Fault.deep(20_000)
     return made
 
 
 _FAULTS: Final = _faults()
-NAMES: Final = (REFUSING, REFUSED_200, *_FAULTS)
+NAMES: Final = (REFUSING, REFUSED_200, *GATEWAYS, *_FAULTS)
 
 
 def ordered(target: Target, name: str) -> Fault | None:
@@ -180,7 +210,7 @@ def ordered(target: Target, name: str) -> Fault | None:
     if name == REFUSED_200:
         words = SAYING.get(target.api)
         return None if words is None else Fault.reply(200, words, content_type="application/json")
-    return _FAULTS.get(name)
+    return GATEWAYS.get(name) or _FAULTS.get(name)
 
 
 @frozen(kw_only=True)
@@ -191,7 +221,7 @@ class Expected:
         outcomes: the classes of error that are right, exactly; None is success.
         sent: how many requests must arrive; None: that is not told.
         acts: how often the service must have done it.
-        unknown: what a transport error says of the outcome.
+        unknown: whether an error says that the service may have carried it out.
         wait: seconds that must lie between two requests.
     """
 
@@ -222,6 +252,8 @@ def felt(target: Target, fault: str) -> bool:
             "stall_headers",
             "server_error_after",
             "html_502_after",
+            "html_503_after",
+            "html_403_after",
         )
     return True
 
@@ -230,6 +262,8 @@ def expected(target: Target, fault: str, *, lasting: bool) -> Expected:  # noqa:
     """What must become of a call to this endpoint when this happens to it once, or each time."""
     kind, usual = KINDS[fault], target.requests
     well = Expected(outcomes=(None,), sent=usual, acts=usual)
+    # What changes nothing leaves nothing unknown.
+    changes = target.method != "GET"
     if not felt(target, fault):
         return well
     match kind.end:
@@ -244,17 +278,23 @@ def expected(target: Target, fault: str, *, lasting: bool) -> Expected:  # noqa:
         case End.DENIED if target.api in SIGNED:
             return Expected(outcomes=(PermissionDeniedError,), sent=1, acts=0)
         case End.BROKEN | End.DENIED:
-            return _broken(target, acts=kind.acts, error=ServerError, lasting=lasting)
-        case End.ELSEWHERE:
-            return Expected(outcomes=(APIError,), sent=1, acts=0)
-        case End.GARBLED | End.TOO_LARGE:
-            return Expected(outcomes=(DecodeError,), sent=1, acts=int(kind.acts))
+            return _broken(target, acts=kind.acts, error=kind.error, lasting=lasting)
+        case End.STRANGER | End.ELSEWHERE | End.GARBLED | End.TOO_LARGE:
+            error = _ERRORS.get(kind.end, kind.error)
+            return Expected(outcomes=(error,), sent=1, acts=int(kind.acts), unknown=changes)
         case End.LYING | End.PAGES:
-            return Expected(outcomes=(None, DecodeError), sent=None, acts=None)
+            return Expected(outcomes=(None, DecodeError), sent=None, acts=None, unknown=changes)
         case End.CLOCK if lasting:
             return Expected(outcomes=(None,), sent=usual + 1, acts=usual)
         case End.CLOCK:
             return Expected(outcomes=(AuthenticationError,), sent=2, acts=0)
+
+
+_ERRORS: Final[Mapping[End, type[Exception]]] = {
+    End.ELSEWHERE: APIError,
+    End.GARBLED: DecodeError,
+    End.TOO_LARGE: LimitExceededError,
+}
 
 
 def _broken(target: Target, *, acts: bool, error: type[Exception], lasting: bool) -> Expected:
@@ -265,7 +305,7 @@ def _broken(target: Target, *, acts: bool, error: type[Exception], lasting: bool
             outcomes=(error,), sent=sent, acts=sent * acts, unknown=target.method != "GET"
         )
     if acts and target.gone:
-        return Expected(outcomes=(NotFoundError,), sent=2, acts=1)
+        return Expected(outcomes=(NotFoundError,), sent=2, acts=1, unknown=True)
     return Expected(outcomes=(None,), sent=target.requests + 1, acts=target.requests + acts)
 
 

@@ -84,15 +84,17 @@ def what(number: int) -> tuple[str, Send]:
 DONE, NOT_DONE, IN_DOUBT, STRANGE = "done", "not done", "in doubt", "strange"
 
 
+_TOLD: Final = {True: IN_DOUBT, False: NOT_DONE}
+
+
 def fate(kind: str, error: Exception | None) -> str:
     """What a call's end says of what it was to do; strange is what none of the faults may end it with."""
     match error:
         case None:
             return DONE
-        case RateLimitError() | ServerError(status=503) | TransportError(outcome_unknown=False):
-            return NOT_DONE
-        case TransportError() | ServerError() | DecodeError():
-            return IN_DOUBT if kind else NOT_DONE
+        case RateLimitError() | ServerError() | TransportError() | DecodeError():
+            # What only looks leaves nothing in doubt.
+            return STRANGE if error.outcome_unknown and not kind else _TOLD[error.outcome_unknown]
         case _:
             return STRANGE
 

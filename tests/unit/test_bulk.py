@@ -22,8 +22,8 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.pager import Page, Pager
-from vcloud._core.tally import TALLY, Tally
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,
@@ -35,9 +35,9 @@ DONE, FAILED, UNKNOWN, UNDONE = (
 
 def send(requests: int = 1) -> None:
     """What the session does for each attempt."""
-    tally = TALLY.get()
-    assert tally is not None
-    tally.attempts += requests
+    count = ATTEMPT_COUNT.get()
+    assert count is not None
+    count.attempts += requests
 
 
 async def double(number: int) -> int:
@@ -385,16 +385,16 @@ async def test_something_worse_than_an_exception_ends_the_run() -> None:
 async def test_each_item_has_a_context_of_its_own() -> None:
     async def act(number: int) -> int:
         await asyncio.gather(child(), child())
-        tally = TALLY.get()
-        assert tally is not None
-        return tally.attempts
+        count = ATTEMPT_COUNT.get()
+        assert count is not None
+        return count.attempts
 
     async def child() -> None:
         send()
 
     outcomes = await outcomes_of(Bulk(range(5), act, concurrency=2))
     assert {outcome.result for outcome in outcomes.values()} == {2}
-    assert TALLY.get() is None
+    assert ATTEMPT_COUNT.get() is None
 
 
 async def test_what_a_run_inside_a_run_sends_counts_for_the_outer_item() -> None:
@@ -404,8 +404,8 @@ async def test_what_a_run_inside_a_run_sends_counts_for_the_outer_item() -> None
         if number:
             await asyncio.Event().wait()
 
-    outer = Tally()
-    TALLY.set(outer)
+    outer = AttemptCount()
+    ATTEMPT_COUNT.set(outer)
     async with Bulk([0, 1], act) as run:
         await anext(run)
     assert outer.attempts == 2

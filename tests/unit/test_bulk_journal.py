@@ -25,7 +25,7 @@ from vcloud import (
     TransportError,
 )
 from vcloud._core.instance import Instance
-from vcloud._core.tally import TALLY
+from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.bulk import Entry
 from vcloud.bulk.worker import default_key
 
@@ -39,9 +39,9 @@ DONE, FAILED, UNKNOWN, UNDONE = (
 
 def send() -> None:
     """What the session does for each attempt."""
-    tally = TALLY.get()
-    assert tally is not None
-    tally.attempts += 1
+    count = ATTEMPT_COUNT.get()
+    assert count is not None
+    count.attempts += 1
 
 
 def copy_of(journal: Path, elsewhere: Path) -> Path:

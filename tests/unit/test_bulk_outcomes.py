@@ -15,22 +15,24 @@ from vcloud import (
     ConnectError,
     DecodeError,
     InvalidArgumentError,
+    LimitExceededError,
     NotFoundError,
     OutcomeStatus,
     ServerError,
     TransportError,
+    VCloudError,
     WaitTimeout,
 )
-from vcloud._core.tally import TALLY
+from vcloud._core.outcome import ATTEMPT_COUNT
 
 FAILED, UNKNOWN = OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN
 
 
 def send(requests: int = 1) -> None:
     """What the session does for each attempt."""
-    tally = TALLY.get()
-    assert tally is not None
-    tally.attempts += requests
+    count = ATTEMPT_COUNT.get()
+    assert count is not None
+    count.attempts += requests
 
 
 def lose() -> None:
@@ -45,10 +47,13 @@ def lose() -> None:
         (TransportError("lost", outcome_unknown=True), 1, UNKNOWN),
         (TransportError("a read was lost"), 1, FAILED),
         (ConflictError("not now", status=409, method="POST"), 1, FAILED),
-        (ServerError("broke", status=500, method="POST"), 1, UNKNOWN),
+        (ServerError("broke", status=500, method="POST", outcome_unknown=True), 1, UNKNOWN),
         (ServerError("broke", status=500, method="GET"), 1, FAILED),
         (ServerError("refused", status=503, method="POST"), 1, FAILED),
-        (DecodeError("gibberish"), 1, UNKNOWN),
+        (DecodeError("gibberish", outcome_unknown=True), 1, UNKNOWN),
+        (DecodeError("gibberish, for a read"), 1, FAILED),
+        (LimitExceededError("too large", outcome_unknown=True), 1, UNKNOWN),
+        (VCloudError("one of your own", outcome_unknown=True), 1, UNKNOWN),
         (WaitTimeout("not ready", last="off"), 5, FAILED),
         (TimeoutError(), 1, UNKNOWN),
         (TimeoutError(), 0, FAILED),
@@ -58,12 +63,11 @@ def lose() -> None:
         (InvalidArgumentError("no such thing"), 0, FAILED),
         # Another task may have sent it, and it is ours to know.
         (TransportError("lost", outcome_unknown=True), 0, UNKNOWN),
-        (ServerError("broke", status=500, method="POST"), 0, UNKNOWN),
-        (DecodeError("gibberish"), 0, UNKNOWN),
+        (ServerError("broke", status=500, method="POST", outcome_unknown=True), 0, UNKNOWN),
+        (DecodeError("gibberish", outcome_unknown=True), 0, UNKNOWN),
         (ConnectionResetError(), 0, FAILED),
-        (APIError("see other", status=303, method="POST"), 1, UNKNOWN),
+        (APIError("see other", status=303, method="POST", outcome_unknown=True), 1, UNKNOWN),
         (APIError("see other", status=303, method="GET"), 1, FAILED),
-        (APIError("moved", status=301, method="POST"), 1, FAILED),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )

@@ -40,7 +40,7 @@ from vcloud.providers.computers.machines import MACHINE
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
-BUSY = Response(503, {}, b"")
+BUSY = Response(503, {}, b'{"client_code":503,"message":"busy"}')
 START = Request("POST", "/machines/100/start", "secret=query")
 GET = Request("GET", "/machines/100")
 

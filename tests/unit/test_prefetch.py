@@ -345,7 +345,12 @@ class Service:
             )
             following = number + 1 if number * size < len(things) else None
             return Opened(
-                Answer(count=self.count, next_page=following if self.says_next else ABSENT), items
+                Answer(
+                    client_code=200,
+                    count=self.count,
+                    next_page=following if self.says_next else ABSENT,
+                ),
+                items,
             )
 
         session = type("Session", (), {"fetch": staticmethod(fetch), "max_pages": 10_000})()

@@ -10,6 +10,7 @@ from vcloud import (
     ConflictError,
     ConnectError,
     DecodeError,
+    InvalidRequestError,
     RateLimitError,
     RequestTimeout,
     RetryPolicy,
@@ -23,9 +24,9 @@ POLICY = RetryPolicy(attempts=3, base=1.0, cap=8.0, max_retry_after=60.0)
 
 
 def decide(
-    error: VCloudError, *, idempotent: bool, attempt: int = 1, renewed: bool = False
+    error: VCloudError, *, repeatable: bool = True, attempt: int = 1, renewed: bool = False
 ) -> Decision:
-    return POLICY.decide(error, idempotent=idempotent, attempt=attempt, random=0.5, renewed=renewed)
+    return POLICY.decide(error, repeatable=repeatable, attempt=attempt, random=0.5, renewed=renewed)
 
 
 def rate_limited(retry_after: float | None) -> RateLimitError:
@@ -34,70 +35,63 @@ def rate_limited(retry_after: float | None) -> RateLimitError:
     return error
 
 
-REPEATED_ALWAYS = [
+PASSING = [
     ConnectError("refused"),
     rate_limited(None),
     ServerError("maintenance", status=503),
     CapacityError("no agents", status=503),
-]
-REPEATED_IF_IDEMPOTENT = [
+    InvalidRequestError("request timeout", status=408),
+    InvalidRequestError("misdirected", status=421),
+    InvalidRequestError("too early", status=425),
     TransportError("dropped"),
     RequestTimeout("slow"),
     ServerError("broken", status=500),
     ServerError("gateway", status=502),
     ServerError("gateway", status=504),
 ]
-NEVER_REPEATED = [
+STANDING = [
+    InvalidRequestError("no", status=400),
     ConflictError("running", status=409),
     DecodeError("html"),
     CapacityError("full", status=440),
 ]
 
 
-@pytest.mark.parametrize("error", REPEATED_ALWAYS, ids=repr)
-@pytest.mark.parametrize("idempotent", [True, False])
-def test_what_provably_was_not_done_is_sent_again_whatever_the_verb(
-    error: VCloudError, idempotent: bool
-) -> None:
-    assert isinstance(decide(error, idempotent=idempotent), RetryAfter)
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_may_pass_is_sent_again_only_if_it_may_be(error: VCloudError) -> None:
+    assert isinstance(decide(error), RetryAfter)
+    assert decide(error, repeatable=False) is Verdict.STOP
 
 
-@pytest.mark.parametrize("error", REPEATED_IF_IDEMPOTENT, ids=repr)
-def test_what_may_have_been_done_is_sent_again_only_if_that_does_no_harm(
-    error: VCloudError,
-) -> None:
-    assert isinstance(decide(error, idempotent=True), RetryAfter)
-    assert decide(error, idempotent=False) is Verdict.STOP
-
-
-@pytest.mark.parametrize("error", NEVER_REPEATED, ids=repr)
+@pytest.mark.parametrize("error", STANDING, ids=repr)
 def test_a_considered_no_stands(error: VCloudError) -> None:
-    assert decide(error, idempotent=True) is Verdict.STOP
+    assert decide(error) is Verdict.STOP
 
 
-@pytest.mark.parametrize("error", REPEATED_ALWAYS + REPEATED_IF_IDEMPOTENT, ids=repr)
+@pytest.mark.parametrize("error", PASSING, ids=repr)
 def test_attempts_are_bounded(error: VCloudError) -> None:
-    assert decide(error, idempotent=True, attempt=3) is Verdict.STOP
+    assert decide(error, attempt=3) is Verdict.STOP
 
 
 def test_a_refused_credential_is_renewed_once() -> None:
     refused = AuthenticationError("who?", status=401)
-    assert decide(refused, idempotent=False) is Verdict.REAUTHENTICATE
-    assert decide(refused, idempotent=False, renewed=True) is Verdict.STOP
+    assert decide(refused) is Verdict.REAUTHENTICATE
+    assert decide(refused, renewed=True) is Verdict.STOP
+    assert decide(refused, repeatable=False) is Verdict.STOP
 
 
 @given(asked=st.floats(0, 60), random=st.floats(0, 1), attempt=st.integers(1, 2))
 def test_retry_after_is_never_undercut(asked: float, random: float, attempt: int) -> None:
     decision = POLICY.decide(
-        rate_limited(asked), idempotent=False, attempt=attempt, random=random, renewed=False
+        rate_limited(asked), repeatable=True, attempt=attempt, random=random, renewed=False
     )
     assert isinstance(decision, RetryAfter)
     assert decision.seconds >= asked
 
 
 def test_a_retry_after_beyond_patience_ends_the_call_instead() -> None:
-    assert isinstance(decide(rate_limited(60.0), idempotent=True), RetryAfter)
-    assert decide(rate_limited(60.1), idempotent=True) is Verdict.STOP
+    assert isinstance(decide(rate_limited(60.0)), RetryAfter)
+    assert decide(rate_limited(60.1)) is Verdict.STOP
 
 
 @given(attempt=st.integers(1, 10_000), random=st.floats(0, 1))

@@ -247,6 +247,7 @@ def test_both_ways_of_reading_a_visit_give_equal_objects_whatever_was_collected(
         "sessions": [{"id": "9150", "type": "vendor_customer_session", "attributes": given_}],
         "count": 1,
         "page": 1,
+        "client_code": 200,
     }
     body = json.dumps(answer).encode()
     assert fields(CODEC.decode_fast(body, SESSIONS.wire)) == fields(

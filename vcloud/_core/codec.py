@@ -301,6 +301,14 @@ def _moment(value: object, _: type[datetime] = datetime) -> datetime:
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
+def instant_or_none(value: object) -> datetime | None:
+    """A time of a refusal, which says what it says whether the time can be read or not."""
+    try:
+        return _moment(value)
+    except (ValueError, msgspec.ValidationError):
+        return None
+
+
 def _duration(value: object, kind: type[timedelta]) -> timedelta:
     try:
         return kind(**{kind.__name__.lower(): _real(value)})

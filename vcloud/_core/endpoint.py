@@ -180,10 +180,11 @@ class Endpoint:
             kin once, when the client is made.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
-            :class:`~vcloud.DecodeError`, and what is still to come of it is not read.
-        max_message: how large a WebSocket's message may be, in bytes; a larger one is a :class:`~vcloud.TransportError`.
+            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
+        max_message: how large a WebSocket's message may be, in bytes; a larger one is a
+            :class:`~vcloud.LimitExceededError`.
         max_pages: how many pages one iteration of a list may read; a list that still goes on is a
-            :class:`~vcloud.DecodeError`.
+            :class:`~vcloud.LimitExceededError`.
 
     Raises:
         ConfigurationError: an argument is invalid, contradicts another one, or would send credentials in the clear.

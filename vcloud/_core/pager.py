@@ -13,7 +13,12 @@ import msgspec
 
 from vcloud._core.cleanup import end
 from vcloud._core.endpoint import MAX_PAGES
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
+from vcloud.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidArgumentError,
+    LimitExceededError,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -86,7 +91,8 @@ class Pager(Generic[T]):
 
         Raises:
             ConfigurationError: another task waits for the next page of the same iterator.
-            DecodeError: the service sends the same again and again, or more than ``max_pages`` of the Endpoint allows.
+            DecodeError: the service sends the same again and again.
+            LimitExceededError: the list goes on after ``max_pages`` of the Endpoint.
         """
         return Pages(self)
 
@@ -179,9 +185,9 @@ class Pages(AsyncIterator[Page[T]]):
         if self.number is None:
             raise StopAsyncIteration
         if self._taken >= self._pager._max_pages:
-            raise DecodeError(
+            raise LimitExceededError(
                 f"the list goes on after {self._taken} pages, which is all that max_pages of the Endpoint allows; "
-                f"to read on, begin with page {self.number}"
+                f"to read on, begin with page {self.number}, or give Endpoint(max_pages=...) more"
             )
         if self._waits:
             raise ConfigurationError(

@@ -15,6 +15,8 @@ QueryValue = str | int | bool | datetime | Sequence[str] | None
 
 #: A repeat of these does no harm (RFC 9110, 9.2.2), so a lost answer may be asked for again.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+#: These change nothing (RFC 9110, 9.2.1), so that nothing can be left of a lost one.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 # Structs and not attrs classes, because one of each is made per call and a frozen attrs class takes six times as long.
@@ -40,6 +42,11 @@ class Request(msgspec.Struct, frozen=True):
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
         return self.repeatable or self.method in IDEMPOTENT
+
+    @property
+    def safe(self) -> bool:
+        """Whether it changes nothing at the service."""
+        return self.method in SAFE
 
     def __repr__(self) -> str:
         # The body of a login is a password.

@@ -11,7 +11,6 @@ from vcloud._core.request import seconds
 from vcloud.errors import (
     APIError,
     AuthenticationError,
-    ConnectError,
     InvalidArgumentError,
     RateLimitError,
     ServerError,
@@ -36,9 +35,15 @@ class RetryAfter(msgspec.Struct, frozen=True):
 Decision = RetryAfter | Verdict
 
 
-def _refused_unprocessed(error: APIError) -> bool:
-    """The service itself says that it did not do it, so a repeat is safe whatever the verb."""
-    return isinstance(error, RateLimitError) or error.status == 503
+#: Refusals that another attempt may not meet: about the connection or the moment, not about the request.
+_TRANSIENT = frozenset({408, 421, 425, 503})
+
+
+def _passes(error: VCloudError) -> bool:
+    """Whether it is of a kind that another attempt may not end with."""
+    return isinstance(error, TransportError | RateLimitError | ServerError) or (
+        isinstance(error, APIError) and error.status in _TRANSIENT
+    )
 
 
 @frozen
@@ -72,26 +77,25 @@ class RetryPolicy:
         # The exponent is bounded because a float overflows long before patience ends.
         return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (0.5 + random)
 
-    def decide(  # noqa: PLR0911 - a decision table reads best as one
-        self, error: VCloudError, *, idempotent: bool, attempt: int, random: float, renewed: bool
+    def decide(
+        self, error: VCloudError, *, repeatable: bool, attempt: int, random: float, renewed: bool
     ) -> Decision:
         """What to do after the ``attempt``-th try failed with ``error``.
 
-        A request that is not idempotent is sent again only when it provably never arrived, or when the service
-        said that it refused it. ``renewed`` is whether a credential was already renewed for this call.
+        Args:
+            error: how it failed.
+            repeatable: whether the request may be sent again at all, see :func:`vcloud._core.outcome.may_repeat`.
+            attempt: how many were sent so far, from 1.
+            random: a number in 0..1, for jitter.
+            renewed: whether a credential was already renewed for this call.
         """
+        if not repeatable:
+            return Verdict.STOP
         if isinstance(error, AuthenticationError):
             return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
-        if attempt >= self.attempts:
+        if attempt >= self.attempts or not _passes(error):
             return Verdict.STOP
-        if isinstance(error, TransportError):
-            repeatable = idempotent or isinstance(error, ConnectError)
-            return RetryAfter(self.backoff(attempt, random)) if repeatable else Verdict.STOP
-        if not isinstance(error, APIError):
-            return Verdict.STOP
-        if not (_refused_unprocessed(error) or (idempotent and isinstance(error, ServerError))):
-            return Verdict.STOP
-        asked = error.retry_after
+        asked = error.retry_after if isinstance(error, APIError) else None
         if asked is None:
             return RetryAfter(self.backoff(attempt, random))
         # Jitter on top, never below: a thousand clients told "45 seconds" should not come back in the same instant.

@@ -7,22 +7,31 @@ import copy
 import functools
 import os
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.clock import monotonic, wall
-from vcloud._core.codec import Codec, Shape
+from vcloud._core.codec import Codec, Shape, excerpt
+from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, bound_auth
 from vcloud._core.observe import Audience, Watch
-from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
+from vcloud._core.outcome import (
+    ATTEMPT_COUNT,
+    Form,
+    Proof,
+    is_unknown,
+    may_repeat,
+    proof_of_answer,
+    proof_of_silence,
+)
+from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.request import Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
-from vcloud._core.tally import TALLY
 from vcloud._core.transport import RefusedError, Socket, Transport, Wire
 from vcloud.errors import (
     APIError,
@@ -30,10 +39,10 @@ from vcloud.errors import (
     ConnectError,
     DecodeError,
     InvalidArgumentError,
+    LimitExceededError,
     NotFoundError,
     RateLimitError,
     RequestTimeout,
-    ServerError,
     TransportError,
     VCloudError,
 )
@@ -43,36 +52,7 @@ R = TypeVar("R")
 #: How one attempt crosses the wire: :meth:`Transport.exchange`, or an upgrade to a WebSocket.
 Exchange = Callable[[str, str, Mapping[str, str], bytes | None, Wire], Awaitable[Response]]
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Dialect(Protocol):
-    """What differs between providers below the endpoints: who they are, and how they say no."""
-
-    @property
-    def provider(self) -> str:
-        """Its name in the facade and in errors."""
-        ...
-
-    @property
-    def rate_limits(self) -> Sequence[RateLimit]:
-        """The limits that its documents promise."""
-        ...
-
-    @property
-    def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
-        ...
-
-    def error(
-        self, request: Request, response: Response, url: str, *, now: float
-    ) -> APIError | None:
-        """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
-
-        Raises:
-            DecodeError: an answer that is neither.
-        """
-        ...
+E = TypeVar("E", bound=VCloudError)
 
 
 class Session:
@@ -221,8 +201,9 @@ class Session:
         Raises:
             ConfigurationError: the client is not open, closed, or another event loop's.
             APIError: the service refused.
-            TransportError: no answer; ``outcome_unknown`` says whether it may have acted.
+            TransportError: no answer.
             DecodeError: an answer that is neither success nor refusal.
+            LimitExceededError: a success that is larger than ``max_response``.
         """
         return self._send(request, None, exchange or self.transport.exchange, root=root)
 
@@ -289,7 +270,7 @@ class Session:
             request.bucket if request.authenticated else request.bucket or "login"
         )
         while True:
-            error: TransportError | APIError | None
+            error: TransportError | APIError
             response = None
             sent = False
             number = self._gate.enter_now(lane) if request.authenticated else 0
@@ -307,8 +288,8 @@ class Session:
                     if deadline is None
                     else self._wire_until(request, deadline, where, lost=lost)
                 )
-                if request.authenticated and (tally := TALLY.get()) is not None:
-                    tally.attempts += 1
+                if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+                    count.attempts += 1
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
                 try:
@@ -317,28 +298,26 @@ class Session:
                 except TransportError as failure:
                     error = failure
                     sent = not isinstance(failure, ConnectError)
-                    lost = lost or sent
-                except DecodeError as failure:
-                    raise DecodeError(f"{self._label(request, where)}: {failure}") from None
+                    proof = proof_of_silence(failure)
+                except LimitExceededError as failure:
+                    raise self._about(request, where, failure) from None
                 except asyncio.CancelledError as stopped:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    error = self._judge(request, response, headers, lane, number, where)
-                    if error is None:
-                        return (
-                            response
-                            if shape is None
-                            else self._open(request, response, shape, headers)
-                        )
-                    # What a gateway says of its own trouble leaves open what the service behind it did.
-                    lost = lost or (isinstance(error, ServerError) and error.status != 503)
+                    result = self._success(request, response, shape, lane, number)
+                    if result is not _NO_SUCCESS:
+                        return result
+                    error, proof = self._refusal(
+                        request, response, shape, headers, lane, number, where
+                    )
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=request.authenticated)
 
+            before, lost = lost, lost or proof is Proof.NONE
             decision = self._retry.decide(
                 error,
-                idempotent=request.idempotent,
+                repeatable=may_repeat(request, proof),
                 attempt=attempt,
                 random=self._entropy(),
                 renewed=renewed,
@@ -347,17 +326,12 @@ class Session:
                 if not (
                     request.authenticated and self.auth.refused(response, headers, now=self._wall())
                 ):
-                    raise error
+                    raise self._final(request, error, where, lost=lost, before=before, why="")
                 renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
                 if deadline is not None and self.clock() + decision.seconds >= deadline:
-                    raise self._final(
-                        request,
-                        error,
-                        where,
-                        lost=lost,
-                        why="; the deadline leaves no time to try again",
-                    )
+                    why = "; the deadline leaves no time to try again"
+                    raise self._final(request, error, where, lost=lost, before=before, why=why)
                 pause = decision.seconds
             else:
                 why = f" (tried {attempt} times)" if attempt > 1 else ""
@@ -366,7 +340,7 @@ class Session:
                     and (error.retry_after or 0) > self._retry.max_retry_after
                 ):
                     why = f"; it asks to wait {error.retry_after:g} s, longer than max_retry_after of the RetryPolicy allows"
-                raise self._final(request, error, where, lost=lost, why=why)
+                raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
             await asyncio.sleep(pause)
@@ -380,33 +354,45 @@ class Session:
         ) as watch:
             return await self._send(request, shape, watch.over(exchange), root=root, watch=watch)
 
-    def _open(
-        self,
-        request: Request,
-        response: Response,
-        shape: Shape[Any, R],
-        headers: Mapping[str, str] | None = None,
-    ) -> R:
+    def read(self, request: Request, response: Response, shape: Shape[Any, R]) -> R:
+        """Decode an answer that :meth:`send` handed out.
+
+        Raises:
+            DecodeError: it is not of that shape.
+        """
         try:
-            return shape.open(
-                self.codec.decode(response.body, shape.wire, sensitive=request.sensitive),
-                self,
-                response.body,
-            )
+            answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+            if self.dialect.succeeded(answer):
+                return shape.open(answer, self, response.body)
         except DecodeError:
             pass
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers or self._sign(request, self._wall()))
+        clean = echoless(response, request, self._sign(request, self._wall()))
+        unreadable = self._unreadable(request, clean, shape)
+        raise self._about(request, self.base_url + request.path, unreadable)
+
+    def _unreadable(
+        self, request: Request, response: Response, shape: Shape[Any, Any] | None
+    ) -> DecodeError:
+        """Why an answer is no success, with its first bytes.
+
+        The error is returned and not raised, because what led to it quotes the answer at length.
+        """
         try:
-            return shape.open(
-                self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive),
-                self,
-                clean.body,
-            )
-        except DecodeError as failure:
-            words = str(failure)
-        # Outside of the handler, because what led to it quotes the answer at length.
-        raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
+            if shape is not None:
+                wire = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+                shape.open(wire, self, response.body)
+        except DecodeError as error:
+            return copy.copy(error)
+        quoted = excerpt(response.body, sensitive=request.sensitive)
+        return DecodeError(f"this is no answer of the service: {quoted}")
+
+    def _about(self, request: Request, where: str, error: E) -> E:
+        """An error about an answer that is not what it should be: with where it happened, and what it leaves unknown."""
+        made = type(error)(f"{self._label(request, where)}: {error}")
+        made.__dict__.update(error.__dict__)
+        made.outcome_unknown = is_unknown(request, lost=True)
+        return made
 
     async def _queue(
         self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool
@@ -421,7 +407,7 @@ class Session:
         except TooLongError as error:
             raise self._exhausted(request, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
-            raise self._final(request, error, where, lost=lost, why="") from None
+            raise self._final(request, error, where, lost=lost, before=lost, why="") from None
 
     async def _credential(
         self,
@@ -439,8 +425,8 @@ class Session:
                 async with limit:
                     await self.auth.acquire(self.send, now=self._wall())
             except VCloudError as failure:
-                # Whatever it leaves open, it is not what became of this request.
-                failure._unsent = not lost
+                # Whatever became of the login: of this request, nothing was sent since the attempts before it.
+                failure.outcome_unknown = is_unknown(request, lost=lost)
                 raise
             except TimeoutError:
                 if not limit.expired():
@@ -465,44 +451,59 @@ class Session:
             raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
 
-    def _judge(  # noqa: PLR0917 - keywords cost on every call
+    def _success(
         self,
         request: Request,
         response: Response,
+        shape: Shape[Any, Any] | None,
+        lane: Lane,
+        number: int,
+    ) -> Any:
+        """What the caller gets for an answer that is a success, :data:`_NO_SUCCESS` for any other.
+
+        A body is decoded once, into its endpoint's class: the envelope in it says whether it is a success.
+        """
+        if response is _UPGRADED:
+            return response
+        if not 200 <= response.status < 300:
+            return _NO_SUCCESS
+        try:
+            if shape is None:
+                # Only whether it is one: nobody reads a time from this error.
+                if self.dialect.error(request, response, "", now=0.0) is not None:
+                    return _NO_SUCCESS
+                result: Any = response
+            else:
+                answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+                if not self.dialect.succeeded(answer):
+                    return _NO_SUCCESS
+                result = shape.open(answer, self, response.body)
+        except DecodeError:
+            return _NO_SUCCESS
+        # Nearly every answer: without a limit that is known, and saying nothing of one.
+        if lane.allowance.bounded or REMAINING in response.headers:
+            lane.allowance.note(response.headers, self.clock(), self._wall(), number)
+        return result
+
+    def _refusal(  # noqa: PLR0917 - as above
+        self,
+        request: Request,
+        response: Response,
+        shape: Shape[Any, Any] | None,
         headers: Mapping[str, str],
         lane: Lane,
         number: int,
         where: str,
-    ) -> APIError | None:
-        """Note the limits, and say whether this is a refusal."""
-        if response is _UPGRADED:
-            return None
-        if 300 <= response.status < 400:
-            elsewhere = (
-                echoless(response, request, headers)
-                .headers.get("Location", "nowhere")
-                .partition("?")[0]
-            )
-            return APIError(
-                f"the service redirects to {elsewhere:.200}, and redirects are not followed: is the base_url right?",
-                status=response.status,
-                provider=self.dialect.provider,
-                method=request.method,
-                url=where,
-            )
-        try:
-            # Only whether it is one: nobody reads a time from this error.
-            refused = self.dialect.error(request, response, where, now=0.0) is not None
-        except DecodeError:
-            refused = True
-        if not refused:
-            # Nearly every answer: without a limit that is known, and saying nothing of one.
-            if lane.allowance.bounded or REMAINING in response.headers:
-                lane.allowance.note(response.headers, self.clock(), self._wall(), number)
-            return None
+    ) -> tuple[APIError, Proof]:
+        """Note the limits; the refusal that an answer is which is no success, and what it proves.
+
+        Raises:
+            DecodeError: it is no refusal either.
+        """
         now = self._wall()
-        # Once more, without what the answer repeats of the request, because the error quotes it.
-        error = self._refusal(request, echoless(response, request, headers), where, now)
+        # Without what the answer repeats of the request, because the error quotes it.
+        clean = echoless(response, request, headers)
+        error, unreadable = self._explained(request, clean, where, now)
         if isinstance(error, RateLimitError):
             pause = (
                 error.retry_after
@@ -511,20 +512,33 @@ class Session:
             )
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
-            lane.allowance.note(response.headers, self.clock(), now, number, good=error is None)
-            if error is not None and error.status == 503:
-                error.retry_after = retry_after(response.headers, now=now)
-        return error
+            lane.allowance.note(response.headers, self.clock(), now, number, good=False)
+        if error is None:
+            raise self._about(request, where, unreadable or self._unreadable(request, clean, shape))
+        if error.status == 503:
+            error.retry_after = retry_after(response.headers, now=now)
+        if 300 <= response.status < 400:
+            return error, proof_of_answer(response.status, Form.FOREIGN)
+        return error, self.dialect.proof(request, clean, error)
 
-    def _refusal(
+    def _explained(
         self, request: Request, response: Response, where: str, now: float
-    ) -> APIError | None:
+    ) -> tuple[APIError | None, DecodeError | None]:
+        """The refusal that an answer is, if it is one; or why the dialect cannot read it."""
+        if 300 <= response.status < 400:
+            elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
+            error = APIError(
+                f"the service redirects to {elsewhere:.200}, and redirects are not followed: is the base_url right?",
+                status=response.status,
+                provider=self.dialect.provider,
+                method=request.method,
+                url=where,
+            )
+            return error, None
         try:
-            return self.dialect.error(request, response, where, now=now)
+            return self.dialect.error(request, response, where, now=now), None
         except DecodeError as failure:
-            words = str(failure)
-        # Outside of the handler, because what led to it quotes the answer at length.
-        raise DecodeError(words)
+            return None, copy.copy(failure)
 
     def _exhausted(
         self, request: Request, wait: float, where: str, *, lost: bool
@@ -538,11 +552,12 @@ class Session:
             url=where,
         )
         error.retry_after = wait
+        error.outcome_unknown = is_unknown(request, lost=lost)
         return error
 
     def _too_late(self, request: Request, where: str, *, lost: bool) -> RequestTimeout:
-        unknown = lost and request.method not in _SAFE
-        what = f" again{_LOOK if unknown else ''}" if lost else "; nothing was sent"
+        unknown = is_unknown(request, lost=lost)
+        what = " again" if lost else "; nothing was sent"
         passed = f"the deadline of {self._deadline:g} s passed before it could be sent"
         return RequestTimeout(
             f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
@@ -558,33 +573,41 @@ class Session:
         where: str,
         *,
         lost: bool,
+        before: bool,
         why: str,
     ) -> TransportError | APIError:
-        """The error as the caller gets it: with where it happened, and what it leaves unknown."""
+        """The error as the caller gets it: with where it happened, and what it leaves unknown.
+
+        Args:
+            request: what was sent.
+            error: how the last attempt ended.
+            where: its address.
+            lost: whether any attempt left open what the service did.
+            before: whether one before the last did.
+            why: why there is no further attempt.
+        """
+        unknown = is_unknown(request, lost=lost)
         if isinstance(error, APIError):
-            if lost and isinstance(error, NotFoundError):
+            error.outcome_unknown = unknown
+            if before and isinstance(error, NotFoundError):
                 error.add_note(
                     "an earlier attempt had no answer of the service: it may be what removed it"
                 )
             elif why:
                 error.add_note(why.strip(" ;()"))
             return error
-        unknown = lost and request.method not in _SAFE
         # One attempt that never arrived proves nothing of those before it.
         kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
-        final = kind(
-            f"{self._label(request, where)}: {error}{why}{_LOOK if unknown else ''}",
-            outcome_unknown=unknown,
-        )
+        final = kind(f"{self._label(request, where)}: {error}{why}", outcome_unknown=unknown)
         if error.__cause__ is not None:  # or else what was being handled would be hidden
             final.__cause__ = error.__cause__
         return final
 
 
-_LOOK = "; whether the service carried it out is unknown, so look before you repeat it"
-
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")
+#: An answer that is no success.
+_NO_SUCCESS: Final = object()
 
 
 def _with_token(url: str, headers: Mapping[str, str], name: str) -> tuple[str, Mapping[str, str]]:

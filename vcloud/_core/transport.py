@@ -34,7 +34,7 @@ from vcloud._core.request import Response
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
-    DecodeError,
+    LimitExceededError,
     RequestTimeout,
     TransportError,
     VCloudError,
@@ -189,7 +189,7 @@ class Transport:
             ConnectError: the request never reached the service.
             RequestTimeout: no complete answer in time.
             TransportError: the connection broke before the answer was complete.
-            DecodeError: a success with more than ``wire.max_response`` bytes.
+            LimitExceededError: a success with more than ``wire.max_response`` bytes.
         """
         session = self._session or self._begin()
         turn = wire.patience.begin()
@@ -399,7 +399,8 @@ class Socket:
         not dead.
 
         Raises:
-            TransportError: the peer broke the protocol, sent too large a message, or is silent.
+            LimitExceededError: a message is larger than ``max_message``; the connection is closed.
+            TransportError: the peer broke the protocol, or is silent.
         """
         while self._close_code is None:
             self._receiving = True
@@ -420,6 +421,11 @@ class Socket:
                     self._over(message.data or NO_STATUS)
                 case aiohttp.WSMsgType.ERROR:
                     self._over(self._opened.close_code or ABNORMAL)
+                    if getattr(message.data, "code", None) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+                        raise LimitExceededError(
+                            "a message is larger than max_message of the Endpoint allows, and the connection was "
+                            "closed; give Endpoint(max_message=...) more"
+                        )
                     raise TransportError(f"the WebSocket broke: {_words(message.data)}")
                 case _:
                     self._over(ABNORMAL)
@@ -488,7 +494,7 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     """The body, decompressed. A refusal that is larger than ``limit`` is cut there: its status says what it is.
 
     Raises:
-        DecodeError: a success that is larger.
+        LimitExceededError: a success that is larger.
     """
     content = answer.content
     refused = answer.status >= 300
@@ -510,8 +516,9 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     answer.close()
     if refused:
         return bytes(body[:limit])
-    raise DecodeError(
-        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows"
+    raise LimitExceededError(
+        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows; "
+        "give Endpoint(max_response=...) more, or ask for less at a time"
     )
 
 

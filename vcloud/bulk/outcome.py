@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
 from attrs import frozen
 
-from vcloud.errors import APIError, DecodeError, ServerError, TransportError, VCloudError
-
 T = TypeVar("T")
 R = TypeVar("R")
-
-#: What may be sent again whatever became of it, as far as the service is concerned.
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 class OutcomeStatus(StrEnum):
@@ -118,58 +111,3 @@ class Totals:
         total = "" if self.total is None else f" of {self.total}"
         stopped = f", stopped: {self.stopped}" if self.stopped else ""
         return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"
-
-
-def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
-    """Whether the service may have acted although an action raised this.
-
-    Args:
-        error: what it raised.
-        acted: whether it sent something, as far as was seen. If not, another task may have sent for it: then our own errors
-            are believed, and no others.
-    """
-    return any(_is_open(link, judged=judged or not acted) for link, judged in _history(error))
-
-
-def _is_open(error: BaseException, *, judged: bool) -> bool:
-    if isinstance(error, VCloudError) and error._unsent:
-        return False
-    if isinstance(error, TransportError):
-        return error.outcome_unknown
-    if isinstance(error, APIError) and error.status == 303:
-        # "See other" is what a service says that has done it.
-        return error.method not in _REPEATABLE
-    if isinstance(error, ServerError):
-        # A 503 says that the request was refused. Any other may have come after the deed.
-        return error.status != 503 and error.method not in _REPEATABLE
-    # An answer that nobody can read is one to something that was done.
-    if isinstance(error, DecodeError):
-        return True
-    # A run-out clock, a cancellation, a failed group and a lost connection interrupt whatever was under way. Below one of our
-    # own errors they are only its cause, and it has judged them.
-    lost = isinstance(
-        error, TimeoutError | asyncio.CancelledError | BaseExceptionGroup | ConnectionError
-    )
-    return lost and not judged and not isinstance(error, ConnectionRefusedError)
-
-
-def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-    """An error and what led to it, as a traceback shows them; and whether one of our own errors was made of it.
-
-    Our own tell nothing of what was being handled when they came: a look after a lost answer may fail in its turn.
-    """
-    left: list[tuple[BaseException | None, bool]] = [(error, False)]
-    seen: set[tuple[int, bool]] = set()
-    while left:
-        link, judged = left.pop()
-        # One may be met on two ways, of which the one that nobody judged counts.
-        if link is None or (id(link), judged) in seen:
-            continue
-        seen.add((id(link), judged))
-        yield link, judged
-        ours = isinstance(link, VCloudError)
-        left.append((link.__cause__, judged or ours))
-        if link.__context__ is not link.__cause__ and (ours or not link.__suppress_context__):
-            left.append(
-                (link.__context__, judged or (link.__suppress_context__ and link.__cause__ is None))
-            )

@@ -23,8 +23,8 @@ from typing import Generic, Self, TypeVar
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
+from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.request import lasting
-from vcloud._core.tally import TALLY
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
@@ -57,7 +57,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
 
     **The action** should change one thing with one request: after a failure it is repeated from its beginning. One that talks
-    to something else than this SDK's services says that an outcome is unknown by raising :class:`~vcloud.TransportError` with
+    to something else than this SDK's services says that an outcome is unknown by raising :class:`~vcloud.VCloudError` with
     ``outcome_unknown=True``.
 
     Args:
@@ -250,7 +250,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         loop = asyncio.get_running_loop()
         self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
-        self._worker.outer = TALLY.get()
+        self._worker.outer = ATTEMPT_COUNT.get()
         self._dispatcher = loop.create_task(self._dispatch())
         self._dispatcher.add_done_callback(self._task_over)
 
@@ -282,7 +282,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._dispatcher.cancel()
 
     async def _dispatch(self) -> None:
-        """Take items as there is room, and give each a task: its context and tally are its own."""
+        """Take items as there is room, and give each a task: its context and attempt count are its own."""
         limit = asyncio.timeout_at(self._worker.ends_at)
         try:
             async with limit:

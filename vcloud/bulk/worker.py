@@ -16,10 +16,10 @@ from attrs import define, field
 
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instance
-from vcloud._core.tally import TALLY, Tally
+from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
-from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, leaves_unknown
+from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
 from vcloud.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -43,7 +43,7 @@ class Worker(Generic[T, R]):
         resumed: how many were taken over from an earlier run.
         attempts: requests sent for the items that are over.
         late: whether the end of the run interrupted an item.
-        outer: the tally of whoever runs the run.
+        outer: the count of whoever runs the run.
         ended: whether the run was left, so that whatever is cancelled now is to stop.
     """
 
@@ -55,7 +55,7 @@ class Worker(Generic[T, R]):
     again: frozenset[OutcomeStatus]
     counted: bool
     ends_at: float | None = None
-    outer: Tally | None = None
+    outer: AttemptCount | None = None
     counts: Counter[OutcomeStatus] = field(factory=Counter)
     failures: int = 0
     resumed: int = 0
@@ -154,22 +154,22 @@ class Worker(Generic[T, R]):
         self, item: T, key: str | None, ticket: int, before: Entry | None
     ) -> Outcome[T, R]:
         """Act on an item."""
-        tally = Tally()
-        TALLY.set(tally)
+        count = AttemptCount()
+        ATTEMPT_COUNT.set(count)
         began_at = monotonic()
         limit = asyncio.timeout_at(self.ends_at)
 
         def over(
             status: OutcomeStatus, error: Exception | None = None, result: R | None = None
         ) -> Outcome[T, R]:
-            self.attempts += tally.attempts
+            self.attempts += count.attempts
             if self.outer is not None:
-                self.outer.attempts += tally.attempts
+                self.outer.attempts += count.attempts
             duration = timedelta(seconds=monotonic() - began_at)
-            return Outcome(item, key, status, result, error, tally.attempts, duration)
+            return Outcome(item, key, status, result, error, count.attempts, duration)
 
         def interrupted(why: str) -> Outcome[T, R]:
-            acted = tally.attempts > 0 or not self.counted
+            acted = count.attempts > 0 or not self.counted
             error = RequestTimeout(why, outcome_unknown=acted)
             return over(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
 
@@ -185,7 +185,7 @@ class Worker(Generic[T, R]):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
-                acted = tally.attempts > 0 or not self.counted
+                acted = count.attempts > 0 or not self.counted
                 lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
                     error, acted=acted
                 )
@@ -272,9 +272,7 @@ def _remembered(item: T, before: Entry) -> Outcome[T, Any]:
     error: VCloudError | None = None
     if before.status is OutcomeStatus.UNKNOWN:
         why = before.error or "an earlier run was killed while this was under way"
-        error = TransportError(
-            f"{why}; it may have happened, so look before you repeat it", outcome_unknown=True
-        )
+        error = TransportError(why, outcome_unknown=True)
     elif before.error is not None:
         error = VCloudError(before.error)
     return Outcome(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self
 import msgspec
 from attrs import frozen
 
-from vcloud._core.codec import Codec, Instant, Shape, excerpt
+from vcloud._core.codec import Codec, Instant, Shape, excerpt, instant_or_none
+from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.pager import Page, Pager, positive, unpaged
 from vcloud._core.paging import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
@@ -44,7 +45,7 @@ PER_PAGE: Final = 20
 class VagonCode(IntEnum):
     """A ``client_code``, with what it means and which error it becomes.
 
-    From the API documents unless the meaning says "(published client)": then from Vagon's own example client.
+    From the API documents, except these, which are from Vagon's published example client: 403, 440, 450, 469, 4110.
     """
 
     meaning: str
@@ -58,20 +59,20 @@ class VagonCode(IntEnum):
         return member
 
     BAD_REQUEST = 400, InvalidRequestError, "bad request"
-    OTHER_MEMBER = 403, PermissionDeniedError, "another member's machine (published client)"
+    OTHER_MEMBER = 403, PermissionDeniedError, "another member's machine"
     NOT_FOUND = 404, error_for_status(404), "not found"
     CAPACITY_UNAVAILABLE = (
         440,
         CapacityError,
-        "no cloud capacity is available in this region right now (published client)",
+        "no cloud capacity is available in this region right now",
     )
-    ROOT_FOLDER = 450, ConflictError, "the root folder cannot be deleted (published client)"
-    DISK_RESIZING = 469, ConflictError, "the disk is being resized (published client)"
+    ROOT_FOLDER = 450, ConflictError, "the root folder cannot be deleted"
+    DISK_RESIZING = 469, ConflictError, "the disk is being resized"
     INSUFFICIENT_BALANCE = 480, InsufficientFundsError, "insufficient balance"
     SUBSCRIPTION_PENDING = (
         4110,
         InsufficientFundsError,
-        "the subscription's payment is pending (published client)",
+        "the subscription's payment is pending",
     )
     MACHINE_NOT_READY = 4201, ConflictError, "machine is not ready"
     REGION_REQUIRED = (
@@ -113,9 +114,9 @@ class VagonCode(IntEnum):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
-    """The keys beside every answer."""
+    """The keys beside every answer. One without ``client_code`` is nobody's success."""
 
-    client_code: int = 200
+    client_code: int
     message: str | None = None
     timestamp: Instant | None = None
 
@@ -312,8 +313,17 @@ def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pag
     return unpaged(read)
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class _Refusal:
+    """Just enough of an envelope to see whether it refuses. Nothing beside the code can make it unreadable."""
+
+    client_code: int
+    message: Any = None
+    timestamp: Any = None
+
+
 class VagonDialect(msgspec.Struct, frozen=True):
-    """How Vagon refuses."""
+    """How Vagon refuses: ``client_code`` at the top of the body, whatever the HTTP status."""
 
     provider: str
     #: Its documents promise none.
@@ -321,6 +331,10 @@ class VagonDialect(msgspec.Struct, frozen=True):
     fixed_paths: frozenset[str] = frozenset(
         {"/machines/permission-fields", "/streams/stop-machine"}
     )
+
+    def succeeded(self, answer: Envelope) -> bool:
+        """Whether the envelope says so."""
+        return answer.client_code == 200
 
     def error(
         self, request: Request, response: Response, url: str, *, now: float
@@ -331,22 +345,13 @@ class VagonDialect(msgspec.Struct, frozen=True):
             DecodeError: HTTP success with a body that is no envelope.
         """
         ok = 200 <= response.status < 300
-        # The envelope is JSON on one level; a whole page need not be parsed twice to see that it is no refusal.
-        # Inside a JSON text the quotes would be escaped, so these bytes are a key.
-        # Searched from the end, where it nearly always is.
-        if (
-            ok
-            and (at := response.body.rfind(_CODE)) >= 0
-            and response.body.startswith(_GOOD, at + len(_CODE))
-        ):
-            return None
         try:
-            refusal = _CODEC.decode(response.body, Envelope, sensitive=request.sensitive)
-        except DecodeError as error:
+            refusal = _CODEC.decode(response.body, _Refusal, sensitive=request.sensitive)
+        except DecodeError:
             if ok:
-                raise DecodeError(f"{self.provider}: {request.method} {url}: {error}") from None
+                raise
             # A proxy's HTML, or nothing at all: the status is all there is.
-            refusal = Envelope(
+            refusal = _Refusal(
                 client_code=response.status,
                 message=excerpt(response.body, sensitive=request.sensitive),
             )
@@ -357,8 +362,9 @@ class VagonDialect(msgspec.Struct, frozen=True):
             code = response.status
         known = _CODES.get(code)
         kind = known.error if known is not None else error_for_status(code)
+        words = refusal.message if isinstance(refusal.message, str) else ""
         made = kind(
-            hidden(refusal.message, sent_secrets(request))
+            hidden(words, sent_secrets(request))
             or (known.meaning if known is not None else "no reason given"),
             status=response.status,
             code=known if known is not None else code,
@@ -367,14 +373,32 @@ class VagonDialect(msgspec.Struct, frozen=True):
             method=request.method,
             url=url,
             request_id=response.headers.get("X-Request-Id"),
-            timestamp=refusal.timestamp,
+            timestamp=instant_or_none(refusal.timestamp),
         )
         if isinstance(made, RateLimitError):
             made.retry_after = retry_after(response.headers, now=now)
         return made
 
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
+        """What a refusal proves: its form is the envelope, with a code that the documents list or not.
 
-_CODE, _GOOD = b'"client_code"', (b":200,", b":200}")
+        A code that could be an HTTP status counts as one, in place of the answer's. One of four digits that begins with
+        4 is a refusal of the request, as all are that the documents list.
+        """
+        try:
+            code = _CODEC.decode(response.body, _Refusal).client_code
+        except DecodeError:
+            return proof_of_answer(response.status, Form.FOREIGN)
+        if code == 200:
+            # An HTTP error around a success is not what the service itself says.
+            return proof_of_answer(response.status, Form.FOREIGN)
+        if code in _CODES:
+            return proof_of_answer(response.status, Form.CODE)
+        if 4000 <= code < 5000:
+            return proof_of_answer(400, Form.OWN)
+        return proof_of_answer(code if 400 <= code < 600 else response.status, Form.OWN)
+
+
 _CODEC = Codec()
 _CODES = {int(code): code for code in VagonCode}
 

@@ -10,17 +10,20 @@ import msgspec
 from attrs import evolve, frozen
 
 from vcloud._core.codec import Codec, excerpt, too_deep
+from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud.errors import (
     APIError,
     AuthenticationError,
     DecodeError,
+    InvalidRequestError,
     RateLimitError,
     ServerError,
     VCloudError,
     error_for_status,
 )
+from vcloud.providers.desktops.models import Reply
 
 if TYPE_CHECKING:
     from vcloud.providers.desktops.models import ActionResult
@@ -41,6 +44,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 
 # Also what any unknown path of the service's framework is answered with, so both are said.
 _KEY_MISSING: Final = "the API key is missing: none arrived at the service (or nothing of it is at this address: both are answered like this)"
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
 
@@ -59,6 +63,8 @@ class NoStreamError(VCloudError):
 class ActionsFailed(VCloudError):
     """One of several actions failed, and those after it were not sent.
 
+    ``outcome_unknown`` is that of the one that failed.
+
     Attributes:
         index: which one, from 0.
         results: what those before it came to.
@@ -68,7 +74,7 @@ class ActionsFailed(VCloudError):
     def __init__(
         self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, outcome_unknown=error.outcome_unknown)
         self.index = index
         self.results = results
         self.error = error
@@ -76,7 +82,7 @@ class ActionsFailed(VCloudError):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
-    """Just enough of an answer to see whether it is a refusal, in either shape, and what it says."""
+    """Just enough of an answer to see whether it is a refusal, in either form, and what it says."""
 
     id: Any = None
     status: Any = None
@@ -125,15 +131,15 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     rate_limits: tuple[RateLimit, ...] = ()
     fixed_paths: frozenset[str] = frozenset()
 
+    def succeeded(self, answer: object) -> bool:
+        """Whether it is no refusal under an HTTP status of success. A desktop, which has an id, may be in ``error``."""
+        return not isinstance(answer, Reply) or not answer.refuses
+
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
         """The refusal in the status, or in the body of an HTTP success."""
         ok = 200 <= response.status < 300
-        # A screenshot need not be parsed twice to see that it is none: both shapes of refusal hold these bytes, and
-        # inside a JSON text the quotes would be escaped.
-        if ok and b'"error"' not in response.body:
-            return None
         try:
             refusal = _CODEC.decode(response.body, _Refusal)
         except DecodeError:
@@ -161,7 +167,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     ) -> APIError:
         status = response.status
         kind = (
-            ServerError
+            (ServerError if refusal.issues is None else InvalidRequestError)
             if status < 300
             else AuthenticationError
             if words is _KEY_MISSING
@@ -186,6 +192,34 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         if isinstance(made, RateLimitError):
             made.retry_after = retry_after(response.headers, now=now)
         return made
+
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:
+        """What a refusal proves, by its form: one of its two error objects, or the plain 404 without a key.
+
+        Two failures are known although the status is 500: of an action whose command ended with an exit code, and with
+        an id that is no UUID, which names no desktop (both from the published source).
+        """
+        # A refusal under an HTTP status of success is a 5xx in all but its number.
+        status = response.status if response.status >= 300 else 500
+        if isinstance(error, AuthenticationError) and error.status == 404:
+            return proof_of_answer(status, Form.OWN)
+        try:
+            refusal = _CODEC.decode(response.body, _Refusal)
+        except DecodeError:
+            return proof_of_answer(status, Form.FOREIGN)
+        if refusal.issues is not None:
+            # The request was held against the service's schema before anything was done with it.
+            return proof_of_answer(400, Form.OWN)
+        if refusal.status != "error" or not isinstance(refusal.error, str):
+            return proof_of_answer(status, Form.FOREIGN)
+        stated = _EXIT_CODE.search(refusal.error) or (status == 500 and _is_of_no_desktop(request))
+        return proof_of_answer(status, Form.FAILURE if stated else Form.OWN)
+
+
+def _is_of_no_desktop(request: Request) -> bool:
+    """Whether it names a desktop by an id that cannot be one."""
+    id = request.path.removeprefix("/desktop").strip("/").partition("/")[0]
+    return bool(id) and not _UUID.fullmatch(id)
 
 
 def _plain(request: Request, response: Response) -> str:

@@ -7,7 +7,7 @@ import re
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
@@ -163,16 +163,29 @@ def parse_cursor_position(output: str) -> Point:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class ActionAnswer:
+class Reply:
+    """An answer without an id: the service may refuse in one under an HTTP status of success, in two forms."""
+
+    success: Any = None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a refusal. Each class has its own ``status``, or none."""
+        return self.success is False or getattr(self, "status", None) == "error"
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ActionAnswer(Reply):
     """``POST /desktop/{id}/computer-action``."""
 
+    status: Any = None
     output: str | None = None
     error: str | None = None
     base64_image: str | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class BashAnswer:
+class BashAnswer(Reply):
     """``POST /desktop/{id}/bash-action``."""
 
     status: BashStatus = BashStatus.SUCCESS
@@ -180,7 +193,13 @@ class BashAnswer:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class StopAnswer:
+class StopAnswer(Reply):
     """``POST /desktop/{id}/stop``."""
 
     status: DesktopStatus
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a refusal, or does not say that the desktop is over. A status that is new may mean that it is."""
+        going_on = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
+        return self.success is False or self.status in going_on

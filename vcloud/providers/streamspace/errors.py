@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.clock import datetime_class
-from vcloud._core.codec import excerpt, too_deep
+from vcloud._core.codec import excerpt, instant_or_none, too_deep
+from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud._core.secret import hidden, sent_secrets
@@ -172,6 +171,10 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         {"/agent/vnc", "/agent/ws", "/agents/stats", "/auth/login", "/auth/logout", "/auth/refresh"}
     )
 
+    def succeeded(self, answer: object) -> bool:
+        """Whether it is none of somebody else's: no answer of the service's has a field ``error`` beside its own."""
+        return getattr(answer, "error", None) is None
+
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
@@ -202,7 +205,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             request_id=_word(body, "request_id", "requestId")
             or response.headers.get("X-Request-ID"),
             details=body.get("details") or body.get("fields"),
-            timestamp=_instant(body.get("timestamp")),
+            timestamp=instant_or_none(body.get("timestamp")),
         )
         if isinstance(made, RateLimitError):
             made.retry_after = _retry_after(body, response, now)
@@ -212,6 +215,27 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
                 SessionState(transition[2]),
             )
         return made
+
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
+        """What a refusal proves, by its form: a documented code, or the error object.
+
+        Below 500 the error object is ``error`` with or without more. From 500 on there must be a code, a message,
+        details or fields beside it, as in the document and, as a rule, on the published server: many gateways write
+        ``{"error": ...}`` alone, and others a numeric ``status`` beside it. That a session could not be provisioned says
+        how the create ended.
+        """
+        body = _object(response.body)
+        code = body.get("code")
+        if code == StreamSpaceCode.SESSION_PROVISIONING_FAILED:
+            form = Form.FAILURE
+        elif code in _CODES:
+            form = Form.CODE
+        elif _word(body, "error") and not isinstance(body.get("status"), int):
+            more = any(body.get(name) for name in ("code", "message", "details", "fields"))
+            form = Form.OWN if more or response.status < 500 else Form.FOREIGN
+        else:
+            form = Form.FOREIGN
+        return proof_of_answer(response.status, form)
 
 
 DIALECT = StreamSpaceDialect("streamspace")
@@ -237,14 +261,6 @@ def _message(body: Mapping[str, Any]) -> str:
     return _word(body, "message") or (
         f"{short}: {details}" if short and details else short or details or ""
     )
-
-
-def _instant(value: object) -> datetime | None:
-    try:
-        at: datetime = msgspec.convert(value, datetime_class())
-    except msgspec.ValidationError:
-        return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _retry_after(body: Mapping[str, Any], response: Response, now: float) -> float | None:

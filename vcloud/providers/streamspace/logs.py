@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.transport import NO_STATUS, NORMAL, Socket
-from vcloud.errors import TransportError
+from vcloud.errors import LimitExceededError, TransportError
 
 __all__ = ["LogStream"]
 
@@ -151,6 +151,11 @@ class LogStream(AsyncIterator[str]):
         except TimeoutError:
             self._release()
             return
+        except LimitExceededError:
+            # Another connection would bring the same message.
+            self._over = True
+            await self._let_go()
+            raise
         except TransportError as error:
             await self._dropped(error)
             return

@@ -275,17 +275,21 @@ class Login(Wire, Secretive):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class LogoutAnswer(Wire):
-    """``POST /auth/logout``."""
+class Confirmation(Wire):
+    """An answer that only says that it is done. What has an ``error`` instead, or nothing, is somebody else's."""
 
-    message: str | None = None
+    message: str
+    error: Any = None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class DeleteAnswer(Wire):
-    """``DELETE /sessions/{session_id}``, of the published server."""
+class LogoutAnswer(Confirmation):
+    """``POST /auth/logout``."""
 
-    message: str | None = None
+
+@frozen(kw_only=True, eq=False, repr=False)
+class DeleteAnswer(Confirmation):
+    """``DELETE /sessions/{session_id}``, of the published server."""
 
 
 @frozen(kw_only=True)
@@ -293,6 +297,11 @@ class SessionLogs(Wire):
     """``GET /sessions/{session_id}/logs``."""
 
     logs: list[str] | None
+
+    @classmethod
+    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # They may be null, but an answer without them is somebody else's.
+        return super()._adapt(value) if "logs" in value else value
 
 
 def named(value: dict[str, Any]) -> dict[str, Any]:

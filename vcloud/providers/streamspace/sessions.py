@@ -118,7 +118,7 @@ class SessionRef(Realtime, Wire):
         answer = await self._session.send(request)
         if answer.body:
             # A success that is a proxy's page is none.
-            self._session._open(request, answer, DELETED)
+            self._session.read(request, answer, DELETED)
 
     async def start(self) -> SessionUpdate:
         """:meth:`wake`, by the name that all providers' instances have."""

@@ -1,0 +1,53 @@
+"""What a provider says of itself below its endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from vcloud._core.outcome import Proof
+    from vcloud._core.ratelimit import RateLimit
+    from vcloud._core.request import Request, Response
+    from vcloud.errors import APIError
+
+
+class Dialect(Protocol):
+    """What differs between providers below the endpoints: their names and limits, and how they refuse."""
+
+    @property
+    def provider(self) -> str:
+        """Its name in the facade and in errors."""
+        ...
+
+    @property
+    def rate_limits(self) -> Sequence[RateLimit]:
+        """The limits that its documents promise."""
+        ...
+
+    @property
+    def fixed_paths(self) -> Collection[str]:
+        """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
+        ...
+
+    def succeeded(self, answer: Any) -> bool:
+        """Whether an answer with an HTTP status of success, decoded into its endpoint's class, is no refusal."""
+        ...
+
+    def error(
+        self, request: Request, response: Response, url: str, *, now: float
+    ) -> APIError | None:
+        """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
+
+        Raises:
+            DecodeError: an answer that is neither.
+        """
+        ...
+
+    def proof(self, request: Request, response: Response, error: APIError) -> Proof:
+        """What this refusal proves about what the service did, by the table of :mod:`vcloud._core.outcome`.
+
+        Here a provider says in which :class:`~vcloud._core.outcome.Form` its refusals are written: a documented code, a
+        failure that it states, its envelope or error object.
+        """
+        ...

@@ -1,0 +1,200 @@
+"""Whether a service may have carried a request out. This is the only module that decides it.
+
+Each attempt ends with evidence: an answer in some form, or none. :data:`EVIDENCE` says what it proves. A provider's
+dialect says in which :class:`Form` an answer is written (:meth:`~vcloud._core.dialect.Dialect.proof`), because only the
+service's own words prove anything about what the service did: a gateway answers 502, 503 or 504 after it has passed a
+request on, too.
+
+From the proof follow the two decisions: whether the request may be sent again (:func:`may_repeat`), and whether its
+error has ``outcome_unknown`` (:func:`is_unknown`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from vcloud.errors import ConnectError, TransportError, VCloudError
+
+if TYPE_CHECKING:
+    from vcloud._core.request import Request
+
+
+class Form(Enum):
+    """In whose words an answer is written."""
+
+    #: Nobody's that this SDK knows: a gateway's page, plain text, JSON of another kind, nothing.
+    FOREIGN = "any other"
+    #: The service's envelope or error object.
+    OWN = "the service's"
+    #: The same, with a code that the provider's documents list.
+    CODE = "a documented code"
+    #: The same, and it states how the work itself failed.
+    FAILURE = "a stated failure"
+
+
+class Proof(Enum):
+    """What the end of one attempt proves."""
+
+    #: The service did nothing: a repeat would be the first time.
+    NOT_DONE = "nothing was done"
+    #: The service says how it failed. Nobody has to look, and a repeat would do it again.
+    FAILED = "it failed"
+    #: The service may have carried it out.
+    NONE = "nothing"
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """One row of the table.
+
+    Attributes:
+        answers: the HTTP statuses, in words.
+        statuses: the same, as numbers. An envelope's code that is an HTTP status counts as one.
+        forms: in whose words the answer is written.
+        proof: what it proves.
+        source: where that is from.
+    """
+
+    answers: str
+    statuses: Collection[int]
+    forms: frozenset[Form]
+    proof: Proof
+    source: str
+
+
+_ANY: Final = frozenset(Form)
+_STATUSES: Final = range(1000)
+
+#: What an answer that is no success proves. The first row that fits counts.
+EVIDENCE: Final = (
+    Evidence("429", (429,), _ANY, Proof.NOT_DONE, "RFC 6585, 4: whoever counts requests refuses"),
+    Evidence(
+        "408, 421, 425",
+        (408, 421, 425),
+        _ANY,
+        Proof.NONE,
+        "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: about the connection, from whoever held it",
+    ),
+    Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
+    Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),
+    Evidence(
+        "other 4xx",
+        range(400, 500),
+        frozenset({Form.OWN}),
+        Proof.NOT_DONE,
+        "RFC 9110, 15.5: the service refuses the request",
+    ),
+    Evidence(
+        "503",
+        (503,),
+        frozenset({Form.OWN}),
+        Proof.NOT_DONE,
+        "RFC 9110, 15.6.4: the service cannot handle the request",
+    ),
+    Evidence(
+        "anything else",
+        _STATUSES,
+        _ANY,
+        Proof.NONE,
+        "RFC 9110, 15.4 and 15.6: it may come after the deed, or from a gateway",
+    ),
+)
+
+
+def proof_of_answer(status: int, form: Form) -> Proof:
+    """What an answer that is no success proves, by :data:`EVIDENCE`.
+
+    Args:
+        status: the HTTP status, or the envelope's own code where that is one.
+        form: in whose words it is written.
+    """
+    for row in EVIDENCE:
+        if status in row.statuses and form in row.forms:
+            return row.proof
+    return Proof.NONE
+
+
+def proof_of_silence(error: TransportError) -> Proof:
+    """What an attempt without an answer proves: only a connection that never came about proves something."""
+    return Proof.NOT_DONE if isinstance(error, ConnectError) else Proof.NONE
+
+
+def may_repeat(request: Request, proof: Proof) -> bool:
+    """Whether the request may be sent again: it was not done, or doing it twice is doing it once."""
+    return proof is Proof.NOT_DONE or (proof is Proof.NONE and request.idempotent)
+
+
+def is_unknown(request: Request, *, lost: bool) -> bool:
+    """Whether the error of a call has ``outcome_unknown``.
+
+    Args:
+        request: what was sent.
+        lost: whether any of its attempts ended with :attr:`Proof.NONE`.
+    """
+    return lost and not request.safe
+
+
+class AttemptCount(msgspec.Struct):
+    """Counts the attempts that a task and its children send.
+
+    Attributes:
+        attempts: requests sent, each repeat counted; logins are not.
+    """
+
+    attempts: int = 0
+
+
+#: The count of the work that runs here, for whoever must say afterwards what became of it.
+ATTEMPT_COUNT: Final[ContextVar[AttemptCount | None]] = ContextVar(
+    "vcloud_attempt_count", default=None
+)
+
+
+def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
+    """Whether a service may have acted although a function of the user's, which called this SDK, raised this.
+
+    Args:
+        error: what it raised. The errors that it was made of, or that came while they were handled, count too.
+        acted: whether it sent something, as far as was seen. If not, another task may have sent for it: then our own
+            errors are believed, and no others.
+    """
+    return any(
+        link.outcome_unknown
+        if isinstance(link, VCloudError)
+        else not (judged or not acted) and _interrupts(link)
+        for link, judged in _history(error)
+    )
+
+
+def _interrupts(error: BaseException) -> bool:
+    """Whether it is of a kind that interrupts whatever was under way: a timeout, a cancellation, a lost connection."""
+    kinds = (TimeoutError, asyncio.CancelledError, BaseExceptionGroup, ConnectionError)
+    return isinstance(error, kinds) and not isinstance(error, ConnectionRefusedError)
+
+
+def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
+    """An error and what led to it, as a traceback shows them; and whether one of our own errors was made of it.
+
+    Below one of our own errors, others are only its cause, and it says itself whether the outcome is unknown. Our own
+    say nothing of what was being handled when they came: a look after a lost answer may fail in its turn.
+    """
+    left: list[tuple[BaseException | None, bool]] = [(error, False)]
+    seen: set[tuple[int, bool]] = set()
+    while left:
+        link, judged = left.pop()
+        # One may be met on two ways, of which the one without an error of ours counts.
+        if link is None or (id(link), judged) in seen:
+            continue
+        seen.add((id(link), judged))
+        yield link, judged
+        ours = isinstance(link, VCloudError)
+        left.append((link.__cause__, judged or ours))
+        if link.__context__ is not link.__cause__ and (ours or not link.__suppress_context__):
+            left.append(
+                (link.__context__, judged or (link.__suppress_context__ and link.__cause__ is None))
+            )
