@@ -1,4 +1,4 @@
-"""What an HTTP status of success is worth: only the service's own answer is one, whoever else writes JSON."""
+"""Under an HTTP status of success, only the service's own answer is a success."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ VALUES = st.recursive(
 CODES: st.SearchStrategy[Any] = st.sampled_from(
     [200, "200", 200.0, 480, 4206, 500, 503, 0, -200, None, True, [], {}, "2OO"]
 )
-#: Objects whose envelope is somewhere, with any code, and whose other fields may hold what looks like one.
+#: Objects with an envelope of any code, whose other fields may hold what looks like one.
 ENVELOPES = st.lists(
     st.tuples(
         st.sampled_from(
@@ -89,7 +89,7 @@ def written(pairs: list[tuple[str, Any]]) -> bytes:
 
 
 def says_200(body: bytes) -> bool:
-    """Whether the object itself, and none inside it, has the code 200; of a key that comes twice, the last counts."""
+    """Whether the object itself has the code 200. Of a key that comes twice, the last counts."""
     code = json.loads(body).get("client_code")
     return not isinstance(code, bool) and code in (200, "200")
 
