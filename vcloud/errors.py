@@ -4,7 +4,7 @@
 
     VCloudError                     ``outcome_unknown``: the service may have carried the request out
     ├── ConfigurationError          the client is set up or used in a way that cannot work
-    ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError); nothing was sent
+    ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError)
     ├── TransportError              no complete answer came back
     │   ├── ConnectError            no connection: the request never reached the service
     │   └── RequestTimeout          an attempt or the whole call took too long
@@ -84,9 +84,9 @@ class VCloudError(Exception):
     """Root of everything that vcloud raises on purpose.
 
     Attributes:
-        outcome_unknown: True when the service may have carried out what was asked for, so that one has to look before
-            one repeats it. The text says so, too. False when it provably did nothing, when it says itself how it
-            failed, and for requests that change nothing.
+        outcome_unknown: True when the service may have carried out what was asked for: look before
+            you repeat it. The text says so, too. False when it provably did nothing, when it says
+            itself how it failed, and for requests that change nothing.
     """
 
     outcome_unknown: bool = False
@@ -121,7 +121,7 @@ class TransportError(VCloudError):
 
 
 class ConnectError(TransportError):
-    """No connection: refused, not resolved, or TLS failed. The request never reached the service."""
+    """No connection: refused, not resolved, or TLS failed. Nothing reached the service."""
 
 
 class RequestTimeout(TransportError):
@@ -129,7 +129,7 @@ class RequestTimeout(TransportError):
 
 
 class APIError(VCloudError):
-    """An answer came back, and it is no success: the service refused, or something between here and there failed.
+    """An answer came back, and it is no success: from the service, or from a gateway before it.
 
     Attributes:
         status: the HTTP status.
@@ -255,9 +255,9 @@ class DecodeError(VCloudError):
 
 
 class LimitExceededError(VCloudError):
-    """A limit of this client was reached: ``max_response``, ``max_message`` or ``max_pages`` of the Endpoint.
+    """A limit of this client was reached: ``max_response``, ``max_message`` or ``max_pages``.
 
-    The text names the limit and says what to do.
+    They are arguments of :class:`~vcloud.Endpoint`. The text names the limit and says what to do.
     """
 
 

@@ -591,6 +591,22 @@ async def test_a_log_that_only_drops_ends_with_an_error_after_the_policy_s_attem
             await anext(following)
 
 
+async def test_a_log_ends_at_a_message_that_is_too_large_and_does_not_ask_for_it_again() -> None:
+    async def huge(request: web.Request, socket: web.WebSocketResponse) -> None:
+        with contextlib.suppress(ConnectionError):
+            await socket.send_bytes(bytes(5 * 1024**2))
+        await socket.receive()
+
+    async with serving(huge) as server, client(server, attempts=3) as streamspace:
+        async with streamspace.sessions.ref(ID).logs(follow=True) as following:
+            with pytest.raises(LimitExceededError, match=r"Endpoint\(max_message=") as caught:
+                await anext(following)
+            assert not caught.value.outcome_unknown
+            with pytest.raises(StopAsyncIteration):
+                await anext(following)
+        assert len(server.requests) == 1
+
+
 async def test_a_wait_for_a_line_can_be_given_up_and_taken_up_again() -> None:
     more = asyncio.Event()
 

@@ -179,7 +179,7 @@ def acted(call: Call) -> bool:
 
 
 def misjudged(error: VCloudError, *, unknown: bool) -> Iterator[str]:
-    """Whether an error says something else of the outcome than is true, as an attribute or in its text."""
+    """Where an error says something wrong of the outcome, as an attribute or in its text."""
     if error.outcome_unknown is not unknown:
         yield f"says outcome_unknown={error.outcome_unknown}"
     if ("is unknown, so look" in str(error)) is not unknown:

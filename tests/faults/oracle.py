@@ -19,10 +19,13 @@ In one table, for a fault that happens once and for one that never ends:
 | a service whose clock is off | signed again by its clock; by one that jumps back `AuthenticationError` | the same: it was refused | no |
 | an answer that is late or oddly labelled | what it says | the same | |
 
-Unknown is whether the error says that the service may have carried it out; of a call that changes nothing, none does.
-**The evidence**, from the facts: a connection that was refused carried nothing. 429 is what limits answer before anything is
-done (RFC 6585). The service's envelope or error object with a 4xx or a 503 is the service's own word that it refused. All
-else may come after the deed: the emulator lets a gateway's pages come before it and after it, and no client can tell which.
+Unknown is whether the error says that the service may have carried it out. Of a call that changes
+nothing, none says so.
+
+**The evidence**, from the facts: a connection that was refused carried nothing. 429 is what limits
+answer before anything is done (RFC 6585). The service's envelope or error object with a 4xx or a 503 is
+the service's own word that it refused. All else may come after the deed: the emulator sends a gateway's
+pages before it and after it, and no client can tell which.
 """
 
 from __future__ import annotations
@@ -59,7 +62,8 @@ TOO_LARGE: Final = 600_000
 REFUSING: Final = "refusing"
 #: A refusal that looks like a success, in each provider's own words; StreamSpace has none.
 REFUSED_200: Final = "refused_200"
-#: What the emulator's catalogue has no name for: a gateway in front of the service answers, before the deed or after it.
+#: What the emulator's catalogue has no name for: a gateway in front of the service answers, before
+#: the deed or after it.
 GATEWAYS: Final[Mapping[str, Fault]] = {
     "html_503": Fault.html(503),
     "html_503_after": Fault.html(503, processed=True),

@@ -1,4 +1,4 @@
-"""What an HTTP status of success is worth: only the service's own answer is one, whoever else writes JSON."""
+"""Under an HTTP status of success, only the service's own answer is a success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.contract.harness import PROVIDERS
 from tests.unit.desktops_wired import ID
 from tests.unit.hostile import STEADY, TEXTS, answered, cases
 from tests.unit.test_hostile_answers import Run, wires
-from vcloud import APIError, DecodeError, ServerError, VCloudError
+from vcloud import APIError, DecodeError, InvalidRequestError, ServerError, VCloudError
 from vcloud.providers.vagon import Envelope
 
 #: What gateways, status pages and mocks answer with 200.
@@ -50,7 +50,7 @@ VALUES = st.recursive(
 CODES: st.SearchStrategy[Any] = st.sampled_from(
     [200, "200", 200.0, 480, 4206, 500, 503, 0, -200, None, True, [], {}, "2OO"]
 )
-#: Objects whose envelope is somewhere, with any code, and whose other fields may hold what looks like one.
+#: Objects with an envelope of any code, whose other fields may hold what looks like one.
 ENVELOPES = st.lists(
     st.tuples(
         st.sampled_from(
@@ -61,6 +61,13 @@ ENVELOPES = st.lists(
     | st.tuples(st.just("client_code"), CODES),
     max_size=5,
 )
+
+
+#: One action of each of Vagon's APIs that is answered with an envelope alone.
+VAGONS: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "computers": lambda client: client.machines.ref("100").start(),
+    "streams": lambda client: client.users.ref("1").delete(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def written(pairs: list[tuple[str, Any]]) -> bytes:
 
 
 def says_200(body: bytes) -> bool:
-    """Whether the object itself, and none inside it, has the code 200; of a key that comes twice, the last counts."""
+    """Whether the object itself has the code 200. Of a key that comes twice, the last counts."""
     code = json.loads(body).get("client_code")
     return not isinstance(code, bool) and code in (200, "200")
 
@@ -97,11 +104,7 @@ def test_an_action_of_vagons_is_done_only_if_the_envelope_itself_says_so(
     run: Run, pairs: list[tuple[str, Any]]
 ) -> None:
     body = written(pairs)
-    calls: dict[str, Callable[[Any], Awaitable[object]]] = {
-        "computers": lambda c: c.machines.ref("100").start(),
-        "streams": lambda c: c.users.ref("1").delete(),
-    }
-    for api, call in calls.items():
+    for api, call in VAGONS.items():
         client, _ = answered(PROVIDERS[api], 200, {}, body)
         got = run(call(client))
         assert got is None or isinstance(got, APIError | DecodeError)
@@ -159,7 +162,7 @@ def bash(client: Any) -> Awaitable[object]:
         (action, {"status": "success", "output": ""}, None),
         (action, {"error": "a warning"}, DecodeError),
         (action, {"status": "error", "output": "", "error": "no"}, ServerError),
-        (action, {"success": False, "output": "", "error": {"issues": []}}, ServerError),
+        (action, {"success": False, "output": "", "error": {"issues": []}}, InvalidRequestError),
         (stop, {"status": "terminated"}, None),
         (stop, {"status": "stopping, as of next year"}, None),
         (stop, {"status": "running"}, DecodeError),

@@ -73,6 +73,40 @@ def test_an_api_error_says_where_what_and_why_in_one_line() -> None:
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("message", "meaning", "text"),
+    [
+        ("Machine is not running (off)", "machine is not running", "Machine is not running (off)"),
+        ("Disk is being resized", "the disk is being resized", "Disk is being resized"),
+        ("Insufficient balance.", "insufficient balance", "Insufficient balance."),
+        ("Machine is running", "machine is running: do it while it is off", None),
+        ("no can do", "not found", None),
+        ("no can do", "", "no can do"),
+    ],
+)
+def test_the_meaning_is_said_only_where_it_adds_something(
+    message: str, meaning: str, text: str | None
+) -> None:
+    error = APIError(message, status=400, meaning=meaning, provider="computers", method="POST")
+    expected = text or f"{message} ({meaning})"
+    assert str(error) == f"computers: POST  was refused: 400: {expected}"
+
+
+@pytest.mark.parametrize("code", VagonCode)
+def test_no_error_says_where_its_meaning_is_from(code: VagonCode) -> None:
+    assert "client" not in code.meaning
+
+
+def test_an_unknown_outcome_is_not_called_a_refusal() -> None:
+    error = APIError("Bad Gateway", status=502, provider="computers", method="POST", url="u")
+    assert str(error) == "computers: POST u was refused: 502: Bad Gateway"
+    error.outcome_unknown = True
+    assert str(error) == (
+        "computers: POST u was answered with 502: Bad Gateway; "
+        "whether the service carried it out is unknown, so look before you repeat it"
+    )
+
+
 def test_the_tree_is_the_documented_one() -> None:
     for kind in CLASSES:
         assert kind.__name__ in errors.__doc__, "drawn in the module's docstring"

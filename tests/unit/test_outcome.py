@@ -1,4 +1,4 @@
-"""Whether an error says that the service may have acted: each kind of answer, for each provider and verb."""
+"""Whether an error says that the service may have acted: each kind of answer, provider and verb."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def desktops(status: int, error: object = "no", **more: object) -> Response:
     return says(status, {"status": "error", "error": error, **more})
 
 
-#: What a create is answered with: by whom, what, whether it may have been done, and whether it is sent again.
+#: What a create is answered with: by whom, what, whether it may have been done, and whether it is
+#: sent again.
 ANSWERS = [
     # Vagon: the envelope's code, whatever the HTTP status.
     ("vagon", code(480), False, False),
@@ -340,7 +341,7 @@ async def test_what_of_several_actions_failed_says_whether_it_may_have_been_done
         assert str(caught.value).count(UNKNOWN) == int(unknown)
 
 
-# -- the errors themselves -------------------------------------------------------------------------------------------
+# -- the errors themselves ---------------------------------------------------------------------
 
 
 def made(kind: type[VCloudError]) -> VCloudError:
@@ -381,7 +382,7 @@ def test_a_wait_that_ends_and_a_stream_that_is_not_there_leave_nothing_unknown()
         assert error.outcome_unknown is False
 
 
-# -- the table -------------------------------------------------------------------------------------------------------
+# -- the table ---------------------------------------------------------------------------------
 
 
 def test_the_table_answers_for_every_status_and_form() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Dialect(Protocol):
-    """What differs between providers below the endpoints: their names and limits, and how they refuse."""
+    """What differs between providers below the endpoints: name, limits, and how they refuse."""
 
     @property
     def provider(self) -> str:
@@ -27,11 +27,15 @@ class Dialect(Protocol):
 
     @property
     def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words, where others have an id after the first: ``/agents/stats``."""
+        """Its paths that begin with two words (``/agents/stats``). In others, an id is the second."""
         ...
 
     def succeeded(self, answer: Any) -> bool:
-        """Whether an answer with an HTTP status of success, decoded into its endpoint's class, is no refusal."""
+        """Whether an answer with an HTTP status of success is no refusal.
+
+        Args:
+            answer: the answer, decoded into its endpoint's class.
+        """
         ...
 
     def error(
@@ -45,9 +49,10 @@ class Dialect(Protocol):
         ...
 
     def proof(self, request: Request, response: Response, error: APIError) -> Proof:
-        """What this refusal proves about what the service did, by the table of :mod:`vcloud._core.outcome`.
+        """What this refusal proves about what the service did.
 
-        Here a provider says in which :class:`~vcloud._core.outcome.Form` its refusals are written: a documented code, a
-        failure that it states, its envelope or error object.
+        By the table of :mod:`vcloud._core.outcome`: the dialect says in which
+        :class:`~vcloud._core.outcome.Form` the refusal is written (a documented code, a failure that
+        it states, the envelope or error object, none of these).
         """
         ...

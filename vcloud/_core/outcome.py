@@ -1,12 +1,12 @@
 """Whether a service may have carried a request out. This is the only module that decides it.
 
-Each attempt ends with evidence: an answer in some form, or none. :data:`EVIDENCE` says what it proves. A provider's
-dialect says in which :class:`Form` an answer is written (:meth:`~vcloud._core.dialect.Dialect.proof`), because only the
-service's own words prove anything about what the service did: a gateway answers 502, 503 or 504 after it has passed a
-request on, too.
+Each attempt ends with evidence: an answer in some form, or none. :data:`EVIDENCE` says what it
+proves. A provider's dialect says in which :class:`Form` an answer is written
+(:meth:`~vcloud._core.dialect.Dialect.proof`), because only the service's own words prove anything
+about what the service did: a gateway answers 502, 503 or 504 after it has passed a request on, too.
 
-From the proof follow the two decisions: whether the request may be sent again (:func:`may_repeat`), and whether its
-error has ``outcome_unknown`` (:func:`is_unknown`).
+Two decisions follow from the proof: whether the request may be sent again (:func:`may_repeat`), and
+whether its error has ``outcome_unknown`` (:func:`is_unknown`).
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ def proof_of_answer(status: int, form: Form) -> Proof:
 
 
 def proof_of_silence(error: TransportError) -> Proof:
-    """What an attempt without an answer proves: only a connection that never came about proves something."""
+    """What an attempt without an answer proves: nothing, unless no connection came about."""
     return Proof.NOT_DONE if isinstance(error, ConnectError) else Proof.NONE
 
 
 def may_repeat(request: Request, proof: Proof) -> bool:
-    """Whether the request may be sent again: it was not done, or doing it twice is doing it once."""
+    """Whether the request may be sent again: it was not done, or a repeat does no harm."""
     return proof is Proof.NOT_DONE or (proof is Proof.NONE and request.idempotent)
 
 
@@ -156,12 +156,12 @@ ATTEMPT_COUNT: Final[ContextVar[AttemptCount | None]] = ContextVar(
 
 
 def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
-    """Whether a service may have acted although a function of the user's, which called this SDK, raised this.
+    """Whether a service may have acted although a function of the user's raised this.
 
     Args:
-        error: what it raised. The errors that it was made of, or that came while they were handled, count too.
-        acted: whether it sent something, as far as was seen. If not, another task may have sent for it: then our own
-            errors are believed, and no others.
+        error: what it raised. The errors that led to it count too.
+        acted: whether the function sent something, as far as was seen. If not, another task may have
+            sent for it: then our own errors are believed, and no others.
     """
     return any(
         link.outcome_unknown
@@ -172,16 +172,17 @@ def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
 
 
 def _interrupts(error: BaseException) -> bool:
-    """Whether it is of a kind that interrupts whatever was under way: a timeout, a cancellation, a lost connection."""
+    """Whether it may interrupt a request: a timeout, a cancellation, a lost connection."""
     kinds = (TimeoutError, asyncio.CancelledError, BaseExceptionGroup, ConnectionError)
     return isinstance(error, kinds) and not isinstance(error, ConnectionRefusedError)
 
 
 def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
-    """An error and what led to it, as a traceback shows them; and whether one of our own errors was made of it.
+    """An error and what led to it, as a traceback shows them.
 
-    Below one of our own errors, others are only its cause, and it says itself whether the outcome is unknown. Our own
-    say nothing of what was being handled when they came: a look after a lost answer may fail in its turn.
+    With each comes whether one of our own errors was made of it, which then says itself whether the
+    outcome is unknown. Our own say nothing of what was being handled when they came: a look after a
+    lost answer may fail in its turn.
     """
     left: list[tuple[BaseException | None, bool]] = [(error, False)]
     seen: set[tuple[int, bool]] = set()

@@ -35,7 +35,7 @@ class RetryAfter(msgspec.Struct, frozen=True):
 Decision = RetryAfter | Verdict
 
 
-#: Refusals that another attempt may not meet: about the connection or the moment, not about the request.
+#: Refusals that another attempt may not meet: they are about the connection or the moment.
 _TRANSIENT = frozenset({408, 421, 425, 503})
 
 
@@ -84,7 +84,8 @@ class RetryPolicy:
 
         Args:
             error: how it failed.
-            repeatable: whether the request may be sent again at all, see :func:`vcloud._core.outcome.may_repeat`.
+            repeatable: whether the request may be sent again at all, by
+                :func:`vcloud._core.outcome.may_repeat`.
             attempt: how many were sent so far, from 1.
             random: a number in 0..1, for jitter.
             renewed: whether a credential was already renewed for this call.

@@ -388,7 +388,7 @@ class Session:
         return DecodeError(f"this is no answer of the service: {quoted}")
 
     def _about(self, request: Request, where: str, error: E) -> E:
-        """An error about an answer that is not what it should be: with where it happened, and what it leaves unknown."""
+        """An error about an answer, with where it happened and whether the outcome is unknown."""
         made = type(error)(f"{self._label(request, where)}: {error}")
         made.__dict__.update(error.__dict__)
         made.outcome_unknown = is_unknown(request, lost=True)
@@ -425,7 +425,7 @@ class Session:
                 async with limit:
                     await self.auth.acquire(self.send, now=self._wall())
             except VCloudError as failure:
-                # Whatever became of the login: of this request, nothing was sent since the attempts before it.
+                # Whatever became of the login: of this request, nothing was sent since.
                 failure.outcome_unknown = is_unknown(request, lost=lost)
                 raise
             except TimeoutError:
@@ -461,7 +461,7 @@ class Session:
     ) -> Any:
         """What the caller gets for an answer that is a success, :data:`_NO_SUCCESS` for any other.
 
-        A body is decoded once, into its endpoint's class: the envelope in it says whether it is a success.
+        A body is decoded once, into its endpoint's class, and that says whether it is a success.
         """
         if response is _UPGRADED:
             return response
@@ -528,7 +528,8 @@ class Session:
         if 300 <= response.status < 400:
             elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
             error = APIError(
-                f"the service redirects to {elsewhere:.200}, and redirects are not followed: is the base_url right?",
+                f"the service redirects to {elsewhere:.200}, and redirects are not followed: "
+                "is the base_url right?",
                 status=response.status,
                 provider=self.dialect.provider,
                 method=request.method,

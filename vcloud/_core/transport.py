@@ -423,8 +423,8 @@ class Socket:
                     self._over(self._opened.close_code or ABNORMAL)
                     if getattr(message.data, "code", None) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                         raise LimitExceededError(
-                            "a message is larger than max_message of the Endpoint allows, and the connection was "
-                            "closed; give Endpoint(max_message=...) more"
+                            "a message is larger than max_message of the Endpoint allows, and the "
+                            "connection was closed; give Endpoint(max_message=...) more"
                         )
                     raise TransportError(f"the WebSocket broke: {_words(message.data)}")
                 case _:
@@ -517,8 +517,8 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     if refused:
         return bytes(body[:limit])
     raise LimitExceededError(
-        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the Endpoint allows; "
-        "give Endpoint(max_response=...) more, or ask for less at a time"
+        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the "
+        "Endpoint allows; give Endpoint(max_response=...) more, or ask for less at a time"
     )
 
 

@@ -57,8 +57,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
 
     **The action** should change one thing with one request: after a failure it is repeated from its beginning. One that talks
-    to something else than this SDK's services says that an outcome is unknown by raising :class:`~vcloud.VCloudError` with
-    ``outcome_unknown=True``.
+    to something else than this SDK's services says that an outcome is unknown by raising
+    :class:`~vcloud.VCloudError` with ``outcome_unknown=True``.
 
     Args:
         items: what to act on; also a :class:`~vcloud.Pager`, or any other async iterable.
@@ -282,7 +282,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._dispatcher.cancel()
 
     async def _dispatch(self) -> None:
-        """Take items as there is room, and give each a task: its context and attempt count are its own."""
+        """Take items as there is room, and give each a task with a context of its own."""
         limit = asyncio.timeout_at(self._worker.ends_at)
         try:
             async with limit:

@@ -45,7 +45,8 @@ PER_PAGE: Final = 20
 class VagonCode(IntEnum):
     """A ``client_code``, with what it means and which error it becomes.
 
-    From the API documents, except these, which are from Vagon's published example client: 403, 440, 450, 469, 4110.
+    From the API documents, except 403, 440, 450, 469 and 4110: those are from Vagon's published
+    example client.
     """
 
     meaning: str
@@ -315,7 +316,7 @@ def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pag
 
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
-    """Just enough of an envelope to see whether it refuses. Nothing beside the code can make it unreadable."""
+    """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
 
     client_code: int
     message: Any = None
@@ -379,11 +380,16 @@ class VagonDialect(msgspec.Struct, frozen=True):
             made.retry_after = retry_after(response.headers, now=now)
         return made
 
-    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
-        """What a refusal proves: its form is the envelope, with a code that the documents list or not.
+    def proof(
+        self,
+        request: Request,  # noqa: ARG002 - protocol
+        response: Response,
+        error: APIError,  # noqa: ARG002 - protocol
+    ) -> Proof:
+        """What a refusal proves: its form is the envelope, with a documented code or another.
 
-        A code that could be an HTTP status counts as one, in place of the answer's. One of four digits that begins with
-        4 is a refusal of the request, as all are that the documents list.
+        A code that could be an HTTP status counts as one, in place of the answer's. One of four
+        digits that begins with 4 refuses the request, as all do that the documents list.
         """
         try:
             code = _CODEC.decode(response.body, _Refusal).client_code

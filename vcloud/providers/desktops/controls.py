@@ -44,7 +44,7 @@ __all__ = ["Controls"]
 
 
 def _result(answer: ActionAnswer) -> ActionResult:
-    # The service always says what the action printed, if only that it was nothing (from its published source).
+    # The service always says what the action printed, even nothing (from its published source).
     if answer.output is None and answer.base64_image is None:
         raise DecodeError("the answer to an action has neither output nor image")
     screenshot = None if answer.base64_image is None else read_screenshot(answer.base64_image)

@@ -132,7 +132,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
     fixed_paths: frozenset[str] = frozenset()
 
     def succeeded(self, answer: object) -> bool:
-        """Whether it is no refusal under an HTTP status of success. A desktop, which has an id, may be in ``error``."""
+        """Whether it is no refusal. A desktop, which has an id, may itself be in ``error``."""
         return not isinstance(answer, Reply) or not answer.refuses
 
     def error(
@@ -194,10 +194,10 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         return made
 
     def proof(self, request: Request, response: Response, error: APIError) -> Proof:
-        """What a refusal proves, by its form: one of its two error objects, or the plain 404 without a key.
+        """What a refusal proves, by its form: one of two error objects, or the 404 without a key.
 
-        Two failures are known although the status is 500: of an action whose command ended with an exit code, and with
-        an id that is no UUID, which names no desktop (both from the published source).
+        Two failures are known although the status is 500: of an action whose command ended with an
+        exit code, and with an id that is no UUID, which names no desktop (from the published source).
         """
         # A refusal under an HTTP status of success is a 5xx in all but its number.
         status = response.status if response.status >= 300 else 500

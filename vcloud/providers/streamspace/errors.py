@@ -172,7 +172,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
     )
 
     def succeeded(self, answer: object) -> bool:
-        """Whether it is none of somebody else's: no answer of the service's has a field ``error`` beside its own."""
+        """Whether it has no ``error``: no success of the service has one beside its own fields."""
         return getattr(answer, "error", None) is None
 
     def error(
@@ -216,13 +216,18 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             )
         return made
 
-    def proof(self, request: Request, response: Response, error: APIError) -> Proof:  # noqa: ARG002 - protocol
+    def proof(
+        self,
+        request: Request,  # noqa: ARG002 - protocol
+        response: Response,
+        error: APIError,  # noqa: ARG002 - protocol
+    ) -> Proof:
         """What a refusal proves, by its form: a documented code, or the error object.
 
-        Below 500 the error object is ``error`` with or without more. From 500 on there must be a code, a message,
-        details or fields beside it, as in the document and, as a rule, on the published server: many gateways write
-        ``{"error": ...}`` alone, and others a numeric ``status`` beside it. That a session could not be provisioned says
-        how the create ended.
+        Below 500 the error object is ``error`` with or without more. From 500 on there must be a code,
+        a message, details or fields beside it, as in the document and, as a rule, on the published
+        server: many gateways write ``{"error": ...}`` alone, others a numeric ``status`` beside it.
+        That a session could not be provisioned says how the create ended.
         """
         body = _object(response.body)
         code = body.get("code")

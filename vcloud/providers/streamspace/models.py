@@ -276,7 +276,7 @@ class Login(Wire, Secretive):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Confirmation(Wire):
-    """An answer that only says that it is done. What has an ``error`` instead, or nothing, is somebody else's."""
+    """An answer that only says that it is done. One with an ``error`` is somebody else's."""
 
     message: str
     error: Any = None
