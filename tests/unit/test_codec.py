@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from tests.unit.fields import fields
 from vcloud import DecodeError
 from vcloud._core.codec import (
-    _REMEMBERED,
-    MAX_REMEMBERED,
     Codec,
     Id,
     Instant,
     Minutes,
     OpenEnum,
     Seconds,
-    _convert,
 )
+from vcloud._core.scalars import REMEMBERED, convert
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList
@@ -97,8 +95,8 @@ def test_units_belong_to_the_type() -> None:
 def test_however_many_values_were_seen_no_more_than_so_many_are_remembered(kind: type[Any]) -> None:
     sizes = set()
     for number in range(2 * MAX_REMEMBERED + 2):
-        assert _convert(kind, number) == (str(number) if kind is Id else timedelta(minutes=number))
-        sizes.add(len(_REMEMBERED[kind]))
+        assert convert(kind, number) == (str(number) if kind is Id else timedelta(minutes=number))
+        sizes.add(len(REMEMBERED[kind]))
     assert max(sizes) == MAX_REMEMBERED
 
 
