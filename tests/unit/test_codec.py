@@ -21,7 +21,7 @@ from vcloud._core.codec import (
     OpenEnum,
     Seconds,
 )
-from vcloud._core.scalars import REMEMBERED, convert
+from vcloud._core.scalars import MAX_REMEMBERED, REMEMBERED, convert
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList

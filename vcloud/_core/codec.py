@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import (
@@ -67,6 +67,7 @@ __all__ = [
     "Shape",
     "loads",
     "plain",
+    "required",
 ]
 
 #: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
@@ -301,6 +302,24 @@ def loads(body: bytes, kind: Any = Any) -> Any:
         if (repaired := _repaired(body)) is None:
             raise
     return msgspec.json.decode(repaired, type=kind)
+
+
+def required(items: Sequence[T] | None, body: bytes, *names: str) -> Sequence[T]:
+    """The list that a call is made for: null is an empty one.
+
+    Args:
+        items: what was decoded.
+        body: the answer.
+        names: the fields in which the list may come.
+
+    Raises:
+        DecodeError: the answer has none of these fields.
+    """
+    if items is not None:
+        return items
+    if loads(body, dict[str, msgspec.Raw]).keys().isdisjoint(names):
+        raise DecodeError(f"the answer is not what the contract says: it has no {names[0]}")
+    return ()
 
 
 def _tree(body: bytes, *, sensitive: bool) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
-from vcloud._core.codec import Codec, Shape
+from vcloud._core.codec import BrokenItems, Codec, Shape
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
@@ -398,15 +398,37 @@ class Session:
         # Once more, without what the answer repeats of the request, because the error quotes it.
         clean = echoless(response, request, headers or self._sign(request, self._wall()))
         try:
-            return shape.open(
-                self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive),
-                self,
-                clean.body,
+            if shape.open_partly is None:
+                return shape.open(
+                    self.codec.decode(clean.body, shape.wire, sensitive=request.sensitive),
+                    self,
+                    clean.body,
+                )
+            answer, broken = self.codec.decode_items(
+                clean.body, shape.wire, sensitive=request.sensitive
             )
+            return shape.open_partly(answer, self, clean.body, broken)
         except DecodeError as failure:
-            words = str(failure)
+            words, items = str(failure), failure.items
         # Outside of the handler, because what led to it quotes the answer at length.
-        raise DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
+        error = DecodeError(f"{self._label(request, self.base_url + request.path)}: {words}")
+        error.items = items
+        raise error
+
+    def broken_items(
+        self, request: Request, broken: BrokenItems | None, *, page: int | None = None
+    ) -> DecodeError | None:
+        """The error for a list some items of which could not be decoded; None when all were."""
+        if broken is None:
+            return None
+        where = self._label(request, self.base_url + request.path)
+        what, then = ("the answer", "") if page is None else (f"page {page}", _ITERATE_ON)
+        error = DecodeError(
+            f"{where}: {what} is not what the contract says: {broken.reason}; "
+            f"error.items holds those that were read{then}"
+        )
+        error.outcome_unknown = not request.idempotent
+        return error
 
     async def _queue(
         self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool
@@ -582,6 +604,8 @@ class Session:
 
 
 _LOOK = "; whether the service carried it out is unknown, so look before you repeat it"
+
+_ITERATE_ON = ", and iterating on continues after them"
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")

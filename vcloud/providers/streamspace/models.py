@@ -226,7 +226,7 @@ class SessionStatus(Wire):
 class SessionUpdate(Wire):
     """What changing a session's state answers: only what changed."""
 
-    id: Id | None
+    id: Id
     state: SessionState
     status: SessionStatus | None
     updated_at: Instant | None
@@ -298,4 +298,5 @@ class SessionLogs(Wire):
 
 def named(value: dict[str, Any]) -> dict[str, Any]:
     """On the published server a name is the id."""
-    return value if value.get("id") is not None else {**value, "id": value.get("name")}
+    name = value.get("name")
+    return value if value.get("id") is not None or name is None else {**value, "id": name}
