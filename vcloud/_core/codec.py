@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 W = TypeVar("W")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 __all__ = [
@@ -102,7 +102,7 @@ class BrokenItems(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Shape(msgspec.Struct, Generic[W, R], frozen=True, eq=False):
+class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):
     """What an endpoint answers: the wire's class, and how to make of it what the caller gets.
 
     ``open`` receives the decoded wire object, the session to act through, and the body. ``open_partly``, where a list
@@ -111,8 +111,8 @@ class Shape(msgspec.Struct, Generic[W, R], frozen=True, eq=False):
     """
 
     wire: type[W]
-    open: Callable[[W, Session, bytes], R]
-    open_partly: Callable[[W, Session, bytes, Mapping[str, BrokenItems]], R] | None = None
+    open: Callable[[W, Session, bytes], R_co]
+    open_partly: Callable[[W, Session, bytes, Mapping[str, BrokenItems]], R_co] | None = None
 
 
 def plain(wire: type[W]) -> Shape[W, W]:

@@ -6,6 +6,7 @@ list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import attrs
@@ -55,21 +56,20 @@ class NullAsEmpty:
 
     __slots__ = ()
 
-    _empty: ClassVar[dict[type[Any], tuple[tuple[str, Any], ...]]] = {}
+    _empty: ClassVar[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
 
     def __attrs_post_init__(self) -> None:
         kind = type(self)
-        for name, default in self._empty.get(kind) or _collections(kind):
+        for name, empty in self._empty.get(kind) or _collections(kind):
             if getattr(self, name) is None:
-                empty = default.factory() if isinstance(default, attrs.Factory) else default
-                object.__setattr__(self, name, empty)
+                object.__setattr__(self, name, empty())
 
 
-def _collections(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+def _collections(kind: type[Any]) -> tuple[tuple[str, Callable[[], Any]], ...]:
     found = tuple(
-        (field.name, field.default)
+        (field.name, tuple if field.default == () else field.default.factory)
         for field in attrs.fields(kind)
-        if isinstance(field.default, tuple | attrs.Factory)
+        if field.default == () or hasattr(field.default, "factory")
     )
     NullAsEmpty._empty[kind] = found
     return found

@@ -350,7 +350,9 @@ def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Found
     return Shape(wire, open_all, open_partly)
 
 
-async def fetch_list(session: Session, request: Request, shape: Shape[Any, Decoded[T]]) -> tuple[T, ...]:
+async def fetch_list(
+    session: Session, request: Request, shape: Shape[Any, Decoded[T]]
+) -> tuple[T, ...]:
     """A list that is the result of a call.
 
     Raises:
