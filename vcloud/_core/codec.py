@@ -8,7 +8,6 @@ converter look at it. Both ways give equal objects. The contract tests use a str
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -16,25 +15,19 @@ from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    ClassVar,
     Final,
     Generic,
-    Protocol,
     TypeVar,
     get_args,
-    get_origin,
     get_type_hints,
 )
 
-import attrs
 import cattrs
 import cattrs.v
 import msgspec
-from cattrs.gen import make_dict_structure_fn
 
-from vcloud._core.models import DOCUMENTED
+from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
 from vcloud._core.scalars import (
-    SCALARS,
     ExactFloat,
     GoDuration,
     Id,
@@ -42,8 +35,6 @@ from vcloud._core.scalars import (
     OpenEnum,
     Seconds,
     convert,
-    shown,
-    without_exact_floats,
 )
 from vcloud.errors import DecodeError, shortened
 
@@ -60,7 +51,6 @@ __all__ = [
     "GoDuration",
     "Id",
     "Instant",
-    "ListAnswer",
     "Minutes",
     "OpenEnum",
     "Seconds",
@@ -75,17 +65,8 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 #: The documents nest eight levels deep. Some hundreds can still be decoded, but not be walked, printed or pickled.
 MAX_DEPTH: Final = 64
-#: Errors of one list or mapping that are collected before decoding stops: as many as an error text shows.
-MAX_ERRORS: Final = 3
 #: Broken items of one list that are passed over before decoding stops.
 MAX_BROKEN: Final = 100
-
-
-class ListAnswer(Protocol):
-    """An answer that holds lists whose items can be decoded one by one."""
-
-    #: The names of the fields that hold such a list.
-    item_fields: ClassVar[tuple[str, ...]]
 
 
 class BrokenItems(msgspec.Struct, frozen=True):
@@ -181,7 +162,12 @@ class Codec:
     def decode_items(
         self, body: bytes, wire: type[T], *, sensitive: bool = False
     ) -> tuple[T, dict[str, BrokenItems]]:
-        """Decode a :class:`ListAnswer` and pass over the items of its lists that cannot be decoded.
+        """Decode an answer with lists, and pass over the items that cannot be decoded.
+
+        Args:
+            body: the answer.
+            wire: its class; the class attribute ``item_fields`` names the fields that hold such a list.
+            sensitive: whether the answer carries a secret, so that no error may quote it.
 
         Returns:
             The answer with the items that were decoded, and what is known of the others, by the name of their field.
@@ -237,7 +223,7 @@ class Codec:
     @cached_property
     def _converter(self) -> cattrs.Converter:
         # Made when it is first needed, which with a service that keeps to its contract is never.
-        return _converter(strict=self._strict)
+        return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
         fast = msgspec.json.Decoder(wire, dec_hook=convert)
@@ -265,6 +251,12 @@ class _Checked:
 
 
 _Decoder = msgspec.json.Decoder[Any] | _Checked
+
+
+def _item_type(hint: Any) -> Any:
+    """The type of a list's items: of ``list[T]``, or of ``list[T] | None``."""
+    lists = [one for one in (hint, *get_args(hint)) if is_list(one)]
+    return get_args(lists[0])[0]
 
 
 # -- from bytes to plain JSON ----------------------------------------------------------------------------------------
@@ -388,127 +380,3 @@ def _reasons(error: Exception, path: str, *, sensitive: bool) -> str:
 
 def _reason(error: BaseException, kind: type | None) -> str:
     return str(error) if type(error) is ValueError else cattrs.v.format_exception(error, kind)
-
-
-# -- the lenient converter -------------------------------------------------------------------------------------------
-
-
-def _converter(*, strict: bool) -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=strict)
-    for kind, scalar in SCALARS.items():
-        converter.register_structure_hook(kind, scalar)
-    converter.register_structure_hook_func(
-        lambda kind: kind is Any, lambda value, _: without_exact_floats(value)
-    )
-    converter.register_structure_hook_func(_is_instant, SCALARS[datetime])
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
-    )
-    converter.register_structure_hook_factory(_is_list, lambda kind: _list(kind, converter))
-    converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(kind, converter))
-    # A union other than "or null" never occurs on the wire.
-    converter.register_structure_hook_factory(
-        _is_model, lambda kind: _model(kind, converter, strict=strict)
-    )
-    return converter
-
-
-def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
-    if not isinstance(value, str):
-        raise ValueError(f"expected one of {', '.join(kind)}, got {shown(value)}")
-    return kind(value)
-
-
-def _is_instant(kind: object) -> bool:
-    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime
-
-
-def _is_list(kind: object) -> bool:
-    return get_origin(kind) in (list, tuple)
-
-
-def _is_mapping(kind: object) -> bool:
-    return get_origin(kind) is dict
-
-
-def _item_type(hint: Any) -> Any:
-    """The type of a list's items: of ``list[T]``, or of ``list[T] | None``."""
-    lists = [one for one in (hint, *get_args(hint)) if _is_list(one)]
-    return get_args(lists[0])[0]
-
-
-def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    item = get_args(kind)[0]
-    build = converter.get_structure_hook(item)
-    container = get_origin(kind) or list
-
-    def structure(value: Any, _: Any) -> Any:
-        # Without this, a text in the place of a list becomes its letters, and an object the names of its fields.
-        if not isinstance(value, list):
-            raise ValueError(f"expected a list, got {shown(value)}")
-        return container(_each(enumerate(value), build, item, kind))
-
-    return structure
-
-
-def _mapping(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    inner = get_args(kind)[1]
-    build = converter.get_structure_hook(inner)
-
-    def structure(value: Any, _: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError(f"expected an object, got {shown(value)}")
-        return dict(zip(value, _each(value.items(), build, inner, kind), strict=True))
-
-    return structure
-
-
-def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) -> list[Any]:
-    """Every value of a list or mapping; it stops after a few errors, because more would not be shown."""
-    made: list[Any] = []
-    errors: list[Exception] = []
-    for name, value in named:
-        try:
-            made.append(build(value, item))
-        except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            error.__notes__ = [
-                *getattr(error, "__notes__", ()),
-                cattrs.IterableValidationNote(f"at index {name!r:.80}", name, item),
-            ]
-            errors.append(error)
-            if len(errors) == MAX_ERRORS:
-                break
-    if errors:
-        raise cattrs.IterableValidationError("", errors, kind)
-    return made
-
-
-def _is_model(kind: object) -> bool:
-    origin = get_origin(kind) or kind
-    return (
-        isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
-    )
-
-
-def _model(
-    kind: type[Any], converter: cattrs.Converter, *, strict: bool
-) -> Callable[[Any, Any], Any]:
-    build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
-    model: type[Any] = get_origin(kind) or kind
-    # A model may know how servers in the field write it, where that differs from their document.
-    adapt = None if strict else getattr(model, "_adapt", None)
-    demanded = (
-        [field.name for field in attrs.fields(model) if field.metadata.get(DOCUMENTED)]
-        if strict
-        else []
-    )
-
-    def structure(value: Any, _: Any) -> Any:
-        # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
-        if not isinstance(value, dict):
-            raise ValueError(f"expected an object, got {shown(value)}")
-        if absent := [name for name in demanded if name not in value]:
-            raise ValueError(f"the documented {', '.join(absent)} is absent")
-        return build(value if adapt is None else adapt(value), kind)
-
-    return structure

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vcloud._core.codec import Id
-from vcloud._core.models import none_when_absent
+from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -284,7 +284,7 @@ class Stream(StreamRef):
 
     nested: ClassVar = ("capacities", "application")
 
-    uid: str | None
+    uid: str | None = field(default=None, metadata={DOCUMENTED: True})
     status: str | None
     resolution: Resolution | None
     collect_info: bool | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
@@ -41,17 +41,18 @@ class _Known:
     names: frozenset[str]
     #: They cannot be null, but have a value for when they are missing.
     optional: frozenset[str]
-    #: The document always sends them, and they have another spelling.
-    telling: tuple[str, ...]
+    #: Reads the fields that the document always sends and that have another spelling.
+    telling: Callable[[Any], tuple[object, ...]]
 
 
 _KNOWN: dict[type[Any], _Known] = {}
 
 
 def _known(model: type[Any]) -> _Known:
-    if model not in _KNOWN:
-        _KNOWN[model] = _learn(model)
-    return _KNOWN[model]
+    known = _KNOWN.get(model)
+    if known is None:
+        known = _KNOWN[model] = _learn(model)
+    return known
 
 
 def _learn(model: type[Any]) -> _Known:
@@ -59,12 +60,15 @@ def _learn(model: type[Any]) -> _Known:
     fields = attrs.fields(model)
     nullable = {field.name for field in fields if type(None) in get_args(hints[field.name])}
     given = {field.name for field in fields if field.default is not attrs.NOTHING}
+    telling = [
+        field.name for field in fields if field.metadata.get(DOCUMENTED) and "_" in field.name
+    ]
+    # By two or more names an attrgetter gives a tuple.
+    read = attrgetter(*telling, *telling) if telling else lambda value: ()
     return _Known(
         names=frozenset(field.name for field in fields),
         optional=frozenset(given - nullable),
-        telling=tuple(
-            field.name for field in fields if field.metadata.get(DOCUMENTED) and "_" in field.name
-        ),
+        telling=read,
     )
 
 
@@ -110,7 +114,7 @@ class Wire:
             raise msgspec.ValidationError("fields in camelCase")
 
     def _lacks_something(self) -> bool:
-        return any(getattr(self, name) is None for name in _known(type(self)).telling)
+        return None in _known(type(self)).telling(self)
 
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:
