@@ -210,8 +210,11 @@ class Codec:
                 found.append(self._converter.structure(item, kind))
                 positions.append(index)
             except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
+                if not failed:
+                    place = f"{name}[{index}]"
+                    said = _reasons(error, place, sensitive=sensitive)
+                    first = f"{place}: {said}" if sensitive else said
                 failed += 1
-                first = first or _reasons(error, f"{name}[{index}]", sensitive=sensitive)
                 if failed == MAX_BROKEN:
                     break
         if not failed:

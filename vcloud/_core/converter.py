@@ -97,19 +97,14 @@ def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) ->
         try:
             made.append(build(value, item))
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            error.add_note(_at(name, item))
+            error.add_note(cattrs.IterableValidationNote(f"at index {name!r:.80}", name, item))
             errors.append(error)
             if len(errors) == MAX_ERRORS:
                 break
     if errors:
-        raise cattrs.IterableValidationError("", errors, kind)
+        # pyright takes the constructor for that of ExceptionGroup.
+        raise cattrs.IterableValidationError("", errors, kind)  # pyright: ignore[reportCallIssue]
     return made
-
-
-def _at(name: Any, kind: Any) -> cattrs.IterableValidationNote:
-    # As a plain call, pyright takes the constructor for that of its base, str.
-    note = cattrs.IterableValidationNote
-    return note.__new__(note, f"at index {name!r:.80}", name, kind)
 
 
 def _is_model(kind: object) -> bool:

@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import attrs
 
+from vcloud._core.scalars import Id
+
 T = TypeVar("T")
 
-__all__ = ["DOCUMENTED", "ListOf", "MappingOf", "NullAsEmpty", "none_when_absent"]
+__all__ = ["DOCUMENTED", "InnerId", "ListOf", "MappingOf", "NullAsEmpty", "none_when_absent"]
 
 #: In a field's metadata: the document always shows the field, so the strict codec demands it.
 DOCUMENTED: Final = "documented"
 
 if TYPE_CHECKING:
+    InnerId = str
     ListOf = tuple[T, ...]
     MappingOf = dict[str, T]
 else:
+    # An id that a resource repeats among its attributes: null may stand there, for the one beside them counts.
+    InnerId = Id | None
     # The decoders take null for them, and NullAsEmpty replaces it.
     ListOf = tuple[T, ...] | None
     MappingOf = dict[str, T] | None

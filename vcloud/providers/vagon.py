@@ -252,8 +252,8 @@ def value(model: type[T]) -> Shape[Value[T], T]:
 
 def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:
     """What a decoded item holds, with the id that stands beside its attributes."""
-    if item.id is not None:
-        _set(item.attributes, "id", item.id)
+    # A nested resource may come without its id, and then is a bare value.
+    _set(item.attributes, "id", item.id if item.id is not None else "")
     return item.attributes
 
 

@@ -245,7 +245,7 @@ class CatalogItem:
     """A program or an image in either form: flat, as Vagon's documentation shows it, or with ``attributes``."""
 
     id: Id
-    name: str | None = None
+    name: str | None
     size: int | None = None
     type: str | None = None
     attributes: CatalogAttributes | None = None

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
-from vcloud._core.codec import Id
-from vcloud._core.models import none_when_absent
+from vcloud._core.models import InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -26,7 +25,7 @@ class ApplicationRef(Handle):
     """An application by its id."""
 
     # A number in the attributes and a text beside them.
-    id: Id = ""
+    id: InnerId = ""
 
     async def configure(
         self,

@@ -8,8 +8,7 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
-from vcloud._core.codec import Id
-from vcloud._core.models import DOCUMENTED, none_when_absent
+from vcloud._core.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -52,7 +51,7 @@ class StreamRef(Handle):
     """A stream by its id, and by its uid where that is known: a stream is fetched by the one, all else takes the other."""
 
     # A number in the attributes and a text beside them.
-    id: Id = ""
+    id: InnerId = ""
     uid: str | None = None
 
     async def refresh(self) -> Stream:

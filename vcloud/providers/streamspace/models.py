@@ -194,7 +194,9 @@ class AgentStats(NullAsEmpty, Wire):
     online_agents: int | None
     offline_agents: int | None
     draining_agents: int | None
-    by_platform: MappingOf[int] = field(factory=dict, hash=False, metadata={DOCUMENTED: True})
+    by_platform: MappingOf[int | None] = field(
+        factory=dict, hash=False, metadata={DOCUMENTED: True}
+    )
     total_capacity: AgentCapacity | None
     utilization: Utilization | None
 
