@@ -20,8 +20,11 @@ from vcloud.providers.computers import Machine, Permissions
 
 def row(machine: Machine) -> str:
     """One line of the table."""
-    left = machine.remaining_usage.total_seconds() / 3600
-    return f"  {machine.id:>5}  {machine.name:<16}{machine.region or '-':<12}{machine.machine_type:<9}{machine.friendly_status:<12}{left:>6.1f} h left"
+    # What the service does not say is None.
+    left = machine.remaining_usage
+    hours = "?" if left is None else f"{left.total_seconds() / 3600:.1f}"
+    told = f"{machine.name or '-':<16}{machine.region or '-':<12}{machine.machine_type or '-':<9}"
+    return f"  {machine.id:>5}  {told}{machine.friendly_status or '-':<12}{hours:>6} h left"
 
 
 async def main() -> None:

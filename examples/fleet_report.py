@@ -48,7 +48,8 @@ def row(instance: Instance) -> Row:
     """An instance, with what only its own provider knows."""
     hours_left = cost = None
     if isinstance(instance.resource, Machine):
-        hours_left = Decimal(instance.resource.remaining_usage.total_seconds()) / 3600
+        left = instance.resource.remaining_usage
+        hours_left = None if left is None else Decimal(left.total_seconds()) / 3600
     elif isinstance(instance.resource, StreamMachine):
         cost = instance.resource.cost
     region, state = str(instance.region or "-"), str(instance.state)

@@ -82,9 +82,8 @@ async def streamspace(cloud: VCloud, say: Say) -> None:
     say("slept, and woke again")
     await session.terminate()
     stats = await cloud.streamspace.agents.stats()
-    say(
-        f"ended; {stats.online_agents} agents have room for {stats.utilization.sessions_available} sessions"
-    )
+    room = stats.utilization.sessions_available if stats.utilization is not None else "some"
+    say(f"ended; {stats.online_agents} agents have room for {room} sessions")
 
 
 async def desktops(cloud: VCloud, say: Say) -> None:

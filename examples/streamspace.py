@@ -77,22 +77,19 @@ def row(agent: Agent) -> str:
         else (None, None)
     )
     bar = "#" * round(20 * (used or 0) / room) if room else ""
-    return (
-        f"  {agent.agent_id:<22}{agent.platform:<12}{agent.status:<10}[{bar:<20}] {used} of {room}"
-    )
+    return f"  {agent.agent_id:<22}{agent.platform or '-':<12}{agent.status or '-':<10}[{bar:<20}] {used} of {room}"
 
 
 async def overview(client: StreamSpace) -> None:
     """Print who runs sessions, and what can be run."""
     stats = await client.agents.stats()
-    print(
-        f"{stats.online_agents} of {stats.total_agents} agents online, {stats.utilization.percentage:g} % full"
-    )
+    full = stats.utilization.percentage if stats.utilization is not None else None
+    print(f"{stats.online_agents} of {stats.total_agents} agents online, {full or 0:g} % full")
     async for agent in client.agents.list():
         print(row(agent))
     print("Templates:")
     async for template in client.templates.list():
-        print(f"  {template.name:<20}{template.display_name:<24}{template.category}")
+        print(f"  {template.name:<20}{template.display_name or '':<24}{template.category}")
 
 
 async def use(session: Session, poll: float) -> None:
@@ -106,7 +103,8 @@ async def use(session: Session, poll: float) -> None:
     for line in await session.logs(tail=3):
         print(f"  | {line}")
     for change in (session.hibernate, session.wake, session.hibernate):
-        print(f"  {(await change()).status.message}")
+        status = (await change()).status
+        print(f"  {status.message if status is not None else 'done'}")
     try:
         await session.hibernate()
     except InvalidTransitionError as error:

@@ -248,7 +248,7 @@ class DecodeError(VCloudError):
     The text holds the first bytes of the answer, unless the answer carries a secret.
 
     Attributes:
-        items: of a page of a list, the items that could be read.
+        items: the items of a list that could be read beside those that could not; empty for any other answer.
     """
 
     items: tuple[Any, ...] = ()

@@ -215,11 +215,15 @@ async def _tasks_delete(client: VagonComputers, emulator: Emulator) -> None:
     for result in TaskResult:
         task = (await tasks.activate(f"task-{result}")).task
         put(emulator, "DELETE *", "result", value=result)
-        assert (await task.delete()).uid == task.uid
+        deleted = await task.delete()
+        assert deleted is not None
+        assert deleted.uid == task.uid
     for status in TaskStatus:
         task = (await tasks.activate(f"task-{status}")).task
         put(emulator, "DELETE *", "task", "attributes", "status", value=status)
-        assert (await tasks.ref(task.id).delete()).status is status
+        deleted = await tasks.ref(task.id).delete()
+        assert deleted is not None
+        assert deleted.status is status
 
 
 async def _software(client: VagonComputers, emulator: Emulator) -> None:

@@ -23,6 +23,8 @@ async def _get(client: Desktops, emulator: Emulator) -> None:
         desktop = await client.get(seeded.id)
         assert desktop.status is status
         assert (desktop.stream_url is None) is (status is DesktopStatus.PENDING)
+        assert desktop.timeout_at is not None
+        assert desktop.created_at is not None
         assert desktop.timeout_at - desktop.created_at > timedelta(hours=23)
 
 
@@ -33,7 +35,8 @@ async def _create(client: Desktops, emulator: Emulator) -> None:
         put(emulator, "POST /v1/desktop", status=status)
         assert (await client.launch()).status is status
     hour = await (await client.launch(timedelta(hours=1))).refresh()
-    assert hour.timeout_at - hour.created_at == timedelta(hours=1)
+    assert hour.created_at is not None
+    assert hour.timeout_at == hour.created_at + timedelta(hours=1)
 
 
 async def _stop(client: Desktops, emulator: Emulator) -> None:

@@ -81,6 +81,7 @@ async def _list_streams(client: VagonStreams, emulator: Emulator) -> None:
     emulator.streams.add_stream(int(APPLICATION))
     found = await client.streams.list(APPLICATION, page=1, per_page=1).all()
     assert [one.id for one in found] == [STREAM, "1382"]
+    assert found[0].application is not None
     assert found[0].application.name == "Test Application"
     assert found[0].capacities is None
     assert await client.streams.list(OTHER).all() == []

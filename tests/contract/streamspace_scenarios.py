@@ -76,6 +76,7 @@ async def _update_agent(client: StreamSpace, emulator: Emulator) -> None:
 async def _stats(client: StreamSpace, emulator: Emulator) -> None:
     stats = await client.agents.stats()
     assert (stats.total_agents, stats.by_platform) == (2, {"kubernetes": 1, "docker": 1})
+    assert stats.utilization is not None
     assert stats.utilization.sessions_available == 150 - 17
 
 
@@ -113,7 +114,7 @@ async def _list_sessions(client: StreamSpace, emulator: Emulator) -> None:
             [one.name for one in await client.sessions.list(sort=sort, order=order).all()]
             for order in (SortOrder.ASC, SortOrder.DESC)
         ]
-        assert sorted(upwards) == sorted(downwards)
+        assert sorted(map(str, upwards)) == sorted(map(str, downwards))
     assert await client.sessions.list(user="nobody").all() == []
     assert await client.sessions.list(template="no such").all() == []
     assert await client.sessions.list(platform="docker", agent_id=DOCKER).all() == []
@@ -137,7 +138,9 @@ async def _update_session(client: StreamSpace, emulator: Emulator) -> None:
     assert (await ref.hibernate()).state is SessionState.HIBERNATED
     assert (await ref.wake()).state is SessionState.RUNNING
     assert (await ref.terminate()).state is SessionState.TERMINATING
-    assert (await ref.force_terminate()).status.phase == "Terminated"
+    terminated = (await ref.force_terminate()).status
+    assert terminated is not None
+    assert terminated.phase == "Terminated"
 
 
 async def _delete_session(client: StreamSpace, emulator: Emulator) -> None:

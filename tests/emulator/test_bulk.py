@@ -34,7 +34,7 @@ def sent(emulator: Emulator, ending: str) -> int:
 
 async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, cloud: VCloud) -> None:
     async def rename(machine: Machine) -> str:
-        return (await machine.refresh()).name
+        return (await machine.refresh()).name or ""
 
     run = cloud.bulk(cloud.computers.machines.list(per_page=10), rename, concurrency=4)
     async with run:

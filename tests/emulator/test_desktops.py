@@ -78,7 +78,8 @@ async def test_a_desktop_lives_from_launch_to_stop(emulator: Emulator, desktops:
     assert launched.status is DesktopStatus.PENDING
     pending = await launched.refresh()
     assert (pending.status, pending.stream_url) == (DesktopStatus.PENDING, None)
-    assert pending.timeout_at - pending.created_at == timedelta(hours=1)
+    assert pending.created_at is not None
+    assert pending.timeout_at == pending.created_at + timedelta(hours=1)
     assert pending.created_at.timestamp() == START
     emulator.clock.advance(6)
     running = await pending.refresh()

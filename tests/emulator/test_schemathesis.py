@@ -52,7 +52,7 @@ async def _streams(endpoint: Any) -> Known:
         return {
             "application_id": [application.id for application in applications],
             "stream_id": [made.id],
-            "stream_uid": [made.uid],
+            "stream_uid": [made.uid or ""],
             "machine_uid": [machine.uid or ""],
             "user_id": [user.id],
         }

@@ -85,12 +85,14 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     assert (await machine.refresh()).connection_status is ConnectionStatus.CONNECTED
     emulator.streams.visitor_leaves(machine.id)
     emulator.clock.advance(3600)
+    assert machine.uid is not None
     ended = await client.machines.get(machine.uid)
     assert (ended.connection_status, ended.duration) == (
         ConnectionStatus.TERMINATED,
         timedelta(seconds=225),
     )
     assert (ended.cost, ended.status, ended.friendly_status) == (Decimal("0.106"), "stopped", "off")
+    assert ended.start_at is not None
     assert ended.end_at == ended.start_at + timedelta(seconds=225)
     (visit,) = await client.sessions.list(stream_id=STREAM).all()
     assert (visit.duration, visit.readable_duration) == (timedelta(minutes=4), "4 minutes")
@@ -288,8 +290,11 @@ async def test_a_stream_is_fetched_by_its_uid_and_configured_by_its_id(
     emulator: Emulator, client: VagonStreams
 ) -> None:
     (listed,) = await client.streams.list(APPLICATION).all()
+    assert listed.uid is not None
     full = await client.streams.get(listed.uid)
+    assert full.uid is not None
     assert full.capacities is not None
+    assert full.application is not None
     assert (full.capacities[0].region, full.capacities[0].total_capacity) == (Region.DUBLIN, 10)
     assert (await client.streams.ref(STREAM, uid=full.uid).refresh()) == full
     with pytest.raises(NotFoundError):
@@ -468,7 +473,7 @@ async def test_a_wrong_key_or_a_missing_permission_is_refused(
 
 
 async def test_equal_seeds_give_equal_ids() -> None:
-    async def ids() -> tuple[str, str]:
+    async def ids() -> tuple[str, str | None]:
         async with (
             Emulator(clock=Clock.stopped()) as emulator,
             VagonStreams(emulator.endpoints()["streams"]) as client,

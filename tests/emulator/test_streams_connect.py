@@ -106,6 +106,7 @@ async def test_connect_starts_a_machine_and_waits_for_it(
     task = asyncio.create_task(stream.connect(Region.DUBLIN, user.id, poll=POLL))
     await boot(emulator)
     assignment = await task
+    assert assignment.machine.uid is not None
     assert assignment.connection_link.endswith(assignment.machine.uid)
     assert statuses(emulator) == ["available", "assigned"]
 

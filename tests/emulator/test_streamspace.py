@@ -79,7 +79,9 @@ async def test_session_comes_up_hibernates_wakes_and_goes(
     assert running.state is SessionState.RUNNING
     assert running.status is not None
     assert running.status.vnc_url == f"/vnc-viewer/{session.id}"
-    assert (await session.hibernate()).status.phase == "Hibernated"
+    hibernated = (await session.hibernate()).status
+    assert hibernated is not None
+    assert hibernated.phase == "Hibernated"
     assert (await session.start()).state is SessionState.RUNNING
     assert (await session.stop()).state is SessionState.TERMINATING
     emulator.clock.advance(5)
@@ -381,9 +383,13 @@ async def test_agents_count_their_sessions_and_new_ones_go_where_there_is_room(
     emulator: Emulator, john: StreamSpace, admin: StreamSpace
 ) -> None:
     before = await john.agents.stats()
+    assert before.total_capacity is not None
+    assert before.utilization is not None
     assert (before.total_capacity.current_sessions, before.utilization.percentage) == (17, 11.3)
     await john.sessions.create(USER, "firefox-browser")
-    assert (await john.agents.stats()).total_capacity.current_sessions == 18
+    after = (await john.agents.stats()).total_capacity
+    assert after is not None
+    assert after.current_sessions == 18
     update = await admin.agents.ref(KUBERNETES).drain()
     assert (update.agent_id, update.status) == (KUBERNETES, "draining")
     assert (await john.sessions.create(USER, "firefox-browser")).platform is Platform.DOCKER

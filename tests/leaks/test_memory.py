@@ -20,7 +20,7 @@ from attrs import evolve
 
 from tests.leaks.wholeness import at_rest, whole
 from vcloud import Endpoint, RateLimit, RetryPolicy, VCloud, VCloudError
-from vcloud._core.codec import _REMEMBERED
+from vcloud._core.scalars import REMEMBERED
 from vcloud.cloud import _endpoint_from
 from vcloud.providers.desktops.launch import Register
 
@@ -143,7 +143,7 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
             kept.clear()
             tasks.clear()
             # The one cache of what services say fills up and begins anew; how far it has come says nothing.
-            for cache in _REMEMBERED.values():
+            for cache in REMEMBERED.values():
                 cache.clear()
             for _ in range(3):
                 gc.collect()

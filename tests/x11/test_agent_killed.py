@@ -55,7 +55,7 @@ async def agent(
 
 async def status(client: StreamSpace, name: str) -> str:
     try:
-        return (await client.agents.get(name)).status
+        return (await client.agents.get(name)).status or "unknown"
     except NotFoundError:
         return "unknown"
 

@@ -8,11 +8,8 @@ converter look at it. Both ways give equal objects. The contract tests use a str
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import (
     TYPE_CHECKING,
@@ -20,86 +17,87 @@ from typing import (
     Any,
     Final,
     Generic,
-    Self,
     TypeVar,
     get_args,
-    get_origin,
+    get_type_hints,
 )
 
-import attrs
 import cattrs
 import cattrs.v
 import msgspec
-from cattrs.cols import list_structure_factory
-from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.clock import datetime_class
+from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
+from vcloud._core.scalars import (
+    ExactFloat,
+    GoDuration,
+    Id,
+    Minutes,
+    OpenEnum,
+    Seconds,
+    convert,
+)
 from vcloud.errors import DecodeError, shortened
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 W = TypeVar("W")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
-__all__ = ["Codec", "GoDuration", "Id", "Instant", "Minutes", "OpenEnum", "Seconds", "Shape"]
+__all__ = [
+    "BrokenItems",
+    "Codec",
+    "GoDuration",
+    "Id",
+    "Instant",
+    "Minutes",
+    "OpenEnum",
+    "Seconds",
+    "Shape",
+    "loads",
+    "plain",
+    "required",
+]
 
 if TYPE_CHECKING:
     #: An aware point in time. A text without a zone is taken as UTC, by the lenient way.
     Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-    GoDuration = timedelta
-    Id = str
-    Minutes = timedelta
-    Seconds = timedelta
 else:
     Instant = Annotated[datetime_class(), msgspec.Meta(tz=True)]
 
-    # The unit is part of the type, so a model says once what the wire means and nothing converts by hand.
-    # They are what their base is in every other respect, and a type checker sees only the base.
-
-    class Id(str):
-        """A ``str`` that some answers spell as a number."""
-
-        __slots__ = ()
-
-    class Seconds(timedelta):
-        """A ``timedelta`` that the wire writes as seconds."""
-
-    class Minutes(timedelta):
-        """A ``timedelta`` that the wire writes as minutes."""
-
-    class GoDuration(timedelta):
-        """A ``timedelta`` that the wire writes as Go does: ``30m``, ``1h30m``, ``1.5s``."""
+#: The documents nest eight levels deep. Some hundreds can still be decoded, but not be walked, printed or pickled.
+MAX_DEPTH: Final = 64
+#: Broken items of one list that are passed over before decoding stops.
+MAX_BROKEN: Final = 100
 
 
-class OpenEnum(StrEnum):
-    """A ``StrEnum`` that keeps a value it does not know, as a member that says so (``known`` is False)."""
+class BrokenItems(msgspec.Struct, frozen=True):
+    """The items of a list that cannot be decoded.
 
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str):
-            return None
-        member = str.__new__(cls, value)
-        member._name_ = "UNKNOWN"
-        member._value_ = value
-        # Not added to the members: a service that invents values must not make the process grow.
-        return member
+    Attributes:
+        positions: where in the list the items stand that were decoded, in order.
+        count: how many items were not decoded.
+        reason: names the first broken item by its position and its field, and says how many more there are.
+    """
 
-    @property
-    def known(self) -> bool:
-        """Whether this SDK knows the value."""
-        return self._name_ != "UNKNOWN"
+    positions: tuple[int, ...]
+    count: int
+    reason: str
 
 
-class Shape(msgspec.Struct, Generic[W, R], frozen=True, eq=False):
+class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):
     """What an endpoint answers: the wire's class, and how to make of it what the caller gets.
 
-    ``open`` receives the decoded wire object, the session to act through, and the body.
+    ``open`` receives the decoded wire object, the session to act through, and the body. ``open_partly``, where a list
+    is worth something without its broken items, receives those by the name of their field too; the wire object then
+    holds the others.
     """
 
     wire: type[W]
-    open: Callable[[W, Session, bytes], R]
+    open: Callable[[W, Session, bytes], R_co]
+    open_partly: Callable[[W, Session, bytes, Mapping[str, BrokenItems]], R_co] | None = None
 
 
 def plain(wire: type[W]) -> Shape[W, W]:
@@ -111,13 +109,14 @@ class Codec:
     """Decodes bodies into models.
 
     Args:
-        strict: refuse fields that a model does not know and every leniency: for contract tests, where drift must show.
+        strict: refuse fields that a model does not know, documented fields that are absent, and every leniency: for
+            contract tests, where drift must show.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
         # By identity, because a generic class such as Single[Machine] takes longer to hash than to look up. A decoder keeps its class.
-        self._decoders: dict[int, msgspec.json.Decoder[Any]] = {}
+        self._decoders: dict[int, _Decoder] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
@@ -125,53 +124,223 @@ class Codec:
         Raises:
             DecodeError: it is not JSON, or not of that shape; says where, and what the first bytes were.
         """
+        failure: Exception
         try:
-            if not body.isascii():
-                body.decode()  # what no field holds, msgspec skips without a look
-            if self._strict:
-                return self._converter.structure(msgspec.json.decode(body), wire)
-            decoder: msgspec.json.Decoder[T] = self._decoders.get(id(wire)) or self._decoder(wire)
-            return decoder.decode(body)
+            return self._decode(body, wire, sensitive=sensitive)
+        except _UNREADABLE as error:
+            failure = error
+        if (repaired := _repaired(body)) is not None:
+            try:
+                return self._decode(repaired, wire, sensitive=sensitive)
+            except _UNREADABLE as error:
+                failure = error
+        raise _not_json(failure, body, sensitive=sensitive)
+
+    def _decode(self, body: bytes, wire: type[T], *, sensitive: bool) -> T:
+        if not body.isascii():
+            body.decode()  # what no field holds, msgspec skips without a look
+        if self._strict:
+            return self._structure(msgspec.json.decode(body), body, wire, sensitive=sensitive)
+        decoder = self._decoders.get(id(wire)) or self._decoder(wire)
+        try:
+            decoded: T = decoder.decode(body)
         except msgspec.ValidationError:
             return self.decode_leniently(body, wire, sensitive=sensitive)
-        except _UNREADABLE as error:
-            raise _not_json(error, body, sensitive=sensitive) from None
+        except _UNREADABLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a conversion may raise
+            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+        return decoded
+
+    def _structure(self, value: Any, body: bytes, wire: type[T], *, sensitive: bool) -> T:
+        try:
+            return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
             raise _mismatch(error, body, wire, sensitive=sensitive) from None
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
-        try:
-            value = msgspec.json.decode(body)
-        except _UNREADABLE as error:
-            raise _not_json(error, body, sensitive=sensitive) from None
-        if too_deep(value):
-            raise DecodeError(
-                f"nested more than {MAX_DEPTH} levels deep; {excerpt(body, sensitive=sensitive)}"
+        value = _tree(body, sensitive=sensitive)
+        return self._structure(value, body, wire, sensitive=sensitive)
+
+    def decode_items(
+        self, body: bytes, wire: type[T], *, sensitive: bool = False
+    ) -> tuple[T, dict[str, BrokenItems]]:
+        """Decode an answer with lists, and pass over the items that cannot be decoded.
+
+        Args:
+            body: the answer.
+            wire: its class; the class attribute ``item_fields`` names the fields that hold such a list.
+            sensitive: whether the answer carries a secret, so that no error may quote it.
+
+        Returns:
+            The answer with the items that were decoded, and what is known of the others, by the name of their field.
+
+        Raises:
+            DecodeError: the answer cannot be decoded for another reason than its items.
+        """
+        value = _tree(body, sensitive=sensitive)
+        fields: tuple[str, ...] = getattr(wire, "item_fields", ())
+        lists: dict[str, list[Any]] = {}
+        if isinstance(value, dict) and not self._strict:
+            lists = {name: value[name] for name in fields if isinstance(value.get(name), list)}
+            value = {**value, **{name: [] for name in lists}}
+        answer = self._structure(value, body, wire, sensitive=sensitive)
+        hints = get_type_hints(wire, include_extras=True) if lists else {}
+        broken: dict[str, BrokenItems] = {}
+        for name, items in lists.items():
+            found = self._decode_one_by_one(
+                items, _item_type(hints[name]), name, sensitive=sensitive
             )
-        try:
-            return self._converter.structure(value, wire)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+            # Past the freezing: what is decoded is not yet in anybody's hands.
+            object.__setattr__(answer, name, found[0])
+            if found[1] is not None:
+                broken[name] = found[1]
+        return answer, broken
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
         """The first way alone, for tests that compare the two."""
-        return self._decoder(wire).decode(body)
+        decoded: T = self._decoder(wire).decode(body)
+        return decoded
+
+    def _decode_one_by_one(
+        self, items: list[Any], kind: Any, name: str, *, sensitive: bool
+    ) -> tuple[list[Any], BrokenItems | None]:
+        found: list[Any] = []
+        positions: list[int] = []
+        failed, first = 0, ""
+        for index, item in enumerate(items):
+            try:
+                found.append(self._converter.structure(item, kind))
+                positions.append(index)
+            except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
+                if not failed:
+                    place = f"{name}[{index}]"
+                    said = _reasons(error, place, sensitive=sensitive)
+                    first = f"{place}: {said}" if sensitive else said
+                failed += 1
+                if failed == MAX_BROKEN:
+                    break
+        if not failed:
+            return found, None
+        left = len(items) - len(found)
+        more = f"; {left - 1} more of its items were not read" if left > 1 else ""
+        return found, BrokenItems(tuple(positions), left, first + more)
 
     @cached_property
     def _converter(self) -> cattrs.Converter:
         # Made when it is first needed, which with a service that keeps to its contract is never.
-        return _converter(strict=self._strict)
+        return lenient_converter(strict=self._strict)
 
-    def _decoder(self, wire: type[T]) -> msgspec.json.Decoder[T]:
-        decoder = self._decoders[id(wire)] = msgspec.json.Decoder(wire, dec_hook=_convert)
+    def _decoder(self, wire: type[Any]) -> _Decoder:
+        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        # A model may know that the service has a second spelling, which the fast way would pass over as unknown fields.
+        check = getattr(wire, "_check_spelling", None)
+        decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
         return decoder
 
 
-#: Characters. The longest id of the documents, a UUID, has 36.
-MAX_ID: Final = 1024
-#: The documents nest eight levels deep. Some hundreds can still be decoded, but not be walked, printed or pickled.
-MAX_DEPTH: Final = 64
+class _Checked:
+    """A decoder whose results are looked at before they are handed out."""
+
+    __slots__ = ("_check", "_fast")
+
+    def __init__(
+        self, fast: msgspec.json.Decoder[Any], check: Callable[[Any, bytes], None]
+    ) -> None:
+        self._fast = fast
+        self._check = check
+
+    def decode(self, body: bytes) -> Any:
+        value = self._fast.decode(body)
+        self._check(value, body)
+        return value
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked
+
+
+def _item_type(hint: Any) -> Any:
+    """The type of a list's items: of ``list[T]``, or of ``list[T] | None``."""
+    lists = [one for one in (hint, *get_args(hint)) if is_list(one)]
+    return get_args(lists[0])[0]
+
+
+# -- from bytes to plain JSON ----------------------------------------------------------------------------------------
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_BOM: Final = b"\xef\xbb\xbf"
+#: The escape of a surrogate that is not one of a pair. Every backslash before a ``u`` must begin an escape.
+_LONE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+_EXACT: Final = msgspec.json.Decoder(float_hook=ExactFloat)
+
+
+def _repaired(body: bytes) -> bytes | None:
+    """A body without its byte order mark, and with U+FFFD for each lone surrogate; None when it has neither."""
+    repaired = body.removeprefix(_BOM)
+    if _LONE.search(repaired):
+        # An escaped backslash may stand before a u that is only a letter: now it cannot.
+        repaired = _LONE.sub(rb"\\ufffd", repaired.replace(rb"\\", rb"\u005c"))
+    return repaired if repaired != body else None
+
+
+def loads(body: bytes, kind: Any = Any) -> Any:
+    """JSON as msgspec reads it, repaired first where that is needed.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not of that kind.
+        UnicodeDecodeError: it is not UTF-8.
+        RecursionError: it is nested too deep.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if (repaired := _repaired(body)) is None:
+            raise
+    return msgspec.json.decode(repaired, type=kind)
+
+
+def required(items: Sequence[T] | None, body: bytes, *names: str) -> Sequence[T]:
+    """The list that a call is made for: null is an empty one.
+
+    Args:
+        items: what was decoded.
+        body: the answer.
+        names: the fields in which the list may come.
+
+    Raises:
+        DecodeError: the answer has none of these fields.
+    """
+    if items is not None:
+        return items
+    if loads(body, dict[str, msgspec.Raw]).keys().isdisjoint(names):
+        raise DecodeError(f"the answer is not what the contract says: it has no {names[0]}")
+    return ()
+
+
+def _tree(body: bytes, *, sensitive: bool) -> Any:
+    """The JSON of a body as the lenient converter takes it.
+
+    Raises:
+        DecodeError: it is not JSON, or nested too deep.
+    """
+    try:
+        try:
+            value = _EXACT.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if (repaired := _repaired(body)) is None:
+                raise
+            value = _EXACT.decode(repaired)
+    except _UNREADABLE as error:
+        raise _not_json(error, body, sensitive=sensitive) from None
+    if too_deep(value):
+        raise DecodeError(
+            f"nested more than {MAX_DEPTH} levels deep; {excerpt(body, sensitive=sensitive)}"
+        )
+    return value
 
 
 def too_deep(value: Any) -> bool:
@@ -187,6 +356,9 @@ def too_deep(value: Any) -> bool:
     return True
 
 
+# -- what an error says ----------------------------------------------------------------------------------------------
+
+
 def excerpt(body: bytes, *, sensitive: bool) -> str:
     """The first bytes of an answer for an error text, unless the answer carries a secret."""
     if sensitive:
@@ -194,230 +366,24 @@ def excerpt(body: bytes, *, sensitive: bool) -> str:
     return f"the answer began {body[:120]!r}" if body else "the answer was empty"
 
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
 def _not_json(error: Exception, body: bytes, *, sensitive: bool) -> DecodeError:
     return DecodeError(f"not JSON ({error}); {excerpt(body, sensitive=sensitive)}")
 
 
 def _mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool) -> DecodeError:
-    if sensitive:
-        reasons = "the details are not shown"
-    else:
-        path = getattr(wire, "__name__", "answer")
-        reasons = shortened(
-            "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:3])
-        )
+    reasons = _reasons(error, getattr(wire, "__name__", "answer"), sensitive=sensitive)
     return DecodeError(
         f"the answer is not what the contract says: {reasons}; {excerpt(body, sensitive=sensitive)}"
     )
 
 
+def _reasons(error: Exception, path: str, *, sensitive: bool) -> str:
+    if sensitive:
+        return "the details are not shown"
+    return shortened(
+        "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:MAX_ERRORS])
+    )
+
+
 def _reason(error: BaseException, kind: type | None) -> str:
     return str(error) if type(error) is ValueError else cattrs.v.format_exception(error, kind)
-
-
-# -- scalar conversions, shared by both ways -------------------------------------------------------------------------
-
-
-def _convert(kind: type[Any], value: Any) -> Any:
-    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
-    # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
-    if value.__class__ is int or value.__class__ is str:
-        return _REMEMBERED[kind][value]
-    return _SCALARS[kind](value, kind)
-
-
-class _Remembered(dict[int | str, Any]):
-    """The values of one kind that were made lately. Half the price of an lru_cache, on a list's hottest path."""
-
-    def __init__(self, kind: type[Any]) -> None:
-        super().__init__()
-        self._kind = kind
-
-    def __missing__(self, wire: int | str) -> Any:
-        if len(self) >= MAX_REMEMBERED:
-            self.clear()
-        made = self[wire] = _SCALARS[self._kind](wire, self._kind)
-        return made
-
-
-MAX_REMEMBERED: Final = 4096
-
-
-def _text(value: object, kind: type[str]) -> str:
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        # What is remembered must be small; an error is not remembered.
-        if kind is Id and isinstance(value, str) and len(value) > MAX_ID:
-            raise ValueError(f"expected an id, got a text of {len(value)} characters")
-        return kind(value)
-    raise ValueError(f"expected text, got {value!r:.80}")
-
-
-def _integer(value: object, _: type[int] = int) -> int:
-    if isinstance(value, bool):
-        raise ValueError("expected a whole number, got a boolean")
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and len(value) < 40:
-        return int(value)
-    raise ValueError(f"expected a whole number, got {value!r:.80}")
-
-
-def _real(value: object, _: type[float] = float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | str)
-        or (isinstance(value, str) and len(value) > 40)
-    ):
-        raise ValueError(f"expected a number, got {value!r:.80}")
-    return float(value)
-
-
-def _boolean(value: object, _: type[bool] = bool) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value in ("true", "false"):
-        return value == "true"
-    raise ValueError(f"expected true or false, got {value!r:.80}")
-
-
-def _decimal(value: object, _: type[Decimal] = Decimal) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"expected an amount, got {value!r:.80}")
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f"expected an amount, got {value!r:.80}") from None
-
-
-def _moment(value: object, _: type[datetime] = datetime) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a time, got {value!r:.80}")
-    at: datetime = msgspec.convert(value.strip(), datetime_class())
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def instant_or_none(value: object) -> datetime | None:
-    """A time of a refusal, which says what it says whether the time can be read or not."""
-    try:
-        return _moment(value)
-    except (ValueError, msgspec.ValidationError):
-        return None
-
-
-def _duration(value: object, kind: type[timedelta]) -> timedelta:
-    try:
-        return kind(**{kind.__name__.lower(): _real(value)})
-    except OverflowError:
-        raise ValueError(f"a duration out of range: {value!r:.80}") from None
-
-
-_GO_UNITS = {
-    "h": 3.6e9,
-    "m": 6e7,
-    "s": 1e6,
-    "ms": 1e3,
-    "us": 1.0,
-    "\u00b5s": 1.0,
-    "\u03bcs": 1.0,
-    "ns": 1e-3,
-}
-_GO_PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|\u00b5s|\u03bcs|ns)"
-_GO_PARTS = re.compile(_GO_PART)
-_GO_DURATION = re.compile(rf"[-+]?(?:0|(?:{_GO_PART})+)")
-
-
-def _go_duration(value: object, kind: type[timedelta]) -> timedelta:
-    if not isinstance(value, str) or len(value) > 80 or not _GO_DURATION.fullmatch(value):
-        raise ValueError(f"expected a duration such as 30m, got {value!r:.80}")
-    microseconds = sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PARTS.findall(value))
-    try:
-        return kind(microseconds=-microseconds if value.startswith("-") else microseconds)
-    except OverflowError:
-        raise ValueError(f"a duration out of range: {value!r:.80}") from None
-
-
-_SCALARS: dict[type[Any], Callable[[Any, Any], Any]] = {
-    str: _text,
-    Id: _text,
-    int: _integer,
-    float: _real,
-    bool: _boolean,
-    Decimal: _decimal,
-    datetime_class(): _moment,
-    Seconds: _duration,
-    Minutes: _duration,
-    GoDuration: _go_duration,
-}
-_REMEMBERED = {kind: _Remembered(kind) for kind in (Id, Seconds, Minutes, GoDuration)}
-
-
-def _converter(*, strict: bool) -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=strict)
-    for kind, convert in _SCALARS.items():
-        converter.register_structure_hook(kind, convert)
-    converter.register_structure_hook_func(_is_instant, _moment)
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
-    )
-    converter.register_structure_hook_factory(_is_list, lambda kind: _list(kind, converter))
-    # A union other than "or null" never occurs on the wire; Any passes through as the JSON it is.
-    converter.register_structure_hook_factory(
-        _is_model, lambda kind: _model(kind, converter, strict=strict)
-    )
-    return converter
-
-
-def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
-    if not isinstance(value, str):
-        raise ValueError(f"expected one of {', '.join(kind)}, got {value!r:.80}")
-    return kind(value)
-
-
-def _is_instant(kind: object) -> bool:
-    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime_class()
-
-
-def _is_list(kind: object) -> bool:
-    return get_origin(kind) in (list, tuple)
-
-
-def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    items: Any = types.GenericAlias(list, get_args(kind)[:1])
-    build = list_structure_factory(items, converter)
-    container = get_origin(kind) or list
-
-    def structure(value: Any, _: Any) -> Any:
-        # Without this, a text in the place of a list becomes its letters, and an object the names of its fields.
-        if not isinstance(value, list):
-            raise ValueError(f"expected a list, got {value!r:.80}")
-        return container(build(value, kind))
-
-    return structure
-
-
-def _is_model(kind: object) -> bool:
-    origin = get_origin(kind) or kind
-    return (
-        isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
-    )
-
-
-def _model(
-    kind: type[Any], converter: cattrs.Converter, *, strict: bool
-) -> Callable[[Any, Any], Any]:
-    build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
-    # A model may know how servers in the field write it, where that differs from their document.
-    adapt = None if strict else getattr(get_origin(kind) or kind, "_adapt", None)
-
-    def structure(value: Any, _: Any) -> Any:
-        # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
-        if not isinstance(value, dict):
-            raise ValueError(f"expected an object, got {value!r:.80}")
-        return build(value if adapt is None else adapt(value), kind)
-
-    return structure

@@ -36,6 +36,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
         total: how many items there are in all, by the service's word; None when it does not say.
         next: the number of the following page, None after the last.
         last: the number of the last page, as far as can be told by now; None when it cannot.
+        error: names the first item of the page that could not be read; None when all were read.
+        unread: how many items of the page could not be read, and so are not in ``items``.
     """
 
     items: tuple[T, ...]
@@ -43,6 +45,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     total: int | None
     next: int | None
     last: int | None = None
+    error: DecodeError | None = None
+    unread: int = 0
 
 
 class Pager(Generic[T]):
@@ -89,10 +93,12 @@ class Pager(Generic[T]):
 
         An error leaves the iterator where it was: iterate it again, and it asks for the page that it could not get.
 
+        A page some items of which cannot be read is a :class:`~vcloud.DecodeError` that names the page, the position and the
+        field of the first of them, and holds the others in ``items``; iterating on continues with the page after it.
+
         Raises:
             ConfigurationError: another task waits for the next page of the same iterator.
-            DecodeError: the service sends the same again and again.
-            LimitExceededError: the list goes on after ``max_pages`` of the Endpoint.
+            DecodeError: some items of a page cannot be read, or the service sends the same again and again, or more than ``max_pages`` of the Endpoint allows.
         """
         return Pages(self)
 
@@ -206,6 +212,9 @@ class Pages(AsyncIterator[Page[T]]):
             self._waits = False
         if self._pager._ahead:
             self._ask_ahead(page)
+        if page.error is not None:
+            page.error.items = page.items
+            raise page.error
         return page
 
     async def aclose(self) -> None:
@@ -228,8 +237,9 @@ class Pages(AsyncIterator[Page[T]]):
         middle = before is None and page.number > 1
         # A list begun in the middle: this page shows how many items came before it. What was asked for is no measure, since
         # the service may cap it; and as this may be the last page, it does not show how many a full one has.
-        seen = len(items) + ((page.number - 1) * len(items) if middle else self._seen)
-        size = max(self._size, 0 if middle else len(items))
+        sent = len(items) + page.unread
+        seen = sent + ((page.number - 1) * sent if middle else self._seen)
+        size = max(self._size, 0 if middle else sent)
         if pager._follow is not None:
             page = pager._follow(page, seen, size)
         key, known, view = pager._key, self._known, pager._view
@@ -239,7 +249,7 @@ class Pages(AsyncIterator[Page[T]]):
             known.update(map(key, before.items))
             known.discard(None)
             new = tuple([item for item in items if key(item) not in known])
-        stale = 0 if new else self._stale + 1
+        stale = 0 if new or page.unread else self._stale + 1
         if stale > STALE or (before is not None and _repeats(page, before)):
             raise DecodeError(
                 f"the service repeats itself: there is nothing new on page {page.number}"
@@ -258,9 +268,7 @@ class Pages(AsyncIterator[Page[T]]):
             stale,
         )
         self._taken += 1
-        return (
-            page if shown is items else Page(shown, page.number, page.total, page.next, page.last)
-        )
+        return page if shown is items else msgspec.structs.replace(page, items=shown)
 
     def _ask_ahead(self, page: Page[T]) -> None:
         asked = self._asked

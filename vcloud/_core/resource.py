@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 import attrs
 import msgspec
 
+from vcloud._core.codec import loads
 from vcloud._core.request import seconds
 from vcloud.errors import (
     ConfigurationError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
+S = TypeVar("S", bound=str)
 
 #: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
 Origin = tuple[bytes, *tuple[str | int, ...]]
@@ -87,7 +89,7 @@ class Handle(metaclass=_HandleType):
             DecodeError: a field that this SDK does not know holds what Python has no value for, such as ``1e999``.
         """
         try:
-            raw: dict[str, Any] = msgspec.json.decode(self._own_part())
+            raw: dict[str, Any] = loads(self._own_part())
         except (msgspec.DecodeError, RecursionError) as error:
             raise DecodeError(
                 f"what came for this {type(self).__name__} cannot be read as a whole: {error}"
@@ -99,7 +101,7 @@ class Handle(metaclass=_HandleType):
         body, *path = getattr(self, "_origin", (b"{}",))
         for step in path:
             kind: Any = list[msgspec.Raw] if isinstance(step, int) else dict[str, msgspec.Raw]
-            body = msgspec.json.decode(body, type=kind)[step]
+            body = loads(body, kind)[step]
         return bytes(body)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
@@ -156,6 +158,17 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self._session.base_url}>"
+
+
+def stated(state: S | None, name: str) -> S:
+    """The state that an answer was asked for.
+
+    Raises:
+        DecodeError: the answer leaves it out.
+    """
+    if state is None:
+        raise DecodeError(f"the answer is not what the contract says: it has no {name}")
+    return state
 
 
 async def wait_until(

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.clock import monotonic, wall
-from vcloud._core.codec import Codec, Shape, excerpt
+from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, bound_auth
 from vcloud._core.observe import Audience, Watch
@@ -305,7 +305,7 @@ class Session:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    result = self._success(request, response, shape, lane, number)
+                    result = self._success(request, response, shape, headers, lane, number)
                     if result is not _NO_SUCCESS:
                         return result
                     error, proof = self._refusal(
@@ -387,6 +387,19 @@ class Session:
         quoted = excerpt(response.body, sensitive=request.sensitive)
         return DecodeError(f"this is no answer of the service: {quoted}")
 
+    def broken_items(
+        self, request: Request, broken: BrokenItems | None, *, page: int | None = None
+    ) -> DecodeError | None:
+        """The error for a list some items of which could not be decoded; None when all were."""
+        if broken is None:
+            return None
+        what, then = ("the answer", "") if page is None else (f"page {page}", _ITERATE_ON)
+        error = DecodeError(
+            f"{what} is not what the contract says: {broken.reason}; "
+            f"error.items holds those that were read{then}"
+        )
+        return self._about(request, self.base_url + request.path, error)
+
     def _about(self, request: Request, where: str, error: E) -> E:
         """An error about an answer, with where it happened and whether the outcome is unknown."""
         made = type(error)(f"{self._label(request, where)}: {error}")
@@ -451,11 +464,12 @@ class Session:
             raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
 
-    def _success(
+    def _success(  # noqa: PLR0917 - keywords cost on every call
         self,
         request: Request,
         response: Response,
         shape: Shape[Any, Any] | None,
+        headers: Mapping[str, str],
         lane: Lane,
         number: int,
     ) -> Any:
@@ -479,11 +493,35 @@ class Session:
                     return _NO_SUCCESS
                 result = shape.open(answer, self, response.body)
         except DecodeError:
-            return _NO_SUCCESS
+            result = self._list_in_part(request, response, shape, headers)
+            if result is _NO_SUCCESS:
+                return result
         # Nearly every answer: without a limit that is known, and saying nothing of one.
         if lane.allowance.bounded or REMAINING in response.headers:
             lane.allowance.note(response.headers, self.clock(), self._wall(), number)
         return result
+
+    def _list_in_part(
+        self,
+        request: Request,
+        response: Response,
+        shape: Shape[Any, Any] | None,
+        headers: Mapping[str, str],
+    ) -> Any:
+        """A list without its broken items; :data:`_NO_SUCCESS` for any other answer."""
+        if shape is None or shape.open_partly is None:
+            return _NO_SUCCESS
+        # Without what the answer repeats of the request, because the error quotes it.
+        clean = echoless(response, request, headers)
+        try:
+            answer, broken = self.codec.decode_items(
+                clean.body, shape.wire, sensitive=request.sensitive
+            )
+            if not self.dialect.succeeded(answer):
+                return _NO_SUCCESS
+            return shape.open_partly(answer, self, clean.body, broken)
+        except DecodeError:
+            return _NO_SUCCESS
 
     def _refusal(  # noqa: PLR0917 - as above
         self,
@@ -604,6 +642,8 @@ class Session:
             final.__cause__ = error.__cause__
         return final
 
+
+_ITERATE_ON = ", and iterating on continues after them"
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")

@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 import msgspec
 from attrs import frozen
 
-from vcloud._core.codec import Codec, Instant, Shape, excerpt, instant_or_none
+from vcloud._core.codec import BrokenItems, Codec, Instant, Shape, excerpt, required
+from vcloud._core.models import none_when_absent
 from vcloud._core.outcome import Form, Proof, proof_of_answer
-from vcloud._core.pager import Page, Pager, positive, unpaged
+from vcloud._core.pager import Page, Pager, positive
 from vcloud._core.paging import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.scalars import instant_or_none
 from vcloud._core.secret import hidden, sent_secrets
 from vcloud._core.session import Session
 from vcloud.errors import (
@@ -36,6 +38,8 @@ from vcloud.errors import (
 )
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+W = TypeVar("W")
 H = TypeVar("H", bound=Handle)
 
 #: Records on a page when ``per_page`` is not given, by the documents.
@@ -122,29 +126,58 @@ class Envelope:
     timestamp: Instant | None = None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
-class Item(Generic[T]):
-    """A nested resource as the wire has it; the handle's own id stands beside its attributes."""
+class Enclosing:
+    """A resource as the wire has it: its id stands beside its attributes."""
+
+    __slots__ = ()
+
+    @classmethod
+    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # A resource of which nothing is told but its id.
+        return value if value.get("attributes") is not None else {**value, "attributes": {}}
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class Item(Enclosing, Generic[T]):
+    """A resource in a list; the handle's own id stands beside its attributes."""
 
     id: str
-    type: str = ""
+    type: str | None = None
+    attributes: T
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class NestedItem(Enclosing, Generic[T]):
+    """A resource in another one, which is worth something without it, and so without its id."""
+
+    id: str | None
+    type: str | None = None
     attributes: T
 
 
 if TYPE_CHECKING:
-    Nested = Annotated[T, Item]
+    Nested = Annotated[T, NestedItem]
 else:
     # A resource inside another one. On the wire it is an item; :func:`adopt` puts in its place what the item holds, which
     # is all that a type checker sees. The model around it names such fields in ``nested``.
-    Nested = Item
+    Nested = NestedItem
 
 
-@frozen(kw_only=True, eq=False, repr=False)
-class Single(Envelope, Generic[T]):
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class Single(Enclosing, Envelope, Generic[T]):
     """A resource that is the whole answer: the envelope's keys stand beside ``id``."""
 
     id: str
-    type: str = ""
+    type: str | None = None
+    attributes: T
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class Value(Enclosing, Envelope, Generic[T]):
+    """A value that is the whole answer: something that nothing can be done to, so that its id is not needed."""
+
+    id: str | None
+    type: str | None = None
     attributes: T
 
 
@@ -153,28 +186,35 @@ class Listing(Envelope):
     """A page. Each kind of list adds the field that holds its items, and names it in ``key``."""
 
     key: ClassVar[str]
+    item_fields: ClassVar[tuple[str, ...]]
 
     count: int | None = None
     page: int | None = None
     # ABSENT, because a list without the key is counted, while null is the end.
     next_page: int | None = ABSENT
 
-    @property
-    def items(self) -> Sequence[Item[Any]]:
-        """The resources on the page, as the wire has them."""
-        items: Sequence[Item[Any]] = getattr(self, self.key)
-        return items
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls.item_fields = (cls.key,)
+
+    def found(self, body: bytes) -> Sequence[Item[Any]]:
+        """The resources on the page, as the wire has them.
+
+        Raises:
+            DecodeError: the answer is no list.
+        """
+        items: Sequence[Item[Any]] | None = getattr(self, self.key)
+        return items if items is not None else required(None, body, self.key)
 
 
 def adopt(
-    item: Item[H] | Single[H],
+    item: Item[H] | NestedItem[H] | Single[H],
     session: Session,
     origin: Origin,
     owner: Mapping[str, str] | None = None,
 ) -> H:
     """Turn a decoded resource into a handle: its id moves in from beside its attributes, its owner's id too."""
-    handle = item.attributes
-    _set(handle, "id", item.id)
+    handle = with_id(item)
     set_session(handle, session)
     set_origin(handle, origin)
     if owner:
@@ -186,7 +226,7 @@ def adopt(
 
 
 def _unwrap(inner: object, session: Session, origin: Origin) -> object:
-    if isinstance(inner, Item):
+    if isinstance(inner, NestedItem):
         return (
             adopt(inner, session, origin)
             if isinstance(inner.attributes, Handle)
@@ -208,14 +248,15 @@ def resource(model: type[H], **owner: str) -> Shape[Single[H], H]:
     return Shape(Single[model], lambda wire, session, body: adopt(wire, session, (body,), owner))  # type: ignore[valid-type]
 
 
-def value(model: type[T]) -> Shape[Single[T], T]:
-    """The shape of an answer that is one value: something with an id that nothing can be done to."""
-    return Shape(Single[model], lambda wire, session, body: with_id(wire))  # type: ignore[valid-type]
+def value(model: type[T]) -> Shape[Value[T], T]:
+    """The shape of an answer that is one value: something that nothing can be done to."""
+    return Shape(Value[model], lambda wire, session, body: with_id(wire))  # type: ignore[valid-type]
 
 
-def with_id(item: Item[T] | Single[T]) -> T:
-    """A decoded value with the id that stands beside its attributes."""
-    _set(item.attributes, "id", item.id)
+def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:
+    """What a decoded item holds, with the id that stands beside its attributes."""
+    # A nested resource may come without its id, and then is a bare value.
+    _set(item.attributes, "id", item.id if item.id is not None else "")
     return item.attributes
 
 
@@ -232,11 +273,29 @@ def number(value: str | int, name: str) -> int:
     raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
+class Decoded(Protocol[T_co]):
+    """What came of a list: the items that were decoded, and what is known of the others."""
+
+    @property
+    def items(self) -> tuple[T_co, ...]: ...
+
+    @property
+    def broken(self) -> BrokenItems | None: ...
+
+
+class Found(msgspec.Struct, Generic[T], frozen=True):
+    """A list of values."""
+
+    items: tuple[T, ...]
+    broken: BrokenItems | None = None
+
+
 class Opened(msgspec.Struct, Generic[H], frozen=True):
-    """A list answer whose items are handles: as the wire has it, and the handles."""
+    """A list of handles, with the answer as the wire has it."""
 
     answer: Listing
     items: tuple[H, ...]
+    broken: BrokenItems | None = None
 
 
 def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, Opened[H]]:
@@ -244,17 +303,9 @@ def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listin
     key = wire.key
 
     def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        items = answer.items
+        items = answer.found(body)
         if owner or model.nested:
-            return Opened(
-                answer,
-                tuple(
-                    [
-                        adopt(item, session, (body, key, index), owner)
-                        for index, item in enumerate(items)
-                    ]
-                ),
-            )
+            return open_partly(answer, session, body, {})
         # What adopt does, without a call for each: no other loop of ours runs as often.
         for index, item in enumerate(items):
             handle = item.attributes
@@ -263,7 +314,59 @@ def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listin
             set_origin(handle, (body, key, index))
         return Opened(answer, tuple(map(_attributes, items)))
 
-    return Shape(wire, open_all)
+    def open_partly(
+        answer: Listing, session: Session, body: bytes, broken: Mapping[str, BrokenItems]
+    ) -> Opened[H]:
+        items = answer.found(body)
+        found = broken.get(key)
+        places = range(len(items)) if found is None else found.positions
+        handles = [
+            adopt(item, session, (body, key, index), owner)
+            for index, item in zip(places, items, strict=True)
+        ]
+        return Opened(answer, tuple(handles), found)
+
+    return Shape(wire, open_all, open_partly)
+
+
+def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Found[T]]:
+    """The shape of an answer that holds a list of values.
+
+    Args:
+        wire: the answer's class.
+        name: the field that holds the list.
+        view: makes of an item what the caller gets.
+    """
+
+    def open_all(answer: W, session: Session, body: bytes) -> Found[T]:
+        return open_partly(answer, session, body, {})
+
+    def open_partly(
+        answer: W,
+        session: Session,  # noqa: ARG001 - the signature of every shape
+        body: bytes,
+        broken: Mapping[str, BrokenItems],
+    ) -> Found[T]:
+        items = required(getattr(answer, name), body, name)
+        return Found(tuple([view(item) for item in items]), broken.get(name))
+
+    return Shape(wire, open_all, open_partly)
+
+
+async def fetch_list(
+    session: Session, request: Request, shape: Shape[Any, Decoded[T]]
+) -> tuple[T, ...]:
+    """A list that is the result of a call.
+
+    Raises:
+        DecodeError: some of its items cannot be read; it holds the others in ``items``.
+    """
+    found = await session.fetch(request, shape)
+    error = session.broken_items(request, found.broken)
+    if error is None:
+        return found.items
+    error.items = found.items
+    raise error
 
 
 def listing(
@@ -285,33 +388,49 @@ def listing(
             "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
         )
         opened = await session.fetch(request, shape)
-        return Page(opened.items, number, opened.answer.count, opened.answer.next_page)
+        answer, broken = opened.answer, opened.broken
+        if broken is None:
+            return Page(opened.items, number, answer.count, answer.next_page)
+        return Page(
+            opened.items,
+            number,
+            answer.count,
+            answer.next_page,
+            error=session.broken_items(request, broken, page=number),
+            unread=broken.count,
+        )
 
     def follow(page: Page[H], seen: int, size: int) -> Page[H]:
-        number, items, count = page.number, page.items, page.total
+        number, count = page.number, page.total
+        sent = len(page.items) + page.unread
         following = next_by_count(
             number=number,
-            items=len(items),
+            items=sent,
             per_page=expected,
             seen=seen,
             count=count,
             next_page=page.next,
         )
         # What is followed by the service's own word is no short last page.
-        full = size if page.next == ABSENT else max(size, len(items))
+        full = size if page.next == ABSENT else max(size, sent)
         last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
-        return Page(items, number, count, following, last)
+        return Page(page.items, number, count, following, last, page.error, page.unread)
 
     return Pager(fetch, start=page, follow=follow, key=_id, max_pages=session.max_pages)
 
 
-def all_of(session: Session, path: str, shape: Shape[Listing, Opened[H]]) -> Pager[H]:
-    """A list of resources that the service gives all at once: ``GET path``."""
+def all_of(session: Session, path: str, shape: Shape[Any, Decoded[T]]) -> Pager[T]:
+    """A list that the service gives all at once: ``GET path``."""
 
-    async def read() -> tuple[H, ...]:
-        return (await session.fetch(Request("GET", path), shape)).items
+    async def fetch(number: int) -> Page[T]:
+        request = Request("GET", path)
+        found = await session.fetch(request, shape)
+        unread = 0 if found.broken is None else found.broken.count
+        error = session.broken_items(request, found.broken, page=number)
+        total = len(found.items) + unread
+        return Page(found.items, number, total, None, number, error, unread)
 
-    return unpaged(read)
+    return Pager(fetch)
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -12,9 +12,10 @@ from attrs import frozen
 
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment, whole
-from vcloud._core.resource import Collection, Handle, bind, wait_until
+from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
@@ -34,13 +35,16 @@ from vcloud.providers.computers.sessions import MachineSessions
 from vcloud.providers.computers.tasks import MachineTasks
 from vcloud.providers.vagon import (
     DONE,
+    Found,
     Item,
     Listing,
+    fetch_list,
     listing,
     number,
     resource,
     resources,
     value,
+    values,
     with_id,
 )
 
@@ -153,8 +157,8 @@ class MachineRef(Handle):
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
         """
-        return await self._session.fetch(
-            Request("GET", self._path("/available-machine-types")), MACHINE_TYPES
+        return await fetch_list(
+            self._session, Request("GET", self._path("/available-machine-types")), MACHINE_TYPES
         )
 
     async def set_machine_type(self, machine_type_id: str | int) -> None:
@@ -234,7 +238,7 @@ class MachineRef(Handle):
         """
         return await wait_until(
             self.refresh,
-            lambda machine: machine.friendly_status,
+            lambda machine: stated(machine.friendly_status, "friendly_status"),
             status,
             states=MachineStatus,
             timeout=timeout,
@@ -256,9 +260,9 @@ class MachineRef(Handle):
         return f"/machines/{segment(self.id)}{rest}"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Machine(MachineRef):
-    """A machine as it was when it was fetched.
+    """A machine as it was when it was fetched. What the service did not say is None.
 
     Where the document's prose and its OpenAPI blocks give different units, the prose is right: the examples bear it out.
 
@@ -284,43 +288,43 @@ class Machine(MachineRef):
         latest_image_status: the state of its snapshot; None when it has no user data yet.
     """
 
-    name: str
+    name: str | None
     last_session_start_at: Instant | None
-    auto_stop_threshold: Seconds
-    file_storage_size: int
-    disk_size: int
-    network_credit: int
+    auto_stop_threshold: Seconds | None
+    file_storage_size: int | None
+    disk_size: int | None
+    network_credit: int | None
     assigned_image_id: Id | None
     assigned_image_name: str | None
     region: str | None
-    machine_type: str
-    remaining_usage: Minutes
-    deposited_usage: Minutes
-    friendly_status: MachineStatus
+    machine_type: str | None
+    remaining_usage: Minutes | None
+    deposited_usage: Minutes | None
+    friendly_status: MachineStatus | None
     user: MachineUser | None
-    permissions: Permissions
+    permissions: Permissions | None
     usage_source: UsageSource | None = None
     task: ActiveTask | None
     latest_image_status: ImageStatus | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineList(Listing):
     """``GET`` and ``POST /machines``."""
 
     key: ClassVar[str] = "machines"
 
-    machines: list[Item[Machine]]
+    machines: list[Item[Machine]] | None
 
 
 MACHINE = resource(Machine)
 MACHINES = resources(MachineList, Machine)
 ACCESS_LINK = value(AccessLink)
-MACHINE_TYPES: Shape[MachineTypeList, tuple[MachineType, ...]] = Shape(
-    MachineTypeList, lambda wire, session, body: tuple(with_id(item) for item in wire.machine_types)
+MACHINE_TYPES: Shape[MachineTypeList, Found[MachineType]] = values(
+    MachineTypeList, "machine_types", with_id
 )
-PERMISSION_FIELDS: Shape[PermissionFieldList, tuple[PermissionField, ...]] = Shape(
-    PermissionFieldList, lambda wire, session, body: tuple(wire.permission_fields)
+PERMISSION_FIELDS: Shape[PermissionFieldList, Found[PermissionField]] = values(
+    PermissionFieldList, "permission_fields", lambda item: item
 )
 
 
@@ -409,6 +413,7 @@ class Machines(Collection):
             InvalidRequestError: a region is needed (4202), or not known.
             PermissionDeniedError: permission required (4710).
             TransportError: with ``outcome_unknown``, when the answer was lost: the machines may exist.
+            DecodeError: with ``outcome_unknown``; ``items`` holds those of the new machines that can be read.
         """
         if type(quantity) is not int or quantity < 1:
             raise InvalidArgumentError(
@@ -426,9 +431,9 @@ class Machines(Collection):
             base_image_id=None if base_image_id is None else number(base_image_id, "base_image_id"),
             permissions=_given(permissions) if permissions is not None else None,
         )
-        return (
-            await self._session.fetch(Request("POST", "/machines", body=json_body(body)), MACHINES)
-        ).items
+        return await fetch_list(
+            self._session, Request("POST", "/machines", body=json_body(body)), MACHINES
+        )
 
     async def permission_fields(self) -> tuple[PermissionField, ...]:
         """The permissions that can be set, and their defaults.  ``GET /machines/permission-fields``
@@ -436,8 +441,8 @@ class Machines(Collection):
         Raises:
             PermissionDeniedError: permission required (4710).
         """
-        return await self._session.fetch(
-            Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS
+        return await fetch_list(
+            self._session, Request("GET", "/machines/permission-fields"), PERMISSION_FIELDS
         )
 
 
@@ -457,11 +462,11 @@ _STATES: Final = {
 
 def view(machine: Machine) -> Instance:
     """A machine as an instance."""
-    state = _STATES.get(machine.friendly_status, InstanceState.UNKNOWN)
+    status, unknown = machine.friendly_status, InstanceState.UNKNOWN
+    state = unknown if status is None else _STATES.get(status, unknown)
     started_at = machine.last_session_start_at if state is InstanceState.RUNNING else None
-    return Instance(
-        "computers", machine.id, machine.name, state, machine.region, started_at, machine
-    )
+    name = machine.name or machine.id
+    return Instance("computers", machine.id, name, state, machine.region, started_at, machine)
 
 
 def _given(permissions: Permissions) -> dict[str, bool]:

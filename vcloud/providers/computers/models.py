@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import field, frozen
 
 from vcloud._core.codec import Id, Instant, OpenEnum
+from vcloud._core.models import none_when_absent
 from vcloud._core.secret import Secretive
 from vcloud.providers.vagon import Envelope, Item
 
@@ -107,39 +108,43 @@ class Permissions:
     input_recording_enabled: bool | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineUserAttributes:
     """What is known of a user."""
 
-    email: str
+    email: str | None
     name: str | None = None
 
 
-@frozen(kw_only=True)
-class MachineUser(Item[MachineUserAttributes]):
-    """Whom a machine is assigned to."""
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class MachineUser:
+    """Whom a machine is assigned to. The id is None for one who was invited and has not accepted yet."""
+
+    id: str | None
+    type: str | None
+    attributes: MachineUserAttributes | None
 
     @property
-    def email(self) -> str:
+    def email(self) -> str | None:
         """The user's email address."""
-        return self.attributes.email
+        return self.attributes.email if self.attributes is not None else None
 
     @property
     def name(self) -> str | None:
         """The user's name."""
-        return self.attributes.name
+        return self.attributes.name if self.attributes is not None else None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class ActiveTask:
     """The task that a machine works on, as the machine shows it."""
 
-    id: Id
-    uid: str
-    created_at: Instant
+    id: Id | None
+    uid: str | None
+    created_at: Instant | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineType:
     """A hardware specification.
 
@@ -153,15 +158,15 @@ class MachineType:
     """
 
     id: str = ""
-    name: str
-    friendly_name: str
-    cpu: int
-    memory: str
-    gpu: int
+    name: str | None
+    friendly_name: str | None
+    cpu: int | None
+    memory: str | None
+    gpu: int | None
     gpu_memory: str | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class AccessLink(Secretive):
     """A link that opens a machine without an account.
 
@@ -169,58 +174,107 @@ class AccessLink(Secretive):
     """
 
     id: str = ""
-    expires_at: Instant
+    expires_at: Instant | None
     connection_link: str = field(repr=False)
 
 
 @frozen(kw_only=True)
 class Software:
-    """A program that can be installed on new machines. ``size`` as the service gives it (the unit is not documented)."""
+    """A program that can be installed on new machines.
+
+    Attributes:
+        id: goes into ``software_ids`` of a create.
+        name: what a person calls it.
+        size: bytes (from Vagon's published client).
+    """
 
     id: Id
-    name: str
+    name: str | None = None
     size: int | None = None
 
 
 @frozen(kw_only=True)
 class BaseImage:
-    """An image that new machines can start from. ``size`` as the service gives it (the unit is not documented)."""
+    """An image that new machines can start from.
+
+    Attributes:
+        id: goes into ``base_image_id`` of a create.
+        name: what a person calls it.
+        size: bytes (from Vagon's published client).
+        type: always ``base_image``, by Vagon's documentation.
+    """
 
     id: Id
-    name: str
+    name: str | None = None
     size: int | None = None
     type: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class PermissionField:
     """A permission that can be set, with its default."""
 
     name: str
-    type: str
+    type: str | None
     default: bool | None = None
 
 
 # -- the wire's lists ------------------------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineTypeList(Envelope):
     """``GET /machines/{id}/available-machine-types``."""
 
-    machine_types: list[Item[MachineType]]
+    item_fields: ClassVar = ("machine_types",)
+
+    machine_types: list[Item[MachineType]] | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class CatalogAttributes:
+    """A program or an image in the form that Vagon's published client reads: beside an id and a type."""
+
+    name: str | None
+    size: int | None
+    type: str | None = None
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
+class CatalogItem:
+    """A program or an image in either form: flat, as Vagon's documentation shows it, or with ``attributes``."""
+
+    id: Id
+    name: str | None
+    size: int | None = None
+    type: str | None = None
+    attributes: CatalogAttributes | None = None
+
+    def software(self) -> Software:
+        """The item as a program."""
+        told = self if self.attributes is None else self.attributes
+        return Software(id=self.id, name=told.name, size=told.size)
+
+    def base_image(self) -> BaseImage:
+        """The item as an image."""
+        told = self if self.attributes is None else self.attributes
+        return BaseImage(id=self.id, name=told.name, size=told.size, type=told.type or self.type)
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class SoftwareList(Envelope):
     """``GET /software``."""
 
-    software: list[Software]
-    base_images: list[BaseImage]
+    item_fields: ClassVar = ("software", "base_images")
+
+    software: list[CatalogItem] | None
+    base_images: list[CatalogItem] | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class PermissionFieldList(Envelope):
     """``GET /machines/permission-fields``."""
 
-    permission_fields: list[PermissionField]
+    item_fields: ClassVar = ("permission_fields",)
+
+    permission_fields: list[PermissionField] | None

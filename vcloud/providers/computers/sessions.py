@@ -7,6 +7,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.codec import Instant, Minutes
+from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import segment
 from vcloud._core.resource import Collection, Handle
@@ -16,7 +17,7 @@ from vcloud.providers.vagon import Item, Listing, all_of, resources
 __all__ = ["MachineSession", "MachineSessions"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineSession(Handle):
     """One use of a machine.
 
@@ -28,18 +29,18 @@ class MachineSession(Handle):
     """
 
     id: str = ""
-    start_at: Instant
+    start_at: Instant | None
     end_at: Instant | None
-    duration: Minutes
+    duration: Minutes | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineSessionList(Listing):
     """``GET /machines/{id}/sessions``: all at once, without ``count`` or pages."""
 
     key: ClassVar[str] = "sessions"
 
-    sessions: list[Item[MachineSession]]
+    sessions: list[Item[MachineSession]] | None
 
 
 SESSIONS = resources(MachineSessionList, MachineSession)

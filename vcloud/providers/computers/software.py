@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vcloud._core.codec import Shape
-from vcloud._core.pager import Pager, unpaged
-from vcloud._core.request import Request
+from vcloud._core.pager import Pager
 from vcloud._core.resource import Collection
-from vcloud.providers.computers.models import BaseImage, Software, SoftwareList
+from vcloud.providers.computers.models import BaseImage, CatalogItem, Software, SoftwareList
+from vcloud.providers.vagon import Found, all_of, values
 
 __all__ = ["SoftwareCatalog"]
 
-CATALOG_REQUEST = Request("GET", "/software")
-SOFTWARE: Shape[SoftwareList, Sequence[Software]] = Shape(
-    SoftwareList, lambda wire, session, body: wire.software
+PATH = "/software"
+SOFTWARE: Shape[SoftwareList, Found[Software]] = values(
+    SoftwareList, "software", CatalogItem.software
 )
-BASE_IMAGES: Shape[SoftwareList, Sequence[BaseImage]] = Shape(
-    SoftwareList, lambda wire, session, body: wire.base_images
+BASE_IMAGES: Shape[SoftwareList, Found[BaseImage]] = values(
+    SoftwareList, "base_images", CatalogItem.base_image
 )
 
 
 class SoftwareCatalog(Collection):
     """What new machines can start with.
 
-    The document only names the endpoint; the shape of its answer is from Vagon's published client.
+    The document only names the endpoint. Vagon's documentation shows flat items, its published client reads items with
+    ``attributes``: both are understood.
     """
 
     def list(self) -> Pager[Software]:
@@ -33,7 +32,7 @@ class SoftwareCatalog(Collection):
         Raises:
             PermissionDeniedError: permission required (4710).
         """
-        return unpaged(lambda: self._session.fetch(CATALOG_REQUEST, SOFTWARE))
+        return all_of(self._session, PATH, SOFTWARE)
 
     def base_images(self) -> Pager[BaseImage]:
         """The images; an id goes into ``base_image_id`` of a create.  ``GET /software``
@@ -41,4 +40,4 @@ class SoftwareCatalog(Collection):
         Raises:
             PermissionDeniedError: permission required (4710).
         """
-        return unpaged(lambda: self._session.fetch(CATALOG_REQUEST, BASE_IMAGES))
+        return all_of(self._session, PATH, BASE_IMAGES)

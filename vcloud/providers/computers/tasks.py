@@ -7,11 +7,12 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.codec import Instant, Shape
+from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.session import Session
-from vcloud.errors import InvalidArgumentError
+from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.computers.models import TaskResult, TaskStatus
 from vcloud.providers.vagon import Envelope, Item, Listing, adopt, listing, resources
 
@@ -28,13 +29,13 @@ class TaskRef(Handle):
     id: str = ""
     machine_id: str = ""
 
-    async def delete(self) -> Task:
+    async def delete(self) -> Task | None:
         """Delete the task with its folder and its snapshots.  ``DELETE /machines/{id}/tasks/{task_id}``
 
         Its uid cannot be used again before the machine is reset. If it was the active one, "Outputs" takes over.
 
         Returns:
-            The task as it was.
+            The task as it was; None when the service does not say.
 
         Raises:
             NotFoundError: no such task, or already deleted.
@@ -42,10 +43,10 @@ class TaskRef(Handle):
             PermissionDeniedError: permission required (4710).
         """
         path = f"/machines/{segment(self.machine_id)}/tasks/{segment(self.id)}"
-        return (await self._session.fetch(Request("DELETE", path), _outcome(self.machine_id))).task
+        return await self._session.fetch(Request("DELETE", path), _deleted(self.machine_id))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Task(TaskRef):
     """A task as it was when it was fetched.
 
@@ -60,29 +61,29 @@ class Task(TaskRef):
         folder_size: bytes in the folder when the machine last stopped; None when it was never measured.
     """
 
-    uid: str
-    created_at: Instant
-    status: TaskStatus
-    source_path: str
-    snapshot_destination: str
+    uid: str | None
+    created_at: Instant | None
+    status: TaskStatus | None
+    source_path: str | None
+    snapshot_destination: str | None
     folder_size: int | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class TaskList(Listing):
     """``GET /machines/{id}/tasks``."""
 
     key: ClassVar[str] = "tasks"
 
-    tasks: list[Item[Task]]
+    tasks: list[Item[Task]] | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class TaskOutcome(Envelope):
     """``POST`` and ``DELETE /machines/{id}/tasks…``."""
 
-    task: Item[Task]
-    result: TaskResult
+    task: Item[Task] | None
+    result: TaskResult | None
 
 
 @frozen
@@ -91,20 +92,32 @@ class TaskActivation:
 
     Attributes:
         task: the task, active now.
-        result: ``created``, ``reactivated`` or ``already_active``.
+        result: ``created``, ``reactivated`` or ``already_active``; None when the service does not say.
     """
 
     task: Task
-    result: TaskResult
+    result: TaskResult | None
 
 
-def _outcome(machine_id: str) -> Shape[TaskOutcome, TaskActivation]:
-    def open_outcome(wire: TaskOutcome, session: Session, body: bytes) -> TaskActivation:
-        return TaskActivation(
-            adopt(wire.task, session, (body, "task"), {"machine_id": machine_id}), wire.result
-        )
+def _deleted(machine_id: str) -> Shape[TaskOutcome, Task | None]:
+    def open_task(wire: TaskOutcome, session: Session, body: bytes) -> Task | None:
+        if wire.task is None:
+            return None
+        return adopt(wire.task, session, (body, "task"), {"machine_id": machine_id})
 
-    return Shape(TaskOutcome, open_outcome)
+    return Shape(TaskOutcome, open_task)
+
+
+def _activated(machine_id: str) -> Shape[TaskOutcome, TaskActivation]:
+    open_task = _deleted(machine_id).open
+
+    def open_activation(wire: TaskOutcome, session: Session, body: bytes) -> TaskActivation:
+        task = open_task(wire, session, body)
+        if task is None:
+            raise DecodeError("the answer is not what the contract says: it has no task")
+        return TaskActivation(task, wire.result)
+
+    return Shape(TaskOutcome, open_activation)
 
 
 def check_uid(uid: str) -> str:
@@ -167,7 +180,7 @@ class MachineTasks(Collection):
         """
         return await self._session.fetch(
             Request("POST", self._path, body=json_body({"uid": check_uid(uid)})),
-            _outcome(self._machine_id),
+            _activated(self._machine_id),
         )
 
     @property

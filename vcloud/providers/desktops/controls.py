@@ -30,6 +30,7 @@ from vcloud.providers.desktops.models import (
     ActionAnswer,
     ActionResult,
     BashAnswer,
+    BashStatus,
     ClickType,
     KeyAction,
     MouseButton,
@@ -54,7 +55,16 @@ def _result(answer: ActionAnswer) -> ActionResult:
 ACTION_RESULT: Shape[ActionAnswer, ActionResult] = Shape(
     ActionAnswer, lambda wire, session, body: _result(wire)
 )
-BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, body: wire.output)
+
+
+def _output(answer: BashAnswer) -> str:
+    # The one or the other shows that it is the answer to a command; what printed nothing may leave its output out.
+    if answer.output is None and answer.status is not BashStatus.SUCCESS:
+        raise DecodeError("the answer is not what the contract says: it has no output")
+    return answer.output or ""
+
+
+BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, body: _output(wire))
 
 
 @frozen(kw_only=True)

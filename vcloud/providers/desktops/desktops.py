@@ -11,8 +11,9 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import Instant, Shape
+from vcloud._core.codec import Instant, Shape, loads
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
@@ -118,19 +119,19 @@ class DesktopRef(Controls):
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class LaunchedDesktop(DesktopRef):
     """A desktop as the answer to a launch has it.
 
     Attributes:
         id: the desktop's id.
-        status: what it was doing then, as a rule ``pending``.
+        status: what it was doing then, as a rule ``pending``; None when the service did not say.
     """
 
-    status: DesktopStatus
+    status: DesktopStatus | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Desktop(DesktopRef):
     """A desktop as it was when it was fetched. When it is pickled, the stream's address stays behind.
 
@@ -144,13 +145,13 @@ class Desktop(DesktopRef):
     """
 
     status: DesktopStatus
-    created_at: Instant
-    timeout_at: Instant
+    created_at: Instant | None
+    timeout_at: Instant | None
     stream_url: str | None = field(repr=False)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         bare = attrs.evolve(self, stream_url=None)
-        parts = msgspec.json.decode(self._own_part(), type=dict[str, msgspec.Raw])
+        parts = loads(self._own_part(), dict[str, msgspec.Raw])
         set_origin(bare, (json_body({**parts, "stream_url": None}),))
         return Handle.__reduce__(bare)
 

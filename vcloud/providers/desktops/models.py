@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from attrs import field, frozen
 
 from vcloud._core.codec import OpenEnum
+from vcloud._core.models import none_when_absent
 from vcloud.errors import DecodeError
 
 __all__ = [
@@ -184,12 +185,12 @@ class ActionAnswer(Reply):
     base64_image: str | None = field(default=None, repr=False)
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class BashAnswer(Reply):
     """``POST /desktop/{id}/bash-action``."""
 
-    status: BashStatus = BashStatus.SUCCESS
-    output: str = field(repr=False)
+    status: BashStatus | None = None
+    output: str | None = field(repr=False)
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
-from vcloud._core.codec import Id
+from vcloud._core.models import InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -25,7 +25,7 @@ class ApplicationRef(Handle):
     """An application by its id."""
 
     # A number in the attributes and a text beside them.
-    id: Id = ""
+    id: InnerId = ""
 
     async def configure(
         self,
@@ -63,7 +63,7 @@ class ApplicationRef(Handle):
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Application(ApplicationRef):
     """An application as it was when it was fetched.
 
@@ -83,25 +83,25 @@ class Application(ApplicationRef):
 
     nested: ClassVar = ("active_executable",)
 
-    name: str
-    status: str
+    name: str | None
+    status: str | None
     banner_url: str | None
     logo_url: str | None
-    friendly_status: str
-    os: str
+    friendly_status: str | None
+    os: str | None
     active_executable: Nested[Executable] | None
-    performance: str
+    performance: str | None
     enterprise: Any = None
     pro: Any = None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class ApplicationList(Listing):
     """``GET /applications``."""
 
     key: ClassVar[str] = "applications"
 
-    applications: list[Item[Application]]
+    applications: list[Item[Application]] | None
 
 
 APPLICATION = resource(Application)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.request import lasting
+from vcloud._core.resource import stated
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -135,7 +136,7 @@ class _Connection:
                     return True
             return False
         machine = await self._starting.result().refresh()
-        self._last = machine.connection_status
+        self._last = stated(machine.connection_status, "connection_status")
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._starting = None
             raise WaitFailed(

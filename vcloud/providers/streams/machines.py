@@ -11,11 +11,12 @@ from attrs import field, frozen
 
 from vcloud._core.codec import Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
-from vcloud._core.resource import Collection, Handle, bind, wait_until
+from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive
-from vcloud.errors import InvalidArgumentError
+from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region, region_name
 from vcloud.providers.vagon import (
     DONE,
@@ -87,7 +88,7 @@ class StreamMachineRef(Handle):
         """
         return await wait_until(
             self.refresh,
-            lambda machine: machine.connection_status,
+            lambda machine: stated(machine.connection_status, "connection_status"),
             connection_status,
             hopeless=(ConnectionStatus.TERMINATED,),
             states=ConnectionStatus,
@@ -98,7 +99,7 @@ class StreamMachineRef(Handle):
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class StreamMachine(StreamMachineRef):
     """A machine as it was when it was fetched.
 
@@ -121,20 +122,20 @@ class StreamMachine(StreamMachineRef):
         public_ip_address: None when it has none.
     """
 
-    uid: str = field(repr=False)
-    start_at: Instant
+    uid: str | None = field(default=None, repr=False, metadata={DOCUMENTED: True})
+    start_at: Instant | None
     end_at: Instant | None
-    status: str
-    friendly_status: str
-    connection_status: ConnectionStatus
-    region: Region
-    cost: Decimal
-    duration: Seconds
-    application_name: str
-    application_id: Id
-    stream_id: Id
-    stream_name: str
-    machine_type: str
+    status: str | None
+    friendly_status: str | None
+    connection_status: ConnectionStatus | None
+    region: Region | None
+    cost: Decimal | None
+    duration: Seconds | None
+    application_name: str | None
+    application_id: Id | None
+    stream_id: Id | None
+    stream_name: str | None
+    machine_type: str | None
     public_ip_address: str | None
 
     async def start(self) -> StreamMachine:
@@ -142,7 +143,8 @@ class StreamMachine(StreamMachineRef):
 
         As :meth:`StreamRef.start_machine`, with the same errors.
         """
-        return await self._session.fetch(start_request(self.stream_id, self.region), MACHINE)
+        stream_id, region = self._place()
+        return await self._session.fetch(start_request(stream_id, region), MACHINE)
 
     async def connect_url(self) -> str:
         """Assign a machine of the same stream in the same region, and return its link, a secret.
@@ -150,10 +152,15 @@ class StreamMachine(StreamMachineRef):
         As :meth:`StreamRef.assign_machine`, with the same errors: the service chooses among the machines that are
         available, of which this one is to be.
         """
-        assignment = await self._session.fetch(
-            assign_request(self.stream_id, self.region), ASSIGNMENT
-        )
+        stream_id, region = self._place()
+        assignment = await self._session.fetch(assign_request(stream_id, region), ASSIGNMENT)
         return assignment.connection_link
+
+    def _place(self) -> tuple[str, Region]:
+        """The stream and the region that the machine belongs to."""
+        if self.stream_id is None or self.region is None:
+            raise DecodeError(f"machine {self.id} came without its stream_id or its region")
+        return self.stream_id, self.region
 
 
 @frozen(kw_only=True)
@@ -167,13 +174,13 @@ class Assignment(Secretive):
     connection_link: str = field(repr=False)
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class StreamMachineList(Listing):
     """``GET /machines`` and ``GET /streams/{stream_id}/machines``."""
 
     key: ClassVar[str] = "machines"
 
-    machines: list[Item[StreamMachine]]
+    machines: list[Item[StreamMachine]] | None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -298,9 +305,9 @@ _STATES: Final = {
 
 def view(machine: StreamMachine) -> Instance | None:
     """A machine as an instance; None for one that ended, which is history and never runs again."""
-    if machine.connection_status == ConnectionStatus.TERMINATED:
+    status, unknown = machine.connection_status, InstanceState.UNKNOWN
+    if status == ConnectionStatus.TERMINATED:
         return None
-    state = _STATES.get(machine.connection_status, InstanceState.UNKNOWN)
-    return Instance(
-        "streams", machine.id, machine.stream_name, state, machine.region, machine.start_at, machine
-    )
+    state = unknown if status is None else _STATES.get(status, unknown)
+    name = machine.stream_name or machine.id
+    return Instance("streams", machine.id, name, state, machine.region, machine.start_at, machine)

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from attrs import field, frozen
 
 from vcloud._core.codec import Instant, OpenEnum
+from vcloud._core.models import ListOf, NullAsEmpty, none_when_absent
 from vcloud.errors import InvalidArgumentError
 
 __all__ = [
@@ -235,7 +236,7 @@ class Capacity:
         return {"region": str(self.region), "total_capacity": str(self.total_capacity)}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class StreamCapacity:
     """What a stream has in one region; what an answer says.
 
@@ -249,13 +250,13 @@ class StreamCapacity:
     """
 
     id: str = ""
-    region: Region
-    machine_type_id: int
-    capacity_type: CapacityType
-    reserve_capacity: int
-    total_capacity: int
-    used_capacity: int
-    assignable_machine_count: int
+    region: Region | None
+    machine_type_id: int | None
+    capacity_type: CapacityType | None
+    reserve_capacity: int | None
+    total_capacity: int | None
+    used_capacity: int | None
+    assignable_machine_count: int | None
 
 
 @frozen(kw_only=True)
@@ -274,8 +275,8 @@ class StreamTexts:
     idle_text: str | None = None
 
 
-@frozen(kw_only=True)
-class Executable:
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class Executable(NullAsEmpty):
     """A version of an application.
 
     Attributes:
@@ -290,21 +291,21 @@ class Executable:
     """
 
     id: str = ""
-    executable_name: str
+    executable_name: str | None
     launch_arguments: str | None
     restart_arguments: str | None
-    file: str
-    version: int
-    active: bool
-    created_at: Instant
-    images: tuple[Any, ...] = ()
+    file: str | None
+    version: int | None
+    active: bool | None
+    created_at: Instant | None
+    images: ListOf[Any] = ()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class AudioDevice:
     """A visitor's microphone or speaker, in the browser's words."""
 
-    kind: str
-    label: str
-    groupId: str  # noqa: N815 - the wire's name
-    deviceId: str  # noqa: N815 - as above
+    kind: str | None
+    label: str | None
+    groupId: str | None  # noqa: N815 - the wire's name
+    deviceId: str | None  # noqa: N815 - as above

@@ -8,6 +8,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.codec import Id, Instant, Minutes
+from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streams.machines import statistics_filters
@@ -17,7 +18,7 @@ from vcloud.providers.vagon import Item, Listing, listing, resources
 __all__ = ["VisitorSession", "VisitorSessions"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class VisitorSession(Handle):
     """One visit.
 
@@ -47,9 +48,9 @@ class VisitorSession(Handle):
     """
 
     id: str = ""
-    start_at: Instant
+    start_at: Instant | None
     end_at: Instant | None = None
-    region: Region
+    region: Region | None
     ping: float | None = None
     audio_state: AudioState | None = None
     audio_input: AudioDevice | None = None
@@ -61,20 +62,20 @@ class VisitorSession(Handle):
     os: str | None = None
     device_type: str | None = None
     customer: str | None = None
-    application_name: str
-    application_id: Id
-    stream_id: Id
-    stream_name: str
-    machine_type: str
+    application_name: str | None
+    application_id: Id | None
+    stream_id: Id | None
+    stream_name: str | None
+    machine_type: str | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class VisitorSessionList(Listing):
     """``GET /sessions``, the one list of this API with ``next_page``."""
 
     key: ClassVar[str] = "sessions"
 
-    sessions: list[Item[VisitorSession]]
+    sessions: list[Item[VisitorSession]] | None
 
 
 SESSIONS = resources(VisitorSessionList, VisitorSession)

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
-from vcloud._core.codec import Id
+from vcloud._core.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -51,7 +51,7 @@ class StreamRef(Handle):
     """A stream by its id, and by its uid where that is known: a stream is fetched by the one, all else takes the other."""
 
     # A number in the attributes and a text beside them.
-    id: Id = ""
+    id: InnerId = ""
     uid: str | None = None
 
     async def refresh(self) -> Stream:
@@ -251,7 +251,7 @@ class StreamRef(Handle):
         return await connect(self, region, user_id, timeout=timeout, poll=poll)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Stream(StreamRef):
     """A stream as it was when it was fetched.
 
@@ -283,37 +283,37 @@ class Stream(StreamRef):
 
     nested: ClassVar = ("capacities", "application")
 
-    uid: str = field()
-    status: str
-    resolution: Resolution
-    collect_info: bool
+    uid: str | None = field(default=None, metadata={DOCUMENTED: True})
+    status: str | None
+    resolution: Resolution | None
+    collect_info: bool | None
     dark_mode: bool | None
-    password_protection: bool
-    sound: MediaActivation
-    microphone: MediaActivation
+    password_protection: bool | None
+    sound: MediaActivation | None
+    microphone: MediaActivation | None
     launch_arguments: str | None
-    dock_position: DockPosition
+    dock_position: DockPosition | None
     keyboard_layout: str | None
-    user_session_data: bool
-    boost_enabled: bool
-    pixel_streaming_enabled: bool
-    port_access_enabled: bool
-    maximum_session_duration: MaximumSessionDuration
-    idle_duration: IdleDuration
-    auto_turn_off_duration: AutoTurnOffDuration
+    user_session_data: bool | None
+    boost_enabled: bool | None
+    pixel_streaming_enabled: bool | None
+    port_access_enabled: bool | None
+    maximum_session_duration: MaximumSessionDuration | None
+    idle_duration: IdleDuration | None
+    auto_turn_off_duration: AutoTurnOffDuration | None
     capacities: tuple[Nested[StreamCapacity], ...] | None = None
     texts: StreamTexts | None = None
-    application: Nested[Application]
-    in_active_time_range: bool
+    application: Nested[Application] | None
+    in_active_time_range: bool | None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class StreamList(Listing):
     """``GET /streams``."""
 
     key: ClassVar[str] = "streams"
 
-    streams: list[Item[Stream]]
+    streams: list[Item[Stream]] | None
 
 
 STREAM = resource(Stream)

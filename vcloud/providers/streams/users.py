@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
@@ -27,7 +28,7 @@ class UserRef(Handle):
         await self._session.fetch(Request("DELETE", f"/users/{segment(self.id)}"), DONE)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class User(UserRef):
     """A user as it was when it was created; the service has no way to fetch one.
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.codec import Id, Instant, Seconds, plain
+from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -66,8 +67,8 @@ class AgentRef(Handle, Wire):
         return f"/agents/{segment(self.agent_id, 'agent_id')}"
 
 
-@frozen(kw_only=True)
-class Agent(AgentRef):
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class Agent(NullAsEmpty, AgentRef):
     """An agent as it was when it was fetched.
 
     Attributes:
@@ -86,17 +87,17 @@ class Agent(AgentRef):
         updated_at: when it last changed.
     """
 
-    id: Id
-    platform: Platform
+    id: Id | None
+    platform: Platform | None
     region: str | None
-    status: AgentStatus
+    status: AgentStatus | None
     capacity: AgentCapacity | None
-    metadata: dict[str, Any] = field(factory=dict, hash=False)
+    metadata: MappingOf[Any] = field(factory=dict, hash=False)
     websocket_conn_id: str | None
     last_heartbeat: Instant | None
     uptime_seconds: Seconds | None = None
-    sessions: tuple[AgentSession, ...] = ()
-    created_at: Instant
+    sessions: ListOf[AgentSession] = ()
+    created_at: Instant | None
     updated_at: Instant | None
 
 

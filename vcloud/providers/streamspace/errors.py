@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.codec import excerpt, instant_or_none, too_deep
+from vcloud._core.codec import excerpt, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
+from vcloud._core.scalars import instant_or_none
 from vcloud._core.secret import hidden, sent_secrets
 from vcloud.errors import (
     APIError,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from vcloud._core.codec import Id, Instant, OpenEnum
+from vcloud._core.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.secret import Secretive
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.wire import Wire
@@ -156,49 +157,51 @@ class AgentCapacity(Wire):
     current_sessions: int | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentSession(Wire):
     """A session as its agent shows it."""
 
-    id: Id
-    name: str
-    user: str
-    template: str
-    state: SessionState
+    id: Id | None
+    name: str | None
+    user: str | None
+    template: str | None
+    state: SessionState | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentUpdate(Wire):
     """What changing an agent's status answers: only what changed."""
 
-    id: Id
-    agent_id: str
+    id: Id | None
+    agent_id: str | None
     status: AgentStatus
-    updated_at: Instant
+    updated_at: Instant | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Utilization(Wire):
     """How full all agents are: in per cent, and in sessions that still fit."""
 
-    percentage: float
-    sessions_available: int
+    percentage: float | None
+    sessions_available: int | None
 
 
-@frozen(kw_only=True)
-class AgentStats(Wire):
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class AgentStats(NullAsEmpty, Wire):
     """All agents counted together; ``by_platform`` counts those of each platform."""
 
     total_agents: int
-    online_agents: int
-    offline_agents: int
-    draining_agents: int
-    by_platform: dict[str, int] = field(hash=False)
-    total_capacity: AgentCapacity
-    utilization: Utilization
+    online_agents: int | None
+    offline_agents: int | None
+    draining_agents: int | None
+    by_platform: MappingOf[int | None] = field(
+        factory=dict, hash=False, metadata={DOCUMENTED: True}
+    )
+    total_capacity: AgentCapacity | None
+    utilization: Utilization | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionStatus(Wire):
     """What goes on inside a session. What does not apply (yet) is None.
 
@@ -221,42 +224,42 @@ class SessionStatus(Wire):
     started_at: Instant | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionUpdate(Wire):
     """What changing a session's state answers: only what changed."""
 
     id: Id
     state: SessionState
-    status: SessionStatus
-    updated_at: Instant
+    status: SessionStatus | None
+    updated_at: Instant | None
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
         return super()._adapt(named(value))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class TemplateVNC(Wire):
     """How a template's picture is served; ``resolution`` and ``color_depth`` (bits) only in a fetched template."""
 
-    enabled: bool
-    port: int
+    enabled: bool | None
+    port: int | None
     resolution: str | None = None
     color_depth: int | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class LoginUser(Wire):
     """Who logged in."""
 
-    id: Id
-    username: str
+    id: Id | None
+    username: str | None
     email: str | None
-    role: UserRole
+    role: UserRole | None
     created_at: Instant | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class Login(Wire, Secretive):
     """A token, whose it is, and when it ends. It is a secret: not in the repr, and not to be pickled.
 
@@ -292,7 +295,7 @@ class DeleteAnswer(Confirmation):
     """``DELETE /sessions/{session_id}``, of the published server."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionLogs(Wire):
     """``GET /sessions/{session_id}/logs``."""
 
@@ -306,4 +309,5 @@ class SessionLogs(Wire):
 
 def named(value: dict[str, Any]) -> dict[str, Any]:
     """On the published server a name is the id."""
-    return value if "id" in value or "name" not in value else {**value, "id": value["name"]}
+    name = value.get("name")
+    return value if value.get("id") is not None or name is None else {**value, "id": name}

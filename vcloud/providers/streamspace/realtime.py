@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import quote, urlsplit
 
-from vcloud._core.codec import Shape
+from vcloud._core.codec import Shape, required
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
 from vcloud._core.transport import Socket
@@ -19,7 +19,7 @@ from vcloud.providers.streamspace.wire import bearer
 __all__ = ["Realtime"]
 
 LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(
-    SessionLogs, lambda wire, session, body: tuple(wire.logs or ())
+    SessionLogs, lambda wire, session, body: tuple(required(wire.logs, body, "logs"))
 )
 
 

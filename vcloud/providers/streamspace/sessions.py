@@ -11,9 +11,10 @@ from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant, plain
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
-from vcloud._core.resource import Collection, bind, wait_until
+from vcloud._core.resource import Collection, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
@@ -149,7 +150,7 @@ class SessionRef(Realtime, Wire):
         """
         return await wait_until(
             self.refresh,
-            lambda session: session.state,
+            lambda session: stated(session.state, "state"),
             state,
             hopeless=HOPELESS,
             states=SessionState,
@@ -168,8 +169,8 @@ class SessionRef(Realtime, Wire):
         return f"/sessions/{segment(self.id)}{rest}"
 
 
-@frozen(kw_only=True)
-class Session(SessionRef):
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class Session(NullAsEmpty, SessionRef):
     """A session as it was when it was fetched.
 
     Attributes:
@@ -192,20 +193,20 @@ class Session(SessionRef):
         last_activity: when it was last used; None but in a single session.
     """
 
-    name: str
+    name: str | None
     namespace: str | None = None
-    user: str
-    template: str
+    user: str | None
+    template: str | None
     platform: Platform | None
     agent_id: str | None
-    state: SessionState
+    state: SessionState | None
     resources: Resources | None
     persistent_home: bool | None = None
     idle_timeout: GoDuration | None = None
-    tags: tuple[str, ...] = ()
+    tags: ListOf[str] = ()
     status: SessionStatus | None
-    platform_metadata: dict[str, Any] = field(factory=dict, hash=False)
-    created_at: Instant
+    platform_metadata: MappingOf[Any] = field(factory=dict, hash=False)
+    created_at: Instant | None
     updated_at: Instant | None
     last_activity: Instant | None = None
 
@@ -389,6 +390,8 @@ def view(session: Session) -> Instance | None:
     """A session as an instance; none when it is over for good. Its region is its agent's, which it does not say."""
     if session.state == SessionState.TERMINATED:
         return None
-    state = _STATES.get(session.state, InstanceState.UNKNOWN)
+    unknown = InstanceState.UNKNOWN
+    state = unknown if session.state is None else _STATES.get(session.state, unknown)
     started_at = session.status.started_at if session.status is not None else None
-    return Instance("streamspace", session.id, session.name, state, None, started_at, session)
+    name = session.name or session.id
+    return Instance("streamspace", session.id, name, state, None, started_at, session)

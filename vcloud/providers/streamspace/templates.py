@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant
+from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, segment
 from vcloud._core.resource import Collection, Handle, bind
-from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC
+from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
 from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
 
 __all__ = ["Template", "TemplateRef", "Templates"]
@@ -33,8 +34,8 @@ class TemplateRef(Handle, Wire):
         )
 
 
-@frozen(kw_only=True)
-class Template(TemplateRef):
+@frozen(kw_only=True, field_transformer=none_when_absent)
+class Template(NullAsEmpty, TemplateRef):
     """A template as it was when it was fetched.
 
     Attributes:
@@ -56,26 +57,24 @@ class Template(TemplateRef):
     """
 
     id: Id
-    display_name: str
+    display_name: str | None
     category: str | None
     description: str | None
     base_image: str | None
     default_resources: TemplateResources | None
     vnc: TemplateVNC | None
-    environment: dict[str, Any] = field(factory=dict, hash=False)
+    environment: MappingOf[Any] = field(factory=dict, hash=False)
     persistent_home: bool | None = None
     idle_timeout: GoDuration | None = None
     icon_url: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: ListOf[str] = ()
     created_at: Instant | None
     updated_at: Instant | None
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        adapted = super()._adapt(value)
         # On the published server the name is the id (from its source), and what nobody set is an empty text.
-        for name in ("id", "display_name"):
-            adapted.setdefault(name, adapted.get("name"))
+        adapted = super()._adapt(named(value))
         if adapted.get("idle_timeout") == "":
             adapted["idle_timeout"] = None
         return adapted

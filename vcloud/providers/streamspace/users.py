@@ -7,6 +7,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.codec import Id, Instant
+from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
@@ -16,7 +17,7 @@ from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, 
 __all__ = ["User", "Users"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=none_when_absent)
 class User(Handle, Wire):
     """A user as it was when it was fetched. There is nothing that can be done to one.
 
@@ -31,11 +32,11 @@ class User(Handle, Wire):
     """
 
     id: Id
-    username: str
+    username: str | None
     email: str | None
-    role: UserRole
+    role: UserRole | None
     active: bool | None
-    created_at: Instant
+    created_at: Instant | None
     last_login: Instant | None = None
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
 from attrs import frozen
 
-from vcloud._core.codec import Shape
+from vcloud._core.codec import BrokenItems, Shape, required
+from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.pager import Page, Pager
 from vcloud._core.paging import next_by_total
 from vcloud._core.request import QueryValue, Request, query, whole
@@ -26,6 +27,7 @@ H = TypeVar("H", bound=Handle)
 
 _id = attrgetter("id")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = re.compile(rb'"([a-z0-9_]+[A-Z][a-zA-Z0-9_]*)"\s*:')
 
 
 def _snake(name: str) -> str:
@@ -37,19 +39,20 @@ class _Known:
     """What a model expects of the wire."""
 
     names: frozenset[str]
-    #: The document always sends them, and they can be null.
-    nullable: tuple[str, ...]
     #: They cannot be null, but have a value for when they are missing.
     optional: frozenset[str]
+    #: Reads the fields that the document always sends and that have another spelling.
+    telling: Callable[[Any], tuple[object, ...]]
 
 
 _KNOWN: dict[type[Any], _Known] = {}
 
 
 def _known(model: type[Any]) -> _Known:
-    if model not in _KNOWN:
-        _KNOWN[model] = _learn(model)
-    return _KNOWN[model]
+    known = _KNOWN.get(model)
+    if known is None:
+        known = _KNOWN[model] = _learn(model)
+    return known
 
 
 def _learn(model: type[Any]) -> _Known:
@@ -57,44 +60,91 @@ def _learn(model: type[Any]) -> _Known:
     fields = attrs.fields(model)
     nullable = {field.name for field in fields if type(None) in get_args(hints[field.name])}
     given = {field.name for field in fields if field.default is not attrs.NOTHING}
+    telling = [
+        field.name for field in fields if field.metadata.get(DOCUMENTED) and "_" in field.name
+    ]
+    # By two or more names an attrgetter gives a tuple.
+    read = attrgetter(*telling, *telling) if telling else lambda value: ()
     return _Known(
         names=frozenset(field.name for field in fields),
-        nullable=tuple(field.name for field in fields if field.name in nullable - given),
         optional=frozenset(given - nullable),
+        telling=read,
     )
+
+
+def _names(kind: Any, seen: set[Any]) -> set[str]:
+    """The names of all fields of a model, and of the models within it."""
+    model = get_origin(kind) or kind
+    names = {name for inner in get_args(kind) for name in _names(inner, seen)}
+    if isinstance(model, type) and attrs.has(model) and model not in seen:
+        seen.add(model)
+        names |= _known(model).names
+        for hint in get_type_hints(model, include_extras=True).values():
+            names |= _names(hint, seen)
+    return names
 
 
 class Wire:
     """What an answer is decoded into.
 
-    The published server writes camelCase and leaves things out (from its source). The fast way refuses such an
-    answer because documented fields are missing from it, and the lenient way then reads it through :meth:`_adapt`.
+    The published server writes camelCase (from its source). The fast decoder takes such keys for unknown fields, so what
+    it made is refused here, and the lenient one reads the answer through :meth:`_adapt`.
     """
 
     __slots__ = ()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """The same object in the document's spelling: snake_case, null where nothing was sent, nothing where null cannot be."""
+        """The same object in the document's spelling: snake_case, and nothing where null cannot be."""
         known = _known(cls)
-        adapted = {
+        return {
             (name if (name := _snake(key)) in known.names and name not in value else key): inner
             for key, inner in value.items()
             if not (inner is None and _snake(key) in known.optional)
         }
-        for name in known.nullable:
-            adapted.setdefault(name, None)
-        return adapted
+
+    @classmethod
+    def _check_spelling(cls, value: Self, body: bytes) -> None:
+        """Refuse what the fast decoder made of an answer in the other spelling.
+
+        Raises:
+            msgspec.ValidationError: a documented field is empty, and the answer has known fields in camelCase.
+        """
+        if value._lacks_something() and _has_camel_case(cls, body):
+            raise msgspec.ValidationError("fields in camelCase")
+
+    def _lacks_something(self) -> bool:
+        return None in _known(type(self)).telling(self)
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+def _has_camel_case(model: type[Any], body: bytes) -> bool:
+    names = _names(model, set())
+    return any(_snake(key.decode()) in names for key in _CAMEL.findall(body))
+
+
+@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Pagination(Wire):
     """Where a page stands in its list."""
 
-    page: int
-    limit: int
-    total: int
-    total_pages: int
+    page: int | None
+    limit: int | None
+    total: int | None
+    total_pages: int | None
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are.
+
+        Raises:
+            DecodeError: it cannot be told, and to guess would cut the list short.
+        """
+        if self.total_pages is not None:
+            return self.total_pages
+        if self.total is None or not self.limit:
+            raise DecodeError(
+                "the answer is not what the contract says: its pagination has neither total_pages nor total and limit"
+            )
+        return -(-self.total // self.limit)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -106,9 +156,14 @@ class Listing(Wire):
     """
 
     key: ClassVar[str]
+    item_fields: ClassVar[tuple[str, ...]]
 
     pagination: Pagination | None = None
     total: int | None = None
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        cls.item_fields = (cls.key, "items")
 
     def found(self, body: bytes) -> tuple[str, Sequence[Any]]:
         """What is on the page, and the field it came in.
@@ -119,16 +174,20 @@ class Listing(Wire):
         for key in (self.key, "items"):
             if (items := getattr(self, key)) is not None:
                 return key, items
-        if not {self.key, "items"} & msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys():
-            raise DecodeError(f"the answer is not what the contract says: it has no {self.key}")
-        return self.key, ()
+        return self.key, required(None, body, self.key, "items")
+
+    def _lacks_something(self) -> bool:
+        return (self.pagination is not None and self.pagination._lacks_something()) or any(
+            item._lacks_something() for key in self.item_fields for item in getattr(self, key) or ()
+        )
 
 
 class Opened(msgspec.Struct, Generic[H], frozen=True):
-    """A list answer: as the wire has it, and its handles."""
+    """A list answer: as the wire has it, its handles, and the items that could not be decoded, if there are any."""
 
     answer: Listing
     items: tuple[H, ...]
+    broken: BrokenItems | None = None
 
 
 def adopt(handle: H, session: Session, origin: Origin) -> H:
@@ -147,13 +206,21 @@ def resources(wire: type[Listing], model: type[H]) -> Shape[Listing, Opened[H]]:
     """The shape of an answer that is a list of resources of this model."""
 
     def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        key, items = answer.found(body)
-        return Opened(
-            answer,
-            tuple([adopt(item, session, (body, key, index)) for index, item in enumerate(items)]),
-        )
+        return open_partly(answer, session, body, {})
 
-    return Shape(wire, open_all)
+    def open_partly(
+        answer: Listing, session: Session, body: bytes, broken: Mapping[str, BrokenItems]
+    ) -> Opened[H]:
+        key, items = answer.found(body)
+        found = broken.get(key)
+        places = range(len(items)) if found is None else found.positions
+        opened = [
+            adopt(item, session, (body, key, index))
+            for index, item in zip(places, items, strict=True)
+        ]
+        return Opened(answer, tuple(opened), found)
+
+    return Shape(wire, open_all, open_partly)
 
 
 def listing(
@@ -181,12 +248,23 @@ def listing(
             "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
         )
         opened = await session.fetch(request, shape)
-        where = opened.answer.pagination
+        where, broken = opened.answer.pagination, opened.broken
         pages, total = (
-            (where.total_pages, where.total) if where is not None else (None, opened.answer.total)
+            (where.pages, where.total) if where is not None else (None, opened.answer.total)
         )
-        following = next_by_total(number=number, items=len(opened.items), total_pages=pages)
-        return Page(opened.items, number, total, following, number if following is None else pages)
+        unread = 0 if broken is None else broken.count
+        following = next_by_total(
+            number=number, items=len(opened.items) + unread, total_pages=pages
+        )
+        return Page(
+            opened.items,
+            number,
+            total,
+            following,
+            number if following is None else pages,
+            error=session.broken_items(request, broken, page=number),
+            unread=unread,
+        )
 
     return Pager(fetch, start=page, key=_id, max_pages=session.max_pages)
 

@@ -1,0 +1,138 @@
+"""The lenient converter: from JSON to models, by cattrs, with errors that name the field and bounded work."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Final, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from vcloud._core.clock import datetime_class
+from vcloud._core.models import DOCUMENTED
+from vcloud._core.scalars import SCALARS, OpenEnum, shown, without_exact_floats
+
+__all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
+
+#: Errors of one list or mapping that are collected before decoding stops: as many as an error text shows.
+MAX_ERRORS: Final = 3
+
+
+def lenient_converter(*, strict: bool) -> cattrs.Converter:
+    """The converter that builds models from JSON: the definition of how a model is built.
+
+    Args:
+        strict: refuse fields that a model does not know, documented fields that are absent, and other spellings.
+    """
+    converter = cattrs.Converter(forbid_extra_keys=strict)
+    for kind, scalar in SCALARS.items():
+        converter.register_structure_hook(kind, scalar)
+    converter.register_structure_hook_func(
+        lambda kind: kind is Any, lambda value, _: without_exact_floats(value)
+    )
+    converter.register_structure_hook_func(_is_instant, SCALARS[datetime_class()])
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
+    )
+    converter.register_structure_hook_factory(is_list, lambda kind: _list(kind, converter))
+    converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(kind, converter))
+    # A union other than "or null" never occurs on the wire.
+    converter.register_structure_hook_factory(
+        _is_model, lambda kind: _model(kind, converter, strict=strict)
+    )
+    return converter
+
+
+def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
+    if not isinstance(value, str):
+        raise ValueError(f"expected one of {', '.join(kind)}, got {shown(value)}")
+    return kind(value)
+
+
+def _is_instant(kind: object) -> bool:
+    return get_origin(kind) is Annotated and get_args(kind)[0] is datetime_class()
+
+
+def is_list(kind: object) -> bool:
+    return get_origin(kind) in (list, tuple)
+
+
+def _is_mapping(kind: object) -> bool:
+    return get_origin(kind) is dict
+
+
+def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    item = get_args(kind)[0]
+    build = converter.get_structure_hook(item)
+    container = get_origin(kind) or list
+
+    def structure(value: Any, _: Any) -> Any:
+        # Without this, a text in the place of a list becomes its letters, and an object the names of its fields.
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, got {shown(value)}")
+        return container(_each(enumerate(value), build, item, kind))
+
+    return structure
+
+
+def _mapping(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    inner = get_args(kind)[1]
+    build = converter.get_structure_hook(inner)
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got {shown(value)}")
+        return dict(zip(value, _each(value.items(), build, inner, kind), strict=True))
+
+    return structure
+
+
+def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) -> list[Any]:
+    """Every value of a list or mapping; it stops after a few errors, because more would not be shown."""
+    made: list[Any] = []
+    errors: list[Exception] = []
+    for name, value in named:
+        try:
+            made.append(build(value, item))
+        except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
+            error.add_note(cattrs.IterableValidationNote(f"at index {name!r:.80}", name, item))
+            errors.append(error)
+            if len(errors) == MAX_ERRORS:
+                break
+    if errors:
+        # pyright takes the constructor for that of ExceptionGroup.
+        raise cattrs.IterableValidationError("", errors, kind)  # pyright: ignore[reportCallIssue]
+    return made
+
+
+def _is_model(kind: object) -> bool:
+    origin = get_origin(kind) or kind
+    return (
+        isinstance(origin, type) and attrs.has(origin) and not isinstance(kind, types.GenericAlias)
+    )
+
+
+def _model(
+    kind: type[Any], converter: cattrs.Converter, *, strict: bool
+) -> Callable[[Any, Any], Any]:
+    build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
+    model: type[Any] = get_origin(kind) or kind
+    # A model may know how servers in the field write it, where that differs from their document.
+    adapt = None if strict else getattr(model, "_adapt", None)
+    demanded = (
+        [field.name for field in attrs.fields(model) if field.metadata.get(DOCUMENTED)]
+        if strict
+        else []
+    )
+
+    def structure(value: Any, _: Any) -> Any:
+        # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got {shown(value)}")
+        if absent := [name for name in demanded if name not in value]:
+            raise ValueError(f"the documented {', '.join(absent)} is absent")
+        return build(value if adapt is None else adapt(value), kind)
+
+    return structure

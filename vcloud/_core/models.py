@@ -1,0 +1,80 @@
+"""Models: what the attrs classes that answers are decoded into have in common.
+
+A field that the call was not made for may be absent or null. The annotation says so: ``T | None`` is None then, and a
+list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+import attrs
+
+from vcloud._core.scalars import Id
+
+T = TypeVar("T")
+
+__all__ = ["DOCUMENTED", "InnerId", "ListOf", "MappingOf", "NullAsEmpty", "none_when_absent"]
+
+#: In a field's metadata: the document always shows the field, so the strict codec demands it.
+DOCUMENTED: Final = "documented"
+
+if TYPE_CHECKING:
+    InnerId = str
+    ListOf = tuple[T, ...]
+    MappingOf = dict[str, T]
+else:
+    # An id that a resource repeats among its attributes: null may stand there, for the one beside them counts.
+    InnerId = Id | None
+    # The decoders take null for them, and NullAsEmpty replaces it.
+    ListOf = tuple[T, ...] | None
+    MappingOf = dict[str, T] | None
+
+
+def none_when_absent(
+    cls: type[Any],  # noqa: ARG001 - the signature that attrs asks for
+    fields: list[attrs.Attribute[Any]],
+) -> list[attrs.Attribute[Any]]:
+    """Give each ``T | None`` field without a default the default None (attrs' ``field_transformer``).
+
+    Such a field is one that the document always shows: the strict codec demands it, and every other codec does not. A
+    field with a default of its own is one that the document leaves out in some answers, and nobody demands it.
+    """
+    return [
+        field.evolve(default=None, metadata={**field.metadata, DOCUMENTED: True})
+        if field.default is attrs.NOTHING and _admits_none(field.type)
+        else field
+        for field in fields
+    ]
+
+
+def _admits_none(annotation: Any) -> bool:
+    # As text where the module postpones its annotations, because resolving them would slow down every import.
+    if isinstance(annotation, str):
+        return annotation.endswith("| None")
+    return type(None) in getattr(annotation, "__args__", ())
+
+
+class NullAsEmpty:
+    """A model with lists or mappings: null becomes an empty one. Their defaults must be empty ones too."""
+
+    __slots__ = ()
+
+    _empty: ClassVar[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
+
+    def __attrs_post_init__(self) -> None:
+        kind = type(self)
+        for name, empty in self._empty.get(kind) or _collections(kind):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, empty())
+
+
+def _collections(kind: type[Any]) -> tuple[tuple[str, Callable[[], Any]], ...]:
+    found = tuple(
+        (field.name, tuple if field.default == () else field.default.factory)
+        for field in attrs.fields(kind)
+        if field.default == () or hasattr(field.default, "factory")
+    )
+    NullAsEmpty._empty[kind] = found
+    return found

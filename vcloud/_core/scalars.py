@@ -1,0 +1,259 @@
+"""Scalars: the single values of an answer, with the unit or the openness that their type carries.
+
+The fast and the lenient decoder build them with the same functions, so that both give equal values.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from vcloud._core.clock import datetime_class
+
+__all__ = [
+    "SCALARS",
+    "ExactFloat",
+    "GoDuration",
+    "Id",
+    "Minutes",
+    "OpenEnum",
+    "Seconds",
+    "convert",
+    "instant_or_none",
+    "shown",
+    "without_exact_floats",
+]
+
+if TYPE_CHECKING:
+    GoDuration = timedelta
+    Id = str
+    Minutes = timedelta
+    Seconds = timedelta
+else:
+    # The unit is part of the type, so a model says once what the wire means and nothing converts by hand.
+    # They are what their base is in every other respect, and a type checker sees only the base.
+
+    class Id(str):
+        """A ``str`` that some answers spell as a number."""
+
+        __slots__ = ()
+
+    class Seconds(timedelta):
+        """A ``timedelta`` that the wire writes as seconds."""
+
+    class Minutes(timedelta):
+        """A ``timedelta`` that the wire writes as minutes."""
+
+    class GoDuration(timedelta):
+        """A ``timedelta`` that the wire writes as Go does: ``30m``, ``1h30m``, ``1.5s``."""
+
+
+class OpenEnum(StrEnum):
+    """A ``StrEnum`` that keeps a value it does not know, as a member that says so (``known`` is False)."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = "UNKNOWN"
+        member._value_ = value
+        # Not added to the members: a service that invents values must not make the process grow.
+        return member
+
+    @property
+    def known(self) -> bool:
+        """Whether this SDK knows the value."""
+        return self._name_ != "UNKNOWN"
+
+
+class ExactFloat(float):
+    """A JSON number with a fraction or an exponent, with its digits as they were sent.
+
+    The lenient decoder reads all of them as this, because only the model says which of them are amounts. No model
+    holds one: amounts become ``Decimal``, all others ``float``.
+    """
+
+    __slots__ = ("digits",)
+
+    def __new__(cls, digits: str) -> Self:
+        made = super().__new__(cls, digits)
+        made.digits = digits
+        return made
+
+    digits: str
+
+
+def without_exact_floats(value: Any) -> Any:
+    """Untyped JSON with plain floats.
+
+    Raises:
+        ValueError: a number is too large for a float; the fast decoder refuses it too.
+    """
+    if isinstance(value, ExactFloat):
+        return _finite(value)
+    if isinstance(value, dict):
+        return {key: without_exact_floats(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_exact_floats(inner) for inner in value]
+    return value
+
+
+def convert(kind: type[Any], value: Any) -> Any:
+    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
+    # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
+    if value.__class__ is int or value.__class__ is str:
+        return REMEMBERED[kind][value]
+    return SCALARS[kind](value, kind)
+
+
+class _Remembered(dict[int | str, Any]):
+    """The values of one kind that were made lately. Half the price of an lru_cache, on a list's hottest path."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, wire: int | str) -> Any:
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        made = self[wire] = SCALARS[self._kind](wire, self._kind)
+        return made
+
+
+#: Values of one kind.
+MAX_REMEMBERED: Final = 4096
+#: Characters. The longest id of the documents, a UUID, has 36.
+MAX_ID: Final = 1024
+
+
+def shown(value: object) -> str:
+    """A wrong value as an error text shows it. The work is bounded, whatever the value holds."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return repr(value[:80] if isinstance(value, str) else value)[:82]
+
+
+def _text(value: object, kind: type[str]) -> str:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        # What is remembered must be small; an error is not remembered.
+        if kind is Id and isinstance(value, str) and len(value) > MAX_ID:
+            raise ValueError(f"expected an id, got a text of {len(value)} characters")
+        return kind(value)
+    raise ValueError(f"expected text, got {shown(value)}")
+
+
+def _integer(value: object, _: type[int] = int) -> int:
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number, got a boolean")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) < 40:
+        return int(value)
+    raise ValueError(f"expected a whole number, got {shown(value)}")
+
+
+def _real(value: object, _: type[float] = float) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+        or (isinstance(value, str) and len(value) > 40)
+    ):
+        raise ValueError(f"expected a number, got {shown(value)}")
+    return _finite(value) if isinstance(value, ExactFloat) else float(value)
+
+
+def _finite(value: ExactFloat) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"a number out of range: {value.digits:.80}")
+    return float(value)
+
+
+def _boolean(value: object, _: type[bool] = bool) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f"expected true or false, got {shown(value)}")
+
+
+def _decimal(value: object, _: type[Decimal] = Decimal) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected an amount, got {shown(value)}")
+    try:
+        return Decimal(value.digits if isinstance(value, ExactFloat) else str(value))
+    except InvalidOperation:
+        raise ValueError(f"expected an amount, got {shown(value)}") from None
+
+
+def _moment(value: object, _: type[datetime] = datetime) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a time, got {shown(value)}")
+    at: datetime = msgspec.convert(value.strip(), datetime_class())
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def instant_or_none(value: object) -> datetime | None:
+    """A time of a refusal, which says what it says whether the time can be read or not."""
+    try:
+        return _moment(value)
+    except (ValueError, msgspec.ValidationError):
+        return None
+
+
+def _duration(value: object, kind: type[timedelta]) -> timedelta:
+    try:
+        return kind(**{kind.__name__.lower(): _real(value)})
+    except OverflowError:
+        raise ValueError(f"a duration out of range: {shown(value)}") from None
+
+
+_GO_UNITS = {
+    "h": 3.6e9,
+    "m": 6e7,
+    "s": 1e6,
+    "ms": 1e3,
+    "us": 1.0,
+    "\u00b5s": 1.0,
+    "\u03bcs": 1.0,
+    "ns": 1e-3,
+}
+_GO_PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|\u00b5s|\u03bcs|ns)"
+_GO_PARTS = re.compile(_GO_PART)
+_GO_DURATION = re.compile(rf"[-+]?(?:0|(?:{_GO_PART})+)")
+
+
+def _go_duration(value: object, kind: type[timedelta]) -> timedelta:
+    if not isinstance(value, str) or len(value) > 80 or not _GO_DURATION.fullmatch(value):
+        raise ValueError(f"expected a duration such as 30m, got {shown(value)}")
+    microseconds = sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PARTS.findall(value))
+    try:
+        return kind(microseconds=-microseconds if value.startswith("-") else microseconds)
+    except OverflowError:
+        raise ValueError(f"a duration out of range: {shown(value)}") from None
+
+
+SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
+    str: _text,
+    Id: _text,
+    int: _integer,
+    float: _real,
+    bool: _boolean,
+    Decimal: _decimal,
+    datetime_class(): _moment,
+    Seconds: _duration,
+    Minutes: _duration,
+    GoDuration: _go_duration,
+}
+REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Id, Seconds, Minutes, GoDuration)}
