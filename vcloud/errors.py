@@ -170,7 +170,7 @@ class APIError(VCloudError):
         )
         meaning = (
             f" ({self.meaning})"
-            if self.meaning and self.meaning.lower() != self.message.lower()
+            if self.meaning and self.meaning.lower() not in self.message.lower()
             else ""
         )
         request_id = f" [request {self.request_id}]" if self.request_id else ""

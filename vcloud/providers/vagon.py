@@ -27,7 +27,6 @@ from vcloud.errors import (
     ConflictError,
     DecodeError,
     InsufficientFundsError,
-    InvalidArgumentError,
     InvalidRequestError,
     PermissionDeniedError,
     RateLimitError,
@@ -44,7 +43,7 @@ PER_PAGE: Final = 20
 class VagonCode(IntEnum):
     """A ``client_code``, with what it means and which error it becomes.
 
-    From the API documents unless the meaning says "(published client)": then from Vagon's own example client.
+    From the API documents, except for 403, 440, 450, 469 and 4110, which are from Vagon's published client.
     """
 
     meaning: str
@@ -58,20 +57,20 @@ class VagonCode(IntEnum):
         return member
 
     BAD_REQUEST = 400, InvalidRequestError, "bad request"
-    OTHER_MEMBER = 403, PermissionDeniedError, "another member's machine (published client)"
+    OTHER_MEMBER = 403, PermissionDeniedError, "another member's machine"
     NOT_FOUND = 404, error_for_status(404), "not found"
     CAPACITY_UNAVAILABLE = (
         440,
         CapacityError,
-        "no cloud capacity is available in this region right now (published client)",
+        "no cloud capacity is available in this region right now",
     )
-    ROOT_FOLDER = 450, ConflictError, "the root folder cannot be deleted (published client)"
-    DISK_RESIZING = 469, ConflictError, "the disk is being resized (published client)"
+    ROOT_FOLDER = 450, ConflictError, "the root folder cannot be deleted"
+    DISK_RESIZING = 469, ConflictError, "the disk is being resized"
     INSUFFICIENT_BALANCE = 480, InsufficientFundsError, "insufficient balance"
     SUBSCRIPTION_PENDING = (
         4110,
         InsufficientFundsError,
-        "the subscription's payment is pending (published client)",
+        "the subscription's payment is pending",
     )
     MACHINE_NOT_READY = 4201, ConflictError, "machine is not ready"
     REGION_REQUIRED = (
@@ -215,19 +214,6 @@ def with_id(item: Item[T] | Single[T]) -> T:
     """A decoded value with the id that stands beside its attributes."""
     _set(item.attributes, "id", item.id)
     return item.attributes
-
-
-def number(value: str | int, name: str) -> int:
-    """An id that requests of this API write as a number.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
 class Opened(msgspec.Struct, Generic[H], frozen=True):
