@@ -24,14 +24,10 @@ def identifier(value: str | int, name: str = "id") -> str:
     """An id as text, whichever way it was given; one that can be a single segment of a path.
 
     Raises:
-        InvalidArgumentError: it is neither a text nor a whole number of at least 0, or it is empty, ``.`` or ``..``.
+        InvalidArgumentError: it is neither a text nor a whole number, or it is empty, ``.`` or ``..``.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        if 0 <= value < 10**MAX_DIGITS:
-            return str(int(value))
-        raise InvalidArgumentError(
-            f"{name} must be a whole number from 0 with at most {MAX_DIGITS} digits, or a text"
-        )
+        return str(number(value, name))
     if not isinstance(value, str):
         raise InvalidArgumentError(
             f"{name} must be a text or a whole number, not {type(value).__name__}: {value!r:.80}"
@@ -50,15 +46,15 @@ def number(value: str | int, name: str) -> int:
     """An id that a request writes as a number, whichever way it was given.
 
     Raises:
-        InvalidArgumentError: it is no whole number of at least 0.
+        InvalidArgumentError: it is no whole number, or one that no service can hold.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
-        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) < 10**MAX_DIGITS:
+            return int(value)
+        raise InvalidArgumentError(f"{name} must have at most {MAX_DIGITS} digits")
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         return int(value)
-    # A number too long to be printed cannot be formatted either.
-    shown = f"{value!r:.80}" if isinstance(value, str) else type(value).__name__
-    raise InvalidArgumentError(f"{name} must be a whole number of at least 0, not {shown}")
+    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
 def text(value: object, name: str) -> str:

@@ -90,7 +90,9 @@ class _Connection:
         self._startable = True
         #: Why the last attempt to start one was refused, where that was for want of room.
         self._full: CapacityError | None = None
-        #: Whether assign may be asked for a machine that is still turning on: it was not refused since the start.
+        #: Whether the last look showed a machine that is available.
+        self._available = False
+        #: Whether to ask for a machine that is still turning on: once for each that was started.
         self._early = True
         #: The machine that was started went to somebody else, so one that was not started here may stand for it.
         self._exchanged = False
@@ -102,18 +104,8 @@ class _Connection:
     async def make(self) -> Assignment:
         """Look, start, assign and wait until that succeeds."""
         while True:
-            if await self._may_assign():
-                try:
-                    return await self._assign()
-                except (
-                    CapacityError,
-                    ConflictError,
-                    InvalidRequestError,
-                    NotFoundError,
-                ) as refusal:
-                    self._assigning, self._early = None, False
-                    if not await self._is_for_now(refusal):
-                        raise
+            if await self._may_assign() and (assignment := await self._try_to_assign()):
+                return assignment
             await asyncio.sleep(self._poll)
 
     def late(self, timeout: float) -> WaitTimeout:
@@ -147,13 +139,16 @@ class _Connection:
         service gives any of those that it can, so whoever takes one when its own can be had leaves as many as it found.
         """
         if self._starting is None:
-            if await self._any_is_available():
+            self._available = await self._any_is_available()
+            if self._available:
                 return True
-            if self._startable:
-                await self._start()
-            return self._starting is not None
+            if self._startable and await self._start():
+                return True
+            # Those that the service keeps on are for anybody; those that are started by hand are not.
+            return self._early and not self._startable
         machine = await self._starting.result().refresh()
         self._last = machine.connection_status
+        self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._starting = None
             raise WaitFailed(
@@ -164,17 +159,28 @@ class _Connection:
             self._starting = self._last = None
             self._exchanged = True
             return True
-        return self._early or machine.connection_status == ConnectionStatus.AVAILABLE
+        return self._available or self._early
 
-    async def _is_for_now(self, refusal: APIError) -> bool:
-        """Whether an assignment that was refused may be accepted later."""
-        if isinstance(refusal, CapacityError):
-            return True
-        if isinstance(refusal, NotFoundError):
-            # An unknown visitor is a 404 too, and waiting makes nobody known.
-            return not await self._any_is_available()
-        # How a deployment words it that a machine is still turning on is not known.
-        return self._last == ConnectionStatus.WAITING
+    async def _try_to_assign(self) -> Assignment | None:
+        """Assign; None when that was refused because no machine can be had now."""
+        self._early = False
+        while True:
+            try:
+                return await self._assign()
+            except CapacityError:
+                return None
+            except NotFoundError:
+                # An unknown visitor is a 404 too: refused although a machine is available, before and after.
+                before, self._available = self._available, await self._any_is_available()
+                if before and self._available:
+                    raise
+                if not self._available:
+                    return None
+            except (ConflictError, InvalidRequestError):
+                # How a deployment words it that a machine is still turning on is not known.
+                if self._last != ConnectionStatus.WAITING:
+                    raise
+                return None
 
     async def _any_is_available(self) -> bool:
         async for machine in self._stream.machines(per_page=LOOK):
@@ -185,8 +191,8 @@ class _Connection:
                 return True
         return False
 
-    async def _start(self) -> None:
-        """Start a machine, unless there is no room or none can be started by hand."""
+    async def _start(self) -> bool:
+        """Start a machine; False when there is no room, or none can be started by hand."""
         self._starting = asyncio.create_task(self._stream.start_machine(self._region))
         try:
             machine = await asyncio.shield(self._starting)
@@ -198,6 +204,7 @@ class _Connection:
             self._starting, self._startable = None, False
         else:
             self._last, self._early, self._full = machine.connection_status, True, None
+        return self._starting is not None
 
     async def _assign(self) -> Assignment:
         assigning = self._stream.assign_machine(self._region, self._user_id)

@@ -291,9 +291,9 @@ class Sessions(Collection):
             PermissionDeniedError: it is for another user, and you are no administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the session may exist.
         """
-        # An initial state that this SDK does not know is for the service to judge.
-        known = optional_member(state, SessionState, "state")
-        if known is not None and known.known and known not in INITIAL:
+        # A state that this SDK does not know is for the service to judge.
+        unknown = isinstance(state, SessionState) and not state.known
+        if state is not None and state not in INITIAL and not unknown:
             raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
         if not isinstance(resources, Resources | None):
             raise InvalidArgumentError(f"resources must be a Resources(...), not {resources!r}")
@@ -301,7 +301,7 @@ class Sessions(Collection):
             user=text(user, "user"),
             template=text(template, "template"),
             platform=optional_member(platform, Platform, "platform"),
-            state=known,
+            state=optional_member(state, SessionState, "state"),
             resources=None if resources is None else resources.to_wire(),
             persistent_home=persistent_home,
             idle_timeout=None
