@@ -114,7 +114,7 @@ async def test_only_what_can_be_controlled_is_controllable(emulator: Emulator) -
             cloud.streams.users.ref("1"),
             cloud.streamspace.agents.ref("1"),
             cloud.streamspace.templates.ref("1"),
-            cloud.desktops.launch(),
+            cloud.desktops,
         ):
             assert not isinstance(other, Controllable), other
 
