@@ -449,18 +449,21 @@ async def test_connect_takes_the_machine_that_was_left_for_its_own(
     assert sent(emulator, "POST", "/start-machine") == 1
 
 
-@early
-async def test_connect_asks_for_the_one_that_was_left_before_it_starts_another(
-    emulator: Emulator, stream: StreamRef
-) -> None:
+def left_in_exchange(emulator: Emulator, deployment: Deployment) -> None:
+    """Refuse the first assignment; then somebody is given ours, and leaves one that is turning on."""
+
     def left() -> None:
         emulator.streams.set_status(next(iter(emulator.streams.machines)), "connected")
         emulator.streams.add_machine(1381)
+        deployment._kind, deployment.refused = EARLY, lambda: None
 
-    emulator.faults.add(
-        "POST *assign-machine", Fault.reply(200, b'{"client_code":440,"message":"gone"}')
-    )
-    emulator.faults.add("GET */machines/*", do(left))
+    deployment._kind, deployment.refused = WAITS, left
+
+
+async def test_connect_asks_for_the_one_that_was_left_before_it_starts_another(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment
+) -> None:
+    left_in_exchange(emulator, deployment)
     await stream.connect("dublin", poll=POLL)
     assert statuses(emulator) == ["connected", "assigned"]
     assert sent(emulator, "POST", "/start-machine") == 1
@@ -730,6 +733,23 @@ async def test_connect_cancelled_while_it_takes_the_machine_that_was_left_stops_
     await cancelled_at(
         2, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=answered
     )
+    assert statuses(emulator) == ["connected", "terminated"]
+
+
+@when_cancelled
+async def test_connect_cancelled_while_it_asks_for_the_one_that_was_left_stops_that_one(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    deployment: Deployment,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_in_exchange(emulator, deployment)
+    asked = await cancelled_at(
+        4, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=answered
+    )
+    assert asked[4].endswith("/assign-machine")
     assert statuses(emulator) == ["connected", "terminated"]
 
 

@@ -92,8 +92,6 @@ class _Connection:
         self._full: CapacityError | None = None
         #: Whether the last look showed a machine that is available.
         self._available = False
-        #: Whether to ask for a machine that is still turning on: once for each that was started.
-        self._early = True
         #: The machine that was started went to somebody else, so one that was not started here may stand for it.
         self._exchanged = False
         # Tasks, because cancelling a request does not cancel what the service does with it: a machine
@@ -142,10 +140,7 @@ class _Connection:
             self._available = await self._any_is_available()
             if self._available:
                 return True
-            if self._startable and await self._start():
-                return True
-            # Those that the service keeps on are for anybody; those that are started by hand are not.
-            return self._early and not self._startable
+            return self._startable and await self._start()
         machine = await self._starting.result().refresh()
         self._last = machine.connection_status
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
@@ -159,11 +154,10 @@ class _Connection:
             self._starting = self._last = None
             self._exchanged = True
             return True
-        return self._available or self._early
+        return self._available
 
     async def _try_to_assign(self) -> Assignment | None:
         """Assign; None when that was refused because no machine can be had now."""
-        self._early = False
         while True:
             try:
                 return await self._assign()
@@ -192,19 +186,22 @@ class _Connection:
         return False
 
     async def _start(self) -> bool:
-        """Start a machine; False when there is no room, or none can be started by hand."""
+        """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""
         self._starting = asyncio.create_task(self._stream.start_machine(self._region))
         try:
             machine = await asyncio.shield(self._starting)
         except CapacityError as error:
+            # Those that are turning on are others', who started them.
             self._starting, self._full = None, error
+            return False
         except ConflictError as error:
             if error.code not in _BY_HAND_REFUSED:
                 raise
+            # Those that are turning on are the service's own, for anybody.
             self._starting, self._startable = None, False
-        else:
-            self._last, self._early, self._full = machine.connection_status, True, None
-        return self._starting is not None
+            return True
+        self._last, self._full = machine.connection_status, None
+        return True
 
     async def _assign(self) -> Assignment:
         assigning = self._stream.assign_machine(self._region, self._user_id)
