@@ -81,6 +81,20 @@ async def test_a_machine_lives_from_create_to_off(
     ]
 
 
+async def test_a_machine_starts_on_other_hardware_and_in_another_region(
+    emulator: Emulator, computers: VagonComputers
+) -> None:
+    machine = computers.machines.ref(emulator.computers.add_machine(region="dublin").id)
+    await refused(
+        ConflictError,
+        VagonCode.MACHINE_TYPE_UNAVAILABLE,
+        machine.start(machine_type_id=999),
+    )
+    await machine.start(machine_type_id="15", region="oregon")
+    started = await machine.refresh()
+    assert (started.machine_type, started.region) == ("Spark", "oregon")
+
+
 async def test_wait_until_follows_a_machine_that_moves() -> None:
     async with Emulator(speed=1000) as emulator, VCloud(**emulator.endpoints()) as cloud:
         (machine,) = await cloud.computers.machines.create(1, region="dublin")
@@ -298,6 +312,7 @@ async def test_every_refusal_of_the_service_is_typed(
     await refused(ConflictError, VagonCode.DISK_RESIZING, resizing.start())
     await refused(ConflictError, VagonCode.MACHINE_NOT_READY, creating.start())
     await refused(ConflictError, VagonCode.MACHINE_NOT_RUNNING, off.stop())
+    await refused(ConflictError, VagonCode.MACHINE_RUNNING, ready.start())
     await refused(ConflictError, VagonCode.MACHINE_RUNNING, ready.reset())
     await refused(ConflictError, VagonCode.MACHINE_RUNNING, ready.tasks.activate("x"))
     await refused(ConflictError, VagonCode.MACHINE_TYPE_UNAVAILABLE, off.set_machine_type(999))

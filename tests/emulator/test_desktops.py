@@ -290,7 +290,6 @@ async def test_somebody_elses_desktop_and_none_at_all_are_not_found(
             ref.stop(),
             ref.move(1, 1),
             ref.bash("pwd"),
-            ref.start(),
             ref.connect_url(),
         ):
             with pytest.raises(NotFoundError, match="Desktop not found"):

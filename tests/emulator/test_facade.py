@@ -11,6 +11,7 @@ from vcloud import (
     APIKeyAuth,
     AuthenticationError,
     ConfigurationError,
+    ConflictError,
     ConnectError,
     Controllable,
     Endpoint,
@@ -19,6 +20,9 @@ from vcloud import (
     VCloud,
 )
 from vcloud.emulator import Emulator, Fault
+from vcloud.providers.computers import Machine
+from vcloud.providers.desktops import Desktop
+from vcloud.providers.streamspace import Session
 
 POLL = 0.005
 
@@ -65,17 +69,65 @@ async def test_instances_shows_what_runs_everywhere_in_one_vocabulary(emulator: 
                 assert instance.started_at is not None
 
 
-async def test_whatever_it_is_it_can_be_opened_and_stopped(emulator: Emulator) -> None:
+async def test_whatever_it_is_it_can_be_waited_for_and_stopped(emulator: Emulator) -> None:
+    words = {"computers": "ready", "streams": "available"}
     async with VCloud(**emulator.endpoints()) as cloud:
         await everything_running(cloud)
         for instance in await cloud.instances().all():
-            url = await instance.resource.connect_url()
-            assert "://" in url
-            assert url not in repr(instance)
+            running = words.get(instance.provider, "running")
+            waited = await instance.resource.wait_until(running, timeout=0)
+            assert waited.id == instance.id  # type: ignore[attr-defined]
             await instance.resource.stop()
         await asyncio.sleep(0.1)
         async for instance in cloud.instances():
             assert instance.state in {InstanceState.STOPPED, InstanceState.STOPPING}, instance
+
+
+async def test_what_has_a_link_of_its_own_can_be_opened(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await everything_running(cloud)
+        opened = set()
+        for instance in await cloud.instances().all():
+            if isinstance(instance.resource, Machine | Session | Desktop):
+                url = await instance.resource.connect_url()
+                assert "://" in url
+                assert url not in repr(instance)
+                opened.add(instance.provider)
+        assert opened == {"computers", "streamspace", "desktops"}
+
+
+async def test_only_what_can_be_controlled_is_controllable(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        for controllable in (
+            cloud.computers.machines.ref("1"),
+            cloud.streams.machines.ref("1"),
+            cloud.streamspace.sessions.ref("1"),
+            cloud.desktops.ref("1"),
+        ):
+            assert isinstance(controllable, Controllable)
+        for other in (
+            cloud,
+            cloud.computers,
+            cloud.computers.machines.ref("1").tasks.ref("1"),
+            cloud.streams.streams.ref("1"),
+            cloud.streams.applications.ref("1"),
+            cloud.streams.users.ref("1"),
+            cloud.streamspace.agents.ref("1"),
+            cloud.streamspace.templates.ref("1"),
+            cloud.desktops,
+        ):
+            assert not isinstance(other, Controllable), other
+
+
+async def test_starting_what_a_view_shows_starts_that_and_nothing_else(emulator: Emulator) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        await everything_running(cloud)
+        before = len(emulator.computers.machines), len(emulator.streams.machines)
+        for instance in await cloud.instances().all():
+            if start := getattr(instance.resource, "start", None):
+                with pytest.raises(ConflictError):  # it runs already
+                    await start()
+        assert (len(emulator.computers.machines), len(emulator.streams.machines)) == before
 
 
 async def test_one_failing_provider_hides_no_other_and_its_error_is_reported(

@@ -28,11 +28,14 @@ from vcloud import (
 from vcloud._core.instance import Controllable, InstanceState
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.providers.streams import (
+    AutoTurnOffDuration,
     Capacity,
     CapacityType,
     ConnectionStatus,
+    KeyMapping,
     MachineType,
     Region,
+    Resolution,
     Stream,
     StreamRef,
     VagonStreams,
@@ -148,16 +151,30 @@ async def test_a_wait_that_takes_too_long_says_what_it_last_saw(
     assert error.value.last == "waiting"
 
 
-async def test_a_machine_starts_another_and_gives_a_link(
-    emulator: Emulator, stream: StreamRef
+async def test_the_view_of_a_running_machine_starts_and_assigns_no_other(
+    emulator: Emulator, client: VagonStreams, stream: StreamRef
 ) -> None:
-    first = await stream.start_machine("dublin")
-    await first.stop()
-    second = await first.start()
-    assert (second.stream_id, second.region) == (first.stream_id, first.region)
-    assert second.id != first.id
-    emulator.clock.advance(15)
-    assert await second.connect_url() == f"https://sb-app.vagon.io/stream/{second.uid}"
+    await stream.start_machine("dublin")
+    (instance,) = await client.instances().all()
+    for verb in ("start", "connect_url"):
+        assert not hasattr(instance.resource, verb)
+        assert not hasattr(client.machines.ref(instance.id), verb)
+    assert isinstance(instance.resource, Controllable)
+    await instance.resource.stop()
+    assert [machine.id for machine in emulator.streams.machines.values()] == [int(instance.id)]
+
+
+@pytest.mark.parametrize("email", [None, "", "visitor@vendor.com"])
+async def test_a_visitor_needs_no_email(
+    emulator: Emulator, client: VagonStreams, email: str | None
+) -> None:
+    user = await client.users.create(email)
+    assert (user.email or "") == (email or "")
+    emulator.faults.add(
+        "POST */users",
+        Fault.edit(lambda answer: {**answer, "attributes": {"email": ""}}),
+    )
+    assert (await client.users.create(email)).email == ""
 
 
 async def test_instances_are_the_machines_that_have_not_ended(
@@ -383,17 +400,21 @@ async def test_what_is_not_there_is_not_found(client: VagonStreams, call: Any) -
     "call",
     [
         lambda c: c.applications.ref(APPLICATION).configure(machine_type=11),
-        lambda c: c.applications.ref(APPLICATION).configure(key_mapping_selection="drag"),
-        lambda c: c.streams.ref(STREAM).configure(resolution="res_8k"),
-        lambda c: c.streams.ref(STREAM).configure(auto_turn_off_duration="tomorrow"),
-        lambda c: c.streams.ref(STREAM).configure(capacity_type="sometimes"),
-        lambda c: c.streams.ref(STREAM).configure(capacities=[Capacity("atlantis", 1)]),
+        lambda c: c.applications.ref(APPLICATION).configure(
+            key_mapping_selection=KeyMapping("drag")
+        ),
+        lambda c: c.streams.ref(STREAM).configure(resolution=Resolution("res_8k")),
+        lambda c: c.streams.ref(STREAM).configure(
+            auto_turn_off_duration=AutoTurnOffDuration("tomorrow")
+        ),
+        lambda c: c.streams.ref(STREAM).configure(capacity_type=CapacityType("sometimes")),
+        lambda c: c.streams.ref(STREAM).configure(capacities=[Capacity(Region("atlantis"), 1)]),
         lambda c: c.streams.create(
             APPLICATION, capacities=[Capacity("dublin", 1), Capacity("dublin", 2)]
         ),
-        lambda c: c.streams.ref(STREAM).start_machine("atlantis"),
-        lambda c: c.streams.ref(STREAM).assign_machine("atlantis"),
-        lambda c: c.streams.ref(STREAM).connect("atlantis"),
+        lambda c: c.streams.ref(STREAM).start_machine(Region("atlantis")),
+        lambda c: c.streams.ref(STREAM).assign_machine(Region("atlantis")),
+        lambda c: c.streams.ref(STREAM).connect(Region("atlantis")),
         lambda c: c.machines.list(stream_id=-1).all(),
     ],
 )

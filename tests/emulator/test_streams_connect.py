@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from vcloud import (
-    CapacityError,
+    ConflictError,
     Endpoint,
     InsufficientFundsError,
     InvalidArgumentError,
@@ -30,6 +31,53 @@ from vcloud.providers.streams import Capacity, ConnectionStatus, Region, StreamR
 APPLICATION, STREAM = "1143", "1381"
 POLL = 0.002
 
+#: Kinds of deployment: assign gives machines that are available, and answers 440 when there is none; the same with 404, as
+#: the older ones do; or it also gives machines that are still turning on, as in the document's example.
+WAITS, OLDER, EARLY = "waits", "older", "early"
+
+
+class Deployment:
+    """Makes assign answer as one kind of deployment does, whichever of them the emulator models."""
+
+    def __init__(self, emulator: Emulator, kind: str, exchange: Callable[..., Any]) -> None:
+        self._emulator, self._kind, self._exchange = emulator, kind, exchange
+        #: Assignments that were asked for, with those that never reached the emulator.
+        self.asked = 0
+        #: Called when one was refused.
+        self.refused: Callable[[], object] = lambda: None
+
+    async def exchange(
+        self, method: str, url: str, headers: Any, body: bytes | None, *rest: Any
+    ) -> Response:
+        if url.endswith("/assign-machine"):
+            self.asked += 1
+            if (refusal := self._prepare(url, json.loads(body or b"{}"))) is not None:
+                self.refused()
+                return Response(200, {}, json.dumps(refusal).encode())
+        answer: Response = await self._exchange(method, url, headers, body, *rest)
+        return answer
+
+    def _prepare(self, url: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        streams, now = self._emulator.streams, self._emulator.clock.now()
+        found = {"available": [], "waiting": []}  # type: dict[str, list[int]]
+        for machine in streams.machines.values():
+            if f"/streams/{machine.stream.id}/" in url and machine.region == body["region"]:
+                found.setdefault(machine.status(now), []).append(machine.id)
+        if found["available"]:
+            return None
+        if self._kind == EARLY:
+            # An unknown visitor is given nothing.
+            if found["waiting"] and body.get("user_id") in {None, *streams.users}:
+                streams.set_status(found["waiting"][0], "available")
+            return None
+        code = 404 if self._kind == OLDER else 440
+        return {"client_code": code, "message": "No machine is available"}
+
+
+@pytest.fixture
+def kind() -> str:
+    return WAITS
+
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
@@ -47,8 +95,23 @@ async def client(emulator: Emulator) -> AsyncIterator[VagonStreams]:
 
 
 @pytest.fixture
-def stream(client: VagonStreams) -> StreamRef:
+def deployment(
+    emulator: Emulator, client: VagonStreams, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> Deployment:
+    transport = client._session.transport
+    deployment = Deployment(emulator, kind, transport.exchange)
+    monkeypatch.setattr(transport, "exchange", deployment.exchange)
+    return deployment
+
+
+@pytest.fixture
+def stream(client: VagonStreams, deployment: Deployment) -> StreamRef:
     return client.streams.ref(STREAM)
+
+
+every_kind = pytest.mark.parametrize("kind", [WAITS, OLDER, EARLY])
+unless_early = pytest.mark.parametrize("kind", [WAITS, OLDER])
+early = pytest.mark.parametrize("kind", [EARLY])
 
 
 def statuses(emulator: Emulator) -> list[str]:
@@ -86,6 +149,7 @@ async def boot(emulator: Emulator) -> None:
     emulator.clock.advance(15)
 
 
+@every_kind
 async def test_connect_takes_a_machine_that_is_available_and_starts_none(
     emulator: Emulator, client: VagonStreams, stream: StreamRef
 ) -> None:
@@ -98,7 +162,8 @@ async def test_connect_takes_a_machine_that_is_available_and_starts_none(
     assert sent(emulator, "POST", "/start-machine") == 0
 
 
-async def test_connect_starts_a_machine_and_waits_for_it(
+@every_kind
+async def test_connect_starts_a_machine_and_assigns_it(
     emulator: Emulator, client: VagonStreams, stream: StreamRef
 ) -> None:
     emulator.streams.add_machine(1381, "oregon", "available")
@@ -111,8 +176,24 @@ async def test_connect_starts_a_machine_and_waits_for_it(
     assert statuses(emulator) == ["available", "assigned"]
 
 
+@early
+async def test_connect_does_not_wait_for_a_machine_that_can_be_assigned_while_it_is_turning_on(
+    emulator: Emulator, client: VagonStreams, stream: StreamRef, deployment: Deployment
+) -> None:
+    user = await client.users.create()
+    assignment = await stream.connect("dublin", user, poll=60)
+    assert assignment.machine.connection_status is ConnectionStatus.ASSIGNED
+    assert (deployment.asked, statuses(emulator)) == (1, ["assigned"])
+    kept = await client.streams.create(
+        APPLICATION, capacities=[Capacity("oregon", 1)], capacity_type="balanced"
+    )
+    await kept.connect("oregon", poll=60)
+    assert (deployment.asked, statuses(emulator)) == (2, ["assigned", "assigned"])
+
+
+@unless_early
 async def test_connect_waits_for_the_service_where_machines_are_not_started_by_hand(
-    emulator: Emulator, client: VagonStreams
+    emulator: Emulator, client: VagonStreams, deployment: Deployment
 ) -> None:
     for code in (None, VagonCode.NOT_COST_OPTIMIZED_OLD):
         stream = await client.streams.create(
@@ -129,17 +210,196 @@ async def test_connect_waits_for_the_service_where_machines_are_not_started_by_h
         assert sent(emulator, "POST", f"/streams/{stream.id}/start-machine") == 1
 
 
-async def test_connect_does_not_wait_where_there_is_no_room_and_no_money(
+async def test_connect_does_not_wait_where_there_is_no_money(
     emulator: Emulator, stream: StreamRef
 ) -> None:
-    with pytest.raises(CapacityError):
-        await stream.connect("oregon")
     emulator.organization.balance = Decimal(0)
     with pytest.raises(InsufficientFundsError) as error:
-        await stream.connect("dublin")
+        await stream.connect("dublin", poll=60)
     assert not hasattr(error.value, "__notes__")
 
 
+# -- room ------------------------------------------------------------------------------------------------------------
+
+
+def room(emulator: Emulator, machines: int) -> None:
+    emulator.streams.streams[int(STREAM)].capacities["dublin"] = machines
+
+
+async def refused_for_want_of_room(emulator: Emulator, times: int = 1) -> None:
+    await until(lambda: sent(emulator, "POST", "/start-machine") >= times)
+
+
+@every_kind
+async def test_connect_waits_for_room(emulator: Emulator, stream: StreamRef) -> None:
+    room(emulator, 0)
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await refused_for_want_of_room(emulator, 3)
+    assert not task.done()
+    room(emulator, 1)
+    await until(lambda: bool(emulator.streams.machines))
+    emulator.clock.advance(15)
+    assert (await task).machine.connection_status is ConnectionStatus.ASSIGNED
+    assert statuses(emulator) == ["assigned"]
+
+
+@every_kind
+async def test_connect_that_waits_for_room_takes_a_machine_that_gets_free(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    room(emulator, 0)
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await refused_for_want_of_room(emulator)
+    machine = emulator.streams.add_machine(1381, status="available")
+    assert (await task).machine.id == str(machine.id)
+    assert statuses(emulator) == ["assigned"]
+
+
+async def test_connect_says_that_there_was_no_room_when_time_is_up(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    room(emulator, 0)
+    with pytest.raises(
+        WaitTimeout,
+        match="no machine in dublin within 0.2 s: none was available, and there was no room for another",
+    ) as error:
+        await stream.connect("dublin", timeout=0.2, poll=POLL)
+    assert error.value.last is None
+    assert sent(emulator, "POST", "/start-machine") > 1
+    assert (emulator.streams.machines, sent(emulator, "POST", "/stop-machine")) == ({}, 0)
+
+
+async def test_connect_that_found_room_too_late_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    room(emulator, 0)
+    task = asyncio.create_task(stream.connect("dublin", timeout=0.5, poll=POLL))
+    await refused_for_want_of_room(emulator)
+    room(emulator, 1)
+    with pytest.raises(WaitTimeout, match="still waiting"):
+        await task
+    assert statuses(emulator) == ["terminated"]
+
+
+async def test_connect_cancelled_while_it_waits_for_room_leaves_nothing(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    room(emulator, 0)
+    task = asyncio.create_task(stream.connect("dublin", poll=60))
+    await refused_for_want_of_room(emulator)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (emulator.streams.machines, sent(emulator, "POST", "/stop-machine")) == ({}, 0)
+
+
+# -- 404 -------------------------------------------------------------------------------------------------------------
+
+
+@every_kind
+async def test_connect_starts_nothing_for_a_visitor_who_is_not_known(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment
+) -> None:
+    emulator.streams.add_machine(1381, status="available")
+    with pytest.raises(NotFoundError, match="User not found"):
+        await stream.connect("dublin", "NOBODY", poll=60)
+    assert (deployment.asked, statuses(emulator)) == (1, ["available"])
+    assert sent(emulator, "POST", "/start-machine") == 0
+
+
+async def test_connect_ends_with_a_404_of_start(emulator: Emulator, stream: StreamRef) -> None:
+    emulator.faults.add(
+        "POST *start-machine", Fault.reply(404, b'{"client_code":404,"message":"gone"}'), times=None
+    )
+    with pytest.raises(NotFoundError, match="gone"):
+        await stream.connect("dublin", poll=60)
+    assert (emulator.streams.machines, sent(emulator, "POST", "/start-machine")) == ({}, 1)
+
+
+async def test_a_404_of_assign_counts_as_no_machine_when_a_look_shows_none(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    def go(answer: dict[str, Any]) -> dict[str, Any]:
+        emulator.streams.set_status(next(iter(emulator.streams.machines)), "connected")
+        return {"client_code": 404, "message": "Machine not found"}
+
+    emulator.streams.add_machine(1381, status="available")
+    emulator.faults.add("POST *assign-machine", Fault.edit(go))
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await boot(emulator)
+    await task
+    assert statuses(emulator) == ["connected", "assigned"]
+
+
+@unless_early
+async def test_a_404_while_another_s_machine_is_available_ends_it_and_stops_what_it_started(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add(
+        "POST *start-machine", do(lambda: emulator.streams.add_machine(1381, status="available"))
+    )
+    with pytest.raises(NotFoundError, match="User not found"):
+        await stream.connect("dublin", "NOBODY", poll=60)
+    assert statuses(emulator) == ["terminated", "available"]
+
+
+async def test_a_machine_that_gets_free_right_after_a_404_is_assigned(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment
+) -> None:
+    deployment._kind, deployment.refused = OLDER, lambda: emulator.clock.advance(15)
+    await stream.connect("dublin", poll=60)
+    assert (deployment.asked, statuses(emulator)) == (2, ["assigned"])
+
+
+async def test_a_look_that_fails_after_a_404_stops_what_was_started(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment
+) -> None:
+    deployment._kind = OLDER
+    emulator.faults.add(
+        f"GET */streams/{STREAM}/machines", Fault.reply(500, b"broken"), skip=1, times=4
+    )
+    with pytest.raises(ServerError):
+        await stream.connect("dublin", poll=POLL)
+    assert statuses(emulator) == ["terminated"]
+
+
+# -- other refusals of a machine that is turning on ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [400, 4201, 4204])
+@early
+async def test_connect_waits_where_a_machine_is_not_ready_in_other_words(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment, code: int
+) -> None:
+    emulator.faults.add(
+        "POST *assign-machine",
+        Fault.reply(200, b'{"client_code":%d,"message":"Machine is not ready"}' % code),
+    )
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await boot(emulator)
+    await task
+    assert (deployment.asked, statuses(emulator)) == (2, ["assigned"])
+
+
+@every_kind
+async def test_connect_ends_with_a_refusal_of_a_machine_that_is_available(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add(
+        "POST *assign-machine", Fault.reply(200, b'{"client_code":4201}'), times=None
+    )
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await boot(emulator)
+    with pytest.raises(ConflictError):
+        await task
+    assert statuses(emulator) == ["terminated"]
+
+
+# -- many and others -------------------------------------------------------------------------------------------------
+
+
+@every_kind
 async def test_many_connects_at_once_each_get_a_machine_and_leave_none_over(
     emulator: Emulator, stream: StreamRef
 ) -> None:
@@ -149,6 +409,7 @@ async def test_many_connects_at_once_each_get_a_machine_and_leave_none_over(
     assignments = await asyncio.gather(*tasks)
     assert len({assignment.machine.id for assignment in assignments}) == 10
     assert statuses(emulator) == ["assigned"] * 10
+    assert sent(emulator, "POST", "/stop-machine") == 0
 
 
 async def test_connect_begins_again_when_somebody_else_was_given_its_machine(
@@ -167,6 +428,48 @@ async def test_connect_begins_again_when_somebody_else_was_given_its_machine(
     assert statuses(emulator) == ["connected", "assigned"]
 
 
+def exchange(emulator: Emulator) -> None:
+    """Let somebody who starts a machine at the same time be given ours, before we ask for it."""
+
+    def given() -> None:
+        ours = next(iter(emulator.streams.machines))
+        emulator.streams.add_machine(1381)
+        emulator.streams.set_status(ours, "connected")
+
+    emulator.faults.add("POST *start-machine", do(given))
+
+
+@early
+async def test_connect_takes_the_machine_that_was_left_for_its_own(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    exchange(emulator)
+    assignment = await stream.connect("dublin", poll=POLL)
+    assert assignment.machine.id == str(list(emulator.streams.machines)[1])
+    assert statuses(emulator) == ["connected", "assigned"]
+    assert sent(emulator, "POST", "/start-machine") == 1
+
+
+def left_in_exchange(emulator: Emulator, deployment: Deployment) -> None:
+    """Refuse the first assignment; then somebody is given ours, and leaves one that is turning on."""
+
+    def left() -> None:
+        emulator.streams.set_status(next(iter(emulator.streams.machines)), "connected")
+        emulator.streams.add_machine(1381)
+        deployment._kind, deployment.refused = EARLY, lambda: None
+
+    deployment._kind, deployment.refused = WAITS, left
+
+
+async def test_connect_asks_for_the_one_that_was_left_before_it_starts_another(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment
+) -> None:
+    left_in_exchange(emulator, deployment)
+    await stream.connect("dublin", poll=POLL)
+    assert statuses(emulator) == ["connected", "assigned"]
+    assert sent(emulator, "POST", "/start-machine") == 1
+
+
 async def test_connect_tries_again_when_the_last_machine_went_at_the_last_moment(
     emulator: Emulator, stream: StreamRef
 ) -> None:
@@ -180,6 +483,7 @@ async def test_connect_tries_again_when_the_last_machine_went_at_the_last_moment
     assert sent(emulator, "POST", "/assign-machine") == 2
 
 
+@unless_early
 async def test_connect_that_runs_out_of_time_stops_what_it_started(
     emulator: Emulator, stream: StreamRef
 ) -> None:
@@ -198,6 +502,7 @@ async def test_connect_without_any_machine_says_so_when_time_is_up(
     assert error.value.last is None
 
 
+@every_kind
 async def test_connect_whose_assignment_fails_stops_what_it_started(
     emulator: Emulator, stream: StreamRef
 ) -> None:
@@ -217,6 +522,7 @@ async def test_connect_that_looks_in_vain_stops_what_it_started(
     assert statuses(emulator) == ["terminated"]
 
 
+@every_kind
 async def test_connect_does_not_stop_the_machine_when_the_answer_to_its_assignment_was_lost(
     emulator: Emulator, stream: StreamRef
 ) -> None:
@@ -238,12 +544,12 @@ async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(
 
     def refuse(answer: dict[str, Any]) -> dict[str, Any]:
         snatch_and_fail()
-        return {"client_code": 404, "message": "User not found"}
+        return {"client_code": 480, "message": "Insufficient balance"}
 
     emulator.faults.add("POST *assign-machine", Fault.edit(refuse))
     task = asyncio.create_task(stream.connect("dublin", poll=POLL))
     await boot(emulator)
-    with pytest.raises(NotFoundError) as error:
+    with pytest.raises(InsufficientFundsError) as error:
         await task
     assert not hasattr(error.value, "__notes__"), "it was refused, so nothing is open"
     assert statuses(emulator) == ["connected"]
@@ -251,7 +557,17 @@ async def test_connect_leaves_alone_what_somebody_else_was_given_in_the_end(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"user": 5}, {"user": ""}, {"timeout": 0}, {"poll": 0}, {"region": ""}], ids=str
+    "wrong",
+    [
+        {"user": True},
+        {"user": 5.0},
+        {"user": ""},
+        {"timeout": 0},
+        {"poll": 0},
+        {"region": ""},
+        {"region": "dubln"},
+    ],
+    ids=str,
 )
 async def test_nothing_is_started_for_an_argument_that_is_wrong(
     emulator: Emulator, stream: StreamRef, wrong: dict[str, Any]
@@ -293,40 +609,207 @@ async def test_cleaning_up_is_bounded(
 
 
 #: What connect asks, in order, when it has to start a machine that is available at the second look.
-STEPS = ("/streams/1381/machines", "/start-machine", "/machines/", "/machines/", "/assign-machine")
+STEPS = {
+    WAITS: ("/1381/machines", "/start-machine", "/assign-machine", "/machines/", "/assign-machine"),
+    OLDER: (
+        "/1381/machines",
+        "/start-machine",
+        "/assign-machine",
+        "/1381/machines",
+        "/machines/",
+        "/assign-machine",
+    ),
+    EARLY: ("/1381/machines", "/start-machine", "/assign-machine"),
+}
 
 
-@pytest.mark.parametrize("step", range(len(STEPS)))
-@pytest.mark.parametrize("sent_first", [False, True], ids=["as it is sent", "as it is answered"])
-async def test_connect_cancelled_at_any_request_leaves_no_machine_running(
-    emulator: Emulator,
-    client: VagonStreams,
-    stream: StreamRef,
+async def cancelled_at(
     step: int,
-    sent_first: bool,
+    client: VagonStreams,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    exchange, asked = client._session.transport.exchange, []
+    connect: Callable[[], Awaitable[object]],
+    *,
+    answered: bool,
+    then: Callable[[int], None] = lambda number: None,
+) -> list[str]:
+    """Cancel as a request is sent or answered; what was asked for until then, in order."""
+    through, asked = client._session.transport.exchange, []
 
     async def watched(method: str, url: str, *rest: Any) -> Response:
         asked.append(url)
         number = len(asked) - 1
-        if number == step and not sent_first:
+        if number == step and not answered:
             task.cancel()
-        answer = await exchange(method, url, *rest)
-        if number == step and sent_first:
+        answer = await through(method, url, *rest)
+        if number == step and answered:
             task.cancel()
-        if number == 2:
-            emulator.clock.advance(15)
+        then(number)
         return answer
 
     monkeypatch.setattr(client._session.transport, "exchange", watched)
-    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    task = asyncio.ensure_future(connect())
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert all(part in url for part, url in zip(STEPS[: step + 1], asked, strict=False))
+    return asked
+
+
+when_cancelled = pytest.mark.parametrize(
+    "answered", [False, True], ids=["as it is sent", "as it is answered"]
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"), [(kind, step) for kind, steps in STEPS.items() for step in range(len(steps))]
+)
+@when_cancelled
+async def test_connect_cancelled_at_any_request_leaves_no_machine_running(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    kind: str,
+    step: int,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    last = len(STEPS[kind])
+    asked = await cancelled_at(
+        step,
+        client,
+        monkeypatch,
+        lambda: stream.connect("dublin", poll=POLL),
+        answered=answered,
+        then=lambda number: emulator.clock.advance(15) if number == last - 3 else None,
+    )
+    assert len(asked) > step
+    assert all(part in url for part, url in zip(STEPS[kind][: step + 1], asked, strict=False))
     assert set(statuses(emulator)) <= {"terminated"}
     assert len(emulator.streams.machines) == sent(emulator, "POST", "/stop-machine") <= 1
+
+
+#: The same where there is no room at first.
+CROWDED = ("/1381/machines", "/start-machine", *STEPS[WAITS])
+
+
+@pytest.mark.parametrize("step", range(len(CROWDED)))
+@when_cancelled
+async def test_connect_that_waited_for_room_leaves_no_machine_running_when_it_is_cancelled(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    step: int,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def then(number: int) -> None:
+        if number == 1:
+            room(emulator, 1)
+        if number == 4:
+            emulator.clock.advance(15)
+
+    room(emulator, 0)
+    asked = await cancelled_at(
+        step,
+        client,
+        monkeypatch,
+        lambda: stream.connect("dublin", poll=POLL),
+        answered=answered,
+        then=then,
+    )
+    assert len(asked) > step
+    assert all(part in url for part, url in zip(CROWDED[: step + 1], asked, strict=False))
+    assert set(statuses(emulator)) <= {"terminated"}
+    assert len(emulator.streams.machines) == sent(emulator, "POST", "/stop-machine") <= 1
+
+
+@early
+@when_cancelled
+async def test_connect_cancelled_while_it_takes_the_machine_that_was_left_stops_that_one(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exchange(emulator)
+    await cancelled_at(
+        2, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=answered
+    )
+    assert statuses(emulator) == ["connected", "terminated"]
+
+
+@when_cancelled
+async def test_connect_cancelled_while_it_asks_for_the_one_that_was_left_stops_that_one(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    deployment: Deployment,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_in_exchange(emulator, deployment)
+    asked = await cancelled_at(
+        4, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=answered
+    )
+    assert asked[4].endswith("/assign-machine")
+    assert statuses(emulator) == ["connected", "terminated"]
+
+
+@when_cancelled
+async def test_connect_that_is_given_another_s_machine_in_vain_stops_that_and_its_own(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    answered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulator.faults.add(
+        "POST *start-machine", do(lambda: emulator.streams.add_machine(1381, status="available"))
+    )
+    await cancelled_at(
+        2, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=answered
+    )
+    assert statuses(emulator) == ["terminated", "terminated"]
+
+
+async def test_one_machine_that_cannot_be_stopped_keeps_none_from_being_stopped(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulator.faults.add(
+        "POST *start-machine", do(lambda: emulator.streams.add_machine(1381, status="available"))
+    )
+    emulator.faults.add("POST *stop-machine", Fault.reply(500, b"broken"))
+    await cancelled_at(
+        2, client, monkeypatch, lambda: stream.connect("dublin", poll=POLL), answered=True
+    )
+    assert statuses(emulator) == ["terminated", "assigned"]
+
+
+@every_kind
+async def test_a_start_whose_answer_was_lost_says_that_its_outcome_is_unknown(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add("POST *start-machine", Fault.reset_after())
+    with pytest.raises(TransportError) as error:
+        await stream.connect("dublin", poll=POLL)
+    assert error.value.outcome_unknown
+    assert sent(emulator, "POST", "/start-machine") == 1
+
+
+async def test_a_start_that_failed_after_it_was_cancelled_is_noted(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    def cancel(answer: dict[str, Any]) -> dict[str, Any]:
+        task.cancel()
+        return answer
+
+    emulator.faults.add("POST *start-machine", Fault.edit(cancel, status=500))
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    with pytest.raises(asyncio.CancelledError) as error:
+        await task
+    assert ["may still run in stream 1381" in note for note in error.value.__notes__] == [True]
 
 
 async def test_connect_cancelled_between_two_looks_stops_what_it_started(

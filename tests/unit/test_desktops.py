@@ -19,6 +19,7 @@ import vcloud.providers.desktops as package
 from tests.unit.desktops_wired import DESKTOP, ID, JPEG, SECRET, STREAM, answering, response
 from tests.unit.fields import fields
 from vcloud import (
+    Controllable,
     DecodeError,
     InvalidArgumentError,
     Response,
@@ -294,18 +295,10 @@ def test_any_other_text_is_no_cursor_position(text: str) -> None:
 # -- what desktops and machines have in common -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["pending", "running"])
-async def test_start_does_nothing_to_a_desktop_that_starts_by_itself(status: str) -> None:
-    desktops, wired = answering(response({**DESKTOP, "status": status}))
-    await desktops.ref(ID).start()
-    assert wired.paths == [f"GET /desktop/{ID}"]
-
-
-@pytest.mark.parametrize("status", ["terminated", "error", "completed"])
-async def test_start_says_that_a_stopped_desktop_stays_stopped(status: str) -> None:
-    desktops, _ = answering(response({**DESKTOP, "status": status}))
-    with pytest.raises(InvalidArgumentError, match=r"launch\(\) makes a new one"):
-        await desktops.ref(ID).start()
+def test_a_desktop_has_no_start_because_it_starts_by_itself_and_only_once() -> None:
+    desktops, _ = answering()
+    assert not hasattr(desktops.ref(ID), "start")
+    assert isinstance(desktops.ref(ID), Controllable)
 
 
 async def test_connect_url_is_the_stream_or_a_clear_error() -> None:

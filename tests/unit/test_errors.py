@@ -66,6 +66,33 @@ def test_errors_pickle_with_all_they_know(error: VCloudError) -> None:
     assert vars(back) == vars(error)
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Machine is not running (off)", "Machine is not running (off)"),
+        ("machine is not running.", "machine is not running."),
+        ("no", "no (machine is not running)"),
+    ],
+)
+def test_an_error_gives_the_meaning_of_its_code_only_where_it_adds_something(
+    message: str, said: str
+) -> None:
+    error = ConflictError(
+        message,
+        status=400,
+        code=VagonCode.MACHINE_NOT_RUNNING,
+        meaning=VagonCode.MACHINE_NOT_RUNNING.meaning,
+        provider="computers",
+        method="POST",
+        url="https://x/machines/100/stop",
+    )
+    assert str(error).endswith(f"was refused: 400, code 4204: {said}")
+
+
+def test_what_a_code_means_is_for_people_and_leaves_its_source_to_the_documentation() -> None:
+    assert [code for code in VagonCode if "client" in code.meaning] == []
+
+
 def test_an_api_error_says_where_what_and_why_in_one_line() -> None:
     text = str(conflict())
     for part in ("computers", "POST", "/machines/100/reset", "4206", "Machine is running", "req-1"):

@@ -56,7 +56,11 @@ NEEDED = {
     "x": 1,
     "y": 1,
     "direction": "up",
+    "region": "dublin",
+    "status": "online",
 }
+#: What is tried where not every text will do.
+TAMES = {"email": f"{TAME}@example.com"}
 #: What is no request, or waits for something that does not come.
 NO_REQUEST = {
     "aopen",
@@ -193,7 +197,7 @@ def read(sent: tuple[str, str, Mapping[str, str], bytes | None], tame: str, text
             return {key: replaced(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [replaced(inner) for inner in value]
-        return text if value in (tame, int(tame)) else value
+        return text if value == tame or str(value) == tame else value
 
     query = [pair.partition("=") for pair in parts.query.split("&")] if parts.query else []
     return (
@@ -224,7 +228,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_a_text_is_refused_or_stays_in_its_place(call: Call, runner: asyncio.Runner) -> None:
-    usual, outcome = call.send(TAME, runner)
+    tame = TAMES.get(str(call.tried), TAME)
+    usual, outcome = call.send(tame, runner)
     assert isinstance(outcome, APIError | InvalidArgumentError | None)
     for text in HOSTILE:
         sent, outcome = call.send(text, runner)
@@ -242,7 +247,7 @@ def test_a_text_is_refused_or_stays_in_its_place(call: Call, runner: asyncio.Run
         assert " " not in url
         assert "#" not in url
         assert all("\r" not in value and "\n" not in value for value in headers.values())
-        assert read(sent[0], TAME, TAME) == read(usual[0], TAME, text)
+        assert read(sent[0], tame, tame) == read(usual[0], tame, text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

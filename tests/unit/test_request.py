@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qsl, unquote
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
-from vcloud._core.request import Request, Response, instant, query, segment, whole
+from vcloud._core.request import Request, Response, query, segment
 
 
 @given(st.text(min_size=1).filter(lambda text: text not in (".", "..")))
@@ -24,7 +24,7 @@ def test_any_text_is_exactly_one_segment_and_comes_back_unchanged(text: str) -> 
     assert unquote(quoted) == text
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", None, 100, b"x", "\ud800"])
+@pytest.mark.parametrize("bad", ["", ".", "..", None, True, 1.0, 10**19, b"x", "\ud800"])
 def test_what_cannot_be_an_id_is_refused_by_name(bad: object) -> None:
     with pytest.raises(InvalidArgumentError, match="machine id"):
         segment(bad, "machine id")  # type: ignore[arg-type]
@@ -49,25 +49,6 @@ def test_query_writes_each_kind_of_value_as_the_documents_do() -> None:
         query(parameters)
         == "a=true&b=false&d=7&e=x,y%20z&f=2023-09-15T06%3A42%3A36.564Z&g=%C3%BC%2F%26"
     )
-
-
-def test_naive_datetime_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="start_at must be an aware datetime"):
-        instant(datetime(2026, 1, 1), "start_at")
-    assert instant(datetime(2026, 1, 1, tzinfo=UTC), "start_at") == "2026-01-01T00:00:00.000Z"
-
-
-@pytest.mark.parametrize(("value", "minutes"), [(60, 1), (timedelta(hours=1), 60), (3600.0, 60)])
-def test_durations_become_whole_units(value: timedelta | float, minutes: int) -> None:
-    assert whole(value, timedelta(minutes=1), "expires_in", at_least=1) == minutes
-
-
-@pytest.mark.parametrize("value", [30, 0, -60, 90, timedelta(seconds=61)])
-def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(
-    value: timedelta | float,
-) -> None:
-    with pytest.raises(InvalidArgumentError, match="expires_in"):
-        whole(value, timedelta(minutes=1), "expires_in", at_least=1)
 
 
 def test_bodies_are_not_in_reprs() -> None:

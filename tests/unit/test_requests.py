@@ -16,7 +16,7 @@ import pytest
 from aioresponses import aioresponses
 from yarl import URL
 
-from vcloud import Endpoint, HMACAuth, VagonComputers
+from vcloud import Endpoint, HMACAuth, InvalidArgumentError, VagonComputers
 
 BASE = "https://api.vagon.io/organization-management/v1"
 DONE = {"client_code": 200, "message": "OK"}
@@ -72,6 +72,35 @@ async def test_a_request_without_a_body_has_no_content_type(
     (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
     assert call.kwargs["data"] is None
     assert "Content-Type" not in call.kwargs["headers"]
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ({"machine_type_id": "5"}, {"machine_type_id": 5}),
+        ({"machine_type_id": 5, "region": "dublin"}, {"machine_type_id": 5, "region": "dublin"}),
+        ({"region": "dublin"}, {"region": "dublin"}),
+    ],
+)
+async def test_a_start_says_on_what_and_where_when_that_is_given(
+    wire: aioresponses, computers: VagonComputers, given: dict[str, Any], body: dict[str, Any]
+) -> None:
+    wire.post(f"{BASE}/machines/100/start", payload=DONE, response_class=Answer)
+    await computers.machines.ref(100).start(**given)
+    (call,) = wire.requests["POST", URL(f"{BASE}/machines/100/start")]
+    assert json.loads(call.kwargs["data"]) == body
+    assert call.kwargs["headers"]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "given", [{"machine_type_id": "Planet"}, {"machine_type_id": True}, {"region": ""}], ids=str
+)
+async def test_a_start_on_what_is_no_id_or_nowhere_is_refused(
+    wire: aioresponses, computers: VagonComputers, given: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=next(iter(given))):
+        await computers.machines.ref(100).start(**given)
+    assert not wire.requests
 
 
 async def test_filters_are_written_as_the_document_writes_them(

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -169,6 +170,18 @@ async def test_a_wait_that_runs_out_says_what_it_last_saw() -> None:
     assert caught.value.last == "turning_on"
 
 
+@pytest.mark.parametrize("nothing", [0, 0.0, timedelta(0)])
+async def test_a_wait_without_time_looks_once(nothing: Any) -> None:
+    polls = Polls("ready")
+    assert (await polls.wait("ready", timeout=nothing)).state == "ready"
+    with pytest.raises(WaitTimeout, match="^thing 7 is turning_on, not ready$") as caught:
+        await (polls := Polls("turning_on", "ready")).wait("ready", timeout=nothing)
+    assert caught.value.last == "turning_on"
+    assert polls.now == 1.0, "one request"
+    with pytest.raises(WaitFailed):
+        await Polls("gone").wait("ready", timeout=nothing)
+
+
 async def test_a_wait_that_cannot_succeed_ends_at_once() -> None:
     with pytest.raises(WaitFailed, match="thing 7 is gone and will not become ready") as caught:
         await Polls("pending", "gone").wait("ready")
@@ -182,7 +195,7 @@ async def test_a_refusal_while_waiting_is_passed_on() -> None:
 
 async def test_a_state_that_does_not_exist_is_a_slip_unless_one_insists() -> None:
     with pytest.raises(
-        InvalidArgumentError, match="no state 'redy'; those known are off, turning_on, ready"
+        InvalidArgumentError, match="state must be one of off, turning_on, ready,.*not 'redy'"
     ):
         await Polls("off").wait("redy")
     assert (await Polls("dreaming").wait(State("dreaming"))).state == "dreaming"
@@ -194,6 +207,10 @@ async def test_a_state_that_does_not_exist_is_a_slip_unless_one_insists() -> Non
         {"wanted": ()},
         {"wanted": None},
         {"wanted": "ready", "poll": 0},
+        {"wanted": "ready", "poll": -1},
+        {"wanted": "ready", "timeout": -1},
+        {"wanted": "ready", "timeout": timedelta(microseconds=-1)},
+        {"wanted": "ready", "timeout": True},
         {"wanted": "ready", "timeout": None},
         {"wanted": "ready", "timeout": "5m"},
     ],

@@ -114,13 +114,17 @@ REFUSED: list[tuple[str, Callable[[], Awaitable[object]]]] = [
     ("region must be", lambda: STREAM_REF.start_machine("")),
     ("region must be", lambda: STREAM_REF.assign_machine("")),
     ("region must be", lambda: STREAM_REF.connect("")),
-    ("poll interval", lambda: STREAM_REF.connect("dublin", poll=0)),
+    ("poll must be greater than 0", lambda: STREAM_REF.connect("dublin", poll=0)),
     ("application_id must not be", lambda: CLIENT.streams.create("")),
     ("id must not be", lambda: CLIENT.streams.get("..")),
     ("fetched by its uid", lambda: CLIENT.machines.ref("94683").refresh()),
     ("fetched by its uid", lambda: CLIENT.machines.ref("94683").wait_until("available")),
     ("uid must not be", lambda: CLIENT.machines.get("")),
     ("email must be", lambda: CLIENT.users.create("nobody")),
+    ("email must be", lambda: CLIENT.users.create(" ")),
+    ("user_id must not be", lambda: STREAM_REF.connect("dublin", "")),
+    ("user_id must be", lambda: STREAM_REF.connect("dublin", True)),
+    ("region must be one of", lambda: STREAM_REF.connect("dubln")),
 ]
 
 

@@ -63,7 +63,7 @@ BAD: dict[str, Callable[[StreamSpace], object]] = {
     "page zero": lambda c: c.users.list(page=0),
     "no log lines": lambda c: c.sessions.ref(ID).logs(tail=0),
     "id that climbs": lambda c: c.sessions.ref(".."),
-    "id that is no text": lambda c: c.agents.ref(7),  # type: ignore[arg-type]
+    "id that is neither text nor number": lambda c: c.agents.ref(7.0),  # type: ignore[arg-type]
     "template without a name": lambda c: c.templates.ref(""),
     "user without a password": lambda c: c.users.create("u", "e@x", ""),
     "login without a password": lambda c: c.login("admin"),

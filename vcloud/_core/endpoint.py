@@ -45,9 +45,9 @@ def _base_url(value: str | None) -> str | None:
 
 def _duration(value: timedelta | float) -> float:
     try:
-        return seconds(value)
+        return seconds(value, "duration")
     except InvalidArgumentError as error:
-        raise ConfigurationError(f"an Endpoint's durations are {error}") from None
+        raise ConfigurationError(f"an Endpoint's {error}") from None
 
 
 def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:

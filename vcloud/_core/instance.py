@@ -39,24 +39,21 @@ class InstanceState(StrEnum):
 
 @runtime_checkable
 class Controllable(Protocol):
-    """What machines, sessions and desktops of every provider can do, each in its own way."""
+    """What the machines, sessions and desktops of every provider can do. Each method acts on the object it is called on.
 
-    async def start(self) -> object:
-        """Make it run."""
-        ...
+    Starting and opening are not among it, because not every provider can: a Streams machine that ended does not start
+    again, and its link goes with an assignment. Machines of Computers and sessions of StreamSpace have ``start``; these
+    and desktops have ``connect_url``.
+    """
 
     async def stop(self) -> object:
-        """Make it stop."""
+        """Make it stop. Except for machines of Computers, that is for good."""
         ...
 
     async def wait_until(
         self, state: str, /, *, timeout: timedelta | float = ..., poll: timedelta | float = ...
     ) -> object:
         """Wait for a state, in the provider's words."""
-        ...
-
-    async def connect_url(self) -> str:
-        """An address that opens it. Whoever has it has the machine: treat it as a secret."""
         ...
 
 

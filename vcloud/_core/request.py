@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from urllib.parse import quote
 
 import msgspec
 
+from vcloud._core.arguments import (
+    identifier,
+    instant,
+    positive_seconds,
+    whole_units,
+)
+from vcloud._core.arguments import seconds as seconds  # noqa: PLC0414 - see the aliases below
 from vcloud.errors import InvalidArgumentError
+
+# The names that modules import from here which have not moved to ``arguments`` yet.
+lasting, whole = positive_seconds, whole_units
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
 
@@ -65,22 +74,15 @@ class Response(msgspec.Struct, frozen=True):
         return f"Response(status={self.status}, body=<{len(self.body)} bytes>)"
 
 
-def segment(value: str, name: str = "id") -> str:
-    """Quote an outside value as exactly one path segment.
+def segment(value: str | int, name: str = "id") -> str:
+    """Quote an id from outside as exactly one path segment.
 
     Raises:
-        InvalidArgumentError: it is empty, ``.`` or ``..``, or not a string.
+        InvalidArgumentError: it is no id, or empty, ``.`` or ``..``.
     """
-    if not isinstance(value, str):
-        raise InvalidArgumentError(f"{name} must be a str, not {type(value).__name__}: {value!r}")
-    if value.isalnum() and value.isascii():
+    if type(value) is str and value.isalnum() and value.isascii():
         return value
-    if value in ("", ".", ".."):
-        raise InvalidArgumentError(f"{name} must not be {value!r}: it would address something else")
-    try:
-        return quote(value, safe="")
-    except UnicodeEncodeError:
-        raise InvalidArgumentError(f"{name} is not valid unicode: {value!r}") from None
+    return quote(identifier(value, name), safe="")
 
 
 def query(parameters: Mapping[str, QueryValue]) -> str:
@@ -124,70 +126,3 @@ def json_body(value: object) -> bytes:
 def present(**fields: object) -> dict[str, object]:
     """The fields that were given, in order: what is None is not sent."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def instant(value: datetime, name: str) -> str:
-    """An aware datetime as the documents write it: ``2023-09-15T06:42:36.564Z``.
-
-    Raises:
-        InvalidArgumentError: it is naive; a guess at its zone would silently move it.
-    """
-    if value.tzinfo is None:
-        raise InvalidArgumentError(
-            f"{name} must be an aware datetime, for example datetime.now(UTC): {value!r} has no timezone"
-        )
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seconds(value: timedelta | float) -> float:
-    """A duration argument in seconds, whichever way it was given.
-
-    Raises:
-        InvalidArgumentError: it is neither a timedelta nor a finite number.
-    """
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise InvalidArgumentError(f"seconds or a timedelta, not {value!r}")
-    return float(value)
-
-
-def lasting(value: timedelta | float, name: str) -> float:
-    """A duration argument in seconds that must be one.
-
-    Raises:
-        InvalidArgumentError: it is none, or not above 0.
-    """
-    duration = seconds(value)
-    if duration <= 0:
-        raise InvalidArgumentError(f"{name} must be greater than 0, not {value!r}")
-    return duration
-
-
-_UNITS = {
-    timedelta(minutes=1): "minutes",
-    timedelta(seconds=1): "seconds",
-    timedelta(milliseconds=1): "milliseconds",
-}
-
-
-def whole(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
-    """A duration as the whole number of units that the wire wants.
-
-    Raises:
-        InvalidArgumentError: it is not a whole number of them (rounding would change what was asked), or too small.
-    """
-    try:
-        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidArgumentError(
-            f"{name} must be a timedelta or a number of seconds, not {value!r}"
-        ) from None
-    count, rest = divmod(duration, unit)
-    if rest or count < at_least:
-        unit_name = _UNITS.get(unit, f"times {unit}")
-        least = f", at least {at_least}" if at_least else ""
-        raise InvalidArgumentError(
-            f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds"
-        )
-    return count

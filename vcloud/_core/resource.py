@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 import attrs
 import msgspec
 
+from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.codec import loads
-from vcloud._core.request import seconds
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -189,37 +189,26 @@ async def wait_until(
         refresh: fetches the resource.
         state_of: reads its state.
         wanted: the state or states to wait for.
-        states: those there are. A text that is none of them is taken for a slip of the pen; to wait for a state that the
-            service has and this SDK does not know, say so with ``states(text)``.
+        states: those there are. A text that is none of them is taken for a slip; to wait for a state that the service
+            has and this SDK does not know, give ``states(text)``.
         hopeless: states from which none of the wanted ones is reached.
-        timeout: for the whole wait; seconds or timedelta.
-        poll: between two looks; seconds or timedelta.
+        timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched once.
+        poll: the polling interval; seconds or timedelta.
         clock: monotonic seconds.
         what: names the resource in errors.
 
     Raises:
-        InvalidArgumentError: there is no such state, or no pause between two looks.
+        InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
         WaitTimeout: time is up.
-        WaitFailed: it is in a hopeless state.
+        WaitFailed: it is in a state from which none of the wanted ones is reached.
     """
-    try:
-        goals = frozenset((wanted,) if isinstance(wanted, str) else wanted)
-    except TypeError:
-        raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
-    pause, patience = seconds(poll), seconds(timeout)
-    if not goals or pause <= 0:
-        raise InvalidArgumentError(
-            "wait_until needs at least one state, and a poll interval above 0"
-        )
-    for goal in goals:
-        if not isinstance(goal, states) and goal not in {str(state) for state in states}:
-            raise InvalidArgumentError(
-                f"there is no state {goal!r}; those known are {', '.join(states)}"
-            )
-    end = clock() + patience
+    goals = _goals(wanted, states)
     names = " or ".join(sorted(goals))
+    pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
+    end = clock() + patience
     last: str | None = None
-    limit = asyncio.timeout(patience)
+    # With 0 a single request is made, which has its own time limit.
+    limit = asyncio.timeout(patience or None)
     try:
         async with limit:
             while True:
@@ -229,11 +218,23 @@ async def wait_until(
                     return resource
                 if last in hopeless:
                     raise WaitFailed(f"{what} is {last} and will not become {names}", last=last)
+                if not patience:
+                    break
                 await asyncio.sleep(min(pause, max(0.0, end - clock())))
     except TimeoutError:
         if not limit.expired():
             raise
-        seen = f"it was still {last}" if last is not None else "its state was never seen"
-        raise WaitTimeout(
-            f"{what} did not become {names} within {patience:g} s: {seen}", last=last
-        ) from None
+    if not patience:
+        raise WaitTimeout(f"{what} is {last}, not {names}", last=last)
+    seen = f"it was still {last}" if last is not None else "its state was never seen"
+    raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last)
+
+
+def _goals(wanted: str | Many[str], states: type[OpenEnum]) -> frozenset[str]:
+    try:
+        given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    except TypeError:
+        raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
+    if not given:
+        raise InvalidArgumentError("wait_until needs at least one state")
+    return frozenset([member(state, states, "state") for state in given])

@@ -30,7 +30,6 @@ from vcloud.errors import (
     ConflictError,
     DecodeError,
     InsufficientFundsError,
-    InvalidArgumentError,
     InvalidRequestError,
     PermissionDeniedError,
     RateLimitError,
@@ -258,19 +257,6 @@ def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:
     # A nested resource may come without its id, and then is a bare value.
     _set(item.attributes, "id", item.id if item.id is not None else "")
     return item.attributes
-
-
-def number(value: str | int, name: str) -> int:
-    """An id that requests of this API write as a number.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
 class Decoded(Protocol[T_co]):

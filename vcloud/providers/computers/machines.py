@@ -10,11 +10,12 @@ from typing import ClassVar, Final
 import attrs
 from attrs import frozen
 
+from vcloud._core.arguments import identifier, number, optional_member, text, whole_units
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import none_when_absent
-from vcloud._core.pager import Pager
-from vcloud._core.request import Request, json_body, present, segment, whole
+from vcloud._core.pager import Pager, positive
+from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.computers.models import (
@@ -40,7 +41,6 @@ from vcloud.providers.vagon import (
     Listing,
     fetch_list,
     listing,
-    number,
     resource,
     resources,
     value,
@@ -69,16 +69,38 @@ class MachineRef(Handle):
         """
         return await self._session.fetch(Request("GET", self._path()), MACHINE)
 
-    async def start(self) -> None:
+    async def start(
+        self, *, machine_type_id: str | int | None = None, region: str | None = None
+    ) -> None:
         """Start the machine; it is ready after a while (:meth:`wait_until`).  ``POST /machines/{id}/start``
 
+        The document shows no body; both arguments are from Vagon's published client. Without them no body is sent.
+
+        Args:
+            machine_type_id: the hardware to start on, the id of one of :meth:`available_machine_types`; None: as it is.
+            region: where to start, such as ``dublin``; None: where it is.
+
         Raises:
+            InvalidArgumentError: an id that is no number, or an empty region.
             NotFoundError: there is no such machine.
-            InsufficientFundsError: the balance does not cover it (480).
+            InvalidRequestError: the service does not accept a value (400).
+            InsufficientFundsError: the balance does not cover it (480), or the subscription's payment is pending (4110,
+                from Vagon's published client).
             CapacityError: the region has no room (440, from Vagon's published client).
+            ConflictError: the machine is running already (4206, as the document has it for other calls) or not ready
+                (4201, which the document lists elsewhere and Vagon's published client here), its disk is being resized
+                (469, from Vagon's published client), or the hardware is not in its plan (4205, as for
+                :meth:`set_machine_type`; not stated for a start).
             PermissionDeniedError: permission required (4710).
         """
-        await self._session.fetch(Request("POST", self._path("/start")), DONE)
+        given = present(
+            machine_type_id=None
+            if machine_type_id is None
+            else number(machine_type_id, "machine_type_id"),
+            region=None if region is None else text(region, "region"),
+        )
+        body = json_body(given) if given else None
+        await self._session.fetch(Request("POST", self._path("/start"), body=body), DONE)
 
     async def stop(self, *, gracefully: bool = False) -> None:
         """Stop the running machine.  ``POST /machines/{id}/stop``
@@ -126,14 +148,16 @@ class MachineRef(Handle):
             usage_source: what pays for its running time.
 
         Raises:
-            InvalidArgumentError: another threshold, or nothing to change.
+            InvalidArgumentError: another threshold or source, or nothing to change.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not accept a value (400).
             PermissionDeniedError: permission required (4710).
         """
         threshold = None
         if auto_stop_threshold is not None:
-            threshold = whole(auto_stop_threshold, timedelta(seconds=1), "auto_stop_threshold")
+            threshold = whole_units(
+                auto_stop_threshold, timedelta(seconds=1), "auto_stop_threshold"
+            )
             if timedelta(seconds=threshold) not in AUTO_STOP_THRESHOLDS:
                 allowed = ", ".join(
                     f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS
@@ -141,7 +165,10 @@ class MachineRef(Handle):
                 raise InvalidArgumentError(
                     f"auto_stop_threshold must be one of {allowed} seconds, not {threshold}"
                 )
-        body = present(auto_stop_threshold=threshold, usage_source=usage_source)
+        body = present(
+            auto_stop_threshold=threshold,
+            usage_source=optional_member(usage_source, UsageSource, "usage_source"),
+        )
         if not body:
             raise InvalidArgumentError(
                 "nothing to update: give auto_stop_threshold or usage_source"
@@ -186,7 +213,7 @@ class MachineRef(Handle):
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
         """
-        body = json_body({"expires_in": whole(expires_in, MINUTE, "expires_in", at_least=1)})
+        body = json_body({"expires_in": whole_units(expires_in, MINUTE, "expires_in", at_least=1)})
         return await self._session.fetch(
             Request("POST", self._path("/access"), body=body, sensitive=True), ACCESS_LINK
         )
@@ -225,14 +252,15 @@ class MachineRef(Handle):
         timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Machine:
-        """Look again and again until the machine has this ``friendly_status``.
+        """Poll until the machine has this ``friendly_status``.  ``GET /machines/{id}``
 
         Args:
             status: the status, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta.
-            poll: between two looks; seconds or timedelta.
+            timeout: for the whole wait; seconds or timedelta. With 0 the machine is fetched once.
+            poll: the polling interval; seconds or timedelta.
 
         Raises:
+            InvalidArgumentError: there is no such status, or a time below 0.
             WaitTimeout: time is up; ``last`` is the last status seen.
             NotFoundError: there is no such machine.
         """
@@ -351,23 +379,25 @@ class Machines(Collection):
             time_left: at least this much running time left: whole minutes; seconds or timedelta.
             has_session_data: True: used since the last reset; False: not.
             assigned: True: has a user or a pending invitation; False: has neither.
-            status: with this ``friendly_status``.
+            status: with this ``friendly_status``; a value that this SDK does not know as ``MachineStatus(text)``
+                (Vagon's published client also names ``running`` and ``stopping``).
 
         Raises:
+            InvalidArgumentError: there is no such status, or a time that is not whole minutes.
             PermissionDeniedError: permission required (4710).
         """
         filters = {
             "q": q,
-            "time_left": None if time_left is None else whole(time_left, MINUTE, "time_left"),
+            "time_left": None if time_left is None else whole_units(time_left, MINUTE, "time_left"),
             "has_session_data": has_session_data,
             "assigned": assigned,
-            "status": status,
+            "status": optional_member(status, MachineStatus, "status"),
         }
         return listing(
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
 
-    async def get(self, id: str) -> Machine:
+    async def get(self, id: str | int) -> Machine:
         """Fetch one machine.  ``GET /machines/{id}``
 
         The path is not in the API document; Vagon's published client uses it.
@@ -377,14 +407,13 @@ class Machines(Collection):
         """
         return await self.ref(id).refresh()
 
-    def ref(self, id: str) -> MachineRef:
+    def ref(self, id: str | int) -> MachineRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        return bind(MachineRef(id=id), self._session)
+        return bind(MachineRef(id=identifier(id)), self._session)
 
     async def create(
         self,
@@ -415,15 +444,11 @@ class Machines(Collection):
             TransportError: with ``outcome_unknown``, when the answer was lost: the machines may exist.
             DecodeError: with ``outcome_unknown``; ``items`` holds those of the new machines that can be read.
         """
-        if type(quantity) is not int or quantity < 1:
-            raise InvalidArgumentError(
-                f"quantity must be a whole number of at least 1, not {quantity!r}"
-            )
         if isinstance(software_ids, str) or not isinstance(software_ids, Iterable | None):
             raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")
         body = present(
             plan_id=number(plan_id, "plan_id"),
-            quantity=quantity,
+            quantity=positive(quantity, "quantity"),
             region=region,
             software_ids=None
             if software_ids is None

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from attrs import frozen
 
+from vcloud._core.arguments import identifier
 from vcloud._core.codec import Instant, Shape
 from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
@@ -160,10 +161,13 @@ class MachineTasks(Collection):
         shape = resources(TaskList, Task, machine_id=self._machine_id)
         return listing(self._session, self._path, shape, page=page, per_page=per_page)
 
-    def ref(self, id: str) -> TaskRef:
-        """A handle to act through, without asking the service."""
-        segment(id)
-        return bind(TaskRef(id=id, machine_id=self._machine_id), self._session)
+    def ref(self, id: str | int) -> TaskRef:
+        """A handle to act through, without asking the service.
+
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        return bind(TaskRef(id=identifier(id), machine_id=self._machine_id), self._session)
 
     async def activate(self, uid: str) -> TaskActivation:
         """Make this the task that is captured, creating it if there is none.  ``POST /machines/{id}/tasks``

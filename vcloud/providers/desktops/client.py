@@ -6,10 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from vcloud._core.arguments import identifier
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
 from vcloud._core.pager import Pager, unpaged
-from vcloud._core.request import Request, json_body, lasting, present, seconds, segment, whole
+from vcloud._core.request import Request, json_body, lasting, present, seconds, whole
 from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
@@ -115,7 +116,7 @@ class Desktops(Client):
             poll=poll,
         )
 
-    async def get(self, id: str) -> Desktop:
+    async def get(self, id: str | int) -> Desktop:
         """Fetch one desktop.  ``GET /desktop/{id}``
 
         Raises:
@@ -124,11 +125,10 @@ class Desktops(Client):
         """
         return await self.ref(id).refresh()
 
-    def ref(self, id: str) -> DesktopRef:
+    def ref(self, id: str | int) -> DesktopRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        return bind(DesktopRef(id=id), self._session)
+        return bind(DesktopRef(id=identifier(id)), self._session)

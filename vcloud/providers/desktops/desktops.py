@@ -17,7 +17,6 @@ from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
-from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
@@ -44,19 +43,6 @@ class DesktopRef(Controls):
         return await self._session.fetch(
             Request("GET", f"/desktop/{segment(self.id)}", sensitive=True), DESKTOP
         )
-
-    async def start(self) -> None:
-        """Do nothing, because a desktop starts by itself; here so that desktops and machines can be treated alike.
-
-        Raises:
-            InvalidArgumentError: it is over: a stopped desktop cannot be started again.
-            NotFoundError: there is no such desktop.
-        """
-        status = (await self.refresh()).status
-        if status in OVER:
-            raise InvalidArgumentError(
-                f"desktop {self.id} is {status} and cannot be started again: launch() makes a new one"
-            )
 
     async def stop(self) -> None:
         """Stop the desktop for good; what was on it is lost.  ``POST /desktop/{id}/stop``

@@ -6,13 +6,14 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
+from vcloud._core.arguments import identifier, number, optional_member
 from vcloud._core.models import InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
-from vcloud.providers.vagon import Item, Listing, Nested, listing, number, resource, resources
+from vcloud.providers.vagon import Item, Listing, Nested, listing, resource, resources
 
 __all__ = ["Application", "ApplicationRef", "Applications"]
 
@@ -44,7 +45,7 @@ class ApplicationRef(Handle):
             machine_type: the hardware that it runs on; sent as ``machine_type_id``.
 
         Raises:
-            InvalidArgumentError: an empty name, a machine type that is no number, or nothing to change.
+            InvalidArgumentError: an empty name, another key mapping, a machine type that is no number, or nothing to change.
             NotFoundError: there is no such application.
             InvalidRequestError: the service does not accept a value (400).
         """
@@ -52,7 +53,9 @@ class ApplicationRef(Handle):
             raise InvalidArgumentError("application_name must not be empty")
         body = present(
             application_name=application_name,
-            key_mapping_selection=key_mapping_selection,
+            key_mapping_selection=optional_member(
+                key_mapping_selection, KeyMapping, "key_mapping_selection"
+            ),
             changeable_key_mapping=changeable_key_mapping,
             machine_type_id=None if machine_type is None else number(machine_type, "machine_type"),
         )
@@ -122,11 +125,10 @@ class Applications(Collection):
         """
         return listing(self._session, "/applications", APPLICATIONS, page=page, per_page=per_page)
 
-    def ref(self, id: str) -> ApplicationRef:
+    def ref(self, id: str | int) -> ApplicationRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        return bind(ApplicationRef(id=id), self._session)
+        return bind(ApplicationRef(id=identifier(id)), self._session)

@@ -9,6 +9,8 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import identifier, member, number
+from vcloud._core.arguments import instant as instant_text
 from vcloud._core.codec import Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import DOCUMENTED, none_when_absent
@@ -16,8 +18,8 @@ from vcloud._core.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive
-from vcloud.errors import DecodeError, InvalidArgumentError
-from vcloud.providers.streams.models import ConnectionStatus, Region, region_name
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
     DONE,
     Envelope,
@@ -25,7 +27,6 @@ from vcloud.providers.vagon import (
     Listing,
     adopt,
     listing,
-    number,
     resource,
     resources,
 )
@@ -35,7 +36,11 @@ __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
 @frozen(kw_only=True)
 class StreamMachineRef(Handle):
-    """A machine by its id, and by its uid where that is known: stopping takes the one, looking the other."""
+    """A machine by its id, and by its uid where that is known: the one stops it, the other fetches it.
+
+    It has no ``start``, because one that ended does not come back: :meth:`StreamRef.start_machine` starts another. It has
+    no link of its own: :meth:`StreamRef.assign_machine` gives a link, to a machine that the service chooses.
+    """
 
     id: str = ""
     # In the document's example the link that opens a machine ends in this, so it is not shown around.
@@ -73,15 +78,15 @@ class StreamMachineRef(Handle):
         timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> StreamMachine:
-        """Look again and again until the machine has this ``connection_status``.
+        """Poll until the machine has this ``connection_status``.  ``GET /machines/{machine_uid}``
 
         Args:
             connection_status: the status, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta.
-            poll: between two looks; seconds or timedelta.
+            timeout: for the whole wait; seconds or timedelta. With 0 the machine is fetched once.
+            poll: the polling interval; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: the handle was made without a uid.
+            InvalidArgumentError: there is no such status, a time below 0, or the handle was made without a uid.
             WaitFailed: it is terminated, from which no other status is reached.
             WaitTimeout: time is up; ``last`` is the last status seen.
             NotFoundError: there is no such machine.
@@ -138,30 +143,6 @@ class StreamMachine(StreamMachineRef):
     machine_type: str | None
     public_ip_address: str | None
 
-    async def start(self) -> StreamMachine:
-        """Start another machine of the same stream in the same region; one that ended does not come back.
-
-        As :meth:`StreamRef.start_machine`, with the same errors.
-        """
-        stream_id, region = self._place()
-        return await self._session.fetch(start_request(stream_id, region), MACHINE)
-
-    async def connect_url(self) -> str:
-        """Assign a machine of the same stream in the same region, and return its link, a secret.
-
-        As :meth:`StreamRef.assign_machine`, with the same errors: the service chooses among the machines that are
-        available, of which this one is to be.
-        """
-        stream_id, region = self._place()
-        assignment = await self._session.fetch(assign_request(stream_id, region), ASSIGNMENT)
-        return assignment.connection_link
-
-    def _place(self) -> tuple[str, Region]:
-        """The stream and the region that the machine belongs to."""
-        if self.stream_id is None or self.region is None:
-            raise DecodeError(f"machine {self.id} came without its stream_id or its region")
-        return self.stream_id, self.region
-
 
 @frozen(kw_only=True)
 class Assignment(Secretive):
@@ -204,33 +185,36 @@ ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
 
 def start_request(stream_id: str, region: Region | str) -> Request:
     """``POST /streams/{stream_id}/start-machine``"""
+    body = json_body({"region": member(region, Region, "region")})
+    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=body)
+
+
+def assign_request(
+    stream_id: str, region: Region | str, user_id: str | int | None = None
+) -> Request:
+    """``POST /streams/{stream_id}/assign-machine``"""
+    given = present(
+        region=member(region, Region, "region"),
+        user_id=None if user_id is None else identifier(user_id, "user_id"),
+    )
     return Request(
         "POST",
-        f"/streams/{segment(stream_id)}/start-machine",
-        body=json_body({"region": region_name(region)}),
-    )
-
-
-def assign_request(stream_id: str, region: Region | str, user_id: str | None = None) -> Request:
-    """``POST /streams/{stream_id}/assign-machine``"""
-    if user_id is not None and (type(user_id) is not str or not user_id):
-        raise InvalidArgumentError(f"user_id must be the id of a user, a str, not {user_id!r:.80}")
-    body = json_body(present(region=region_name(region), user_id=user_id))
-    return Request(
-        "POST", f"/streams/{segment(stream_id)}/assign-machine", body=body, sensitive=True
+        f"/streams/{segment(stream_id)}/assign-machine",
+        body=json_body(given),
+        sensitive=True,
     )
 
 
 def statistics_filters(
-    start_at: datetime | None,
-    end_at: datetime | None,
+    start_at: datetime | str | None,
+    end_at: datetime | str | None,
     application_id: str | int | None,
     stream_id: str | int | None,
 ) -> dict[str, QueryValue]:
     """The parameters that both statistics take; there the ids are numbers."""
     return {
-        "start_at": start_at,
-        "end_at": end_at,
+        "start_at": None if start_at is None else instant_text(start_at, "start_at"),
+        "end_at": None if end_at is None else instant_text(end_at, "end_at"),
         "application_id": None
         if application_id is None
         else number(application_id, "application_id"),
@@ -244,8 +228,8 @@ class StreamMachines(Collection):
     def list(
         self,
         *,
-        start_at: datetime | None = None,
-        end_at: datetime | None = None,
+        start_at: datetime | str | None = None,
+        end_at: datetime | str | None = None,
         page: int | None = None,
         per_page: int | None = None,
         application_id: str | int | None = None,
@@ -254,31 +238,32 @@ class StreamMachines(Collection):
         """The machines that match, running and past.  ``GET /machines``
 
         Args:
-            start_at: from this instant on; with a timezone.
-            end_at: up to this instant; with a timezone.
+            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
+            end_at: up to this instant, given likewise.
             page: the page to begin with; the service begins with 1.
             per_page: machines per page; the service takes 20.
             application_id: of this application alone.
             stream_id: of this stream alone.
 
         Raises:
-            InvalidArgumentError: a time without a zone, or an id that is no number.
+            InvalidArgumentError: no instant, or one without a zone, or an id that is no number.
         """
         filters = statistics_filters(start_at, end_at, application_id, stream_id)
         return listing(
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
 
-    async def get(self, uid: str) -> StreamMachine:
+    async def get(self, uid: str | int) -> StreamMachine:
         """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
 
         Raises:
             InvalidArgumentError: what is given cannot be a uid.
             NotFoundError: there is no such machine.
         """
-        return await bind(StreamMachineRef(uid=uid), self._session).refresh()
+        handle = StreamMachineRef(uid=identifier(uid, "uid"))
+        return await bind(handle, self._session).refresh()
 
-    def ref(self, id: str, *, uid: str | None = None) -> StreamMachineRef:
+    def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamMachineRef:
         """A handle to act through, without asking the service.
 
         Args:
@@ -288,10 +273,8 @@ class StreamMachines(Collection):
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        if uid is not None:
-            segment(uid, "uid")
-        return bind(StreamMachineRef(id=id, uid=uid), self._session)
+        known_uid = None if uid is None else identifier(uid, "uid")
+        return bind(StreamMachineRef(id=identifier(id), uid=known_uid), self._session)
 
 
 _STATES: Final = {

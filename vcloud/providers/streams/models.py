@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import member
 from vcloud._core.codec import Instant, OpenEnum
 from vcloud._core.models import ListOf, NullAsEmpty, none_when_absent
 from vcloud.errors import InvalidArgumentError
@@ -195,19 +196,8 @@ class AudioState(OpenEnum):
     NOT_COLLECTED = "not_collected"
 
 
-def region_name(value: object) -> str:
-    """A region argument as it is sent. Which regions there are is for the service to say.
-
-    Raises:
-        InvalidArgumentError: it is no name.
-    """
-    if not isinstance(value, str) or not value:
-        raise InvalidArgumentError(f"region must be a Region or its name, not {value!r}")
-    return value
-
-
 def _check_region(_: object, __: object, value: Any) -> None:
-    region_name(value)
+    member(value, Region, "region")
 
 
 def _check_total(_: object, __: object, value: Any) -> None:
@@ -225,7 +215,8 @@ class Capacity:
     (:class:`StreamCapacity`), and so does the client.
 
     Raises:
-        InvalidArgumentError: a total below one, or no region.
+        InvalidArgumentError: a total below one, or there is no such region; one that this SDK does not know is given as
+            ``Region(text)``.
     """
 
     region: Region | str = field(validator=_check_region)

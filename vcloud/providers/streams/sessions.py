@@ -87,8 +87,8 @@ class VisitorSessions(Collection):
     def list(
         self,
         *,
-        start_at: datetime | None = None,
-        end_at: datetime | None = None,
+        start_at: datetime | str | None = None,
+        end_at: datetime | str | None = None,
         page: int | None = None,
         per_page: int | None = None,
         application_id: str | int | None = None,
@@ -97,15 +97,15 @@ class VisitorSessions(Collection):
         """The visits that match.  ``GET /sessions``
 
         Args:
-            start_at: from this instant on; with a timezone.
-            end_at: up to this instant; with a timezone.
+            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
+            end_at: up to this instant, given likewise.
             page: the page to begin with; the service begins with 1.
             per_page: visits per page; the service takes 20.
             application_id: of this application alone.
             stream_id: of this stream alone.
 
         Raises:
-            InvalidArgumentError: a time without a zone, or an id that is no number.
+            InvalidArgumentError: no instant, or one without a zone, or an id that is no number.
         """
         filters = statistics_filters(start_at, end_at, application_id, stream_id)
         return listing(

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import identifier, optional_member
 from vcloud._core.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
@@ -121,19 +122,22 @@ class StreamRef(Handle):
             The stream, without capacities and texts: the service leaves them out here.
 
         Raises:
-            InvalidArgumentError: nothing to change, or no capacities in ``capacities``.
+            InvalidArgumentError: nothing to change, a value that is not among those of its enumeration (one that this SDK
+                does not know is given as ``Resolution(text)``), or no capacities in ``capacities``.
             NotFoundError: there is no such stream.
             InvalidRequestError: the service does not accept a value (400).
         """
         body = present(
-            resolution=resolution,
-            sound=sound,
-            microphone=microphone,
-            auto_turn_off_duration=None
-            if auto_turn_off_duration is None
-            else AutoTurnOffDuration(auto_turn_off_duration),
-            maximum_session_duration=maximum_session_duration,
-            idle_duration=idle_duration,
+            resolution=optional_member(resolution, Resolution, "resolution"),
+            sound=optional_member(sound, MediaActivation, "sound"),
+            microphone=optional_member(microphone, MediaActivation, "microphone"),
+            auto_turn_off_duration=optional_member(
+                auto_turn_off_duration, AutoTurnOffDuration, "auto_turn_off_duration"
+            ),
+            maximum_session_duration=optional_member(
+                maximum_session_duration, MaximumSessionDuration, "maximum_session_duration"
+            ),
+            idle_duration=optional_member(idle_duration, IdleDuration, "idle_duration"),
             launch_arguments=launch_arguments,
             dark_mode=dark_mode,
             collect_info=collect_info,
@@ -143,13 +147,13 @@ class StreamRef(Handle):
             else "true"
             if password_protection
             else "false",
-            dock_position=dock_position,
+            dock_position=optional_member(dock_position, DockPosition, "dock_position"),
             keyboard_layout=keyboard_layout,
             user_session_data=user_session_data,
             boost_enabled=boost_enabled,
             pixel_streaming_enabled=pixel_streaming_enabled,
             port_access_enabled=port_access_enabled,
-            capacity_type=capacity_type,
+            capacity_type=optional_member(capacity_type, CapacityType, "capacity_type"),
             capacities=_wire(capacities),
         )
         if not body:
@@ -192,7 +196,7 @@ class StreamRef(Handle):
             The machine, ``waiting``; it is ``available`` after a while (:meth:`StreamMachine.wait_until`).
 
         Raises:
-            InvalidArgumentError: no region.
+            InvalidArgumentError: there is no such region.
             NotFoundError: there is no such stream.
             ConflictError: the stream is not cost optimized (4610, in older texts 4601): only machines of cost-optimized
                 streams can be started by hand, the other kinds see to their machines themselves.
@@ -202,18 +206,21 @@ class StreamRef(Handle):
         """
         return await self._session.fetch(start_request(self.id, region), MACHINE)
 
-    async def assign_machine(self, region: Region | str, user_id: str | None = None) -> Assignment:
+    async def assign_machine(
+        self, region: Region | str, user_id: str | int | None = None
+    ) -> Assignment:
         """Give an available machine to a visitor; never sent twice.  ``POST /streams/{stream_id}/assign-machine``
 
-        The service chooses the machine.
+        The service chooses the machine. It may be one that is still turning on, as in the document's example.
 
         Args:
             region: where.
             user_id: to whom, the id of a :class:`User`; None: to whoever has the link.
 
         Raises:
-            InvalidArgumentError: no region.
-            NotFoundError: there is no such stream or user.
+            InvalidArgumentError: there is no such region, or what is given cannot be an id.
+            NotFoundError: there is no such stream or user, or, in older deployments, no machine is available (from a
+                public client of the older API).
             CapacityError: no machine is available (440; the document does not say how the service words this).
             TransportError: with ``outcome_unknown``, when the answer was lost: a machine may have been assigned.
         """
@@ -222,30 +229,37 @@ class StreamRef(Handle):
     async def connect(
         self,
         region: Region | str,
-        user: UserRef | str | None = None,
+        user: UserRef | str | int | None = None,
         *,
         timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Assignment:
-        """Get a visitor onto a machine: start one if none is available, wait until it is, assign it.
+        """Give a visitor a machine: start one if none is available, and assign it as soon as the service lets one.
 
-        On a stream that is not cost optimized, machines cannot be started: there it waits until the service has one. When
-        it fails, runs out of time or is cancelled, a machine that it started is stopped again, unless somebody else has it.
-        That takes a few seconds at most; should it fail, a note on the error says so.
+        Where the service assigns a machine that is still turning on, that is at once: the visitor's page shows its
+        progress, and :meth:`StreamMachine.wait_until` waits for the visitor (``connected``). Where it does not, this waits
+        until the machine is available. On a stream that is not cost optimized, machines cannot be started: there it waits
+        until the service has one. Where there is no room for another machine, it waits for room.
+
+        Older deployments answer 404 where no machine is free (from a public client of the older API). A 404 counts as
+        that only when the stream's list shows no available machine in the region.
+
+        When it fails, runs out of time or is cancelled, a machine that it started is stopped again, unless somebody else
+        has it. That takes a few seconds at most; should it fail, a note on the error says so.
 
         Args:
             region: where.
             user: the visitor, or the id of one; None: whoever has the link.
             timeout: for all of it; seconds or timedelta.
-            poll: between two looks; seconds or timedelta.
+            poll: the polling interval; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: no region, or a poll interval that is not above 0.
-            NotFoundError: there is no such stream or user.
-            CapacityError: there is no room for another machine (440, from Vagon's published client).
+            InvalidArgumentError: there is no such region, what is given cannot be an id, or a time that is not above 0.
+            NotFoundError: there is no such stream; or, while a machine is available, no such user.
             InsufficientFundsError: the balance does not cover it (480, from the Computers document).
             WaitFailed: the machine that was started was terminated before it became available.
-            WaitTimeout: time is up; ``last`` is the last status seen of the machine that was started.
+            WaitTimeout: time is up, also when there was no room for another machine (440) all the time; ``last`` is the
+                last status seen of the machine that was started.
         """
         user_id = user.id if isinstance(user, UserRef) else user
         return await connect(self, region, user_id, timeout=timeout, poll=poll)
@@ -334,7 +348,7 @@ class Streams(Collection):
     """The streams of the applications."""
 
     def list(
-        self, application_id: str, *, page: int | None = None, per_page: int = PER_PAGE
+        self, application_id: str | int, *, page: int | None = None, per_page: int = PER_PAGE
     ) -> Pager[Stream]:
         """The streams of one application, without capacities and texts.  ``GET /streams``
 
@@ -347,22 +361,21 @@ class Streams(Collection):
             InvalidArgumentError: what is given cannot be an id.
             NotFoundError: there is no such application.
         """
-        segment(application_id, "application_id")
-        filters = {"application_id": application_id}
+        filters = {"application_id": identifier(application_id, "application_id")}
         return listing(
             self._session, "/streams", STREAMS, page=page, per_page=per_page, filters=filters
         )
 
-    async def get(self, uid: str) -> Stream:
+    async def get(self, uid: str | int) -> Stream:
         """Fetch one stream by its uid, not its id.  ``GET /streams/{stream_uid}``
 
         Raises:
             InvalidArgumentError: what is given cannot be a uid.
             NotFoundError: there is no such stream.
         """
-        return await bind(StreamRef(uid=uid), self._session).refresh()
+        return await bind(StreamRef(uid=identifier(uid, "uid")), self._session).refresh()
 
-    def ref(self, id: str, *, uid: str | None = None) -> StreamRef:
+    def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamRef:
         """A handle to act through, without asking the service.
 
         Args:
@@ -372,14 +385,12 @@ class Streams(Collection):
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        if uid is not None:
-            segment(uid, "uid")
-        return bind(StreamRef(id=id, uid=uid), self._session)
+        known_uid = None if uid is None else identifier(uid, "uid")
+        return bind(StreamRef(id=identifier(id), uid=known_uid), self._session)
 
     async def create(
         self,
-        application_id: str,
+        application_id: str | int,
         *,
         capacities: Sequence[Capacity] | None = None,
         capacity_type: CapacityType | str | None = None,
@@ -394,13 +405,14 @@ class Streams(Collection):
             capacity_type: who sees to it that there are machines.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id, or no capacities in ``capacities``.
+            InvalidArgumentError: what is given cannot be an id, another capacity type, or no capacities in ``capacities``.
             NotFoundError: there is no such application.
             InvalidRequestError: the service does not accept a value (400).
             TransportError: with ``outcome_unknown``, when the answer was lost: the stream may exist.
         """
-        segment(application_id, "application_id")
         body = present(
-            application_id=application_id, capacities=_wire(capacities), capacity_type=capacity_type
+            application_id=identifier(application_id, "application_id"),
+            capacities=_wire(capacities),
+            capacity_type=optional_member(capacity_type, CapacityType, "capacity_type"),
         )
         return await self._session.fetch(Request("POST", "/streams", body=json_body(body)), STREAM)

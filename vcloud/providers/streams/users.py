@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vcloud._core.arguments import identifier, text
 from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
@@ -34,7 +35,7 @@ class User(UserRef):
 
     Attributes:
         id: goes into ``user_id`` of an assignment.
-        email: None when it was created without.
+        email: None or empty when it was created without.
     """
 
     email: str | None
@@ -46,28 +47,30 @@ USER = resource(User)
 class Users(Collection):
     """The visitors."""
 
-    def ref(self, id: str) -> UserRef:
+    def ref(self, id: str | int) -> UserRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        return bind(UserRef(id=id), self._session)
+        return bind(UserRef(id=identifier(id)), self._session)
 
     async def create(self, email: str | None = None) -> User:
         """Create a visitor, to whom machines can be assigned; never sent twice.  ``POST /users``
 
         Args:
-            email: helps to recognise the visitor in the statistics; not needed.
+            email: helps to recognise the visitor in the statistics; not needed. The document lets one leave it blank, so
+                an empty text is sent as it is.
 
         Raises:
-            InvalidArgumentError: the email is no address.
+            InvalidArgumentError: the email is neither empty nor an address.
             InvalidRequestError: the service does not accept it (400).
             TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
         """
-        if email is not None and "@" not in email:
-            raise InvalidArgumentError(f"email must be an address or None, not {email!r}")
+        if email and "@" not in text(email, "email"):
+            raise InvalidArgumentError(
+                f"email must be an address, empty or None, not {email!r:.80}"
+            )
         return await self._session.fetch(
             Request("POST", "/users", body=json_body(present(email=email))), USER
         )

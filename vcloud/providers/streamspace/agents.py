@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import identifier, member, optional_member
 from vcloud._core.codec import Id, Instant, Seconds, plain
 from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.pager import Pager
@@ -45,13 +46,13 @@ class AgentRef(Handle, Wire):
             status: ``online`` or ``draining``; the service sets ``offline`` by itself when an agent disconnects.
 
         Raises:
+            InvalidArgumentError: there is no such status.
             NotFoundError: there is no such agent.
-            InvalidRequestError: the service does not know the status.
+            InvalidRequestError: the service does not know the status, or does not let one set it.
             PermissionDeniedError: you are no administrator.
         """
-        return await self._session.fetch(
-            Request("PATCH", self._path, body=json_body({"status": status})), AGENT_UPDATE
-        )
+        body = json_body({"status": member(status, AgentStatus, "status")})
+        return await self._session.fetch(Request("PATCH", self._path, body=body), AGENT_UPDATE)
 
     async def drain(self) -> AgentUpdate:
         """Give the agent no new sessions; those it has go on.  ``PATCH /agents/{agent_id}``
@@ -139,13 +140,17 @@ class Agents(Collection):
             limit: agents per page, at most 100; the service takes 20.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds.
+            InvalidArgumentError: a page or limit out of bounds, or there is no such platform or status.
             InvalidRequestError: the service does not know a value.
         """
-        filters = {"platform": platform, "status": status, "region": region}
+        filters = {
+            "platform": optional_member(platform, Platform, "platform"),
+            "status": optional_member(status, AgentStatus, "status"),
+            "region": region,
+        }
         return listing(self._session, "/agents", AGENTS, page=page, limit=limit, filters=filters)
 
-    async def get(self, agent_id: str) -> Agent:
+    async def get(self, agent_id: str | int) -> Agent:
         """Fetch one agent, with its uptime and sessions.  ``GET /agents/{agent_id}``
 
         Raises:
@@ -153,14 +158,13 @@ class Agents(Collection):
         """
         return await self.ref(agent_id).refresh()
 
-    def ref(self, agent_id: str) -> AgentRef:
+    def ref(self, agent_id: str | int) -> AgentRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(agent_id, "agent_id")
-        return bind(AgentRef(agent_id=agent_id), self._session)
+        return bind(AgentRef(agent_id=identifier(agent_id, "agent_id")), self._session)
 
     async def stats(self) -> AgentStats:
         """All agents counted together.  ``GET /agents/stats``"""

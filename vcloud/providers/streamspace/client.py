@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from vcloud._core.arguments import identifier, member, seconds_from_zero, text
 from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
 from vcloud._core.pager import Pager
-from vcloud._core.request import Request, json_body, seconds
+from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth, login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError
@@ -22,7 +23,7 @@ from vcloud.providers.streamspace.models import AgentCapacity, Login, LogoutAnsw
 from vcloud.providers.streamspace.sessions import Sessions, view
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
-from vcloud.providers.streamspace.wire import bearer, text
+from vcloud.providers.streamspace.wire import bearer
 from vcloud.providers.streamspace.worker import AgentWorker
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class StreamSpace(Client):
 
     def serve_agent(
         self,
-        agent_id: str,
+        agent_id: str | int,
         *,
         platform: Platform | str,
         handler: AgentHandler,
@@ -110,11 +111,11 @@ class StreamSpace(Client):
                 as the endpoint says.
 
         Raises:
-            InvalidArgumentError: an empty name, a handler that lacks a method, or a grace time below zero.
+            InvalidArgumentError: an empty name, another platform, a handler that lacks a method, or a grace time below zero.
         """
         register = Register(
-            agent_id=text(agent_id, "agent_id"),
-            platform=Platform(text(platform, "platform")),
+            agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),
+            platform=member(platform, Platform, "platform"),
             region=region,
             capacity=capacity,
             metadata=None if metadata is None else dict(metadata),
@@ -124,11 +125,12 @@ class StreamSpace(Client):
             raise InvalidArgumentError(
                 f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}"
             )
-        patience = seconds(grace)
-        if not patience >= 0:
-            raise InvalidArgumentError(f"grace must not be below 0, not {grace!r}")
         return AgentWorker(
-            self._session, register, handler, grace=patience, retry=retry or self._session.retry
+            self._session,
+            register,
+            handler,
+            grace=seconds_from_zero(grace, "grace"),
+            retry=retry or self._session.retry,
         )
 
     async def login(self, username: str | None = None, password: str | None = None) -> Login:

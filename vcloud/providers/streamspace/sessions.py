@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import identifier, optional_member, text
 from vcloud._core.codec import GoDuration, Id, Instant, plain
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
@@ -36,7 +37,6 @@ from vcloud.providers.streamspace.wire import (
     listing,
     resource,
     resources,
-    text,
 )
 
 __all__ = ["Session", "SessionRef", "Sessions"]
@@ -122,11 +122,11 @@ class SessionRef(Realtime, Wire):
             self._session.read(request, answer, DELETED)
 
     async def start(self) -> SessionUpdate:
-        """:meth:`wake`, by the name that all providers' instances have."""
+        """:meth:`wake`, by the name that the verb has for machines."""
         return await self.wake()
 
     async def stop(self) -> SessionUpdate:
-        """:meth:`terminate`, by the name that all providers' instances have."""
+        """:meth:`terminate`, by the name that every :class:`~vcloud.Controllable` has."""
         return await self.terminate()
 
     async def wait_until(
@@ -136,14 +136,15 @@ class SessionRef(Realtime, Wire):
         timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Session:
-        """Look again and again until the session is in this state.
+        """Poll until the session is in this state.  ``GET /sessions/{session_id}``
 
         Args:
             state: the state, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta.
-            poll: between two looks; seconds or timedelta.
+            timeout: for the whole wait; seconds or timedelta. With 0 the session is fetched once.
+            poll: the polling interval; seconds or timedelta.
 
         Raises:
+            InvalidArgumentError: there is no such state, or a time below 0.
             WaitTimeout: time is up; ``last`` is the last state seen.
             WaitFailed: it is terminated or failed, and that is not what was waited for.
             NotFoundError: there is no such session.
@@ -282,7 +283,7 @@ class Sessions(Collection):
             tags: words to find it by.
 
         Raises:
-            InvalidArgumentError: an empty name, another state, a quantity that is none (``2 gigs``), a timeout that is
+            InvalidArgumentError: an empty name, another platform or state, a quantity that is none (``2 gigs``), a timeout that is
                 not whole seconds, or a tag that is empty or has a comma, and so could never be found.
             NotFoundError: there is no such template (the document has 404 in its table and 400 in its example).
             InvalidRequestError: the service does not accept a value, or the template.
@@ -291,15 +292,17 @@ class Sessions(Collection):
             PermissionDeniedError: it is for another user, and you are no administrator.
             TransportError: with ``outcome_unknown``, when the answer was lost: the session may exist.
         """
-        if state is not None and state not in INITIAL:
+        # A state that this SDK does not know is for the service to judge.
+        unknown = isinstance(state, SessionState) and not state.known
+        if state is not None and state not in INITIAL and not unknown:
             raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
         if not isinstance(resources, Resources | None):
             raise InvalidArgumentError(f"resources must be a Resources(...), not {resources!r}")
         body = present(
             user=text(user, "user"),
             template=text(template, "template"),
-            platform=platform,
-            state=state,
+            platform=optional_member(platform, Platform, "platform"),
+            state=optional_member(state, SessionState, "state"),
             resources=None if resources is None else resources.to_wire(),
             persistent_home=persistent_home,
             idle_timeout=None
@@ -317,7 +320,7 @@ class Sessions(Collection):
         user: str | None = None,
         template: str | None = None,
         platform: Platform | str | None = None,
-        agent_id: str | None = None,
+        agent_id: str | int | None = None,
         state: SessionState | str | None = None,
         tags: Sequence[str] | None = None,
         page: int | None = None,
@@ -340,24 +343,25 @@ class Sessions(Collection):
             order: which end comes first; None: the last.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds, or a tag that is empty or has a comma.
+            InvalidArgumentError: a page or limit out of bounds, a tag that is empty or has a comma, or a platform, state,
+                sort or order that there is not.
             InvalidRequestError: the service does not know a value.
         """
         filters = {
             "user": user,
             "template": template,
-            "platform": platform,
-            "agent_id": agent_id,
-            "state": state,
+            "platform": optional_member(platform, Platform, "platform"),
+            "agent_id": None if agent_id is None else identifier(agent_id, "agent_id"),
+            "state": optional_member(state, SessionState, "state"),
             "tags": checked_tags(tags) or None if tags is not None else None,
-            "sort": sort,
-            "order": order,
+            "sort": optional_member(sort, SessionSort, "sort"),
+            "order": optional_member(order, SortOrder, "order"),
         }
         return listing(
             self._session, "/sessions", SESSIONS, page=page, limit=limit, filters=filters
         )
 
-    async def get(self, id: str) -> Session:
+    async def get(self, id: str | int) -> Session:
         """Fetch one session, with all that a list leaves out.  ``GET /sessions/{session_id}``
 
         Raises:
@@ -365,14 +369,13 @@ class Sessions(Collection):
         """
         return await self.ref(id).refresh()
 
-    def ref(self, id: str) -> SessionRef:
+    def ref(self, id: str | int) -> SessionRef:
         """A handle to act through, without asking the service.
 
         Raises:
             InvalidArgumentError: what is given cannot be an id.
         """
-        segment(id)
-        return bind(SessionRef(id=id), self._session)
+        return bind(SessionRef(id=identifier(id)), self._session)
 
 
 _STATES: Final = {

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
+from vcloud._core.arguments import identifier
 from vcloud._core.codec import GoDuration, Id, Instant
 from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.pager import Pager
@@ -133,5 +134,4 @@ class Templates(Collection):
         Raises:
             InvalidArgumentError: what is given cannot be a name.
         """
-        segment(name, "name")
-        return bind(TemplateRef(name=name), self._session)
+        return bind(TemplateRef(name=identifier(name, "name")), self._session)

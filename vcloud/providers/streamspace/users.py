@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from vcloud._core.arguments import member, optional_member, text
 from vcloud._core.codec import Id, Instant
 from vcloud._core.models import none_when_absent
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streamspace.models import UserRole
-from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources, text
+from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
 
 __all__ = ["User", "Users"]
 
@@ -72,7 +73,7 @@ class Users(Collection):
             limit: users per page; the service takes 20. The document names no maximum here.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds.
+            InvalidArgumentError: a page or limit out of bounds, or there is no such role.
             InvalidRequestError: the service does not know the role.
             PermissionDeniedError: you are no administrator.
         """
@@ -83,7 +84,7 @@ class Users(Collection):
             page=page,
             limit=limit,
             maximum=None,
-            filters={"role": role},
+            filters={"role": optional_member(role, UserRole, "role")},
         )
 
     async def create(
@@ -98,7 +99,7 @@ class Users(Collection):
             role: what the user may do.
 
         Raises:
-            InvalidArgumentError: one of them is empty.
+            InvalidArgumentError: one of them is empty, or there is no such role.
             InvalidRequestError: the service does not accept a value.
             ConflictError: there is a user of that name.
             PermissionDeniedError: you are no administrator.
@@ -113,6 +114,6 @@ def _create_request(username: str, email: str, password: str, role: UserRole | s
         "username": text(username, "username"),
         "email": text(email, "email"),
         "password": text(password, "password"),
-        "role": role,
+        "role": member(role, UserRole, "role"),
     }
     return Request("POST", "/users", body=json_body(body), sensitive=True)

@@ -269,17 +269,6 @@ def listing(
     return Pager(fetch, start=page, key=_id, max_pages=session.max_pages)
 
 
-def text(value: object, name: str) -> str:
-    """A text argument that must say something.
-
-    Raises:
-        InvalidArgumentError: it is empty, or no text; the value, which may be a secret, stays out of the message.
-    """
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidArgumentError(f"{name} must be a non-empty text")
-    return value
-
-
 def go_duration(value: timedelta | float, name: str) -> str:
     """A duration as Go writes it, in the shortest of its forms: ``30m``, ``1h30m``, ``45s``.
 

@@ -1,0 +1,190 @@
+"""Checks of what callers give: each helper takes ``(value, name)`` and returns the value as it is used or sent.
+
+All of them raise :class:`InvalidArgumentError` with the argument's name, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from vcloud.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from vcloud._core.codec import OpenEnum
+
+E = TypeVar("E", bound="OpenEnum")
+
+#: Digits. A number in a request is one that the service can hold in 64 bits.
+MAX_DIGITS: Final = 19
+
+
+def identifier(value: str | int, name: str = "id") -> str:
+    """An id as text, whichever way it was given; one that can be a single segment of a path.
+
+    Raises:
+        InvalidArgumentError: it is neither a text nor a whole number, or it is empty, ``.`` or ``..``.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(number(value, name))
+    if not isinstance(value, str):
+        raise InvalidArgumentError(
+            f"{name} must be a text or a whole number, not {type(value).__name__}: {value!r:.80}"
+        )
+    if value in ("", ".", ".."):
+        raise InvalidArgumentError(f"{name} must not be {value!r}: it would address something else")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgumentError(f"{name} is not valid unicode: {value!r:.80}") from None
+    return str(value)
+
+
+def number(value: str | int, name: str) -> int:
+    """An id that a request writes as a number, whichever way it was given.
+
+    Raises:
+        InvalidArgumentError: it is no whole number, or one that no service can hold.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) < 10**MAX_DIGITS:
+            return int(value)
+        raise InvalidArgumentError(f"{name} must have at most {MAX_DIGITS} digits")
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        return int(value)
+    raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
+
+
+def text(value: object, name: str) -> str:
+    """A text that says something.
+
+    Raises:
+        InvalidArgumentError: it is no text, or blank; the value, which may be a secret, stays out of the message.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentError(f"{name} must be a non-empty text")
+    return str(value)
+
+
+def member(value: E | str, kind: type[E], name: str) -> E:
+    """A value that the service enumerates.
+
+    A text that is none of the known ones is refused as a slip: a filter would silently find nothing. A value that the
+    service has and this SDK does not know yet is given as ``kind(text)``.
+
+    Raises:
+        InvalidArgumentError: it is neither a known value nor a member of ``kind``.
+    """
+    if isinstance(value, kind) and value:
+        return value
+    if isinstance(value, str):
+        known = kind(value)
+        if known.known:
+            return known
+    raise InvalidArgumentError(
+        f"{name} must be one of {', '.join(kind)}, not {value!r:.80}; "
+        f"for a value that this SDK does not know, give {kind.__name__}(...)"
+    )
+
+
+def optional_member(value: E | str | None, kind: type[E], name: str) -> E | None:
+    """As :func:`member`; None, for what was not given, stays None."""
+    return None if value is None else member(value, kind, name)
+
+
+def seconds(value: timedelta | float, name: str = "a duration") -> float:
+    """A duration in seconds, whichever way it was given.
+
+    Raises:
+        InvalidArgumentError: it is neither a timedelta nor a finite number.
+    """
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise InvalidArgumentError(
+            f"{name} must be a number of seconds or a timedelta, not {value!r}"
+        )
+    return float(value)
+
+
+def positive_seconds(value: timedelta | float, name: str) -> float:
+    """A duration above 0, in seconds.
+
+    Raises:
+        InvalidArgumentError: it is no duration, or not above 0.
+    """
+    duration = seconds(value, name)
+    if duration <= 0:
+        raise InvalidArgumentError(f"{name} must be greater than 0, not {value!r}")
+    return duration
+
+
+def seconds_from_zero(value: timedelta | float, name: str) -> float:
+    """A duration of 0 or more, in seconds.
+
+    Raises:
+        InvalidArgumentError: it is no duration, or below 0.
+    """
+    duration = seconds(value, name)
+    if duration < 0:
+        raise InvalidArgumentError(f"{name} must not be below 0, not {value!r}")
+    return duration
+
+
+_UNITS: Final = {
+    timedelta(minutes=1): "minutes",
+    timedelta(seconds=1): "seconds",
+    timedelta(milliseconds=1): "milliseconds",
+}
+
+
+def whole_units(value: timedelta | float, unit: timedelta, name: str, *, at_least: int = 0) -> int:
+    """A duration as the whole number of units that the wire wants.
+
+    Raises:
+        InvalidArgumentError: it is not a whole number of them (rounding would change what was asked), or too small.
+    """
+    try:
+        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgumentError(
+            f"{name} must be a timedelta or a number of seconds, not {value!r}"
+        ) from None
+    count, rest = divmod(duration, unit)
+    if rest or count < at_least:
+        unit_name = _UNITS.get(unit, f"times {unit}")
+        least = f", at least {at_least}" if at_least else ""
+        raise InvalidArgumentError(
+            f"{name} must be whole {unit_name}{least}, not {duration.total_seconds():g} seconds"
+        )
+    return count
+
+
+def instant(value: datetime | str, name: str) -> str:
+    """A point in time as the documents write it: ``2023-09-15T06:42:36.564Z``.
+
+    Args:
+        value: an aware datetime, or an ISO 8601 text with a zone.
+        name: the argument's name.
+
+    Raises:
+        InvalidArgumentError: it is no such thing, or has no zone; a guess at its zone would silently move it.
+    """
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"{name} must be an aware datetime or an ISO 8601 text with a zone, not {value!r:.80}"
+        ) from None
+    if at.utcoffset() is None:
+        raise InvalidArgumentError(
+            f"{name} must be an aware datetime, for example datetime.now(UTC): "
+            f"{value!r:.80} has no timezone"
+        )
+    try:
+        utc = at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgumentError(f"{name} is out of range in UTC: {value!r:.80}") from None
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
