@@ -38,7 +38,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.transport import Socket
+from vcloud._core.websocket import Socket
 from vcloud.providers.streamspace import StreamSpace
 
 ID = "770e8400-e29b-41d4-a716-446655440002"

@@ -23,7 +23,8 @@ from vcloud._core.request import Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
 from vcloud._core.tally import TALLY
-from vcloud._core.transport import RefusedError, Socket, Transport, Wire
+from vcloud._core.transport import Transport, Wire
+from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     APIError,
     ConfigurationError,

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.transport import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import TransportError
 
 __all__ = ["LogStream"]

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from vcloud._core.codec import Shape
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
-from vcloud._core.transport import Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.models import SessionLogs

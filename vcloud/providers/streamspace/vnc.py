@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from vcloud._core.cleanup import end, race
 from vcloud._core.secret import Secretive
-from vcloud._core.transport import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
 
 __all__ = ["VNCForward", "VNCTunnel"]

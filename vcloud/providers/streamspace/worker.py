@@ -16,7 +16,7 @@ from vcloud._core.request import Request, query, segment
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
-from vcloud._core.transport import Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
