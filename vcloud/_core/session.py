@@ -14,12 +14,14 @@ from logging import DEBUG
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
-from vcloud._core.request import Request, Response, lasting
+from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
 from vcloud._core.tally import TALLY
@@ -119,6 +121,8 @@ class Session:
         self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = endpoint.deadline
+        #: How many requests may be in flight.
+        self.concurrency = endpoint.concurrency
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
@@ -230,7 +234,10 @@ class Session:
     async def connect(
         self, request: Request, *, root: bool = False, token_query: str | None = None
     ) -> Socket:
-        """Open a WebSocket, with the patience, credentials and limits of any other request; none of them is held meanwhile.
+        """Open a WebSocket, with the patience and credentials of any other request.
+
+        While it opens it takes one of the ``concurrency`` slots, unless ``request.slot`` is False; no
+        rate limit counts it.
 
         Args:
             request: the upgrade.
@@ -260,6 +267,8 @@ class Session:
                 return refused.response
             return _UPGRADED
 
+        bucket = UPGRADES if request.slot else UPGRADES_WITHOUT_SLOT
+        request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if not opened:
             where = self._label(request, (self.root_url if root else self.base_url) + request.path)
@@ -284,6 +293,7 @@ class Session:
         where = (self.root_url if root else self.base_url) + request.path
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
+        slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
         # Those who wait for a credential may fill every other lane.
         lane = self._gate.lane(
@@ -293,7 +303,7 @@ class Session:
             error: TransportError | APIError | None
             response = None
             sent = False
-            number = self._gate.enter_now(lane) if request.authenticated else 0
+            number = self._gate.enter_now(lane) if slot else 0
             if not number:
                 number = await self._queue(request, lane, deadline, where, lost=lost)
             try:
@@ -335,7 +345,7 @@ class Session:
                     # What a gateway says of its own trouble leaves open what the service behind it did.
                     lost = lost or (isinstance(error, ServerError) and error.status != 503)
             finally:
-                self._gate.leave(lane, number, counted=sent, slot=request.authenticated)
+                self._gate.leave(lane, number, counted=sent, slot=slot)
 
             decision = self._retry.decide(
                 error,
@@ -415,7 +425,10 @@ class Session:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         try:
             return await self._gate.enter(
-                lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after
+                lane,
+                deadline,
+                slot=request.authenticated and request.slot,
+                patience=self._retry.max_retry_after,
             )
         except TimeoutError:
             raise self._too_late(request, where, lost=lost) from None

@@ -20,7 +20,13 @@ from vcloud import __version__
 from vcloud._core.endpoint import is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
-from vcloud._core.websocket import GOODBYE, HEARTBEAT, MAX_REFUSAL, RefusedError, Socket
+from vcloud._core.websocket import (
+    HEARTBEAT,
+    MAX_REFUSAL,
+    RefusedError,
+    Socket,
+    refusal_headers,
+)
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
@@ -79,9 +85,8 @@ async def _upgrade(
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
     answer = await _once(request, handler)
     if answer.status != 101:
-        raise RefusedError(
-            Response(answer.status, answer.headers, await _body(answer, MAX_REFUSAL))
-        )
+        headers = refusal_headers(answer)
+        raise RefusedError(Response(answer.status, headers, await _body(answer, MAX_REFUSAL)))
     return answer
 
 
@@ -283,7 +288,9 @@ class Transport:
                     + 1,  # aiohttp's is the first size that is refused
                     protocols=protocols,
                     autoping=False,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
+                    # Closing is the Socket's own: aiohttp's time limit would cut what is unsent.
+                    autoclose=False,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=None),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
                     **wire.extra,
                 )
             return Socket(opened, heartbeat)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import aiohttp
 
+from vcloud._core.cleanup import end
 from vcloud._core.request import Response
 from vcloud.errors import TransportError
 
@@ -16,18 +17,73 @@ from vcloud.errors import TransportError
 MAX_REFUSAL: Final = 64 * 1024
 #: Seconds of silence after which a peer is asked whether it is still there.
 HEARTBEAT: Final = 30.0
-#: Seconds that saying goodbye may take, to a peer that does not listen.
+#: Seconds that closing may take, when the peer does not answer.
 GOODBYE: Final = 2.0
-#: Close codes of RFC 6455: done, no reason given, and lost without a goodbye.
+#: Seconds in which a peer must take something of what was sent, when all of it is to arrive.
+STALLED: Final = 60.0
+#: Seconds between two looks at what is left to be sent.
+LOOK: Final = 0.01
+#: Close codes of RFC 6455: done, no reason given, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
+#: Bytes of a close frame's reason (RFC 6455, 5.5).
+MAX_REASON: Final = 123
+#: What the codes mean (RFC 6455, 7.4.1, and IANA's registry).
+_MEANINGS: Final[Mapping[int, str]] = {
+    1000: "closed normally",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unacceptable data",
+    1005: "no reason given",
+    1006: "the connection was lost without a close frame",
+    1007: "invalid data",
+    1008: "policy violation",
+    1009: "message too big",
+    1011: "unexpected condition",
+    1012: "service restart",
+    1013: "try again later",
+    1014: "bad gateway",
+}
+
+
+def describe_close(code: int, reason: str = "") -> str:
+    """How a WebSocket was closed, in words: the code, what it means, and what the peer said."""
+    meaning = f" ({_MEANINGS[code]})" if code in _MEANINGS else ""
+    return f"code {code}{meaning}" + (f": {reason}" if reason else "")
+
+
+def printable(text: str) -> str:
+    """A text from outside on one line, without characters that a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def close_message(reason: str) -> bytes:
+    """A reason as a close frame can hold it: UTF-8, cut between two characters."""
+    return reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore").encode()
 
 
 class RefusedError(Exception):
-    """The service answered a WebSocket's upgrade with something else. What that means, the provider's dialect says."""
+    """The service answered a WebSocket's upgrade with something else.
+
+    The provider's dialect says what that means.
+    """
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"the upgrade was answered with {response.status}")
         self.response = response
+
+
+def refusal_headers(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
+    """The headers of a refused upgrade without those that announce the budget of REST requests.
+
+    Upgrades do not draw on that budget, so it must not hold up the next one. A 429 keeps them: the
+    service then says that it limits upgrades, and until when.
+    """
+    if answer.status == 429:
+        return answer.headers
+    headers = answer.headers.copy()
+    for name in [name for name in headers if name.lower().startswith("x-ratelimit-")]:
+        headers.popall(name, None)
+    return headers
 
 
 class Socket:
@@ -36,7 +92,7 @@ class Socket:
     Sending waits while the peer is slow, and who does not receive slows the peer: neither side's data piles up here.
 
     Args:
-        opened: aiohttp's.
+        opened: aiohttp's; its own close neither happens by itself nor has a time limit.
         heartbeat: seconds; see :meth:`Transport.websocket`.
     """
 
@@ -49,11 +105,25 @@ class Socket:
         self._ping: asyncio.Task[None] | None = None
         self._ticker = asyncio.get_running_loop().call_later(heartbeat, self._tick)
         self._close_code: int | None = None
+        self._close_reason = ""
 
     @property
     def close_code(self) -> int | None:
-        """Why it was closed, as RFC 6455 numbers it; None while it is open, 1006 when it was lost without a goodbye."""
+        """Why it was closed, as RFC 6455 numbers it; None while it is open.
+
+        1006 when it was lost without a close frame.
+        """
         return self._close_code
+
+    @property
+    def close_reason(self) -> str:
+        """What the peer said when it closed; empty when it said nothing, or has not closed."""
+        return self._close_reason
+
+    @property
+    def ending(self) -> str:
+        """How it was closed, in words for an error."""
+        return describe_close(self._close_code or NO_STATUS, self._close_reason)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message.
@@ -72,7 +142,7 @@ class Socket:
         await self._send(self._opened.send_str(text))
 
     async def receive(self) -> bytes | str | None:
-        """The next message; None when it is closed, and then :attr:`close_code` says why.
+        """The next message; None when it is closed: :attr:`close_code` and :attr:`close_reason`.
 
         A peer that is silent for long is pinged, but only while somebody waits here: one that we keep from sending is
         not dead.
@@ -96,7 +166,8 @@ class Socket:
                 case aiohttp.WSMsgType.PONG:
                     pass
                 case aiohttp.WSMsgType.CLOSE:
-                    self._over(message.data or NO_STATUS)
+                    self._over(message.data or NO_STATUS, printable(message.extra or ""))
+                    await self._answer_close()
                 case aiohttp.WSMsgType.ERROR:
                     self._over(self._opened.close_code or ABNORMAL)
                     raise TransportError(f"the WebSocket broke: {_words(message.data)}")
@@ -108,22 +179,61 @@ class Socket:
                         )
         return None
 
-    async def close(self, code: int = NORMAL) -> None:
-        """Say goodbye, for a short while, and let go. May be called twice, and while another task receives."""
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it, within two seconds. May be called twice, and while another task receives.
+
+        Args:
+            code: of RFC 6455.
+            reason: for the peer; at most 123 bytes of it are sent.
+        """
+        await self._close(code, reason, within=GOODBYE, renewed=False)
+
+    async def finish(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it as :meth:`close` does, but wait until the peer has taken all that was sent.
+
+        A peer may be slow, or not read for a while: it is given up when it took nothing for
+        :data:`STALLED` seconds. Cancelling this drops what it has not taken.
+        """
+        await self._close(code, reason, within=STALLED, renewed=True)
+
+    async def _close(self, code: int, reason: str, *, within: float, renewed: bool) -> None:
         self._over(code)
+        # A task, because aiohttp's close has no time limit of its own here.
+        closing = asyncio.create_task(self._opened.close(code=code, message=close_message(reason)))
         try:
-            async with asyncio.timeout(GOODBYE):
-                await self._opened.close(code=code)
-                # A closing transport stays until it has sent what it holds.
-                while self._unsent():  # noqa: ASYNC110 - aiohttp has no event for it
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            pass
+            await self._taken(closing, within=within, renewed=renewed)
         finally:
-            if self._transport is not None and (self._unsent() or not self._transport.is_closing()):
-                self._transport.abort()
+            try:
+                await end({closing})
+            finally:
+                if self._transport is not None and (
+                    self._unsent() or not self._transport.is_closing()
+                ):
+                    self._transport.abort()
         if self._ping is not None:
             await asyncio.wait({self._ping})
+
+    async def _taken(self, closing: asyncio.Task[bool], *, within: float, renewed: bool) -> None:
+        """Wait until the close is answered and nothing is left to be sent, or time is up."""
+        now = asyncio.get_running_loop().time
+        ends, before = now() + within, self._unsent()
+        # aiohttp has no event for a transport that has sent what it holds.
+        while (left := ends - now()) > 0:
+            if closing.done():
+                if not self._unsent():
+                    return
+                await asyncio.sleep(LOOK)
+            else:
+                await asyncio.wait({closing}, timeout=min(left, LOOK if self._unsent() else left))
+            unsent = self._unsent()
+            if renewed and unsent < before:
+                ends = now() + within
+            before = unsent
+
+    async def _answer_close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._opened.close()
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -134,9 +244,9 @@ class Socket:
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"the WebSocket is closed: {_words(error)}") from error
 
-    def _over(self, code: int) -> None:
+    def _over(self, code: int, reason: str = "") -> None:
         if self._close_code is None:
-            self._close_code = code
+            self._close_code, self._close_reason = code, reason
         self._ticker.cancel()
         if self._ping is not None:
             self._ping.cancel()

@@ -162,9 +162,7 @@ class LogStream(AsyncIterator[str]):
             await self._let_go()
         else:
             await self._dropped(
-                TransportError(
-                    f"the log's connection was closed with code {self._socket.close_code}"
-                )
+                TransportError(f"the log's connection was closed with {self._socket.ending}")
             )
 
     def _take(self, lines: list[str]) -> None:

@@ -6,27 +6,41 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
-from vcloud._core.cleanup import end, race
+from attrs import define
+
+from vcloud._core.cleanup import end
+from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
-from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
+from vcloud._core.websocket import LOOK, NO_STATUS, NORMAL, STALLED, Socket, printable
+from vcloud.errors import (
+    APIError,
+    ConfigurationError,
+    DecodeError,
+    InvalidArgumentError,
+    TransportError,
+)
+from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
 
 __all__ = ["VNCForward", "VNCTunnel"]
 
+LOG: Final = logging.getLogger("vcloud.streamspace")
 #: Bytes of one message at most: what is larger is sent in parts, because servers bound their messages.
 PART: Final = 256 * 1024
 #: The other end went away in good order: a page that is left, a server that stops.
 GOING_AWAY: Final = 1001
 #: How many errors of a forward's connections are kept.
 KEPT_ERRORS: Final = 16
-#: Seconds that a viewer gets to take what was already read for it.
+#: Seconds that a viewer gets to take what was already read for it, when its tunnel did not end well.
 FLUSH: Final = 2.0
+#: Seconds that a viewer gets to name its version, when it is to be told why there is no picture.
+VERSION_TIMEOUT: Final = 10.0
 
 
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
@@ -68,6 +82,11 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """Whether it was opened; closing it does not change that."""
         return self._socket is not None
 
+    @property
+    def close_reason(self) -> str:
+        """What the service said when it closed the tunnel; empty when it said nothing."""
+        return "" if self._socket is None else self._socket.close_reason
+
     async def read(self) -> bytes:
         """The next bytes, as many as came together, at least one; ``b""`` at the end.
 
@@ -82,7 +101,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
                 return data
         if self._closed or socket.close_code in (NORMAL, GOING_AWAY, NO_STATUS):
             return b""
-        raise TransportError(f"the tunnel was closed with code {socket.close_code}")
+        raise TransportError(f"the tunnel was closed with {socket.ending}")
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send these bytes; returns when there is room for more.
@@ -104,6 +123,15 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         self._closed = True
         if self._socket is not None:
             await self._socket.close()
+
+    async def finish(self) -> None:
+        """Close it once the other side has taken all that was written, however slowly it reads.
+
+        :meth:`aclose` gives up after two seconds, and drops what is left by then.
+        """
+        self._closed = True
+        if self._socket is not None:
+            await self._socket.finish()
 
     async def __aenter__(self) -> Self:
         """Open."""
@@ -142,42 +170,85 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         return data
 
 
-async def relay(
-    tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Carry bytes both ways between a tunnel and a TCP connection until one of them ends, and close both.
+@define
+class Relayed:
+    """How far a relay has come: whether a viewer can still be told why it gets no picture."""
 
-    Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no halves.
+    #: Bytes from the VNC server to the viewer.
+    inward: int = 0
+    #: The first bytes from the viewer, as many as a version has.
+    version: bytes = b""
+
+
+async def relay(
+    tunnel: VNCTunnel,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    relayed: Relayed | None = None,
+) -> None:
+    """Carry bytes both ways between a tunnel and a TCP connection until one of them ends.
+
+    Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no
+    halves. When one side ends well, the other gets all that is left before it is closed, however slowly it reads. The
+    tunnel is closed in any case; the TCP connection is for the caller to close.
+
+    Args:
+        tunnel: an open one.
+        reader: of the TCP connection.
+        writer: of the TCP connection.
+        relayed: is kept up to date.
 
     Raises:
         TransportError: the tunnel was lost.
         OSError: the TCP connection was.
     """
-
-    async def outward() -> None:
-        while data := await reader.read(PART):
-            await tunnel.write(data)
-        # Its own goodbye lets the service finish in good order, which cutting the reader short would not.
-        await tunnel.aclose()
-
-    async def inward() -> None:
-        while data := await tunnel.read():
-            writer.write(data)
-            await writer.drain()
-
+    relayed = relayed or Relayed()
+    outward = asyncio.create_task(_outward(tunnel, reader, relayed))
+    inward = asyncio.create_task(_inward(tunnel, writer, relayed))
     try:
-        await race(outward(), inward())
+        await asyncio.wait({outward, inward}, return_when=asyncio.FIRST_COMPLETED)
+        # The tunnel's own end says more than a write that failed because of it.
+        for task in (inward, outward):
+            if task.done():
+                task.result()
+        if inward.done():
+            await let_go(writer, stalled=STALLED)
+        else:
+            # Not cancelled before: aiohttp takes a WebSocket for lost whose reading is cancelled,
+            # and closes it without waiting until the other side has everything.
+            await tunnel.finish()
     finally:
         try:
-            await tunnel.aclose()
+            await end({outward, inward})
         finally:
-            await let_go(writer)
+            await tunnel.aclose()
 
 
-async def let_go(writer: asyncio.StreamWriter) -> None:
-    """Close a TCP connection: what was written goes out if the peer takes it soon."""
+async def _outward(tunnel: VNCTunnel, reader: asyncio.StreamReader, relayed: Relayed) -> None:
+    while data := await reader.read(PART):
+        if (missing := VERSION_LENGTH - len(relayed.version)) > 0:
+            relayed.version += data[:missing]
+        await tunnel.write(data)
+
+
+async def _inward(tunnel: VNCTunnel, writer: asyncio.StreamWriter, relayed: Relayed) -> None:
+    while data := await tunnel.read():
+        relayed.inward += len(data)
+        writer.write(data)
+        await writer.drain()
+
+
+async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) -> None:
+    """Close a TCP connection: what was written goes out if the peer takes it soon.
+
+    Args:
+        writer: the connection's.
+        stalled: seconds in which the peer must take something; None: two seconds for all of it.
+    """
     writer.close()
     try:
+        if stalled is not None:
+            await _taken(writer, stalled)
         async with asyncio.timeout(FLUSH):
             await writer.wait_closed()
     except (OSError, TimeoutError):
@@ -187,26 +258,48 @@ async def let_go(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
+async def _taken(writer: asyncio.StreamWriter, stalled: float) -> None:
+    """Wait until the peer has taken what was written, or takes nothing any more."""
+    now = asyncio.get_running_loop().time
+    ends, before = now() + stalled, writer.transport.get_write_buffer_size()
+    while before and now() < ends:
+        await asyncio.sleep(LOOK)
+        if (left := writer.transport.get_write_buffer_size()) < before:
+            ends = now() + stalled
+        before = left
+
+
 class VNCForward:
     """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
 
     Any VNC viewer can be pointed at it. An error of one connection ends that connection alone; leaving the block ends all.
+    A viewer that gets no picture is told why, as RFB 3.8 does it (RFC 6143, 7.1.2), unless the VNC server
+    has said more than its version to it.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
         host: a loopback address.
         port: which; 0 takes a free one.
+        on_error: is called with what ended a connection that did not end well.
 
     Raises:
         InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
     """
 
-    def __init__(self, open_tunnel: Callable[[], VNCTunnel], *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        open_tunnel: Callable[[], VNCTunnel],
+        *,
+        host: str,
+        port: int,
+        on_error: Hook[Exception] | None = None,
+    ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
         self._host = _loopback(host)
         self._port = port
         self._open_tunnel = open_tunnel
+        self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
@@ -282,18 +375,58 @@ class VNCForward:
         task.add_done_callback(lambda task: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relayed = Relayed()
         try:
             tunnel = self._open_tunnel()
             try:
                 await tunnel.aopen()
-                await relay(tunnel, reader, writer)
+                await relay(tunnel, reader, writer, relayed)
             finally:
                 with contextlib.suppress(TransportError):
                     await tunnel.aclose()
         except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's, and is kept to be looked at
-            self._errors.append(error.with_traceback(None))
+            await self._failed(error.with_traceback(None), reader, writer, relayed)
         finally:
-            writer.close()
+            await let_go(writer)
+
+    async def _failed(
+        self,
+        error: Exception,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        relayed: Relayed,
+    ) -> None:
+        self._errors.append(error)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+            await _tell_why(error, reader, writer, relayed)
+        if self._on_error is not None:
+            await call_hook(self._on_error, error, "on_error of forward_vnc", LOG)
+
+
+async def _tell_why(
+    error: Exception,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    relayed: Relayed,
+) -> None:
+    """Refuse the viewer with a reason, if what it heard until now leaves room for one."""
+    if relayed.inward not in (0, VERSION_LENGTH):
+        return
+    if not relayed.inward:
+        writer.write(GREETING)
+    version = relayed.version
+    async with asyncio.timeout(VERSION_TIMEOUT):
+        version += await reader.readexactly(VERSION_LENGTH - len(version))
+        writer.write(refusal(version, _reason(error)))
+        await writer.drain()
+
+
+def _reason(error: Exception) -> str:
+    """What a person in front of a viewer is told; the owner's error says more."""
+    if isinstance(error, APIError):
+        code = f" ({error.code})" if error.code else ""
+        return printable(f"StreamSpace refused the connection: {error.message}{code}")
+    return printable(f"No connection to StreamSpace: {error}")
 
 
 async def _close(server: asyncio.Server) -> None:
