@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import GOING_AWAY, NORMAL, POLICY, Channel, first_of, wants_socket
+from vcloud.emulator.sockets import GOING_AWAY, POLICY, Channel, Close, first_of, wants_socket
 from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
 from vcloud.emulator.streamspace_catalog import PLATFORMS
 from vcloud.emulator.streamspace_commands import (
@@ -28,7 +28,7 @@ from vcloud.emulator.streamspace_commands import (
     vnc_proxy_request,
 )
 from vcloud.emulator.streamspace_fleet import Fleet
-from vcloud.emulator.streamspace_links import Command, Link, Proxy
+from vcloud.emulator.streamspace_links import OUTBOX, Command, Link, Proxy
 from vcloud.emulator.streamspace_state import ENDED, Agent, Session
 
 MISSED = 3
@@ -158,7 +158,7 @@ class ControlPlane:
         try:
             link.outbox.put_nowait(message)
         except asyncio.QueueFull:
-            link.over.set()
+            link.end(f"the agent left {OUTBOX} messages unread")
 
     def _token(self, what: str) -> str:
         return f"{what}-{self._fleet.random.randbytes(12).hex()}"
@@ -243,7 +243,7 @@ class ControlPlane:
             )
         link = Link(agent_id, platform, query.get("region") or None, time.monotonic())
 
-        async def use(socket: web.WebSocketResponse) -> int:
+        async def use(socket: web.WebSocketResponse) -> Close:
             try:
                 await first_of(
                     self._hear(link, socket),
@@ -251,11 +251,11 @@ class ControlPlane:
                     self._watch(link),
                     link.over.wait(),
                 )
-            except MessageError:
-                return POLICY
+            except MessageError as error:
+                return Close(POLICY, str(error))
             finally:
                 self._lost(link)
-            return NORMAL if socket.closed else GOING_AWAY
+            return Close(reason="the agent left") if socket.closed else link.close
 
         return await self._fleet.live.serve(request, headers, use)
 
@@ -273,6 +273,7 @@ class ControlPlane:
             await asyncio.sleep(min(left, LOOK))
             if self._links.get(link.agent_id) is link:
                 self._rest(link.agent_id)
+        link.close = Close(GOING_AWAY, f"{MISSED} heartbeats are missing")
 
     def _rest(self, agent_id: str) -> None:
         now = self._fleet.clock.now()
@@ -309,7 +310,7 @@ class ControlPlane:
         before = self._links.get(link.agent_id)
         if before is not None and before is not link:
             # The same agent on a new connection: nobody is behind the old one.
-            before.over.set()
+            before.end("the agent has connected again")
         agent, now = self._agent(link), self._fleet.clock.now()
         agent.max_cpu, agent.max_memory, agent.max_sessions = (
             capacity.max_cpu,
@@ -410,12 +411,12 @@ class ControlPlane:
             raise StreamSpaceError("NOT_FOUND", "No viewer waits for this")
         proxy.taken = True
 
-        async def use(socket: web.WebSocketResponse) -> int:
-            channel = Channel(socket)
+        async def use(socket: web.WebSocketResponse) -> Close:
+            channel = Channel(socket, "the agent")
             if not proxy.arrived.done():
                 proxy.arrived.set_result(channel)
             # The viewer's side does the work, and says how it ended.
             await proxy.over.wait()
-            return channel.code
+            return channel.close
 
         return await self._fleet.live.serve(request, headers, use)

@@ -13,34 +13,20 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
-from attrs import define
-
 from vcloud._core.cleanup import end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
-from vcloud._core.websocket import LOOK, NO_STATUS, NORMAL, STALLED, Socket, printable
-from vcloud.errors import (
-    APIError,
-    ConfigurationError,
-    DecodeError,
-    InvalidArgumentError,
-    TransportError,
-)
-from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
+from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
+from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
 
 __all__ = ["VNCForward", "VNCTunnel"]
 
 LOG: Final = logging.getLogger("vcloud.streamspace")
-#: Bytes of one message at most: what is larger is sent in parts, because servers bound their messages.
-PART: Final = 256 * 1024
 #: The other end went away in good order: a page that is left, a server that stops.
 GOING_AWAY: Final = 1001
 #: How many errors of a forward's connections are kept.
 KEPT_ERRORS: Final = 16
-#: Seconds that a viewer gets to take what was already read for it, when its tunnel did not end well.
-FLUSH: Final = 2.0
-#: Seconds that a viewer gets to name its version, when it is to be told why there is no picture.
-VERSION_TIMEOUT: Final = 10.0
 
 
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
@@ -168,105 +154,6 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             raise DecodeError("a text message in the tunnel is not base64") from None
         self._as_text = True
         return data
-
-
-@define
-class Relayed:
-    """How far a relay has come: whether a viewer can still be told why it gets no picture."""
-
-    #: Bytes from the VNC server to the viewer.
-    inward: int = 0
-    #: The first bytes from the viewer, as many as a version has.
-    version: bytes = b""
-
-
-async def relay(
-    tunnel: VNCTunnel,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    relayed: Relayed | None = None,
-) -> None:
-    """Carry bytes both ways between a tunnel and a TCP connection until one of them ends.
-
-    Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no
-    halves. When one side ends well, the other gets all that is left before it is closed, however slowly it reads. The
-    tunnel is closed in any case; the TCP connection is for the caller to close.
-
-    Args:
-        tunnel: an open one.
-        reader: of the TCP connection.
-        writer: of the TCP connection.
-        relayed: is kept up to date.
-
-    Raises:
-        TransportError: the tunnel was lost.
-        OSError: the TCP connection was.
-    """
-    relayed = relayed or Relayed()
-    outward = asyncio.create_task(_outward(tunnel, reader, relayed))
-    inward = asyncio.create_task(_inward(tunnel, writer, relayed))
-    try:
-        await asyncio.wait({outward, inward}, return_when=asyncio.FIRST_COMPLETED)
-        # The tunnel's own end says more than a write that failed because of it.
-        for task in (inward, outward):
-            if task.done():
-                task.result()
-        if inward.done():
-            await let_go(writer, stalled=STALLED)
-        else:
-            # Not cancelled before: aiohttp takes a WebSocket for lost whose reading is cancelled,
-            # and closes it without waiting until the other side has everything.
-            await tunnel.finish()
-    finally:
-        try:
-            await end({outward, inward})
-        finally:
-            await tunnel.aclose()
-
-
-async def _outward(tunnel: VNCTunnel, reader: asyncio.StreamReader, relayed: Relayed) -> None:
-    while data := await reader.read(PART):
-        if (missing := VERSION_LENGTH - len(relayed.version)) > 0:
-            relayed.version += data[:missing]
-        await tunnel.write(data)
-
-
-async def _inward(tunnel: VNCTunnel, writer: asyncio.StreamWriter, relayed: Relayed) -> None:
-    while data := await tunnel.read():
-        relayed.inward += len(data)
-        writer.write(data)
-        await writer.drain()
-
-
-async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) -> None:
-    """Close a TCP connection: what was written goes out if the peer takes it soon.
-
-    Args:
-        writer: the connection's.
-        stalled: seconds in which the peer must take something; None: two seconds for all of it.
-    """
-    writer.close()
-    try:
-        if stalled is not None:
-            await _taken(writer, stalled)
-        async with asyncio.timeout(FLUSH):
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
-        # OSError holds TimeoutError; named because that is the case that counts.
-        pass
-    finally:
-        writer.transport.abort()
-
-
-async def _taken(writer: asyncio.StreamWriter, stalled: float) -> None:
-    """Wait until the peer has taken what was written, or takes nothing any more."""
-    now = asyncio.get_running_loop().time
-    ends, before = now() + stalled, writer.transport.get_write_buffer_size()
-    while before and now() < ends:
-        await asyncio.sleep(LOOK)
-        if (left := writer.transport.get_write_buffer_size()) < before:
-            ends = now() + stalled
-        before = left
 
 
 class VNCForward:
@@ -397,36 +284,14 @@ class VNCForward:
         relayed: Relayed,
     ) -> None:
         self._errors.append(error)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-            await _tell_why(error, reader, writer, relayed)
+        # Beside each other, because a viewer may take its time, and so may a hook.
+        telling = [tell_why(error, reader, writer, relayed)]
         if self._on_error is not None:
-            await call_hook(self._on_error, error, "on_error of forward_vnc", LOG)
+            telling.append(self._tell_owner(self._on_error, error))
+        await asyncio.gather(*telling)
 
-
-async def _tell_why(
-    error: Exception,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    relayed: Relayed,
-) -> None:
-    """Refuse the viewer with a reason, if what it heard until now leaves room for one."""
-    if relayed.inward not in (0, VERSION_LENGTH):
-        return
-    if not relayed.inward:
-        writer.write(GREETING)
-    version = relayed.version
-    async with asyncio.timeout(VERSION_TIMEOUT):
-        version += await reader.readexactly(VERSION_LENGTH - len(version))
-        writer.write(refusal(version, _reason(error)))
-        await writer.drain()
-
-
-def _reason(error: Exception) -> str:
-    """What a person in front of a viewer is told; the owner's error says more."""
-    if isinstance(error, APIError):
-        code = f" ({error.code})" if error.code else ""
-        return printable(f"StreamSpace refused the connection: {error.message}{code}")
-    return printable(f"No connection to StreamSpace: {error}")
+    async def _tell_owner(self, hook: Hook[Exception], error: Exception) -> None:
+        await call_hook(hook, error, "on_error of forward_vnc", LOG)
 
 
 async def _close(server: asyncio.Server) -> None:

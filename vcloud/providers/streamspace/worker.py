@@ -48,7 +48,8 @@ from vcloud.providers.streamspace.messages import (
     encode_message,
 )
 from vcloud.providers.streamspace.models import AgentCapacity
-from vcloud.providers.streamspace.vnc import PART, VNCTunnel, let_go, relay
+from vcloud.providers.streamspace.relay import PART, let_go, relay
+from vcloud.providers.streamspace.vnc import VNCTunnel
 
 __all__ = ["AgentWorker"]
 
