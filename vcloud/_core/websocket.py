@@ -25,6 +25,8 @@ STALLED: Final = 60.0
 LOOK: Final = 0.01
 #: Close codes of RFC 6455: done, no reason given, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
+#: Something went wrong on this side.
+UNEXPECTED: Final = 1011
 #: Bytes of a close frame's reason (RFC 6455, 5.5).
 MAX_REASON: Final = 123
 #: What the codes mean (RFC 6455, 7.4.1, and IANA's registry).

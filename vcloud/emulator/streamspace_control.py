@@ -21,7 +21,6 @@ from vcloud.emulator.streamspace_commands import (
     read_current_sessions,
     read_messages,
     read_metadata,
-    read_pod,
     register_ack,
     start_data,
     stop_data,
@@ -29,6 +28,7 @@ from vcloud.emulator.streamspace_commands import (
 )
 from vcloud.emulator.streamspace_fleet import Fleet
 from vcloud.emulator.streamspace_links import OUTBOX, Command, Link, Proxy
+from vcloud.emulator.streamspace_outcomes import complete, fail
 from vcloud.emulator.streamspace_state import ENDED, Agent, Session
 
 MISSED = 3
@@ -45,7 +45,9 @@ class ControlPlane:
 
     The document names no authentication for agents: a token that is sent must be good, and none will do. Nor does it say how the
     bytes of a picture reach the control plane: here, the agent opens the second address, and sends them in binary frames. It says
-    ``vnc_proxy_error`` (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's own.
+    ``vnc_proxy_error`` (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's own. So is
+    ``status`` (with ``session_id``, ``state``, which must be ``failed``, and ``message``), by which an agent says that a session is
+    over though no command ended it; the published server has a message of that name (from its source).
 
     An agent is offline when its socket is closed or three heartbeats are missing. Its sessions stay in their states, and their
     ``status.message`` says so; a command that it has not answered is sent again when it is back. One that stays unanswered fails.
@@ -199,29 +201,29 @@ class ControlPlane:
 
     def _completed(self, given: Command, result: object) -> None:
         session, now = given.session, self._fleet.clock.now()
-        match given.kind, session.state(now):
-            case ("start_session", "pending") | ("wake_session", "waking"):
-                session.pod = read_pod(result, self._fleet.clock.offset, session.pod)
-                session.enter(now, "running")
-                if given.kind == "start_session" and session.wanted == "hibernated":
-                    self.move(session, "hibernated")
-            case ("hibernate_session", "hibernating"):
-                session.enter(now, "hibernated")
-            case ("stop_session", state) if state not in ENDED:
-                session.enter(now, "terminated")
+        if complete(session, given.kind, result, now, self._fleet.clock.offset):
+            self.move(session, "hibernated")
 
     def _failed(self, given: Command, error: str, code: object) -> None:
-        session, now = given.session, self._fleet.clock.now()
         why = f"{error} ({code})" if code else error
-        match given.kind, session.state(now):
-            case ("start_session", "pending"):
-                session.enter(now, "failed", why)
-            case ("hibernate_session", "hibernating"):
-                session.enter(now, "running", why)
-            case ("wake_session", "waking"):
-                session.enter(now, "hibernated", why)
-            case ("stop_session", state) if state not in ENDED:
-                session.enter(now, "failed", why)
+        fail(given.session, given.kind, why, self._fleet.clock.now())
+
+    def _report(self, link: Link, message: Json) -> None:
+        """Take an agent's word that a session is over, which nobody had asked for."""
+        session = self._fleet.sessions.get(str(message.get("session_id")))
+        if (
+            message.get("state") != "failed"
+            or session is None
+            or session not in self._sessions(link.agent_id)
+        ):
+            return
+        why = message.get("message")
+        session.enter(
+            self._fleet.clock.now(),
+            "failed",
+            why if isinstance(why, str) and why else "The agent lost the session",
+        )
+        self._fleet.pulse.beat()
 
     # -- an agent's socket ------------------------------------------------------------------------------------------
 
@@ -301,6 +303,8 @@ class ControlPlane:
                 self._result(link, message)
             case "vnc_proxy_error":
                 self._no_picture(link, message)
+            case "status":
+                self._report(link, message)
         # Whatever else there may come to be is for a later version of this.
 
     def _register(self, link: Link, message: Json) -> None:

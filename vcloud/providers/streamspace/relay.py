@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from vcloud._core.cleanup import end
-from vcloud._core.websocket import LOOK, STALLED, printable
+from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, printable
 from vcloud.errors import APIError
 from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
 
@@ -39,6 +39,8 @@ async def relay(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     relayed: Relayed | None = None,
+    *,
+    broken: str = "",
 ) -> None:
     """Carry bytes both ways between a tunnel and a TCP connection until one of them ends.
 
@@ -51,6 +53,8 @@ async def relay(
         reader: of the TCP connection.
         writer: of the TCP connection.
         relayed: is kept up to date.
+        broken: what the other side is told when the TCP connection breaks; empty for a viewer's, because viewers
+            often just leave.
 
     Raises:
         TransportError: the tunnel was lost.
@@ -71,6 +75,10 @@ async def relay(
             # Not cancelled before: aiohttp takes a WebSocket for lost whose reading is cancelled,
             # and closes it without waiting until the other side has everything.
             await tunnel.finish()
+    except OSError:
+        if broken:
+            await tunnel.aclose(UNEXPECTED, broken)
+        raise
     finally:
         try:
             await end({outward, inward})

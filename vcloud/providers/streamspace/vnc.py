@@ -104,11 +104,16 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             else:
                 await socket.send_bytes(part)
 
-    async def aclose(self) -> None:
-        """Close it. May be called twice, and while another task reads: that one gets ``b""``."""
+    async def aclose(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it. May be called twice, and while another task reads: that one gets ``b""``.
+
+        Args:
+            code: of RFC 6455.
+            reason: for the other side; at most 123 bytes of it are sent.
+        """
         self._closed = True
         if self._socket is not None:
-            await self._socket.close()
+            await self._socket.close(code, reason)
 
     async def finish(self) -> None:
         """Close it once the other side has taken all that was written, however slowly it reads.
