@@ -29,7 +29,7 @@ from vcloud.emulator.streamspace_commands import (
 from vcloud.emulator.streamspace_fleet import Fleet
 from vcloud.emulator.streamspace_links import OUTBOX, Command, Link, Proxy
 from vcloud.emulator.streamspace_outcomes import complete, fail
-from vcloud.emulator.streamspace_state import ENDED, Agent, Session
+from vcloud.emulator.streamspace_state import ENDED, Session
 
 MISSED = 3
 """Heartbeats that an agent may miss."""
@@ -315,7 +315,7 @@ class ControlPlane:
         if before is not None and before is not link:
             # The same agent on a new connection: nobody is behind the old one.
             before.end("the agent has connected again")
-        agent, now = self._agent(link), self._fleet.clock.now()
+        agent, now = self._fleet.registered(link), self._fleet.clock.now()
         agent.max_cpu, agent.max_memory, agent.max_sessions = (
             capacity.max_cpu,
             capacity.max_memory,
@@ -346,22 +346,6 @@ class ControlPlane:
         for given in self.commands.values():
             if given.agent_id == link.agent_id:
                 self._send(link, given.message)
-
-    def _agent(self, link: Link) -> Agent:
-        agent = self._fleet.agents.get(link.agent_id)
-        if agent is None:
-            now = self._fleet.clock.now()
-            agent = self._fleet.agents[link.agent_id] = Agent(
-                id=self._fleet.new_id(),
-                agent_id=link.agent_id,
-                platform=link.platform,
-                region=link.region,
-                max_sessions=0,
-                created_at=now,
-                updated_at=now,
-                connected_at=now,
-            )
-        return agent
 
     def _heartbeat(self, link: Link, message: Json) -> None:
         agent = self._fleet.agents[link.agent_id]

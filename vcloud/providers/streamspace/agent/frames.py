@@ -18,8 +18,10 @@ __all__ = ["read_frame", "readable_id"]
 _CODEC: Final = Codec()
 _JSON: Final = json.JSONDecoder()
 _SOMETHING: Final = re.compile(r"\S")
-#: What of an unreadable message is named.
+#: How many problems of an unreadable message are named.
 MAX_PROBLEMS: Final = 3
+#: How many times reading a frame is taken up again after what is not JSON. Each may read on to its end.
+MAX_NOT_JSON: Final = 100
 
 
 def read_frame(text: str, *, codec: Codec = _CODEC) -> list[Message]:
@@ -54,7 +56,7 @@ def _is_unicode(text: str) -> bool:
 def _parts(text: str) -> list[dict[str, Any] | Unreadable]:
     """The objects of a frame, and what is none."""
     found: list[dict[str, Any] | Unreadable] = []
-    end = 0
+    end = not_json = 0
     while (start := _SOMETHING.search(text, end)) is not None:
         try:
             value, end = _JSON.raw_decode(text, start.start())
@@ -62,7 +64,8 @@ def _parts(text: str) -> list[dict[str, Any] | Unreadable]:
             found.append(Unreadable(raw={}, problem=f"not JSON ({error})"))
             # Messages begin on lines of their own, without indentation.
             following = text.find("\n{", start.start())
-            end = len(text) if following < 0 else following
+            not_json += 1
+            end = len(text) if following < 0 or not_json == MAX_NOT_JSON else following
             continue
         if not isinstance(value, dict):
             found.append(Unreadable(raw={}, problem=f"no object, but {type(value).__name__}"))

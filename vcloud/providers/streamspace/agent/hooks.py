@@ -84,7 +84,8 @@ class Reporter:
         # The traceback of an unexpected exception shows where the owner's handler raised it.
         expected = isinstance(error, VCloudError | OSError | CommandFailed)
         trace = None if expected else error
-        LOG.warning("agent %s: %s", self._agent_id, error or type(error), exc_info=trace)
+        words = str(error) or type(error).__name__
+        LOG.warning("agent %s: %s", self._agent_id, words, exc_info=trace)
         self._note(error)
 
     def ended(self, error: Exception) -> None:
