@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from attrs import define, field
 
-from tests.emulator.realtime_server import client, serving
+from tests.emulator.realtime_server import Script, client, serving
 from vcloud import RetryPolicy
 from vcloud.providers.streamspace import (
     AgentWorker,
@@ -38,6 +38,8 @@ class Plane:
     said: list[dict[str, Any]] = field(factory=list)
     sockets: list[web.WebSocketResponse] = field(factory=list)
     registrations: int = 0
+    #: What it does with a picture, instead of greeting and noting what comes.
+    picture: Script | None = None
     proxied: dict[str, web.WebSocketResponse] = field(factory=dict)
     streamspace: StreamSpace | None = None
     requests: list[web.Request] = field(factory=list)
@@ -45,6 +47,9 @@ class Plane:
     async def script(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         if request.path.startswith("/agent/vnc/"):
             self.proxied[request.path.rpartition("/")[2]] = socket
+            if self.picture is not None:
+                await self.picture(request, socket)
+                return
             await socket.send_bytes(b"from the viewer")
             async for message in socket:
                 self.said.append({"type": "bytes", "data": message.data})
