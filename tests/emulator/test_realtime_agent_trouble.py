@@ -362,6 +362,32 @@ async def test_while_the_sessions_cannot_be_read_commands_go_on_and_it_is_asked_
         assert [cast("APIError", error).status for error in errors] == [500]
 
 
+async def test_commands_wait_at_a_later_comparison_too() -> None:
+    answers = iter([refusal(403, "NO"), None])
+    comparing, go_on = asyncio.Event(), asyncio.Event()
+
+    def refuse(request: web.Request) -> web.Response | None:
+        if not request.path.startswith("/api/v1/agents"):
+            return None
+        return web.json_response({"sessions": "none"}) if next(answers, None) else None
+
+    async def on_registered(_: object) -> None:
+        comparing.set()
+        await go_on.wait()
+
+    async with plane(refuse=refuse) as control:
+        handler = ready()
+        async with control.agent(handler, on_registered=on_registered) as worker:
+            await comparing.wait()
+            assert [type(error) for error in worker.errors] == [DecodeError]
+            await control.command("stop_session", "c1")
+            await settled(lambda: bool(control.of("command_ack")))
+            await asyncio.sleep(0)
+            assert handler.done == []
+            go_on.set()
+            await settled(lambda: "c1" in control.results())
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_an_agent_that_may_not_know_its_sessions_is_not_told_that_it_has_none(
     status: int,
