@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vcloud import DecodeError
 from vcloud._core.codec import Codec
+from vcloud.providers.streamspace.agent.frames import read_frame, readable_id
 from vcloud.providers.streamspace.messages import (
     CommandResult,
     CommandStatus,
@@ -20,8 +21,8 @@ from vcloud.providers.streamspace.messages import (
     StartSession,
     StopSession,
     UnknownMessage,
+    UnreadableMessage,
     VNCProxyError,
-    decode_message,
     encode_message,
 )
 
@@ -36,20 +37,20 @@ STRICT = Codec(strict=True)
 def test_a_documented_message_is_known_in_every_field_and_written_as_it_was(
     message: dict[str, Any],
 ) -> None:
-    (decoded,) = decode_message(json.dumps(message), codec=STRICT)
-    assert not isinstance(decoded, UnknownMessage)
+    (decoded,) = read_frame(json.dumps(message), codec=STRICT)
+    assert not isinstance(decoded, UnknownMessage | UnreadableMessage)
     assert json.loads(encode_message(decoded)) == message
-    assert decode_message(encode_message(decoded)) == [decoded]
+    assert read_frame(encode_message(decoded)) == [decoded]
 
 
 def test_every_kind_of_documented_message_has_its_own_class() -> None:
-    kinds = [type(decode_message(json.dumps(message["body"]))[0]) for message in MESSAGES]
+    kinds = [type(read_frame(json.dumps(message["body"]))[0]) for message in MESSAGES]
     # A result and a failure are one message with two outcomes.
     assert len(set(kinds)) == len(MESSAGES) - 1
 
 
 def test_durations_are_go_s_text_both_ways() -> None:
-    (ack,) = decode_message(
+    (ack,) = read_frame(
         '{"type":"register_ack","agent_id":"a","status":"registered","heartbeat_interval":"1m30s"}'
     )
     assert isinstance(ack, RegisterAck)
@@ -59,7 +60,7 @@ def test_durations_are_go_s_text_both_ways() -> None:
         agent_id="a", status="registered", heartbeat_interval=timedelta(milliseconds=20)
     )
     assert json.loads(encode_message(short))["heartbeat_interval"] == "20ms"
-    assert decode_message(encode_message(short)) == [short]
+    assert read_frame(encode_message(short)) == [short]
 
 
 def test_several_messages_may_share_a_frame() -> None:
@@ -68,9 +69,9 @@ def test_several_messages_may_share_a_frame() -> None:
         for message in MESSAGES
         if message["name"].startswith(("terminate", "hibernate"))
     )
-    found = decode_message(f"{json.dumps(stop)}\n{json.dumps(hibernate, indent=2)}\n")
+    found = read_frame(f"{json.dumps(stop)}\n{json.dumps(hibernate, indent=2)}\n")
     assert {type(message) for message in found} == {StopSession, HibernateSession}
-    assert decode_message(" \n") == []
+    assert read_frame(" \n") == []
 
 
 @pytest.mark.parametrize(
@@ -78,33 +79,137 @@ def test_several_messages_may_share_a_frame() -> None:
     [{"type": "upgrade", "to": 3}, {"type": "command", "command_type": "dance"}, {"type": 1}, {}],
 )
 def test_an_unknown_message_is_kept_as_it_came(raw: dict[str, Any]) -> None:
-    (message,) = decode_message(json.dumps(raw))
+    (message,) = read_frame(json.dumps(raw))
     assert message == UnknownMessage(raw=raw)
     assert json.loads(encode_message(message)) == raw
 
 
 def test_unknown_fields_of_a_known_message_do_no_harm() -> None:
-    (message,) = decode_message(
+    (message,) = read_frame(
         '{"type":"vnc_proxy_error","proxy_id":"p","session_id":"s","error":"gone","more":1}'
     )
     assert message == VNCProxyError(proxy_id="p", session_id="s", error="gone")
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '"text"', '{"type":"register_ack"} x', "\x00"])
-def test_what_is_no_message_is_a_decode_error(text: str) -> None:
-    with pytest.raises(DecodeError, match="agent's socket|contract"):
-        decode_message(text)
+@pytest.mark.parametrize("text", ["{", "[1]", '"text"', "\x00", "nonsense\nand more of it"])
+def test_what_is_no_message_is_unreadable(text: str) -> None:
+    (message,) = read_frame(text)
+    assert isinstance(message, UnreadableMessage)
+    assert re.search("not JSON|no object", str(message))
+    assert message.raw == {}
 
 
-def test_a_broken_command_is_named_and_its_contents_are_not_shown() -> None:
-    broken = '{"type":"command","command_type":"start_session","data":{"environment":{"PASSWORD":"hunter2"}}}'
-    with pytest.raises(DecodeError, match="^command: ") as caught:
-        decode_message(broken)
-    assert "hunter2" not in str(caught.value)
+def test_what_cannot_be_read_does_not_keep_the_rest_of_its_frame_from_being_read() -> None:
+    stop = {
+        "type": "command",
+        "command_type": "stop_session",
+        "command_id": "c1",
+        "session_id": "s1",
+        "data": {"name": "n"},
+    }
+    frame = [
+        "nonsense {",
+        json.dumps(stop),
+        json.dumps({"type": "register_ack"}) + " x",
+        json.dumps(stop | {"data": None}, indent=1),
+        '{"type": "news", "cut off": ',
+        json.dumps(stop | {"command_id": "c2"}, indent=2),
+        "[1]",
+    ]
+    found = read_frame("\n".join(frame))
+    assert [type(message) for message in found] == [
+        UnreadableMessage,
+        StopSession,
+        UnreadableMessage,
+        UnreadableMessage,
+        UnreadableMessage,
+        UnreadableMessage,
+        StopSession,
+        UnreadableMessage,
+    ]
+
+
+COMMAND = {
+    "type": "command",
+    "command_type": "stop_session",
+    "command_id": "c1",
+    "session_id": "s1",
+    "data": {"name": "n", "timeout": "30s"},
+}
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "problem"),
+    [
+        ({"data": ...}, "data is missing"),
+        ({"data": None}, "data: expected an object"),
+        ({"data": "hunter2"}, "data: expected an object"),
+        ({"data": {}}, "data.name is missing"),
+        ({"data": {"name": "n", "timeout": 30}}, "data.timeout: expected a duration such as 30m"),
+        (
+            {"data": {"name": "n", "timeout": "hunter2"}},
+            "data.timeout: expected a duration such as 30m",
+        ),
+        ({"session_id": ...}, "session_id is missing"),
+        ({"session_id": {}}, "session_id: expected text"),
+        (
+            {
+                "command_type": "start_session",
+                "data": {"name": "n", "user": "u", "template": "t", "vnc": {"port": "hunter2"}},
+            },
+            "data.vnc.port is not a valid int",
+        ),
+        (
+            {"command_type": "start_session", "data": {"environment": {"PASSWORD": "hunter2"}}},
+            "data.name is missing; data.user is missing; data.template is missing",
+        ),
+    ],
+)
+def test_a_broken_command_says_which_field_it_is_and_shows_no_value(
+    spoiled: dict[str, Any], problem: str
+) -> None:
+    raw = {name: value for name, value in (COMMAND | spoiled).items() if value is not ...}
+    (message,) = read_frame(json.dumps(raw))
+    assert isinstance(message, UnreadableMessage)
+    assert str(message) == f"{raw['command_type']}: {problem}"
+    assert "hunter2" not in repr(message)
+    assert readable_id(message.raw, "command_id") == "c1"
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        ({"command_id": "c1"}, "c1"),
+        ({"commandId": "c1"}, "c1"),
+        ({"command_id": 7}, "7"),
+        ({"command_id": True}, None),
+        ({"command_id": ""}, None),
+        ({"command_id": None}, None),
+        ({"command_id": "x" * 2000}, None),
+        ({"command_id": "\ud83d"}, None),
+        ({}, None),
+    ],
+)
+def test_an_id_is_read_wherever_it_can_be_used_in_an_answer(
+    raw: dict[str, Any], found: str | None
+) -> None:
+    assert readable_id(raw, "command_id") == found
+
+
+@pytest.mark.parametrize("interval", [10, "soon", None, [], "9" * 500 + "h"])
+def test_a_heartbeat_interval_that_cannot_be_read_counts_as_not_given(interval: object) -> None:
+    ack = {"type": "register_ack", "agent_id": "a", "status": "registered"}
+    (message,) = read_frame(json.dumps(ack | {"heartbeat_interval": interval}))
+    assert message == RegisterAck(agent_id="a", status="registered", heartbeat_interval=None)
+
+
+def test_words_that_are_no_unicode_cost_their_own_characters_alone() -> None:
+    error = VNCProxyError(proxy_id="p", session_id="s", error="no such file: caf\udce9")
+    assert json.loads(encode_message(error))["error"] == "no such file: caf?"
 
 
 def test_camel_case_as_the_published_server_writes_is_understood() -> None:
-    (start,) = decode_message(
+    (start,) = read_frame(
         '{"type":"command","command_type":"start_session","commandId":"c","sessionId":"s",'
         '"data":{"name":"n","user":"u","template":"t","persistentHome":true}}'
     )

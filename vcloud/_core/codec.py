@@ -198,6 +198,18 @@ class Codec:
                 broken[name] = found[1]
         return answer, broken
 
+    def mismatches(self, value: Any, wire: type[Any]) -> list[str]:
+        """Which fields of a JSON value keep it from being a ``wire``, and what they should be.
+
+        No value is named, because it may be a secret.
+        """
+        try:
+            self._converter.structure(value, wire)
+        except Exception as error:  # noqa: BLE001 - as above
+            found = cattrs.transform_error(error, path="", format_exception=_requirement)
+            return [shortened(_field_first(text), 200) for text in found]
+        return []
+
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
         """The first way alone, for tests that compare the two."""
         decoded: T = self._decoder(wire).decode(body)
@@ -383,6 +395,26 @@ def _reasons(error: Exception, path: str, *, sensitive: bool) -> str:
     return shortened(
         "; ".join(cattrs.transform_error(error, path=path, format_exception=_reason)[:MAX_ERRORS])
     )
+
+
+def _requirement(error: BaseException, kind: type | None) -> str:
+    """What is required, without the value that is not."""
+    if isinstance(error, KeyError):
+        return "is missing"
+    said = str(error).partition(", got ")[0] if type(error) is ValueError else ""
+    # Other exceptions of the conversions quote what they were given.
+    return (
+        said
+        if said.startswith("expected ")
+        else f"is not a valid {getattr(kind, '__name__', 'value')}"
+    )
+
+
+def _field_first(text: str) -> str:
+    """``data.timeout: expected a duration`` for cattrs' ``expected a duration @ .data.timeout``."""
+    what, _, path = text.rpartition(" @ ")
+    field = path.removeprefix(".")
+    return f"{field}{' ' if what.startswith('is ') else ': '}{what}" if field else what
 
 
 def _reason(error: BaseException, kind: type | None) -> str:

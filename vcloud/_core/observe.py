@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
-from typing import ParamSpec, Self
+from typing import ParamSpec, Self, TypeVar
 
 import msgspec
 
@@ -15,6 +15,26 @@ from vcloud._core.request import Request, Response
 from vcloud.errors import ConfigurationError
 
 P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A function of the user's that is told of something. It may be a coroutine function.
+Hook = Callable[[T], object]
+
+
+async def call_hook(hook: Hook[T], value: T, name: str, logger: logging.Logger) -> Exception | None:
+    """Call it, and await what it returns if that is awaitable.
+
+    Returns:
+        what it raised, which is logged and harms nobody; None when it raised nothing.
+    """
+    try:
+        result = hook(value)
+        if isawaitable(result):
+            await result
+    except Exception as error:
+        logger.exception("%s failed; what it was told of goes on", name)
+        return error
+    return None
 
 
 class Attempt(msgspec.Struct, eq=False, weakref=True):

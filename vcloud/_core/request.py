@@ -22,6 +22,11 @@ lasting, whole = positive_seconds, whole_units
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
 
+#: The bucket of WebSocket upgrades. The documents' rate limits are for the REST endpoints, so it has
+#: no window of its own; a 429 for an upgrade pauses the upgrades.
+UPGRADES = "upgrades"
+#: The bucket of upgrades that take no slot. Behind the others, which do, they would have to wait.
+UPGRADES_WITHOUT_SLOT = "upgrades without a slot"
 #: A repeat of these does no harm (RFC 9110, 9.2.2), so a lost answer may be asked for again.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 #: These change nothing (RFC 9110, 9.2.1), so that nothing can be left of a lost one.
@@ -46,6 +51,9 @@ class Request(msgspec.Struct, frozen=True):
     bucket: str = ""
     #: True for a POST of which the service says that a repeat does no harm.
     repeatable: bool = False
+    #: False: it does not take one of the slots of ``concurrency``, because requests that hold them
+    #: may wait for it.
+    slot: bool = True
 
     @property
     def idempotent(self) -> bool:

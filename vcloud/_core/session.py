@@ -13,6 +13,8 @@ from logging import DEBUG
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
@@ -29,10 +31,11 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
-from vcloud._core.request import Request, Response, lasting
+from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response, lasting
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
-from vcloud._core.transport import RefusedError, Socket, Transport, Wire
+from vcloud._core.transport import Transport, Wire
+from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     APIError,
     ConfigurationError,
@@ -98,6 +101,8 @@ class Session:
         self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = endpoint.deadline
+        #: How many requests may be in flight.
+        self.concurrency = endpoint.concurrency
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
@@ -210,7 +215,10 @@ class Session:
     async def connect(
         self, request: Request, *, root: bool = False, token_query: str | None = None
     ) -> Socket:
-        """Open a WebSocket, with the patience, credentials and limits of any other request; none of them is held meanwhile.
+        """Open a WebSocket, with the patience and credentials of any other request.
+
+        While it opens it takes one of the ``concurrency`` slots, unless ``request.slot`` is False; no
+        rate limit counts it.
 
         Args:
             request: the upgrade.
@@ -240,6 +248,8 @@ class Session:
                 return refused.response
             return _UPGRADED
 
+        bucket = UPGRADES if request.slot else UPGRADES_WITHOUT_SLOT
+        request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if not opened:
             where = self._label(request, (self.root_url if root else self.base_url) + request.path)
@@ -264,6 +274,7 @@ class Session:
         where = (self.root_url if root else self.base_url) + request.path
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
+        slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
         # Those who wait for a credential may fill every other lane.
         lane = self._gate.lane(
@@ -273,7 +284,7 @@ class Session:
             error: TransportError | APIError
             response = None
             sent = False
-            number = self._gate.enter_now(lane) if request.authenticated else 0
+            number = self._gate.enter_now(lane) if slot else 0
             if not number:
                 number = await self._queue(request, lane, deadline, where, lost=lost)
             try:
@@ -312,7 +323,7 @@ class Session:
                         request, response, shape, headers, lane, number, where
                     )
             finally:
-                self._gate.leave(lane, number, counted=sent, slot=request.authenticated)
+                self._gate.leave(lane, number, counted=sent, slot=slot)
 
             before, lost = lost, lost or proof is Proof.NONE
             decision = self._retry.decide(
@@ -413,7 +424,10 @@ class Session:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         try:
             return await self._gate.enter(
-                lane, deadline, slot=request.authenticated, patience=self._retry.max_retry_after
+                lane,
+                deadline,
+                slot=request.authenticated and request.slot,
+                patience=self._retry.max_retry_after,
             )
         except TimeoutError:
             raise self._too_late(request, where, lost=lost) from None

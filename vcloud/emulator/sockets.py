@@ -9,20 +9,44 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from aiohttp import WSMsgType, web
-from attrs import define, field
+from aiohttp import WSMessage, WSMsgType, web
+from attrs import define, field, frozen
 
 MAX_MESSAGE = 4 * 1024**2
 """The longest message that is read, in bytes."""
-CLOSING = 0.5
-"""Real seconds that a peer gets to answer a close."""
+CLOSING = 1.0
+"""Real seconds that a peer gets to answer a close when the emulator ends."""
+STALLED = 30.0
+"""Real seconds in which a peer must take something of what was sent to it, or answer a close."""
+LOOK = 0.01
+"""Real seconds between two looks at what a peer has taken."""
+MAX_REASON = 123
+"""Bytes of a close frame's reason (RFC 6455, 5.5)."""
 
 NORMAL, GOING_AWAY, NOT_ACCEPTABLE, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
 """Close codes of RFC 6455."""
 
 _QUIET = frozenset({NORMAL, GOING_AWAY, 1005})
 
-Use = Callable[[web.WebSocketResponse], Awaitable[int]]
+
+@frozen
+class Close:
+    """How a WebSocket is closed: a code of RFC 6455, and why, for a person."""
+
+    code: int = NORMAL
+    reason: str = ""
+
+    @property
+    def message(self) -> bytes:
+        """Return the reason as a close frame can hold it: UTF-8, cut between two characters."""
+        cut = self.reason.encode("utf-8", "replace")[:MAX_REASON]
+        return cut.decode("utf-8", "ignore").encode()
+
+
+ENDING = Close(GOING_AWAY, "the emulator ends")
+LOST = Close(GOING_AWAY, "the connection was lost")
+
+Use = Callable[[web.WebSocketResponse], Awaitable[Close]]
 
 
 def wants_socket(request: web.BaseRequest) -> bool:
@@ -35,28 +59,29 @@ class Live:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._tasks: set[asyncio.Task[int]] = set()
+        self._tasks: set[asyncio.Task[Close]] = set()
         self._gone = Pulse()
+        self._ending = asyncio.Event()
 
     async def serve(
         self, request: web.BaseRequest, headers: dict[str, str], use: Use
     ) -> web.StreamResponse:
-        """Upgrade, let `use` have the socket, and close it with the code that `use` returns."""
+        """Upgrade, let `use` have the socket, and close it as `use` returns."""
         # Frames of pictures hardly shrink, and compressing them would take the loop's time.
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, timeout=CLOSING, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False)
         socket.headers.update(headers)
         await socket.prepare(request)
         # A task of its own: aiohttp's belongs to the connection, and cancelling that is aiohttp's business.
         task = asyncio.create_task(_use(socket, use))
         self._tasks.add(task)
-        code = GOING_AWAY
+        close = ENDING
         try:
             await asyncio.wait({task})
-            code = GOING_AWAY if task.cancelled() else task.result()
+            close = ENDING if task.cancelled() else task.result()
         finally:
             try:
                 await ended(task)
-                await _shut(request, socket, code)
+                await self._shut(request, socket, close)
             finally:
                 self._tasks.discard(task)
                 self._gone.beat()
@@ -64,30 +89,53 @@ class Live:
 
     async def aclose(self) -> None:
         """End all of them; may be called again."""
+        self._ending.set()
         await ended(*self._tasks)
         # The handlers that wait for them still have their sockets to close.
         while self._tasks:
             await self._gone.wait()
 
+    async def _shut(
+        self, request: web.BaseRequest, socket: web.WebSocketResponse, close: Close
+    ) -> None:
+        """Close it, and wait until the peer has taken all that was sent; not long when all of them end."""
+        transport = request.transport
+        # A task of its own: after a send that was cancelled, aiohttp's close may say that it was cancelled, too.
+        closing = asyncio.create_task(socket.close(code=close.code, message=close.message))
+        taking = asyncio.create_task(_taken(closing, transport))
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait({taking, ending}, return_when=asyncio.FIRST_COMPLETED)
+            # Nobody who does not read what was sent may hold up the end.
+            await asyncio.wait({taking}, timeout=CLOSING)
+        finally:
+            await ended(closing, taking, ending)
+            if transport is not None and transport.get_write_buffer_size():
+                transport.abort()
 
-async def _use(socket: web.WebSocketResponse, use: Use) -> int:
+
+async def _use(socket: web.WebSocketResponse, use: Use) -> Close:
     try:
         return await use(socket)
     except ConnectionError:
-        return GOING_AWAY
+        return LOST
 
 
-async def _shut(request: web.BaseRequest, socket: web.WebSocketResponse, code: int) -> None:
-    transport = request.transport
-    # A task of its own: after a send that was cancelled, aiohttp's close may say that it was cancelled, too.
-    closing = asyncio.create_task(socket.close(code=code))
-    try:
-        # Nobody who does not read what was sent may hold up the end.
-        await asyncio.wait({closing}, timeout=2 * CLOSING)
-    finally:
-        await ended(closing)
-        if transport is not None and transport.get_write_buffer_size():
-            transport.abort()
+async def _taken(closing: asyncio.Task[bool], transport: asyncio.Transport | None) -> None:
+    """Wait until the close is answered and nothing is left to be sent, or the peer takes nothing any more."""
+    now = asyncio.get_running_loop().time
+    ends, before = now() + STALLED, 0
+    while now() < ends:
+        left = 0 if transport is None else transport.get_write_buffer_size()
+        if closing.done() and not left:
+            return
+        if left < before:
+            ends = now() + STALLED
+        before = left
+        if closing.done():
+            await asyncio.sleep(LOOK)
+        else:
+            await asyncio.wait({closing}, timeout=LOOK if left else STALLED)
 
 
 async def ended(*tasks: asyncio.Task[Any]) -> None:
@@ -183,8 +231,10 @@ class Channel:
     """
 
     socket: web.WebSocketResponse
+    peer: str = "the peer"
+    """Who is at the other end, for reasons."""
     base64: bool = False
-    code: int = field(default=NORMAL, init=False)
+    close: Close = field(factory=Close, init=False)
     """What to close the other side with, once this one has ended."""
 
     async def read(self) -> bytes:
@@ -197,14 +247,28 @@ class Channel:
                 try:
                     data = b64decode(message.data, validate=True)
                 except (binascii.Error, ValueError):
-                    self.code = NOT_ACCEPTABLE
+                    self.close = Close(
+                        NOT_ACCEPTABLE, f"{self.peer} sent a text that is not base64"
+                    )
                     return b""
             else:
-                self.code = NORMAL if self.socket.close_code in _QUIET else INTERNAL
+                self.close = self._ended(message)
                 return b""
             # An empty frame is no end.
             if data:
                 return data
+
+    def _ended(self, message: WSMessage) -> Close:
+        # By the message and not by the socket's code: aiohttp makes that 1006 when the peer, which
+        # has said that it closes, is gone before it can be answered.
+        if message.type is WSMsgType.CLOSE:
+            code, reason = message.data or 1005, message.extra or ""
+            if code in _QUIET:
+                return Close(NORMAL, reason)
+            return Close(INTERNAL, reason or f"{self.peer} closed with code {code}")
+        if message.type is WSMsgType.ERROR:
+            return Close(INTERNAL, f"{self.peer} broke the protocol: {message.data}")
+        return Close(INTERNAL, f"the connection of {self.peer} was lost")
 
     async def write(self, data: bytes) -> None:
         """Send, and wait for as long as the other side is slow."""

@@ -176,7 +176,7 @@ class StreamSpace(Fleet):
             ("GET", "/sessions/{session_id}", Route(self._get_session)),
             ("PATCH", "/sessions/{session_id}", Route(self._update_session)),
             ("DELETE", "/sessions/{session_id}", Route(self._delete_session, 204)),
-            ("GET", "/sessions/{session_id}/logs", Route(self._session_logs)),
+            ("GET", "/sessions/{session_id}/logs", Route(self._session_logs, follows=True)),
             ("GET", "/templates", Route(self._list_templates)),
             ("GET", "/templates/{name}", Route(self._get_template)),
             ("GET", "/users", Route(self._list_users)),

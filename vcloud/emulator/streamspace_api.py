@@ -52,12 +52,16 @@ Handler = Callable[[StreamSpaceRequest], Json | Upgrade | None]
 
 @frozen
 class Route:
-    """A handler, the status of its success, the limit that counts it, and whether it needs no token."""
+    """A handler, the status of its success, the limit that counts it, and whether it needs no token.
+
+    With `follows` it becomes a WebSocket when `follow=true` is asked for. No limit counts that.
+    """
 
     handler: Handler
     status: int = 200
     bucket: str = "other"
     public: bool = False
+    follows: bool = False
 
 
 NOBODY = User(id="", username="", email="", password="", created_at=0.0)
@@ -124,11 +128,14 @@ class StreamSpaceApi:
         # Logins are counted by where they come from: whose they are is only a claim.
         known = user.username if stranger is None else ""
         login = found is not None and found.handler.bucket == "login"
-        self._count(
-            found.handler.bucket if found else "other",
-            (not login and known) or request.remote or "",
-            headers,
-        )
+        upgrade = wants_socket(request)
+        follows = found is not None and found.handler.follows
+        if not (follows and upgrade and request.query.get("follow") == "true"):
+            self._count(
+                found.handler.bucket if found else "other",
+                (not login and known) or request.remote or "",
+                headers,
+            )
         # Strangers do not even learn which routes there are.
         if stranger is not None and not (found is not None and found.handler.public):
             raise stranger
@@ -141,7 +148,7 @@ class StreamSpaceApi:
             query=request.query,
             content=body,
             content_type=request.content_type,
-            upgrade=wants_socket(request),
+            upgrade=upgrade,
         )
         return found.handler.status, found.handler.handler(asked)
 

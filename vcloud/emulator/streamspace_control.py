@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from vcloud.emulator.clock import monotonic
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import GOING_AWAY, NORMAL, POLICY, Channel, first_of, wants_socket
+from vcloud.emulator.sockets import GOING_AWAY, POLICY, Channel, Close, first_of, wants_socket
 from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
 from vcloud.emulator.streamspace_catalog import PLATFORMS
 from vcloud.emulator.streamspace_commands import (
@@ -21,15 +21,15 @@ from vcloud.emulator.streamspace_commands import (
     read_current_sessions,
     read_messages,
     read_metadata,
-    read_pod,
     register_ack,
     start_data,
     stop_data,
     vnc_proxy_request,
 )
 from vcloud.emulator.streamspace_fleet import Fleet
-from vcloud.emulator.streamspace_links import Command, Link, Proxy
-from vcloud.emulator.streamspace_state import ENDED, Agent, Session
+from vcloud.emulator.streamspace_links import OUTBOX, Command, Link, Proxy
+from vcloud.emulator.streamspace_outcomes import complete, fail
+from vcloud.emulator.streamspace_state import ENDED, Session
 
 MISSED = 3
 """Heartbeats that an agent may miss."""
@@ -45,7 +45,9 @@ class ControlPlane:
 
     The document names no authentication for agents: a token that is sent must be good, and none will do. Nor does it say how the
     bytes of a picture reach the control plane: here, the agent opens the second address, and sends them in binary frames. It says
-    ``vnc_proxy_error`` (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's own.
+    ``vnc_proxy_error`` (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's own. So is
+    ``status`` (with ``session_id``, ``state``, which must be ``failed``, and ``message``), by which an agent says that a session is
+    over though no command ended it; the published server has a message of that name (from its source).
 
     An agent is offline when its socket is closed or three heartbeats are missing. Its sessions stay in their states, and their
     ``status.message`` says so; a command that it has not answered is sent again when it is back. One that stays unanswered fails.
@@ -158,7 +160,7 @@ class ControlPlane:
         try:
             link.outbox.put_nowait(message)
         except asyncio.QueueFull:
-            link.over.set()
+            link.end(f"the agent left {OUTBOX} messages unread")
 
     def _token(self, what: str) -> str:
         return f"{what}-{self._fleet.random.randbytes(12).hex()}"
@@ -199,29 +201,29 @@ class ControlPlane:
 
     def _completed(self, given: Command, result: object) -> None:
         session, now = given.session, self._fleet.clock.now()
-        match given.kind, session.state(now):
-            case ("start_session", "pending") | ("wake_session", "waking"):
-                session.pod = read_pod(result, self._fleet.clock.offset, session.pod)
-                session.enter(now, "running")
-                if given.kind == "start_session" and session.wanted == "hibernated":
-                    self.move(session, "hibernated")
-            case ("hibernate_session", "hibernating"):
-                session.enter(now, "hibernated")
-            case ("stop_session", state) if state not in ENDED:
-                session.enter(now, "terminated")
+        if complete(session, given.kind, result, now, self._fleet.clock.offset):
+            self.move(session, "hibernated")
 
     def _failed(self, given: Command, error: str, code: object) -> None:
-        session, now = given.session, self._fleet.clock.now()
         why = f"{error} ({code})" if code else error
-        match given.kind, session.state(now):
-            case ("start_session", "pending"):
-                session.enter(now, "failed", why)
-            case ("hibernate_session", "hibernating"):
-                session.enter(now, "running", why)
-            case ("wake_session", "waking"):
-                session.enter(now, "hibernated", why)
-            case ("stop_session", state) if state not in ENDED:
-                session.enter(now, "failed", why)
+        fail(given.session, given.kind, why, self._fleet.clock.now())
+
+    def _report(self, link: Link, message: Json) -> None:
+        """Take an agent's word that a session is over, which nobody had asked for."""
+        session = self._fleet.sessions.get(str(message.get("session_id")))
+        if (
+            message.get("state") != "failed"
+            or session is None
+            or session not in self._sessions(link.agent_id)
+        ):
+            return
+        why = message.get("message")
+        session.enter(
+            self._fleet.clock.now(),
+            "failed",
+            why if isinstance(why, str) and why else "The agent lost the session",
+        )
+        self._fleet.pulse.beat()
 
     # -- an agent's socket ------------------------------------------------------------------------------------------
 
@@ -243,7 +245,7 @@ class ControlPlane:
             )
         link = Link(agent_id, platform, query.get("region") or None, monotonic())
 
-        async def use(socket: web.WebSocketResponse) -> int:
+        async def use(socket: web.WebSocketResponse) -> Close:
             try:
                 await first_of(
                     self._hear(link, socket),
@@ -251,11 +253,11 @@ class ControlPlane:
                     self._watch(link),
                     link.over.wait(),
                 )
-            except MessageError:
-                return POLICY
+            except MessageError as error:
+                return Close(POLICY, str(error))
             finally:
                 self._lost(link)
-            return NORMAL if socket.closed else GOING_AWAY
+            return Close(reason="the agent left") if socket.closed else link.close
 
         return await self._fleet.live.serve(request, headers, use)
 
@@ -273,6 +275,7 @@ class ControlPlane:
             await asyncio.sleep(min(left, LOOK))
             if self._links.get(link.agent_id) is link:
                 self._rest(link.agent_id)
+        link.close = Close(GOING_AWAY, f"{MISSED} heartbeats are missing")
 
     def _rest(self, agent_id: str) -> None:
         now = self._fleet.clock.now()
@@ -300,6 +303,8 @@ class ControlPlane:
                 self._result(link, message)
             case "vnc_proxy_error":
                 self._no_picture(link, message)
+            case "status":
+                self._report(link, message)
         # Whatever else there may come to be is for a later version of this.
 
     def _register(self, link: Link, message: Json) -> None:
@@ -309,8 +314,8 @@ class ControlPlane:
         before = self._links.get(link.agent_id)
         if before is not None and before is not link:
             # The same agent on a new connection: nobody is behind the old one.
-            before.over.set()
-        agent, now = self._agent(link), self._fleet.clock.now()
+            before.end("the agent has connected again")
+        agent, now = self._fleet.registered(link), self._fleet.clock.now()
         agent.max_cpu, agent.max_memory, agent.max_sessions = (
             capacity.max_cpu,
             capacity.max_memory,
@@ -341,22 +346,6 @@ class ControlPlane:
         for given in self.commands.values():
             if given.agent_id == link.agent_id:
                 self._send(link, given.message)
-
-    def _agent(self, link: Link) -> Agent:
-        agent = self._fleet.agents.get(link.agent_id)
-        if agent is None:
-            now = self._fleet.clock.now()
-            agent = self._fleet.agents[link.agent_id] = Agent(
-                id=self._fleet.new_id(),
-                agent_id=link.agent_id,
-                platform=link.platform,
-                region=link.region,
-                max_sessions=0,
-                created_at=now,
-                updated_at=now,
-                connected_at=now,
-            )
-        return agent
 
     def _heartbeat(self, link: Link, message: Json) -> None:
         agent = self._fleet.agents[link.agent_id]
@@ -410,12 +399,12 @@ class ControlPlane:
             raise StreamSpaceError("NOT_FOUND", "No viewer waits for this")
         proxy.taken = True
 
-        async def use(socket: web.WebSocketResponse) -> int:
-            channel = Channel(socket)
+        async def use(socket: web.WebSocketResponse) -> Close:
+            channel = Channel(socket, "the agent")
             if not proxy.arrived.done():
                 proxy.arrived.set_result(channel)
             # The viewer's side does the work, and says how it ended.
             await proxy.over.wait()
-            return channel.code
+            return channel.close
 
         return await self._fleet.live.serve(request, headers, use)

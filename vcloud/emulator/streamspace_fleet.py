@@ -10,6 +10,7 @@ from vcloud.emulator.clock import Clock
 from vcloud.emulator.sockets import Live, Pulse
 from vcloud.emulator.streamspace_api import StreamSpaceApi, StreamSpaceRequest
 from vcloud.emulator.streamspace_arguments import NewSession, StreamSpaceError, amount
+from vcloud.emulator.streamspace_links import Link
 from vcloud.emulator.streamspace_state import IDLE, Agent, Session, Template, User
 
 GIB = 2.0**30
@@ -49,6 +50,23 @@ class Fleet(StreamSpaceApi):
         if agent is None:
             raise StreamSpaceError(
                 "AGENT_NOT_FOUND", f"No agent with ID '{request.params['agent_id']}' exists"
+            )
+        return agent
+
+    def registered(self, link: Link) -> Agent:
+        """Return the agent of a connection, new if it never registered before."""
+        agent = self.agents.get(link.agent_id)
+        if agent is None:
+            now = self.clock.now()
+            agent = self.agents[link.agent_id] = Agent(
+                id=self.new_id(),
+                agent_id=link.agent_id,
+                platform=link.platform,
+                region=link.region,
+                max_sessions=0,
+                created_at=now,
+                updated_at=now,
+                connected_at=now,
             )
         return agent
 

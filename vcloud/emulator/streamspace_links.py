@@ -6,12 +6,14 @@ import asyncio
 
 from attrs import define, field
 
-from vcloud.emulator.sockets import Channel
+from vcloud.emulator.sockets import GOING_AWAY, Channel, Close
 from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
 from vcloud.emulator.streamspace_state import Session
 
 OUTBOX = 1000
 """Messages that may wait for an agent; one that does not read so many is gone."""
+
+DONE = Close(GOING_AWAY, "the control plane is done with this connection")
 
 
 @define(eq=False)
@@ -25,6 +27,13 @@ class Link:
     outbox: asyncio.Queue[Json] = field(factory=lambda: asyncio.Queue(OUTBOX))
     over: asyncio.Event = field(factory=asyncio.Event)
     """Set when the control plane is done with it."""
+    close: Close = DONE
+    """What to close it with then."""
+
+    def end(self, reason: str) -> None:
+        """Be done with it."""
+        self.close = Close(GOING_AWAY, reason)
+        self.over.set()
 
 
 @define(eq=False)

@@ -6,7 +6,7 @@ from aiohttp import web
 from attrs import define
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.sockets import NORMAL, Pulse, drain, first_of
+from vcloud.emulator.sockets import Close, Pulse, drain, first_of
 from vcloud.emulator.streamspace_state import ENDED, Session
 from vcloud.emulator.streamspace_views import line_view
 
@@ -30,10 +30,11 @@ class Follower:
     tail: int
     timestamps: bool
 
-    async def __call__(self, socket: web.WebSocketResponse) -> int:
-        """Send it all; return the code to close with."""
+    async def __call__(self, socket: web.WebSocketResponse) -> Close:
+        """Send it all; return what to close with."""
         await first_of(self._send(socket), drain(socket))
-        return NORMAL
+        state = self.session.state(self.clock.now())
+        return Close(reason=f"the session is {state}" if state in ENDED else "")
 
     async def _send(self, socket: web.WebSocketResponse) -> None:
         session = self.session

@@ -10,7 +10,15 @@ from aiohttp import web
 
 from vcloud.emulator import rfb
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import GOING_AWAY, Channel, Stream, first_of, pump, wants_socket
+from vcloud.emulator.sockets import (
+    LOST,
+    Channel,
+    Close,
+    Stream,
+    first_of,
+    pump,
+    wants_socket,
+)
 from vcloud.emulator.streamspace_arguments import StreamSpaceError
 from vcloud.emulator.streamspace_control import ControlPlane
 from vcloud.emulator.streamspace_fleet import Fleet
@@ -19,6 +27,11 @@ from vcloud.emulator.streamspace_state import Session
 
 LOOK = 0.2
 """Real seconds between two looks at whether a session still runs, for when only simulated time passed."""
+
+
+def worse(first: Close, second: Close) -> Close:
+    """Return the one with the higher code; of equal ones the one that gives a reason."""
+    return max(first, second, key=lambda close: (close.code, bool(close.reason)))
 
 
 class Viewers:
@@ -86,8 +99,8 @@ class Viewers:
     ) -> web.StreamResponse:
         screen = self.screen(session.id)
 
-        async def use(socket: web.WebSocketResponse) -> int:
-            viewer = Channel(socket, self.base64)
+        async def use(socket: web.WebSocketResponse) -> Close:
+            viewer = Channel(socket, "the viewer", self.base64)
             return await self._view(session, viewer, rfb.serve(Stream(viewer), screen))
 
         return await self._fleet.live.serve(request, headers, use)
@@ -99,14 +112,14 @@ class Viewers:
         try:
             agent = await self._arrival(proxy)
 
-            async def use(socket: web.WebSocketResponse) -> int:
-                viewer = Channel(socket, self.base64)
-                code = await self._view(
+            async def use(socket: web.WebSocketResponse) -> Close:
+                viewer = Channel(socket, "the viewer", self.base64)
+                close = await self._view(
                     session, viewer, first_of(pump(viewer, agent), pump(agent, viewer))
                 )
                 # Each side learns how the other one ended.
-                code, agent.code = max(code, agent.code), max(code, viewer.code)
-                return code
+                close, agent.close = worse(close, agent.close), worse(close, viewer.close)
+                return close
 
             return await self._fleet.live.serve(request, headers, use)
         finally:
@@ -125,18 +138,21 @@ class Viewers:
 
     async def _view(
         self, session: Session, viewer: Channel, work: Coroutine[Any, Any, None]
-    ) -> int:
+    ) -> Close:
         clock = self._fleet.clock
         session.open_viewer(clock.now())
         self._fleet.pulse.beat()
         try:
             await first_of(work, self._while_running(session))
         except ConnectionError:
-            return GOING_AWAY
+            return LOST
         finally:
             session.close_viewer(clock.now())
             self._fleet.pulse.beat()
-        return viewer.code
+        state = session.state(clock.now())
+        if viewer.close == Close() and state != "running":
+            return Close(reason=f"the session is {state}")
+        return viewer.close
 
     async def _while_running(self, session: Session) -> None:
         while session.state(self._fleet.clock.now()) == "running":

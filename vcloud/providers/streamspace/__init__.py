@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vcloud.providers.streamspace.agent.connection import AgentRejectedError
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
 from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
@@ -51,6 +52,7 @@ __all__ = [
     "AgentCapacity",
     "AgentHandler",
     "AgentRef",
+    "AgentRejectedError",
     "AgentSession",
     "AgentStats",
     "AgentStatus",

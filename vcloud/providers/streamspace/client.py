@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,16 +10,24 @@ from vcloud._core.arguments import identifier, member, seconds_from_zero, text
 from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
+from vcloud._core.observe import Hook
 from vcloud._core.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth, login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
 from vcloud.providers.streamspace.handler import AgentHandler
 from vcloud.providers.streamspace.messages import Register
-from vcloud.providers.streamspace.models import AgentCapacity, Login, LogoutAnswer, Platform
+from vcloud.providers.streamspace.models import (
+    AgentCapacity,
+    AgentSession,
+    Login,
+    LogoutAnswer,
+    Platform,
+)
 from vcloud.providers.streamspace.sessions import Sessions, view
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
@@ -88,6 +96,9 @@ class StreamSpace(Client):
         metadata: Mapping[str, Any] | None = None,
         grace: timedelta | float = 30,
         retry: RetryPolicy | None = None,
+        on_registered: Hook[Sequence[AgentSession]] | None = None,
+        on_lost: Hook[Exception] | None = None,
+        on_error: Hook[Exception] | None = None,
     ) -> AgentWorker:
         """Be an agent: run sessions for the control plane.  ``GET /agent/ws`` (WebSocket)
 
@@ -109,9 +120,20 @@ class StreamSpace(Client):
             grace: how long commands under way get to finish when it stops; seconds or timedelta.
             retry: how long it waits before it connects again (``base``, ``cap``); there is no limit to how often. None:
                 as the endpoint says.
+            on_registered: is called after each registration, so after each reconnection too, with the sessions that the
+                control plane has on this agent and that are not over (``GET /agents/{agent_id}``, one request). What the
+                agent has beyond them is an orphan, which nobody will stop; a running one that it has not is for
+                :meth:`AgentWorker.report_failed`. Until it returns, commands are acknowledged and wait. If the sessions
+                cannot be read, ``on_error`` is told why, commands go on, and it is tried again; not after a 403 or 404. It
+                is cancelled when the connection is lost.
+            on_lost: is called with the error when the connection of a registered agent is lost; it connects again by itself.
+            on_error: is called with everything that goes wrong and that the agent copes with, lost connections included:
+                what :attr:`AgentWorker.errors` keeps and the log says.
+                All three may be functions or coroutine functions; what they raise is logged and harms nobody.
 
         Raises:
-            InvalidArgumentError: an empty name, another platform, a handler that lacks a method, or a grace time below zero.
+            InvalidArgumentError: an empty name, another platform, a handler that lacks a method, a hook that is no function,
+                or a grace time below zero.
         """
         register = Register(
             agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),
@@ -125,12 +147,14 @@ class StreamSpace(Client):
             raise InvalidArgumentError(
                 f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}"
             )
+        hooks = AgentHooks(on_registered=on_registered, on_lost=on_lost, on_error=on_error)
         return AgentWorker(
             self._session,
             register,
             handler,
             grace=seconds_from_zero(grace, "grace"),
             retry=retry or self._session.retry,
+            hooks=hooks,
         )
 
     async def login(self, username: str | None = None, password: str | None = None) -> Login:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.transport import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import LimitExceededError, TransportError
 
 __all__ = ["LogStream"]
@@ -167,9 +167,7 @@ class LogStream(AsyncIterator[str]):
             await self._let_go()
         else:
             await self._dropped(
-                TransportError(
-                    f"the log's connection was closed with code {self._socket.close_code}"
-                )
+                TransportError(f"the log's connection was closed with {self._socket.ending}")
             )
 
     def _take(self, lines: list[str]) -> None:

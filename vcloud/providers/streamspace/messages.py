@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -12,9 +10,8 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import MAX_DEPTH, Codec, GoDuration, Id, Instant, OpenEnum, too_deep
-from vcloud.errors import DecodeError
-from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources
+from vcloud._core.codec import GoDuration, Id, Instant, OpenEnum
+from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import Wire, go_duration
 
 __all__ = [
@@ -28,18 +25,19 @@ __all__ = [
     "Message",
     "Register",
     "RegisterAck",
+    "SessionReport",
     "SessionResult",
     "StartData",
     "StartSession",
     "StopData",
     "StopSession",
     "UnknownMessage",
+    "UnreadableMessage",
     "VNCPort",
     "VNCProxyData",
     "VNCProxyError",
     "VNCProxyRequest",
     "WakeSession",
-    "decode_message",
     "encode_message",
 ]
 
@@ -141,8 +139,24 @@ class VNCProxyError(Message):
     type: ClassVar[str] = "vnc_proxy_error"
 
     proxy_id: Id
-    session_id: Id
+    session_id: Id | None = None
     error: str
+
+
+@frozen(kw_only=True)
+class SessionReport(Message):
+    """A session changed its state without a command: its desktop ended by itself, or is not there any more.
+
+    Not in the document, which knows results of commands only: a decision of vcloud's. ``type`` and ``state`` are those of
+    the published server's message (from its source).
+    """
+
+    type: ClassVar[str] = "status"
+
+    agent_id: str
+    session_id: Id
+    state: SessionState
+    message: str | None = None
 
 
 # -- control plane to agent --------------------------------------------------------------------------------------------
@@ -283,25 +297,37 @@ class UnknownMessage(Message):
         return str(self.raw.get("type", ""))
 
 
-_KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
+@frozen(kw_only=True)
+class UnreadableMessage(Message):
+    """Something that is no message, or a known one that lacks what it must have.
+
+    Attributes:
+        raw: the object as it came; empty when it is none.
+        problem: what is wrong, by the names of fields: ``data.timeout: expected a duration such as 30m``. It holds no value,
+            because that may be a secret.
+    """
+
+    raw: dict[str, Any] = field(hash=False, repr=False)
+    problem: str
+
+    @property
+    def name(self) -> str:
+        """Which message it was to be: its command type, or its type; empty when it has none."""
+        name = self.raw.get("command_type") or self.raw.get("type")
+        return name if isinstance(name, str) else ""
+
+    def __str__(self) -> str:
+        return f"{self.name or 'a message'}: {self.problem}"
+
+
+#: The messages that the SDK knows, by ``type`` and ``command_type``.
+KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
     (kind.type, kind.command_type): kind
     for kind in (
-        Register, Heartbeat, CommandAck, CommandResult, VNCProxyError,
+        Register, Heartbeat, CommandAck, CommandResult, SessionReport, VNCProxyError,
         RegisterAck, StartSession, HibernateSession, WakeSession, StopSession, VNCProxyRequest,
     )
 }  # fmt: skip
-_CODEC: Final = Codec()
-_JSON: Final = json.JSONDecoder()
-_SOMETHING: Final = re.compile(r"\S")
-
-
-def decode_message(text: str, *, codec: Codec = _CODEC) -> list[Message]:
-    """The messages of one frame: one, or several one after the other (the published server's, newline-separated).
-
-    Raises:
-        DecodeError: it is not JSON, no object, or a known message that lacks what it must have.
-    """
-    return [_message(value, codec) for value in _objects(text)]
 
 
 def encode_message(message: Message) -> str:
@@ -314,52 +340,14 @@ def encode_message(message: Message) -> str:
     return msgspec.json.encode(head | _plain(message)).decode()
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    end = 0
-    while (start := _SOMETHING.search(text, end)) is not None:
-        try:
-            value, end = _JSON.raw_decode(text, start.start())
-        except (ValueError, RecursionError) as error:
-            raise DecodeError(f"a message on the agent's socket is not JSON ({error})") from None
-        if not isinstance(value, dict):
-            raise DecodeError(
-                f"a message on the agent's socket is no object, but {type(value).__name__}"
-            )
-        if too_deep(value):
-            raise DecodeError(
-                f"a message on the agent's socket is nested more than {MAX_DEPTH} levels deep"
-            )
-        found.append(value)
-    return found
-
-
-def _message(value: dict[str, Any], codec: Codec) -> Message:
-    name, command = value.get("type"), value.get("command_type")
-    kind = (
-        _KINDS.get((name, command))
-        if isinstance(name, str) and isinstance(command, str | None)
-        else None
-    )
-    if kind is None:
-        return UnknownMessage(raw=value)
-    fields = {key: inner for key, inner in value.items() if key not in ("type", "command_type")}
-    # A message may hold a session's environment, and that a password: what came is not shown.
-    try:
-        return codec.decode(msgspec.json.encode(fields), kind, sensitive=True)
-    except UnicodeEncodeError:
-        raise DecodeError(f"{name}: the message holds a text that is not valid unicode") from None
-    except DecodeError as error:
-        raise DecodeError(f"{name}: {error}") from None
-
-
 def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         named = ((part.name, getattr(value, part.name)) for part in attrs.fields(type(value)))
         return {name: _plain(inner) for name, inner in named if inner is not None}
     if isinstance(value, str):
-        # An Id or a member of an enumeration is more than msgspec writes.
-        return str(value)
+        # An Id or a member of an enumeration is more than msgspec writes. A handler's words may hold
+        # the name of a file, which need not be valid unicode.
+        return str(value).encode("utf-8", "replace").decode()
     if isinstance(value, timedelta):
         return _go(value)
     return value if not isinstance(value, datetime) else value.isoformat().replace("+00:00", "Z")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import quote, urlsplit
 
 from vcloud._core.codec import Shape, required
+from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
-from vcloud._core.transport import Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.models import SessionLogs
@@ -107,7 +108,13 @@ class Realtime(Handle):
         session = self._session
         return VNCTunnel(lambda: session.connect(request, root=True, token_query="token"))  # noqa: S106 - a parameter's name
 
-    def forward_vnc(self, port: int = 0, *, host: str = "127.0.0.1") -> VNCForward:
+    def forward_vnc(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        on_error: Hook[Exception] | None = None,
+    ) -> VNCForward:
         """A local port for any VNC viewer; each of its connections is a tunnel of its own, see :meth:`open_vnc`.
 
         ::
@@ -119,12 +126,14 @@ class Realtime(Handle):
         Args:
             port: which; 0 takes a free one.
             host: an address of this machine's own. Whoever can connect to it controls the session.
+            on_error: is called, and awaited if it returns an awaitable, with the error of each connection that did not
+                end well. The viewer is told the reason too, as far as its protocol allows.
 
         Raises:
             InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
             OSError: the port is taken; raised when it is entered.
         """
-        return VNCForward(self.open_vnc, host=host, port=port)
+        return VNCForward(self.open_vnc, host=host, port=port, on_error=on_error)
 
     @property
     def vnc_url(self) -> str:

@@ -6,27 +6,27 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
-from vcloud._core.cleanup import end, race
+from vcloud._core.cleanup import end
+from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
-from vcloud._core.transport import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
+from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
 
 __all__ = ["VNCForward", "VNCTunnel"]
 
-#: Bytes of one message at most: what is larger is sent in parts, because servers bound their messages.
-PART: Final = 256 * 1024
+LOG: Final = logging.getLogger("vcloud.streamspace")
 #: The other end went away in good order: a page that is left, a server that stops.
 GOING_AWAY: Final = 1001
 #: How many errors of a forward's connections are kept.
 KEPT_ERRORS: Final = 16
-#: Seconds that a viewer gets to take what was already read for it.
-FLUSH: Final = 2.0
 
 
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
@@ -68,6 +68,11 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """Whether it was opened; closing it does not change that."""
         return self._socket is not None
 
+    @property
+    def close_reason(self) -> str:
+        """What the service said when it closed the tunnel; empty when it said nothing."""
+        return "" if self._socket is None else self._socket.close_reason
+
     async def read(self) -> bytes:
         """The next bytes, as many as came together, at least one; ``b""`` at the end.
 
@@ -82,7 +87,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
                 return data
         if self._closed or socket.close_code in (NORMAL, GOING_AWAY, NO_STATUS):
             return b""
-        raise TransportError(f"the tunnel was closed with code {socket.close_code}")
+        raise TransportError(f"the tunnel was closed with {socket.ending}")
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send these bytes; returns when there is room for more.
@@ -99,11 +104,25 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             else:
                 await socket.send_bytes(part)
 
-    async def aclose(self) -> None:
-        """Close it. May be called twice, and while another task reads: that one gets ``b""``."""
+    async def aclose(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it. May be called twice, and while another task reads: that one gets ``b""``.
+
+        Args:
+            code: of RFC 6455.
+            reason: for the other side; at most 123 bytes of it are sent.
+        """
         self._closed = True
         if self._socket is not None:
-            await self._socket.close()
+            await self._socket.close(code, reason)
+
+    async def finish(self) -> None:
+        """Close it once the other side has taken all that was written, however slowly it reads.
+
+        :meth:`aclose` gives up after two seconds, and drops what is left by then.
+        """
+        self._closed = True
+        if self._socket is not None:
+            await self._socket.finish()
 
     async def __aenter__(self) -> Self:
         """Open."""
@@ -142,71 +161,37 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         return data
 
 
-async def relay(
-    tunnel: VNCTunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Carry bytes both ways between a tunnel and a TCP connection until one of them ends, and close both.
-
-    Neither side is read faster than the other takes it. A half-closed TCP connection ends it, because a WebSocket has no halves.
-
-    Raises:
-        TransportError: the tunnel was lost.
-        OSError: the TCP connection was.
-    """
-
-    async def outward() -> None:
-        while data := await reader.read(PART):
-            await tunnel.write(data)
-        # Its own goodbye lets the service finish in good order, which cutting the reader short would not.
-        await tunnel.aclose()
-
-    async def inward() -> None:
-        while data := await tunnel.read():
-            writer.write(data)
-            await writer.drain()
-
-    try:
-        await race(outward(), inward())
-    finally:
-        try:
-            await tunnel.aclose()
-        finally:
-            await let_go(writer)
-
-
-async def let_go(writer: asyncio.StreamWriter) -> None:
-    """Close a TCP connection: what was written goes out if the peer takes it soon."""
-    writer.close()
-    try:
-        async with asyncio.timeout(FLUSH):
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
-        # OSError holds TimeoutError; named because that is the case that counts.
-        pass
-    finally:
-        writer.transport.abort()
-
-
 class VNCForward:
     """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
 
     Any VNC viewer can be pointed at it. An error of one connection ends that connection alone; leaving the block ends all.
+    A viewer that gets no picture is told why, as RFB 3.8 does it (RFC 6143, 7.1.2), unless the VNC server
+    has said more than its version to it.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
         host: a loopback address.
         port: which; 0 takes a free one.
+        on_error: is called with what ended a connection that did not end well.
 
     Raises:
         InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
     """
 
-    def __init__(self, open_tunnel: Callable[[], VNCTunnel], *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        open_tunnel: Callable[[], VNCTunnel],
+        *,
+        host: str,
+        port: int,
+        on_error: Hook[Exception] | None = None,
+    ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
         self._host = _loopback(host)
         self._port = port
         self._open_tunnel = open_tunnel
+        self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
@@ -282,18 +267,36 @@ class VNCForward:
         task.add_done_callback(lambda task: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relayed = Relayed()
         try:
             tunnel = self._open_tunnel()
             try:
                 await tunnel.aopen()
-                await relay(tunnel, reader, writer)
+                await relay(tunnel, reader, writer, relayed)
             finally:
                 with contextlib.suppress(TransportError):
                     await tunnel.aclose()
         except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's, and is kept to be looked at
-            self._errors.append(error.with_traceback(None))
+            await self._failed(error.with_traceback(None), reader, writer, relayed)
         finally:
-            writer.close()
+            await let_go(writer)
+
+    async def _failed(
+        self,
+        error: Exception,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        relayed: Relayed,
+    ) -> None:
+        self._errors.append(error)
+        # Beside each other, because a viewer may take its time, and so may a hook.
+        telling = [tell_why(error, reader, writer, relayed)]
+        if self._on_error is not None:
+            telling.append(self._tell_owner(self._on_error, error))
+        await asyncio.gather(*telling)
+
+    async def _tell_owner(self, hook: Hook[Exception], error: Exception) -> None:
+        await call_hook(hook, error, "on_error of forward_vnc", LOG)
 
 
 async def _close(server: asyncio.Server) -> None:

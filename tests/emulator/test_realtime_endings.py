@@ -1,0 +1,362 @@
+"""How WebSockets end: with their reasons, and with everything delivered that was sent before."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from tests.emulator.realtime_plane import plane, ready
+from tests.emulator.realtime_server import Script, client, refusal, serving, settled
+from vcloud import APIError, ConflictError, Request, TransportError
+from vcloud._core import websocket
+from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close, printable
+from vcloud.providers.streamspace.rfb import GREETING
+from vcloud.providers.streamspace.rfb import refusal as rfb_refusal
+
+ID = "770e8400-e29b-41d4-a716-446655440002"
+
+
+@asynccontextmanager
+async def opened(script: Script) -> AsyncIterator[Socket]:
+    async with serving(script) as server, client(server) as streamspace:
+        session = streamspace._session
+        socket = await session.connect(Request("GET", "/somewhere"), root=True)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+
+# -- reasons -----------------------------------------------------------------------------------------------------------
+
+
+async def test_why_the_service_closed_a_tunnel_stands_in_the_error() -> None:
+    async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1011, message=b"the VNC server has crashed")
+
+    async with serving(close) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
+            with pytest.raises(TransportError) as caught:
+                await tunnel.read()
+            assert str(caught.value) == (
+                "the tunnel was closed with code 1011 (unexpected condition): the VNC server has crashed"
+            )
+            assert tunnel.close_reason == "the VNC server has crashed"
+
+
+async def test_why_a_tunnel_ended_well_can_be_asked() -> None:
+    async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1000, message=b"the session is hibernated")
+
+    async with serving(close) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
+            assert tunnel.close_reason == ""
+            assert await tunnel.read() == b""
+            assert tunnel.close_reason == "the session is hibernated"
+
+
+async def test_why_a_log_broke_off_stands_in_the_error() -> None:
+    async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1012, message=b"moved to another node")
+
+    async with serving(close) as server, client(server, attempts=2) as streamspace:
+        with pytest.raises(
+            TransportError, match=r"1012 \(service restart\): moved to another node"
+        ):
+            await anext(streamspace.sessions.ref(ID).logs(follow=True))
+
+
+async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None:
+    async def vanish(request: web.Request, socket: web.WebSocketResponse) -> None:
+        assert request.transport is not None
+        request.transport.abort()
+
+    async with opened(vanish) as socket:
+        assert await socket.receive() is None
+        assert socket.ending == "code 1006 (the connection was lost without a close frame)"
+
+
+def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> None:
+    assert describe_close(4001, "x") == "code 4001: x"
+    assert close_message("é" * 100) == "é".encode() * (MAX_REASON // 2)
+    assert printable("a\x1b[2Jb\nc") == "a\ufffd[2Jb\ufffdc"
+
+
+# -- everything is delivered -------------------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "GOODBYE", 0.01)
+    read, ended = asyncio.Event(), asyncio.Event()
+    received: list[int] = []
+    codes: list[object] = []
+
+    async def pausing(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await read.wait()
+        async for message in socket:
+            received.append(len(message.data))
+        codes.append(socket.close_code)
+        ended.set()
+
+    async with opened(pausing) as socket:
+        sent = 0
+        # Beyond what the kernel holds, some of it is left in this process.
+        while socket._unsent() == 0:
+            await socket.send_bytes(bytes(1000))
+            sent += 1000
+        finishing = asyncio.create_task(socket.finish())
+        await asyncio.wait({finishing}, timeout=10 * websocket.GOODBYE)
+        assert not finishing.done()
+        read.set()
+        await finishing
+        await ended.wait()
+    assert sum(received) == sent
+    assert codes == [1000]
+
+
+async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "GOODBYE", 0.01)
+    monkeypatch.setattr(websocket, "STALLED", 0.02)
+
+    async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await asyncio.Event().wait()
+
+    for end in (Socket.close, Socket.finish):
+        async with opened(deaf) as socket:
+            while socket._unsent() == 0:
+                await socket.send_bytes(bytes(1000))
+            await end(socket)
+            assert socket._transport is not None
+            assert socket._transport.is_closing()
+
+
+async def test_an_agent_stays_until_its_picture_s_end_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An agent that leaves before may be gone when its close is read, and then it cannot be answered."""
+    monkeypatch.setattr(websocket, "GOODBYE", 0.01)
+
+    async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(100_000))
+        writer.close()
+
+    left: list[bool] = []
+    ends = asyncio.Event()
+    server = await asyncio.start_server(vnc_server, "127.0.0.1", 0)
+
+    async def slowly(request: web.Request, socket: web.WebSocketResponse) -> None:
+        received = 0
+        # Answering is up to this test.
+        socket._autoclose = False
+        while (message := await socket.receive()).type is WSMsgType.BINARY:
+            received += len(message.data)
+        assert (message.type, message.data, received) == (WSMsgType.CLOSE, 1000, 100_000)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        left.append(request.transport is None or request.transport.is_closing())
+        ends.set()
+
+    async with server, plane() as control:
+        handler = ready()
+        handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+        control.picture = slowly
+        async with control.agent(handler) as worker:
+            ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
+            await control.sockets[0].send_json(ask)
+            await ends.wait()
+            assert left == [False]
+            assert worker.errors == ()
+
+
+async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
+    async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"RFB 003.008\n")
+        await reader.readexactly(1)
+        # Without lingering, closing is a reset.
+        linger = b"\x01\0\0\0\0\0\0\0"
+        writer.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+        writer.transport.abort()
+
+    ends: list[tuple[object, object]] = []
+    server = await asyncio.start_server(vnc_server, "127.0.0.1", 0)
+
+    async def viewer(request: web.Request, socket: web.WebSocketResponse) -> None:
+        assert (await socket.receive()).data == b"RFB 003.008\n"
+        await socket.send_bytes(b"x")
+        message = await socket.receive()
+        ends.append((message.data, message.extra))
+
+    async with server, plane() as control:
+        handler = ready()
+        handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+        control.picture = viewer
+        async with control.agent(handler):
+            ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
+            await control.sockets[0].send_json(ask)
+            await settled(lambda: bool(ends))
+    assert ends == [(1011, "the connection of the VNC server was lost")]
+
+
+async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vcloud.providers.streamspace.relay.FLUSH", 0.01)
+    total = forwarded = 0
+    closed = asyncio.Event()
+
+    async def until_full(request: web.Request, socket: web.WebSocketResponse) -> None:
+        nonlocal total
+        # Piece by piece, so that the forward is not kept from reading on by what it cannot write.
+        while not full():
+            await socket.send_bytes(bytes(1000))
+            total += 1000
+            while forwarded < total:  # noqa: ASYNC110 - the forward has no event for it
+                await asyncio.sleep(0)
+        await socket.close()
+        closed.set()
+
+    async with serving(until_full) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
+            writers: list[asyncio.StreamWriter] = []
+            inner = forward._serve
+
+            def full() -> bool:
+                return any(writer.transport.get_write_buffer_size() > 0 for writer in writers)
+
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                write = writer.write
+
+                def counted(data: bytes) -> None:
+                    nonlocal forwarded
+                    write(data)
+                    forwarded += len(data)
+
+                monkeypatch.setattr(writer, "write", counted)
+                writers.append(writer)
+                await inner(reader, writer)
+
+            monkeypatch.setattr(forward, "_serve", serve)
+            viewer = sockets.socket()
+            viewer.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+            viewer.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(viewer, (forward.host, forward.port))
+            await closed.wait()
+            await asyncio.sleep(0.1)
+            got = 0
+            while data := await asyncio.get_running_loop().sock_recv(viewer, 2**16):
+                got += len(data)
+            viewer.close()
+            assert got == total
+            assert forward.errors == ()
+
+
+# -- viewers are told --------------------------------------------------------------------------------------------------
+
+
+async def failure(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: bytes
+) -> str:
+    """Shake hands as a viewer of this version does, and read why it is refused."""
+    assert await reader.readexactly(12) == GREETING
+    writer.write(version)
+    none = 1 if version >= b"RFB 003.007\n" else 4
+    assert await reader.readexactly(none) == bytes(none)
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    reason = (await reader.readexactly(length)).decode()
+    assert await reader.read() == b""
+    writer.close()
+    return reason
+
+
+@pytest.mark.parametrize("version", [b"RFB 003.003\n", b"RFB 003.007\n", b"RFB 003.008\n"])
+async def test_a_viewer_is_told_why_it_gets_no_picture_and_so_is_the_owner(version: bytes) -> None:
+    errors: list[Exception] = []
+    async with (
+        serving(echo, lambda request: refusal(409, "SESSION_NOT_RUNNING")) as server,
+        client(server) as streamspace,
+    ):
+        async with streamspace.sessions.ref(ID).forward_vnc(on_error=errors.append) as forward:
+            reader, writer = await asyncio.open_connection(forward.host, forward.port)
+            reason = await failure(reader, writer, version)
+            assert reason == "StreamSpace refused the connection: you may not (SESSION_NOT_RUNNING)"
+            await settled(lambda: len(errors) == 1)
+            assert isinstance(errors[0], ConflictError)
+            assert forward.errors == tuple(errors)
+
+
+async def echo(request: web.Request, socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        await socket.send_bytes(message.data)
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+async def test_a_viewer_is_told_as_long_as_no_more_than_the_versions_were_exchanged(
+    greeted: bool,
+) -> None:
+    async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
+        if greeted:
+            await socket.send_bytes(GREETING)
+            await socket.receive()
+        await socket.close(code=1011, message=b"the desktop is gone")
+
+    async with serving(close) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
+            reader, writer = await asyncio.open_connection(forward.host, forward.port)
+            reason = await failure(reader, writer, b"RFB 003.008\n")
+            assert reason.startswith(
+                "No connection to StreamSpace: the tunnel was closed with code 1011"
+            )
+            assert reason.endswith("the desktop is gone")
+
+
+async def test_a_viewer_that_has_heard_more_hears_nothing_that_it_would_take_for_the_picture() -> (
+    None
+):
+    async def close(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.send_bytes(GREETING + b"\x01\x01")
+        await socket.receive()
+        await socket.close(code=1011)
+
+    async with serving(close) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
+            reader, writer = await asyncio.open_connection(forward.host, forward.port)
+            writer.write(b"RFB 003.008\n")
+            assert await reader.read() == GREETING + b"\x01\x01"
+            writer.close()
+            await settled(lambda: len(forward.errors) == 1)
+
+
+async def test_an_owner_s_hook_may_be_a_coroutine_function_and_may_raise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = asyncio.Event()
+
+    async def on_error(error: Exception) -> None:
+        assert isinstance(error, APIError)
+        told.set()
+        raise RuntimeError("the hook is broken")
+
+    async with (
+        serving(echo, lambda request: refusal(404, "SESSION_NOT_FOUND")) as server,
+        client(server) as streamspace,
+    ):
+        async with streamspace.sessions.ref(ID).forward_vnc(on_error=on_error) as forward:
+            reader, writer = await asyncio.open_connection(forward.host, forward.port)
+            await failure(reader, writer, b"RFB 003.008\n")
+            await told.wait()
+            await settled(lambda: forward.connections == 0)
+    assert "on_error of forward_vnc failed" in caplog.text
+
+
+def test_what_is_no_version_of_rfb_is_told_nothing() -> None:
+    assert rfb_refusal(b"GET / HTTP/1", "no") == b""
+    assert rfb_refusal(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
+    assert rfb_refusal(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"
+    assert rfb_refusal(b"RFB 003.005\n", "no") == b"\0\0\0\0\0\0\0\2no"

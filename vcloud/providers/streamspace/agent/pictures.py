@@ -1,0 +1,100 @@
+"""The pictures that an agent delivers: a WebSocket of its own for each viewer of a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from vcloud._core.cleanup import end
+from vcloud._core.request import Request, segment
+from vcloud._core.session import Session
+from vcloud._core.websocket import Socket
+from vcloud.errors import AuthenticationError, VCloudError
+from vcloud.providers.streamspace.agent.outbox import Outbox
+from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.messages import VNCProxyError, VNCProxyRequest
+from vcloud.providers.streamspace.relay import PART, let_go, relay
+from vcloud.providers.streamspace.vnc import VNCTunnel
+
+__all__ = ["Pictures"]
+
+#: Seconds in which a VNC server has to take a connection.
+PATIENCE: Final = 30.0
+
+
+class Pictures:
+    """Connects viewers with the VNC servers of an agent's sessions.
+
+    At most as many WebSockets as the endpoint's ``concurrency`` are being opened at once. They take none of the
+    client's own slots, because viewers of the same client hold those while they wait for them.
+
+    Args:
+        session: the agent's.
+        handler: knows where the VNC servers are.
+        outbox: takes the refusals.
+        trouble: is told what went wrong.
+        ended: is called with a refusal that ends the agent: its token is not accepted.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        handler: AgentHandler,
+        outbox: Outbox,
+        trouble: Callable[[Exception], None],
+        ended: Callable[[AuthenticationError], None],
+    ) -> None:
+        self._session = session
+        self._handler = handler
+        self._outbox = outbox
+        self._trouble = trouble
+        self._ended = ended
+        self._opening = asyncio.Semaphore(session.concurrency)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def deliver(self, request: VNCProxyRequest) -> None:
+        """Open the picture that a viewer waits for, and relay it until one side ends."""
+        task = asyncio.create_task(self._relay(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def refuse(self, proxy_id: str, session_id: str | None, reason: str) -> None:
+        """Say why a viewer gets no picture."""
+        self._outbox.say(VNCProxyError(proxy_id=proxy_id, session_id=session_id, error=reason))
+
+    async def cancel(self) -> None:
+        """End all of them."""
+        await end(set(self._tasks))
+
+    async def _relay(self, request: VNCProxyRequest) -> None:
+        try:
+            path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
+            async with asyncio.timeout(PATIENCE):
+                host, port = await self._handler.vnc_address(request)
+                reader, writer = await asyncio.open_connection(host, port, limit=PART)
+        except Exception as error:  # noqa: BLE001 - the handler is the user's; its words are not for the wire
+            said = error.message if isinstance(error, CommandFailed) else ""
+            self._failed(request, error, said or "the VNC server cannot be reached")
+            return
+        tunnel = VNCTunnel(lambda: self._connect(path))
+        try:
+            await tunnel.aopen()
+            await relay(tunnel, reader, writer, broken="the connection of the VNC server was lost")
+        except (VCloudError, OSError) as error:
+            if tunnel.opened:
+                self._trouble(error.with_traceback(None))
+            else:
+                self._failed(request, error, "the agent cannot open the tunnel")
+            if isinstance(error, AuthenticationError):
+                self._ended(error)
+        finally:
+            await let_go(writer)
+
+    async def _connect(self, path: str) -> Socket:
+        async with self._opening:
+            return await self._session.connect(Request("GET", path, slot=False), root=True)
+
+    def _failed(self, request: VNCProxyRequest, error: Exception, reason: str) -> None:
+        self._trouble(error.with_traceback(None))
+        self.refuse(request.proxy_id, request.session_id, reason)
