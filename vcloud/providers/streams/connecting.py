@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Final
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.request import lasting
 from vcloud.errors import (
-    APIError,
     CapacityError,
     ConflictError,
-    ServerError,
     VCloudError,
     WaitFailed,
     WaitTimeout,
@@ -169,20 +167,17 @@ class _Connection:
         assert self._starting is not None
         try:
             started = await self._starting
-        except APIError:
-            return  # refused, so there is nothing to stop
+        except VCloudError as failure:
+            if failure.outcome_unknown:
+                raise
+            return  # there is nothing to stop
         lost: VCloudError | None = None
         ours = False
         if self._assigning is not None:
             try:
                 ours = (await self._assigning).machine.id == started.id
             except VCloudError as failure:
-                # A refusal leaves nothing open; trouble, or no answer, does.
-                lost = (
-                    failure
-                    if isinstance(failure, ServerError) or not isinstance(failure, APIError)
-                    else None
-                )
+                lost = failure if failure.outcome_unknown else None
         if ours or (await started.refresh()).connection_status in _UNASSIGNED:
             await started.stop()
         elif lost is not None:
