@@ -2,7 +2,7 @@
 
 ::
 
-    VCloudError                     ``outcome_unknown``: the service may have carried the request out
+    VCloudError                     ``outcome_unknown``: the service may have carried it out
     ├── ConfigurationError          the client is set up or used in a way that cannot work
     ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError)
     ├── TransportError              no complete answer came back
@@ -19,9 +19,9 @@
     │   ├── CapacityError           the provider has no room right now
     │   └── ServerError             the service, or a gateway before it, failed
     ├── DecodeError                 an answer that the service's documents do not allow
-    ├── LimitExceededError          a limit of this client: ``max_response``, ``max_message``, ``max_pages``
-    ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` is the last state seen
-    └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` is the last state seen
+    ├── LimitExceededError          a limit of this client was reached (``max_response``, say)
+    ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
+    └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
 Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``),
 ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.

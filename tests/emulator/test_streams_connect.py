@@ -26,7 +26,14 @@ from vcloud import (
     WaitTimeout,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.providers.streams import Capacity, ConnectionStatus, Region, StreamRef, VagonStreams
+from vcloud.providers.streams import (
+    Capacity,
+    ConnectionStatus,
+    Region,
+    StreamMachine,
+    StreamRef,
+    VagonStreams,
+)
 
 APPLICATION, STREAM = "1143", "1381"
 POLL = 0.002
@@ -850,3 +857,20 @@ async def test_connect_cancelled_while_it_assigns_what_it_did_not_start_stops_no
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sent(emulator, "POST", "/stop-machine") == 0
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+async def test_connect_cancelled_while_it_starts_notes_a_machine_that_may_have_been_started(
+    emulator: Emulator, stream: StreamRef, unknown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(stream: StreamRef, region: Region | str) -> StreamMachine:
+        task.cancel()
+        await asyncio.sleep(0.01)
+        raise ServerError("the gateway gave up", status=502, outcome_unknown=unknown)
+
+    monkeypatch.setattr(StreamRef, "start_machine", start)
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    notes = "".join(getattr(caught.value, "__notes__", ()))
+    assert ("may still run" in notes) is unknown

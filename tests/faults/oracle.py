@@ -6,26 +6,26 @@ In one table, for a fault that happens once and for one that never ends:
 |---|---|---|---|
 | no connection | sent when there is one; `ConnectError` | the same: it never arrived | no |
 | no answer, or half of one | sent again; `TransportError` | `TransportError` | yes |
-| 429 from anybody, a 503 of the service's | sent again, not before it was asked to; `RateLimitError`, `ServerError` | the same | no |
+| any 429, the service's 503 | sent again, when asked to; `RateLimitError`, `ServerError` | the same | no |
 | 429 for longer than one waits | `RateLimitError` at once | the same | no |
 | a gateway's 503, another 5xx | sent again; `ServerError` | `ServerError` | yes |
 | a 408 | sent again; `InvalidRequestError` | `InvalidRequestError` | yes |
 | a gateway's 403 | `PermissionDeniedError` | the same | yes |
-| a refusal under HTTP 200 | in the provider's words; the desktop-action API's is a 5xx in all but its number | the same | no; yes |
+| a refusal under HTTP 200 | in the provider's words; of desktops it is a 5xx in effect | the same | no; yes |
 | a redirect | `APIError`; the other host hears nothing | the same | yes |
 | an answer that is none, somebody else's JSON | `DecodeError` | the same | yes |
 | more than the client takes | `LimitExceededError` | the same | yes |
 | an answer that lies | what it says, or `DecodeError` | the same | yes |
-| a service whose clock is off | signed again by its clock; by one that jumps back `AuthenticationError` | the same: it was refused | no |
+| a clock that is off | signed again by it; by one that jumps back `AuthenticationError` | the same | no |
 | an answer that is late or oddly labelled | what it says | the same | |
 
 Unknown is whether the error says that the service may have carried it out. Of a call that changes
 nothing, none says so.
 
 **The evidence**, from the facts: a connection that was refused carried nothing. 429 is what limits
-answer before anything is done (RFC 6585). The service's envelope or error object with a 4xx or a 503 is
-the service's own word that it refused. All else may come after the deed: the emulator sends a gateway's
-pages before it and after it, and no client can tell which.
+answer before anything is done (RFC 6585). The service's envelope or error object with a 4xx or a
+503 is the service's own word that it refused. All else may come after the deed: the emulator sends
+a gateway's pages before it and after it, and no client can tell which.
 """
 
 from __future__ import annotations

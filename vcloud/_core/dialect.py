@@ -27,7 +27,7 @@ class Dialect(Protocol):
 
     @property
     def fixed_paths(self) -> Collection[str]:
-        """Its paths that begin with two words (``/agents/stats``). In others, an id is the second."""
+        """Its paths that begin with two words (``/agents/stats``). Elsewhere an id follows."""
         ...
 
     def succeeded(self, answer: Any) -> bool:
@@ -52,7 +52,7 @@ class Dialect(Protocol):
         """What this refusal proves about what the service did.
 
         By the table of :mod:`vcloud._core.outcome`: the dialect says in which
-        :class:`~vcloud._core.outcome.Form` the refusal is written (a documented code, a failure that
-        it states, the envelope or error object, none of these).
+        :class:`~vcloud._core.outcome.Form` the refusal is written (a documented code, a stated
+        failure, the envelope or error object, none of these).
         """
         ...

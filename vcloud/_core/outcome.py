@@ -160,8 +160,8 @@ def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
 
     Args:
         error: what it raised. The errors that led to it count too.
-        acted: whether the function sent something, as far as was seen. If not, another task may have
-            sent for it: then our own errors are believed, and no others.
+        acted: whether the function sent something, as far as was seen. If not, another task may
+            have sent for it: then our own errors are believed, and no others.
     """
     return any(
         link.outcome_unknown

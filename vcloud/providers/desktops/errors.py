@@ -197,7 +197,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         """What a refusal proves, by its form: one of two error objects, or the 404 without a key.
 
         Two failures are known although the status is 500: of an action whose command ended with an
-        exit code, and with an id that is no UUID, which names no desktop (from the published source).
+        exit code, and with an id that is no UUID, which names no desktop (published source).
         """
         # A refusal under an HTTP status of success is a 5xx in all but its number.
         status = response.status if response.status >= 300 else 500

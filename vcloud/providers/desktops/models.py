@@ -165,7 +165,7 @@ def parse_cursor_position(output: str) -> Point:
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Reply:
-    """An answer without an id: under an HTTP status of success it may be a refusal, in two forms."""
+    """An answer without an id: under an HTTP success it may be a refusal, in two forms."""
 
     success: Any = None
 
@@ -201,6 +201,6 @@ class StopAnswer(Reply):
 
     @property
     def refuses(self) -> bool:
-        """Whether it refuses, or says that the desktop goes on. A status that is new may mean its end."""
+        """Whether it refuses, or says that the desktop goes on. A new status may mean its end."""
         going_on = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
         return self.success is False or self.status in going_on

@@ -16,12 +16,10 @@ from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.resource import stated
 from vcloud.errors import (
-    APIError,
     CapacityError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
-    ServerError,
     VCloudError,
     WaitFailed,
     WaitTimeout,
@@ -237,8 +235,8 @@ class _Connection:
             return None
         try:
             return await self._starting
-        except APIError as refusal:
-            if _may_have_been_done(refusal):
+        except VCloudError as failure:
+            if failure.outcome_unknown:
                 raise
             return None
 
@@ -249,9 +247,4 @@ class _Connection:
         try:
             return (await self._assigning).machine, None
         except VCloudError as failure:
-            return None, failure if _may_have_been_done(failure) else None
-
-
-def _may_have_been_done(failure: VCloudError) -> bool:
-    """Whether a failure leaves open what the service did: a refusal does not; trouble, or no answer, does."""
-    return isinstance(failure, ServerError) or not isinstance(failure, APIError)
+            return None, failure if failure.outcome_unknown else None

@@ -225,10 +225,10 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
     ) -> Proof:
         """What a refusal proves, by its form: a documented code, or the error object.
 
-        Below 500 the error object is ``error`` with or without more. From 500 on there must be a code,
-        a message, details or fields beside it, as in the document and, as a rule, on the published
-        server: many gateways write ``{"error": ...}`` alone, others a numeric ``status`` beside it.
-        That a session could not be provisioned says how the create ended.
+        Below 500 the error object is ``error`` with or without more. From 500 on there must be a
+        code, a message, details or fields beside it, as in the document and, as a rule, on the
+        published server: many gateways write ``{"error": ...}`` alone, others a numeric ``status``
+        beside it. That a session could not be provisioned says how the create ended.
         """
         body = _object(response.body)
         code = body.get("code")
