@@ -155,15 +155,8 @@ async def test_what_such_an_error_holds_can_be_used_shown_and_pickled() -> None:
 
 
 async def test_items_that_were_seen_or_that_a_view_leaves_out_are_not_held_again() -> None:
-    pages: list[list[Any]] = [[item("1"), item("2")], [item("2"), item("3"), 7, item("4")]]
-    shelf = Shelf([one for page in pages for one in page], 2, "next_page")
-    shelf.machines = [
-        *pages[0],
-        *pages[1][:1],
-        7,
-        pages[1][1],
-        pages[1][3],
-    ]
+    machines: list[Any] = [item("1"), item("2"), item("2"), 7, item("3"), item("4")]
+    shelf = Shelf(machines, 2, "next_page")
     client = VagonComputers(
         Endpoint("http://127.0.0.1", auth=HMACAuth("key", "secret"), retry=ONCE), transport=shelf
     )
