@@ -19,8 +19,8 @@ from vcloud import (
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.desktops import Desktop
 from vcloud.emulator.desktops import Desktops as Service
-from vcloud.emulator.desktops_backend import SimulatedBackend
-from vcloud.emulator.desktops_bash import Ran
+from vcloud.emulator.desktops.backend import SimulatedBackend
+from vcloud.emulator.desktops.bash import Ran
 from vcloud.providers.desktops import (
     DesktopRef,
     Desktops,
