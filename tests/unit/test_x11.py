@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-from vcloud.emulator import Emulator
-from vcloud.emulator.__main__ import main
-from vcloud.emulator.x11 import X11UnavailableError, missing
 from vcloud.emulator.x11_display import Screen, hello, read_screen
 from vcloud.emulator.x11_hands import parts
 from vcloud.emulator.x11_keys import (
@@ -18,6 +14,10 @@ from vcloud.emulator.x11_keys import (
     symbols_of,
 )
 from vcloud.emulator.x11_vnc import owner_of
+
+from vcloud.emulator import Emulator
+from vcloud.emulator.__main__ import main
+from vcloud.emulator.x11 import X11UnavailableError, missing
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from attrs import define, field
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.desktops.bash import HOME_FILES, Ran, Shell
+from vcloud.emulator.desktops.bash import HOME_FILES, Program, Ran, Shell
 from vcloud.emulator.desktops.commands import SCREEN_FILE
 from vcloud.emulator.desktops.screen import Event, Screen
 from vcloud.emulator.desktops.xdotool import ENVIRONMENT, Scrot, Xdotool
@@ -58,7 +58,7 @@ class SimulatedBackend(Screen):
     files: dict[str, str] = field(factory=lambda: dict(HOME_FILES), repr=False)
     """What `ls` and `cat` find, by absolute path."""
     failing: list[int] = field(factory=list)
-    """Exit statuses with which the next actions, one each, are to fail."""
+    """Exit statuses with which the next calls of `xdotool` and `scrot`, one each, are to fail."""
 
     @property
     def screen_file(self) -> str:
@@ -67,17 +67,21 @@ class SimulatedBackend(Screen):
 
     async def act(self, command: str) -> Ran:
         """Let the built-in set of commands answer."""
-        return Ran(code=self.failing.pop(0)) if self.failing else self._run(command)
+        programs: dict[str, Program] = {
+            "xdotool": Xdotool(self, self.files).run,
+            "scrot": Scrot(self, self.files).run,
+        }
+        failing = {name: self._unless_failing(program) for name, program in programs.items()}
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        return Shell(self.files, now, failing, dict(ENVIRONMENT)).run(command)
 
     async def bash(self, command: str) -> Ran:
         """Let the built-in set of commands answer."""
         self.note("bash", command=command)
-        return self._run(command)
+        return await self.act(command)
 
-    def _run(self, command: str) -> Ran:
-        programs = {"xdotool": Xdotool(self, self.files).run, "scrot": Scrot(self, self.files).run}
-        now = datetime.fromtimestamp(self.clock.now(), UTC)
-        return Shell(self.files, now, programs, dict(ENVIRONMENT)).run(command)
+    def _unless_failing(self, program: Program) -> Program:
+        return lambda call: Ran(code=self.failing.pop(0)) if self.failing else program(call)
 
 
 __all__ = ["Backend", "Event", "GatewayError", "SimulatedBackend"]

@@ -141,7 +141,7 @@ class Shell:
         name = arguments.pop(0)
         program = self._commands().get(name) or self.programs.get(name)
         if program is None:
-            return Ran(stderr=f"bash: {name}: command not found\n", code=127)
+            return Ran(stderr=f"bash: line 1: {name}: command not found\n", code=127)
         environment = {**self.variables, **local}
         return program(
             Call(arguments=arguments, stdin=stdin, environment=environment, elapsed=elapsed)
@@ -274,8 +274,9 @@ def _word(command: str, at: int) -> tuple[_Word, int]:
         if found["single"] is not None:
             word.append(_Piece(found["single"], expands=False, quoted=True))
         elif found["double"] is not None:
-            text = _ESCAPED.sub(r"\1", found["double"])
-            word.append(_Piece(text, expands=True, quoted=True))
+            # Of those that are split at an escaped character, every second is one.
+            for number, text in enumerate(_ESCAPED.split(found["double"])):
+                word.append(_Piece(text, expands=number % 2 == 0, quoted=True))
         elif found["escaped"] is not None:
             word.append(_Piece(found["escaped"], expands=False, quoted=True))
         else:

@@ -251,9 +251,13 @@ class Xdotool:
         return taken
 
     def _found(self, keys: str, *, fails: int) -> tuple[Ran, list[tuple[int, str]]]:
-        """The symbols of a sequence, with the names as they were sent; unknown names are ignored."""
+        """The symbols of a sequence, with the names as they were sent; unknown names are ignored.
+
+        It is read `fails` times, and each time complained about.
+        """
         if _INVALID.search(keys):
-            return Ran(stderr=f"Error: Invalid key sequence '{keys}'\n", code=fails), []
+            message = f"Error: Invalid key sequence '{keys}'\n"
+            return Ran(stderr=message * fails, code=fails), []
         found: list[tuple[int, str]] = []
         ignored = Ran()
         for name in filter(None, keys.split("+")):
@@ -262,7 +266,7 @@ class Xdotool:
                 ignored = Ran(stderr=message).after(ignored)
             else:
                 found.append((symbol, name))
-        return ignored, found
+        return Ran(stderr=ignored.stderr * fails), found
 
 
 class Scrot:

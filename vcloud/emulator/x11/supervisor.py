@@ -279,7 +279,7 @@ class Supervisor:
 
     def _run(self, number: int, text: str, limit: float | None) -> None:
         try:
-            process = self._popen(["/bin/bash", "-c", text], subprocess.PIPE)
+            process = self._popen(["bash", "-c", text], subprocess.PIPE)
         except (OSError, ValueError) as error:
             # A text of megabytes, or one with a NUL, is no argument.
             self._answer(number, 126, stderr=f"bash: {error}\n")
