@@ -353,10 +353,10 @@ async def test_keys_are_shell_code_and_fail_where_xdotool_fails(both: Both) -> N
 
 
 async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
-    """The simulated `typed` against mousepad: held modifiers, ends of lines, shifted keys, letters of all sorts."""
+    """The simulated `typed` against mousepad: held modifiers, ends of lines, shifted keys."""
     plain = "DISPLAY=:99 xdotool"
     steps: Sequence[tuple[str, Any]] = (
-        ("type", "aB 9~\t{[é€日🙂-]}"),
+        ("type", "aB 9~\t{[<>\\-]}"),
         ("type", "line\nfeed"),
         ("type", "car\rriage"),
         ("type", "\x01con\x1btrol"),
@@ -370,9 +370,7 @@ async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
         ("press", "a+b"),
         ("press", "NoSuchKey+c"),
         ("press", "q r"),
-        ("press", "U20AC"),
         ("press", "KP_7"),
-        ("press", "eacute"),
         ("help", None),
         ("type", "-"),
         ("type", "it's"),
@@ -411,6 +409,23 @@ async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
     assert both.simulated.screen.keys == set()
 
 
+@pytest.mark.parametrize("wanted", ["é", "Ä", "Ž", "Я", "€", "日", "🙂", "\N{MULTIPLICATION SIGN}"])
+async def test_a_character_that_the_keyboard_lacks_comes_as_xdotool_can_make_it(
+    both: Both, wanted: str
+) -> None:
+    """It gives them all the same key, one after the other, so a slow editor may find the next one's meaning."""
+    await editor(both.real)
+    await both.simulated.act(type="type", text=f"({wanted})")
+    expected = both.simulated.screen.typed
+
+    async def arrives() -> bool:
+        await both.real.act(type="type", text=f"({wanted})")
+        return (await saved(both)).endswith(expected)
+
+    await until(arrives)
+    assert expected == ("(ä)" if wanted == "Ä" else f"({wanted})")
+
+
 async def editor(side: Side) -> None:
     """Open mousepad, with the pointer in it."""
     await side.bash("true > note; mousepad --disable-server note >&2 &")
@@ -423,22 +438,24 @@ async def editor(side: Side) -> None:
     await side.act(type="click_mouse", x=200, y=200)
 
 
+async def saved(both: Both) -> str:
+    """Save what is in the editor, and read it."""
+    await both.real.act(type="press_keys", keys="ctrl+s")
+    backend = both.real.emulator.desktops.desktops[both.real.id].backend
+    assert isinstance(backend, X11Backend)
+    return (backend.desktop.home / "note").read_text()
+
+
 async def until_saved(both: Both) -> None:
-    """Save what is in the editor until it is what the simulated desktop says."""
+    """Save what is in the editor until it is as long as what the simulated desktop says, and compare."""
     expected = both.simulated.screen.typed
     assert "linefeed" in expected, "an editor drops what xdotool types for a line's end"
-    saved = ""
 
-    async def equal() -> bool:
-        nonlocal saved
-        await both.real.act(type="press_keys", keys="ctrl+s")
-        backend = both.real.emulator.desktops.desktops[both.real.id].backend
-        assert isinstance(backend, X11Backend)
-        saved = (backend.desktop.home / "note").read_text()
-        return len(saved) >= len(expected)
+    async def there() -> bool:
+        return len(await saved(both)) >= len(expected)
 
-    await until(equal)
-    assert saved == expected
+    await until(there)
+    assert await saved(both) == expected
 
 
 # -- commands --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ _LINE: Final = 76
 #: What may stand between two words; a word is one or more parts; an operator is a run of its characters.
 _BLANK: Final = re.compile(r"(?:[^\S\n]|\\\n)*(?:#[^\n]*)?")
 _PART: Final = re.compile(
-    r"""\\(?P<escaped>.)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\s;&|<>()`'"\\]+)""",
+    r"""(?P<joined>\\\n)|\\(?P<escaped>.)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<plain>[^\s;&|<>()`'"\\]+)""",
     re.DOTALL,
 )
 _OPERATOR: Final = re.compile(r"\n|[;&|<>()`]+")
@@ -271,11 +271,13 @@ def _word(command: str, at: int) -> tuple[_Word, int]:
     word: _Word = []
     while found := _PART.match(command, at):
         at = found.end()
+        if found["joined"]:
+            continue
         if found["single"] is not None:
             word.append(_Piece(found["single"], expands=False, quoted=True))
         elif found["double"] is not None:
             # Of those that are split at an escaped character, every second is one.
-            for number, text in enumerate(_ESCAPED.split(found["double"])):
+            for number, text in enumerate(_ESCAPED.split(found["double"].replace("\\\n", ""))):
                 word.append(_Piece(text, expands=number % 2 == 0, quoted=True))
         elif found["escaped"] is not None:
             word.append(_Piece(found["escaped"], expands=False, quoted=True))

@@ -78,6 +78,8 @@ _ALIASES: Final = {
 }
 _NUMBER: Final = re.compile(r"(?P<unicode>U[0-9A-Fa-f]{1,8})|(?P<symbol>0x[0-9A-Fa-f]+)|[0-9]+")
 _UNICODE: Final = 0x1000000
+_CAPITALS: Final = frozenset(map(chr, range(0xC0, 0xDF))) - {"\N{MULTIPLICATION SIGN}"}
+_SMALL: Final = frozenset(map(str.lower, _CAPITALS))
 #: What stands on the keys of a US keyboard beside the letters, without and with shift.
 _SHIFTED: Final = str.maketrans("`1234567890-=[]\\;',./", '~!@#$%^&*()_+{}|:"<>?')
 
@@ -128,10 +130,18 @@ def text_of(symbol: int, *, shift: bool = False) -> str:
         return str(symbol - _NAMED["KP_0"])
     code = symbol - _UNICODE if symbol > _UNICODE else symbol
     if 0x20 <= code < 0x7F or 0xA0 <= code < 0x100 or symbol > _UNICODE or code == 0x20AC:
-        return shifted(chr(code)) if shift else chr(code)
+        return character(chr(code), shift=shift)
     return ""
 
 
-def shifted(text: str) -> str:
-    """What the keys of this text enter while shift is held, on a US keyboard."""
-    return text.translate(_SHIFTED).upper()
+def character(wanted: str, *, shift: bool = False) -> str:
+    """What arrives where xdotool enters a character, without and with shift held.
+
+    A character that the US keyboard lacks gets a key of its own. X takes a capital letter of Latin 1 on it for a pair of
+    both cases, so that it comes in lower case without shift. Letters beyond Latin 1 have one case.
+    """
+    if wanted.isascii():
+        return wanted.translate(_SHIFTED).upper() if shift else wanted
+    if wanted in _CAPITALS or wanted in _SMALL:
+        return wanted.upper() if shift else wanted.lower()
+    return wanted

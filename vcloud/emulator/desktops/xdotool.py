@@ -15,7 +15,7 @@ from attrs import frozen
 
 from vcloud.emulator.desktops.bash import HOME, USER, Call, Ran, absolute
 from vcloud.emulator.desktops.commands import DISPLAY
-from vcloud.emulator.desktops.keysyms import MODIFIERS, SHIFTS, shifted, symbol_of, text_of
+from vcloud.emulator.desktops.keysyms import MODIFIERS, SHIFTS, character, symbol_of, text_of
 from vcloud.emulator.desktops.screen import Screen
 
 ENVIRONMENT: Final[Mapping[str, str]] = {"DISPLAY": DISPLAY, "HOME": HOME, "USER": USER}
@@ -220,12 +220,14 @@ class Xdotool:
         self._screen.note("type", text=text)
         each = command.delay(_TYPE_DELAY) / 2 + _OVERHEAD
         held = set[int]() if command.clears else MODIFIERS & self._screen.held.keys()
-        for number, character in enumerate(text):
-            entered = _CONTROLS.get(character, character)
+        for number, wanted in enumerate(text):
+            entered = (
+                _CONTROLS.get(wanted)
+                if wanted in _CONTROLS
+                else character(wanted, shift=bool(held))
+            )
             if entered and held <= SHIFTS:
-                self._screen.enter(
-                    shifted(entered) if held else entered, command.elapsed + number * each
-                )
+                self._screen.enter(entered, command.elapsed + number * each)
         return Ran(seconds=len(text) * each)
 
     def _press(self, found: Sequence[tuple[int, str]], command: _Command, seconds: float) -> None:
