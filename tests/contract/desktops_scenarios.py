@@ -59,7 +59,7 @@ async def _computer_action(client: Desktops, emulator: Emulator) -> None:
 
 async def _bash_action(client: Desktops, emulator: Emulator) -> None:
     desktop = client.ref(emulator.desktops.add_desktop().id)
-    assert await desktop.bash("echo 'Hello, World!'") == "Hello, World!\n"
+    assert await desktop.bash("echo 'Hello, World!'") == "Hello, World!"
 
 
 SCENARIOS: dict[str, Callable[[Desktops, Emulator], Awaitable[None]]] = {

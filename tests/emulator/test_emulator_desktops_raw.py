@@ -19,8 +19,8 @@ from vcloud import (
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.desktops import Desktop
 from vcloud.emulator.desktops import Desktops as Service
-from vcloud.emulator.desktops_backend import SimulatedBackend
-from vcloud.emulator.desktops_bash import Ran
+from vcloud.emulator.desktops.backend import SimulatedBackend
+from vcloud.emulator.desktops.bash import Ran
 from vcloud.providers.desktops import (
     DesktopRef,
     Desktops,
@@ -111,22 +111,138 @@ async def test_a_request_without_a_key_is_answered_in_plain_text(api: Raw) -> No
     assert (wrong.status, set(wrong.body)) == (401, {"status", "error", "docs"})
 
 
-async def test_a_body_without_content_type_is_read_as_empty(
-    api: Raw, emulator: Emulator, seeded: Desktop
+#: Whether the service takes what has this type for JSON. Seen with its framework (hono 4, zod-openapi 0.14).
+TYPES = {
+    "application/json": True,
+    "application/json; charset=utf-8": True,
+    "application/problem+json": True,
+    "text/plain": False,
+    "": False,
+}
+
+
+def typed(content_type: str) -> dict[str, str]:
+    return {**KEY, "Content-Type": content_type} if content_type else KEY
+
+
+@pytest.mark.parametrize(("content_type", "is_json"), TYPES.items())
+async def test_actions_and_commands_of_another_type_are_read_as_empty(
+    api: Raw, seeded: Desktop, content_type: str, is_json: bool
 ) -> None:
-    launched = await api("POST", "/v1/desktop", {"timeout_ms": 1}, headers=KEY)
-    assert launched.status == 200
+    for path, body in (
+        ("bash-action", {"command": "pwd"}),
+        ("computer-action", {"type": "move_mouse", "x": 1, "y": 2}),
+    ):
+        answer = await api(
+            "POST", f"/v1/desktop/{seeded.id}/{path}", body, headers=typed(content_type)
+        )
+        assert answer.status == (200 if is_json else 400)
+        if not is_json:
+            assert answer.body["error"]["name"] == "ZodError"
+    empty = await api(
+        "POST", f"/v1/desktop/{seeded.id}/bash-action", headers=typed(content_type), raw=b""
+    )
+    assert empty.status == 400
+    assert isinstance(empty.body["error"], str) is is_json, "malformed JSON, or no command"
+    assert bool(seeded.events) is is_json
+
+
+@pytest.mark.parametrize(("content_type", "is_json"), TYPES.items())
+async def test_a_launch_reads_its_body_whatever_the_type_says(
+    api: Raw, emulator: Emulator, content_type: str, is_json: bool
+) -> None:
+    async def launch(raw: bytes) -> Answer:
+        return await api("POST", "/v1/desktop", headers=typed(content_type), raw=raw)
+
+    launched = await launch(b'{"timeout_ms": 70000}')
+    made = emulator.desktops.desktops[launched.body["id"]]
+    assert made.timeout_at - made.created_at == 70
+    # The document calls the body optional.
+    launched = await launch(b"")
     made = emulator.desktops.desktops[launched.body["id"]]
     assert made.timeout_at - made.created_at == 24 * 3600
-    answer = await api(
-        "POST", f"/v1/desktop/{seeded.id}/bash-action", {"command": "pwd"}, headers=KEY
-    )
-    assert (answer.status, answer.body["error"]["issues"][0]["message"]) == (400, "Required")
+    assert (await launch(b"{bad")).status == (400 if is_json else 200)
+    wrong = await launch(b'{"timeout_ms": "x"}')
+    assert wrong.status == 400
+    if is_json:
+        assert wrong.body["error"]["issues"][0]["path"] == ["timeout_ms"]
+    else:
+        message = "Validation failed: timeout_ms: Expected number, received string"
+        assert wrong.body["error"] == message
 
 
 @pytest.mark.parametrize("timeout_ms", [59_999, 0, -5])
 async def test_a_timeout_below_a_minute_is_answered_with_502(api: Raw, timeout_ms: int) -> None:
-    assert (await api("POST", "/v1/desktop", {"timeout_ms": timeout_ms})).status == 502
+    answer = await api("POST", "/v1/desktop", {"timeout_ms": timeout_ms})
+    assert answer.status == 502
+    assert answer.body["error"] == "Failed to provision via Gateway: Unprocessable Entity"
+
+
+async def test_refusals_have_the_words_of_the_service(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
+    """Wire-facts, section 4."""
+
+    async def refused(
+        method: str, path: str, body: object = None, **options: Any
+    ) -> tuple[int, str]:
+        answer = await api(method, f"/v1/desktop/{path}", body, **options)
+        assert answer.body["docs"] == "https://docs.cyberdesk.io/docs/api-reference/"
+        assert answer.body["status"] == "error"
+        return answer.status, answer.body["error"]
+
+    wrong = {**JSON, "x-api-key": "ck_wrong"}
+    assert await refused("GET", NOBODY, headers=wrong) == (401, "Invalid API key")
+    nobody = (404, "Desktop instance not found or user not authorized.")
+    unexpected = (500, "An unexpected internal server error occurred.")
+    calls: tuple[tuple[str, object, str], ...] = (
+        ("/computer-action", {"type": "screenshot"}, "perform action"),
+        ("/bash-action", {"command": "pwd"}, "execute command"),
+    )
+    other = emulator.desktops.add_desktop(owner="somebody else")
+    assert await refused("GET", NOBODY) == nobody
+    assert await refused("POST", f"{other.id}/stop") == nobody
+    assert await refused("POST", "desktop_12345/stop") == unexpected
+    for path, body, purpose in calls:
+        assert await refused("POST", f"{other.id}{path}", body) == nobody
+        assert await refused("POST", f"desktop_12345{path}", body) == unexpected
+        for status in ("pending", "terminated", "error", "completed"):
+            emulator.desktops.set_status(seeded.id, status)
+            message = f"Instance is not running (status: {status}). Cannot {purpose}."
+            assert await refused("POST", f"{seeded.id}{path}", body) == (409, message)
+
+
+async def test_other_spellings_of_an_id_are_refused_by_get_alone(api: Raw, seeded: Desktop) -> None:
+    plain = seeded.id.replace("-", "")
+    for spelling, of_database in (
+        (seeded.id.upper(), True),
+        (plain, True),
+        (f"%7B{seeded.id}%7D", True),
+        (f"urn:uuid:{seeded.id}", False),
+        (f"%7B{seeded.id}", False),
+    ):
+        got = await api("GET", f"/v1/desktop/{spelling}")
+        assert got.status == (200 if "-" in spelling and len(spelling) == 36 else 400)
+        if got.status == 400:
+            assert got.body["error"]["issues"][0]["message"] == "Invalid uuid"
+        action = {"type": "get_cursor_position"}
+        moved = await api("POST", f"/v1/desktop/{spelling}/computer-action", action)
+        assert moved.status == (200 if of_database else 500)
+
+
+async def test_a_desktop_that_was_stopped_while_pending_has_no_stream(
+    api: Raw, emulator: Emulator
+) -> None:
+    for boots, has_one in ((0, False), (6, True)):
+        launched = (await api("POST", "/v1/desktop")).body["id"]
+        emulator.clock.advance(boots)
+        for _ in range(2):
+            assert (await api("POST", f"/v1/desktop/{launched}/stop")).body == {
+                "status": "terminated"
+            }
+        emulator.clock.advance(100)
+        stopped = (await api("GET", f"/v1/desktop/{launched}")).body
+        assert (stopped["status"], bool(stopped["stream_url"])) == ("terminated", has_one)
 
 
 @pytest.mark.parametrize(
@@ -226,8 +342,81 @@ async def test_an_action_over_30_seconds_is_cut_by_the_gateway(
     answer = await api(
         "POST", f"/v1/desktop/{seeded.id}/computer-action", {"type": "wait", "ms": 31_000}
     )
-    assert answer.status == 502
+    gateway = "via gateway: Request failed with status code 504"
+    assert (answer.status, answer.body["error"]) == (502, f"Action execution failed {gateway}")
     assert emulator.clock.now() - before == pytest.approx(30)
+    answer = await api("POST", f"/v1/desktop/{seeded.id}/bash-action", {"command": "sleep 31"})
+    message = f"Bash command execution failed {gateway}"
+    assert (answer.status, answer.body["error"]) == (502, message)
+
+
+async def test_typing_takes_its_time_and_goes_on_after_the_gateway_has_answered(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
+    async def type_text(text: str) -> Answer:
+        path = f"/v1/desktop/{seeded.id}/computer-action"
+        return await api("POST", path, {"type": "type", "text": text})
+
+    before = emulator.clock.now()
+    assert (await type_text("a" * 250)).status == 200
+    assert 250 * 0.026 <= emulator.clock.now() - before <= 250 * 0.032
+    assert seeded.simulated.typed == "a" * 250
+    assert (await type_text("b" * 2000)).status == 502
+    so_far = seeded.simulated.typed.count("b")
+    # The first is there at once.
+    assert 30 / 0.032 <= so_far - 1 <= 30 / 0.026
+    # What is typed now falls between what is still under way.
+    assert (await type_text("c")).status == 200
+    emulator.clock.advance(5)
+    assert so_far < seeded.simulated.typed.count("b") < 2000
+    assert seeded.simulated.typed.rstrip("b").endswith("c")
+    emulator.clock.advance(60)
+    assert seeded.simulated.typed.count("b") == 2000
+
+
+async def test_what_is_still_being_typed_ends_with_the_desktop(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
+    path = f"/v1/desktop/{seeded.id}"
+    await api("POST", f"{path}/computer-action", {"type": "type", "text": "b" * 2000})
+    so_far = seeded.simulated.typed
+    await api("POST", f"{path}/stop")
+    emulator.clock.advance(60)
+    assert seeded.simulated.typed == so_far != "b" * 2000
+
+
+async def test_clicks_and_turns_of_the_wheel_take_their_time(
+    api: Raw, emulator: Emulator, seeded: Desktop
+) -> None:
+    """As measured with xdotool: 100 ms for a click, 25 ms for the wheel."""
+    path = f"/v1/desktop/{seeded.id}/computer-action"
+    for body, status, seconds in (
+        ({"type": "click_mouse", "num_of_clicks": 10}, 200, 1.0),
+        ({"type": "scroll", "direction": "up", "amount": 9999}, 200, 12.5),
+        ({"type": "click_mouse", "num_of_clicks": 400}, 502, 30.0),
+    ):
+        before = emulator.clock.now()
+        assert (await api("POST", path, body)).status == status
+        assert emulator.clock.now() - before == pytest.approx(seconds)
+
+
+async def test_keys_that_are_held_are_to_be_seen_under_the_names_that_were_sent(
+    api: Raw, seeded: Desktop
+) -> None:
+    async def press(keys: str, kind: str) -> None:
+        body = {"type": "press_keys", "keys": keys, "key_action_type": kind}
+        path = f"/v1/desktop/{seeded.id}/computer-action"
+        assert (await api("POST", path, body)).status == 200
+
+    await press("ctrl+a+Enter", "down")
+    assert seeded.simulated.keys == {"ctrl", "a"}
+    # The service's own release leaves a modifier down; a plain xdotool, which knows it by any name, does not.
+    await press("ctrl+a", "up")
+    assert seeded.simulated.keys == {"ctrl"}
+    command = {"command": "DISPLAY=:99 xdotool keyup Control_L"}
+    assert (await api("POST", f"/v1/desktop/{seeded.id}/bash-action", command)).status == 200
+    assert seeded.simulated.keys == set()
+    assert [event.name for event in seeded.events] == ["key_down", "key_up", "bash", "key_up"]
 
 
 def test_equal_seeds_give_equal_desktops() -> None:
@@ -257,33 +446,33 @@ async def test_another_backend_can_stand_in_for_the_simulated_one(
 @pytest.mark.parametrize(
     ("command", "output"),
     [
-        ("echo 'Hello, World!'", "Hello, World!\n"),
+        ("echo 'Hello, World!'", "Hello, World!"),
         ('echo -n "a  b"', "a  b"),
-        ("pwd", "/home/user\n"),
-        ("whoami", "user\n"),
-        ("uname", "Linux\n"),
-        ("uname -a", "Linux desktop 6.1.0 x86_64 GNU/Linux\n"),
-        ("uname -q", "uname: invalid option -q\n"),
-        ("date", "Mon Feb  2 02:40:00 UTC 2026\n"),
-        ("ls", "welcome.txt\n"),
-        ("ls /", "etc\nhome\n"),
-        ("ls ~/welcome.txt", "~/welcome.txt\n"),
-        ("ls /nowhere", "ls: cannot access '/nowhere': No such file or directory\n"),
-        ("cat welcome.txt", "Welcome to your desktop.\n"),
-        ("cat /etc/passwd", "cat: /etc/passwd: No such file or directory\n"),
-        ("true && echo yes || echo no", "yes\n"),
-        ("false && echo yes || echo no", "no\n"),
-        ("echo a; echo b;", "a\nb\n"),
-        ("echo 'a|b' | cat | cat", "a|b\n"),
-        ("nosuch --flag", "bash: nosuch: command not found\n"),
-        ("/bin/sh -c 'touch /tmp/x'", "bash: /bin/sh: command not found\n"),
-        ("echo hi > /tmp/x", "bash: >: not supported by the emulator\n"),
-        ("echo $(id)", "bash: (: not supported by the emulator\n"),
-        ("echo 'open", "bash: unexpected EOF while looking for matching quote\n"),
-        ("| cat", "bash: syntax error near unexpected token `|'\n"),
-        ("echo a |", "bash: syntax error: unexpected end of file\n"),
-        ("sleep", "sleep: invalid time interval\n"),
-        ("sleep 2; echo slept", "slept\n"),
+        ("pwd", "/home/user"),
+        ("whoami", "user"),
+        ("uname", "Linux"),
+        ("uname -a", "Linux desktop 6.1.0 x86_64 GNU/Linux"),
+        ("uname -q", "uname: invalid option -q"),
+        ("date", "Mon Feb  2 02:40:00 UTC 2026"),
+        ("ls", "welcome.txt"),
+        ("ls /", "etc\nhome"),
+        ("ls ~/welcome.txt", "~/welcome.txt"),
+        ("ls /nowhere", "ls: cannot access '/nowhere': No such file or directory"),
+        ("cat welcome.txt", "Welcome to your desktop."),
+        ("cat /etc/passwd", "cat: /etc/passwd: No such file or directory"),
+        ("true && echo yes || echo no", "yes"),
+        ("false && echo yes || echo no", "no"),
+        ("echo a; echo b;", "a\nb"),
+        ("echo 'a|b' | cat | cat", "a|b"),
+        ("nosuch --flag", "bash: line 1: nosuch: command not found"),
+        ("/bin/sh -c 'touch /tmp/x'", "bash: line 1: /bin/sh: command not found"),
+        ("echo hi > /tmp/x", "bash: >: not supported by the emulator"),
+        ("echo $(id)", "bash: (: not supported by the emulator"),
+        ("echo 'open", "bash: unexpected EOF while looking for matching quote"),
+        ("| cat", "bash: syntax error near unexpected token `|'"),
+        ("echo a |", "bash: syntax error: unexpected end of file"),
+        ("sleep", "sleep: invalid time interval"),
+        ("sleep 2; echo slept", "slept"),
         (" ", ""),
     ],
 )

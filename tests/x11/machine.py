@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from vcloud.emulator.x11 import missing
 from vcloud.providers.desktops import DesktopRef, GetCursorPosition
 
-PROGRAMS = {"xterm": "xterm", "xev": "x11-utils"}
+PROGRAMS = {"xterm": "xterm", "xev": "x11-utils", "mousepad": "mousepad"}
 
 
 def require_x11() -> None:
@@ -57,6 +58,14 @@ def processes(*marks: str) -> list[int]:
 
 def entries(directory: Path) -> list[Path]:
     return list(directory.iterdir())
+
+
+def display_of(directory: Path) -> str:
+    """The display of the desktop with this directory: the first in its file of cookies."""
+    record = (directory / "authority").read_bytes()
+    (length,) = struct.unpack_from(">H", record, 2)
+    (digits,) = struct.unpack_from(">H", record, 4 + length)
+    return f":{record[6 + length : 6 + length + digits].decode()}"
 
 
 def has_socket(display: str) -> bool:

@@ -14,7 +14,16 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.x11.machine import children, entries, has_socket, processes, require_x11, runs, until
+from tests.x11.machine import (
+    children,
+    display_of,
+    entries,
+    has_socket,
+    processes,
+    require_x11,
+    runs,
+    until,
+)
 from vcloud import CapacityError, NotFoundError, RetryPolicy, ServerError, TransportError
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import Session, StreamSpace, VNCTunnel
@@ -84,18 +93,13 @@ async def rest(tunnel: VNCTunnel) -> bytes:
 
 
 def displays(temporary: Path) -> set[str]:
-    """The displays of the desktops with their directories here, as their programs know them."""
-    found = set()
-    for pid in processes(str(temporary)):
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        except OSError:
-            continue
-        if any(entry.startswith(f"HOME={temporary}/") for entry in environment):
-            found |= {
-                entry.partition("=")[2] for entry in environment if entry.startswith("DISPLAY=:")
-            }
-    return found
+    """The displays of the desktops with their directories here, once programs run on them."""
+    # Besides the X server there is a program.
+    return {
+        display_of(directory)
+        for directory in entries(temporary)
+        if len(processes(f"HOME={directory}/")) > 1
+    }
 
 
 @pytest.fixture

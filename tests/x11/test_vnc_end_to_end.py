@@ -87,7 +87,8 @@ async def pointer_at(desktop: X11Desktop, x: int, y: int) -> None:
     """Wait until the X server itself says that its pointer is here."""
 
     async def there() -> bool:
-        return (await desktop.pointer())[:2] == (x, y)
+        said = (await desktop.run("xdotool getmouselocation")).stdout
+        return said.startswith(f"x:{x} y:{y} ")
 
     await until(there)
 

@@ -18,7 +18,7 @@ from vcloud.emulator.admin import PREFIX, Admin
 from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.computers import Computers
 from vcloud.emulator.desktops import API_KEY, Desktops
-from vcloud.emulator.desktops_backend import Backend
+from vcloud.emulator.desktops.backend import Backend
 from vcloud.emulator.elsewhere import Elsewhere
 from vcloud.emulator.faults import Fault
 from vcloud.emulator.faults_exchange import Stage
@@ -390,7 +390,7 @@ def _is_real(backend: str, *, allow_exec: bool, loopback: bool) -> bool:
 
 def _real() -> Backend:
     # Not before it is asked for: most emulators never need it.
-    from vcloud.emulator.x11_backend import X11Backend  # noqa: PLC0415 - see above
+    from vcloud.emulator.x11.backend import X11Backend  # noqa: PLC0415 - see above
 
     return X11Backend()
 

@@ -1,21 +1,9 @@
-r"""Real desktops: an X server with VNC for each, with its own directory and processes, and a hand on its mouse and keyboard.
-
-    async with await X11Desktop.start(["xterm"]) as desktop:
-        await desktop.hands.type("echo hello\n")
-        jpeg = await desktop.screenshot()
-        reader, writer = await desktop.open_vnc()
-
-Programs run on this machine, as this user: the desktop is separate, but it is no sandbox. Whatever ends it (`aclose`, an
-exception, even SIGKILL of this process) ends all of its processes and removes its directory; see `x11_supervisor`.
-Linux only. Debian's packages are named in the error that says what is missing.
-"""
+"""A real desktop: what a program holds of it, and does with it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import io
 import json
 import shutil
 import socket
@@ -26,25 +14,26 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from vcloud._core.cleanup import run_to_the_end
-from vcloud.emulator.desktops_backend import HEIGHT, WIDTH, CommandCutError
-from vcloud.emulator.desktops_bash import Ran
-from vcloud.emulator.x11_display import Display, DisplayError, Pointer
-from vcloud.emulator.x11_hands import Hands
-from vcloud.emulator.x11_vnc import VNCPort
+from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
+from vcloud.emulator.x11.vnc import VNCPort
 
-COMMAND_LIMIT: Final = 30.0
-"""Seconds after which a command is killed, as the service's gateway cuts (from its published source)."""
 _CLOSING: Final = 15.0
 """Seconds that the end of a desktop may take. It takes some 50 ms, unless the machine is very busy."""
-_LONGEST_LINE: Final = 16 * 1024 * 1024
-"""Bytes of a message from the supervisor: two outputs of a MiB, with every byte escaped."""
-_QUALITY: Final = 85
+_LONGEST_LINE: Final = 64 * 1024 * 1024
+"""Bytes of a message from the supervisor: two outputs of 4 MiB, with every byte escaped."""
 # Debian installs TigerVNC's under both names; the second may be another server's on other systems.
 _SERVERS: Final = ("Xtigervnc", "Xvnc")
+#: The programs with which the service acts on a desktop, and its shell: all of them Debian packages of these names.
+_PROGRAMS: Final = ("bash", "xdotool", "scrot")
 
 
 class X11UnavailableError(OSError):
     """This machine cannot show real desktops; the message names what to install."""
+
+
+class DesktopGoneError(Exception):
+    """The desktop has not started, or has ended."""
 
 
 def missing() -> list[str]:
@@ -54,11 +43,11 @@ def missing() -> list[str]:
     lacking = []
     if _server() is None:
         lacking.append("the program Xvnc (Debian: apt-get install tigervnc-standalone-server)")
-    if not Path("/bin/bash").exists():
-        lacking.append("the program /bin/bash (Debian: apt-get install bash)")
-    if importlib.util.find_spec("PIL") is None:
-        lacking.append("the Python package Pillow (pip install 'vcloud-sdk[x11]')")
-    return lacking
+    return lacking + [
+        f"the program {name} (Debian: apt-get install {name})"
+        for name in _PROGRAMS
+        if shutil.which(name) is None
+    ]
 
 
 def require() -> None:
@@ -81,31 +70,27 @@ class X11Desktop:
     There is no window manager, so the keyboard goes to the window under the pointer.
 
     Attributes:
-        display: its X display, such as `:3`.
+        display: its X display, such as `:3`. For the programs that run on it, it is also `:99`, the service's.
         home: the directory in which its programs start, gone when it is closed.
         vnc_path: the unix socket on which its VNC server listens. It asks for no password, because no other user of the
             machine can reach it; there is no TCP port, which all of them could, unless `vnc_address` is asked for one.
-        hands: its mouse and keyboard.
         output_limit: bytes kept of what a command prints.
     """
 
-    output_limit: Final = 1024 * 1024
+    output_limit: Final = 4 * 1024 * 1024
 
     def __init__(
         self,
         process: asyncio.subprocess.Process,
         control: asyncio.StreamWriter,
         told: dict[str, Any],
-        screen: Display,
     ) -> None:
         """Use `start` instead."""
         self.display: str = told["display"]
         self.home = Path(told["home"])
         self.vnc_path = Path(told["vnc"])
-        self.hands = Hands(screen)
         self._process = process
         self._control = control
-        self._screen = screen
         self._number = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._listening: asyncio.Task[None] | None = None
@@ -139,7 +124,7 @@ class X11Desktop:
     async def _start(cls, command: Sequence[str], width: int, height: int) -> Self:
         ours, theirs = socket.socketpair()
         with theirs:
-            script = Path(__file__).with_name("x11_supervisor.py")
+            script = Path(__file__).with_name("supervisor.py")
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(
@@ -162,16 +147,13 @@ class X11Desktop:
         reader, control = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)
         desktop: Self | None = None
         try:
-            told = await _first(reader)
-            socket_path = f"/tmp/.X11-unix/X{told['display'][1:]}"  # noqa: S108 - where X servers listen
-            screen = await Display.connect(socket_path, bytes.fromhex(told["cookie"]))
-            desktop = cls(process, control, told, screen)
+            desktop = cls(process, control, await _first(reader))
             desktop._listening = asyncio.create_task(desktop._listen(reader))
             if command:
                 await desktop.spawn(*command)
         except BaseException as error:
             await (desktop._close() if desktop else _end(process, control))
-            if isinstance(error, DisplayError):
+            if isinstance(error, DesktopGoneError):
                 raise X11UnavailableError(str(error)) from None
             raise
         return desktop
@@ -203,41 +185,33 @@ class X11Desktop:
 
         Raises:
             X11UnavailableError: there is no such program.
-            DisplayError: the desktop is gone.
+            DesktopGoneError: the desktop is gone.
         """
         answer = await self._order("spawn", argv=argv)
         if answer["code"]:
             raise X11UnavailableError(answer["stderr"].strip())
 
-    async def run(self, command: str, *, limit: float = COMMAND_LIMIT) -> Ran:
-        """Run `bash -c` in the desktop's home directory, and return what it printed: at most `output_limit` bytes of each.
+    async def run(self, command: str, *, limit: float | None = None) -> Ran:
+        """Run `bash -c` in the desktop's home directory.
 
-        A program that it leaves behind in the background lives on, and is not waited for. Cancelled, or after `limit`
-        seconds, the command is killed with everything that it has started.
+        A program that the command leaves behind in the background lives on, and is not waited for. A command
+        is killed, with everything that it has started, if this call is cancelled.
+
+        Args:
+            command: what to run.
+            limit: seconds to wait for its end; None waits as long as it takes.
+
+        Returns:
+            Its exit status and what it printed, at most `output_limit` bytes of each output.
 
         Raises:
-            CommandCutError: it took longer than `limit`.
-            DisplayError: the desktop is gone.
+            TimeoutError: it took longer than `limit`. It goes on running, as long as the desktop lasts.
+            DesktopGoneError: the desktop is gone.
         """
         answer = await self._order("run", command=command, limit=limit)
-        if answer["cut"]:
-            raise CommandCutError
+        if answer["late"]:
+            raise TimeoutError
         return Ran(stdout=answer["stdout"], stderr=answer["stderr"], code=answer["code"])
-
-    async def move(self, x: int, y: int) -> None:
-        """Put the pointer somewhere; at the edge of the screen it stops."""
-        await self._screen.motion(x, y)
-
-    async def pointer(self) -> Pointer:
-        """Return where the pointer is, and the window under it."""
-        return await self._screen.pointer()
-
-    async def screenshot(self) -> bytes:
-        """Return the screen as a JPEG file; without the pointer, which the X server does not draw into its screen."""
-        pixels = await self._screen.pixels()
-        return await asyncio.to_thread(
-            _jpeg, pixels, self._screen.screen.width, self._screen.screen.height
-        )
 
     async def open_vnc(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the desktop's VNC server; the streams carry RFB, without a password.
@@ -259,7 +233,7 @@ class X11Desktop:
 
     async def _order(self, do: str, **arguments: Any) -> dict[str, Any]:
         if not self.alive:
-            raise DisplayError("the desktop is gone")
+            raise DesktopGoneError("the desktop is gone")
         self._number += 1
         number = self._number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -289,13 +263,12 @@ class X11Desktop:
         finally:
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(DisplayError("the desktop is gone"))
+                    answer.set_exception(DesktopGoneError("the desktop is gone"))
 
     async def _close(self) -> None:
         if self._port is not None:
             await asyncio.wait({self._port})
             await self._vnc.aclose()
-        await self._screen.aclose()
         await _end(self._process, self._control)
         if self._process.returncode:
             # The supervisor was killed. The kernel then ended the X server; what else it was to do is done here.
@@ -328,14 +301,3 @@ async def _end(process: asyncio.subprocess.Process, control: asyncio.StreamWrite
     with contextlib.suppress(OSError):
         await control.wait_closed()
     await process.wait()
-
-
-def _jpeg(pixels: bytes, width: int, height: int) -> bytes:
-    # Not before it is needed: without the x11 extra this module must still say what is missing.
-    from PIL import Image  # noqa: PLC0415 - see above
-
-    file = io.BytesIO()
-    Image.frombuffer("RGB", (width, height), pixels, "raw", "BGRX", 0, 1).save(
-        file, "JPEG", quality=_QUALITY
-    )
-    return file.getvalue()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from vcloud.emulator.clock import Clock
 
 if TYPE_CHECKING:
-    from vcloud.emulator.desktops import Desktop
+    from vcloud.emulator.desktops.service import Desktop
 
 _LOOK: Final = 0.1
 """Real seconds between two looks at the clock, which tests move by hand and which may run at any speed."""

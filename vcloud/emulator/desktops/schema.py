@@ -21,6 +21,13 @@ class SchemaError(Exception):
         super().__init__(issues)
         self.issues = issues
 
+    @property
+    def text(self) -> str:
+        """The issues in one line, as the service writes those that it finds outside of its schema library."""
+        return ", ".join(
+            f"{'.'.join(map(str, issue['path']))}: {issue['message']}" for issue in self.issues
+        )
+
 
 def _kind(value: object) -> str:
     if value is _MISSING:
@@ -57,11 +64,12 @@ def _text(value: Any, path: Path) -> list[Issue]:
 def _integer(value: Any, path: Path) -> list[Issue]:
     if _kind(value) != "number":
         return _wrong(value, path, "number")
-    return (
-        []
-        if isinstance(value, int) or value.is_integer()
-        else _wrong(value, path, "integer", "float")
-    )
+    try:
+        whole = float(value).is_integer()
+    except OverflowError:
+        # JavaScript reads it as infinity.
+        whole = False
+    return [] if whole else _wrong(value, path, "integer", "float")
 
 
 def _count(value: Any, path: Path) -> list[Issue]:

@@ -11,8 +11,9 @@ that nobody waits for) and `kill` (a command under way). From here: `ready` or `
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import importlib.util
 import json
+import math
 import os
 import pwd
 import secrets
@@ -25,83 +26,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-OUTPUT_LIMIT = 1024 * 1024
+
+def _sibling(name: str) -> ModuleType:
+    """A module from beside this one, without its packages: to import them would take longer than the X server does."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None, "it is there"
+    assert spec.loader is not None, "it is Python"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    from vcloud.emulator.x11 import processes, redirect
+else:
+    processes, redirect = _sibling("processes"), _sibling("redirect")
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes kept of each of a command's two outputs; the rest is read and dropped."""
 START_LIMIT = 10.0
 """Seconds that the X server may take to start."""
 PATIENCE = 2.0
 """Seconds that processes get to leave after SIGTERM."""
-_SUBREAPER = 36
-_DEATH_SIGNAL = 1
 _FAMILY_LOCAL = 256
-_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 - the X server decides where its socket is
 
 
 class _Command:
-    """A shell command under way, and what it has printed."""
+    """A shell command under way, what it has printed, and until when its end is waited for."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes], ends: float) -> None:
+    def __init__(self, number: int, process: subprocess.Popen[bytes], until: float) -> None:
         self.number = number
         self.process = process
-        self.ends = ends
-        self.cut = False
+        self.until = until
         self.told = False
         self.outputs = {"stdout": bytearray(), "stderr": bytearray()}
-
-
-def _adopt_orphans() -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def _die_with_parent() -> None:
-    # For the case that even this program is killed: at least the display, and with it every window, goes too.
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-
-
-def _parents() -> dict[int, tuple[int, int]]:
-    """Parent and session of every process, as the kernel tells."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        # Processes end while they are looked at. The name, in parentheses, may hold anything.
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            if fields[0] != "Z":
-                found[int(entry.name)] = int(fields[1]), int(fields[3])
-    return found
-
-
-def _below(root: int, parents: Mapping[int, tuple[int, int]]) -> set[int]:
-    """All descendants of a process."""
-    below: set[int] = set()
-    edge = {root}
-    while edge:
-        edge = {pid for pid, (parent, _) in parents.items() if parent in edge} - below
-        below |= edge
-    return below
-
-
-def _signal(pids: set[int], number: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _reap() -> Iterator[tuple[int, int]]:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid, os.waitstatus_to_exitcode(status)
 
 
 def _user() -> str:
@@ -132,6 +95,7 @@ class Supervisor:
         self.commands: dict[int, _Command] = {}
         self.received = bytearray()
         self.display = ""
+        self.redirect = redirect.Redirect(redirect.DISPLAY)
         self.server: subprocess.Popen[bytes] | None = None
         self.alive = True
 
@@ -141,7 +105,7 @@ class Supervisor:
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
             "HOME": str(self.home),
-            "DISPLAY": self.display,
+            "DISPLAY": redirect.DISPLAY,
             "XAUTHORITY": str(self.directory / "authority"),
             "TMPDIR": str(self.directory / "tmp"),
             "XDG_RUNTIME_DIR": str(self.directory / "run"),
@@ -202,7 +166,7 @@ class Supervisor:
                 pass_fds=(tell,),
                 cwd=self.home,
                 env=self.environment,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - there is one thread only
+                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - there is one thread only
             )
         os.close(tell)
         try:
@@ -218,11 +182,17 @@ class Supervisor:
             self.alive = False
             return
         self.display = f":{number}"
-        authority.write_bytes(_authority(cookie, number.encode()))
+        displays = (self.display, redirect.DISPLAY)
+        authority.write_bytes(b"".join(_authority(cookie, of[1:].encode()) for of in displays))
+        self.redirect = redirect.Redirect(self.display)
+        if reason := self.redirect.check():
+            reason = f"this kernel leads no connection to another display: {reason}"
+            self._say(event="failed", reason=f"{reason} (it takes Linux 5.9 and seccomp)")
+            self.alive = False
+            return
         self._say(
             event="ready",
             display=self.display,
-            cookie=cookie.hex(),
             directory=str(self.directory),
             home=str(self.home),
             vnc=str(self.directory / "vnc"),
@@ -256,9 +226,9 @@ class Supervisor:
         self.selector.register(self.control, selectors.EVENT_READ, "control")
         self.selector.register(woken, selectors.EVENT_READ, "children")
         while self.alive:
-            ends = min((command.ends for command in self.commands.values()), default=None)
+            until = min((command.until for command in self.commands.values()), default=math.inf)
             for key, _ in self.selector.select(
-                None if ends is None else max(0.0, ends - time.monotonic())
+                None if until == math.inf else max(0.0, until - time.monotonic())
             ):
                 match key.data:
                     case "control":
@@ -266,16 +236,20 @@ class Supervisor:
                     case "children":
                         with contextlib.suppress(BlockingIOError):
                             os.read(woken, 4096)
+                    case "connections":
+                        if not self.redirect.answer(key.fd):
+                            self.selector.unregister(key.fd)
+                            os.close(key.fd)
                     case (command, name):
                         self._collect(command, name)
             # Also without a signal: one may have come before the handler was there.
-            for pid, code in _reap():
+            for pid, code in processes.reap():
                 self._child_ended(pid, code)
-            for command in [
-                command for command in self.commands.values() if command.ends <= time.monotonic()
-            ]:
-                command.cut = True
-                self._end(command)
+            now = time.monotonic()
+            for command in [one for one in self.commands.values() if one.until <= now]:
+                # It goes on, but nobody waits for it any longer.
+                command.until = math.inf
+                self._tell(command, late=True)
 
     def _hear(self) -> None:
         try:
@@ -303,16 +277,15 @@ class Supervisor:
                 if command := self.commands.get(order["id"]):
                     self._end(command)
 
-    def _run(self, number: int, text: str, limit: float) -> None:
+    def _run(self, number: int, text: str, limit: float | None) -> None:
         try:
-            process = self._popen(["/bin/bash", "-c", text], subprocess.PIPE)
+            process = self._popen(["bash", "-c", text], subprocess.PIPE)
         except (OSError, ValueError) as error:
             # A text of megabytes, or one with a NUL, is no argument.
-            self._say(
-                event="ended", id=number, code=126, stdout="", stderr=f"bash: {error}\n", cut=False
-            )
+            self._answer(number, 126, stderr=f"bash: {error}\n")
             return
-        command = _Command(number, process, time.monotonic() + limit)
+        until = math.inf if limit is None else time.monotonic() + limit
+        command = _Command(number, process, until)
         self.commands[number] = command
         for name in command.outputs:
             stream = getattr(process, name)
@@ -323,27 +296,33 @@ class Supervisor:
         try:
             self._popen(argv, subprocess.DEVNULL)
         except (OSError, ValueError) as error:
-            self._say(
-                event="ended",
-                id=number,
-                code=127,
-                stdout="",
-                stderr=f"{argv[0]}: {error}\n",
-                cut=False,
-            )
+            self._answer(number, 127, stderr=f"{argv[0]}: {error}\n")
         else:
-            self._say(event="ended", id=number, code=0, stdout="", stderr="", cut=False)
+            self._answer(number, 0)
+
+    def _answer(
+        self, number: int, code: int, stdout: str = "", stderr: str = "", *, late: bool = False
+    ) -> None:
+        self._say(event="ended", id=number, code=code, stdout=stdout, stderr=stderr, late=late)
 
     def _popen(self, argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - to run what it is told is what this is for, and it was asked for by name
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=self.home,
-            env=self.environment,
-            start_new_session=True,
-        )
+        handover = redirect.Handover()
+        try:
+            process = subprocess.Popen(  # noqa: S603 - to run what it is told is what this is for, and it was asked for by name
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.home,
+                env=self.environment,
+                start_new_session=True,
+                preexec_fn=handover.install,  # noqa: PLW1509 - there is one thread only
+            )
+        except BaseException:
+            handover.drop()
+            raise
+        self.selector.register(handover.take(), selectors.EVENT_READ, "connections")
+        return process
 
     def _collect(self, command: _Command, name: str) -> bool:
         """Take what has been printed; whether there was anything."""
@@ -379,33 +358,34 @@ class Supervisor:
         command.process.send_signal(signal.SIGSTOP)
         ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends:
-            parents = _parents()
+            parents = processes.parents()
             session = {pid for pid, (_, of) in parents.items() if of == command.process.pid}
-            found = (_below(command.process.pid, parents) | session) - {command.process.pid}
+            found = (processes.below(command.process.pid, parents) | session) - {
+                command.process.pid
+            }
             if not found:
                 break
-            _signal(found, signal.SIGKILL)
+            processes.send(found, signal.SIGKILL)
             time.sleep(0.001)
         command.process.kill()
         command.process.wait()
         self._finish(command)
 
     def _finish(self, command: _Command) -> None:
+        self.commands.pop(command.number, None)
+        if not command.told:
+            self._tell(command)
+
+    def _tell(self, command: _Command, *, late: bool = False) -> None:
         # Not until the end of the pipe: a program that it left in the background may hold it for as long as it runs, and
         # may print faster than this can read.
         for name, kept in command.outputs.items():
             while len(kept) < OUTPUT_LIMIT and self._collect(command, name):
                 pass
         command.told = True
-        self.commands.pop(command.number, None)
-        texts = {name: kept.decode(errors="replace") for name, kept in command.outputs.items()}
-        self._say(
-            event="ended",
-            id=command.number,
-            code=command.process.returncode,
-            cut=command.cut,
-            **texts,
-        )
+        stdout, stderr = (kept.decode(errors="replace") for kept in command.outputs.values())
+        code = command.process.returncode
+        self._answer(command.number, 0 if code is None else code, stdout, stderr, late=late)
 
     def _say(self, **message: Any) -> None:
         self.control.setblocking(True)
@@ -425,23 +405,23 @@ class Supervisor:
             else {self.server.pid}
         )
         ends = time.monotonic() + PATIENCE
-        while found := _below(os.getpid(), _parents()) - server:
-            _signal(found, signal.SIGKILL)
+        while found := processes.below(os.getpid(), processes.parents()) - server:
+            processes.send(found, signal.SIGKILL)
             time.sleep(0.001)
-            for _ in _reap():
+            for _ in processes.reap():
                 pass
-        _signal(server, signal.SIGTERM)
-        while found := _below(os.getpid(), _parents()):
+        processes.send(server, signal.SIGTERM)
+        while found := processes.below(os.getpid(), processes.parents()):
             if time.monotonic() > ends:
-                _signal(found, signal.SIGKILL)
+                processes.send(found, signal.SIGKILL)
             time.sleep(0.002)
-            for _ in _reap():
+            for _ in processes.reap():
                 pass
         self._remove_socket()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _remove_socket(self) -> None:
-        left = _SOCKETS / f"X{self.display[1:]}"
+        left = redirect.SOCKETS / f"X{self.display[1:]}"
         if not self.display or not left.exists():
             return
         with socket.socket(socket.AF_UNIX) as probe:
@@ -463,7 +443,7 @@ def main() -> int:
         signal.signal(number, lambda *_: None)
     with socket.socket(fileno=int(descriptor)) as control:
         control.set_inheritable(False)
-        _adopt_orphans()
+        processes.adopt_orphans()
         supervisor = Supervisor(
             control, Path(tempfile.mkdtemp(prefix="vcloud-desktop-")), int(width), int(height)
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hmac
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
@@ -15,15 +15,11 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.desktops_backend import (
-    Backend,
-    CommandCutError,
-    CommandFailedError,
-    Event,
-    SimulatedBackend,
-)
-from vcloud.emulator.desktops_lifetimes import Lifetimes, Startable
-from vcloud.emulator.desktops_schema import (
+from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
+from vcloud.emulator.desktops.bash import Ran
+from vcloud.emulator.desktops.commands import command_of
+from vcloud.emulator.desktops.lifetimes import Lifetimes, Startable
+from vcloud.emulator.desktops.schema import (
     ACTION,
     BASH,
     LAUNCH,
@@ -32,21 +28,33 @@ from vcloud.emulator.desktops_schema import (
     checked,
     invalid_uuid,
 )
+from vcloud.emulator.desktops.screen import Event
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 
 API_KEY: Final = "ck_emulator"
 OWNER: Final = "emulated"
-DOCS: Final = "https://docs.cyberdesk.io"
+DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
 
 PENDING: Final = 6.0
 """Seconds from a launch until the desktop runs."""
 DEFAULT_TIMEOUT: Final = 24 * 60 * 60 * 1000
 SHORTEST_TIMEOUT: Final = 60_000
-GATEWAY_LIMIT: Final = 30.0
-"""Seconds after which the gateway cuts an action."""
-MAX_SCROLL: Final = 500
 LONGEST_TIMEOUT: Final = 100 * 365 * 24 * 60 * 60 * 1000
 """A century. Undocumented: some end there must be, before dates run out of years."""
+
+#: The only spelling that the service's schema library takes, and those that its database takes.
+_UUID: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+)
+_UUID_OF_DATABASE: Final = re.compile(
+    r"(\{)?[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}(?(1)\})", re.IGNORECASE
+)
+_JSON_TYPE: Final = re.compile(r"application/([a-z0-9.-]+\+)?json", re.IGNORECASE)
+_BLANK: Final = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What JavaScript trims."""
 
 
 class DesktopsError(Exception):
@@ -75,6 +83,8 @@ class Desktop:
     """Seconds for which it is pending by the clock."""
     ready: bool = True
     """Whether what it runs on has started."""
+    streams: bool = True
+    """Whether it has a stream once it is no longer pending; one that was stopped while pending never has."""
 
     def status(self, now: float) -> str:
         """Return the status at this time."""
@@ -108,14 +118,34 @@ class _Request:
     content: bytes
     content_type: str
 
+    @property
+    def announces_json(self) -> bool:
+        """Whether the content type says that the body is JSON."""
+        return _JSON_TYPE.fullmatch(self.content_type) is not None
+
     def json(self) -> Any:
-        """Return the body. One that is not announced as JSON counts as empty."""
-        if not self.content or self.content_type != "application/json":
+        """The body. One that is not announced as JSON counts as empty."""
+        if not self.announces_json:
             return {}
         try:
             return msgspec.json.decode(self.content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise DesktopsError(400, "Malformed JSON in request body") from None
+
+    def launch_json(self) -> Any:
+        """The body of a launch, which is read whatever its type says.
+
+        The service answers 400 to none at all with a JSON type. Its document calls the body optional, so
+        that is accepted here.
+        """
+        if not self.content:
+            return {}
+        if self.announces_json:
+            return self.json()
+        try:
+            return msgspec.json.decode(self.content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
 
 
 _Handler = Callable[[_Request], Awaitable[Json]]
@@ -174,6 +204,8 @@ class Desktops:
             desktop.created_at -= PENDING
         elif status is not None:
             desktop.forced = status
+        if isinstance(desktop.backend, SimulatedBackend):
+            desktop.backend.ended = desktop.timeout_at
         if isinstance(desktop.backend, Startable) and desktop.forced is None:
             self._lifetimes.begin(desktop, desktop.backend)
         self.desktops[id_] = desktop
@@ -207,7 +239,7 @@ class Desktops:
             raise NoRouteError(request.raw_path)
         owner = self._owner(key)
         if owner is None:
-            raise DesktopsError(401, "Unauthorized: invalid API key")
+            raise DesktopsError(401, "Invalid API key")
         found = self._routes.find(request.method, request.raw_path.partition("?")[0])
         content_type = request.content_type if "Content-Type" in request.headers else ""
         return await found.handler(
@@ -223,13 +255,22 @@ class Desktops:
         return owners[0] if owners else None
 
     async def _launch(self, request: _Request) -> Json:
-        timeout_ms = int(checked(request.json(), LAUNCH).get("timeout_ms", DEFAULT_TIMEOUT))
+        body = request.launch_json()
+        try:
+            timeout_ms = int(checked(body, LAUNCH).get("timeout_ms", DEFAULT_TIMEOUT))
+        except SchemaError as error:
+            if request.announces_json:
+                raise
+            # This one the handler itself finds, and its errors have another form.
+            raise DesktopsError(400, f"Validation failed: {error.text}") from None
         if timeout_ms < SHORTEST_TIMEOUT:
-            raise DesktopsError(502, f"Failed to launch the desktop: timeout of {timeout_ms} ms")
+            raise DesktopsError(502, "Failed to provision via Gateway: Unprocessable Entity")
         desktop = self.add_desktop(status=None, owner=request.owner, timeout_ms=timeout_ms)
         return {"id": desktop.id, "status": desktop.status(self.clock.now())}
 
     async def _get(self, request: _Request) -> Json:
+        if not _UUID.fullmatch(request.params["id"]):
+            raise invalid_uuid("id")
         desktop = self._desktop(request)
         status = desktop.status(self.clock.now())
         return {
@@ -237,118 +278,77 @@ class Desktops:
             "status": status,
             "created_at": self.clock.iso(desktop.created_at),
             "timeout_at": self.clock.iso(desktop.timeout_at),
-            "stream_url": None if status == "pending" else desktop.stream_url,
+            "stream_url": desktop.stream_url if desktop.streams and status != "pending" else None,
         }
 
     async def _stop(self, request: _Request) -> Json:
         desktop = self._desktop(request)
+        now = self.clock.now()
+        desktop.streams = desktop.streams and desktop.status(now) != "pending"
         desktop.forced = "terminated"
+        if isinstance(desktop.backend, SimulatedBackend):
+            desktop.backend.ended = min(desktop.backend.ended, now)
         await self._lifetimes.end(desktop.id)
         return {"status": "terminated"}
 
     async def _computer_action(self, request: _Request) -> Json:
         action = checked(request.json(), ACTION)
-        desktop = self._running(request)
+        backend = self._running(request, "perform action").backend
+        command = command_of(action, backend.screen_file)
         try:
-            return await self._perform(desktop.backend, action)
-        except CommandFailedError as error:
-            raise DesktopsError(500, f"Failed to perform {action['type']}: {error}") from None
+            ran = await self._through_gateway(backend.act(command))
+        except GatewayError as error:
+            raise DesktopsError(502, f"Action execution failed via gateway: {error}") from None
+        if ran.code:
+            message = f"Command failed with code {ran.code}"
+            raise DesktopsError(500, f"Unexpected error during action execution: {message}")
+        if action["type"] == "screenshot":
+            return {"base64_image": "".join(ran.stdout.split())}
+        return {"output": ran.stdout.strip(_BLANK)}
 
     async def _bash_action(self, request: _Request) -> Json:
         command = checked(request.json(), BASH)["command"]
-        desktop = self._running(request)
+        backend = self._running(request, "execute command").backend
         try:
-            ran = await desktop.backend.bash(command)
-        except CommandFailedError as error:
-            raise DesktopsError(500, f"Failed to execute bash action: {error}") from None
-        except CommandCutError:
-            raise _cut() from None
-        await self._pass(ran.seconds)
-        return {"status": "success", "output": ran.stdout or ran.stderr}
+            ran = await self._through_gateway(backend.bash(command))
+        except GatewayError as error:
+            message = f"Bash command execution failed via gateway: {error}"
+            raise DesktopsError(502, message) from None
+        output = ran.stdout.strip(_BLANK) or ran.stderr.strip(_BLANK)
+        return {"status": "success", "output": output}
 
-    async def _perform(self, backend: Backend, action: Json) -> Json:
-        match action["type"]:
-            case "click_mouse":
-                await _click(backend, action)
-            case "scroll":
-                await backend.scroll(
-                    action["direction"], max(1, min(int(action["amount"]), MAX_SCROLL))
-                )
-            case "move_mouse":
-                await backend.move(int(action["x"]), int(action["y"]))
-            case "drag_mouse":
-                await backend.move(int(action["start"]["x"]), int(action["start"]["y"]))
-                await backend.hold_button("left", down=True)
-                await backend.move(int(action["end"]["x"]), int(action["end"]["y"]))
-                await backend.hold_button("left", down=False)
-            case "type":
-                await backend.type(action["text"])
-            case "press_keys":
-                keys = (
-                    action["keys"] if isinstance(action["keys"], str) else "+".join(action["keys"])
-                )
-                kind = action.get("key_action_type", "press")
-                await (
-                    backend.press_keys(keys)
-                    if kind == "press"
-                    else backend.hold_keys(keys, down=kind == "down")
-                )
-            case "wait":
-                # Bounded before it is divided: JSON knows numbers that a float does not hold.
-                await self._pass(min(int(action["ms"]), LONGEST_TIMEOUT) / 1000)
-            case "screenshot":
-                return {"base64_image": base64.b64encode(await backend.screenshot()).decode()}
-            case "get_cursor_position":
-                at = await backend.pointer()
-                return {"output": f"X={at.x}\nY={at.y}\nSCREEN={at.screen}\nWINDOW={at.window}"}
-        return {"output": ""}
+    async def _through_gateway(self, running: Awaitable[Ran]) -> Ran:
+        """Run a command for as long as the gateway waits. Beyond that, only its answer is lost."""
+        ran = await running
+        await self._pass(min(ran.seconds, GATEWAY_LIMIT))
+        if ran.seconds > GATEWAY_LIMIT:
+            raise GatewayError(504)
+        return ran
 
     async def _pass(self, seconds: float) -> None:
-        """Let simulated time pass, as far as the gateway does."""
-        lasts = min(max(0.0, seconds), GATEWAY_LIMIT)
+        """Let simulated time pass."""
         if self.clock.speed > 0:
-            await asyncio.sleep(lasts / self.clock.speed)
-        elif lasts:
+            await asyncio.sleep(seconds / self.clock.speed)
+        elif seconds:
             # A clock that stands is moved by whoever uses it, so by this request, too.
-            self.clock.advance(lasts)
-        if seconds > GATEWAY_LIMIT:
-            raise _cut()
+            self.clock.advance(seconds)
 
-    def _running(self, request: _Request) -> Desktop:
+    def _running(self, request: _Request, purpose: str) -> Desktop:
         desktop = self._desktop(request)
         status = desktop.status(self.clock.now())
         if status != "running":
-            raise DesktopsError(409, f"Desktop is not running (status: {status})")
+            message = f"Instance is not running (status: {status}). Cannot {purpose}."
+            raise DesktopsError(409, message)
         return desktop
 
     def _desktop(self, request: _Request) -> Desktop:
         id_ = request.params["id"]
-        try:
-            id_ = str(uuid.UUID(id_))
-        except ValueError:
-            if request.method == "GET":
-                raise invalid_uuid("id") from None
-            raise DesktopsError(500, "invalid input syntax for type uuid") from None
-        desktop = self.desktops.get(id_)
+        if not _UUID_OF_DATABASE.fullmatch(id_):
+            raise DesktopsError(500, "An unexpected internal server error occurred.")
+        desktop = self.desktops.get(str(uuid.UUID(id_)))
         if desktop is None or desktop.owner != request.owner:
-            raise DesktopsError(404, "Desktop not found")
+            raise DesktopsError(404, "Desktop instance not found or user not authorized.")
         return desktop
-
-
-def _cut() -> DesktopsError:
-    return DesktopsError(502, "Gateway timeout: the action took longer than 30 seconds")
-
-
-async def _click(backend: Backend, action: Json) -> None:
-    # One coordinate alone is ignored.
-    if "x" in action and "y" in action:
-        await backend.move(int(action["x"]), int(action["y"]))
-    button = action.get("button", "left")
-    match action.get("click_type", "click"):
-        case "click":
-            await backend.click(button, int(action.get("num_of_clicks", 1)))
-        case kind:
-            await backend.hold_button(button, down=kind == "down")
 
 
 def _respond(status: int, payload: Json) -> web.Response:

@@ -1,0 +1,7 @@
+"""The desktop-action API, emulated: the service, and the desktops that it drives."""
+
+from __future__ import annotations
+
+from vcloud.emulator.desktops.service import API_KEY, DOCS, Desktop, Desktops
+
+__all__ = ["API_KEY", "DOCS", "Desktop", "Desktops"]

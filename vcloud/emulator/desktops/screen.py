@@ -1,0 +1,125 @@
+"""The screen, mouse and keyboard of a desktop that exists in memory only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.desktops.jpeg import SIDE, Encoded, block, image
+
+WIDTH, HEIGHT = 1024, 768
+
+
+@frozen
+class Event:
+    """Something that reached the desktop, for tests to look at: what, and with which values."""
+
+    at: float
+    name: str
+    data: Mapping[str, Any]
+
+
+@define(kw_only=True)
+class Screen:
+    """What `xdotool` moves and presses, and tests look at."""
+
+    clock: Clock
+    x: int = WIDTH // 2
+    y: int = HEIGHT // 2
+    buttons: set[str] = field(factory=set)
+    """The mouse buttons held down."""
+    held: dict[int, str] = field(factory=dict)
+    """The keys held down: the name under which each was pressed, by its symbol."""
+    events: list[Event] = field(factory=list, repr=False)
+    ended: float = math.inf
+    """When the desktop ended, by the clock: nothing is entered from then on."""
+    _entered: list[tuple[float, str]] = field(factory=list, repr=False)
+
+    @property
+    def keys(self) -> set[str]:
+        """The names of the keys held down, as they were sent."""
+        return set(self.held.values())
+
+    @property
+    def typed(self) -> str:
+        """The text that an editor has received so far, by the clock.
+
+        `Return` is a line's end in it. `Linefeed`, which `xdotool type` presses for a line's end, is not:
+        editors drop it (seen with mousepad), while a terminal would take it.
+        """
+        until = min(self.clock.now(), self.ended)
+        entered = sorted((one for one in self._entered if one[0] <= until), key=lambda one: one[0])
+        return "".join(text for _, text in entered)
+
+    def enter(self, text: str, after: float) -> None:
+        """Enter text so many seconds from now."""
+        self._entered.append((self.clock.now() + after, text))
+
+    def note(self, name: str, **data: Any) -> None:
+        """Keep an event."""
+        self.events.append(Event(self.clock.now(), name, data))
+
+    def move(self, x: int, y: int) -> None:
+        """Put the pointer somewhere; at the edge of the screen it stops."""
+        self.note("move", x=x, y=y)
+        self.x, self.y = max(0, min(x, WIDTH - 1)), max(0, min(y, HEIGHT - 1))
+
+    def picture(self) -> bytes:
+        """Draw the screen as a JPEG file, with the pointer on it."""
+        return _drawn(self.x, self.y, held=bool(self.buttons))
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+_BACKGROUND, _PANEL, _WINDOW, _TITLE = 0x50, 0x20, 0xE8, 0x90
+_PANEL_TOP: Final = HEIGHT - 32
+# Multiples of a block, so that most blocks are of one gray.
+_WINDOW_AT: Final = (256, 128, 768, 512)
+_TITLE_BOTTOM: Final = 152
+_POINTER: Final = 16
+_FREE, _HELD, _OUTLINE = 0xFF, 0x00, 0x80
+
+
+def _gray(x: int, y: int) -> int:
+    left, top, right, bottom = _WINDOW_AT
+    if y >= _PANEL_TOP:
+        return _PANEL
+    if left <= x < right and top <= y < bottom:
+        return _TITLE if y < _TITLE_BOTTOM else _WINDOW
+    return _BACKGROUND
+
+
+def _pixels(left: int, top: int, pointer: tuple[int, int], fill: int) -> bytes:
+    """One block with the pointer on it: an arrow of 16 pixels whose tip is where it points to."""
+    out = bytearray()
+    for y in range(top, top + SIDE):
+        for x in range(left, left + SIDE):
+            across, down = x - pointer[0], y - pointer[1]
+            inside = 0 <= across <= down < _POINTER
+            edge = across in (0, down) or down == _POINTER - 1
+            out.append((_OUTLINE if edge else fill) if inside else _gray(x, y))
+    return bytes(out)
+
+
+@lru_cache(maxsize=1)
+def _desktop() -> tuple[Encoded, ...]:
+    return tuple(
+        block(bytes((_gray(left, top),)) * SIDE * SIDE)
+        for top in range(0, HEIGHT, SIDE)
+        for left in range(0, WIDTH, SIDE)
+    )
+
+
+@lru_cache(maxsize=64)
+def _drawn(x: int, y: int, *, held: bool) -> bytes:
+    blocks = list(_desktop())
+    for top in range(y // SIDE * SIDE, min(y + _POINTER, HEIGHT), SIDE):
+        for left in range(x // SIDE * SIDE, min(x + _POINTER, WIDTH), SIDE):
+            drawn = _pixels(left, top, (x, y), _HELD if held else _FREE)
+            blocks[top // SIDE * (WIDTH // SIDE) + left // SIDE] = block(drawn)
+    return image(WIDTH, HEIGHT, blocks)

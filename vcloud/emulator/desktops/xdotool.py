@@ -1,0 +1,342 @@
+"""What `xdotool` and `scrot` do to a simulated screen.
+
+The rules were measured with Debian's xdotool 3.20160805 and scrot 1.8.1 on a real X server. The tests in
+`tests/x11` run the same requests here and there, and compare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import Final
+
+from attrs import frozen
+
+from vcloud.emulator.desktops.bash import HOME, USER, Call, Ran, absolute
+from vcloud.emulator.desktops.commands import DISPLAY
+from vcloud.emulator.desktops.keysyms import MODIFIERS, SHIFTS, character, symbol_of, text_of
+from vcloud.emulator.desktops.screen import Screen
+
+ENVIRONMENT: Final[Mapping[str, str]] = {"DISPLAY": DISPLAY, "HOME": HOME, "USER": USER}
+
+_OVERHEAD: Final = 0.001
+"""Seconds that a typed character takes beyond its delay."""
+_TYPE_DELAY: Final = 12
+_KEY_DELAY: Final = 12
+_CLICK_DELAY: Final = 100
+_WINDOW: Final = 123
+_BUTTONS: Final = {1: "left", 2: "middle", 3: "right"}
+_WHEEL: Final = {4: "up", 5: "down", 6: "left", 7: "right"}
+_INVALID: Final = re.compile(r"[ \t\n.\-\[\]{}\\|]")
+"""Characters that no sequence of keys may hold; any other unknown name is ignored."""
+_INTEGER: Final = re.compile(r"\s*[+-]?\d+")
+_DIGITS: Final = 19
+_CONTROLS: Final = {
+    **dict.fromkeys(map(chr, (*range(0x20), *range(0x7F, 0xA0))), ""),
+    "\r": "\n",
+    "\t": "\t",
+}
+"""What `type` enters for control characters. `\\n` is the keysym Linefeed, which editors drop."""
+
+#: The options of each command, and whether they take a value.
+_FLAGS: Final = {"clearmodifiers": False, "window": True, "help": False}
+_OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "mousemove": {**_FLAGS, "screen": True, "sync": False, "polar": False},
+    "mousedown": _FLAGS,
+    "mouseup": _FLAGS,
+    "click": {**_FLAGS, "repeat": True, "delay": True},
+    "key": {**_FLAGS, "delay": True},
+    "keydown": {**_FLAGS, "delay": True},
+    "keyup": {**_FLAGS, "delay": True},
+    "type": {**_FLAGS, "delay": True, "args": True, "terminator": True, "file": True},
+    "getmouselocation": {"shell": False, "prefix": True, "help": False},
+    "sleep": {"help": False},
+}
+
+
+@frozen(kw_only=True)
+class _Command:
+    """One command of a chain: its options, what follows them, and the seconds that passed before it."""
+
+    name: str
+    options: Mapping[str, str]
+    rest: list[str]
+    elapsed: float
+
+    @property
+    def clears(self) -> bool:
+        """Whether modifiers that are held do not apply."""
+        return "clearmodifiers" in self.options
+
+    def delay(self, default: int) -> float:
+        """The delay in seconds."""
+        return max(0, _atoi(self.options.get("delay", str(default)))) / 1000
+
+
+class _UsageError(Exception):
+    """A command was called wrongly, or asked for its help: what it came to."""
+
+    def __init__(self, ran: Ran) -> None:
+        super().__init__(ran)
+        self.ran = ran
+
+
+class Xdotool:
+    """The program, on one screen."""
+
+    def __init__(self, screen: Screen, files: Mapping[str, str]) -> None:
+        """Work on this screen; `type --file` reads from these files."""
+        self._screen = screen
+        self._files = files
+        self._commands: Mapping[str, Callable[[_Command], Ran]] = {
+            "mousemove": self._mousemove,
+            "mousedown": partial(self._hold_button, down=True),
+            "mouseup": partial(self._hold_button, down=False),
+            "click": self._click,
+            "key": self._key,
+            "keydown": partial(self._hold_keys, down=True),
+            "keyup": partial(self._hold_keys, down=False),
+            "type": self._type,
+            "getmouselocation": self._getmouselocation,
+            "sleep": _sleep,
+        }
+
+    def run(self, call: Call) -> Ran:
+        """Run a chain of commands, up to the first that fails."""
+        if not call.arguments:
+            return Ran(stderr="Usage: xdotool <cmd> <args>\n", code=1)
+        if call.environment.get("DISPLAY") != DISPLAY:
+            return Ran(stderr="Error: Can't open display: (null)\n", code=1)
+        rest = list(call.arguments)
+        total = Ran()
+        while rest and not total.code:
+            name = rest.pop(0)
+            if name not in self._commands:
+                return Ran(stderr=f"xdotool: Unknown command: {name}\n", code=1).after(total)
+            elapsed = call.elapsed + total.seconds
+            try:
+                options = _options(name, rest)
+                command = _Command(name=name, options=options, rest=rest, elapsed=elapsed)
+                total = self._commands[name](command).after(total)
+            except _UsageError as error:
+                # Help ends the program, with success.
+                return error.ran.after(total)
+        return total
+
+    # -- the mouse ---------------------------------------------------------------------------------
+
+    def _mousemove(self, command: _Command) -> Ran:
+        if len(command.rest) < 2:
+            return _usage(command.name)
+        # As the X protocol carries them: in 16 bits.
+        x, y = (_signed(_atoi(command.rest.pop(0)), 16) for _ in range(2))
+        self._screen.move(x, y)
+        return Ran()
+
+    def _hold_button(self, command: _Command, *, down: bool) -> Ran:
+        button = self._button(command)
+        if button is None:
+            return _usage(command.name)
+        at = {"x": self._screen.x, "y": self._screen.y}
+        self._screen.note("button_down" if down else "button_up", button=button, **at)
+        (self._screen.buttons.add if down else self._screen.buttons.discard)(button)
+        return Ran()
+
+    def _click(self, command: _Command) -> Ran:
+        count = _atoi(command.options.get("repeat", "1"))
+        if count < 1:
+            return Ran(stderr=f"Invalid repeat value '{count}' (must be >= 1)\n", code=1)
+        wheel = _WHEEL.get(_atoi(command.rest[0])) if command.rest else None
+        button = self._button(command)
+        if button is None:
+            return _usage(command.name)
+        if wheel:
+            self._screen.note("scroll", direction=wheel, clicks=count)
+        else:
+            at = {"x": self._screen.x, "y": self._screen.y}
+            self._screen.note("click", button=button, count=count, **at)
+            # A button that was held is released by the click.
+            self._screen.buttons.discard(button)
+        return Ran(seconds=count * command.delay(_CLICK_DELAY))
+
+    def _button(self, command: _Command) -> str | None:
+        number = _atoi(command.rest.pop(0)) if command.rest else 0
+        return _BUTTONS.get(number, str(number)) if number > 0 else None
+
+    def _getmouselocation(self, command: _Command) -> Ran:
+        self._screen.note("pointer")
+        x, y = self._screen.x, self._screen.y
+        if "shell" in command.options:
+            return Ran(stdout=f"X={x}\nY={y}\nSCREEN=0\nWINDOW={_WINDOW}\n")
+        return Ran(stdout=f"x:{x} y:{y} screen:0 window:{_WINDOW}\n")
+
+    # -- the keyboard ------------------------------------------------------------------------------
+
+    def _key(self, command: _Command) -> Ran:
+        total = Ran()
+        for keys in self._sequences(command):
+            # It fails twice: for pressing and for releasing.
+            ran, found = self._found(keys, fails=2)
+            if found:
+                self._screen.note("press", keys="+".join(name for _, name in found))
+                self._press(found, command, total.seconds)
+                if not command.clears:
+                    self._release(found)
+            each = Ran(seconds=len(found) * command.delay(_KEY_DELAY), code=total.code + ran.code)
+            total = each.after(ran).after(total)
+        return total
+
+    def _hold_keys(self, command: _Command, *, down: bool) -> Ran:
+        total = Ran()
+        for keys in self._sequences(command):
+            ran, found = self._found(keys, fails=1)
+            if found:
+                sent = "+".join(name for _, name in found)
+                self._screen.note("key_down" if down else "key_up", keys=sent)
+            if down:
+                self._press(found, command, total.seconds)
+                self._screen.held.update(found)
+            else:
+                # A modifier that was held is released, and pressed again when this is done.
+                self._release(
+                    [one for one in found if not (command.clears and one[0] in MODIFIERS)]
+                )
+            each = Ran(seconds=len(found) * command.delay(_KEY_DELAY), code=total.code + ran.code)
+            total = each.after(ran).after(total)
+        return total
+
+    def _type(self, command: _Command) -> Ran:
+        texts = list(command.rest)
+        command.rest.clear()
+        if path := command.options.get("file"):
+            content = self._files.get(absolute(path))
+            if content is None:
+                return Ran(stderr=f"Failure opening '{path}': No such file or directory\n", code=1)
+            texts.insert(0, content)
+        elif not texts:
+            return _usage(command.name)
+        text = "".join(texts)
+        self._screen.note("type", text=text)
+        each = command.delay(_TYPE_DELAY) / 2 + _OVERHEAD
+        held = set[int]() if command.clears else MODIFIERS & self._screen.held.keys()
+        for number, wanted in enumerate(text):
+            entered = (
+                _CONTROLS.get(wanted)
+                if wanted in _CONTROLS
+                else character(wanted, shift=bool(held))
+            )
+            if entered and held <= SHIFTS:
+                self._screen.enter(entered, command.elapsed + number * each)
+        return Ran(seconds=len(text) * each)
+
+    def _press(self, found: Sequence[tuple[int, str]], command: _Command, seconds: float) -> None:
+        """Enter what these keys enter when they are pressed one after the other, and all are held."""
+        held = set[int]() if command.clears else set(MODIFIERS & self._screen.held.keys())
+        for symbol, _ in found:
+            if symbol in MODIFIERS:
+                held.add(symbol)
+            elif held <= SHIFTS and (text := text_of(symbol, shift=bool(held))):
+                self._screen.enter(text, command.elapsed + seconds)
+
+    def _release(self, found: Sequence[tuple[int, str]]) -> None:
+        for symbol, _ in found:
+            self._screen.held.pop(symbol, None)
+
+    def _sequences(self, command: _Command) -> list[str]:
+        """Take the arguments up to the next command of the chain."""
+        taken: list[str] = []
+        while command.rest and command.rest[0] not in self._commands:
+            taken.append(command.rest.pop(0))
+        if not taken:
+            raise _UsageError(_usage(command.name))
+        return taken
+
+    def _found(self, keys: str, *, fails: int) -> tuple[Ran, list[tuple[int, str]]]:
+        """The symbols of a sequence, with the names as they were sent; unknown names are ignored.
+
+        It is read `fails` times, and each time complained about.
+        """
+        if _INVALID.search(keys):
+            message = f"Error: Invalid key sequence '{keys}'\n"
+            return Ran(stderr=message * fails, code=fails), []
+        found: list[tuple[int, str]] = []
+        ignored = Ran()
+        for name in filter(None, keys.split("+")):
+            if (symbol := symbol_of(name)) is None:
+                message = f"(symbol) No such key name '{name}'. Ignoring it.\n"
+                ignored = Ran(stderr=message).after(ignored)
+            else:
+                found.append((symbol, name))
+        return Ran(stderr=ignored.stderr * fails), found
+
+
+class Scrot:
+    """The program that takes a picture of a screen."""
+
+    def __init__(self, screen: Screen, files: MutableMapping[str, str]) -> None:
+        """Take pictures of this screen, and put them among these files."""
+        self._screen = screen
+        self._files = files
+
+    def run(self, call: Call) -> Ran:
+        """Take a picture; options are accepted and make no difference."""
+        if call.environment.get("DISPLAY") != DISPLAY:
+            return Ran(stderr="scrot: Can't open X display. It *is* running, yeah?\n", code=1)
+        path = absolute(call.arguments[-1]) if call.arguments else f"{HOME}/screen.png"
+        stem, dot, ending = path.rpartition(".")
+        number = 0
+        while path in self._files:
+            # A file that is there is never overwritten.
+            path = f"{stem}_{number:03}{dot}{ending}"
+            number += 1
+        self._screen.note("screenshot")
+        self._files[path] = self._screen.picture().decode(errors="surrogateescape")
+        return Ran()
+
+
+def _options(name: str, rest: list[str]) -> dict[str, str]:
+    """Take the options off the arguments, as getopt_long_only does: in full or shortened, with one dash or two."""
+    known = _OPTIONS[name]
+    found: dict[str, str] = {}
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        argument = rest.pop(0)
+        if argument == "--":
+            break
+        option, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        matching = [option] if option in known else [one for one in known if one.startswith(option)]
+        short = not argument.startswith("--") and len(option) < 2
+        if len(matching) != 1 or short:
+            raise _UsageError(_usage(name, f"{name}: unrecognized option '{argument}'\n"))
+        if matching[0] == "help":
+            raise _UsageError(Ran(stdout=f"Usage: {name}\n"))
+        if known[matching[0]] and not equals:
+            if not rest:
+                raise _UsageError(_usage(name, f"{name}: option '{argument}' needs a value\n"))
+            value = rest.pop(0)
+        found[matching[0]] = value
+    return found
+
+
+def _usage(name: str, reason: str = "") -> Ran:
+    return Ran(stderr=f"{reason}Usage: {name}\n", code=1)
+
+
+def _sleep(command: _Command) -> Ran:
+    try:
+        return Ran(seconds=max(0.0, float(command.rest.pop(0))))
+    except (IndexError, ValueError):
+        return _usage(command.name)
+
+
+def _atoi(text: str) -> int:
+    """The number at a text's beginning, else 0, in 32 bits, as C reads it."""
+    if not (found := _INTEGER.match(text)):
+        return 0
+    # Beyond 64 bits it stops at the largest number, of which 32 bits remain.
+    return _signed(int(found[0]) if len(found[0]) < _DIGITS else -1, 32)
+
+
+def _signed(number: int, bits: int) -> int:
+    half = 1 << (bits - 1)
+    return (number + half) % (1 << bits) - half

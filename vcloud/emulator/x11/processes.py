@@ -1,0 +1,68 @@
+"""What a supervisor needs of the kernel to find and end processes; nothing but the standard library."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_SUBREAPER = 36
+_DEATH_SIGNAL = 1
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends."""
+    # For the case that even this program is killed: at least the display, and with it every window, goes too.
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def parents() -> dict[int, tuple[int, int]]:
+    """Parent and session of every process, as the kernel tells."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        # Processes end while they are looked at. The name, in parentheses, may hold anything.
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] != "Z":
+                found[int(entry.name)] = int(fields[1]), int(fields[3])
+    return found
+
+
+def below(root: int, parents: Mapping[int, tuple[int, int]]) -> set[int]:
+    """All descendants of a process."""
+    below: set[int] = set()
+    edge = {root}
+    while edge:
+        edge = {pid for pid, (parent, _) in parents.items() if parent in edge} - below
+        below |= edge
+    return below
+
+
+def send(pids: set[int], number: int) -> None:
+    """Send a signal to processes, some of which may have ended."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Collect the children that have ended: their ids and exit statuses."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, os.waitstatus_to_exitcode(status)
