@@ -76,6 +76,11 @@ def _rebuild(
 class VCloudError(Exception):
     """Root of everything that vcloud raises on purpose."""
 
+    #: Whether the service may have carried out what was asked for: look before you repeat it.
+    outcome_unknown: bool = False
+    #: Of a text that was typed on a desktop: how many of its characters were confirmed.
+    typed: int | None = None
+
     #: Raised by a login that had to come first: it says nothing about the request that waited for it.
     _unsent = False
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.codec import Codec, Shape
-from vcloud._core.endpoint import Endpoint
+from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.ratelimit import REMAINING, RateLimit, retry_after
 from vcloud._core.request import Request, Response, lasting
@@ -120,10 +120,11 @@ class Session:
         self._deadline = endpoint.deadline
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
-        self._timeout = endpoint.timeout
+        self._timeout_chosen = endpoint.timeout is not None
+        self._timeout = TIMEOUT if endpoint.timeout is None else endpoint.timeout
         self._wire = Wire.of(
             base_url=base_url,
-            timeout=endpoint.timeout,
+            timeout=self._timeout,
             connect_timeout=endpoint.connect_timeout,
             ssl=endpoint.ssl or endpoint.verify,
             proxy=endpoint.proxy,
@@ -165,12 +166,31 @@ class Session:
             raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
             other._timeout = lasting(timeout, "timeout")
+            other._timeout_chosen = True
             other._wire = self._wire.within(other._timeout)
         if deadline is not None:
             other._deadline = lasting(deadline, "deadline")
         if retry is not None:
             other._retry = retry
         return other
+
+    def with_default_timeout(self, seconds: float) -> Self:
+        """The same session, with this timeout for an attempt where the user chose none."""
+        if self._timeout_chosen:
+            return self
+        other = self.with_options(timeout=seconds)
+        other._timeout_chosen = False
+        return other
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one attempt."""
+        return self._timeout
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds for one call, with all its attempts and waits; None: as long as they last."""
+        return self._deadline
 
     async def aclose(self) -> None:
         """Close what is not the transport's."""
