@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from datetime import timedelta
-from functools import update_wrapper, wraps
+from functools import update_wrapper
+from inspect import signature
 from types import MethodType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -64,12 +65,16 @@ class _CoroutineFunction:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        @wraps(function)
         async def plain(*args: Any, **kwargs: Any) -> Any:
             return await function(*args, **kwargs)
 
         self._function = function
-        self._plain = plain
+        self._plain: Any = update_wrapper(plain, function)
+        of_function = signature(function)
+        # Autospecs of a class leave out the self of plain functions only, and this is none in the class.
+        self._plain.__signature__ = of_function.replace(
+            parameters=list(of_function.parameters.values())[1:]
+        )
         self.__name__ = function.__name__
         update_wrapper(self, function)
         self.__code__ = plain.__code__
@@ -80,7 +85,6 @@ class _CoroutineFunction:
         return self._function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        # On the class it is a plain function, because an autospec of a class has to know that the first argument is self.
         return self._plain if instance is None else MethodType(self, instance)
 
 
