@@ -79,6 +79,9 @@ class NoStreamError(VCloudError):
 class ActionsFailed(VCloudError):
     """One of several actions failed, and those after it were not sent.
 
+    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done before it: whoever sends
+    them all again would do those twice.
+
     Attributes:
         index: which one, from 0.
         results: what those before it came to.
@@ -89,6 +92,7 @@ class ActionsFailed(VCloudError):
         self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError
     ) -> None:
         super().__init__(message)
+        self.outcome_unknown = error.outcome_unknown or index > 0
         self.index = index
         self.results = results
         self.error = error

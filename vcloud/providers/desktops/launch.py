@@ -69,12 +69,14 @@ class _CoroutineFunction:
             return await function(*args, **kwargs)
 
         self._function = function
-        self._plain: Any = update_wrapper(plain, function)
+        unbound: Any = plain
+        update_wrapper(unbound, function)
         of_function = signature(function)
         # Autospecs of a class leave out the self of plain functions only, and this is none in the class.
-        self._plain.__signature__ = of_function.replace(
+        unbound.__signature__ = of_function.replace(
             parameters=list(of_function.parameters.values())[1:]
         )
+        self._unbound = unbound
         self.__name__ = function.__name__
         update_wrapper(self, function)
         self.__code__ = plain.__code__
@@ -85,7 +87,7 @@ class _CoroutineFunction:
         return self._function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._plain if instance is None else MethodType(self, instance)
+        return self._unbound if instance is None else MethodType(self, instance)
 
 
 def coroutine_function(function: F) -> F:
