@@ -71,6 +71,16 @@ HARD = [
     "a" * 250 + "-" + "b" * 250 + "--c",
     "\\' \\\\ \\n %s ${HOME} $HOME !! *",
     "\n\n",
+    *(
+        "../../admin",
+        "a\r\nX-Injected: 1",
+        "%2f%",
+        "; # &",
+        "{id}",
+        "\u202eabc\uff0f",
+        '"',
+        "9" * 5000,
+    ),
     "Äpfel, Übung und ÉCOLE, \xd7 und ÷",
 ]
 
@@ -373,14 +383,27 @@ async def test_keys_are_held_and_released_by_a_command_that_leaves_other_keys_al
     desktop = desktops.ref(ID)
     await desktop.key_down("Ctrl", "SHIFT")
     await desktop.key_up("ctrl+shift")
-    await desktop.perform(from_json({"type": "press_keys", "keys": "/", "key_action_type": "up"}))
+    await desktop.perform(from_json({"type": "press_keys", "keys": "/", "key_action_type": "down"}))
     assert [(path, body) for _, path, body in wired.asked] == [
         (f"/desktop/{ID}/bash-action", {"command": f"DISPLAY=:99 xdotool {call}"})
-        for call in ("keydown ctrl+shift", "keyup ctrl+shift", "keyup slash")
+        for call in ("keydown ctrl+shift", "keyup ctrl+shift", "keydown slash")
     ]
     for _, path, body in wired.asked:
         assert stub.run(command(path, body)) == (0, b"", b"")
     assert stub.recorded()[0] == ["keydown", "ctrl+shift"]
+
+
+async def test_a_recorded_half_press_is_the_documented_action_and_what_it_falls_short_of() -> None:
+    desktops, wired = answering(response({"status": "success", "output": ""}))
+    for kind in ("down", "up"):
+        recorded = {"type": "press_keys", "keys": ["Shift"], "key_action_type": kind}
+        await desktops.ref(ID).perform(from_json(recorded))
+    # Alone it would leave Shift down.
+    assert [body for _, _, body in wired.asked] == [
+        {"type": "press_keys", "keys": ["shift"], "key_action_type": "down"},
+        {"type": "press_keys", "keys": ["shift"], "key_action_type": "up"},
+        {"command": "DISPLAY=:99 xdotool keyup shift"},
+    ]
 
 
 async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_reports_success() -> (

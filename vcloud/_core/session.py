@@ -120,11 +120,11 @@ class Session:
         self._deadline = endpoint.deadline
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
-        self._timeout_chosen = endpoint.timeout is not None
-        self._timeout = TIMEOUT if endpoint.timeout is None else endpoint.timeout
+        self._timeout = endpoint.timeout
+        self._timeout_chosen = endpoint.timeout is not TIMEOUT
         self._wire = Wire.of(
             base_url=base_url,
-            timeout=self._timeout,
+            timeout=endpoint.timeout,
             connect_timeout=endpoint.connect_timeout,
             ssl=endpoint.ssl or endpoint.verify,
             proxy=endpoint.proxy,

@@ -254,8 +254,8 @@ class PressKeys(Recordable):
     Attributes:
         keys: one name, several joined with ``+``, or a sequence of them; translated to X key symbols when the action is
             made, so that ``PressKeys("ENTER").keys`` is ``Return``. See :meth:`~vcloud.providers.desktops.Controls.press`.
-        key_action_type: the whole press, or only half of it; None: the whole. Half of it is done by a shell command, see
-            :meth:`~vcloud.providers.desktops.Controls.key_down`.
+        key_action_type: the whole press, or only half of it; None: the whole. Where the service's action for half of it
+            falls short, a shell command does it; see :meth:`~vcloud.providers.desktops.Controls.key_down`.
 
     Raises:
         InvalidArgumentError: one is no key; what comes near is in the text.

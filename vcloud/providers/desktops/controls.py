@@ -50,6 +50,7 @@ from vcloud.providers.desktops.requests import (
     TIMEOUT,
     ActionRequest,
     action_requests,
+    hold_request,
 )
 
 __all__ = ["Controls"]
@@ -277,16 +278,22 @@ class Controls(Handle):
         :meth:`key_down`; not to :meth:`press` and :meth:`type`. They are held until :meth:`key_up`.
 
         This runs ``xdotool keydown`` on the desktop. The service's own action for it releases what is held while it
-        works, and cannot release a modifier (measured).
+        works, and releases no modifier (measured); so a :class:`~vcloud.providers.desktops.PressKeys` that is given to
+        :meth:`perform` goes on with this command where the action falls short.
 
         Raises:
             ServerError: the desktop's shell could not do it.
         """
-        await self.perform(PressKeys(_one_or_all(keys), key_action_type=KeyAction.DOWN))
+        await self._hold(keys, KeyAction.DOWN)
 
     async def key_up(self, *keys: str) -> None:
         """Release held keys; as for :meth:`key_down`.  ``POST /desktop/{id}/bash-action``"""
-        await self.perform(PressKeys(_one_or_all(keys), key_action_type=KeyAction.UP))
+        await self._hold(keys, KeyAction.UP)
+
+    async def _hold(self, keys: tuple[str, ...], kind: KeyAction) -> None:
+        request = hold_request(PressKeys(_one_or_all(keys)).keys, kind)
+        session = self._session.with_default_timeout(TIMEOUT)
+        await self._send(request, session, None, sensitive=False)
 
     async def wait(self, duration: timedelta | float) -> None:
         """Let time pass on the desktop before the next action.  ``wait``

@@ -60,8 +60,8 @@ _OWN_WORDS: Final = frozenset(
         " cannot perform execute action command no stopped stopping ended"
     ).split()
 )
-#: What a shell says of itself on its error output, whatever the command.
-_SHELL_WARNING: Final = re.compile(r"bash: warning: .*")
+#: How a shell and xdotool begin to say that something failed. Warnings are none.
+_COMPLAINT: Final = re.compile(r"^(bash: (?!warning)|Error: |Failed |X Error |xdo)", re.MULTILINE)
 
 
 class NoStreamError(VCloudError):
@@ -113,8 +113,8 @@ def say_typed(error: VCloudError, typed: int, total: int) -> None:
 
 
 def complaint(output: str) -> str:
-    """What a command that prints nothing when it succeeds has printed; its exit code is lost."""
-    return _SHELL_WARNING.sub("", output).strip()
+    """What went wrong with a command of xdotool, by what it printed, because its exit code is lost; empty: nothing."""
+    return output if _COMPLAINT.search(output) else ""
 
 
 def failed_command(said: str, request: Request, url: str) -> ServerError:

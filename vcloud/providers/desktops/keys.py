@@ -14,7 +14,7 @@ from typing import Final
 
 from vcloud.errors import InvalidArgumentError
 
-__all__ = ["character_key", "chord", "chords"]
+__all__ = ["are_modifiers", "character_key", "chord", "chords"]
 
 #: X's names of the printable ASCII characters that are neither letters nor digits.
 _ASCII_NAMES: Final = (
@@ -157,6 +157,12 @@ def character_key(character: str) -> str:
     if "\xc0" <= character <= "\xde" and small != character:
         return f"{SHIFT}+U{ord(small):04X}"
     return f"U{ord(character):04X}"
+
+
+def are_modifiers(symbols: str | tuple[str, ...]) -> bool:
+    """Whether all of these are keys that change what others do, as Shift does."""
+    chord = symbols if isinstance(symbols, str) else "+".join(symbols)
+    return _MODIFIERS.issuperset(chord.split("+"))
 
 
 def _fold(name: str) -> str:

@@ -15,10 +15,11 @@ from vcloud.providers.desktops.actions import (
     Wait,
     to_json,
 )
+from vcloud.providers.desktops.keys import are_modifiers
 from vcloud.providers.desktops.models import KeyAction
 from vcloud.providers.desktops.typed_text import LONGEST, entries
 
-__all__ = ["COMMAND", "TIMEOUT", "ActionRequest", "action_requests"]
+__all__ = ["COMMAND", "TIMEOUT", "ActionRequest", "action_requests", "hold_request"]
 
 _ACTION: Final = "computer-action"
 COMMAND: Final = "bash-action"
@@ -66,7 +67,11 @@ def action_requests(action: Action, *, timeout: float) -> Iterator[ActionRequest
         for pause in _pauses(action.duration, max(MILLISECOND, longest_wait)):
             yield ActionRequest(_ACTION, to_json(Wait(pause)))
     elif isinstance(action, PressKeys) and action.key_action_type in _XDOTOOL:
-        yield ActionRequest(COMMAND, {"command": _hold(action.keys, action.key_action_type)})
+        # The service's own action holds a modifier, but no other key together with one, and releases no modifier.
+        if are_modifiers(action.keys):
+            yield ActionRequest(_ACTION, to_json(action))
+        if action.key_action_type is KeyAction.UP or not are_modifiers(action.keys):
+            yield hold_request(action.keys, action.key_action_type)
     else:
         yield ActionRequest(_ACTION, to_json(action))
 
@@ -79,7 +84,8 @@ def _pauses(duration: timedelta, longest: timedelta) -> Iterator[timedelta]:
     yield duration
 
 
-def _hold(keys: str | tuple[str, ...], kind: KeyAction) -> str:
+def hold_request(keys: str | tuple[str, ...], kind: KeyAction) -> ActionRequest:
     """The command that presses or releases keys and leaves alone those that are held."""
     chord = keys if isinstance(keys, str) else "+".join(keys)
-    return f"DISPLAY={_DISPLAY} {shlex.join(('xdotool', _XDOTOOL[kind], chord))}"
+    xdotool = shlex.join(("xdotool", _XDOTOOL[kind], chord))
+    return ActionRequest(COMMAND, {"command": f"DISPLAY={_DISPLAY} {xdotool}"})
