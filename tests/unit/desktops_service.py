@@ -23,6 +23,10 @@ def command(path: str, body: Mapping[str, Any]) -> str:
     if body["type"] == "type":
         text = body["text"].replace("'", "'''")
         return f"xdotool type --clearmodifiers --delay 50 '{text}'"
+    if body["type"] in ("move_mouse", "click_mouse"):
+        move = f"xdotool mousemove {body['x']} {body['y']}" if "x" in body else ""
+        click = f"xdotool click --repeat {body['num_of_clicks']} 1" if "button" in body else ""
+        return " && ".join(filter(None, (move, click)))
     assert body["type"] == "press_keys", body
     keys = body["keys"] if isinstance(body["keys"], str) else "+".join(body["keys"])
     verb = {"press": "key", "down": "keydown", "up": "keyup"}[body.get("key_action_type", "press")]

@@ -135,6 +135,7 @@ def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, near: str) -
         "\x85",
         chr(55296),
         "no such key",
+        "Help",
         "a" * 100000,
     ],
     ids=lambda name: ascii(name[:20]),

@@ -238,7 +238,9 @@ class Controls(Handle):
         pieces of at most 250 characters, because the service takes some 30 ms for each and is cut after 30 seconds. So
         one call may be many requests. None is sent after one that failed, and ``deadline`` is for all of them.
 
-        Keys that are held do not apply to it: the service releases them while it types, and presses them again.
+        A character that the desktop's keyboard lacks (``é`` on an American one) is put on a spare key by the service for as
+        long as it is typed, and a program that is busy may miss it (measured). Keys that are held do not apply to a text:
+        the service releases them while it types, and presses them again.
 
         Args:
             text: not empty. Tabs and line ends are the only control characters that can be typed.

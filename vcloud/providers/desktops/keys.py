@@ -37,11 +37,11 @@ _LATIN_1_NAMES: Final = (
 )
 _LATIN_1: Final = _LATIN_1_NAMES.split()
 
-#: X's names of the keys that enter no character, each usable as it stands.
+#: X's names of the keys that enter no character, each usable as it stands. Not Help, which is a command of xdotool.
 _OTHER_NAMES: Final = (
     "BackSpace Tab Linefeed Clear Return Pause Scroll_Lock Sys_Req Escape Delete Home Left Up Right "
     "Down Prior Page_Up Next Page_Down End Begin Select Print Execute Insert Undo Redo Menu Find "
-    "Cancel Help Break Num_Lock Caps_Lock Shift_Lock Shift_L Shift_R Control_L Control_R Alt_L Alt_R "
+    "Cancel Break Num_Lock Caps_Lock Shift_Lock Shift_L Shift_R Control_L Control_R Alt_L Alt_R "
     "Meta_L Meta_R Super_L Super_R Hyper_L Hyper_R Mode_switch Multi_key ISO_Left_Tab "
     "ISO_Level3_Shift ISO_Level5_Shift Kanji Muhenkan Henkan Hiragana Katakana Hiragana_Katakana "
     "Zenkaku Hankaku Zenkaku_Hankaku Eisu_toggle Hangul Hangul_Hanja dead_grave dead_acute "
