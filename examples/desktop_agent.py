@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -22,10 +23,15 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import missing
 from vcloud.providers.desktops import Desktop, Desktops, Screenshot
 
-#: What the agent writes: everything that is hard to type.
-NOTE = """It's a note, typed key by key.
-Grüße aus dem Terminal: "quotes", $HOME, 100 % and €5.
+#: What the agent writes: everything that is hard to type, and a line that would run if a part of the note were executed.
+LINES = """It's a note, typed key by key: "quotes", 'apostrophes', $HOME, `date`, 100 % and \\.
+--help -- and a line that begins with dashes - doesn't end it.
+x'; touch owned; echo 'y
+for i in 1 2 3; do echo "$i"; done # that's it
+
 """
+LENGTH = 2000
+NOTE = (LINES * 10)[: LENGTH - 1] + "\n"
 SCRIPT = "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; seq 200; echo Thank you.; touch done; exec cat"
 
 
@@ -84,7 +90,7 @@ async def work(desktop: Desktop, pictures: Path) -> None:
 
     print("Opening a terminal, and clicking into it:")
     await desktop.bash(
-        f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" &'
+        f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" >/dev/null 2>&1 &'
     )
     await until(lambda: exists("ready"))
     await desktop.click(300, 200)
@@ -92,7 +98,7 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     opened = await changed(desktop, empty)
     keep("2-opened", opened)
 
-    print("Typing a note:")
+    print(f"Typing a note of {len(NOTE)} characters, which takes a minute:")
     await desktop.type(NOTE)
     typed = await changed(desktop, opened)
     keep("3-typed", typed)
@@ -104,12 +110,17 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     await desktop.scroll("up", 3)
     keep("4-scrolled", await changed(desktop, ended))
 
-    note = await desktop.bash("cat note.txt")
-    print(
-        f"The note, read from the file that it was typed into, is {'what was typed' if note == NOTE else 'something else'}:"
-    )
-    for line in note.splitlines():
+    # What a command prints comes without white space at its ends, so that what must be exact is encoded.
+    note = base64.b64decode(await desktop.bash("base64 note.txt")).decode()
+    same = "what was typed" if note == NOTE else "SOMETHING ELSE"
+    print(f"The note, read from the file that it was typed into, is {same}. It begins:")
+    for line in note.splitlines()[:4]:
         print(f"  {line}")
+    files = (await desktop.bash("ls")).split()
+    ran = "A PART OF IT RAN" if "owned" in files else "nothing of it ran"
+    print(f"In the desktop's directory there is {', '.join(files)}: {ran}.")
+    if note != NOTE or "owned" in files:
+        raise SystemExit(1)
 
 
 async def main() -> None:
@@ -123,7 +134,9 @@ async def main() -> None:
         for each in needed:
             print(f"  - {each}")
         print("On Debian or Ubuntu, as root:")
-        print("  apt-get install --no-install-recommends tigervnc-standalone-server xterm")
+        print(
+            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+        )
         print("Nothing was done.")
         return
     with tempfile.TemporaryDirectory() as temporary:

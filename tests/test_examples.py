@@ -15,6 +15,8 @@ from vcloud.emulator import Emulator
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
+# One of them types for a minute.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_example_runs_against_the_embedded_emulator(example: Path, tmp_path: Path) -> None:
     code, output, errors = await run(example, tmp_path, {})

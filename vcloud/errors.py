@@ -87,9 +87,11 @@ class VCloudError(Exception):
         outcome_unknown: True when the service may have carried out what was asked for: look before
             you repeat it. The text says so, too. False when it provably did nothing, when it says
             itself how it failed, and for requests that change nothing.
+        typed: of a text that was typed on a desktop, how many characters were confirmed; else None.
     """
 
     outcome_unknown: bool = False
+    typed: int | None = None
 
     def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
         super().__init__(*args)

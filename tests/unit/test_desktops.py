@@ -33,6 +33,7 @@ from vcloud.providers.desktops import (
     NoStreamError,
     Point,
     TakeScreenshot,
+    from_json,
     parse_cursor_position,
 )
 from vcloud.providers.desktops.models import ActionAnswer, BashAnswer, BashStatus, read_screenshot
@@ -45,6 +46,14 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a coordinate that is a boolean": lambda c: c.ref(ID).move(True, 5),
     "a move to nowhere": lambda c: c.ref(ID).move(None, None),  # type: ignore[arg-type]
     "a click count below 0": lambda c: c.ref(ID).click(1, 1, count=-1),
+    "no click": lambda c: c.ref(ID).click(1, 1, count=0),
+    "no click, recorded": lambda c: c.ref(ID).perform(
+        from_json({"type": "click_mouse", "num_of_clicks": 0, "click_type": "click"})
+    ),
+    "more clicks than the service has time for": lambda c: c.ref(ID).click(1, 1, count=251),
+    "a negative coordinate, recorded": lambda c: c.ref(ID).perform(
+        from_json({"type": "drag_mouse", "start": {"x": 0, "y": -1}, "end": {"x": 1, "y": 1}})
+    ),
     "a button that no mouse has": lambda c: c.ref(ID).click(1, 1, button="thumb"),
     "no wheel clicks": lambda c: c.ref(ID).scroll("down", 0),
     "501 wheel clicks": lambda c: c.ref(ID).scroll("down", 501),
@@ -63,13 +72,16 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a key name with a line break": lambda c: c.ref(ID).key_up("a\n"),
     "a key name that is an option": lambda c: c.ref(ID).press("--help"),
     "one bad key among good ones": lambda c: c.ref(ID).press("ctrl", "`id`"),
-    "a wait of 31 seconds": lambda c: c.ref(ID).wait(31),
-    "a wait of exactly 30 seconds": lambda c: c.ref(ID).wait(timedelta(seconds=30)),
+    "a key name that is none": lambda c: c.ref(ID).press("Retrun"),
+    "a key code": lambda c: c.ref(ID).press("36"),
+    "a chord with nothing in it": lambda c: c.ref(ID).press("ctrl+"),
+    "several keys of which one is empty": lambda c: c.ref(ID).key_down("ctrl", ""),
     "a wait backwards": lambda c: c.ref(ID).wait(-1),
     "a wait of half a millisecond": lambda c: c.ref(ID).wait(0.0005),
     "a wait for not a number": lambda c: c.ref(ID).wait(float("nan")),
     "a wait for ever": lambda c: c.ref(ID).wait(float("inf")),
     "an empty command": lambda c: c.ref(ID).bash(""),
+    "a command with a NUL": lambda c: c.ref(ID).bash("echo a\0b"),
     "a timeout below a minute": lambda c: c.launch(59.999),
     "a timeout that is a text": lambda c: c.launch("1h"),  # type: ignore[arg-type]
     "a poll interval of nothing": lambda c: c.launch(poll=0),
@@ -140,15 +152,13 @@ SENT: list[tuple[Callable[[Desktops], Awaitable[object]], dict[str, Any]]] = [
     (lambda c: c.ref(ID).type("Grüße"), {"type": "type", "text": "Grüße"}),
     (lambda c: c.ref(ID).press("ctrl+c"), {"type": "press_keys", "keys": "ctrl+c"}),
     (lambda c: c.ref(ID).press("ctrl", "c"), {"type": "press_keys", "keys": ["ctrl", "c"]}),
+    (lambda c: c.ref(ID).press("Ctrl+S"), {"type": "press_keys", "keys": "ctrl+s"}),
+    (lambda c: c.ref(ID).press("ENTER"), {"type": "press_keys", "keys": "Return"}),
     (
-        lambda c: c.ref(ID).key_down("shift"),
-        {"type": "press_keys", "keys": "shift", "key_action_type": "down"},
+        lambda c: c.ref(ID).click(count=250),
+        {"type": "click_mouse", "button": "left", "num_of_clicks": 250},
     ),
-    (
-        lambda c: c.ref(ID).key_up("shift"),
-        {"type": "press_keys", "keys": "shift", "key_action_type": "up"},
-    ),
-    (lambda c: c.ref(ID).wait(29.999), {"type": "wait", "ms": 29999}),
+    (lambda c: c.ref(ID).wait(25), {"type": "wait", "ms": 25000}),
     (lambda c: c.ref(ID).wait(timedelta(0)), {"type": "wait", "ms": 0}),
 ]
 
@@ -309,7 +319,18 @@ async def test_connect_url_is_the_stream_or_a_clear_error() -> None:
     with pytest.raises(NoStreamError, match="has no stream") as caught:
         await desktops.ref(ID).connect_url()
     assert caught.value.status == "pending"
+    assert "wait_until('running')" in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).status == "pending"
+
+
+@pytest.mark.parametrize("status", ["terminated", "error", "completed"])
+async def test_a_desktop_that_ended_before_it_had_a_stream_is_not_to_be_waited_for(
+    status: str,
+) -> None:
+    desktops, _ = answering(response({**DESKTOP, "status": status, "stream_url": None}))
+    with pytest.raises(NoStreamError, match=r"never will: launch\(\)") as caught:
+        await desktops.ref(ID).connect_url()
+    assert "wait" not in str(caught.value)
 
 
 def test_the_package_names_what_is_public_in_order_and_all_of_it_has_a_docstring() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -325,3 +327,51 @@ async def test_nothing_is_launched_for_an_argument_that_is_wrong(wrong: dict[str
         async with desktops.launch(**wrong):
             raise AssertionError("it was entered")
     assert not wired.asked
+
+
+# -- a coroutine function like any other ------------------------------------------------------------------------------
+
+
+def test_launching_is_a_coroutine_function_with_its_own_signature() -> None:
+    desktops, _ = service()
+    assert inspect.iscoroutinefunction(desktops.launch)
+    assert inspect.iscoroutinefunction(Desktops.launch)
+    assert list(inspect.signature(desktops.launch).parameters) == [
+        "timeout",
+        "wait_timeout",
+        "poll",
+    ]
+    assert (desktops.launch.__name__, desktops.launch.__qualname__) == ("launch", "Desktops.launch")
+    assert inspect.getdoc(desktops.launch) == inspect.getdoc(Desktops.launch)
+
+
+async def test_autospecs_of_a_client_and_of_its_class_launch_like_the_client() -> None:
+    desktops, _ = service()
+    for double in (
+        mock.create_autospec(desktops),
+        mock.create_autospec(Desktops, instance=True),
+        mock.create_autospec(Desktops)(None),
+    ):
+        double.launch.return_value = "a desktop"
+        assert await double.launch(60, poll=1) == "a desktop"
+        double.launch.assert_awaited_once_with(60, poll=1)
+        with pytest.raises(TypeError, match="wrong"):
+            await double.launch(wrong=1)
+
+
+async def test_a_decorator_that_retries_coroutine_functions_retries_a_launch() -> None:
+    def retried(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        assert inspect.iscoroutinefunction(function)
+
+        async def again(*arguments: Any) -> Any:
+            try:
+                return await function(*arguments)
+            except ServerError:
+                return await function(*arguments)
+
+        return again
+
+    broken = response({"status": "error", "error": "broke", "docs": "d"}, 500)
+    desktops, wired = answering(broken, response({"id": ID, "status": "pending"}))
+    assert (await retried(desktops.launch)(60)).id == ID
+    assert wired.paths == [POST, POST]

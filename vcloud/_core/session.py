@@ -19,7 +19,7 @@ from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
@@ -106,6 +106,7 @@ class Session:
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
+        self._timeout_chosen = endpoint.timeout is not TIMEOUT
         self._wire = Wire.of(
             base_url=base_url,
             timeout=endpoint.timeout,
@@ -150,12 +151,31 @@ class Session:
             raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
             other._timeout = lasting(timeout, "timeout")
+            other._timeout_chosen = True
             other._wire = self._wire.within(other._timeout)
         if deadline is not None:
             other._deadline = lasting(deadline, "deadline")
         if retry is not None:
             other._retry = retry
         return other
+
+    def with_default_timeout(self, seconds: float) -> Self:
+        """The same session, with this timeout for an attempt where the user chose none."""
+        if self._timeout_chosen:
+            return self
+        other = self.with_options(timeout=seconds)
+        other._timeout_chosen = False
+        return other
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one attempt."""
+        return self._timeout
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds for one call, with all its attempts and waits; None: as long as they last."""
+        return self._deadline
 
     async def aclose(self) -> None:
         """Close what is not the transport's."""

@@ -5,7 +5,6 @@ An action is checked when it is made: one that exists can be sent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
@@ -20,6 +19,7 @@ from cattrs.strategies import configure_tagged_union
 
 from vcloud._core.request import whole
 from vcloud.errors import InvalidArgumentError
+from vcloud.providers.desktops.keys import chords
 from vcloud.providers.desktops.models import (
     ClickType,
     KeyAction,
@@ -27,6 +27,7 @@ from vcloud.providers.desktops.models import (
     Point,
     ScrollDirection,
 )
+from vcloud.providers.desktops.typed_text import check_typed
 
 __all__ = [
     "Action",
@@ -46,11 +47,9 @@ __all__ = [
 E = TypeVar("E", bound=StrEnum)
 
 MILLISECOND: Final = timedelta(milliseconds=1)
-#: The service's gateway cuts an action that takes this long (from its published source).
-GATEWAY_LIMIT: Final = timedelta(seconds=30)
 MAX_SCROLL: Final = 500
-#: What the names of X key symbols, and the plus between them, are made of. A minus in front would be read as an option.
-_KEYS: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+-]*")
+#: The service clicks ten times in a second (measured with its xdotool), and is cut after 30 seconds.
+MAX_CLICKS: Final = 250
 
 
 def _between(low: int, high: int | None = None) -> Any:
@@ -124,12 +123,7 @@ def _point(value: tuple[int, int]) -> Point:
 
 
 def _pause(value: timedelta | float) -> timedelta:
-    pause = whole(value, MILLISECOND, "duration") * MILLISECOND
-    if pause >= GATEWAY_LIMIT:
-        raise InvalidArgumentError(
-            f"duration must be under 30 seconds, where the service's gateway cuts, not {pause}"
-        )
-    return pause
+    return whole(value, MILLISECOND, "duration") * MILLISECOND
 
 
 def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
@@ -140,13 +134,12 @@ def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:
     if not names:
         raise InvalidArgumentError("keys must be the name of a key, or several names")
     for number, name in enumerate(names, 1):
-        if not isinstance(name, str) or not _KEYS.fullmatch(name):
-            # The name itself stays out of the message: somebody may have meant to type a password.
+        if not isinstance(name, str):
             raise InvalidArgumentError(
-                f"key {number} of {len(names)} is no key name: only letters, digits, _ and - (not in front), "
-                "joined with +, as in 'ctrl+c', 'Return', 'minus'; to enter text use type()"
+                f"key {number} of {len(names)} is no key name, but a {type(name).__name__}"
             )
-    return given if isinstance(given, str) else names
+    translated = chords(names)
+    return translated[0] if isinstance(given, str) else translated
 
 
 class Recordable:
@@ -168,11 +161,13 @@ class ClickMouse(Recordable):
         x: pixels from the left; None, and ``y`` too: where the pointer is.
         y: pixels from the top.
         button: which one; None: the left one.
-        num_of_clicks: how often; None: once.
+        num_of_clicks: how often, 1 to 250 (the service clicks ten times a second, and is cut after 30 seconds); None: once.
+            Half a click has no number, so it is not looked at there.
         click_type: the whole click, or only half of it; None: the whole.
 
     Raises:
-        InvalidArgumentError: ``x`` without ``y`` or the reverse, which the service would ignore; or something below 0.
+        InvalidArgumentError: ``x`` without ``y`` or the reverse, which the service would ignore; or a number at which it
+            always fails: a negative coordinate, no click, more clicks than it has time for.
     """
 
     tag: ClassVar[str] = "click_mouse"
@@ -187,6 +182,11 @@ class ClickMouse(Recordable):
         if (self.x is None) is not (self.y is None):
             raise InvalidArgumentError(
                 "x and y belong together: the service ignores one without the other"
+            )
+        clicks = 1 if self.num_of_clicks is None else self.num_of_clicks
+        if self.click_type in (None, ClickType.CLICK) and not 1 <= clicks <= MAX_CLICKS:
+            raise InvalidArgumentError(
+                f"num_of_clicks must be a whole number, 1 to {MAX_CLICKS}, not {clicks}"
             )
 
 
@@ -230,7 +230,11 @@ class DragMouse(Recordable):
 class TypeText(Recordable):
     """``type``: enter text. It stays out of the repr and of errors, because it may be a password.
 
-    The service hands the text to a shell, where an apostrophe is mangled (from its published source).
+    It arrives as it is, line ends as Return: what the service cannot type is pressed as keys, and a long text is sent in
+    pieces. See :meth:`~vcloud.providers.desktops.Controls.type`.
+
+    Raises:
+        InvalidArgumentError: no text, an empty one, a control character other than tab and line ends, or a lone surrogate.
     """
 
     tag: ClassVar[str] = "type"
@@ -240,6 +244,7 @@ class TypeText(Recordable):
 
     def __attrs_post_init__(self) -> None:
         check_text(self.text, "text")
+        check_typed(self.text)
 
 
 @frozen
@@ -247,9 +252,13 @@ class PressKeys(Recordable):
     """``press_keys``: press keys together, or hold or release them.
 
     Attributes:
-        keys: X key symbols: one name, several joined with ``+``, or a sequence of them. The service puts them into a shell
-            command without quotes (from its published source), so anything but ``[A-Za-z0-9_+-]`` is refused here.
-        key_action_type: the whole press, or only half of it; None: the whole.
+        keys: one name, several joined with ``+``, or a sequence of them; translated to X key symbols when the action is
+            made, so that ``PressKeys("ENTER").keys`` is ``Return``. See :meth:`~vcloud.providers.desktops.Controls.press`.
+        key_action_type: the whole press, or only half of it; None: the whole. Where the service's action for half of it
+            falls short, a shell command does it; see :meth:`~vcloud.providers.desktops.Controls.key_down`.
+
+    Raises:
+        InvalidArgumentError: one is no key; what comes near is in the text.
     """
 
     tag: ClassVar[str] = "press_keys"
@@ -260,7 +269,10 @@ class PressKeys(Recordable):
 
 @frozen
 class Wait(Recordable):
-    """``wait``: let time pass on the desktop; ``duration`` in seconds or timedelta, under 30 seconds, whole milliseconds."""
+    """``wait``: let time pass on the desktop; ``duration`` in seconds or timedelta, whole milliseconds, as long as one likes.
+
+    The service is cut after 30 seconds, so a longer one is sent in pieces.
+    """
 
     tag: ClassVar[str] = "wait"
 
@@ -327,10 +339,9 @@ def _converter() -> cattrs.Converter:
 
 
 def _milliseconds(value: object, _: object) -> timedelta:
-    if type(value) is not int or not 0 <= value < GATEWAY_LIMIT // MILLISECOND:
-        raise InvalidArgumentError(
-            f"ms must be a whole number, 0 to {GATEWAY_LIMIT // MILLISECOND - 1}, not {value!r:.80}"
-        )
+    longest = timedelta.max // MILLISECOND
+    if type(value) is not int or not 0 <= value <= longest:
+        raise InvalidArgumentError(f"ms must be a whole number, 0 to {longest}, not {value!r:.80}")
     return value * MILLISECOND
 
 
@@ -340,7 +351,9 @@ _UNION: Final[Any] = Action
 
 
 def to_json(action: Action) -> dict[str, Any]:
-    """An action as the service wants it, and as it can be recorded: a JSON object with its ``type``.
+    """An action in the service's form, as it can be recorded: a JSON object with its ``type``.
+
+    Sending it is for :meth:`~vcloud.providers.desktops.Controls.perform`: a text or a long wait takes several requests.
 
     Raises:
         InvalidArgumentError: it is no action.

@@ -16,7 +16,7 @@ from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
 from vcloud.providers.desktops.errors import DIALECT
-from vcloud.providers.desktops.launch import Launch, Register
+from vcloud.providers.desktops.launch import Launch, Register, coroutine_function
 from vcloud.providers.desktops.models import DesktopStatus
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Desktops(Client):
             return None
         return desktop
 
+    @coroutine_function
     def launch(
         self,
         timeout: timedelta | float | None = None,
@@ -83,6 +84,9 @@ class Desktops(Client):
         ``async with client.launch() as desktop:`` waits until it is running, gives the fetched :class:`Desktop`, and stops
         it on the way out, after an error or a cancellation too. Either way, one that is cancelled while the service
         makes the desktop stops it.
+
+        It is a coroutine function to ``inspect``, so that it can be retried and mocked as such: a decorator that retries
+        returns the first form only, and the method of an autospec is awaited.
 
         Args:
             timeout: after which the desktop stops by itself: at least a minute (the service answers 502 to less), whole

@@ -62,13 +62,19 @@ class DesktopRef(Controls):
         """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
 
         Raises:
-            NoStreamError: there is none, because the desktop is still pending.
+            NoStreamError: there is none: the desktop is still pending, or it ended before it ran.
             NotFoundError: there is no such desktop.
         """
         desktop = await self.refresh()
         if desktop.stream_url is None:
+            if desktop.status in OVER:
+                why = ", and never will: launch() makes a new one"
+            elif desktop.status == DesktopStatus.PENDING:
+                why = " yet: wait_until('running') first"
+            else:
+                why = ""
             raise NoStreamError(
-                f"desktop {self.id} is {desktop.status} and has no stream: wait_until('running') first",
+                f"desktop {self.id} is {desktop.status} and has no stream{why}",
                 status=desktop.status,
             )
         return desktop.stream_url
@@ -126,8 +132,8 @@ class Desktop(DesktopRef):
         status: what it is doing.
         created_at: when it was launched.
         timeout_at: when it stops by itself.
-        stream_url: where a person sees it and works on it; None while it is pending. Anyone who has it can use the desktop,
-            so it is treated as a secret: not in the repr, and not to be pickled.
+        stream_url: where a person sees it and works on it; None while it is pending, and for good if it was stopped then.
+            Anyone who has it can use the desktop, so it is treated as a secret: not in the repr, and not to be pickled.
     """
 
     status: DesktopStatus

@@ -47,6 +47,25 @@ _KEY_MISSING: Final = "the API key is missing: none arrived at the service (or n
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
+#: What the service says of itself (from its published source): none of it is repeated from a request.
+_OWN_PHRASES: Final = re.compile(
+    r"(Desktop|Instance) is not running|\(status: [a-z_]+\)|Cannot (perform action|execute command)\."
+    r"|Desktop( instance)? not found( or user not authorized\.)?|Invalid API key"
+    r"|An unexpected internal server error occurred\.|Failed to (perform|execute) [a-z_]+( action)?:"
+    rf"|{_EXIT_CODE.pattern}"
+)
+#: With one of these the service refuses before it looks at a text, so that words which it shares with one prove nothing.
+_REFUSED_UNREAD: Final = frozenset({401, 403, 404, 409, 429})
+_OWN_WORDS: Final = frozenset(
+    (
+        " ".join(MEANINGS.values())
+        + " instance is not found or user not authorized invalid running pending terminated completed error status"
+        " cannot perform execute action command no stopped stopping ended"
+    ).split()
+)
+#: How a shell and xdotool begin to say that something failed. Warnings are none.
+_COMPLAINT: Final = re.compile(r"^(bash: (?!warning)|Error: |Failed |X Error |xdo)", re.MULTILINE)
+
 
 class NoStreamError(VCloudError):
     """The desktop has no stream to connect to.
@@ -63,7 +82,8 @@ class NoStreamError(VCloudError):
 class ActionsFailed(VCloudError):
     """One of several actions failed, and those after it were not sent.
 
-    ``outcome_unknown`` is that of the one that failed.
+    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done before it: whoever sends
+    them all again would do those twice.
 
     Attributes:
         index: which one, from 0.
@@ -74,10 +94,40 @@ class ActionsFailed(VCloudError):
     def __init__(
         self, message: str, *, index: int, results: tuple[ActionResult, ...], error: VCloudError
     ) -> None:
-        super().__init__(message, outcome_unknown=error.outcome_unknown)
+        super().__init__(message, outcome_unknown=error.outcome_unknown or index > 0)
         self.index = index
         self.results = results
         self.error = error
+
+
+def say_typed(error: VCloudError, typed: int, total: int) -> None:
+    """Let an error say how many characters of a text were confirmed before it, and never which.
+
+    If there are any, ``outcome_unknown`` is set: whoever sends the whole text again would type them twice.
+    """
+    error.typed = typed
+    error.outcome_unknown = error.outcome_unknown or typed > 0
+    progress = f"; {typed} of {total} characters were typed"
+    if isinstance(error, APIError):
+        error.message += progress
+    else:
+        error.args = (f"{error.args[0]}{progress}", *error.args[1:])
+
+
+def complaint(output: str) -> str:
+    """What went wrong with a command of xdotool, by what it printed, because its exit code is lost; empty: nothing."""
+    return output if _COMPLAINT.search(output) else ""
+
+
+def failed_command(said: str, request: Request, url: str) -> ServerError:
+    """The error of a command that the service reports as a success."""
+    return ServerError(
+        f"the command failed on the desktop: {said}",
+        status=200,
+        provider=DIALECT.provider,
+        method=request.method,
+        url=url,
+    )
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -174,7 +224,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
             else error_for_status(status)
         )
         details = _details(refusal)
-        if request.sensitive and _repeats(request, refusal):
+        if request.sensitive and _repeats(request, refusal, status):
             details.pop("details", None)
             details.pop("issues", None)
             words = "the service's words are not shown because they repeat what was sent"
@@ -237,22 +287,27 @@ def _details(refusal: _Refusal) -> dict[str, Any]:
     return {name: value for name, value in details.items() if value is not None}
 
 
-def _repeats(request: Request, refusal: _Refusal) -> bool:
+def _repeats(request: Request, refusal: _Refusal, status: int) -> bool:
     """Whether the service repeats something of a text that must not be repeated, whole or a word of it."""
     if request.body is None:
         return False
-    sent = [
-        text
+    said = _OWN_PHRASES.sub(" ", "\n".join(_texts([refusal.error, refusal.details])))
+    harmless = _OWN_WORDS if status in _REFUSED_UNREAD else frozenset[str]()
+    return any(
+        _is_in(text, said, harmless)
         for name, value in msgspec.json.decode(request.body).items()
         if name != "type"
         for text in _texts(value)
-    ]
-    said = "\n".join(_texts([refusal.error, refusal.details]))
-    return any(
-        text in said or any(word in said for word in text.split() if len(word) >= 4)
-        for text in sent
-        if text
     )
+
+
+def _is_in(text: str, said: str, harmless: frozenset[str]) -> bool:
+    words = {word for word in text.split() if word.lower() not in harmless}
+    if any(word in said for word in words if len(word) >= 4):
+        return True
+    # A short text is in any long one: only where it stands by itself it is one that was repeated.
+    whole = rf"(?<!\w){re.escape(text.strip())}(?!\w)"
+    return bool(words) and re.search(whole, said) is not None
 
 
 def _texts(value: object) -> Iterator[str]:

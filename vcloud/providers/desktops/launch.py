@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Final
+from functools import update_wrapper
+from inspect import signature
+from types import MethodType, TracebackType
+from typing import Any, Final, TypeVar, cast
 
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.request import Request
@@ -16,6 +18,8 @@ from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, DesktopRef, La
 from vcloud.providers.desktops.models import DesktopStatus
 
 __all__ = ["Launch"]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 #: Seconds that stopping a desktop on the way out may take, with every retry.
 PATIENCE: Final = 10.0
@@ -50,6 +54,45 @@ class Register:
     def ids(self) -> tuple[str, ...]:
         """All that may still be there, in the order of their launch."""
         return tuple(self._ends)
+
+
+class _CoroutineFunction:
+    """A method that returns a coroutine object of its own kind, and that ``inspect`` knows as a coroutine function.
+
+    :func:`inspect.iscoroutinefunction`, and what asks it (autospecs of mocks, decorators that retry), take any callable
+    with the attributes of a function for one. Python 3.12 has ``inspect.markcoroutinefunction`` for it; 3.11 has no other
+    way.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        async def plain(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        self._function = function
+        unbound: Any = plain
+        update_wrapper(unbound, function)
+        of_function = signature(function)
+        # Autospecs of a class leave out the self of plain functions only, and this is none in the class.
+        unbound.__signature__ = of_function.replace(
+            parameters=list(of_function.parameters.values())[1:]
+        )
+        self._unbound = unbound
+        self.__name__ = function.__name__
+        update_wrapper(self, function)
+        self.__code__ = plain.__code__
+        self.__defaults__ = function.__defaults__
+        self.__kwdefaults__ = function.__kwdefaults__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._unbound if instance is None else MethodType(self, instance)
+
+
+def coroutine_function(function: F) -> F:
+    """Let a method that returns a coroutine object pass for one that was made with ``async def``."""
+    return cast("F", _CoroutineFunction(function))
 
 
 class Launch(Coroutine[Any, Any, LaunchedDesktop]):
