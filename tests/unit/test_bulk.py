@@ -21,7 +21,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.pager import Page, Pager
+from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.tally import TALLY, Tally
 
 DONE, FAILED, UNKNOWN, UNDONE = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from vcloud._core.codec import Codec
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Dialect, Session

@@ -12,7 +12,7 @@ from typing import Protocol, Self, runtime_checkable
 from attrs import frozen
 
 from vcloud._core.cleanup import end
-from vcloud._core.pager import Page, Pager, abandon, begin
+from vcloud._core.paging.pager import Page, Pager, abandon, begin
 from vcloud.errors import ConfigurationError, VCloudError
 
 

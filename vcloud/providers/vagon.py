@@ -14,8 +14,8 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.codec import Codec, Instant, Shape, excerpt
-from vcloud._core.pager import Page, Pager, positive, unpaged
-from vcloud._core.paging import ABSENT, last_by_count, next_by_count
+from vcloud._core.paging.pager import Page, Pager, positive, unpaged
+from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment, whole
 from vcloud._core.resource import Collection, Handle, bind, wait_until
 from vcloud.errors import InvalidArgumentError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcloud._core.codec import Shape
-from vcloud._core.pager import Pager, unpaged
+from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request
 from vcloud._core.resource import Collection
 from vcloud.providers.computers.models import BaseImage, Software, SoftwareList

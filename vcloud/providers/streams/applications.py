@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.codec import Id
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError

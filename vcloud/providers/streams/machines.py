@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from vcloud._core.codec import Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, wait_until
 from vcloud._core.secret import Secretive

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, seconds
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth, login_request

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant, plain
 from vcloud._core.instance import Instance, InstanceState
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, wait_until
 from vcloud.errors import InvalidArgumentError

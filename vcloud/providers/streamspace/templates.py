@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC
