@@ -217,7 +217,16 @@ class DecodeError(VCloudError):
     """The service answered something that its contract does not allow.
 
     The text holds the first bytes of the answer, unless the answer carries a secret.
+
+    Attributes:
+        items: the items of a list that could be read beside those that could not; empty for any other answer.
     """
+
+    items: tuple[Any, ...] = ()
+
+
+class LimitExceededError(VCloudError):
+    """A limit of this client was reached: ``max_response``, ``max_message`` or ``max_pages`` of the Endpoint."""
 
 
 class WaitTimeout(VCloudError):

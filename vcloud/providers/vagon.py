@@ -289,16 +289,16 @@ def listing(
         number, items, count = page.number, page.items, page.total
         following = next_by_count(
             number=number,
-            items=len(items),
+            items=len(items) + page.unread,
             per_page=expected,
             seen=seen,
             count=count,
             next_page=page.next,
         )
         # What is followed by the service's own word is no short last page.
-        full = size if page.next == ABSENT else max(size, len(items))
+        full = size if page.next == ABSENT else max(size, len(items) + page.unread)
         last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
-        return Page(items, number, count, following, last)
+        return Page(items, number, count, following, last, page.error, page.unread)
 
     return Pager(fetch, start=page, follow=follow, key=_id, max_pages=session.max_pages)
 
