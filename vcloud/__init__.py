@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
     from vcloud._core.observe import Attempt, Observer
-    from vcloud._core.pager import Page, Pager
+    from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
@@ -55,7 +55,7 @@ _HOMES = {
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.observe": ("Attempt", "Observer"),
-    "vcloud._core.pager": ("Page", "Pager"),
+    "vcloud._core.paging.pager": ("Page", "Pager"),
     "vcloud._core.ratelimit": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),

@@ -23,7 +23,7 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
-from vcloud._core.pager import Page, Pager
+from vcloud._core.paging.pager import Page, Pager
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,

@@ -27,7 +27,7 @@ from vcloud import (
     Response,
     VCloudError,
 )
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
 from vcloud._core.transport import Transport, Wire
 from vcloud.providers.computers import Permissions

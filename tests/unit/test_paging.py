@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcloud._core.paging import ABSENT, last_by_count, next_by_count, next_by_total
+from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count, next_by_total
 
 
 @given(

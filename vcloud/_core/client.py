@@ -10,7 +10,7 @@ from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session

@@ -12,8 +12,9 @@ from typing import Protocol, Self, runtime_checkable
 from attrs import frozen
 
 from vcloud._core.cleanup import end
-from vcloud._core.pager import Page, Pager, abandon, begin
-from vcloud.errors import ConfigurationError, VCloudError
+from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.pages import Page, abandon, begin
+from vcloud.errors import ConfigurationError, DecodeError, VCloudError
 
 
 class InstanceState(StrEnum):
@@ -86,9 +87,10 @@ class Instances(AsyncIterator[Instance]):
     ``prefetch(8)`` reads ahead; stopping early cancels what is under way.
 
     One provider that fails does not hide the others: its error is in ``errors``, under its name, when the iteration ends.
+    Of a page some items of which cannot be read, the others are shown, and the pages after it.
 
     Attributes:
-        errors: what went wrong, by provider.
+        errors: what went wrong first, by provider.
     """
 
     def __init__(self, sources: Mapping[str, Pager[Instance]]) -> None:
@@ -156,8 +158,12 @@ class Instances(AsyncIterator[Instance]):
             except ConfigurationError:
                 raise  # about the client, not about one provider
             except VCloudError as error:
-                self.errors[name] = error
-                page = None
+                self.errors.setdefault(name, error)
+                if isinstance(error, DecodeError) and self._pages[name]._passed is error:
+                    self._ready.extend(error.items)
+                else:
+                    del self._pages[name]
+                continue
             if page is None:
                 del self._pages[name]
             else:

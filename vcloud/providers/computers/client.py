@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.machines import Machines, view
 from vcloud.providers.computers.software import SoftwareCatalog

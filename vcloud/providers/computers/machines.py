@@ -14,7 +14,7 @@ from vcloud._core.arguments import identifier, number, optional_member, text, wh
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import none_when_absent
-from vcloud._core.pager import Pager, positive
+from vcloud._core.paging.pager import Pager, positive
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError

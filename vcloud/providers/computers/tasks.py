@@ -9,7 +9,7 @@ from attrs import frozen
 from vcloud._core.arguments import identifier
 from vcloud._core.codec import Instant, Shape
 from vcloud._core.models import none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.session import Session

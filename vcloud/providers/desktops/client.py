@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from vcloud._core.arguments import identifier
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager, unpaged
+from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, json_body, lasting, present, seconds, whole
 from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from vcloud._core.arguments import identifier, number, optional_member
 from vcloud._core.models import InnerId, none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud.providers.streams.applications import Applications
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.machines import StreamMachines, view

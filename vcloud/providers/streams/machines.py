@@ -14,7 +14,7 @@ from vcloud._core.arguments import instant as instant_text
 from vcloud._core.codec import Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import DOCUMENTED, none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from vcloud._core.codec import Id, Instant, Minutes
 from vcloud._core.models import none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streams.machines import statistics_filters
 from vcloud.providers.streams.models import AudioDevice, AudioState, Region

@@ -11,7 +11,7 @@ from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
 from vcloud._core.observe import Hook
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
 from vcloud.auth import BearerAuth, login_request

@@ -13,7 +13,7 @@ from vcloud._core.arguments import identifier, optional_member, text
 from vcloud._core.codec import GoDuration, Id, Instant, plain
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError

@@ -9,7 +9,7 @@ from attrs import frozen
 from vcloud._core.arguments import member, optional_member, text
 from vcloud._core.codec import Id, Instant
 from vcloud._core.models import none_when_absent
-from vcloud._core.pager import Pager
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streamspace.models import UserRole

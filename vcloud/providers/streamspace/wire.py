@@ -14,8 +14,8 @@ from attrs import frozen
 
 from vcloud._core.codec import BrokenItems, Shape, required
 from vcloud._core.models import DOCUMENTED, none_when_absent
-from vcloud._core.pager import Page, Pager
-from vcloud._core.paging import next_by_total
+from vcloud._core.paging.pager import Page, Pager
+from vcloud._core.paging.strategies import next_by_total
 from vcloud._core.request import QueryValue, Request, query, whole
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.session import Session
