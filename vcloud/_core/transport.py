@@ -295,7 +295,7 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
             )
-            # Instrumentations of aiohttp add theirs to every new session, and record URLs. These hold a token.
+            # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
         try:
             async with asyncio.timeout(wire.patience.seconds):
@@ -361,7 +361,7 @@ class Transport:
 
 
 def _loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
-    """The event loop that a session was made in; None if aiohttp no longer says. Its public ``loop`` is deprecated."""
+    """The event loop of a session; None if aiohttp does not say. Its public ``loop`` is deprecated."""
     return getattr(session, "_loop", None)
 
 
