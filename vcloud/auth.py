@@ -81,8 +81,9 @@ class Auth(Protocol):
             return self
         if vars(self).setdefault("_bound_base_url", base_url) != base_url:
             raise ConfigurationError(
-                f"one {kind.__name__} cannot serve two base URLs, because what it obtains from one service "
-                "would be sent to the other: make one for each Endpoint, or override its for_base_url"
+                f"one {kind.__name__} cannot serve two base URLs, because what it obtains from "
+                "one service would be sent to the other: make one for each Endpoint, or override "
+                "its for_base_url"
             )
         return self
 

@@ -18,7 +18,7 @@ import msgspec
 
 
 def wall() -> float:
-    """The time of day in Unix seconds, or the one that a test has set. Requests are signed with it."""
+    """The time of day in Unix seconds, or what a test has set. Requests are signed with it."""
     return time.time()
 
 

@@ -336,7 +336,8 @@ class Transport:
             )
         if self._given is not None and _loop_of(self._given) not in (None, loop):
             raise ConfigurationError(
-                "the client_session was made in another event loop: make it in the loop that uses this client"
+                "the client_session was made in another event loop: "
+                "make it in the loop that uses this client"
             )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
@@ -361,7 +362,7 @@ class Transport:
 
 
 def _loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
-    """The event loop of a session; None if aiohttp does not say. Its public ``loop`` is deprecated."""
+    """The event loop of a session, if aiohttp says. Its public ``loop`` is deprecated."""
     return getattr(session, "_loop", None)
 
 

@@ -1,9 +1,10 @@
 """The two times of an emulated service: its own, and the time of day.
 
-One rule says which of them counts. What the service *does* goes by its own time: machines boot, sessions and tokens end, rate limits
-start anew. What a client compares with *its* clock is written in the time of day: signatures,
-`Date`, the reset of a rate limit, the end of a token. So neither a clock that is driven nor a day
-that a test froze or moved makes a client renew its token for each call.
+One rule says which of them counts. What the service *does* goes by its own time: machines boot,
+sessions and tokens end, rate limits start anew. What a client compares with *its* clock is written
+in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So neither a
+clock that is driven nor a day that a test froze or moved makes a client renew its token for each
+call.
 """
 
 from __future__ import annotations
