@@ -62,12 +62,13 @@ class Auth(Protocol):
         return False
 
     def for_base_url(self, base_url: str) -> Auth:
-        """The strategy for the service at this address. Each client asks for it once, when it is made.
+        """The strategy for the service at this address. A client asks for it when it is made.
 
-        A token or a clock offset belongs to the service that it came from, and must never reach another one. A
-        strategy that neither obtains nor learns anything serves every address. One that overrides :meth:`acquire`
-        or :meth:`refused` keeps a state, and belongs to the first address that it is used for.
-        Override this method to return an object with a state of its own for each address.
+        A token or a clock offset belongs to the service that it came from, and must never reach
+        another one. A strategy that neither obtains nor learns anything serves every address. One
+        that overrides :meth:`acquire` or :meth:`refused` keeps a state, and belongs to the first
+        address that it is used for. Override this method to return an object with a state of its
+        own for each address.
 
         Args:
             base_url: the address of the API, such as ``https://streamspace.example.com/api/v1``.
@@ -80,8 +81,9 @@ class Auth(Protocol):
             return self
         if vars(self).setdefault("_bound_base_url", base_url) != base_url:
             raise ConfigurationError(
-                f"one {kind.__name__} cannot serve two base URLs, because what it obtains from one service "
-                "would be sent to the other: make one for each Endpoint, or override its for_base_url"
+                f"one {kind.__name__} cannot serve two base URLs, because what it obtains from "
+                "one service would be sent to the other: make one for each Endpoint, or override "
+                "its for_base_url"
             )
         return self
 
@@ -109,7 +111,8 @@ class _StatePerAddress(Secretive, Auth):
     def for_base_url(self, base_url: str) -> Self:
         """The strategy for the service at this address.
 
-        It is this object for the first address, and one object with a state of its own for each other address.
+        It is this object for the first address, and one object with a state of its own for each
+        other address.
         """
         if self._base_url is None:
             self._base_url, self._for_others = base_url, {}
@@ -234,7 +237,8 @@ class Token(Secretive):
     Args:
         headers: what it is sent as.
         expires_at: when it ends, as the service said; None when the service did not say.
-        renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is used until it is refused.
+        renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is
+            used until it is refused.
     """
 
     headers: Credentials
@@ -247,9 +251,10 @@ class Token(Secretive):
     ) -> Self:
         """A token that a login gave; both clocks are in Unix seconds.
 
-        How long it lives is a matter of the service's clock, because ours may be wrong. Without the service's clock
-        a token may seem to have ended when it arrives (Go's zero time says the same). Renewing such a token would
-        give another one like it, so it is used until it is refused.
+        How long it lives is a matter of the service's clock, because ours may be wrong. Without the
+        service's clock a token may seem to have ended when it arrives (Go's zero time says the
+        same). Renewing such a token would give another one like it, so it is used until it is
+        refused.
         """
         life = inf if expires_at is None else expires_at.timestamp() - server_now
         # A token that lives for less than the leeway must not be renewed for every request.
@@ -316,7 +321,7 @@ class BearerAuth(_StatePerAddress):
         return None if self._token is None else self._token.expires_at
 
     def usable(self, now: float) -> Token | None:
-        """The present token; None when there is none, or when it should be replaced. ``now`` is Unix seconds."""
+        """The present token, unless it should be replaced. ``now`` is Unix seconds."""
         token = self._token
         return token if token is not None and now < token.renew_at else None
 
@@ -337,9 +342,9 @@ class BearerAuth(_StatePerAddress):
     async def acquire(self, send: Send, *, now: float) -> None:
         """Log in, unless another task does so just now: then share what it gets, the failure too.
 
-        A lock rather than a shared task: if the task that logs in is cancelled, the next one that waits does it, and
-        nothing is left running. When this returns there is a token, even if the one that was waited for has been
-        refused meanwhile.
+        A lock rather than a shared task: if the task that logs in is cancelled, the next one that
+        waits does it, and nothing is left running. When this returns there is a token, even if the
+        one that was waited for has been refused meanwhile.
         """
         token, failure = self._token, self._failure
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):

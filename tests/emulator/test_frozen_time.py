@@ -1,4 +1,4 @@
-"""Users' tests freeze and move the time. The client and the emulator bear both, and the process is whole afterwards."""
+"""Users' tests freeze and move the time: client and emulator go on, then and afterwards."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BEFORE = {
     "vcloud": "import vcloud",
     "clock": "import vcloud._core.clock",
     "codec": "import vcloud._core.codec",
-    "everything": "import vcloud.providers.computers, vcloud.providers.streamspace, vcloud.emulator",
+    "everything": "import vcloud.providers.computers, vcloud.providers.streamspace",
 }
 FREEZE = {
     "freezegun": 'freezegun.freeze_time("2026-01-15", real_asyncio=True)',
     "freezegun that ticks": 'freezegun.freeze_time("2031-01-15", real_asyncio=True, tick=True)',
-    "time-machine": "time_machine.travel(datetime.datetime(2026, 1, 15, tzinfo=datetime.UTC), tick=False)",
-    "time-machine that ticks": "time_machine.travel(datetime.datetime(2031, 1, 15, tzinfo=datetime.UTC))",
+    "time-machine": 'time_machine.travel("2026-01-15T00:00:00Z", tick=False)',
+    "time-machine that ticks": 'time_machine.travel("2031-01-15T00:00:00Z")',
 }
 
 

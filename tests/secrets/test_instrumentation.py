@@ -1,4 +1,4 @@
-"""What OpenTelemetry's instrumentation of aiohttp records: every URL that is requested, but none with a token in it."""
+"""OpenTelemetry's instrumentation of aiohttp records URLs, but none with a token in it."""
 
 from __future__ import annotations
 

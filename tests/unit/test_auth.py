@@ -322,7 +322,7 @@ def test_a_login_needs_both_halves() -> None:
         BearerAuth.login("admin", "")
 
 
-# -- one strategy, several services ------------------------------------------------------------------------------
+# -- one strategy, several services --------------------------------------------------------------
 
 A, B = "https://a.example/api/v1", "https://b.example/api/v1"
 
@@ -426,7 +426,7 @@ def test_secrets_are_in_no_repr_and_no_pickle_of_what_serves_a_second_base_url()
             pickle.dumps(other)
 
 
-# -- tokens that seem to have ended --------------------------------------------------------------------------------
+# -- tokens that seem to have ended --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The time of day and the passing of time, in a process whose tests may freeze or move the one, never the other.
+"""The time of day, which tests may freeze or move, and the passing of time, which they cannot.
 
-freezegun replaces ``datetime.datetime`` and the functions of ``time`` while it is active. Whatever refers to them for
-longer than one call (a default argument, an annotation that is evaluated once) keeps what it found: the real one, or the
-replacement. So the time of day is looked up at each call, and the rest never comes from what can be replaced.
+freezegun replaces ``datetime.datetime`` and the functions of ``time`` while it is active. Whatever
+refers to them for longer than one call (a default argument, an annotation that is evaluated once)
+keeps what it found: the real one, or the replacement. So the time of day is looked up at each call,
+and the rest never comes from what can be replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 
 def wall() -> float:
-    """The time of day in Unix seconds, or the one that a test has set: what requests are signed with."""
+    """The time of day in Unix seconds, or what a test has set. Requests are signed with it."""
     return time.time()
 
 
@@ -29,7 +30,8 @@ def _monotonic() -> Callable[[], float]:
     return time.monotonic
 
 
-#: Seconds from some point in the past: what limits, deadlines and durations are counted with. It stands in no frozen time.
+#: Seconds from some point in the past: what limits, deadlines and durations are counted with. It
+#: stands in no frozen time.
 monotonic: Final[Callable[[], float]] = _monotonic()
 
 

@@ -40,7 +40,8 @@ def _base_url(value: str | None) -> str | None:
         )
     if value is None:
         return None
-    # The scheme in lower case (RFC 3986, 3.1), so that no check of it depends on how it was written.
+    # The scheme in lower case (RFC 3986, 3.1), so that no check of it depends on how it was
+    # written.
     scheme, separator, rest = value.strip().rstrip("/").partition("://")
     return f"{scheme.lower()}{separator}{rest}" if separator else scheme
 
@@ -109,14 +110,15 @@ _PROXY_SCHEMES: Final = ("http", "https")
 
 
 def check_proxy(address: str, source: str = "proxy") -> None:
-    """Refuse the address of a proxy that cannot be used, before the first request fails because of it.
+    """Refuse the address of a proxy that cannot be used, before a request fails because of it.
 
     Args:
         address: a URL. It is in no message, because it may hold a password.
         source: what it was given as, for the message: an argument or a variable of the environment.
 
     Raises:
-        ConfigurationError: no scheme, a scheme other than http and https, no host, or an invalid port.
+        ConfigurationError: no scheme, a scheme other than http and https, no host, or an invalid
+            port.
     """
     wanted = f"{source} must be a URL such as http://proxy.example:3128"
     try:
@@ -177,10 +179,11 @@ class Endpoint:
             :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
         shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
         observers: hear of each attempt, in this order; see :class:`~vcloud.Observer`.
-        ssl: a context with your own certificate authority or client certificate. It decides what is verified.
+        ssl: a context with your own certificate authority or client certificate. It decides what is
+            verified.
         verify: False accepts any certificate. For a test machine of your own only.
-        proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask ``HTTPS_PROXY`` and its
-            kin once, when the client is made.
+        proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask
+            ``HTTPS_PROXY`` and its kin once, when the client is made.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
             :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
@@ -190,7 +193,8 @@ class Endpoint:
             :class:`~vcloud.LimitExceededError`.
 
     Raises:
-        ConfigurationError: an argument is invalid, contradicts another one, or would send credentials in the clear.
+        ConfigurationError: an argument is invalid, contradicts another one, or would send
+            credentials in the clear.
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
@@ -257,7 +261,7 @@ class Endpoint:
 
 
 def bound_auth(auth: Auth, base_url: str) -> Auth:
-    """The strategy for one base URL; see :meth:`vcloud.Auth.for_base_url`, which a class of its own may lack."""
+    """The strategy for one base URL. What is no subclass of ``Auth`` may lack the method."""
     bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
     return auth if bind is None else bind(base_url)
 

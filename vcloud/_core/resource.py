@@ -37,8 +37,9 @@ Origin = tuple[bytes, *tuple[str | int, ...]]
 class _HandleType(type):
     """Lets :func:`attrs.evolve` give handles that keep their client.
 
-    evolve makes the new object from the fields alone, and the client is none of them: as a field it would be
-    decoded, compared, printed and pickled. evolve has no hook either, so its frame is asked what it copies.
+    evolve makes the new object from the fields alone, and the client is none of them: as a field it
+    would be decoded, compared, printed and pickled. evolve has no hook either, so its frame is
+    asked what it copies.
     """
 
     if not TYPE_CHECKING:  # a checker should see the constructor of each class
@@ -59,8 +60,8 @@ _EVOLVE: Final = attrs.evolve.__code__
 class Handle(metaclass=_HandleType):
     """Something at a provider that can be acted upon. Immutable; equality is that of its fields.
 
-    Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A handle can be pickled;
-    what is unpickled keeps its fields, and belongs to no client.
+    Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A
+    handle can be pickled; what is unpickled keeps its fields, and belongs to no client.
     """
 
     # Not attrs fields: they are no part of what the service said, of equality or of the repr.

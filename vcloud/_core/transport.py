@@ -250,7 +250,7 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
             )
-            # Instrumentations of aiohttp add theirs to every new session, and record URLs. These hold a token.
+            # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
         try:
             async with asyncio.timeout(wire.patience.seconds):
@@ -293,7 +293,8 @@ class Transport:
             )
         if self._given is not None and loop_of(self._given) not in (None, loop):
             raise ConfigurationError(
-                "the client_session was made in another event loop: make it in the loop that uses this client"
+                "the client_session was made in another event loop: "
+                "make it in the loop that uses this client"
             )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(

@@ -1,8 +1,10 @@
-"""The two times of an emulated service: its own, and the time of day. One rule says which of them counts where.
+"""The two times of an emulated service: its own, and the time of day.
 
-What the service *does* goes by its own time: machines boot, sessions and tokens end, rate limits start anew. What a
-client compares with *its* clock is written in the time of day: signatures, `Date`, the reset of a rate limit, the end of
-a token. So neither a clock that is driven nor a day that a test froze or moved makes a client renew its token for each call.
+One rule says which of them counts. What the service *does* goes by its own time: machines boot,
+sessions and tokens end, rate limits start anew. What a client compares with *its* clock is written
+in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So neither a
+clock that is driven nor a day that a test froze or moved makes a client renew its token for each
+call.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _SHIFT: ContextVar[float] = ContextVar("vcloud_emulator_clock_shift", default=0.
 
 
 def _monotonic() -> Callable[[], float]:
-    # Not time.monotonic where there is another way: freezegun replaces it, and then nothing would ever pass.
+    # Not time.monotonic where there is another way: freezegun replaces it, and then nothing would
+    # ever pass.
     if hasattr(time, "clock_gettime"):
         return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     return time.monotonic
@@ -33,11 +36,12 @@ monotonic: Final[Callable[[], float]] = _monotonic()
 class Clock:
     """The time of an emulated service.
 
-    `now()` is simulated time: machines boot, sessions last, links and tokens expire in it, and `speed` and
-    `advance()` move it. A test that freezes or moves the day (freezegun, time-machine) does not. `wall()` is the time of
-    day the service believes in: the real one, or the one such a test has set; signatures and the `Date` header are
-    measured against it. The two are separate because clients sign with the time of day: an emulator that runs a hundred
-    times faster must not start to refuse them after three seconds. `offset` (seconds, settable at any time) shifts what
+    `now()` is simulated time: machines boot, sessions last, links and tokens expire in it, and
+    `speed` and `advance()` move it. A test that freezes or moves the day (freezegun, time-machine)
+    does not. `wall()` is the time of day the service believes in: the real one, or the one such a
+    test has set; signatures and the `Date` header are measured against it. The two are separate
+    because clients sign with the time of day: an emulator that runs a hundred times faster must not
+    start to refuse them after three seconds. `offset` (seconds, settable at any time) shifts what
     the service believes, for tests in which client and service disagree.
     """
 

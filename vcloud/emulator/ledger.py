@@ -32,7 +32,7 @@ class Call:
     fault: str | None = field(default=None, eq=False)
     """The name of the fault that was done to it; None also when there was nothing in the answer that it could spoil."""
     at: float = field(default=0.0, eq=False)
-    """When it arrived, in seconds of a clock that no test can freeze: `time.monotonic`, as a rule."""
+    """When it arrived, in seconds of `vcloud.emulator.clock.monotonic`."""
 
     @classmethod
     def of(

@@ -23,8 +23,8 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 class Tokens:
     """The tokens that were given out. `life` is for those to come, in simulated seconds.
 
-    A token ends by the emulator's clock, which `_ENDS` holds. `exp` and the login's answer say it in the time of day,
-    because clients compare those with their own clock.
+    A token ends by the emulator's clock, which `_ENDS` holds. `exp` and the login's answer say it
+    in the time of day, because clients compare those with their own clock.
     """
 
     def __init__(self, clock: Clock, random: Random, life: float = DAY) -> None:
