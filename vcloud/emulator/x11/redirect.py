@@ -84,15 +84,19 @@ def _install() -> int:
     library = ctypes.CDLL(None, use_errno=True)
     instructions = _filter(architecture, connect)
     program = _Program(len(instructions) // 8, instructions)
-    for _ in range(2):
+
+    def install() -> int:
         listener: int = library.syscall(seccomp, _SET_FILTER, _NEW_LISTENER, ctypes.byref(program))
-        if listener >= 0:
-            return listener
-        if (code := ctypes.get_errno()) != errno.EACCES:
-            break
+        return listener if listener >= 0 else -ctypes.get_errno()
+
+    listener = install()
+    if listener == -errno.EACCES:
         # Who is not root must first give up that a program can make it root.
         library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    raise OSError(code, os.strerror(code))
+        listener = install()
+    if listener < 0:
+        raise OSError(-listener, os.strerror(-listener))
+    return listener
 
 
 class Handover:
