@@ -260,7 +260,9 @@ async def main() -> None:
         for each in needed:
             print(f"  - {each}")
         print("On Debian or Ubuntu, as root:")
-        print("  apt-get install --no-install-recommends tigervnc-standalone-server xterm")
+        print(
+            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+        )
         print("Nothing was done.")
     elif where := installation():
         await serve(where, options)

@@ -27,10 +27,11 @@ Known = Mapping[str, Sequence[str]]
 
 #: The one service that is known to answer 5xx to what is wrong with a request (from its published source).
 DOCUMENTED_FAILURES = (
-    "invalid input syntax for type uuid",
-    "Failed to perform",
-    "Failed to execute",
-    "Failed to launch the desktop",
+    "An unexpected internal server error occurred.",
+    "Unexpected error during action execution: Command failed with code ",
+    "Action execution failed via gateway: ",
+    "Bash command execution failed via gateway: ",
+    "Failed to provision via Gateway: ",
 )
 
 

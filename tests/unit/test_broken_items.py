@@ -334,12 +334,3 @@ async def test_what_is_nested_may_come_without_its_id() -> None:
     client, _ = answered(PROVIDERS["streams"], 200, {}, body(**stream))
     got = await client.streams.ref("7", uid="u").refresh()
     assert (got.id, got.uid, got.application.name, got.application.id) == ("7", None, "App", "")
-
-
-async def test_a_stream_machine_without_its_stream_says_why_it_has_no_link() -> None:
-    client, _ = answered(
-        PROVIDERS["streams"], 200, {}, body(id="7", attributes={"region": "dublin"})
-    )
-    machine = await client.machines.get("u")
-    with pytest.raises(DecodeError, match="machine 7 came without its stream_id"):
-        await machine.connect_url()

@@ -51,9 +51,11 @@ NEEDED = {
     },
     "streamspace": {
         "auth.login": {"token"},
+        # Nothing else shows that it was the service that answered.
+        "auth.logout": {"message"},
         "agents.list": {"agents", "agents[].agent_id"},
         "agents.get": {"agent_id"},
-        "agents.update": {"status"},
+        "agents.update": {"agent_id", "status"},
         "agents.stats": {"total_agents"},
         "sessions.list": {"sessions"},
         "sessions.update": {"state", "id"},
@@ -69,6 +71,8 @@ NEEDED = {
         "desktop.get": {"id", "status"},
         "desktop.create": {"id"},
         "desktop.stop": {"status"},
+        # Nothing else shows that it was the service that answered, and it always says this.
+        "desktop.computer_action": {"output", "base64_image"},
     },
 }
 #: Of a success, the envelope's own key: what it says is not for the decoder.

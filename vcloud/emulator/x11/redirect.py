@@ -48,13 +48,13 @@ _DESCRIPTOR = struct.Struct("=QIIII")
 _LONGEST_ADDRESS = 128
 
 
-def _ioctl(number: int, size: int, direction: int) -> int:
+def _number_of(number: int, size: int, direction: int) -> int:
     return direction << 30 | size << 16 | ord("!") << 8 | number
 
 
-_RECEIVE = _ioctl(0, _REQUEST.size, 3)
-_SEND = _ioctl(1, _ANSWER.size, 3)
-_ADD_DESCRIPTOR = _ioctl(3, _DESCRIPTOR.size, 1)
+_RECEIVE = _number_of(0, _REQUEST.size, 3)
+_SEND = _number_of(1, _ANSWER.size, 3)
+_ADD_DESCRIPTOR = _number_of(3, _DESCRIPTOR.size, 1)
 
 
 class _Program(ctypes.Structure):
@@ -84,15 +84,19 @@ def _install() -> int:
     library = ctypes.CDLL(None, use_errno=True)
     instructions = _filter(architecture, connect)
     program = _Program(len(instructions) // 8, instructions)
-    for _ in range(2):
+
+    def install() -> int:
         listener: int = library.syscall(seccomp, _SET_FILTER, _NEW_LISTENER, ctypes.byref(program))
-        if listener >= 0:
-            return listener
-        if (code := ctypes.get_errno()) != errno.EACCES:
-            break
+        return listener if listener >= 0 else -ctypes.get_errno()
+
+    listener = install()
+    if listener == -errno.EACCES:
         # Who is not root must first give up that a program can make it root.
         library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    raise OSError(code, os.strerror(code))
+        listener = install()
+    if listener < 0:
+        raise OSError(-listener, os.strerror(-listener))
+    return listener
 
 
 class Handover:
@@ -140,7 +144,7 @@ class Redirect:
         """Decide on one call; whether there can be more."""
         request = bytearray(_REQUEST.size)
         try:
-            fcntl.ioctl(listener, _RECEIVE, request)
+            _ioctl(listener, _RECEIVE, request)
         except OSError:
             # The caller ended meanwhile, or none is left.
             return not _is_over(listener)
@@ -153,7 +157,7 @@ class Redirect:
         except OSError as error:
             code = 0 if flags else -(error.errno or errno.ECONNREFUSED)
         try:
-            fcntl.ioctl(listener, _SEND, _ANSWER.pack(number, 0, code, flags))
+            _ioctl(listener, _SEND, _ANSWER.pack(number, 0, code, flags))
         except OSError:
             return not _is_over(listener)
         return True
@@ -193,10 +197,20 @@ class Redirect:
             add = _DESCRIPTOR.pack(
                 number, _IN_PLACE, ours.fileno(), descriptor, flags & os.O_CLOEXEC
             )
-            fcntl.ioctl(listener, _ADD_DESCRIPTOR, add)
+            _ioctl(listener, _ADD_DESCRIPTOR, add)
 
 
 _LITTLE = struct.pack("=H", 1) == b"\1\0"
+
+
+def _ioctl(listener: int, request: int, argument: bytes | bytearray) -> None:
+    # A signal, such as that of a child that ended, interrupts it; Python repeats other calls by itself.
+    while True:
+        try:
+            fcntl.ioctl(listener, request, argument)
+        except InterruptedError:
+            continue
+        return
 
 
 def _socket(display: str) -> Path:

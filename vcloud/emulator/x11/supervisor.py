@@ -15,13 +15,11 @@ import importlib.util
 import json
 import math
 import os
-import pwd
 import secrets
 import selectors
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -43,17 +41,14 @@ def _sibling(name: str) -> ModuleType:
 
 
 if TYPE_CHECKING:
-    from vcloud.emulator.x11 import processes, redirect
+    from vcloud.emulator.x11 import processes, redirect, server
 else:
-    processes, redirect = _sibling("processes"), _sibling("redirect")
+    processes, redirect, server = map(_sibling, ("processes", "redirect", "server"))
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes kept of each of a command's two outputs; the rest is read and dropped."""
-START_LIMIT = 10.0
-"""Seconds that the X server may take to start."""
 PATIENCE = 2.0
 """Seconds that processes get to leave after SIGTERM."""
-_FAMILY_LOCAL = 256
 
 
 class _Command:
@@ -65,22 +60,6 @@ class _Command:
         self.until = until
         self.told = False
         self.outputs = {"stdout": bytearray(), "stderr": bytearray()}
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        # Containers run as anybody.
-        return str(os.getuid())
-
-
-def _authority(cookie: bytes, display: bytes) -> bytes:
-    """An entry of an .Xauthority file: big-endian lengths, whatever the machine."""
-    parts = (socket.gethostname().encode(), display, b"MIT-MAGIC-COOKIE-1", cookie)
-    return struct.pack(">H", _FAMILY_LOCAL) + b"".join(
-        struct.pack(">H", len(part)) + part for part in parts
-    )
 
 
 class Supervisor:
@@ -109,7 +88,7 @@ class Supervisor:
             "XAUTHORITY": str(self.directory / "authority"),
             "TMPDIR": str(self.directory / "tmp"),
             "XDG_RUNTIME_DIR": str(self.directory / "run"),
-            "USER": _user(),
+            "USER": server.user(),
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
         }
@@ -121,45 +100,12 @@ class Supervisor:
         cookie = secrets.token_bytes(16)
         authority = self.directory / "authority"
         authority.touch(mode=0o600)
-        authority.write_bytes(_authority(cookie, b""))
+        authority.write_bytes(server.authority(cookie, b""))
         told, tell = os.pipe()
         log = self.directory / "server.log"
         with log.open("wb") as errors:
             self.server = subprocess.Popen(  # noqa: S603 - the X server itself
-                [
-                    *(
-                        program,
-                        "-displayfd",
-                        str(tell),
-                        "-auth",
-                        str(authority),
-                        "-geometry",
-                        self.size,
-                        "-depth",
-                        "24",
-                    ),
-                    # A socket in a directory of our own needs no password: other users of the machine cannot reach it.
-                    *(
-                        "-rfbport",
-                        "-1",
-                        "-rfbunixpath",
-                        str(self.directory / "vnc"),
-                        "-rfbunixmode",
-                        str(0o600),
-                    ),
-                    *(
-                        "-SecurityTypes",
-                        "None",
-                        "-AlwaysShared",
-                        "-nolisten",
-                        "tcp",
-                        "-noreset",
-                        "-s",
-                        "0",
-                        "-br",
-                    ),
-                    *("-desktop", "vcloud"),
-                ],
+                server.arguments(program, self.directory, tell, self.size),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -170,7 +116,7 @@ class Supervisor:
             )
         os.close(tell)
         try:
-            number = self._number(told)
+            number = server.number(told, self.control)
         finally:
             os.close(told)
         if not number:
@@ -183,7 +129,9 @@ class Supervisor:
             return
         self.display = f":{number}"
         displays = (self.display, redirect.DISPLAY)
-        authority.write_bytes(b"".join(_authority(cookie, of[1:].encode()) for of in displays))
+        authority.write_bytes(
+            b"".join(server.authority(cookie, of[1:].encode()) for of in displays)
+        )
         self.redirect = redirect.Redirect(self.display)
         if reason := self.redirect.check():
             reason = f"this kernel leads no connection to another display: {reason}"
@@ -197,25 +145,6 @@ class Supervisor:
             home=str(self.home),
             vnc=str(self.directory / "vnc"),
         )
-
-    def _number(self, told: int) -> str:
-        text = b""
-        ends = time.monotonic() + START_LIMIT
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(told, selectors.EVENT_READ)
-            # Whoever started this may be gone before the display is there.
-            waiting.register(self.control, selectors.EVENT_READ)
-            while b"\n" not in text:
-                ready = [
-                    key.fileobj for key, _ in waiting.select(max(0.0, ends - time.monotonic()))
-                ]
-                if told not in ready:
-                    return ""
-                more = os.read(told, 64)
-                if not more:
-                    return ""
-                text += more
-        return text.decode().strip()
 
     def serve(self) -> None:
         """Do what the emulator says until it is gone, or the X server is."""

@@ -173,7 +173,7 @@ class AgentUpdate(Wire):
     """What changing an agent's status answers: only what changed."""
 
     id: Id | None
-    agent_id: str | None
+    agent_id: str
     status: AgentStatus
     updated_at: Instant | None
 
