@@ -26,7 +26,7 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
-from vcloud.providers.streamspace.vnc import PART
+from vcloud.providers.streamspace.relay import PART
 
 HOST = "127.0.0.1"
 MB = 1_000_000

@@ -71,7 +71,7 @@ class Plane:
 
     def agent_view(self) -> dict[str, Any]:
         times = {"created_at": "2025-11-01T08:00:00Z", "updated_at": None, "last_heartbeat": None}
-        view = {
+        view: dict[str, Any] = {
             "id": "a1",
             "agent_id": "agent-1",
             "platform": "docker",
