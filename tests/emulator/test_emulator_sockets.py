@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
+from attrs import define, field
 
 from tests.emulator.realtime_raw import leave, until
 from vcloud.emulator import sockets
@@ -63,40 +65,90 @@ async def test_whoever_is_gone_before_all_is_read_has_closed_only_if_it_said_so(
     assert ends == [sockets.Close() if close else lost]
 
 
-@pytest.mark.parametrize("ending", [False, True], ids=["goes on", "ends"])
-async def test_peer_that_pauses_gets_all_that_was_sent_unless_the_emulator_ends(
-    monkeypatch: pytest.MonkeyPatch, *, ending: bool
-) -> None:
-    monkeypatch.setattr(sockets, "CLOSING", 0.01)
-    live, sent, done = sockets.Live(), 0, asyncio.Event()
+@asynccontextmanager
+async def deaf(
+    serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[Callable[[], Coroutine[None, None, bytes]]]:
+    """A peer whose program reads nothing until the function that this gives is called."""
+    runner = web.ServerRunner(web.Server(serve))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    loop = asyncio.get_running_loop()
+    peer = socket.socket()
+    peer.setblocking(False)
 
-    async def serve(request: web.BaseRequest) -> web.StreamResponse:
-        async def until_full(socket: web.WebSocketResponse) -> sockets.Close:
-            nonlocal sent
+    async def read() -> bytes:
+        received = b""
+        while data := await loop.sock_recv(peer, 2**20):
+            received += data
+        return received.partition(b"\r\n\r\n")[2]
+
+    try:
+        await loop.sock_connect(peer, runner.addresses[0])
+        await loop.sock_sendall(peer, UPGRADE)
+        yield read
+    finally:
+        peer.close()
+        await runner.cleanup()
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+#: A message of 1000 bytes, and the close that `until_full` asks for, as a server writes them (RFC 6455, 5.2).
+FRAME, CLOSE = 4 + 1000, b"\x88\x0d\x03\xe8that is all"
+
+
+@define
+class UntilFull:
+    """Sends until the peer's kernel takes no more, so that some of it is left in this process."""
+
+    live: sockets.Live = field(factory=sockets.Live)
+    sent: int = 0
+    full: asyncio.Event = field(factory=asyncio.Event)
+    over: asyncio.Event = field(factory=asyncio.Event)
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def use(socket: web.WebSocketResponse) -> sockets.Close:
             assert request.transport is not None
             while not request.transport.get_write_buffer_size():
                 await socket.send_bytes(bytes(1000))
-                sent += 1000
-            done.set()
+                self.sent += FRAME
+            self.full.set()
             return sockets.Close(1000, "that is all")
 
-        return await live.serve(request, {}, until_full)
+        response = await self.live.serve(request, {}, use)
+        self.over.set()
+        return response
 
-    async with connected(serve) as viewer:
-        await done.wait()
-        if ending:
-            await live.aclose()
-        else:
-            # Longer than anybody is waited for when the emulator ends.
-            await asyncio.sleep(0.1)
-        received = 0
-        while (message := await viewer.receive()).type is aiohttp.WSMsgType.BINARY:
-            received += len(message.data)
-        if ending:
-            assert received < sent
-        else:
-            assert (message.data, message.extra) == (1000, "that is all")
-            assert received == sent
+
+async def test_peer_that_pauses_gets_all_that_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "CLOSING", 0.01)
+    server = UntilFull()
+    async with deaf(server.serve) as read:
+        await server.full.wait()
+        # Longer than anybody is waited for when the emulator ends.
+        await asyncio.sleep(0.1)
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.1)
+        # It does not answer the close; that it has all is enough to know.
+        await server.live.aclose()
+        received = await reading
+        assert received.endswith(CLOSE)
+        assert len(received) == server.sent + len(CLOSE)
+
+
+async def test_peer_that_does_not_read_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sockets, "CLOSING", 0.01)
+    server = UntilFull()
+    async with deaf(server.serve) as read:
+        await server.full.wait()
+        await server.live.aclose()
+        assert not (await read()).endswith(CLOSE)
 
 
 async def test_peer_that_takes_nothing_any_more_is_given_up(
@@ -104,21 +156,9 @@ async def test_peer_that_takes_nothing_any_more_is_given_up(
 ) -> None:
     monkeypatch.setattr(sockets, "CLOSING", 0.01)
     monkeypatch.setattr(sockets, "STALLED", 0.05)
-    over = asyncio.Event()
-
-    async def serve(request: web.BaseRequest) -> web.StreamResponse:
-        async def until_full(socket: web.WebSocketResponse) -> sockets.Close:
-            assert request.transport is not None
-            while not request.transport.get_write_buffer_size():
-                await socket.send_bytes(bytes(1000))
-            return sockets.Close()
-
-        response = await sockets.Live().serve(request, {}, until_full)
-        over.set()
-        return response
-
-    async with connected(serve):
-        await over.wait()
+    server = UntilFull()
+    async with deaf(server.serve):
+        await server.over.wait()
 
 
 async def test_reason_is_cut_to_what_a_close_frame_holds() -> None:
