@@ -29,11 +29,13 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop, X11UnavailableError, missing
 from vcloud.providers.streamspace import (
     AgentCapacity,
+    AgentSession,
     AgentWorker,
     CommandFailed,
     HibernateSession,
     Session,
     SessionResult,
+    SessionState,
     StartSession,
     StopSession,
     StreamSpace,
@@ -54,6 +56,7 @@ class DesktopAgent:
 
     def __init__(self, command: Sequence[str] = ("xterm",)) -> None:
         self.desktops: dict[str, X11Desktop] = {}
+        self.worker: AgentWorker | None = None
         self._command = tuple(command)
         # One start or stop at a time: a stop must not overtake the start that it is meant for.
         self._changing = asyncio.Lock()
@@ -110,6 +113,25 @@ class DesktopAgent:
     async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
         """Where the desktop's VNC server is."""
         return await self._desktop(request.session_id).vnc_address()
+
+    async def reconcile(self, sessions: Sequence[AgentSession]) -> None:
+        """Compare the desktops with what the control plane believes, after a restart of either.
+
+        A desktop that it does not know would run for ever: it is ended. A session that has no desktop any more would seem to
+        run for ever: it is reported. Others are left to their commands, which wait until this returns.
+        """
+        known = {session.id for session in sessions}
+        for session_id in self.desktops.keys() - known:
+            orphan = self.desktops.pop(session_id)
+            print(f"  [agent] nobody knows display {orphan.display} any more: it is ended")
+            await orphan.aclose()
+        for session in sessions:
+            desktop = self.desktops.get(session.id)
+            gone = desktop is None or not desktop.alive
+            if gone and session.state in (SessionState.RUNNING, SessionState.HIBERNATED):
+                print(f"  [agent] {session.name} has no desktop here: it is reported as failed")
+                assert self.worker is not None
+                self.worker.report_failed(session.id, "its desktop is gone")
 
     def _desktop(self, session_id: str) -> X11Desktop:
         desktop = self.desktops.get(session_id)
@@ -168,13 +190,17 @@ def worker_for(
     client: StreamSpace, handler: DesktopAgent, options: argparse.Namespace
 ) -> AgentWorker:
     """What stays connected to the control plane."""
-    return client.serve_agent(
+    worker = client.serve_agent(
         options.id,
         platform="docker",
         region=options.region,
         capacity=AgentCapacity(max_sessions=options.sessions),
         handler=handler,
+        on_registered=handler.reconcile,
+        on_error=lambda error: print(f"  [agent] copes with: {error}", flush=True),
     )
+    handler.worker = worker
+    return worker
 
 
 async def serve(where: Endpoint, options: argparse.Namespace) -> None:
@@ -191,8 +217,6 @@ async def serve(where: Endpoint, options: argparse.Namespace) -> None:
             await worker.run()
         except VCloudError as error:
             raise SystemExit(f"this cannot be an agent there: {error}") from error
-        for trouble in worker.errors:
-            print(f"  coped with: {trouble}")
 
 
 async def look(session: Session) -> None:

@@ -160,9 +160,23 @@ async def echo(socket: aiohttp.ClientWebSocketResponse) -> None:
         await socket.send_bytes(message.data)
 
 
-async def flood(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Send until nothing more is taken."""
+async def flood(socket: aiohttp.ClientWebSocketResponse) -> int:
+    """Send until nothing more is taken; return how many bytes were sent."""
+    sent = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.05):
             while True:
+                # Counted first: what waits to be taken was sent, too.
+                sent += 256 * 1024
                 await socket.send_bytes(bytes(256 * 1024))
+    return sent
+
+
+async def leave(socket: aiohttp.ClientWebSocketResponse, *, close: bool = True) -> None:
+    """Say that this is the end, and be gone before it is answered, as programs are that end."""
+    if close:
+        await socket._writer.close(1000)
+    connection = socket._response.connection
+    assert connection is not None
+    assert connection.transport is not None
+    connection.transport.close()

@@ -32,7 +32,9 @@ def refusal(status: int, code: str) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def serving(
-    script: Script, refuse: Callable[[web.Request], web.Response | None] = lambda request: None
+    script: Script,
+    refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
+    before: Callable[[web.Request], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Server]:
     server = Server("")
 
@@ -40,6 +42,8 @@ async def serving(
         server.requests.append(request)
         if (response := refuse(request)) is not None:
             return response
+        if before is not None:
+            await before(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         try:

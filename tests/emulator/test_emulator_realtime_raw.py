@@ -68,7 +68,8 @@ async def test_agent_that_misses_its_heartbeats_is_closed_and_offline(world: Wor
     world.emu.streamspace.control.heartbeat_interval = 0.01
     async with world.agent() as agent:
         assert agent.ack["heartbeat_interval"] == "10ms"
-        assert (await agent.socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        message = await agent.socket.receive()
+        assert (message.data, message.extra) == (1001, "3 heartbeats are missing")
     assert world.emu.streamspace.agents["agent-1"].status == "offline"
 
 
@@ -105,6 +106,7 @@ async def test_agent_that_talks_nonsense_is_shown_out(world: World, text: str) -
         await socket.send_str(text)
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+        assert message.extra
     assert "a" not in world.emu.streamspace.agents
 
 
@@ -340,6 +342,33 @@ async def test_agent_that_connects_again_replaces_its_old_connection_without_bei
     world: World,
 ) -> None:
     async with world.agent() as old, world.agent() as new:
-        assert (await old.socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        message = await old.socket.receive()
+        assert (message.data, message.extra) == (1001, "the agent has connected again")
         assert world.emu.streamspace.agents["agent-1"].status == "online"
         assert world.emu.streamspace.sessions[await new.running()].agent_id == "agent-1"
+
+
+@pytest.mark.parametrize("state", ["running", "hibernated"])
+async def test_agent_may_say_that_a_session_is_over(world: World, state: str) -> None:
+    async with world.agent() as agent:
+        id_ = await agent.running()
+        world.emu.streamspace.set_state(id_, state)
+        await agent.say("status", session_id=id_, state="failed", message="the desktop has ended")
+        session = await world.until_state(id_, "failed")
+        assert session["status"]["message"] == "the desktop has ended"
+
+
+async def test_agent_can_say_it_only_of_its_own_sessions_that_are_not_over(world: World) -> None:
+    async with world.agent() as agent, world.agent("agent-2") as other:
+        id_ = await agent.running()
+        over = await agent.running()
+        world.emu.streamspace.set_state(over, "terminated")
+        await other.say("status", session_id=id_, state="failed")
+        await agent.say("status", session_id=over, state="failed")
+        await agent.say("status", session_id="nothing", state="failed")
+        await agent.say("status", session_id=id_, state="paused")
+        for one in (agent, other):
+            await one.say("heartbeat", capacity={"current_sessions": 7})
+        await until(lambda: world.emu.streamspace.agents["agent-1"].other_sessions)
+        await until(lambda: world.emu.streamspace.agents["agent-2"].other_sessions)
+        assert (world.state(id_), world.state(over)) == ("running", "terminated")

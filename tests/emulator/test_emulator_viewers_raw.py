@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.emulator.realtime_raw import World, echo, flood, token, until
+from tests.emulator.realtime_raw import World, echo, flood, leave, token, until
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.streamspace_catalog import ADMIN
 
@@ -77,6 +77,73 @@ async def test_viewer_is_closed_when_the_other_side_ends(world: World, end: str)
             await viewer.send_str("no base64 !")
         code = {"agent's program": 1011, "nonsense": 1003}.get(end, 1000)
         assert (await viewer.receive()).data == code
+        await picture.close()
+        await viewer.close()
+
+
+@pytest.mark.parametrize("size", [1000, 50_000, 250_000])
+async def test_clean_end_is_one_though_the_agent_is_gone_before_a_slow_viewer_has_it(
+    world: World, size: int
+) -> None:
+    sizes = [256 * 1024] * 72 + [size] * 20
+
+    async def say_all_and_leave(picture: aiohttp.ClientWebSocketResponse) -> None:
+        for each in sizes:
+            await picture.send_bytes(bytes(each))
+        await leave(picture)
+
+    async with world.agent() as agent:
+        id_ = await agent.running()
+        for _ in range(4):
+            opening = asyncio.create_task(world.viewer(id_).__aenter__())
+            picture = await agent.picture()
+            viewer = await opening
+            writing = asyncio.create_task(say_all_and_leave(picture))
+            received = 0
+            while (message := await viewer.receive()).type is aiohttp.WSMsgType.BINARY:
+                received += len(message.data)
+                # Slower than the agent, so that the emulator waits for the viewer.
+                await asyncio.sleep(0.001)
+            await writing
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1000)
+            assert received == sum(sizes)
+            await viewer.close()
+            await picture.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "reason"),
+    [
+        ("agent says why", 1000, "the VNC server has ended"),
+        ("agent breaks off", 1011, "the VNC server has crashed"),
+        ("agent is lost", 1011, "the connection of the agent was lost"),
+        ("session", 1000, "the session is hibernated"),
+        ("nonsense", 1003, "the viewer sent a text that is not base64"),
+    ],
+)
+async def test_viewer_is_told_why_it_is_closed(
+    world: World, end: str, code: int, reason: str
+) -> None:
+    async with world.agent() as agent:
+        id_ = await agent.running()
+        opening = asyncio.create_task(world.viewer(id_).__aenter__())
+        picture = await agent.picture()
+        viewer = await opening
+        match end:
+            case "agent says why":
+                await picture.close(message=b"the VNC server has ended")
+            case "agent breaks off":
+                await picture.close(code=1011, message=b"the VNC server has crashed")
+            case "agent is lost":
+                assert picture._response.connection is not None
+                assert picture._response.connection.transport is not None
+                picture._response.connection.transport.abort()
+            case "session":
+                world.emu.streamspace.set_state(id_, "hibernated")
+            case _:
+                await viewer.send_str("no base64 !")
+        message = await viewer.receive()
+        assert (message.data, message.extra) == (code, reason)
         await picture.close()
         await viewer.close()
 
@@ -218,6 +285,7 @@ async def test_followed_log_begins_with_its_tail_goes_on_and_closes_when_the_ses
         assert await socket.receive_str() == "[INFO] Session terminated"
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1000)
+        assert message.extra == "the session is terminated"
 
 
 async def test_followed_lines_have_their_time_and_all_of_them_come(world: World) -> None:
