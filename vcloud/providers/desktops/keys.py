@@ -250,7 +250,7 @@ def chords(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _unknown(names: list[str], index: int) -> InvalidArgumentError:
-    near = get_close_matches(_fold(names[index][:40]), _FOLDED, n=3)
+    near = get_close_matches(_fold(names[index][:40]), _FOLDED, n=3, cutoff=0.7)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return InvalidArgumentError(
         f"key {index + 1} of {len(names)} is no key name{hint}. A key is a single character or a name such as enter, "

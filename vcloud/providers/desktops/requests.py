@@ -66,12 +66,12 @@ def action_requests(action: Action, *, timeout: float) -> Iterator[ActionRequest
         longest_wait = timedelta(seconds=min(_LONGEST_WAIT, timeout * _SHARE))
         for pause in _pauses(action.duration, max(MILLISECOND, longest_wait)):
             yield ActionRequest(_ACTION, to_json(Wait(pause)))
-    elif isinstance(action, PressKeys) and action.key_action_type in _XDOTOOL:
+    elif isinstance(action, PressKeys) and (kind := action.key_action_type) and kind in _XDOTOOL:
         # The service's own action holds a modifier, but no other key together with one, and releases no modifier.
         if are_modifiers(action.keys):
             yield ActionRequest(_ACTION, to_json(action))
-        if action.key_action_type is KeyAction.UP or not are_modifiers(action.keys):
-            yield hold_request(action.keys, action.key_action_type)
+        if kind is KeyAction.UP or not are_modifiers(action.keys):
+            yield hold_request(action.keys, kind)
     else:
         yield ActionRequest(_ACTION, to_json(action))
 
