@@ -302,7 +302,9 @@ RECIPES: dict[StreamSpaceCode, Recipe] = {
     C.TEMPLATE_NOT_FOUND: lambda e, john, admin: john.sessions.create(USER, "invalid-template"),
     C.TEMPLATE_INVALID: lambda e, john, admin: _broken_template("valid", e, john),
     C.VALIDATION_FAILED: lambda e, john, admin: admin.sessions.create("nobody", "firefox-browser"),
-    C.INVALID_PARAMETER: lambda e, john, admin: john.sessions.list(state=SessionState("melting")).all(),
+    C.INVALID_PARAMETER: lambda e, john, admin: john.sessions.list(
+        state=SessionState("melting")
+    ).all(),
     C.MISSING_REQUIRED_FIELD: lambda e, john, admin: admin._session.send(
         Request("PATCH", f"/agents/{KUBERNETES}", body=b"{}")
     ),
