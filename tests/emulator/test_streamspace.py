@@ -15,6 +15,7 @@ from vcloud import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
+    Request,
     RetryPolicy,
     TransportError,
     WaitFailed,
@@ -303,8 +304,12 @@ RECIPES: dict[StreamSpaceCode, Recipe] = {
     C.TEMPLATE_NOT_FOUND: lambda e, john, admin: john.sessions.create(USER, "invalid-template"),
     C.TEMPLATE_INVALID: lambda e, john, admin: _broken_template("valid", e, john),
     C.VALIDATION_FAILED: lambda e, john, admin: admin.sessions.create("nobody", "firefox-browser"),
-    C.INVALID_PARAMETER: lambda e, john, admin: john.sessions.list(state="melting").all(),
-    C.MISSING_REQUIRED_FIELD: lambda e, john, admin: admin.agents.ref(KUBERNETES).set_status(None),  # type: ignore[arg-type]
+    C.INVALID_PARAMETER: lambda e, john, admin: john.sessions.list(
+        state=SessionState("melting")
+    ).all(),
+    C.MISSING_REQUIRED_FIELD: lambda e, john, admin: admin._session.send(
+        Request("PATCH", f"/agents/{KUBERNETES}", body=b"{}")
+    ),
     C.RATE_LIMIT_EXCEEDED: _too_many,
     C.INSUFFICIENT_RESOURCES: lambda e, john, admin: john.sessions.create(
         USER, "firefox-browser", platform="kubernetes", resources=Resources(memory="300Gi")
