@@ -120,18 +120,18 @@ class DesktopAgent:
         A desktop that it does not know would run for ever: it is ended. A session that has no desktop any more would seem to
         run for ever: it is reported. Others are left to their commands, which wait until this returns.
         """
-        known = {session.id for session in sessions}
-        for session_id in self.desktops.keys() - known:
+        known = {session.id: session for session in sessions if session.id is not None}
+        for session_id in self.desktops.keys() - known.keys():
             orphan = self.desktops.pop(session_id)
             print(f"  [agent] nobody knows display {orphan.display} any more: it is ended")
             await orphan.aclose()
-        for session in sessions:
-            desktop = self.desktops.get(session.id)
+        for session_id, session in known.items():
+            desktop = self.desktops.get(session_id)
             gone = desktop is None or not desktop.alive
             if gone and session.state in (SessionState.RUNNING, SessionState.HIBERNATED):
                 print(f"  [agent] {session.name} has no desktop here: it is reported as failed")
                 assert self.worker is not None
-                self.worker.report_failed(session.id, "its desktop is gone")
+                self.worker.report_failed(session_id, "its desktop is gone")
 
     def _desktop(self, session_id: str) -> X11Desktop:
         desktop = self.desktops.get(session_id)

@@ -45,6 +45,7 @@ class Reconciling(Handler):
         self.desktops -= orphans
         assert self.worker is not None
         for session in sessions:
+            assert session.id is not None
             if session.state == "running" and session.id not in self.desktops:
                 self.worker.report_failed(session.id, "the agent was restarted")
         self.compared += 1
