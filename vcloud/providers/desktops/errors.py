@@ -44,19 +44,24 @@ _KEY_MISSING: Final = "the API key is missing: none arrived at the service (or n
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-#: What the service says of itself (from its published source): none of it is repeated from a request.
+#: What the service says of itself (from its published source): none of it is repeated from a
+#: request.
 _OWN_PHRASES: Final = re.compile(
-    r"(Desktop|Instance) is not running|\(status: [a-z_]+\)|Cannot (perform action|execute command)\."
+    r"(Desktop|Instance) is not running|\(status: [a-z_]+\)"
+    r"|Cannot (perform action|execute command)\."
     r"|Desktop( instance)? not found( or user not authorized\.)?|Invalid API key"
-    r"|An unexpected internal server error occurred\.|Failed to (perform|execute) [a-z_]+( action)?:"
+    r"|An unexpected internal server error occurred\."
+    r"|Failed to (perform|execute) [a-z_]+( action)?:"
     rf"|{_EXIT_CODE.pattern}"
 )
-#: With one of these the service refuses before it looks at a text, so that words which it shares with one prove nothing.
+#: With one of these the service refuses before it looks at a text, so that words which it shares
+#: with one prove nothing.
 _REFUSED_UNREAD: Final = frozenset({401, 403, 404, 409, 429})
 _OWN_WORDS: Final = frozenset(
     (
         " ".join(MEANINGS.values())
-        + " instance is not found or user not authorized invalid running pending terminated completed error status"
+        + " instance is not found or user not authorized invalid running pending terminated"
+        " completed error status"
         " cannot perform execute action command no stopped stopping ended"
     ).split()
 )
@@ -79,8 +84,8 @@ class NoStreamError(VCloudError):
 class ActionsFailed(VCloudError):
     """One of several actions failed, and those after it were not sent.
 
-    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done before it: whoever sends
-    them all again would do those twice.
+    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done
+    before it: whoever sends them all again would do those twice.
 
     Attributes:
         index: which one, from 0.
@@ -101,7 +106,8 @@ class ActionsFailed(VCloudError):
 def say_typed(error: VCloudError, typed: int, total: int) -> None:
     """Let an error say how many characters of a text were confirmed before it, and never which.
 
-    If there are any, ``outcome_unknown`` is set: whoever sends the whole text again would type them twice.
+    If there are any, ``outcome_unknown`` is set: whoever sends the whole text again would type them
+    twice.
     """
     error.typed = typed
     error.outcome_unknown = error.outcome_unknown or typed > 0
@@ -113,7 +119,7 @@ def say_typed(error: VCloudError, typed: int, total: int) -> None:
 
 
 def complaint(output: str) -> str:
-    """What went wrong with a command of xdotool, by what it printed, because its exit code is lost; empty: nothing."""
+    """What a command of xdotool printed, if that says that it failed: its exit code is lost."""
     return output if _COMPLAINT.search(output) else ""
 
 
@@ -263,7 +269,7 @@ def _details(refusal: _Refusal) -> dict[str, Any]:
 
 
 def _states_failure(request: Request, refusal: _Refusal) -> bool:
-    """Whether it is known what a failure came to: a command that ended, or an id that no desktop can have."""
+    """Whether a failure is known: a command ended with it, or no desktop can have the id."""
     id = request.path.removeprefix("/desktop").strip("/").partition("/")[0]
     ended = isinstance(refusal.error, str) and _EXIT_CODE.search(refusal.error)
     return bool(ended) or (refusal.status == "error" and id != "" and not _UUID.fullmatch(id))
