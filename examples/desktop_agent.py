@@ -23,7 +23,8 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import missing
 from vcloud.providers.desktops import Desktop, Desktops, Screenshot
 
-#: What the agent writes: everything that is hard to type, and a line that would run if a part of the note were executed.
+#: What the agent writes: everything that is hard to type, and a line that would run if a part of
+#: the note were executed.
 LINES = """It's a note, typed key by key: "quotes", 'apostrophes', $HOME, `date`, 100 % and \\.
 --help -- and a line that begins with dashes - doesn't end it.
 x'; touch owned; echo 'y
@@ -90,7 +91,8 @@ async def work(desktop: Desktop, pictures: Path) -> None:
 
     print("Opening a terminal, and clicking into it:")
     await desktop.bash(
-        f'xterm -geometry 100x40+20+20 -fg white -bg "#203040" -e bash -c "{SCRIPT}" >/dev/null 2>&1 &'
+        'xterm -geometry 100x40+20+20 -fg white -bg "#203040" '
+        f'-e bash -c "{SCRIPT}" >/dev/null 2>&1 &'
     )
     await until(lambda: exists("ready"))
     await desktop.click(300, 200)
@@ -110,7 +112,8 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     await desktop.scroll("up", 3)
     keep("4-scrolled", await changed(desktop, ended))
 
-    # What a command prints comes without white space at its ends, so that what must be exact is encoded.
+    # What a command prints comes without white space at its ends, so that what must be exact is
+    # encoded.
     note = base64.b64decode(await desktop.bash("base64 note.txt")).decode()
     same = "what was typed" if note == NOTE else "SOMETHING ELSE"
     print(f"The note, read from the file that it was typed into, is {same}. It begins:")

@@ -61,7 +61,8 @@ def _perform(action: Action) -> Callable[[Desktops], Awaitable[object]]:
                 raise
             return error
         except DecodeError as error:
-            # The release of a modifier goes on with a command, and the answer that is canned for the action is none to it.
+            # The release of a modifier goes on with a command, and the answer that is canned for
+            # the action is none to it.
             if action != RELEASE or "/bash-action" not in str(error):
                 raise
             return error

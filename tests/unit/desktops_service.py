@@ -1,4 +1,4 @@
-"""What the desktop-action service runs on a desktop for an action, and a program that records what reaches it."""
+"""What the desktop-action service runs for an action, and a program that records what reaches it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ printf '%s\\0' "$@" '' >> "$RECORD"
 
 
 def command(path: str, body: Mapping[str, Any]) -> str:
-    """The command that the service composes, with its quoting and its faults (from its published source)."""
+    """The command that the service composes, faults included (from its published source)."""
     if path.endswith("/bash-action"):
         return str(body["command"])
     if body["type"] == "type":

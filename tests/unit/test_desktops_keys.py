@@ -1,4 +1,4 @@
-"""Names of keys: what people and models write reaches the service as X key symbols, or is refused."""
+"""What people and models write as names of keys becomes X key symbols, or is refused."""
 
 from __future__ import annotations
 

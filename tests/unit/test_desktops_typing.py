@@ -287,7 +287,7 @@ async def test_a_harmless_word_in_a_refusal_of_other_words_is_not_hidden() -> No
 
 
 class Clocked(Wired):
-    """Answers after some seconds of a clock that stands, and keeps how long each attempt might have taken."""
+    """Answers after some seconds of its own clock, and keeps the timeout of each attempt."""
 
     now: float = 0.0
     takes: float = 0.0

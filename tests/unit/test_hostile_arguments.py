@@ -185,7 +185,8 @@ def calls(provider: Provider) -> Iterator[Call]:
 
 
 CALLS = [call for provider in PROVIDERS.values() for call in calls(provider)]
-#: What these are given is translated to what the service can type; test_desktops_typing.py and test_desktops_keys.py run it.
+#: What these are given is translated to what the service can type; test_desktops_typing.py and
+#: test_desktops_keys.py run it.
 TRANSLATED = {
     "desktops.ref().type(text)",
     "desktops.ref().press(keys)",

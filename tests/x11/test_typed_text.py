@@ -1,4 +1,5 @@
-"""What is typed arrives in real programs: the client, the service's own commands, real xdotool, a terminal and an editor.
+"""What is typed arrives in real programs: the client, the service's own commands, real xdotool, a
+terminal and an editor.
 
 Nothing of the emulator takes part, so that this is a second witness.
 """
@@ -52,7 +53,8 @@ PLAIN = [
     "end of line\n\n\nthree lines on",
     "0123456789 -abcdefg " * 13,
 ]
-#: What it lacks: xdotool lends each a spare key, and a program that is busy may look it up too late and miss it.
+#: What it lacks: xdotool lends each a spare key, and a program that is busy may look it up too late
+#: and miss it.
 LENT = "Äé€ñß\xd7ÉØÞ日кŁ😀\u00a0\u2028"
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vcloud._core.shared import SharedBudget
     from vcloud.auth import Auth
 
-#: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider may know better.
+#: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider
+#: may know better.
 TIMEOUT: Final = 30.0
 #: Twice what a screenshot of two 4K screens takes as PNG in base64, and hundreds of times what a page of a list does.
 MAX_RESPONSE: Final = 64 * 1024**2
@@ -170,7 +171,8 @@ class Endpoint:
         auth: an :class:`~vcloud.HMACAuth`, :class:`~vcloud.BearerAuth`, :class:`~vcloud.APIKeyAuth`, or your own
             :class:`~vcloud.Auth`.
         timeout: for one attempt, from the moment it is admitted until the answer is complete; seconds or timedelta.
-            By default 30 seconds, and 45 for actions and commands on a desktop, which the service itself cuts after 30.
+            By default 30 seconds, and 45 for actions and commands on a desktop, which the service
+            itself cuts after 30.
         connect_timeout: for making one connection; seconds or timedelta. Running into it proves that nothing was sent.
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
         retry: when to send again, and how patiently.

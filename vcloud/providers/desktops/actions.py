@@ -48,7 +48,8 @@ E = TypeVar("E", bound=StrEnum)
 
 MILLISECOND: Final = timedelta(milliseconds=1)
 MAX_SCROLL: Final = 500
-#: The service clicks ten times in a second (measured with its xdotool), and is cut after 30 seconds.
+#: The service clicks ten times in a second (measured with its xdotool), and is cut after 30
+#: seconds.
 MAX_CLICKS: Final = 250
 
 
@@ -161,13 +162,14 @@ class ClickMouse(Recordable):
         x: pixels from the left; None, and ``y`` too: where the pointer is.
         y: pixels from the top.
         button: which one; None: the left one.
-        num_of_clicks: how often, 1 to 250 (the service clicks ten times a second, and is cut after 30 seconds); None: once.
-            Half a click has no number, so it is not looked at there.
+        num_of_clicks: how often, 1 to 250 (the service clicks ten times a second, and is cut after
+            30 seconds); None: once. Half a click has no number, so it is not looked at there.
         click_type: the whole click, or only half of it; None: the whole.
 
     Raises:
-        InvalidArgumentError: ``x`` without ``y`` or the reverse, which the service would ignore; or a number at which it
-            always fails: a negative coordinate, no click, more clicks than it has time for.
+        InvalidArgumentError: ``x`` without ``y`` or the reverse, which the service would ignore; or
+            a number at which it always fails: a negative coordinate, no click, more clicks than it
+            has time for.
     """
 
     tag: ClassVar[str] = "click_mouse"
@@ -230,11 +232,12 @@ class DragMouse(Recordable):
 class TypeText(Recordable):
     """``type``: enter text. It stays out of the repr and of errors, because it may be a password.
 
-    It arrives as it is, line ends as Return: what the service cannot type is pressed as keys, and a long text is sent in
-    pieces. See :meth:`~vcloud.providers.desktops.Controls.type`.
+    It arrives as it is, line ends as Return: what the service cannot type is pressed as keys, and a
+    long text is sent in pieces. See :meth:`~vcloud.providers.desktops.Controls.type`.
 
     Raises:
-        InvalidArgumentError: no text, an empty one, a control character other than tab and line ends, or a lone surrogate.
+        InvalidArgumentError: no text, an empty one, a control character other than tab and line
+            ends, or a lone surrogate.
     """
 
     tag: ClassVar[str] = "type"
@@ -252,10 +255,12 @@ class PressKeys(Recordable):
     """``press_keys``: press keys together, or hold or release them.
 
     Attributes:
-        keys: one name, several joined with ``+``, or a sequence of them; translated to X key symbols when the action is
-            made, so that ``PressKeys("ENTER").keys`` is ``Return``. See :meth:`~vcloud.providers.desktops.Controls.press`.
-        key_action_type: the whole press, or only half of it; None: the whole. Where the service's action for half of it
-            falls short, a shell command does it; see :meth:`~vcloud.providers.desktops.Controls.key_down`.
+        keys: one name, several joined with ``+``, or a sequence of them; translated to X key
+            symbols when the action is made, so that ``PressKeys("ENTER").keys`` is ``Return``. See
+            :meth:`~vcloud.providers.desktops.Controls.press`.
+        key_action_type: the whole press, or only half of it; None: the whole. Where the service's
+            action for half of it falls short, a shell command does it; see
+            :meth:`~vcloud.providers.desktops.Controls.key_down`.
 
     Raises:
         InvalidArgumentError: one is no key; what comes near is in the text.
@@ -269,9 +274,12 @@ class PressKeys(Recordable):
 
 @frozen
 class Wait(Recordable):
-    """``wait``: let time pass on the desktop; ``duration`` in seconds or timedelta, whole milliseconds, as long as one likes.
+    """``wait``: let time pass on the desktop.
 
-    The service is cut after 30 seconds, so a longer one is sent in pieces.
+    The service is cut after 30 seconds, so a longer wait is sent in pieces.
+
+    Attributes:
+        duration: whole milliseconds, as seconds or timedelta; of any length.
     """
 
     tag: ClassVar[str] = "wait"
@@ -353,7 +361,8 @@ _UNION: Final[Any] = Action
 def to_json(action: Action) -> dict[str, Any]:
     """An action in the service's form, as it can be recorded: a JSON object with its ``type``.
 
-    Sending it is for :meth:`~vcloud.providers.desktops.Controls.perform`: a text or a long wait takes several requests.
+    Sending it is for :meth:`~vcloud.providers.desktops.Controls.perform`: a text or a long wait
+    takes several requests.
 
     Raises:
         InvalidArgumentError: it is no action.

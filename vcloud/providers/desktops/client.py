@@ -85,8 +85,9 @@ class Desktops(Client):
         it on the way out, after an error or a cancellation too. Either way, one that is cancelled while the service
         makes the desktop stops it.
 
-        It is a coroutine function to ``inspect``, so that it can be retried and mocked as such: a decorator that retries
-        returns the first form only, and the method of an autospec is awaited.
+        It is a coroutine function to ``inspect``, so that it can be retried and mocked as such: a
+        decorator that retries returns the first form only, and the method of an autospec is
+        awaited.
 
         Args:
             timeout: after which the desktop stops by itself: at least a minute (the service answers 502 to less), whole

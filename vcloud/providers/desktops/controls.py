@@ -90,10 +90,12 @@ class Controls(Handle):
     - :class:`~vcloud.ConflictError`: the desktop is not running.
     - :class:`~vcloud.NotFoundError`: there is no such desktop, or it is somebody else's.
     - :class:`~vcloud.ServerError`: the action failed (its exit code is ``details["exit_code"]``), or the gateway cut it
-      after 30 seconds (502, ``outcome_unknown``: what was cut goes on). An id that is no UUID is answered with 500, too.
+      after 30 seconds (502, ``outcome_unknown``: what was cut goes on). An id that is no UUID is
+      answered with 500, too.
     - :class:`~vcloud.TransportError`: no answer; ``outcome_unknown`` when it may have been done. No action is sent twice.
 
-    Where no ``timeout`` was chosen, an attempt gets 45 seconds, so that the service's own answer to what it cuts arrives.
+    Where no ``timeout`` was chosen, an attempt gets 45 seconds, so that the service's own answer to
+    what it cuts arrives.
 
     What the document does not say about actions (their fields, limits and answers) is from the service's published source.
     """
@@ -103,8 +105,9 @@ class Controls(Handle):
     async def perform(self, action: Action) -> ActionResult:
         """Do what an action says.  ``POST /desktop/{id}/computer-action``
 
-        The other methods do it too, and hand out the part of the result that theirs has. Most actions are one request; a
-        text and a long wait are several, one after the other until one fails, within one ``deadline``.
+        The other methods do it too, and hand out the part of the result that theirs has. Most
+        actions are one request; a text and a long wait are several, one after the other until one
+        fails, within one ``deadline``.
 
         Args:
             action: made by hand, or from a recording by :func:`~vcloud.providers.desktops.from_json`.
@@ -186,7 +189,8 @@ class Controls(Handle):
             x: pixels from the left; without ``x`` and ``y``, where the pointer is.
             y: pixels from the top.
             button: ``left``, ``right`` or ``middle``.
-            count: how often, 1 to 250: the service clicks ten times a second, and is cut after 30 seconds.
+            count: how often, 1 to 250: the service clicks ten times a second, and is cut after 30
+                seconds.
         """
         await self.perform(ClickMouse(x=x, y=y, button=button, num_of_clicks=count))
 
@@ -245,41 +249,48 @@ class Controls(Handle):
     async def type(self, text: str) -> None:
         r"""Enter a text with the keyboard, so that it arrives as it is.  ``type``, ``press_keys``
 
-        The service itself runs a part of some texts as a command, drops others or takes them for options (from its
-        published source, and measured). What it cannot type is therefore pressed: apostrophes, a ``-`` at the beginning,
-        capitals such as ``Ä``, and line ends (``\n``, ``\r\n`` and ``\r`` are one Return each). The rest is typed, in
-        pieces of at most 250 characters, because the service takes some 30 ms for each and is cut after 30 seconds. So
-        one call may be many requests. None is sent after one that failed, and ``deadline`` is for all of them.
+        The service itself runs a part of some texts as a command, drops others or takes them for
+        options (from its published source, and measured). What it cannot type is therefore pressed:
+        apostrophes, a ``-`` at the beginning, capitals such as ``Ä``, and line ends (``\n``,
+        ``\r\n`` and ``\r`` are one Return each). The rest is typed, in pieces of at most 250
+        characters, because the service takes some 30 ms for each and is cut after 30 seconds. So
+        one call may be many requests. None is sent after one that failed, and ``deadline`` is for
+        all of them.
 
-        A character that the desktop's keyboard lacks (``é`` on an American one) is put on a spare key by the service for as
-        long as it is typed, and a program that is busy may miss it (measured). Keys that are held do not apply to a text:
-        the service releases them while it types, and presses them again.
+        A character that the desktop's keyboard lacks (``é`` on an American one) is put on a spare
+        key by the service for as long as it is typed, and a program that is busy may miss it
+        (measured). Keys that are held do not apply to a text: the service releases them while it
+        types, and presses them again.
 
         Args:
             text: not empty. Tabs and line ends are the only control characters that can be typed.
 
         Raises:
-            InvalidArgumentError: it is empty, or holds another control character or a lone surrogate; nothing was sent.
-            VCloudError: any of the above; its ``typed`` says how many characters were confirmed, as does its text, which
-                never says which: they may be a password. If there are any, ``outcome_unknown`` is set, because the whole
-                text must not simply be sent again. The piece that failed may have been typed in part.
+            InvalidArgumentError: it is empty, or holds another control character or a lone
+                surrogate; nothing was sent.
+            VCloudError: any of the above; its ``typed`` says how many characters were confirmed, as
+                does its text, which never says which: they may be a password. If there are any,
+                ``outcome_unknown`` is set, because the whole text must not simply be sent again.
+                The piece that failed may have been typed in part.
         """
         await self.perform(TypeText(text))
 
     async def press(self, *keys: str) -> None:
-        """Press keys together: ``press("enter")``, ``press("ctrl+c")``, ``press("ctrl", "c")``.  ``press_keys``
+        """Press keys together.  ``press_keys``
 
-        A key is a single character (``/``, ``+``, ``é``), a name that people use, in any case of letters (``ENTER``,
-        ``esc``, ``PageDown``, ``arrowleft``, ``cmd``, ``f5``), or an X key symbol (``Return``, ``KP_Enter``, ``U20AC``).
-        ``cmd``, ``meta`` and ``win`` are ``super``, ``option`` is ``alt``. The case of a letter counts only where it stands
+        ``press("enter")``, ``press("ctrl+c")`` and ``press("ctrl", "c")`` are such calls. A key is a single character (``/``, ``+``, ``é``), a name that people use, in any case of
+        letters (``ENTER``, ``esc``, ``PageDown``, ``arrowleft``, ``cmd``, ``f5``), or an X key
+        symbol (``Return``, ``KP_Enter``, ``U20AC``). ``cmd``, ``meta`` and ``win`` are ``super``,
+        ``option`` is ``alt``. The case of a letter counts only where it stands
         alone: ``Ctrl+S`` is ``ctrl+s``; with Shift it is ``ctrl+shift+s``.
 
-        Keys that are held do not apply to it: the service releases them, and presses them again afterwards. Give all keys
-        of a chord to one call, or use :meth:`key_down` and :meth:`key_up` for each of them.
+        Keys that are held do not apply to it: the service releases them, and presses them again
+        afterwards. Give all keys of a chord to one call, or use :meth:`key_down` and :meth:`key_up`
+        for each of them.
 
         Args:
-            keys: one or more; they are translated to X key symbols, because the service ignores other names and reports
-                success (measured).
+            keys: one or more; they are translated to X key symbols, because the service ignores
+                other names and reports success (measured).
 
         Raises:
             InvalidArgumentError: one is no key; what comes near is in the text.
@@ -289,12 +300,14 @@ class Controls(Handle):
     async def key_down(self, *keys: str) -> None:
         """Press keys and hold them; names as for :meth:`press`.  ``POST /desktop/{id}/bash-action``
 
-        Held keys apply to mouse actions (Shift and a click, say) and to other keys that are pressed with
-        :meth:`key_down`; not to :meth:`press` and :meth:`type`. They are held until :meth:`key_up`.
+        Held keys apply to mouse actions (Shift and a click, say) and to other keys that are pressed
+        with :meth:`key_down`; not to :meth:`press` and :meth:`type`. They are held until
+        :meth:`key_up`.
 
-        This runs ``xdotool keydown`` on the desktop. The service's own action for it releases what is held while it
-        works, and releases no modifier (measured); so a :class:`~vcloud.providers.desktops.PressKeys` that is given to
-        :meth:`perform` goes on with this command where the action falls short.
+        This runs ``xdotool keydown`` on the desktop. The service's own action for it releases what
+        is held while it works, and releases no modifier (measured); so a
+        :class:`~vcloud.providers.desktops.PressKeys` that is given to :meth:`perform` goes on with
+        this command where the action falls short.
 
         Raises:
             ServerError: the desktop's shell could not do it.
@@ -314,8 +327,8 @@ class Controls(Handle):
         """Let time pass on the desktop before the next action.  ``wait``
 
         Args:
-            duration: whole milliseconds, as seconds or timedelta. The service is cut after 30 seconds, so a longer one is
-                sent in pieces, within one ``deadline``.
+            duration: whole milliseconds, as seconds or timedelta. The service is cut after 30
+                seconds, so a longer one is sent in pieces, within one ``deadline``.
         """
         await self.perform(Wait(duration))
 
@@ -341,18 +354,21 @@ class Controls(Handle):
     async def bash(self, command: str) -> str:
         """Run a shell command and return what it printed.  ``POST /desktop/{id}/bash-action``
 
-        The service returns the standard output, or the error output when that is blank, without white space at both ends;
-        the exit code is lost (from its published source). Output that must be exact can be printed with ``base64``. The
-        command, which may hold a password, and its output stay out of errors.
+        The service returns the standard output, or the error output when that is blank, without
+        white space at both ends; the exit code is lost (from its published source). Output that
+        must be exact can be printed with ``base64``. The command, which may hold a password, and
+        its output stay out of errors.
 
         Args:
-            command: not empty, without NUL; it must end within 30 seconds, where the service's gateway cuts.
+            command: not empty, without NUL; it must end within 30 seconds, where the service's
+                gateway cuts.
 
         Raises:
             InvalidArgumentError: it is empty, or holds a NUL, which no command can.
             NotFoundError: there is no such desktop.
             ConflictError: the desktop is not running.
-            ServerError: the gateway cut it (502, ``outcome_unknown``: it goes on), or the id is no UUID (500).
+            ServerError: the gateway cut it (502, ``outcome_unknown``: it goes on), or the id is no
+                UUID (500).
             TransportError: no answer; ``outcome_unknown`` when it may have run.
         """
         check_text(command, "command")

@@ -132,8 +132,9 @@ class Desktop(DesktopRef):
         status: what it is doing.
         created_at: when it was launched.
         timeout_at: when it stops by itself.
-        stream_url: where a person sees it and works on it; None while it is pending, and for good if it was stopped then.
-            Anyone who has it can use the desktop, so it is treated as a secret: not in the repr, and not to be pickled.
+        stream_url: where a person sees it and works on it; None while it is pending, and for good
+            if it was stopped then. Anyone who has it can use the desktop, so it is treated as a
+            secret: not in the repr, and not to be pickled.
     """
 
     status: DesktopStatus

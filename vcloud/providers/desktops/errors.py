@@ -47,19 +47,24 @@ _KEY_MISSING: Final = "the API key is missing: none arrived at the service (or n
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EXIT_CODE: Final = re.compile(r"Command failed with code ([0-9]{1,9})(?![0-9])")
 
-#: What the service says of itself (from its published source): none of it is repeated from a request.
+#: What the service says of itself (from its published source): none of it is repeated from a
+#: request.
 _OWN_PHRASES: Final = re.compile(
-    r"(Desktop|Instance) is not running|\(status: [a-z_]+\)|Cannot (perform action|execute command)\."
+    r"(Desktop|Instance) is not running|\(status: [a-z_]+\)"
+    r"|Cannot (perform action|execute command)\."
     r"|Desktop( instance)? not found( or user not authorized\.)?|Invalid API key"
-    r"|An unexpected internal server error occurred\.|Failed to (perform|execute) [a-z_]+( action)?:"
+    r"|An unexpected internal server error occurred\."
+    r"|Failed to (perform|execute) [a-z_]+( action)?:"
     rf"|{_EXIT_CODE.pattern}"
 )
-#: With one of these the service refuses before it looks at a text, so that words which it shares with one prove nothing.
+#: With one of these the service refuses before it looks at a text, so that words which it shares
+#: with one prove nothing.
 _REFUSED_UNREAD: Final = frozenset({401, 403, 404, 409, 429})
 _OWN_WORDS: Final = frozenset(
     (
         " ".join(MEANINGS.values())
-        + " instance is not found or user not authorized invalid running pending terminated completed error status"
+        + " instance is not found or user not authorized invalid running pending terminated"
+        " completed error status"
         " cannot perform execute action command no stopped stopping ended"
     ).split()
 )
@@ -82,8 +87,8 @@ class NoStreamError(VCloudError):
 class ActionsFailed(VCloudError):
     """One of several actions failed, and those after it were not sent.
 
-    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done before it: whoever sends
-    them all again would do those twice.
+    ``outcome_unknown`` is set when the one that failed may have been done, or when any was done
+    before it: whoever sends them all again would do those twice.
 
     Attributes:
         index: which one, from 0.
@@ -103,7 +108,8 @@ class ActionsFailed(VCloudError):
 def say_typed(error: VCloudError, typed: int, total: int) -> None:
     """Let an error say how many characters of a text were confirmed before it, and never which.
 
-    If there are any, ``outcome_unknown`` is set: whoever sends the whole text again would type them twice.
+    If there are any, ``outcome_unknown`` is set: whoever sends the whole text again would type them
+    twice.
     """
     error.typed = typed
     error.outcome_unknown = error.outcome_unknown or typed > 0
@@ -115,7 +121,7 @@ def say_typed(error: VCloudError, typed: int, total: int) -> None:
 
 
 def complaint(output: str) -> str:
-    """What went wrong with a command of xdotool, by what it printed, because its exit code is lost; empty: nothing."""
+    """What a command of xdotool printed, if that says that it failed: its exit code is lost."""
     return output if _COMPLAINT.search(output) else ""
 
 

@@ -1,7 +1,7 @@
-"""Names of keys: what people and models write, translated to the X key symbols that the service knows.
+"""Names of keys, translated from what people and models write to X key symbols.
 
-The service ignores a name that it does not know, and reports success (measured with its xdotool, which takes ``Return``
-and not ``ENTER``). A name is therefore translated here, or refused.
+The service ignores a name that it does not know, and reports success (measured with its xdotool,
+which takes ``Return`` and not ``ENTER``). A name is therefore translated here, or refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _LATIN_1_NAMES: Final = (
 )
 _LATIN_1: Final = _LATIN_1_NAMES.split()
 
-#: X's names of the keys that enter no character, each usable as it stands. Not Help, which is a command of xdotool.
+#: X's names of the keys that enter no character, each usable as it stands. Not Help, which is a
+#: command of xdotool.
 _OTHER_NAMES: Final = (
     "BackSpace Tab Linefeed Clear Return Pause Scroll_Lock Sys_Req Escape Delete Home Left Up Right "
     "Down Prior Page_Up Next Page_Down End Begin Select Print Execute Insert Undo Redo Menu Find "
@@ -64,7 +65,8 @@ _SYMBOLS: Final = (
 #: The service's xdotool has these four names of its own, in any case of letters.
 CTRL, ALT, SHIFT, SUPER = "ctrl", "alt", "shift", "super"
 
-#: What people and models write, and the symbol that it stands for. Case, ``_``, ``-`` and spaces do not matter.
+#: What people and models write, and the symbol that it stands for. Case, ``_``, ``-`` and spaces do
+#: not matter.
 _SPELLINGS: Final[Mapping[str, str]] = {
     "Return": "enter",
     "Escape": "esc",
@@ -134,7 +136,8 @@ _CONTROLS: Final = {
 #: A name in words: ``Page_Up``, ``page-up``, ``PAGE UP``.
 _WORDS: Final = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 _UNICODE: Final = re.compile(r"U([0-9A-Fa-f]{4,6})")
-#: With one of these a letter is a shortcut, and its case is how people write it: Ctrl+C means no Shift.
+#: With one of these a letter is a shortcut, and its case is how people write it: Ctrl+C means no
+#: Shift.
 _MODIFIERS: Final = frozenset(
     {CTRL, ALT, SHIFT, SUPER}
     | {
@@ -148,8 +151,9 @@ _MODIFIERS: Final = frozenset(
 def character_key(character: str) -> str:
     """The symbol, or chord, that enters one character.
 
-    A Latin-1 capital is ``shift`` and its small letter: xdotool puts a character that the keyboard lacks on a spare key,
-    and X takes one of these alone for the pair of both cases, so that ``É`` arrives as ``é`` (measured).
+    A Latin-1 capital is ``shift`` and its small letter: xdotool puts a character that the keyboard
+    lacks on a spare key, and X takes one of these alone for the pair of both cases, so that ``É``
+    arrives as ``é`` (measured).
     """
     if character.isascii():
         return _ASCII.get(character, character)
@@ -233,8 +237,8 @@ def chords(keys: Iterable[str]) -> tuple[str, ...]:
     """The same for keys in several texts, which are all pressed together.
 
     Raises:
-        InvalidArgumentError: one of them is no key; says which one and what comes near, and does not repeat it, because
-            somebody may have meant to type a password.
+        InvalidArgumentError: one of them is no key; says which one and what comes near, and does
+            not repeat it, because somebody may have meant to type a password.
     """
     given = [_names(part) for part in keys]
     named = [name for part in given for name in part]
@@ -253,6 +257,7 @@ def _unknown(names: list[str], index: int) -> InvalidArgumentError:
     near = get_close_matches(_fold(names[index][:40]), _FOLDED, n=3, cutoff=0.7)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return InvalidArgumentError(
-        f"key {index + 1} of {len(names)} is no key name{hint}. A key is a single character or a name such as enter, "
-        "pageup, f5 or an X key symbol; several are joined with +, as in 'ctrl+c'; to enter text use type()"
+        f"key {index + 1} of {len(names)} is no key name{hint}. A key is a single character or a "
+        "name such as enter, pageup, f5 or an X key symbol; several are joined with +, as in "
+        "'ctrl+c'; to enter text use type()"
     )

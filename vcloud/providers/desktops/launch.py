@@ -57,11 +57,11 @@ class Register:
 
 
 class _CoroutineFunction:
-    """A method that returns a coroutine object of its own kind, and that ``inspect`` knows as a coroutine function.
+    """A method that returns its own kind of coroutine and is a coroutine function to ``inspect``.
 
-    :func:`inspect.iscoroutinefunction`, and what asks it (autospecs of mocks, decorators that retry), take any callable
-    with the attributes of a function for one. Python 3.12 has ``inspect.markcoroutinefunction`` for it; 3.11 has no other
-    way.
+    :func:`inspect.iscoroutinefunction`, and what asks it (autospecs of mocks, decorators that
+    retry), take any callable with the attributes of a function for one. Python 3.12 has
+    ``inspect.markcoroutinefunction`` for it; 3.11 has no other way.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -72,7 +72,8 @@ class _CoroutineFunction:
         unbound: Any = plain
         update_wrapper(unbound, function)
         of_function = signature(function)
-        # Autospecs of a class leave out the self of plain functions only, and this is none in the class.
+        # Autospecs of a class leave out the self of plain functions only, and this is none in the
+        # class.
         unbound.__signature__ = of_function.replace(
             parameters=list(of_function.parameters.values())[1:]
         )
@@ -91,7 +92,7 @@ class _CoroutineFunction:
 
 
 def coroutine_function(function: F) -> F:
-    """Let a method that returns a coroutine object pass for one that was made with ``async def``."""
+    """Let a method that returns a coroutine object pass for one made with ``async def``."""
     return cast("F", _CoroutineFunction(function))
 
 

@@ -1,4 +1,7 @@
-"""The requests that an action takes: most take one, a text or a long wait several, and a held key a shell command."""
+"""The requests that an action takes.
+
+Most actions take one. A text and a long wait take several, and a held key takes a shell command.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ __all__ = ["COMMAND", "TIMEOUT", "ActionRequest", "action_requests", "hold_reque
 _ACTION: Final = "computer-action"
 COMMAND: Final = "bash-action"
 
-#: Seconds for one attempt of an action or a command where the user chose none: the service is cut after 30, and its answer
-#: to that has to arrive.
+#: Seconds for one attempt of an action or a command where the user chose none: the service is cut
+#: after 30, and its answer to that has to arrive.
 TIMEOUT: Final = 45.0
 #: Seconds of one request that waits, below the 30 after which the service is cut.
 _LONGEST_WAIT: Final = 25.0
@@ -33,7 +36,8 @@ _LONGEST_WAIT: Final = 25.0
 _PER_CHARACTER: Final = 0.032
 #: How much of an attempt's time the service may work; the rest is for the way there and back.
 _SHARE: Final = 0.8
-#: The service's display (from its published source). Whether commands have it set is not known, so it is set in them.
+#: The service's display (from its published source). Whether commands have it set is not known, so
+#: it is set in them.
 _DISPLAY: Final = ":99"
 _XDOTOOL: Final = {KeyAction.DOWN: "keydown", KeyAction.UP: "keyup"}
 
@@ -67,7 +71,8 @@ def action_requests(action: Action, *, timeout: float) -> Iterator[ActionRequest
         for pause in _pauses(action.duration, max(MILLISECOND, longest_wait)):
             yield ActionRequest(_ACTION, to_json(Wait(pause)))
     elif isinstance(action, PressKeys) and (kind := action.key_action_type) and kind in _XDOTOOL:
-        # The service's own action holds a modifier, but no other key together with one, and releases no modifier.
+        # The service's own action holds a modifier, but no other key together with one, and
+        # releases no modifier.
         if are_modifiers(action.keys):
             yield ActionRequest(_ACTION, to_json(action))
         if kind is KeyAction.UP or not are_modifiers(action.keys):

@@ -1,9 +1,10 @@
 """A text as the actions that enter it, so that it arrives as it is and no part of it runs.
 
-The service puts a text into a single-quoted word of a shell command, and escapes an apostrophe wrongly: what stands between
-two of them would run. A text that begins with ``-`` is taken for options. A line feed is typed as a key symbol that editors
-drop. A Latin-1 capital that the keyboard lacks arrives as a small letter. (From the service's published source, and measured
-with xdotool.) All of these are therefore pressed as keys.
+The service puts a text into a single-quoted word of a shell command, and escapes an apostrophe
+wrongly: what stands between two of them would run. A text that begins with ``-`` is taken for
+    options. A line feed is typed as a key symbol that editors
+drop. A Latin-1 capital that the keyboard lacks arrives as a small letter. (From the service's
+published source, and measured with xdotool.) All of these are therefore pressed as keys.
 """
 
 from __future__ import annotations
@@ -17,18 +18,27 @@ from vcloud.providers.desktops.keys import character_key
 
 __all__ = ["LONGEST", "Entry", "check_typed", "entries"]
 
-#: Characters in one request. The service types one in some 30 ms, is cut after 30 s, and goes on typing then.
+#: Characters in one request. The service types one in some 30 ms, is cut after 30 s, and goes on
+#: typing then.
 LONGEST: Final = 250
-#: A line end; one character that has to be pressed (an apostrophe, a Latin-1 capital); or what is typed as it is.
+#: A line end; one character that has to be pressed (an apostrophe, a Latin-1 capital); or what is
+#: typed as it is.
 _PART: Final = re.compile(
     r"(?P<line_end>\r\n|\r|\n)|(?P<pressed>['\xc0-\xd6\xd8-\xde])|[^\r\n'\xc0-\xd6\xd8-\xde]+"
 )
-#: The control characters, without tab and line ends: no key enters them, and some do something else.
+#: The control characters, without tab and line ends: no key enters them, and some do something
+#: else.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Entry(NamedTuple):
-    """One of the actions that enter a text: it types ``text``, or presses ``keys``, for so many of its characters."""
+    """One of the actions that enter a text.
+
+    Attributes:
+        characters: how many characters of the text it enters.
+        text: what it types; empty when it presses keys.
+        keys: what it presses, for :class:`PressKeys`.
+    """
 
     characters: int
     text: str = ""
