@@ -28,7 +28,8 @@ without the third rule unless the total is the same.
 - If less left than was yielded since the page before, others are at work. ``frontier`` is where ``START`` ends: where it
   ended, less what left since. Step back to the page that holds the item before it, for that item shows whether the
   guess is right. If the page shows no item of ``START``, step back by one page more, and so on to page 1.
-- If as much left as was yielded, the caller acts on what it gets, and all that is left is unread: read page 1 again.
+- If as much left as was yielded, the caller acts on what it gets, and all that is left is unread: read page 1 again. If
+  that shows little that is new, the guess was wrong, and is not made again.
 - If more than half of it left, the caller acts on most of it. Stepping back at once would read those that stayed again
   and again. Read on to the end instead, past one gap after the other, and then page by page back to ``START``: what the
   caller acts on meanwhile stands behind the pages that are still to be read, and does not move them. The first way takes
@@ -183,9 +184,11 @@ class Coverage:
         self._spent = 0.0
         self._changes, self._looked = (0, 0), False
         left = before + 1 if totals.now is None else ceil(totals.now / totals.size)
-        self._allowance: float = READINGS * left
+        self._allowance: float = READINGS * left + 1
         self._given, self._total = 0, stamp.total
         self._all_leave = self._most_leave = False
+        #: Page 1 was read because all left that was yielded; and whether that is believed.
+        self._guessed, self._believed = False, True
         self._outward = self._homeward = False
 
     @property
@@ -196,6 +199,19 @@ class Coverage:
             return (self._first - 1) * self._totals.size
         then, now = tail.stamp.total, self._totals.now
         return max(0, tail.end - max(0, (then or 0) - (now or 0)))
+
+    @property
+    def _left(self) -> int:
+        """By how many items the list is shorter than at first."""
+        return (self._totals.first or 0) - (self._totals.now or 0)
+
+    def _reaches_before(self, number: int) -> bool:
+        """Whether something unread may have moved before this page.
+
+        Unless just as much left as was yielded: then it was that, and nothing has moved.
+        """
+        begins = (number - 1) * self._totals.size
+        return self.frontier < begins and self._left != len(self.known)
 
     def resume(self, following: int) -> int:
         """The page that another iteration must begin with to miss nothing, if this one reads ``following`` next."""
@@ -210,7 +226,8 @@ class Coverage:
         skipped = 0
         if number < self._first:
             places = (place for place, item in enumerate(items) if key(item) in self.known)
-            skipped = next(places, max(0, self.frontier - (number - 1) * self._totals.size))
+            begins = (self._first - 1) * self._totals.size - max(0, self._left - len(self.known))
+            skipped = next(places, max(0, begins - (number - 1) * self._totals.size))
         return tuple([item for item in items[skipped:] if key(item) not in self.known])
 
     def add(
@@ -242,7 +259,7 @@ class Coverage:
             self._looked = True
         if alone:
             self._compare(stamp, new)
-        if number <= self._furthest:
+        if number <= self._furthest or not (new or ends):
             self._spent += 1 - min(1.0, new / size)
         self._furthest = max(self._furthest, number)
         page = _Read(number, START, stamp, (number - 1) * size + sent, ends)
@@ -266,10 +283,10 @@ class Coverage:
         """
         spent = self._spent >= self._allowance
         if any(self._root(run) == START for run in self._ended):
-            if self.looking or spent or not self._look_again():
+            if self.looking or spent or self.stopped or not self._look_again():
                 return None
             return self._catch_up(self._low, ahead=False)
-        if self.looking and spent:
+        if self.looking and (spent or self.stopped):
             return None
         if spent or self.stopped:
             self.stopped = True
@@ -281,7 +298,10 @@ class Coverage:
         first, given = self._totals.first, len(self.known) - self._given
         if stamp.total is None or first is None or self._total is None:
             return
-        self._all_leave = new > 0 and first - stamp.total >= len(self.known)
+        if self._guessed and 2 * new < self._totals.size:
+            self._believed = False
+        left = first - stamp.total
+        self._all_leave = self._believed and new > 0 and left >= len(self.known)
         self._most_leave = 2 * (self._total - stamp.total) >= given > 0
         self._given, self._total = len(self.known), stamp.total
 
@@ -293,9 +313,10 @@ class Coverage:
     def _joined(self, page: _Read, keys: Iterable[Hashable]) -> int:
         """The run that the page belongs to: one of those that it meets, which become one; a new one if it meets none."""
         met = {self._root(self._run_of[key]) for key in keys if key in self._run_of}
-        if page.number <= self._low:
-            met.add(START)
         size = self._totals.size
+        # Before the page that was begun with nothing is missed, unless what stood after it has moved there.
+        if page.number <= self._low and (page.number == 1 or not self._reaches_before(page.number)):
+            met.add(START)
         before, after = self._pages.get(page.number - 1), self._pages.get(page.number + 1)
         if before is not None and meet(before.stamp, page.stamp, size, strict=self.looking):
             run = self._root(before.run)
@@ -320,13 +341,16 @@ class Coverage:
 
     def _catch_up(self, number: int, *, ahead: bool) -> int:
         size, page, tail = self._totals.size, self._pages.get(number), self._tails[START]
-        if tail is None or page is None or (self._all_leave and not ahead):
+        frontier = self.frontier
+        if self._reaches_before(self._first):
+            self._low = min(self._low, frontier // size + 1)
+        self._guessed = self._all_leave and not ahead
+        if tail is None or page is None or self._guessed:
             self._outward = self._homeward = False
             return self._low
         if self._outward and not page.ends:
             return number + 1
-        frontier = self.frontier
-        back = (frontier - (frontier > (self._first - 1) * size)) // size + 1
+        back = max(self._low, (frontier - 1) // size + 1)
         if self._root(page.run) == START:
             self._homeward = False
             gap = tail.number * size - frontier
@@ -350,7 +374,7 @@ class Coverage:
         fresh = {
             number: page
             for number, page in self._pages.items()
-            if (page.stamp.falls, page.stamp.rises) == now
+            if totals.now is not None and (page.stamp.falls, page.stamp.rises) == now
         }
         self.looking = True
         self._pages, self._run_of, self._parents, self._tails = {}, {}, [START], [None]
@@ -363,5 +387,5 @@ class Coverage:
             if page.ends:
                 self._ended.add(page.run)
         left = self._furthest if totals.now is None else ceil(totals.now / totals.size)
-        self._allowance = min(self._allowance, self._spent + READINGS * left)
+        self._allowance = min(self._allowance, self._spent + READINGS * left + 1)
         return not any(self._root(run) == START for run in self._ended)
