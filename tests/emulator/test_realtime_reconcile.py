@@ -74,9 +74,11 @@ async def started(client: StreamSpace) -> str:
 
 
 async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
-    async with Emulator() as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
         before = Reconciling()
-        running = asyncio.create_task(before.serve(client).run())
+        worker = before.serve(client)
+        running = asyncio.create_task(worker.run())
+        await worker.wait_registered()
         lost = await started(client)
         # It goes without a word, as one that is killed.
         running.cancel()
@@ -95,7 +97,7 @@ async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
 
 async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() -> None:
     lost: list[Exception] = []
-    async with Emulator() as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
         port = int(emulator.url.rpartition(":")[2])
         handler = Reconciling()
         async with handler.serve(client, on_lost=lost.append) as worker:
@@ -114,7 +116,7 @@ async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() ->
 
 
 async def test_an_agent_that_only_lost_its_connection_keeps_what_it_has() -> None:
-    async with Emulator() as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
         handler = Reconciling()
         async with handler.serve(client):
             ids = {await started(client) for _ in range(2)}
