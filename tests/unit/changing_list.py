@@ -97,7 +97,7 @@ class ChangingList:
             return wire.Opened(Numbered(pagination=where), items)
         following = number + 1 if number * self.size < there else None
         says = following if self.style == "next" else ABSENT
-        return vagon.Opened(Counted(count=total, next_page=says), items)
+        return vagon.Opened(Counted(client_code=200, count=total, next_page=says), items)
 
 
 def pages_of(items: int, size: int) -> int:

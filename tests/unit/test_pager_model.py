@@ -242,7 +242,8 @@ PROPERTIES: dict[str, tuple[Callable[[World], None], Any]] = {
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model(name: str) -> None:
     prove, drawn = PROPERTIES[name]
-    SHORT(given(drawn)(prove))()
+    proof: Callable[[], None] = SHORT(given(drawn)(prove))
+    proof()
 
 
 @pytest.mark.long
@@ -250,4 +251,5 @@ def test_the_model(name: str) -> None:
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model_at_length(name: str) -> None:
     prove, drawn = PROPERTIES[name]
-    LONG(given(drawn)(prove))()
+    proof: Callable[[], None] = LONG(given(drawn)(prove))
+    proof()
