@@ -31,7 +31,7 @@ async def caller() -> AsyncIterator[Caller]:
 
 async def test_arguments_set_the_account_up() -> None:
     options: dict[str, Any] = {
-        "balance": Decimal("58.00"),
+        "balance": Decimal("60.00"),
         "default_region": "oregon",
         "visitors": ["visitor@vendor.com", ""],
         "clock": Clock.stopped(),
@@ -45,7 +45,8 @@ async def test_arguments_set_the_account_up() -> None:
         assert list(emails.values()) == ["visitor@vendor.com", None]
         emulator.streams.add_machine(1381)
         visitor = next(iter(emails))
-        assert await cloud.streams.streams.ref(STREAM).assign_machine("dublin", visitor)
+        stream = cloud.streams.streams.ref(STREAM)
+        assert (await stream.assign_machine("dublin", visitor)).machine.id
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,7 @@ def vagon_routes(emulator: Emulator) -> tuple[Route, ...]:
             "POST",
             "/visits",
             admin.open,
-            "{machine, ping, audio_state, audio_input, audio_output, city, country, os, device_type}: the "
-            + "visitor whom a Streams machine is assigned to opens its link",
+            "{machine, ping, audio_state, city, ...}: the visitor of a Streams machine opens its link",
         ),
         ("POST", "/visits/activity", admin.act, "{machine}: let its visitor do something"),
         ("POST", "/visits/end", admin.leave, "{machine}: let its visitor go"),
