@@ -1,4 +1,4 @@
-"""The emulator's own routes about the Vagon services: the account, the visitors, and what people do on machines."""
+"""The emulator's own routes about the Vagon services: account, visitors, use of machines."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def vagon_routes(emulator: Emulator) -> tuple[Route, ...]:
             "POST",
             "/visits",
             admin.open,
-            "{machine, ping, audio_state, city, ...}: the visitor of a Streams machine opens its link",
+            "{machine, ping, city, ...}: the visitor of a Streams machine opens its link",
         ),
         ("POST", "/visits/activity", admin.act, "{machine}: let its visitor do something"),
         ("POST", "/visits/end", admin.leave, "{machine}: let its visitor go"),

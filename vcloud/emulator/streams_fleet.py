@@ -1,9 +1,12 @@
 """The machines of all streams and the visits to them: what becomes of them as time passes.
 
-Commands lay down what will happen. When a visit begins, its end is laid down, by the stream's session limit or
-its idle limit, and what the machine does after it; while nobody is connected, the auto turn-off is. Facts, from the
-vendor's page on limitations: the auto turn-off applies neither to availability optimized streams nor to the
-reserved machines of balanced ones, and the idle limit counts from the visitor's last interaction.
+Commands lay down what will happen. When a visit begins, its end is laid down, by the stream's
+session limit or its idle limit, and what the machine does after it. While nobody is connected,
+the auto turn-off is laid down.
+
+From the vendor's page on limitations: the auto turn-off applies neither to availability optimized
+streams nor to the reserved machines of balanced ones, and the idle limit counts from the visitor's
+last interaction.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ class Fleet:
         return machine
 
     def assignable(self, stream: Stream, region: str, now: float) -> Machine | None:
-        """Return the machine that assign gives: an available one, else the first that is booting."""
+        """Return what assign gives: an available machine, else the first that is booting."""
         for status in ("available", "waiting"):
             for machine in self.of(stream):
                 if machine.region == region and machine.status(now) == status:
@@ -119,7 +122,7 @@ class Fleet:
         self._settle_later(machine, now)
 
     def force(self, machine: Machine, status: str, now: float) -> None:
-        """Put a machine into any status until something happens to it; nothing is laid down for it."""
+        """Put a machine into any status, and lay nothing down for it."""
         self._end_visit(machine, now)
         machine.become(status, now)
         machine.forced = True
@@ -210,7 +213,7 @@ class Fleet:
         if not machine.turns_off:
             return None
         if setting == IMMEDIATELY:
-            # At the end of a visit: before the first one, nobody could be given the machine otherwise.
+            # At the end of a visit: otherwise nobody could be given the machine before the first.
             return machine.free_since if machine.visit is not None else None
         duration = seconds_of(setting)
         if duration is None:

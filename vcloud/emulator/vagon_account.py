@@ -1,8 +1,8 @@
 """An organisation's balance, and what happens to it in the order of time.
 
-No timer runs here either. Services say from when until when something draws on the balance, and what is to
-happen at which time. `settle(now)` then plays all of that up to `now`, in the order of time, so that the
-balance runs out at the right moment whenever somebody looks.
+No timer runs here either. Services say from when until when something draws on the balance, and
+what is to happen at which time. `settle(now)` then plays all of that up to `now`, in the order of
+time, so that the balance runs out at the right moment whenever somebody looks.
 """
 
 from __future__ import annotations
