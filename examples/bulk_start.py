@@ -140,9 +140,8 @@ async def start(job: Job, ids: list[str]) -> list[str]:
 
     async def has_started(id: str) -> Settled[str]:
         machine = await job.cloud.computers.machines.ref(id).refresh()
-        never = (
-            machine.friendly_status in {"creating", "off"} and machine.last_session_start_at is None
-        )
+        # A machine just bought is off; "creating" is its first start.
+        never = machine.friendly_status == "off" and machine.last_session_start_at is None
         return Settled.undone() if never else Settled.done(id)
 
     run = job.cloud.bulk(

@@ -52,7 +52,6 @@ async def main() -> None:
             1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True)
         )
         print(f"\nBought {len(made)} machines: {', '.join(machine.id for machine in made)}")
-        await asyncio.gather(*[machine.wait_until("off", poll=0.1) for machine in made])
 
         # Only those: whatever else there is may be somebody's.
         chosen = made[:2]

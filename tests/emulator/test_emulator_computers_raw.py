@@ -188,27 +188,25 @@ async def test_a_machine_is_created_started_and_stopped_on_the_clock(api: Api) -
         "assigned_image_id assigned_image_name region machine_type remaining_usage deposited_usage user "
         "friendly_status permissions task latest_image_status"
     )
-    assert (await api("POST", "/machines/103/start")).code == 4201
-    seen = [await api.status("103")]
-    advance(20)
-    seen.append(await api.status("103"))
+    assert (made["attributes"]["task"], made["attributes"]["remaining_usage"]) == (None, 0)
+    seen = [made["attributes"]["friendly_status"]]
     assert (await api("POST", "/machines/103/stop")).code == 4204
     started = (await api("POST", "/machines/103/start")).body
-    assert started == {"client_code": 200, "message": "OK", "timestamp": "2026-02-02T02:40:20Z"}
-    assert (await api("POST", "/machines/103/start")).code == 4206
-    for seconds in (0, 20, 5):
+    assert started == {"client_code": 200, "message": "OK", "timestamp": "2026-02-02T02:40:00Z"}
+    assert (await api("POST", "/machines/103/start")).code == 4201
+    for seconds in (0, 20):
         advance(seconds)
         seen.append(await api.status("103"))
+    assert (await api("POST", "/machines/103/start")).code == 4206
+    advance(5)
+    seen.append(await api.status("103"))
     assert (await api("POST", "/machines/103/machine-type", {"machine_type_id": 15})).code == 4206
     advance(61)
     assert (await api("POST", "/machines/103/stop", {"gracefully": True})).code == 200
     for seconds in (0, 15, 10):
         advance(seconds)
         seen.append(await api.status("103"))
-    assert (
-        " ".join(seen)
-        == "creating off turning_on warming_up ready graceful_stopping turning_off off"
-    )
+    assert " ".join(seen) == "off creating warming_up ready graceful_stopping turning_off off"
     machine = (await api("GET", "/machines/103")).body
     assert (machine["client_code"], machine["attributes"]["latest_image_status"]) == (
         200,
@@ -218,8 +216,8 @@ async def test_a_machine_is_created_started_and_stopped_on_the_clock(api: Api) -
     assert (await api("GET", "/machines/103")).body["attributes"]["latest_image_status"] == "ready"
     [session] = (await api("GET", "/machines/103/sessions")).body["sessions"]
     expected = {
-        "start_at": "2026-02-02T02:40:45.000Z",
-        "end_at": "2026-02-02T02:42:01.000Z",
+        "start_at": "2026-02-02T02:40:25.000Z",
+        "end_at": "2026-02-02T02:41:41.000Z",
         "duration": 2,
     }
     assert session["attributes"] == expected
@@ -230,7 +228,7 @@ async def test_a_session_is_open_while_ready_and_a_reset_takes_its_data(api: Api
     await api("POST", "/machines/100/start")
     api.emu.clock.advance(25)
     newest = (await api("GET", "/machines/100/sessions")).body["sessions"][0]["attributes"]
-    assert newest == {"start_at": "2026-02-02T02:40:25.000Z", "end_at": None, "duration": 0}
+    assert newest == {"start_at": "2026-02-02T02:40:20.000Z", "end_at": None, "duration": 0}
     assert await api.attribute("latest_image_status") == "in_use"
     assert (await api("POST", "/machines/100/reset")).code == 4206
     api.emu.computers.set_status("100", "off")

@@ -35,7 +35,8 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
     async with Emulator(machines=250) as emulator:
         (stream_id,) = emulator.streams.streams
         emulator.computers.add_machine(name='=1+1, "quoted"\nand more', remaining_usage=90)
-        emulator.streams.add_machine(stream_id, "dublin")
+        # Somebody is on it: a machine that nobody comes to is turned off after five minutes.
+        emulator.streams.add_machine(stream_id, "dublin", "connected")
         emulator.clock.advance(3600)
         status, output, errors = await run(emulator.env(), "--csv", str(path))
     assert (status, errors) == (0, "")

@@ -62,7 +62,7 @@ async def use(emulator):
 def play():
     from vcloud.emulator import Emulator, Fault
 
-    with Emulator(machines=2, speed=1000) as emulator:
+    with Emulator(machines=2, speed=300) as emulator:
         emulator.faults.add("GET */machines*", Fault.too_many(1))
         asyncio.run(use(emulator))
 """

@@ -92,11 +92,12 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     ended = await client.machines.get(machine.uid)
     assert (ended.connection_status, ended.duration) == (
         ConnectionStatus.TERMINATED,
-        timedelta(seconds=225),
+        timedelta(seconds=525),
     )
-    assert (ended.cost, ended.status, ended.friendly_status) == (Decimal("0.106"), "stopped", "off")
+    assert (ended.cost, ended.status, ended.friendly_status) == (Decimal("0.247"), "stopped", "off")
     assert ended.start_at is not None
-    assert ended.end_at == ended.start_at + timedelta(seconds=225)
+    # Nobody came within the five minutes of its auto turn-off.
+    assert ended.end_at == ended.start_at + timedelta(seconds=525)
     (visit,) = await client.sessions.list(stream_id=STREAM).all()
     assert (visit.duration, visit.readable_duration) == (timedelta(minutes=4), "4 minutes")
     assert (visit.customer, visit.city) == ("CUS_9150", None)
@@ -258,6 +259,7 @@ async def test_starting_is_refused_when_capacity_or_money_is_used_up(
         with pytest.raises(CapacityError) as error:
             await stream.start_machine(region)
         assert error.value.code == VagonCode.CAPACITY_UNAVAILABLE
+    await stream.assign_machine("dublin")
     with pytest.raises(CapacityError):
         await stream.assign_machine("dublin")
     emulator.organization.balance = Decimal(0)

@@ -228,7 +228,7 @@ SEEN: dict[str, Count] = {
         e.streams.streams[worlds.STREAM].settings["microphone"] == "off"
     ),
     "streams:streams.stop_machine": lambda e: (
-        e.streams.machines[worlds.RUNNING].end_at() is not None
+        e.streams.machines[worlds.RUNNING].end_at(e.clock.now()) is not None
     ),
     "streams:users.delete": lambda e: worlds.VISITOR not in e.streams.users,
     "streamspace:auth.login": lambda e: len(e.streamspace.tokens._live) > 0,

@@ -66,6 +66,8 @@ def _no_desktop(emulator: Emulator) -> None:
 
 
 async def _connected(cloud: VCloud, emulator: Emulator) -> None:
+    # By such a clock, five minutes without a visitor pass in 30 ms.
+    emulator.streams.streams[int(STREAM)].settings["auto_turn_off_duration"] = "off"
     await (await cloud.streams.streams.ref(STREAM).connect("dublin", poll=0.001)).machine.stop()
 
 
@@ -99,7 +101,8 @@ async def _journaled(cloud: VCloud, emulator: Emulator) -> None:
 
 
 async def _started(cloud: VCloud, emulator: Emulator) -> None:
-    machine = cloud.computers.machines.ref(str(emulator.computers.add_machine().id))
+    added = emulator.computers.add_machine(auto_stop_threshold=0)
+    machine = cloud.computers.machines.ref(added.id)
     await machine.start()
     await machine.wait_until("ready", poll=0.001)
 

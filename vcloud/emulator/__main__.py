@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from vcloud.emulator.admin import PREFIX
 from vcloud.emulator.faults_named import HEADER, NAMES
-from vcloud.emulator.server import Emulator
+from vcloud.emulator.server import BALANCE, Emulator
 
 _EPILOG = f"""\
 What goes wrong, on order:
@@ -20,7 +20,7 @@ What goes wrong, on order:
     curl -H 'Content-Type: application/json' URL{PREFIX}/faults -d \\
       '{{"route": "POST */machines", "fault": "reset_after", "times": 1, "skip": 2, "every": 1, "probability": 1}}'
   GET URL{PREFIX} lists all faults with their arguments, and the routes: the rules, the ledger of calls, the clock,
-  going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
+  the account, visitors and their visits, going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
   Faults: {", ".join(NAMES)}.
 """
 _KEPT = 10_000
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             allow_exec=options.allow_exec,
             fault_seed=options.fault_seed,
             keep_calls=options.keep_calls or None,
+            balance=options.balance,
+            default_region=options.default_region,
+            visitors=options.visitors,
         )
         asyncio.run(_serve(emulator))
     except (ValueError, OverflowError, OSError) as error:
@@ -94,7 +97,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="calls in the ledger; 0 keeps all (default: %(default)s)",
     )
+    _add_account(parser)
     return parser
+
+
+def _add_account(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--balance",
+        default=str(BALANCE),
+        metavar="AMOUNT",
+        help="what the Vagon organisation has to spend (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--default-region",
+        metavar="REGION",
+        help="where computers are bought when a request names no region (default: it must)",
+    )
+    parser.add_argument(
+        "--visitors",
+        nargs="+",
+        default=(),
+        metavar="EMAIL",
+        help='visitors of Streams on record from the start; "" for one without an email address',
+    )
 
 
 async def _serve(emulator: Emulator) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from attrs import frozen
 
+from vcloud.emulator.admin_vagon import Asked, Handler, vagon_routes
 from vcloud.emulator.faults_named import HEADER, described, named
 from vcloud.emulator.faults_table import Rule
 from vcloud.emulator.ledger import without_token
@@ -23,7 +22,6 @@ _AGES: Final = 1e9
 """Seconds. Beyond this, dates cannot be written any more."""
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,27 +42,13 @@ class _Offset(msgspec.Struct, forbid_unknown_fields=True):
     offset: Annotated[float, msgspec.Meta(ge=-_AGES, le=_AGES)]
 
 
-@frozen
-class _Asked:
-    request: web.BaseRequest
-    params: Mapping[str, str]
-    body: bytes
-
-    def read(self, wanted: type[T]) -> T:
-        """Return the body as this."""
-        return msgspec.json.decode(self.body, type=wanted)
-
-
-_Handler = Callable[[_Asked], Awaitable[tuple[int, Json]]]
-
-
 class Admin:
     """Answers what lies below `PREFIX`, in JSON."""
 
     def __init__(self, emulator: Emulator) -> None:
         """Look after this emulator."""
         self._emulator = emulator
-        self._routes: Routes[_Handler] = Routes(PREFIX)
+        self._routes: Routes[Handler] = Routes(PREFIX)
         self._help: dict[str, str] = {}
         for method, template, handler, what in (
             ("GET", "/", self._index, "this"),
@@ -101,6 +85,7 @@ class Admin:
                 "the other host that redirects lead to, and what arrived there",
             ),
             ("DELETE", "/elsewhere", self._empty, "forget what arrived there"),
+            *vagon_routes(emulator),
         ):
             self._routes.add(method, template, handler)
             self._help[f"{method} {PREFIX}{template.removesuffix('/')}"] = what
@@ -111,9 +96,9 @@ class Admin:
             found = self._routes.find(request.method, path)
             body = await request.read()
             # A web page can send anything else to this machine without asking first.
-            if request.method == "POST" and request.content_type != "application/json":
+            if request.method in {"POST", "PATCH"} and request.content_type != "application/json":
                 return _json(415, {"error": "Content-Type must be application/json"})
-            status, payload = await found.handler(_Asked(request, found.params, body))
+            status, payload = await found.handler(Asked(request, found.params, body))
         except NoRouteError:
             return _json(404, {"error": f"nothing at {path}; GET {PREFIX} lists what there is"})
         except WrongMethodError as error:
@@ -131,13 +116,13 @@ class Admin:
         response.force_close()
         return response
 
-    async def _index(self, _: _Asked) -> tuple[int, Json]:
+    async def _index(self, _: Asked) -> tuple[int, Json]:
         return 200, {"routes": self._help, "header": HEADER, "faults": described()}
 
-    async def _rules(self, _: _Asked) -> tuple[int, Json]:
+    async def _rules(self, _: Asked) -> tuple[int, Json]:
         return 200, {"faults": [_view(rule) for rule in self._emulator.faults.rules]}
 
-    async def _add(self, asked: _Asked) -> tuple[int, Json]:
+    async def _add(self, asked: Asked) -> tuple[int, Json]:
         order = asked.read(_Order)
         rule = self._emulator.faults.add(
             order.route,
@@ -149,14 +134,14 @@ class Admin:
         )
         return 201, _view(rule)
 
-    async def _clear(self, _: _Asked) -> tuple[int, Json]:
+    async def _clear(self, _: Asked) -> tuple[int, Json]:
         self._emulator.faults.clear()
         return 200, {"faults": []}
 
-    async def _rule(self, asked: _Asked) -> tuple[int, Json]:
+    async def _rule(self, asked: Asked) -> tuple[int, Json]:
         return 200, _view(self._found(asked.params["number"]))
 
-    async def _remove(self, asked: _Asked) -> tuple[int, Json]:
+    async def _remove(self, asked: Asked) -> tuple[int, Json]:
         rule = self._found(asked.params["number"])
         rule.remove()
         return 200, _view(rule)
@@ -168,14 +153,14 @@ class Admin:
         msg = f"no rule has the number {number}: it was removed, or happened as often as it may"
         raise LookupError(msg)
 
-    async def _calls(self, _: _Asked) -> tuple[int, Json]:
+    async def _calls(self, _: Asked) -> tuple[int, Json]:
         return 200, {"calls": list(self._emulator.calls)}
 
-    async def _forget(self, _: _Asked) -> tuple[int, Json]:
+    async def _forget(self, _: Asked) -> tuple[int, Json]:
         self._emulator.calls.clear()
         return 200, {"calls": []}
 
-    async def _clock(self, _: _Asked) -> tuple[int, Json]:
+    async def _clock(self, _: Asked) -> tuple[int, Json]:
         clock = self._emulator.clock
         return 200, {
             "now": clock.now(),
@@ -184,20 +169,20 @@ class Admin:
             "offset": clock.offset,
         }
 
-    async def _set(self, asked: _Asked) -> tuple[int, Json]:
+    async def _set(self, asked: Asked) -> tuple[int, Json]:
         self._emulator.clock.offset = asked.read(_Offset).offset
         return await self._clock(asked)
 
-    async def _advance(self, asked: _Asked) -> tuple[int, Json]:
+    async def _advance(self, asked: Asked) -> tuple[int, Json]:
         self._emulator.clock.advance(asked.read(_Seconds).seconds)
         return await self._clock(asked)
 
-    async def _refuse(self, asked: _Asked) -> tuple[int, Json]:
+    async def _refuse(self, asked: Asked) -> tuple[int, Json]:
         seconds = asked.read(_Seconds).seconds
         await self._emulator.refuse_for(seconds, spare=asked.request.transport)
         return 202, {"seconds": seconds}
 
-    async def _elsewhere(self, _: _Asked) -> tuple[int, Json]:
+    async def _elsewhere(self, _: Asked) -> tuple[int, Json]:
         elsewhere = self._emulator.elsewhere
         arrivals = [
             {
@@ -214,7 +199,7 @@ class Admin:
         ]
         return 200, {"url": await elsewhere.open(), "arrivals": arrivals}
 
-    async def _empty(self, _: _Asked) -> tuple[int, Json]:
+    async def _empty(self, _: Asked) -> tuple[int, Json]:
         self._emulator.elsewhere.arrivals.clear()
         return 200, {"arrivals": []}
 

@@ -24,7 +24,6 @@ from vcloud.emulator.computers_catalog import (
     Json,
 )
 from vcloud.emulator.computers_state import (
-    CREATING,
     DEFAULT_TASK,
     RUNNING,
     UNFINISHED,
@@ -34,7 +33,13 @@ from vcloud.emulator.computers_state import (
     Task,
     User,
 )
-from vcloud.emulator.computers_tasks import activate_task, checked_uid, delete_task, require_off
+from vcloud.emulator.computers_tasks import (
+    activate_task,
+    add_default_task,
+    checked_uid,
+    delete_task,
+    require_off,
+)
 from vcloud.emulator.computers_views import (
     access_view,
     created_machine_view,
@@ -118,7 +123,23 @@ class Computers(VagonService):
 
     def set_status(self, id: str | int, status: str) -> None:
         """Put a machine into any status, known or not, until it is told otherwise."""
-        self.machines[str(id)].force(self.clock.now(), status, str(next(self._session_ids)))
+        machine, now = self.machines[str(id)], self.clock.now()
+        machine.force(now, status, str(next(self._session_ids)))
+        self._charge(machine, now)
+
+    def use(self, id: str | int) -> None:
+        """Let somebody do something on a machine, so that its idle time begins anew."""
+        machine, now = self.machines[str(id)], self.clock.now()
+        self.organization.account.settle(now)
+        machine.use(now)
+        self._charge(machine, now)
+
+    def set_remaining_usage(self, id: str | int, minutes: int) -> None:
+        """Give a machine so many minutes of its own, from now on."""
+        machine, now = self.machines[str(id)], self.clock.now()
+        self.organization.account.settle(now)
+        machine.set_remaining(now, minutes)
+        self._charge(machine, now)
 
     def _add_routes(self) -> None:
         for method, template, handler in (
@@ -167,13 +188,13 @@ class Computers(VagonService):
         }
 
     def _create_machine(self, wanted: NewMachines, now: float) -> Machine:
-        done = now + CREATING
         image = wanted.base_image_id
         return self.add_machine(
             plan=wanted.plan,
             region=wanted.region,
-            phases=(Phase(now, "creating"), Phase(done, "off")),
-            tasks=[Task(next(self._task_ids), DEFAULT_TASK, done, active=True)],
+            phases=(Phase(now, "off"),),
+            # The document's example of a machine just bought has no task.
+            tasks=[],
             software_ids=wanted.software_ids,
             base_image_id=image,
             base_image_name=None if image is None else BASE_IMAGE_NAMES[image],
@@ -184,10 +205,12 @@ class Computers(VagonService):
         return machine_view(self._machine(request), self.clock, self.clock.now())
 
     def _update_machine(self, request: VagonRequest) -> Json:
-        machine = self._machine(request)
+        machine, now = self._machine(request), self.clock.now()
         for name, value in read_update(request.json()).items():
             setattr(machine, name, value)
-        return machine_view(machine, self.clock, self.clock.now())
+        machine.plan_ahead(now)
+        self._charge(machine, now)
+        return machine_view(machine, self.clock, now)
 
     def _start_machine(self, request: VagonRequest) -> Json:
         machine, body, now = self._machine(request), request.json(), self.clock.now()
@@ -204,11 +227,12 @@ class Computers(VagonService):
         )
         if machine_type is None:
             raise VagonError(4205, "Machine type is not available for this plan")
-        if request.organization.balance <= 0 and machine.remaining_usage <= 0:
-            raise VagonError(480, "Insufficient balance")
+        self._require_usage(machine, now)
         self._require_capacity(region, now)
         machine.machine_type, machine.region = machine_type, region
+        add_default_task(machine, now, next(self._task_ids))
         machine.start(now, str(next(self._session_ids)))
+        self._charge(machine, now)
         return {}
 
     def _stop_machine(self, request: VagonRequest) -> Json:
@@ -218,6 +242,7 @@ class Computers(VagonService):
         if status not in RUNNING:
             raise VagonError(4204, f"Machine is not running ({status})")
         machine.stop(now, gracefully=gracefully)
+        self._charge(machine, now)
         return {}
 
     def _available_machine_types(self, request: VagonRequest) -> Json:
@@ -285,7 +310,8 @@ class Computers(VagonService):
 
     def _delete_task(self, request: VagonRequest) -> Json:
         now = self.clock.now()
-        task = delete_task(self._machine(request), request.params["task_id"], now)
+        machine, task_id = self._machine(request), request.params["task_id"]
+        task = delete_task(machine, task_id, now, next(self._task_ids))
         return {"task": task_view(task, self.clock, now), "result": "deleted"}
 
     def _list_software(self, _: VagonRequest) -> Json:
@@ -306,6 +332,23 @@ class Computers(VagonService):
         if status in UNFINISHED:
             raise VagonError(4201, f"Machine is not ready ({status})")
         require_off(machine, now)
+
+    def _require_usage(self, machine: Machine, now: float) -> None:
+        if machine.remaining(now) > 0:
+            return
+        if machine.usage_source == "machine":
+            raise VagonError(480, "Insufficient balance: no usage is left on the machine")
+        if not self.organization.account.solvent:
+            raise VagonError(480, "Insufficient balance")
+
+    def _charge(self, machine: Machine, now: float) -> None:
+        """Let the organisation's balance pay for what the machine's own usage does not, from now on."""
+        account = self.organization.account
+        account.end(machine.draw, now)
+        paid = machine.paid_by_the_team(now)
+        machine.draw = None
+        if paid is not None:
+            machine.draw = account.draw(machine.machine_type.hourly, *paid, machine.run_out)
 
     def _require_capacity(self, region: str, now: float) -> None:
         limit = self.capacity.get(region)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
@@ -27,6 +28,8 @@ AUTO_STOP_THRESHOLDS = (0, 900, 3600, 10800, 21600)
 USAGE_SOURCES = ("machine", "team_balance")
 MAX_EXPIRES_IN = 10 * 365 * 24 * 60
 """Ten years in minutes. Undocumented: some end there must be, before dates run out of years."""
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 @frozen(kw_only=True)
@@ -63,7 +66,7 @@ class MachineFilter:
     def _passes(self, machine: Machine, now: float) -> bool:
         return (
             (self.q is None or self._mentions(machine, self.q))
-            and (self.time_left is None or machine.remaining_usage >= self.time_left)
+            and (self.time_left is None or machine.remaining(now) >= self.time_left)
             and (
                 self.assigned is None
                 or (machine.user is not None or machine.invited) == self.assigned
@@ -153,7 +156,10 @@ def read_update(body: Json) -> Json:
 
 
 def read_expires_in(body: Json) -> int:
-    """Read for how many minutes an access link is to last."""
+    """Read for how many minutes an access link is to last; the vendor's own pages send them as text."""
+    sent = body.get("expires_in")
+    if isinstance(sent, str) and _DIGITS.fullmatch(sent):
+        body = {"expires_in": int(sent)}
     expires_in = body_integer(body, "expires_in", minimum=1)
     if expires_in > MAX_EXPIRES_IN:
         raise VagonError(400, f"expires_in must be at most {MAX_EXPIRES_IN} minutes")

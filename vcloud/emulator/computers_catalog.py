@@ -21,6 +21,8 @@ class MachineType:
     memory: str
     gpu: int
     gpu_memory: str
+    hourly: Decimal
+    """What an hour costs the organisation's balance. Undocumented."""
 
 
 @frozen
@@ -44,8 +46,8 @@ PLANS = {
         Plan(
             id=1,
             machine_types=(
-                MachineType(11, "g4dn.xlarge", "Planet", 4, "16.0", 1, "16.0"),
-                MachineType(15, "g5.xlarge", "Spark", 4, "16.0", 1, "24.0"),
+                MachineType(11, "g4dn.xlarge", "Planet", 4, "16.0", 1, "16.0", Decimal("1.20")),
+                MachineType(15, "g5.xlarge", "Spark", 4, "16.0", 1, "24.0", Decimal("1.80")),
             ),
             disk_size=75,
             file_storage_size=25,
@@ -54,8 +56,8 @@ PLANS = {
         Plan(
             id=2,
             machine_types=(
-                MachineType(21, "g5.4xlarge", "Flame", 16, "64.0", 1, "24.0"),
-                MachineType(25, "g5.12xlarge", "Lava", 48, "192.0", 4, "96.0"),
+                MachineType(21, "g5.4xlarge", "Flame", 16, "64.0", 1, "24.0", Decimal("3.60")),
+                MachineType(25, "g5.12xlarge", "Lava", 48, "192.0", 4, "96.0", Decimal("9.60")),
             ),
             disk_size=125,
             file_storage_size=250,

@@ -1,7 +1,12 @@
 """A machine of the Computers API and the schedule by which it changes.
 
 A machine's state is a pure function of the time: commands lay down what will happen (`phases`), questions ask
-what has happened by `now`. No timer runs, so a stopped clock stops the machines.
+what has happened by `now`. No timer runs, so a stopped clock stops the machines. What a machine does by itself
+is laid down ahead too: `start` lays down the stop that comes when nobody uses it or when its own usage ends.
+
+The first start of a machine is `creating`, `warming_up`, `ready`; a later one is `turning_on`, `ready` (the order
+in the first is inferred). A start after a reset is a first one again: the reset gives the initial image back, and
+the document treats "never started" and "reset since" as one state (`latest_image_status`).
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import math
 from attrs import define, field, frozen
 
 from vcloud.emulator.computers_catalog import PERMISSIONS, MachineType, Plan
+from vcloud.emulator.vagon_account import Draw
 
 CREATING = 20.0
 TURNING_ON = 20.0
@@ -20,11 +26,11 @@ TURNING_OFF = 10.0
 SNAPSHOT = 30.0
 """How long each step of a machine's life takes, in simulated seconds."""
 
-RUNNING = frozenset({"turning_on", "warming_up", "ready"})
+RUNNING = frozenset({"creating", "turning_on", "warming_up", "ready"})
 """States in which a machine can be told to stop."""
 
 UNFINISHED = frozenset({"creating", "installing", "region_migration"})
-"""States in which a machine is not ready for anything yet."""
+"""States in which a machine is not ready to be started."""
 
 DEFAULT_TASK = "Outputs"
 NETWORK_CREDIT = 10 * 1024**3
@@ -49,6 +55,8 @@ class Session:
     end_at: float | None = None
     has_data: bool = True
     """Whether what was done in it is still on the machine: false after a reset."""
+    own: float = 0.0
+    """Seconds of it, from its start, for which the machine's own usage pays."""
 
     def opened(self, now: float) -> bool:
         """Tell whether the session has begun."""
@@ -58,6 +66,11 @@ class Session:
         """Return when the session ended, None while it is open."""
         return self.end_at if self.end_at is not None and self.end_at <= now else None
 
+    def spent(self, now: float) -> float:
+        """Return how many seconds of the machine's own usage it has taken."""
+        end = now if self.end_at is None else min(now, self.end_at)
+        return min(max(0.0, end - self.start_at), self.own)
+
     def minutes(self, now: float) -> int:
         """Return the duration in minutes begun, 0 while it is open."""
         end = self.ended(now)
@@ -66,18 +79,23 @@ class Session:
 
 @define(eq=False)
 class Task:
-    """A folder whose snapshots are kept. At `recorded` its size in bytes, `noted_size`, becomes known."""
+    """A folder whose snapshots are kept."""
 
     id: int
     uid: str
     created_at: float
     active: bool = False
-    recorded: float | None = None
-    noted_size: int = 0
+    growth: list[tuple[float, int]] = field(factory=list)
+    """When its size is recorded, and by how many bytes it has grown then. Some of it may lie ahead."""
 
     def folder_size(self, now: float) -> int | None:
         """Return the size as last recorded, None before that."""
-        return self.noted_size if self.recorded is not None and self.recorded <= now else None
+        recorded = [size for at, size in self.growth if at <= now]
+        return sum(recorded) if recorded else None
+
+    def forget_after(self, now: float) -> None:
+        """Drop what was to be recorded after `now`."""
+        self.growth = [entry for entry in self.growth if entry[0] <= now]
 
 
 @frozen
@@ -110,9 +128,12 @@ class Machine:
     owner: str | None = None
     """Another member whose machine this is: every request about it is then refused with 403."""
     auto_stop_threshold: int = 900
-    usage_source: str = "machine"
+    usage_source: str = "team_balance"
+    """The document does not give the default; a machine just bought has no usage of its own."""
     remaining_usage: int = 0
+    """Minutes that were assigned; `remaining` is what is left of them."""
     deposited_usage: int = 0
+    """Minutes. What they pay for is not documented, so nothing draws on them."""
     network_credit: int = NETWORK_CREDIT
     disk_size: int
     file_storage_size: int
@@ -124,7 +145,15 @@ class Machine:
     deleted_uids: set[str] = field(factory=set)
     """Task names that cannot be used again until a reset."""
     started: bool = False
-    """Whether it was started since it was created or last reset."""
+    """Whether it was told to start since it was created or last reset."""
+    draw: Draw | None = None
+    """What it takes of the organisation's balance."""
+    _current: Session | None = None
+    """The session of the last start; None when a status was forced since."""
+    _used_at: float = 0.0
+    """When somebody last did something on it."""
+    _spent_before: float = 0.0
+    """Seconds of its own usage that were spent before `remaining_usage` was last set."""
 
     def status(self, now: float) -> str:
         """Return the `friendly_status` at this time."""
@@ -155,31 +184,86 @@ class Machine:
 
     def latest_image_status(self, now: float) -> str | None:
         """Return the state of the newest snapshot."""
-        if not self.started:
-            return None
         phase = self._phase(now)
         if phase.status != "off":
             return "in_use"
+        if not self.has_session_data(now):
+            return None
         return "processing" if now < phase.at + SNAPSHOT else "ready"
 
+    def remaining(self, now: float) -> int:
+        """Return how many whole minutes of its own usage are left."""
+        return math.floor(self._own_seconds(now) / 60)
+
+    def set_remaining(self, now: float, minutes: int) -> None:
+        """Give the machine so many minutes of its own from now on."""
+        self.remaining_usage, self._spent_before = minutes, self._spent(now)
+        if self._current is not None:
+            self._current.own = self._current.spent(now) + minutes * 60
+        self.plan_ahead(now)
+
     def start(self, now: float, session_id: str) -> None:
-        """Lay down the way up to ready, where a session opens."""
-        ready = now + TURNING_ON + WARMING_UP
-        self.phases = (
-            Phase(now, "turning_on"),
-            Phase(now + TURNING_ON, "warming_up"),
-            Phase(ready, "ready"),
-        )
-        self.sessions.append(Session(session_id, ready))
+        """Lay down the way up to ready, where a session opens, and the stop that comes by itself."""
+        if self.has_session_data(now):
+            ready = now + TURNING_ON
+            rise: tuple[Phase, ...] = (Phase(now, "turning_on"),)
+        else:
+            ready = now + CREATING + WARMING_UP
+            rise = (Phase(now, "creating"), Phase(now + CREATING, "warming_up"))
+        self.phases = (*rise, Phase(ready, "ready"))
+        self._current = Session(session_id, ready, own=self._own_seconds(now))
+        self.sessions.append(self._current)
         self.started = True
+        self.plan_ahead(now)
+
+    def use(self, now: float) -> None:
+        """Let somebody do something on it, so that its idle time begins anew."""
+        self._used_at = now
+        self.plan_ahead(now)
+
+    def plan_ahead(self, now: float) -> None:
+        """Lay down when the machine stops by itself: when nobody uses it, or when its own usage ends."""
+        session = self._current
+        if session is None or self.status(now) not in RUNNING:
+            return
+        ends: list[tuple[float, bool]] = []
+        if self.auto_stop_threshold > 0:
+            idle_since = max(session.start_at, self._used_at)
+            ends.append((idle_since + self.auto_stop_threshold, True))
+        if self.usage_source == "machine":
+            ends.append((session.start_at + session.own, False))
+        self.phases = tuple(phase for phase in self.phases if phase.status in RUNNING)
+        session.end_at = None
+        for task in self.tasks:
+            task.forget_after(now)
+        if ends:
+            # That a machine stops gracefully by itself is inferred: nothing is to be lost by being away.
+            at, gracefully = min(ends)
+            self._lay_down_stop(session, max(at, now), gracefully=gracefully)
 
     def stop(self, now: float, *, gracefully: bool) -> None:
         """Lay down the way to off; the session ends when the machine begins to turn off."""
-        end = now + (GRACEFUL_STOPPING if gracefully else 0.0)
-        off = end + TURNING_OFF
-        first = (Phase(now, "graceful_stopping"),) if gracefully else ()
-        self.phases = (*first, Phase(end, "turning_off"), Phase(off, "off"))
-        self._close_session(now, end, off)
+        last = self.sessions[-1] if self.sessions else None
+        if last is not None and not last.opened(now):
+            # The machine left its way up to ready, so the session that waited there never opens.
+            self.sessions.pop()
+            last = self._current = None
+        elif last is not None and last.ended(now) is not None:
+            last = None
+        self._lay_down_stop(last, now, gracefully=gracefully)
+
+    def run_out(self, at: float) -> None:
+        """Stop at once, since nobody pays any more."""
+        session = self._current
+        if session is not None and session.ended(at) is None:
+            self._lay_down_stop(session, at, gracefully=False)
+
+    def paid_by_the_team(self, now: float) -> tuple[float, float | None] | None:
+        """Return from when until when the organisation's balance pays, from now on; None if it does not."""
+        session = self._current
+        if session is None or self.usage_source != "team_balance":
+            return None
+        return max(now, session.start_at + session.own), session.end_at
 
     def reset(self) -> None:
         """Return to the initial image: only the default task stays, and deleted names are free again."""
@@ -197,14 +281,22 @@ class Machine:
             other.active = other is task
 
     def force(self, now: float, status: str, session_id: str) -> None:
-        """Put the machine into `status` for good, with the session that would have opened or ended by it."""
+        """Put the machine into `status` for good, with the session that would have opened or ended by it.
+
+        It then neither stops by itself nor draws on the balance, until it is started anew.
+        """
         self.phases = (Phase(now, status),)
-        if status not in {"ready", "graceful_stopping"}:
-            self._close_session(now, now, now)
-            return
-        self._drop_unopened(now)
+        self._current = None
+        self.sessions = [session for session in self.sessions if session.opened(now)]
         last = self.last_session(now)
-        if last is not None and last.ended(now) is None:
+        is_open = last is not None and last.ended(now) is None
+        for task in self.tasks:
+            task.forget_after(now)
+        if status not in {"ready", "graceful_stopping"}:
+            if last is not None and is_open:
+                self._end_session(last, now, now)
+            return
+        if last is not None and is_open:
             last.end_at = None
         else:
             self.sessions.append(Session(session_id, now))
@@ -216,17 +308,26 @@ class Machine:
                 return phase
         return self.phases[0]
 
-    def _close_session(self, now: float, end: float, off: float) -> None:
-        self._drop_unopened(now)
-        last = self.last_session(now)
-        if last is None or last.ended(now) is not None:
-            return
-        last.end_at = end
-        task = self.active_task(now)
-        if task is not None:
-            task.recorded = off
-            task.noted_size += _BYTES_PER_MINUTE * math.ceil((end - last.start_at) / 60)
+    def _spent(self, now: float) -> float:
+        return sum(session.spent(now) for session in self.sessions)
 
-    def _drop_unopened(self, now: float) -> None:
-        # The machine left its way up to ready, so the session that waited there never opens.
-        self.sessions = [session for session in self.sessions if session.opened(now)]
+    def _own_seconds(self, now: float) -> float:
+        return max(0.0, self.remaining_usage * 60 - self._spent(now) + self._spent_before)
+
+    def _lay_down_stop(self, session: Session | None, begin: float, *, gracefully: bool) -> None:
+        end = begin + (GRACEFUL_STOPPING if gracefully else 0.0)
+        off = end + TURNING_OFF
+        first = (Phase(begin, "graceful_stopping"),) if gracefully else ()
+        before = tuple(phase for phase in self.phases if phase.at < begin)
+        self.phases = (*before, *first, Phase(end, "turning_off"), Phase(off, "off"))
+        for task in self.tasks:
+            task.forget_after(begin)
+        if session is not None:
+            self._end_session(session, end, off)
+
+    def _end_session(self, session: Session, end: float, off: float) -> None:
+        session.end_at = end
+        task = next((task for task in self.tasks if task.active), None)
+        if task is not None and self.backup_enabled:
+            minutes = math.ceil((end - session.start_at) / 60)
+            task.growth.append((off, _BYTES_PER_MINUTE * minutes))

@@ -39,8 +39,17 @@ def activate_task(machine: Machine, uid: str, now: float, new_id: int) -> tuple[
     return task, result
 
 
-def delete_task(machine: Machine, task_id: str, now: float) -> Task:
-    """Delete a task; the default one takes over if it was active."""
+def add_default_task(machine: Machine, now: float, new_id: int) -> Task:
+    """Return the default task, creating it as `new_id` if needed: a machine just bought has none."""
+    task = next((known for known in machine.tasks if known.uid == DEFAULT_TASK), None)
+    if task is None:
+        task = Task(new_id, DEFAULT_TASK, now, active=not any(t.active for t in machine.tasks))
+        machine.tasks.append(task)
+    return task
+
+
+def delete_task(machine: Machine, task_id: str, now: float, new_id: int) -> Task:
+    """Delete a task; the default one, created as `new_id` if needed, takes over if it was active."""
     require_off(machine, now)
     task = next((known for known in machine.tasks if str(known.id) == task_id), None)
     if task is None:
@@ -51,7 +60,7 @@ def delete_task(machine: Machine, task_id: str, now: float) -> Task:
     machine.deleted_uids.add(task.uid)
     if task.active:
         task.active = False
-        machine.activate(next(known for known in machine.tasks if known.uid == DEFAULT_TASK))
+        machine.activate(add_default_task(machine, now, new_id))
     return task
 
 

@@ -105,7 +105,7 @@ def _hardware(machine: Machine, clock: Clock, now: float) -> Json:
         "assigned_image_name": machine.base_image_name,
         "region": machine.region,
         "machine_type": machine.machine_type.friendly_name,
-        "remaining_usage": machine.remaining_usage,
+        "remaining_usage": machine.remaining(now),
         "deposited_usage": machine.deposited_usage,
     }
 

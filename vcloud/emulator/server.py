@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from email.utils import formatdate
 from types import TracebackType
@@ -32,7 +32,8 @@ from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
 from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
 from vcloud.emulator.thread import EmulatorThread
-from vcloud.emulator.vagon import Organization, envelope
+from vcloud.emulator.vagon import Organization, amount, envelope, region
+from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ class Emulator:
         allow_exec: bool = False,
         fault_seed: int = 0,
         keep_calls: int | None = None,
+        balance: Decimal | int | str = BALANCE,
+        default_region: str | None = None,
+        visitors: Iterable[str] = (),
     ) -> None:
         """Prepare an emulator with so many computers; port 0 picks a free one, `speed` is for its own clock.
 
@@ -103,6 +107,10 @@ class Emulator:
 
         `rate_limits=False` lifts the limits that StreamSpace documents. Equal values of `fault_seed` make faults that have
         a probability happen to the same requests. `calls` holds the last `keep_calls` calls; None keeps all.
+
+        `balance` is what the Vagon organisation has to spend, in its currency, `default_region` where machines are
+        bought when nothing else is said, and `visitors` are the email addresses of the Streams visitors on record from
+        the start ("" for one without).
 
         The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
         """
@@ -119,10 +127,18 @@ class Emulator:
         self.faults = Faults(fault_seed)
         self.calls = Ledger(keep_calls)
         self.elsewhere = Elsewhere()
-        self.organization = Organization(key=KEY, secret=SECRET, name="Emulated", balance=BALANCE)
+        self.organization = Organization(
+            key=KEY,
+            secret=SECRET,
+            name="Emulated",
+            account=Account(amount(balance), self.clock),
+            default_region=None if default_region is None else region(default_region),
+        )
         signatures = Signatures({KEY: SECRET}, self.clock)
         self.computers = Computers(self.organization, signatures, self.clock, machines=machines)
         self.streams = Streams(self.organization, signatures, self.clock)
+        for email in visitors:
+            self.streams.add_user(email or None)
         self._desktops_key = secrets.token_urlsafe(24) if self._real else API_KEY
         self.desktops = Desktops(
             self.clock, backend=(lambda _: _real()) if self._real else None, key=self._desktops_key

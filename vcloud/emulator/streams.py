@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
@@ -18,17 +17,8 @@ from vcloud.emulator.streams_arguments import (
     read_email,
     required_text,
 )
-from vcloud.emulator.streams_state import (
-    MIGRATING,
-    UNASSIGNED,
-    Application,
-    Machine,
-    Phase,
-    Stream,
-    User,
-    Visit,
-    Visitor,
-)
+from vcloud.emulator.streams_fleet import Fleet
+from vcloud.emulator.streams_state import Application, Machine, Stream, User, Visitor
 from vcloud.emulator.streams_views import (
     application_view,
     full_stream_view,
@@ -51,8 +41,6 @@ Json = dict[str, Any]
 
 FIRST_APPLICATION = 1143
 FIRST_STREAM = 1381
-FIRST_MACHINE = 94683
-FIRST_SESSION = 9150
 
 STREAMS_PER_PAGE = 100
 MACHINES_PER_PAGE = 10
@@ -76,16 +64,16 @@ class Streams(VagonService):
         super().__init__(organization, signatures, clock)
         self.applications: dict[int, Application] = {}
         self.streams: dict[int, Stream] = {}
-        self.machines: dict[int, Machine] = {}
         self.users: dict[str, User] = {}
-        self.visits: list[Visit] = []
-        """Visits that are over, oldest first."""
         self._random = Random(seed)
+        self._fleet = Fleet(organization.account, clock, self._random)
+        self.machines = self._fleet.machines
+        self.visits = self._fleet.visits
+        """Visits that last, are over or are about to begin, oldest first."""
         self._application_ids = itertools.count(FIRST_APPLICATION)
         self._stream_ids = itertools.count(FIRST_STREAM)
-        self._machine_ids = itertools.count(FIRST_MACHINE)
-        self._visit_ids = itertools.count(FIRST_SESSION)
         self._add_routes()
+        organization.account.funded.append(self._replenish)
         first = self.add_application(name="Test Application")
         self.add_application(name="Another Application", machine_type_id=11)
         self.add_stream(first.id, capacities={"dublin": 10})
@@ -107,42 +95,63 @@ class Streams(VagonService):
             **{**defaults, "application": self.applications[application_id], **overrides}
         )
         self.streams[stream.id] = stream
-        self._replenish(stream)
+        self._fleet.replenish(stream, self.clock.now())
         return stream
+
+    def add_user(self, email: str | None = None) -> User:
+        """Put a visitor on record."""
+        user = User(f"{self._random.getrandbits(40):010X}", email)
+        self.users[user.id] = user
+        return user
 
     def add_machine(
         self, stream_id: int, region: str = "dublin", status: str | None = None
     ) -> Machine:
         """Add a machine that is started now, whatever the capacity; or one in any other status, known or not."""
-        machine = self._boot(self.streams[stream_id], region)
+        now = self._settled()
+        machine = self._fleet.boot(self.streams[stream_id], region, now)
         if status is not None:
-            machine.become(status, self.clock.now())
+            self._fleet.force(machine, status, now)
         return machine
 
     def set_status(self, id: str | int, connection_status: str) -> None:
         """Put a machine into any status, known or not, until something happens to it."""
-        self.machines[int(id)].become(connection_status, self.clock.now())
+        now = self._settled()
+        self._fleet.force(self.machines[int(id)], connection_status, now)
 
     def visitor_opens(self, id: str | int, **details: Any) -> None:
-        """Let the visitor whom a machine is assigned to open its link, with any attribute of `Visitor` overridden."""
-        machine, now = self.machines[int(id)], self.clock.now()
-        if machine.status(now) != "assigned":
-            msg = f"machine {id} is {machine.status(now)}, not assigned"
-            raise ValueError(msg)
-        machine.visitor = Visitor(**details)
-        machine.become("connected", now)
+        """Let the visitor whom a machine is assigned to open its link, with any attribute of `Visitor` overridden.
+
+        The visit begins as soon as the machine has booted, and ends by the stream's limits if not before.
+        """
+        machine, now = self._in_status(id, "assigned")
+        self._fleet.open(machine, Visitor(**details), now)
+
+    def visitor_acts(self, id: str | int) -> None:
+        """Let the visitor of a machine do something, so that the idle time begins anew."""
+        self._fleet.act(*self._in_status(id, "connected"))
 
     def visitor_leaves(self, id: str | int) -> None:
-        """Let the visitor go. An always_on stream prepares the machine for the next one, others turn it off."""
-        machine, now = self.machines[int(id)], self.clock.now()
-        if machine.status(now) != "connected":
-            msg = f"machine {id} is {machine.status(now)}, not connected"
+        """Let the visitor go: the machine is prepared for the next one, or turned off, as the stream's settings say."""
+        self._fleet.leave(*self._in_status(id, "connected"))
+
+    def _replenish(self, now: float) -> None:
+        for stream in self.streams.values():
+            self._fleet.replenish(stream, now)
+
+    def _settled(self) -> float:
+        """Return the time, with everything played that was to happen by it."""
+        now = self.clock.now()
+        self.organization.account.settle(now)
+        return now
+
+    def _in_status(self, id: str | int, wanted: str) -> tuple[Machine, float]:
+        now = self._settled()
+        machine = self.machines[int(id)]
+        if machine.status(now) != wanted:
+            msg = f"machine {id} is {machine.status(now)}, not {wanted}"
             raise ValueError(msg)
-        if machine.stream.capacity_type != "always_on":
-            self._terminate(machine, now)
-            return
-        self._close_visit(machine, now)
-        machine.become("proxy-in-migration", now, Phase(now + MIGRATING, "available"))
+        return machine, now
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +230,7 @@ class Streams(VagonService):
             if name in changes:
                 setattr(stream, name, changes.pop(name))
         stream.settings |= changes
-        self._replenish(stream)
+        self._fleet.plan_all(stream, self.clock.now())
         return stream_view(stream, self.clock)
 
     def _list_stream_machines(self, request: VagonRequest) -> Json:
@@ -242,26 +251,22 @@ class Streams(VagonService):
             raise VagonError(4610, "Only machines of cost optimized streams can be started")
         if request.organization.balance <= 0:
             raise VagonError(480, "Insufficient balance")
-        if self._running(stream)[region] >= stream.capacities.get(region, 0):
+        if self._fleet.running(stream, now)[region] >= stream.capacities.get(region, 0):
             raise VagonError(440, f"No capacity is left in {region}")
-        return machine_view(self._boot(stream, region), self.clock, now)
+        return machine_view(self._fleet.boot(stream, region, now), self.clock, now)
 
     def _assign_machine(self, request: VagonRequest) -> Json:
         stream, body, now = self._stream(request.params["id"]), request.json(), self.clock.now()
         region = known_region(body.get("region"))
         user_id = body.get("user_id")
-        if user_id is not None and (not isinstance(user_id, str) or user_id not in self.users):
+        # A public client sends a blank text for nobody.
+        known = user_id in (None, "") or (isinstance(user_id, str) and user_id in self.users)
+        if not known:
             raise VagonError(404, "User not found")
-        # The one that has been available for longest.
-        found = (
-            m for m in self._machines(stream) if m.region == region and m.status(now) == "available"
-        )
-        machine = next(found, None)
+        machine = self._fleet.assignable(stream, region, now)
         if machine is None:
             raise VagonError(440, f"No machine is available in {region}")
-        machine.become("assigned", now)
-        machine.user = None if user_id is None else self.users[user_id]
-        self._replenish(stream)
+        self._fleet.assign(machine, self.users[user_id] if user_id else None, now)
         return {
             "connection_link": LINK + machine.uid,
             "machine": machine_view(machine, self.clock, now),
@@ -269,12 +274,12 @@ class Streams(VagonService):
 
     def _stop_machine(self, request: VagonRequest) -> Json:
         id_ = required_text("machine_id", request.json().get("machine_id"))
-        machine = self.machines.get(_number(id_))
+        machine, now = self.machines.get(_number(id_)), self.clock.now()
         if machine is None:
             raise VagonError(404, "Machine not found")
-        if machine.end_at() is not None:
+        if machine.end_at(now) is not None:
             raise VagonError(4204, "Machine is not running (terminated)")
-        self._terminate(machine, self.clock.now())
+        self._fleet.terminate(machine, now)
         return {}
 
     def _list_machines(self, request: VagonRequest) -> Json:
@@ -293,10 +298,7 @@ class Streams(VagonService):
         return machine_view(machine, self.clock, self.clock.now())
 
     def _create_user(self, request: VagonRequest) -> Json:
-        email = read_email(request.json())
-        user = User(f"{self._random.getrandbits(40):010X}", email)
-        self.users[user.id] = user
-        return user_view(user)
+        return user_view(self.add_user(read_email(request.json())))
 
     def _delete_user(self, request: VagonRequest) -> Json:
         if self.users.pop(request.params["id"], None) is None:
@@ -304,13 +306,15 @@ class Streams(VagonService):
         return {}
 
     def _list_sessions(self, request: VagonRequest) -> Json:
-        wanted = Filter.read(request.query)
+        wanted, now = Filter.read(request.query), self.clock.now()
         visits = [
-            visit for visit in reversed(self.visits) if wanted.passes(visit.machine, visit.start_at)
+            visit
+            for visit in self._fleet.visits_by(now)
+            if wanted.passes(visit.machine, visit.start_at)
         ]
         page = paginate(visits, request.query)
         return {
-            "sessions": [visit_view(visit, self.clock) for visit in page.items],
+            "sessions": [visit_view(visit, self.clock, now) for visit in page.items],
             **page.fields(),
         }
 
@@ -327,9 +331,6 @@ class Streams(VagonService):
         if stream is None:
             raise VagonError(404, "Stream not found")
         return stream
-
-    def _machines(self, stream: Stream) -> Iterable[Machine]:
-        return (machine for machine in self.machines.values() if machine.stream is stream)
 
     def _newest(self) -> Iterable[Machine]:
         return reversed(self.machines.values())
@@ -351,54 +352,12 @@ class Streams(VagonService):
 
     def _full_view(self, stream: Stream) -> Json:
         now = self.clock.now()
-        assignable = Counter(
-            machine.region
-            for machine in self._machines(stream)
-            if machine.status(now) == "available"
+        return full_stream_view(
+            stream,
+            self.clock,
+            self._fleet.running(stream, now),
+            self._fleet.available(stream, now),
         )
-        return full_stream_view(stream, self.clock, self._running(stream), assignable)
-
-    def _running(self, stream: Stream) -> Counter[str]:
-        return Counter(
-            machine.region for machine in self._machines(stream) if machine.end_at() is None
-        )
-
-    def _boot(self, stream: Stream, region: str) -> Machine:
-        machine = Machine.booting(
-            next(self._machine_ids), self._uuid(), stream, region, self.clock.now()
-        )
-        self.machines[machine.id] = machine
-        return machine
-
-    def _replenish(self, stream: Stream) -> None:
-        """Start what the service itself keeps ready."""
-        now, running = self.clock.now(), self._running(stream)
-        free = Counter(
-            machine.region
-            for machine in self._machines(stream)
-            if machine.status(now) in UNASSIGNED
-        )
-        for region, total in stream.capacities.items():
-            for _ in range(min(stream.reserve(region) - free[region], total - running[region])):
-                self._boot(stream, region)
-
-    def _terminate(self, machine: Machine, now: float) -> None:
-        if machine.status(now) == "connected":
-            self._close_visit(machine, now)
-        machine.become("terminated", now)
-        self._replenish(machine.stream)
-
-    def _close_visit(self, machine: Machine, now: float) -> None:
-        visit = Visit(
-            id=next(self._visit_ids),
-            machine=machine,
-            user=machine.user,
-            visitor=machine.visitor or Visitor(),
-            start_at=machine.connected_at(),
-            end_at=now,
-        )
-        self.visits.append(visit)
-        machine.user = machine.visitor = None
 
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))

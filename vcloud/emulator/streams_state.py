@@ -12,6 +12,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from vcloud.emulator.vagon_account import Draw
+
 WAITING = 15.0
 MIGRATING = 10.0
 """How long a machine takes to become available, and to get ready for the next visitor, in simulated seconds."""
@@ -38,8 +40,11 @@ RESERVE = {"on_demand": 0, "balanced": 1}
 
 UNASSIGNED = frozenset({"waiting", "available"})
 
+PENDING = ("pending", "turning_on")
+"""`status` and `friendly_status` of a machine that is booting, assigned or not."""
+
 STATUSES = {
-    "waiting": ("pending", "turning_on"),
+    "waiting": PENDING,
     "available": ("running", "ready"),
     "assigned": ("running", "ready"),
     "connected": ("running", "ready"),
@@ -47,6 +52,27 @@ STATUSES = {
     "terminated": ("stopped", "off"),
 }
 """`status` and `friendly_status` for each connection status; for running machines they are not documented."""
+
+IMMEDIATELY = "immediatly"
+"""The document's spelling."""
+
+_SECONDS = {
+    "1_min": 60.0,
+    "2_min": 120.0,
+    "5_min": 300.0,
+    "10_min": 600.0,
+    "15_min": 900.0,
+    "30_min": 1800.0,
+    "1_hour": 3600.0,
+    "3_hour": 10800.0,
+    "6_hour": 21600.0,
+}
+
+
+def seconds_of(duration: str) -> float | None:
+    """Return how long a duration of the settings is; None for `off` and for `immediatly`."""
+    return _SECONDS.get(duration)
+
 
 SETTINGS: dict[str, Any] = {
     "resolution": "res_1080p",
@@ -150,42 +176,80 @@ class Machine:
     region: str
     machine_type_id: int
     phases: tuple[Phase, ...]
+    booted_at: float
+    """When it has booted: a machine can be assigned before that."""
     public_ip_address: str | None = None
     user: User | None = None
-    visitor: Visitor | None = None
+    """Whom it was assigned to last."""
+    visit: Visit | None = None
+    """The visit to it, whether it lasts, is over or is about to begin."""
+    free_since: float = 0.0
+    """When it was last assigned, or its visitor left."""
+    reserved: bool = False
+    """Whether the service itself keeps it ready for somebody."""
+    forced: bool = False
+    """Whether its status was forced upon it: then nothing happens to it by itself."""
+    draw: Draw | None = None
+    """What it takes of the organisation's balance."""
 
     @classmethod
     def booting(cls, id: int, uid: str, stream: Stream, region: str, now: float) -> Machine:
         """Return a machine that is started now."""
-        phases = (Phase(now, "waiting"), Phase(now + WAITING, "available"))
-        return cls(id, uid, stream, region, stream.application.machine_type_id, phases)
+        booted = now + WAITING
+        phases = (Phase(now, "waiting"), Phase(booted, "available"))
+        machine_type_id = stream.application.machine_type_id
+        return cls(id, uid, stream, region, machine_type_id, phases, booted)
 
     @property
     def start_at(self) -> float:
         """Return when it was started."""
         return self.phases[0].at
 
-    def end_at(self) -> float | None:
-        """Return when it was terminated."""
+    @property
+    def end(self) -> float | None:
+        """Return when it is terminated, which may lie ahead."""
         last = self.phases[-1]
         return last.at if last.connection_status == "terminated" else None
+
+    @property
+    def turns_off(self) -> bool:
+        """Tell whether the auto turn-off applies to it."""
+        kind = self.stream.capacity_type
+        return kind != "always_on" and not (kind == "balanced" and self.reserved)
+
+    def end_at(self, now: float) -> float | None:
+        """Return when it was terminated, None before that."""
+        return self.end if self.end is not None and self.end <= now else None
 
     def status(self, now: float) -> str:
         """Return the `connection_status` at this time."""
         return next((p.connection_status for p in reversed(self.phases) if p.at <= now), "waiting")
 
+    def booting_at(self, now: float) -> bool:
+        """Tell whether it is still turning on, assigned or not."""
+        return now < self.booted_at and self.end_at(now) is None
+
     def become(self, connection_status: str, now: float, *then: Phase) -> None:
         """Enter a status now, and the others later; what was to come does not."""
-        past = tuple(phase for phase in self.phases if phase.at <= now)
-        self.phases = (*past, Phase(now, connection_status), *then)
+        self.forget_after(now)
+        self.add(Phase(now, connection_status), *then)
 
-    def connected_at(self) -> float:
-        """Return when the visitor who is there came."""
-        return max(phase.at for phase in self.phases if phase.connection_status == "connected")
+    def add(self, *phases: Phase) -> None:
+        """Lay down what comes after all else."""
+        self.phases = (*self.phases, *phases)
+
+    def forget_after(self, now: float) -> None:
+        """Drop what was to come after `now`."""
+        self.phases = tuple(phase for phase in self.phases if phase.at <= now)
+
+    def drop_end(self) -> None:
+        """Drop its termination."""
+        if self.end is not None:
+            self.phases = self.phases[:-1]
 
     def seconds(self, now: float) -> int:
         """Return for how many whole seconds it has run."""
-        end = self.end_at()
+        end = self.end_at(now)
         return math.floor((now if end is None else end) - self.start_at)
 
     def cost(self, now: float) -> str:
@@ -197,15 +261,22 @@ class Machine:
 
 @define(eq=False, kw_only=True)
 class Visit:
-    """A visit that is over."""
+    """A visit: from the visitor's coming to the end, which may lie ahead, or None when none is foreseen."""
 
     id: int
     machine: Machine
     user: User | None
     visitor: Visitor
     start_at: float
-    end_at: float
+    active_at: float
+    """When the visitor last did something."""
+    end_at: float | None = None
 
-    def minutes(self) -> int:
-        """Return how many minutes it took, rounded up: 3 min 30 s are 4 in the document."""
-        return math.ceil((self.end_at - self.start_at) / 60)
+    def ended(self, now: float) -> float | None:
+        """Return when it ended, None while it lasts."""
+        return self.end_at if self.end_at is not None and self.end_at <= now else None
+
+    def minutes(self, now: float) -> int:
+        """Return how many minutes it has taken by now, rounded up: 3 min 30 s are 4 in the document."""
+        end = self.ended(now)
+        return math.ceil(((now if end is None else end) - self.start_at) / 60)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.streams_state import (
+    PENDING,
     PERFORMANCES,
     STATUSES,
     Application,
@@ -110,7 +111,9 @@ def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
     connection_status = machine.status(now)
     # A status that was forced upon it need not be a known one.
     status, friendly_status = STATUSES.get(connection_status, ("running", "ready"))
-    end_at = machine.end_at()
+    if machine.booting_at(now):
+        status, friendly_status = PENDING
+    end_at = machine.end_at(now)
     attributes = {
         "start_at": clock.iso(machine.start_at),
         "end_at": None if end_at is None else clock.iso(end_at),
@@ -136,14 +139,14 @@ def user_view(user: User) -> Json:
     return {"id": user.id, "type": "user", "attributes": {"email": user.email}}
 
 
-def visit_view(visit: Visit, clock: Clock) -> Json:
+def visit_view(visit: Visit, clock: Clock, now: float) -> Json:
     """Write a visit; what was not collected is null, or left out where it has more than one part."""
     machine, visitor = visit.machine, visit.visitor
     collects = machine.stream.settings["collect_info"]
-    minutes = visit.minutes()
+    minutes, end = visit.minutes(now), visit.ended(now)
     attributes: Json = {
         "start_at": clock.iso(visit.start_at),
-        "end_at": clock.iso(visit.end_at),
+        "end_at": None if end is None else clock.iso(end),
         "region": machine.region,
     }
     if visitor.ping is not None:

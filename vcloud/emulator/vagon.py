@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ REGIONS = (
 )  # fmt: skip
 
 _LAST_STATUS = 599
+_MOST = Decimal(10**15)
 _INTEGER = re.compile(r"[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -44,6 +46,27 @@ class VagonError(Exception):
         return self.code if self.code <= _LAST_STATUS else 400
 
 
+def amount(written: Decimal | int | str) -> Decimal:
+    """Return an amount of money. Raises ValueError for anything else."""
+    try:
+        found = Decimal(written)
+    except (ArithmeticError, TypeError) as error:
+        msg = f"a balance must be an amount such as 100.00, not {written!r}"
+        raise ValueError(msg) from error
+    if not found.is_finite() or abs(found) > _MOST:
+        msg = f"a balance must be a finite amount of at most {_MOST}, not {written!r}"
+        raise ValueError(msg)
+    return found
+
+
+def region(name: str) -> str:
+    """Return a region's name. Raises ValueError for anything else."""
+    if name not in REGIONS:
+        msg = f"unknown region {name!r}; regions are {', '.join(REGIONS)}"
+        raise ValueError(msg)
+    return name
+
+
 @define(kw_only=True)
 class Organization:
     """An account: who signs with `key`, what it may do and what it can pay for."""
@@ -51,10 +74,19 @@ class Organization:
     key: str
     secret: str = field(repr=False)
     name: str
-    balance: Decimal
+    account: Account = field(repr=False)
     default_region: str | None = None
     permissions: set[str] = field(factory=lambda: {"read", "write"})
     """Operation groups the key may use: "read" for GET, "write" for the rest. Without it: 4710."""
+
+    @property
+    def balance(self) -> Decimal:
+        """Return what is left to spend now; it can be set."""
+        return self.account.balance
+
+    @balance.setter
+    def balance(self, amount: Decimal) -> None:
+        self.account.balance = amount
 
 
 @frozen(kw_only=True)
@@ -130,6 +162,7 @@ class VagonService:
         group = "read" if request.method == "GET" else "write"
         if group not in self.organization.permissions:
             raise VagonError(4710, f"Permission required: {group}")
+        self.organization.account.settle(self.clock.now())
         return found.handler(
             VagonRequest(
                 organization=self.organization,
@@ -200,13 +233,14 @@ def query_integer(query: Mapping[str, str], name: str, *, minimum: int = 0) -> i
 
 
 def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
-    """Return a true or false from the query, None if it is not there."""
+    """Return a true or false from the query, None if it is not there; the vendor's client sends `True`."""
     text = query.get(name)
     if text is None:
         return None
-    if text not in _BOOLEANS:
+    found = _BOOLEANS.get(text.lower())
+    if found is None:
         raise VagonError(400, f"{name} must be true or false")
-    return _BOOLEANS[text]
+    return found
 
 
 def body_integer(body: Json, name: str, *, minimum: int = 0) -> int:
