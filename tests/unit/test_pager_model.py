@@ -211,7 +211,7 @@ BOTH = worlds(
 HIDING = worlds(st.lists(changes(LEAVING, JOINING), max_size=30).map(tuple), ACTS)
 NOBODY_ELSE = worlds(NOTHING, ACTS)
 
-PROPERTIES: dict[str, tuple[Callable[[World], None], Any]] = {
+PROPERTIES: dict[str, tuple[Callable[[World], None], st.SearchStrategy[World]]] = {
     "what stays comes once while others leave": (what_stays_comes_once, ONLY_LEAVING),
     "what stays comes once while others join": (what_stays_comes_once, ONLY_JOINING),
     "what stays comes once while some leave and others join": (what_stays_comes_once, BOTH),

@@ -377,7 +377,8 @@ class Coverage:
             if totals.now is not None and (page.stamp.falls, page.stamp.rises) == now
         }
         self.looking = True
-        self._pages, self._run_of, self._parents, self._tails = {}, {}, [START], [None]
+        self._pages, self._run_of, self._parents = {}, {}, [START]
+        self._tails = [None]
         self._ended = set()
         self._outward = self._homeward = self._all_leave = False
         for number in sorted(fresh):

@@ -60,7 +60,7 @@ __all__ = ["Controls"]
 def _result(answer: ActionAnswer) -> ActionResult:
     # The service always says what the action printed, even nothing (from its published source).
     if answer.output is None and answer.base64_image is None:
-        raise DecodeError("the answer to an action has neither output nor image")
+        raise DecodeError("the answer to an action has neither output nor base64_image")
     screenshot = None if answer.base64_image is None else read_screenshot(answer.base64_image)
     return ActionResult(output=answer.output, error=answer.error, screenshot=screenshot)
 

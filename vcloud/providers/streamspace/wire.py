@@ -262,7 +262,7 @@ def listing(
             total,
             following,
             number if following is None else pages,
-            error=session.broken_items(request, broken, page=number),
+            error=None if broken is None else session.broken_items(request, broken, page=number),
             unread=unread,
         )
 
