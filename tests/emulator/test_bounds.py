@@ -38,6 +38,7 @@ from vcloud import (
 )
 from vcloud._core.transport import MAX_REFUSAL
 from vcloud.emulator import Emulator, Fault
+from vcloud.errors import LimitExceededError
 
 AUTH = HMACAuth("ak", "sk")
 DONE = b'{"client_code":200,"message":"OK"}'
@@ -323,11 +324,11 @@ async def test_a_list_may_have_max_pages_and_one_that_goes_on_ends_in_an_error()
             got = []
             iterator = pager.pages()
             with pytest.raises(
-                DecodeError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"
+                LimitExceededError, match=r"goes on after 5 pages.*max_pages.*begin with page 6"
             ):
                 got += [page.number async for page in iterator]
             assert asked == [1, 2, 3, 4, 5], "and no sixth one"
-            with pytest.raises(DecodeError, match="max_pages"):
+            with pytest.raises(LimitExceededError, match="max_pages"):
                 await anext(iterator)
             assert iterator.number == 6
             asked.clear()
@@ -349,7 +350,7 @@ async def test_reading_ahead_stops_at_the_bound_too(ahead: int) -> None:
                 if fits:
                     assert len([page async for page in pages]) == 15
                 else:
-                    with pytest.raises(DecodeError, match="max_pages"):
+                    with pytest.raises(LimitExceededError, match="max_pages"):
                         [page async for page in pages]
             assert len(emulator.calls) - before == bound
 

@@ -239,15 +239,24 @@ PROPERTIES: dict[str, tuple[Callable[[World], None], Any]] = {
 }
 
 
+def hold(name: str, chosen: settings) -> None:
+    prove, drawn = PROPERTIES[name]
+
+    @chosen
+    @given(drawn)
+    def check(world: World) -> None:
+        prove(world)
+
+    check()
+
+
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model(name: str) -> None:
-    prove, drawn = PROPERTIES[name]
-    SHORT(given(drawn)(prove))()
+    hold(name, SHORT)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model_at_length(name: str) -> None:
-    prove, drawn = PROPERTIES[name]
-    LONG(given(drawn)(prove))()
+    hold(name, LONG)

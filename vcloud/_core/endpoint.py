@@ -135,7 +135,7 @@ class Endpoint:
             :class:`~vcloud.DecodeError`, and what is still to come of it is not read.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a :class:`~vcloud.TransportError`.
         max_pages: how many pages one iteration of a list may read; a list that still goes on is a
-            :class:`~vcloud.DecodeError`.
+            :class:`~vcloud.errors.LimitExceededError`.
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
