@@ -36,8 +36,9 @@ class ChangingList:
 
     Attributes:
         size: items on a full page.
-        per_page: how many are asked for; a larger number than ``size`` is one that the service caps.
-        style: ``"count"`` and ``"next"`` are Vagon's lists, without and with ``next_page``; ``"pages"`` is StreamSpace's.
+        per_page: how many are asked for; the service caps a larger number than ``size``.
+        style: ``"count"`` and ``"next"`` are Vagon's lists, without and with ``next_page``;
+            ``"pages"`` is StreamSpace's.
         total: what the service says there are, given how many there are.
         before: what happens before each answer, given how many requests came before.
         delays: turns of the event loop that the requests wait before they are answered.

@@ -1,4 +1,4 @@
-"""The promise of a list that changes while one acts on it, its exception and its cost, held against a model.
+"""Lists that change while one acts on them: promise, exception and cost, held against a model.
 
 The long form: ``python -m pytest -n 0 -m long tests/unit/test_pager_model.py``
 """
@@ -55,8 +55,8 @@ class World:
     """A list, how it is read, and what happens meanwhile.
 
     Attributes:
-        acts: of what is yielded, which leaves the list at once: each number is a thing's place in the order of yielding,
-            counted round.
+        acts: whether a thing leaves the list when it is yielded, for one after the other, round and
+            round.
     """
 
     count: int
@@ -239,17 +239,24 @@ PROPERTIES: dict[str, tuple[Callable[[World], None], st.SearchStrategy[World]]] 
 }
 
 
+def hold(name: str, chosen: settings) -> None:
+    prove, drawn = PROPERTIES[name]
+
+    @chosen
+    @given(drawn)
+    def check(world: World) -> None:
+        prove(world)
+
+    check()
+
+
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model(name: str) -> None:
-    prove, drawn = PROPERTIES[name]
-    proof: Callable[[], None] = SHORT(given(drawn)(prove))
-    proof()
+    hold(name, SHORT)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_the_model_at_length(name: str) -> None:
-    prove, drawn = PROPERTIES[name]
-    proof: Callable[[], None] = LONG(given(drawn)(prove))
-    proof()
+    hold(name, LONG)

@@ -291,6 +291,28 @@ async def test_everything_on_all_providers_is_read_ahead_and_leaving_cancels() -
         assert sorted(desk.cancelled) == [2, 3]
 
 
+@pytest.mark.parametrize("n", [0, 2])
+async def test_a_page_that_is_partly_unreadable_hides_nothing_else_of_its_provider(n: int) -> None:
+    def instance(number: int) -> Instance:
+        return Instance("x", str(number), "", InstanceState.RUNNING, None, None, cast("Any", None))
+
+    broken = [DecodeError(f"page {number}: no id") for number in (2, 3)]
+
+    async def fetch(number: int) -> Page[int]:
+        error = broken[number - 2] if number in {2, 3} else None
+        following = number + 1 if number < 4 else None
+        return Page((number,), number, None, following, 4, error, 1 if error else 0)
+
+    async def refuse(number: int) -> Page[int]:
+        raise DecodeError("nothing of it can be read")
+
+    found = Instances({"a": Pager(fetch).map(instance), "b": Pager(refuse).map(instance)})
+    found = found.prefetch(n) if n else found
+    assert sorted([one.id async for one in found]) == ["1", "2", "3", "4"]
+    assert found.errors["a"] is broken[0], "the first one"
+    assert "nothing of it" in str(found.errors["b"])
+
+
 # -- a Vagon list, with a service that says much, little or the wrong thing ---------------------------------------------
 
 

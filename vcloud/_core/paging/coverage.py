@@ -1,44 +1,57 @@
 """Which parts of a list have been read, although items leave and join it between two requests.
 
-A page is the items at certain positions at one moment. What leaves moves everything behind it to the front, so that the
-page with the next number begins too late; what joins moves everything back, so that items come again.
+A page is the items at certain positions at one moment. What leaves moves everything behind it to
+the front, so that the page with the next number begins too late; what joins moves everything back,
+so that items come again.
 
-**What is known.** Let the list have an order that does not change. A page then is an interval of that order: whatever
-stays on the list and belongs into the interval is on the page. Two intervals that meet are one, with nothing missing
-between them. Intervals meet
+**What is known.** Let the list have an order that does not change. A page then is an interval of
+that order: whatever stays on the list and belongs into the interval is on the page. Two intervals
+that meet are one, with nothing missing between them. Intervals meet
 
 - if they share an item;
-- if the page with the next number was read later, and the total has not fallen since: nothing left, and what joined
-  only makes the second page begin earlier;
-- if the page with the next number was read earlier, and the total has not risen since, nor fallen by more than a page:
-  nothing joined, and what left only makes the first page reach farther.
+- if the page with the next number was read later, and the total has not fallen since: nothing left,
+  and what joined only makes the second page begin earlier;
+- if the page with the next number was read earlier, and the total has not risen since, nor fallen
+  by more than a page: nothing joined, and what left only makes the first page reach farther.
 
-So what has been read is a set of *runs*, each an interval. ``START`` is the run that reaches back to the beginning: page
-1 always belongs to it. The list is read when a page that ends it belongs to ``START`` too. A total that does not change,
-right or wrong, makes each page meet the one before it: that is the quiet list, which never comes here.
+So what has been read is a set of *runs*, each an interval. ``START`` is the run that reaches back
+to the beginning: page 1 always belongs to it. The list is read when a page that ends it belongs to
+``START`` too. A total that does not change, right or wrong, makes each page meet the one before it:
+that is the quiet list, which never comes here.
 
-**What cannot be known.** If as many items join as leave between two reads, or more, the total does not fall, and the
-pages look exactly as if nothing had left. No client can tell these two apart, and one that pays nothing for joining
-items must believe that nothing left. The third rule errs if between its two reads some leave and fewer join. Therefore
-whatever was read by it, or before the total changed for the last time, is looked at once more at the end, and then
-without the third rule unless the total is the same.
+**What cannot be known.** If as many items join as leave between two reads, or more, the total does
+not fall, and the pages look exactly as if nothing had left. No client can tell these two apart, and
+one that pays nothing for joining items must believe that nothing left. The third rule errs if
+between its two reads some leave and fewer join. Therefore whatever was read by it, or before the
+total changed for the last time, is looked at once more at the end, and then without the third rule
+unless the total is the same.
 
-**What to read next.** While the last page belongs to ``START``: the page after it. If not, there is a gap before it:
+**What to read next.** While the last page belongs to ``START``: the page after it. If not, there is
+a gap before it:
 
-- If less left than was yielded since the page before, others are at work. ``frontier`` is where ``START`` ends: where it
-  ended, less what left since. Step back to the page that holds the item before it, for that item shows whether the
-  guess is right. If the page shows no item of ``START``, step back by one page more, and so on to page 1.
-- If as much left as was yielded, the caller acts on what it gets, and all that is left is unread: read page 1 again. If
-  that shows little that is new, the guess was wrong, and is not made again.
-- If more than half of it left, the caller acts on most of it. Stepping back at once would read those that stayed again
-  and again. Read on to the end instead, past one gap after the other, and then page by page back to ``START``: what the
-  caller acts on meanwhile stands behind the pages that are still to be read, and does not move them. The first way takes
-  a share of the pages, and the way back as many as are left then; both together are no more than the pages that there
-  were at first, and one reading of what is left at the end.
+- If less left than was yielded since the page before, others are at work. ``frontier`` is where
+  ``START`` ends: where it ended, less what left since. Step back to the page that holds the item
+  before it, for that item shows whether the guess is right. If the page shows no item of ``START``,
+  step back by one page more, and so on to page 1.
+- If as much left as was yielded, the caller acts on what it gets, and all that is left is unread:
+  read page 1 again. If that shows little that is new, the guess was wrong, and is not made again.
+- If more than half of it left, the caller acts on most of it. Stepping back at once would read
+  those that stayed again and again. Read on to the end instead, past one gap after the other, and
+  then page by page back to ``START``: what the caller acts on meanwhile stands behind the pages
+  that are still to be read, and does not move them. The first way takes a share of the pages, and
+  the way back as many as are left then; both together are no more than the pages that there were at
+  first, and one reading of what is left at the end.
 
-**What it costs.** Nothing unless something left. A page read again counts by the part of it that was known. All of this
-may cost no more than two readings of what was on the list when the first item was seen to have left, and the look at the
-end no more than two readings of what is left then. After that the list is read on as if it were quiet.
+A list that is begun at a later page has items before that page which nobody asked for, and others
+that move there from behind it. An item that was yielded and is still listed tells the ones from the
+others. If none is, the totals must: if just as much left as was yielded, nothing has moved; what
+left beyond that is taken to have left before the page. So what others take off while the caller
+takes off all it gets may be missed there, which a list begun at page 1 excludes.
+
+**What it costs.** Nothing unless something left. A page read again counts by the part of it that
+was known. All of this may cost no more than two readings of what was on the list when the first
+item was seen to have left, and the look at the end no more than two readings of what is left then.
+After that the list is read on as if it were quiet.
 """
 
 from __future__ import annotations
@@ -101,7 +114,8 @@ class Totals:
             total: how many items the service says there are in all.
         """
         self.size = max(self.size, items)
-        # A total that the page itself exceeds does not count the list, and how it changes means nothing.
+        # A total that the page itself exceeds does not count the list, and how it changes means
+        # nothing.
         if total is not None and (not items or (number - 1) * self.size + items <= total):
             if self.now is None:
                 self.first = total
@@ -131,7 +145,7 @@ def meet(before: Stamp, after: Stamp, size: int, *, strict: bool = False) -> boo
 
 
 class _Read(msgspec.Struct):
-    """A page that was read: its number, its run, when it was, the position of its end, and whether it ends the list."""
+    """A page that was read; ``end`` is the position of its end, and ``ends`` whether none follows."""
 
     number: int
     run: int
@@ -214,7 +228,7 @@ class Coverage:
         return self.frontier < begins and self._left != len(self.known)
 
     def resume(self, following: int) -> int:
-        """The page that another iteration must begin with to miss nothing, if this one reads ``following`` next."""
+        """The page from which nothing is missed, if this iteration reads ``following`` next."""
         if self.looking or self.stopped:
             return following
         return min(following, self.frontier // self._totals.size + 1)
@@ -222,10 +236,11 @@ class Coverage:
     def unseen(
         self, number: int, items: tuple[Any, ...], key: Callable[[Any], Hashable]
     ) -> tuple[Any, ...]:
-        """The items of a page that are new, and do not stand before the page that the iteration began with."""
+        """The new items of a page, without those that stand before where the iteration began."""
         skipped = 0
         if number < self._first:
             places = (place for place, item in enumerate(items) if key(item) in self.known)
+            # What left beyond what was yielded left before that page.
             begins = (self._first - 1) * self._totals.size - max(0, self._left - len(self.known))
             skipped = next(places, max(0, begins - (number - 1) * self._totals.size))
         return tuple([item for item in items[skipped:] if key(item) not in self.known])
@@ -311,17 +326,19 @@ class Coverage:
         return run
 
     def _joined(self, page: _Read, keys: Iterable[Hashable]) -> int:
-        """The run that the page belongs to: one of those that it meets, which become one; a new one if it meets none."""
+        """The run that the page belongs to. Those that it meets become one; if there is none, a new one."""
         met = {self._root(self._run_of[key]) for key in keys if key in self._run_of}
         size = self._totals.size
-        # Before the page that was begun with nothing is missed, unless what stood after it has moved there.
+        # Before the page that was begun with nothing is missed, unless what stood after it has
+        # moved there.
         if page.number <= self._low and (page.number == 1 or not self._reaches_before(page.number)):
             met.add(START)
         before, after = self._pages.get(page.number - 1), self._pages.get(page.number + 1)
         if before is not None and meet(before.stamp, page.stamp, size, strict=self.looking):
             run = self._root(before.run)
             grown = (page.stamp.total or 0) - (before.stamp.total or 0)
-            # The page may lie wholly before the other one, which matters to all runs but the one from the beginning.
+            # The page may lie wholly before the other one, which matters to all runs but the one
+            # from the beginning.
             if run == START or grown <= size:
                 met.add(run)
         if after is not None and meet(page.stamp, after.stamp, size, strict=self.looking):
@@ -368,7 +385,7 @@ class Coverage:
         return max(1, back)
 
     def _look_again(self) -> bool:
-        """Forget all but the pages that were read since the total changed last; whether any is missing."""
+        """Keep only the pages read since the total changed last; whether others must be read again."""
         totals = self._totals
         self._changes = now = (totals.falls, totals.rises)
         fresh = {
@@ -377,9 +394,9 @@ class Coverage:
             if totals.now is not None and (page.stamp.falls, page.stamp.rises) == now
         }
         self.looking = True
-        self._pages, self._run_of, self._parents = {}, {}, [START]
+        self._pages, self._run_of, self._ended = {}, {}, set()
+        self._parents = [START]
         self._tails = [None]
-        self._ended = set()
         self._outward = self._homeward = self._all_leave = False
         for number in sorted(fresh):
             page = fresh[number]

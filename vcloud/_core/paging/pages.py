@@ -46,17 +46,18 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     unread: int = 0
 
 
-# Iterators rather than generators: one that is left in the middle is simply forgotten, where the event loop would have to
-# start a task to close a generator. And one that raised can go on.
+# Iterators rather than generators: one that is left in the middle is simply forgotten, where the
+# event loop would have to start a task to close a generator. And one that raised can go on.
 
 
 class Pages(AsyncIterator[Page[T]]):
     """Page after page of a :class:`Pager`.
 
     Attributes:
-        number: the page to go on with, None after the last. Another process that begins with ``list(page=number)`` misses
-            nothing that was not yielded here, as far as the pages that were read show; it may see some items again. When
-            something left the list, this may be an earlier page than before.
+        number: the page to go on with, None after the last. Another process that begins with
+            ``list(page=number)`` misses nothing that was not yielded here, as far as the pages that
+            were read show; it may see some items again. When something left the list, this may be
+            an earlier page than before.
     """
 
     __slots__ = (
@@ -87,8 +88,8 @@ class Pages(AsyncIterator[Page[T]]):
         self._passed: DecodeError | None = None
         # What is read next: `number`, or a page after it.
         self._next = pager._start
-        # Under way or waiting to be taken: page `_next` and those after it. They do not know of this iterator, so that it
-        # ends when it is left, and they with it.
+        # Under way or waiting to be taken: page `_next` and those after it. They do not know of
+        # this iterator, so that it ends when it is left, and they with it.
         self._asked: deque[asyncio.Task[tuple[Page[Any], Stamp]]] = deque()
         self._before: Page[Any] | None = None
         # When that one was read, and whether the service itself said that another follows.
@@ -100,7 +101,8 @@ class Pages(AsyncIterator[Page[T]]):
         self._known: set[object] = set()
         # What takes over when something has left the list.
         self._coverage: Coverage | None = None
-        # Items up to the end of the page before, on a full page, and on pages after the one that they were on first.
+        # Items up to the end of the page before, on a full page, and on pages after the one that
+        # they were on first.
         self._seen = self._size = self._repeated = 0
         self._stale = self._taken = 0
         self._waits = False
@@ -112,7 +114,8 @@ class Pages(AsyncIterator[Page[T]]):
             self._exceed()
         if self._waits:
             raise ConfigurationError(
-                "this list is being iterated by another task: give each one its own, or use cloud.bulk(...)"
+                "this list is being iterated by another task: give each one its own, "
+                "or use cloud.bulk(...)"
             )
         self._waits = True
         try:
@@ -157,7 +160,8 @@ class Pages(AsyncIterator[Page[T]]):
             self.number = None
             raise StopAsyncIteration
         raise LimitExceededError(
-            f"the list goes on after {self._taken} pages, which is all that max_pages of the Endpoint allows; "
+            f"the list goes on after {self._taken} pages, "
+            "which is all that max_pages of the Endpoint allows; "
             f"to read on, begin with page {self.number}"
         )
 
@@ -192,14 +196,15 @@ class Pages(AsyncIterator[Page[T]]):
         return page if shown is page.items else replace(page, items=shown)
 
     def _completed(self, page: Page[Any]) -> tuple[Page[Any], int, int]:
-        """The page with what depends on those before it; the items up to its end, and on a full page."""
+        """The page with what depends on those before; the items up to its end, and on a full page."""
         sent, size = _sent(page), self._size
         if self._coverage is not None:
             size = max(size, self._totals.size)
             seen = sent + (page.number - 1) * size
         elif self._before is None and page.number > 1:
-            # A list begun in the middle: this page shows how many items came before it. What was asked for is no measure,
-            # since the service may cap it; and as this may be the last page, it does not show how many a full one has.
+            # A list begun in the middle: this page shows how many items came before it. What was
+            # asked for is no measure, since the service may cap it; and as this may be the last
+            # page, it does not show how many a full one has.
             seen = sent * page.number
         else:
             size = max(size, sent)
@@ -228,8 +233,8 @@ class Pages(AsyncIterator[Page[T]]):
         totals, since = self._totals, self._stamp
         assert since is not None
         self._repeated += len(page.items) - new
-        # What joins moves no more items to later pages than the total rises by. A total that never changed may be a wrong
-        # one, and shows nothing.
+        # What joins moves no more items to later pages than the total rises by. A total that never
+        # changed may be a wrong one, and shows nothing.
         moved = totals.rises and self._repeated > (totals.now or 0) - (totals.first or 0)
         vanished = self._announced and page.next is None and page.total is None and not _sent(page)
         if (meet(since, stamp, totals.size) and not moved and not vanished) or self._anonymous:
@@ -304,7 +309,7 @@ def begin(work: Awaitable[T]) -> asyncio.Task[T]:
 
 
 def abandon(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks that nobody waits for any more; from a ``__del__`` too, whichever thread that runs in."""
+    """Cancel tasks that nobody waits for any more; from a ``__del__`` in any thread, too."""
     for task in tasks:
         loop = task.get_loop()
         if _running() is loop:
@@ -336,5 +341,5 @@ def _sent(page: Page[Any]) -> int:
 
 
 def _repeats(page: Page[Any], before: Page[Any]) -> bool:
-    """Whether the service stands still: the same items again, on a list that has not changed its length meanwhile."""
+    """Whether the service stands still: the same items again, on a list of the same length."""
     return bool(page.items) and page.items == before.items and page.total == before.total
