@@ -192,6 +192,10 @@ async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when
             with pytest.raises(asyncio.IncompleteReadError):
                 await forever(viewer)
         await on.session.wait_until("hibernated", poll=0.01)
+        # Whoever connects now is told why there is no picture.
+        with pytest.raises(ValueError, match="StreamSpace refused the connection: .* is hibernated"):
+            async with asyncvnc.connect(forward.host, forward.port):
+                pass
         await on.session.wake()
         await on.session.wait_until("running", poll=0.01)
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
