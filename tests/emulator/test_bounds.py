@@ -39,7 +39,6 @@ from vcloud import (
 )
 from vcloud._core.websocket import MAX_REFUSAL
 from vcloud.emulator import Emulator, Fault
-from vcloud.errors import LimitExceededError
 
 AUTH = HMACAuth("ak", "sk")
 DONE = b'{"client_code":200,"message":"OK"}'

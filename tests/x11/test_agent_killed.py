@@ -24,7 +24,13 @@ from tests.x11.machine import (
     runs,
     until,
 )
-from vcloud import CapacityError, NotFoundError, RetryPolicy, ServerError, TransportError
+from vcloud import (
+    CapacityError,
+    ConflictError,
+    NotFoundError,
+    RetryPolicy,
+    TransportError,
+)
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import Session, StreamSpace, VNCTunnel
 
@@ -165,7 +171,7 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             assert entries(second) == []
 
 
-async def test_an_agent_that_comes_back_under_its_name_is_told_to_stop_what_it_lost(
+async def test_an_agent_that_comes_back_under_its_name_says_what_it_lost(
     directories: tuple[Path, Path],
 ) -> None:
     first, second = directories
@@ -175,10 +181,11 @@ async def test_an_agent_that_comes_back_under_its_name_is_told_to_stop_what_it_l
             process.kill()
         async with agent(emulator, client, "phoenix", second):
             # The control plane cannot know that the desktop is gone. The agent does, and says so.
-            with pytest.raises(ServerError, match="VNC_PROXY_FAILED"):
+            session = await session.wait_until("failed", poll=0.01)
+            assert session.status is not None
+            assert session.status.message == "its desktop is gone"
+            with pytest.raises(ConflictError, match="is failed"):
                 await session.open_vnc().aopen()
-            await session.terminate()
-            await session.wait_until("terminated", poll=0.01)
             await session_on(client, "phoenix")
         for directory in directories:
             await until(lambda: not processes(str(directory)) and not entries(directory))  # noqa: B023 - it is called at once

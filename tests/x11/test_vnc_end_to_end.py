@@ -183,6 +183,14 @@ async def test_two_viewers_share_a_screen_and_one_may_leave(asyncvnc: Any, tempo
 async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when_it_is_awake(
     asyncvnc: Any, temporary: Path
 ) -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def opener(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # The viewer leaves a connection open that it was refused on.
+        reader, writer = await asyncio.open_connection(host, port)
+        writers.append(writer)
+        return reader, writer
+
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
             before = await terminal(on, viewer)
@@ -193,6 +201,12 @@ async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when
             with pytest.raises(asyncio.IncompleteReadError):
                 await forever(viewer)
         await on.session.wait_until("hibernated", poll=0.01)
+        # Whoever connects now is told why there is no picture.
+        with pytest.raises(ValueError, match="StreamSpace refused the connection: .*hibernated"):
+            async with asyncvnc.connect(forward.host, forward.port, opener=opener):
+                pass
+        writers[0].close()
+        await writers[0].wait_closed()
         await on.session.wake()
         await on.session.wait_until("running", poll=0.01)
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
