@@ -19,6 +19,7 @@
     │   ├── CapacityError         the provider has no room right now
     │   └── ServerError           the service broke
     ├── DecodeError               the service answered something that is not in its contract
+    ├── LimitExceededError        a limit of this client was reached: ``max_pages``
     ├── WaitTimeout               ``wait_until`` ran out of time; ``last`` is the last state seen
     └── WaitFailed                ``wait_until`` can no longer succeed; ``last`` is the last state seen
 
