@@ -145,7 +145,7 @@ def meet(before: Stamp, after: Stamp, size: int, *, strict: bool = False) -> boo
 
 
 class _Read(msgspec.Struct):
-    """A page that was read; ``end`` is the position of its end, and ``ends`` whether none follows."""
+    """A page that was read; ``end`` is the position of its end, ``ends``: none follows."""
 
     number: int
     run: int
@@ -326,7 +326,7 @@ class Coverage:
         return run
 
     def _joined(self, page: _Read, keys: Iterable[Hashable]) -> int:
-        """The run that the page belongs to. Those that it meets become one; if there is none, a new one."""
+        """The run that the page belongs to: those that it meets become one, or it is a new one."""
         met = {self._root(self._run_of[key]) for key in keys if key in self._run_of}
         size = self._totals.size
         # Before the page that was begun with nothing is missed, unless what stood after it has
@@ -385,7 +385,7 @@ class Coverage:
         return max(1, back)
 
     def _look_again(self) -> bool:
-        """Keep only the pages read since the total changed last; whether others must be read again."""
+        """Keep the pages read since the total changed last; whether others must be read again."""
         totals = self._totals
         self._changes = now = (totals.falls, totals.rises)
         fresh = {

@@ -196,7 +196,7 @@ class Pages(AsyncIterator[Page[T]]):
         return page if shown is page.items else replace(page, items=shown)
 
     def _completed(self, page: Page[Any]) -> tuple[Page[Any], int, int]:
-        """The page with what depends on those before; the items up to its end, and on a full page."""
+        """The page, completed by what was before it; items up to its end, and on a full page."""
         sent, size = _sent(page), self._size
         if self._coverage is not None:
             size = max(size, self._totals.size)
