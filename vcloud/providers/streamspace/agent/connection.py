@@ -218,7 +218,7 @@ class Connection:
     def _unreadable(self, message: UnreadableMessage) -> None:
         """Whoever waits for an answer to it gets one."""
         error = DecodeError(f"from the control plane: {message}")
-        if message.raw.get("type") == "register_ack":
+        if message.raw.get("type") == "register_ack" and not self.registered.is_set():
             raise error
         self._reporter.trouble(error)
         match message.raw.get("type"):
