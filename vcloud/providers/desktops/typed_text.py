@@ -2,9 +2,10 @@
 
 The service puts a text into a single-quoted word of a shell command, and escapes an apostrophe
 wrongly: what stands between two of them would run. A text that begins with ``-`` is taken for
-    options. A line feed is typed as a key symbol that editors
-drop. A Latin-1 capital that the keyboard lacks arrives as a small letter. (From the service's
-published source, and measured with xdotool.) All of these are therefore pressed as keys.
+options. A line feed is typed as a key symbol that editors drop. A Latin-1 capital that the keyboard
+lacks arrives as a small letter. All of these are therefore pressed as keys.
+
+Source: the service's published source, and measurements with xdotool.
 """
 
 from __future__ import annotations
