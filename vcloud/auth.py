@@ -271,7 +271,8 @@ class BearerAuth(_StatePerAddress):
 
     ``BearerAuth(token)`` uses the token as long as it lasts. ``BearerAuth.login(username, password)`` obtains one when
     it is first needed, again shortly before it expires, and once more when the service refuses it early. However many
-    tasks wait for a token, there is one login. Each base URL has its own token.
+    tasks wait for a token, there is one login. A token that a login gave is sent to the base URL that
+    gave it and to no other; one given to the constructor is sent wherever the strategy is used.
     """
 
     #: Seconds before its end at which a token is replaced.

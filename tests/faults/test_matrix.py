@@ -11,7 +11,7 @@ from tests.contract.desktops_calls import ACTIONS
 from tests.contract.harness import PROVIDERS
 from tests.faults import cancelled, targets
 from tests.faults.matrix import cells, require, run, table
-from tests.faults.oracle import KINDS, NAMES, REFUSED_200, REFUSING
+from tests.faults.oracle import GATEWAYS, KINDS, NAMES, REFUSED_200, REFUSING
 from tests.faults.targets import TARGETS
 from vcloud.emulator import Fault
 
@@ -29,7 +29,7 @@ def test_every_documented_endpoint_and_every_kind_of_fault_is_in_the_matrix() ->
     assert aimed_at - documented - set(targets.PUBLISHED) == {
         f"desktops:desktop.computer_action.{action.tag}" for action in ACTIONS
     }
-    assert set(NAMES) == set(KINDS) == {REFUSING, REFUSED_200, *Fault.catalogue()}
+    assert set(NAMES) == set(KINDS) == {REFUSING, REFUSED_200, *GATEWAYS, *Fault.catalogue()}
     played = [(cell.target.id, cell.fault, cell.lasting) for cell in cells()]
     assert len(set(played)) == len(played) == len(TARGETS) * len(NAMES) * 2
 

@@ -406,12 +406,22 @@ async def test_a_recorded_half_press_is_the_documented_action_and_what_it_falls_
     ]
 
 
-async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_reports_success() -> (
-    None
-):
-    said = "Error: Can't open display: :99\nFailed creating new xdo instance"
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error: Can't open display: :99\nFailed creating new xdo instance",
+        "bash: line 1: xdotool: command not found",
+        "/bin/bash: line 1: xdotool: command not found",
+        "/bin/sh: 1: xdotool: not found",
+        "sh: 1: xdotool: not found",
+        "dash: 1: xdotool: not found",
+    ],
+)
+async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_reports_success(
+    said: str,
+) -> None:
     desktops, _ = answering(response({"status": "success", "output": said}))
-    with pytest.raises(ServerError, match="Can't open display") as caught:
+    with pytest.raises(ServerError, match=re.escape(said.splitlines()[0])) as caught:
         await desktops.ref(ID).key_down("shift")
     assert not caught.value.outcome_unknown
     desktops, _ = answering(

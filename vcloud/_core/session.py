@@ -398,7 +398,10 @@ class Session:
         except DecodeError:
             pass
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, self._sign(request, self._wall()))
+        # The credential may have been given up meanwhile: then there is none to look for.
+        now = self._wall()
+        headers = self._sign(request, now) if self.auth.ready(now) else {}
+        clean = echoless(response, request, headers)
         unreadable = self._unreadable(request, clean, shape)
         raise self._about(request, self.base_url + request.path, unreadable)
 

@@ -68,8 +68,11 @@ _OWN_WORDS: Final = frozenset(
         " cannot perform execute action command no stopped stopping ended"
     ).split()
 )
-#: How a shell and xdotool begin to say that something failed. Warnings are none.
-_COMPLAINT: Final = re.compile(r"^(bash: (?!warning)|Error: |Failed |X Error |xdo)", re.MULTILINE)
+#: How a shell (bash, dash, sh, with or without its path) and xdotool begin to say that something
+#: failed. Warnings are none.
+_COMPLAINT: Final = re.compile(
+    r"^((?:\S*/)?(?:ba|da)?sh: (?!warning)|Error: |Failed |X Error |xdo)", re.MULTILINE
+)
 
 
 class NoStreamError(VCloudError):
