@@ -140,14 +140,26 @@ class Pager(Generic[T]):
         return mapped
 
     async def first(self) -> T | None:
-        """The first item, None when there is none. Reads no more pages than it must."""
+        """The first item, None when there is none. Reads no more pages than it must.
+
+        Raises:
+            DecodeError: some items of its page cannot be read, so that it is not certain which one
+                is the first; ``items`` has the others of that page.
+            VCloudError: as for :meth:`pages`.
+        """
         async for page in self.pages():
             for item in page.items:
                 return item
         return None
 
     async def all(self) -> list[T]:
-        """Every item of every page."""
+        """Every item of every page.
+
+        Raises:
+            DecodeError: some items of a page cannot be read; ``items`` has the others of that page.
+                To get what is readable on the other pages too, iterate :meth:`pages`.
+            VCloudError: as for :meth:`pages`.
+        """
         return [item async for page in self.pages() for item in page.items]
 
 
