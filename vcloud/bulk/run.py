@@ -20,12 +20,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
-from vcloud._core.request import lasting
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
@@ -101,11 +101,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         progress: str | None = None,
         counted: bool = False,
     ) -> None:
-        for name, number in (("concurrency", concurrency), ("max_failures", max_failures)):
-            if number is not None and not (type(number) is int and number >= 1):
-                raise InvalidArgumentError(
-                    f"{name} must be a whole number of at least 1, not {number!r}"
-                )
+        positive_integer(concurrency, "concurrency")
+        if max_failures is not None:
+            positive_integer(max_failures, "max_failures")
         for name, given in (
             ("action", action),
             ("key", key or default_key),
@@ -116,7 +114,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 raise InvalidArgumentError(f"{name} must be a function, not {given!r}")
         if not isinstance(journal, Journal | str | os.PathLike | None):
             raise InvalidArgumentError(f"journal must be a path or a Journal, not {journal!r}")
-        self._patience = None if deadline is None else lasting(deadline, "deadline")
+        self._patience = None if deadline is None else positive_seconds(deadline, "deadline")
         if settle is not None and journal is None:
             raise InvalidArgumentError(
                 "settle looks at what an earlier run left open, which only a journal knows: give one too"
