@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 
-from vcloud import ConfigurationError, Journal, OutcomeStatus, Settled, VCloud, VCloudError
+from vcloud import (
+    ConfigurationError,
+    DecodeError,
+    Journal,
+    OutcomeStatus,
+    Settled,
+    VCloud,
+    VCloudError,
+)
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
 
@@ -41,6 +50,29 @@ async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, clou
         results = {outcome.item.id: outcome.result async for outcome in run}
     assert results == {id: machine.name for id, machine in emulator.computers.machines.items()}
     assert run.totals.attempts == 25
+
+
+async def test_a_machine_that_cannot_be_read_stops_no_other(
+    emulator: Emulator, cloud: VCloud
+) -> None:
+    broken: list[str] = []
+
+    def spoil(answer: Any) -> Any:
+        broken.append(answer["machines"][0]["id"])
+        answer["machines"][0]["attributes"] = "none"
+        return answer
+
+    acted: list[str] = []
+
+    async def look(machine: Machine) -> None:
+        acted.append((await machine.refresh()).id)
+
+    emulator.faults.add("GET */machines", Fault.edit(spoil), times=1)
+    run = cloud.bulk(cloud.computers.machines.list(per_page=10), look, concurrency=4)
+    with pytest.raises(DecodeError, match=r"machines\[0\]"):
+        await run.run()
+    assert set(acted) == {id for id in emulator.computers.machines if id not in broken}
+    assert (run.totals.done, run.totals.attempts, run.totals.stopped) == (24, 24, "error")
 
 
 async def test_attempts_are_the_requests_that_the_service_saw(

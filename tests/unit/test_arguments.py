@@ -19,6 +19,8 @@ from vcloud._core.arguments import (
     instant,
     member,
     number,
+    optional_member,
+    positive_integer,
     positive_seconds,
     seconds,
     seconds_from_zero,
@@ -26,6 +28,7 @@ from vcloud._core.arguments import (
     whole_units,
 )
 from vcloud.providers.computers import MachineStatus
+from vcloud.providers.desktops import KeyAction, MouseButton, ScrollDirection
 from vcloud.providers.streams import AutoTurnOffDuration, Capacity, MediaActivation, Region
 
 
@@ -55,6 +58,31 @@ def test_what_is_neither_text_nor_a_whole_number_of_bearable_length_is_no_id(val
     for check in (identifier, number):
         with pytest.raises(InvalidArgumentError, match="machine_id must"):
             check(value, "machine_id")
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, "1", None, [1], Whole(1)])
+def test_what_is_no_whole_number_above_zero_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match="per_page must be a whole number of at least 1, not"
+    ):
+        positive_integer(value, "per_page")
+
+
+def test_a_whole_number_above_zero_is_returned_as_it_is() -> None:
+    assert [positive_integer(value, "per_page") for value in (1, 10**30)] == [1, 10**30]
+
+
+@pytest.mark.parametrize("value", ["left", Text("left"), MouseButton.LEFT, ScrollDirection.LEFT])
+def test_a_closed_enumeration_takes_its_members_and_their_values(value: Any) -> None:
+    assert member(value, MouseButton, "button") is MouseButton.LEFT
+    assert optional_member(value, MouseButton, "button") is MouseButton.LEFT
+
+
+@pytest.mark.parametrize("value", ["", "LEFT", "down", KeyAction.DOWN, 1, ["left"], {}])
+def test_a_closed_enumeration_refuses_the_rest_and_offers_no_way_around(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        member(value, MouseButton, "button")
+    assert str(caught.value) == f"button must be one of left, right, middle, not {value!r:.80}"
 
 
 def test_a_number_too_long_to_be_printed_is_refused_too() -> None:

@@ -311,6 +311,40 @@ async def test_broken_images_do_not_hide_the_software() -> None:
         await catalog.base_images().all()
 
 
+async def test_an_error_tells_whether_its_page_was_passed() -> None:
+    client = computers(body(machines=[item("1"), item([]), item("3")]))
+    pages = client.machines.list().pages()
+    with pytest.raises(DecodeError) as caught:
+        await anext(pages)
+    assert pages.passed(caught.value)
+    assert not pages.passed(DecodeError("of another list"))
+    assert not pages.passed(TimeoutError())
+    assert [page async for page in pages] == []
+
+    pages = computers(body(machines="none")).machines.list().pages()
+    with pytest.raises(DecodeError) as caught:
+        await anext(pages)
+    assert not pages.passed(caught.value)
+
+
+async def test_collecting_a_list_with_broken_items_raises_with_their_neighbours() -> None:
+    client = computers(body(machines=[item("1"), item([]), item("3")]))
+    for collect in (client.machines.list().first, client.machines.list().all):
+        with pytest.raises(DecodeError) as caught:
+            await collect()
+        assert [machine.id for machine in caught.value.items] == ["1", "3"]
+
+
+async def test_items_go_on_with_the_readable_ones_of_a_page_only_after_its_error() -> None:
+    client = computers(body(machines=[item("1"), item([]), item("3")]))
+    items = aiter(client.machines.list())
+    with pytest.raises(DecodeError) as caught:
+        await anext(items)
+    assert not items.keep_readable(DecodeError("of another list"))
+    assert items.keep_readable(caught.value)
+    assert [machine.id async for machine in items] == ["1", "3"]
+
+
 # -- fleets that do not say everything ----------------------------------------------------------------------------------
 
 

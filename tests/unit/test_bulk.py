@@ -15,6 +15,7 @@ from vcloud import (
     Bulk,
     ConfigurationError,
     ConnectError,
+    DecodeError,
     InvalidArgumentError,
     Outcome,
     OutcomeStatus,
@@ -186,6 +187,87 @@ async def test_a_source_that_fails_ends_the_run_after_what_was_under_way() -> No
         await consume()
     assert sorted(seen) == [1, 2]
     assert run.totals.stopped == "error"
+
+
+class Shelves:
+    """Four pages of three numbers; on the broken ones the middle number cannot be read."""
+
+    def __init__(self, *broken: int) -> None:
+        self.broken = broken
+
+    async def fetch(self, number: int) -> Page[int]:
+        items = tuple(range(3 * number - 2, 3 * number + 1))
+        following = number + 1 if number < 4 else None
+        if number not in self.broken:
+            return Page(items, number, 12, following, 4)
+        error = DecodeError(f"page {number} cannot be read")
+        return Page((items[0], items[2]), number, 12, following, 4, error, 1)
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+async def test_broken_items_stop_neither_their_neighbours_nor_the_next_pages(ahead: int) -> None:
+    pager = Pager(Shelves(1, 3, 4).fetch, key=str)
+    run = Bulk(pager.prefetch(ahead) if ahead else pager, double, concurrency=2)
+    results: dict[int, int | None] = {}
+
+    async def consume() -> None:
+        async with run:
+            async for outcome in run:
+                results[outcome.item] = outcome.result
+
+    with pytest.raises(DecodeError, match="page 1"):
+        await consume()
+    assert results == {number: 2 * number for number in (1, 3, 4, 5, 6, 7, 9, 10, 12)}
+    totals = run.totals
+    assert (totals.total, totals.done, totals.failed, totals.unknown) == (None, 9, 0, 0)
+    assert (totals.undone, totals.stopped) == (0, "error")
+
+
+async def test_running_to_the_end_raises_what_could_not_be_read() -> None:
+    run = Bulk(Pager(Shelves(2).fetch), double)
+    with pytest.raises(DecodeError, match="page 2"):
+        await run.run()
+    assert run.totals.done == 11
+
+
+async def test_items_taken_from_a_pager_before_the_run_are_not_taken_again() -> None:
+    items = aiter(Pager(Shelves(1).fetch))
+    with pytest.raises(DecodeError, match="page 1"):
+        await anext(items)
+    assert await anext(items) == 4
+    assert set(await outcomes_of(Bulk(items, double))) == set(range(5, 13))
+
+
+async def test_what_ends_a_run_is_raised_rather_than_what_could_not_be_read() -> None:
+    async def act(number: int) -> int:
+        if number == 6:
+            raise ConfigurationError("the client is closed")
+        return number
+
+    run = Bulk(Pager(Shelves(1).fetch), act, concurrency=1)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await run.run()
+    assert (run.totals.done, run.totals.stopped) == (4, "error")
+
+
+async def test_broken_items_do_not_hide_that_max_failures_stopped_the_run() -> None:
+    async def act(number: int) -> int:
+        raise ValueError(number)
+
+    run = Bulk(Pager(Shelves(1).fetch), act, concurrency=1, max_failures=3)
+    with pytest.raises(DecodeError, match="page 1"):
+        await run.run()
+    assert (run.totals.failed, run.totals.stopped) == (3, "max_failures")
+
+
+async def test_a_pager_that_repeats_itself_ends_the_run_once() -> None:
+    async def fetch(number: int) -> Page[int]:
+        return Page((1, 2), number, 4, number + 1)
+
+    run = Bulk(Pager(fetch), double)
+    with pytest.raises(DecodeError, match="repeats itself"):
+        await run.run()
+    assert (run.totals.done, run.totals.stopped) == (2, "error")
 
 
 async def test_after_max_failures_nothing_more_is_begun_and_what_is_under_way_is_finished() -> None:

@@ -6,15 +6,15 @@ All of them raise :class:`InvalidArgumentError` with the argument's name, before
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from enum import StrEnum
+from typing import Final, TypeVar
 
+from vcloud._core.scalars import OpenEnum
 from vcloud.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from vcloud._core.codec import OpenEnum
-
-E = TypeVar("E", bound="OpenEnum")
+E = TypeVar("E", bound=StrEnum)
 
 #: Digits. A number in a request is one that the service can hold in 64 bits.
 MAX_DIGITS: Final = 19
@@ -57,6 +57,19 @@ def number(value: str | int, name: str) -> int:
     raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
+def positive_integer(value: int, name: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    if type(value) is not int or value < 1:
+        raise InvalidArgumentError(
+            f"{name} must be a whole number of at least 1, not {value!r:.80}"
+        )
+    return value
+
+
 def text(value: object, name: str) -> str:
     """A text that says something.
 
@@ -72,7 +85,7 @@ def member(value: E | str, kind: type[E], name: str) -> E:
     """A value that the service enumerates.
 
     A text that is none of the known ones is refused as a slip: a filter would silently find nothing. A value that the
-    service has and this SDK does not know yet is given as ``kind(text)``.
+    service has and this SDK does not know yet is given as ``kind(text)``, if ``kind`` is an :class:`~vcloud.OpenEnum`.
 
     Raises:
         InvalidArgumentError: it is neither a known value nor a member of ``kind``.
@@ -80,13 +93,17 @@ def member(value: E | str, kind: type[E], name: str) -> E:
     if isinstance(value, kind) and value:
         return value
     if isinstance(value, str):
-        known = kind(value)
-        if known.known:
-            return known
-    raise InvalidArgumentError(
-        f"{name} must be one of {', '.join(kind)}, not {value!r:.80}; "
-        f"for a value that this SDK does not know, give {kind.__name__}(...)"
+        # An enumeration that is not open has no member for a value that it does not know.
+        with suppress(ValueError):
+            found = kind(value)
+            if not isinstance(found, OpenEnum) or found.known:
+                return found
+    hint = (
+        f"; for a value that this SDK does not know, give {kind.__name__}(...)"
+        if issubclass(kind, OpenEnum)
+        else ""
     )
+    raise InvalidArgumentError(f"{name} must be one of {', '.join(kind)}, not {value!r:.80}{hint}")
 
 
 def optional_member(value: E | str | None, kind: type[E], name: str) -> E | None:

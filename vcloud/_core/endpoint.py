@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
 
+from vcloud._core.arguments import seconds
 from vcloud._core.ratelimit import RateLimit
-from vcloud._core.request import seconds
 from vcloud._core.retry import RetryPolicy
 from vcloud.errors import ConfigurationError, InvalidArgumentError
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from vcloud._core.cleanup import end
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import Page, abandon, begin
-from vcloud.errors import ConfigurationError, DecodeError, VCloudError
+from vcloud.errors import ConfigurationError, VCloudError
 
 
 class InstanceState(StrEnum):
@@ -159,7 +159,7 @@ class Instances(AsyncIterator[Instance]):
                 raise  # about the client, not about one provider
             except VCloudError as error:
                 self.errors.setdefault(name, error)
-                if isinstance(error, DecodeError) and self._pages[name]._passed is error:
+                if self._pages[name].passed(error):
                     self._ready.extend(error.items)
                 else:
                     del self._pages[name]

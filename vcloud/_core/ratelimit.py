@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.request import seconds
+from vcloud._core.arguments import seconds
 from vcloud.errors import InvalidArgumentError
 
 #: The header without which the others say nothing.

@@ -8,17 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from vcloud._core.arguments import (
-    identifier,
-    instant,
-    positive_seconds,
-    whole_units,
-)
-from vcloud._core.arguments import seconds as seconds  # noqa: PLC0414 - see the aliases below
+from vcloud._core.arguments import identifier, instant
 from vcloud.errors import InvalidArgumentError
-
-# The names that modules import from here which have not moved to ``arguments`` yet.
-lasting, whole = positive_seconds, whole_units
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
 

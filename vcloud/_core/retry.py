@@ -7,7 +7,7 @@ from enum import Enum
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.request import seconds
+from vcloud._core.arguments import positive_integer, seconds
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -65,10 +65,7 @@ class RetryPolicy:
     max_retry_after: float = field(default=120.0, converter=seconds)
 
     def __attrs_post_init__(self) -> None:
-        if type(self.attempts) is not int or self.attempts < 1:
-            raise InvalidArgumentError(
-                f"attempts must be a whole number of at least 1, not {self.attempts!r}"
-            )
+        positive_integer(self.attempts, "attempts")
         if min(self.base, self.cap, self.max_retry_after) < 0:
             raise InvalidArgumentError("base, cap and max_retry_after must not be negative")
 

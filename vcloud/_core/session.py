@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from vcloud._core.admission import Gate, Lane, TooLongError
+from vcloud._core.arguments import positive_seconds
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
@@ -31,7 +32,7 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
-from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response, lasting
+from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
 from vcloud._core.transport import Transport, Wire
@@ -150,11 +151,11 @@ class Session:
         if not isinstance(retry, RetryPolicy | None):
             raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
-            other._timeout = lasting(timeout, "timeout")
+            other._timeout = positive_seconds(timeout, "timeout")
             other._timeout_chosen = True
             other._wire = self._wire.within(other._timeout)
         if deadline is not None:
-            other._deadline = lasting(deadline, "deadline")
+            other._deadline = positive_seconds(deadline, "deadline")
         if retry is not None:
             other._retry = retry
         return other

@@ -20,16 +20,17 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.outcome import ATTEMPT_COUNT
-from vcloud._core.request import lasting
+from vcloud._core.paging.pages import Items
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
 from vcloud.bulk.worker import Worker, default_key, told_to_stop
-from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
+from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, VCloudError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,6 +52,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     Leaving the ``async with`` early, or being cancelled (Ctrl-C), cancels what is under way without waiting for answers:
     what had sent something is unknown, the rest undone. Then ``totals`` and the journal are whole.
+
+    **Broken items.** Of a page some items of which cannot be read, a pager's run acts on the others,
+    and goes on with the next pages. When all is finished, the iteration raises the first such
+    :class:`~vcloud.DecodeError`, unless something else ended the run with an error.
 
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
@@ -96,11 +101,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         progress: str | None = None,
         counted: bool = False,
     ) -> None:
-        for name, number in (("concurrency", concurrency), ("max_failures", max_failures)):
-            if number is not None and not (type(number) is int and number >= 1):
-                raise InvalidArgumentError(
-                    f"{name} must be a whole number of at least 1, not {number!r}"
-                )
+        positive_integer(concurrency, "concurrency")
+        if max_failures is not None:
+            positive_integer(max_failures, "max_failures")
         for name, given in (
             ("action", action),
             ("key", key or default_key),
@@ -111,7 +114,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 raise InvalidArgumentError(f"{name} must be a function, not {given!r}")
         if not isinstance(journal, Journal | str | os.PathLike | None):
             raise InvalidArgumentError(f"journal must be a path or a Journal, not {journal!r}")
-        self._patience = None if deadline is None else lasting(deadline, "deadline")
+        self._patience = None if deadline is None else positive_seconds(deadline, "deadline")
         if settle is not None and journal is None:
             raise InvalidArgumentError(
                 "settle looks at what an earlier run left open, which only a journal knows: give one too"
@@ -136,6 +139,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._finished: deque[Outcome[T, R]] = deque()
         self._news = asyncio.Event()
         self._failure: BaseException | None = None
+        # The first error about items that cannot be read. It ends nothing, and so gives way to
+        # what does.
+        self._unreadable: DecodeError | None = None
         self._stopped: str | None = None
         self._closed = False
         self._began_at: float | None = None
@@ -146,6 +152,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
         Raises:
             ConfigurationError: as for iterating.
+            DecodeError: some items of a pager cannot be read; the run acted on all others.
         """
         async with self:
             async for _ in self:
@@ -238,8 +245,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._begin()
         while not self._finished:
             if self._closed or self._over:
-                if self._failure is not None:
-                    raise self._failure
+                if (failure := self._failure or self._unreadable) is not None:
+                    raise failure
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
@@ -290,11 +297,12 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 while self._stopped is None:
                     await self._room.acquire()
                     await self._slots.acquire()
-                    task = asyncio.create_task(self._work(await anext(self._items)))
+                    task = asyncio.create_task(self._work(await self._next_item()))
                     self._tasks.add(task)
                     task.add_done_callback(self._task_over)
         except StopAsyncIteration:
-            pass
+            if self._unreadable is not None:
+                self._stop("error")
         except asyncio.CancelledError:
             if told_to_stop():
                 raise
@@ -306,6 +314,16 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 self._stop("deadline")
             else:
                 self._fail(error)
+
+    async def _next_item(self) -> T:
+        """The next item that can be read."""
+        while True:
+            try:
+                return await anext(self._items)
+            except DecodeError as error:
+                if not (isinstance(self._items, Items) and self._items.keep_readable(error)):
+                    raise
+                self._unreadable = self._unreadable or error
 
     async def _work(self, item: T) -> None:
         try:

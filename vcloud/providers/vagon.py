@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Prot
 import msgspec
 from attrs import frozen
 
+from vcloud._core.arguments import positive_integer
 from vcloud._core.codec import BrokenItems, Codec, Instant, Shape, excerpt, required
 from vcloud._core.models import none_when_absent
 from vcloud._core.outcome import Form, Proof, proof_of_answer
-from vcloud._core.paging.pager import Page, Pager, positive
+from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import QueryValue, Request, Response, query
@@ -367,7 +368,7 @@ def listing(
 ) -> Pager[H]:
     """A paged list of resources: ``GET path`` with ``page``, ``per_page`` and the filters."""
     parameters = query({"per_page": per_page, **(filters or {})})
-    expected = default_per_page if per_page is None else positive(per_page, "per_page")
+    expected = default_per_page if per_page is None else positive_integer(per_page, "per_page")
 
     async def fetch(number: int) -> Page[H]:
         request = Request(

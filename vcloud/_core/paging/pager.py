@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
 from vcloud._core.paging.pages import Items, Page, Pages
-from vcloud.errors import InvalidArgumentError
 
-__all__ = ["Page", "Pager", "positive", "unpaged"]
+__all__ = ["Page", "Pager", "unpaged"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -78,7 +78,7 @@ class Pager(Generic[T]):
         self._follow: Callable[[Page[Any], int, int], Page[Any]] | None = follow
         self._key: Callable[[Any], object] | None = key
         self._view: Callable[[Any], T | None] | None = None
-        self._start = 1 if start is None else positive(start, "page")
+        self._start = 1 if start is None else positive_integer(start, "page")
         self._max_pages = max_pages
         self._ahead = 0
 
@@ -125,7 +125,7 @@ class Pager(Generic[T]):
             InvalidArgumentError: ``n`` is no such number.
         """
         ahead = copy(self)
-        ahead._ahead = positive(n, "prefetch")
+        ahead._ahead = positive_integer(n, "prefetch")
         return ahead
 
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
@@ -140,14 +140,26 @@ class Pager(Generic[T]):
         return mapped
 
     async def first(self) -> T | None:
-        """The first item, None when there is none. Reads no more pages than it must."""
+        """The first item, None when there is none. Reads no more pages than it must.
+
+        Raises:
+            DecodeError: some items of its page cannot be read, so that it is not certain which one
+                is the first; ``items`` has the others of that page.
+            VCloudError: as for :meth:`pages`.
+        """
         async for page in self.pages():
             for item in page.items:
                 return item
         return None
 
     async def all(self) -> list[T]:
-        """Every item of every page."""
+        """Every item of every page.
+
+        Raises:
+            DecodeError: some items of a page cannot be read; ``items`` has the others of that page.
+                To get what is readable on the other pages too, iterate :meth:`pages`.
+            VCloudError: as for :meth:`pages`.
+        """
         return [item async for page in self.pages() for item in page.items]
 
 
@@ -159,14 +171,3 @@ def unpaged(read: Callable[[], Awaitable[Sequence[T]]]) -> Pager[T]:
         return Page(items, number, len(items), None, number)
 
     return Pager(fetch)
-
-
-def positive(value: int, name: str) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if type(value) is not int or value < 1:
-        raise InvalidArgumentError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeGuard, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -139,6 +139,18 @@ class Pages(AsyncIterator[Page[T]]):
             page.error.items = page.items
             raise page.error
         return page
+
+    def passed(self, error: BaseException) -> TypeGuard[DecodeError]:
+        """Whether iterating on after this error continues with the page after the one it names.
+
+        This is so if it was raised here last, for a page some items of which cannot be read. The
+        others are in its ``items``, and no later page has them. After any other error, iterating on
+        asks for the same page again.
+
+        Args:
+            error: what was raised by this iterator.
+        """
+        return isinstance(error, DecodeError) and error is self._passed
 
     async def aclose(self) -> None:
         """Cancel what is under way and return when it is over. Iterating on asks for it again."""
@@ -295,6 +307,22 @@ class Items(AsyncIterator[T]):
             for item in self._waiting:
                 return item
             self._waiting = iter((await anext(self._pages)).items)
+
+    def keep_readable(self, error: BaseException) -> bool:
+        """After an error for which :meth:`Pages.passed` holds, yield the page's readable items next.
+
+        Without this, iterating on continues with the page after it.
+
+        Args:
+            error: what was raised by this iterator.
+
+        Returns:
+            False if it is another error, after which nothing changes.
+        """
+        if not self._pages.passed(error):
+            return False
+        self._waiting = iter(error.items)
+        return True
 
     async def aclose(self) -> None:
         """Cancel what is under way and return when it is over. Iterating on asks for it again."""

@@ -10,11 +10,18 @@ from typing import ClassVar, Final
 import attrs
 from attrs import frozen
 
-from vcloud._core.arguments import identifier, number, optional_member, text, whole_units
+from vcloud._core.arguments import (
+    identifier,
+    number,
+    optional_member,
+    positive_integer,
+    text,
+    whole_units,
+)
 from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import none_when_absent
-from vcloud._core.paging.pager import Pager, positive
+from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud.errors import InvalidArgumentError
@@ -448,7 +455,7 @@ class Machines(Collection):
             raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")
         body = present(
             plan_id=number(plan_id, "plan_id"),
-            quantity=positive(quantity, "quantity"),
+            quantity=positive_integer(quantity, "quantity"),
             region=region,
             software_ids=None
             if software_ids is None

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from operator import attrgetter
-from typing import Any, ClassVar, Final, TypeVar, cast, get_args
+from typing import Any, ClassVar, Final, cast, get_args
 
 import cattrs
 from attrs import Attribute, field, frozen
@@ -17,7 +16,7 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.strategies import configure_tagged_union
 
-from vcloud._core.request import whole
+from vcloud._core.arguments import member, optional_member, whole_units
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import chords
 from vcloud.providers.desktops.models import (
@@ -43,8 +42,6 @@ __all__ = [
     "from_json",
     "to_json",
 ]
-
-E = TypeVar("E", bound=StrEnum)
 
 MILLISECOND: Final = timedelta(milliseconds=1)
 MAX_SCROLL: Final = 500
@@ -82,29 +79,20 @@ def check_text(value: object, name: str) -> None:
         raise InvalidArgumentError(f"{name} is not valid unicode") from None
 
 
-def _member(kind: type[E], value: str, name: str) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InvalidArgumentError(
-            f"{name} must be one of {', '.join(kind)}, not {value!r:.80}"
-        ) from None
-
-
 def _button(value: MouseButton | str | None) -> MouseButton | None:
-    return None if value is None else _member(MouseButton, value, "button")
+    return optional_member(value, MouseButton, "button")
 
 
 def _click_type(value: ClickType | str | None) -> ClickType | None:
-    return None if value is None else _member(ClickType, value, "click_type")
+    return optional_member(value, ClickType, "click_type")
 
 
 def _direction(value: ScrollDirection | str) -> ScrollDirection:
-    return _member(ScrollDirection, value, "direction")
+    return member(value, ScrollDirection, "direction")
 
 
 def _key_action(value: KeyAction | str | None) -> KeyAction | None:
-    return None if value is None else _member(KeyAction, value, "key_action_type")
+    return optional_member(value, KeyAction, "key_action_type")
 
 
 def _point(value: tuple[int, int]) -> Point:
@@ -124,7 +112,7 @@ def _point(value: tuple[int, int]) -> Point:
 
 
 def _pause(value: timedelta | float) -> timedelta:
-    return whole(value, MILLISECOND, "duration") * MILLISECOND
+    return whole_units(value, MILLISECOND, "duration") * MILLISECOND
 
 
 def _keys(value: str | Sequence[str]) -> str | tuple[str, ...]:

@@ -6,11 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from vcloud._core.arguments import identifier
+from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_units
 from vcloud._core.client import Client
 from vcloud._core.instance import Instance
 from vcloud._core.paging.pager import Pager, unpaged
-from vcloud._core.request import Request, json_body, lasting, present, seconds, whole
+from vcloud._core.request import Request, json_body, present
 from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
@@ -106,11 +106,11 @@ class Desktops(Client):
         milliseconds = (
             None
             if timeout is None
-            else whole(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
+            else whole_units(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
         )
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
-        lasting(wait_timeout, "wait_timeout")
-        lasting(poll, "poll")
+        positive_seconds(wait_timeout, "wait_timeout")
+        positive_seconds(poll, "poll")
         request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
         return Launch(
             self._session,

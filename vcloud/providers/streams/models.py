@@ -8,10 +8,9 @@ from typing import Any, Final, Self
 
 from attrs import field, frozen
 
-from vcloud._core.arguments import member
+from vcloud._core.arguments import member, positive_integer
 from vcloud._core.codec import Instant, OpenEnum
 from vcloud._core.models import ListOf, NullAsEmpty, none_when_absent
-from vcloud.errors import InvalidArgumentError
 
 __all__ = [
     "AudioDevice",
@@ -201,10 +200,7 @@ def _check_region(_: object, __: object, value: Any) -> None:
 
 
 def _check_total(_: object, __: object, value: Any) -> None:
-    if type(value) is not int or value < 1:
-        raise InvalidArgumentError(
-            f"total_capacity must be a whole number of at least 1, not {value!r}"
-        )
+    positive_integer(value, "total_capacity")
 
 
 @frozen

@@ -6,12 +6,13 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import quote, urlsplit
 
+from vcloud._core.arguments import positive_integer
 from vcloud._core.codec import Shape, required
 from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
 from vcloud._core.websocket import Socket
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
+from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.models import SessionLogs
 from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
@@ -70,8 +71,7 @@ class Realtime(Handle):
             NotFoundError: there is no such session.
             CapacityError: its agent is offline.
         """
-        if type(tail) is not int or tail < 1:
-            raise InvalidArgumentError(f"tail must be a whole number of at least 1, not {tail!r}")
+        positive_integer(tail, "tail")
         if not follow:
             return self._session.fetch(
                 self._log_request(tail=tail, follow=False, timestamps=timestamps), LOGS

@@ -12,11 +12,12 @@ import attrs
 import msgspec
 from attrs import frozen
 
+from vcloud._core.arguments import whole_units
 from vcloud._core.codec import BrokenItems, Shape, required
 from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import next_by_total
-from vcloud._core.request import QueryValue, Request, query, whole
+from vcloud._core.request import QueryValue, Request, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
@@ -275,7 +276,7 @@ def go_duration(value: timedelta | float, name: str) -> str:
     Raises:
         InvalidArgumentError: it is not whole seconds, or none at all: whether zero means at once or never is not documented.
     """
-    minutes, second = divmod(whole(value, timedelta(seconds=1), name, at_least=1), 60)
+    minutes, second = divmod(whole_units(value, timedelta(seconds=1), name, at_least=1), 60)
     hour, minute = divmod(minutes, 60)
     return "".join(
         f"{count}{unit}" for count, unit in ((hour, "h"), (minute, "m"), (second, "s")) if count
