@@ -1038,7 +1038,6 @@ async def test_an_assignment_that_waits_for_its_turn_is_not_sent_after_the_cance
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.streams.add_machine(1381, status="available")
-    emulator.faults.add("GET */applications*", Fault.delay(0.2))
     endpoint = emulator.endpoints()["streams"]
     async with VagonStreams(
         Endpoint(endpoint.base_url, auth=endpoint.auth, concurrency=1)
@@ -1051,7 +1050,10 @@ async def test_an_assignment_that_waits_for_its_turn_is_not_sent_after_the_cance
                 ahead.append(asyncio.create_task(client.applications.list().all()))
                 await asyncio.sleep(0.01)
             elif "/applications" in url:
-                asyncio.get_running_loop().call_later(0.05, task.cancel)
+                # By then, the assignment is in line.
+                await asyncio.sleep(0.05)
+                task.cancel()
+                await asyncio.wait({task})
             return await through(method, url, *rest)
 
         monkeypatch.setattr(client._session.transport, "exchange", exchange)
@@ -1127,6 +1129,18 @@ async def test_a_machine_that_nothing_shows_is_named_and_not_stopped(
         f"GET */streams/{STREAM}/machines", Fault.reply(500, b"broken"), skip=1, times=None
     )
     with pytest.raises(ServerError) as error:
+        await stream.connect("dublin", poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert error.value.outcome_unknown
+    assert f"machine {machine} was started in vain" in notes_of(error.value)
+    assert sent(emulator, "POST", "/stop-machine") == 0
+
+
+async def test_a_machine_whose_status_is_not_told_is_named_and_not_stopped(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add("GET */machines/*", Fault.missing("connection_status"), times=None)
+    with pytest.raises(DecodeError, match="connection_status") as error:
         await stream.connect("dublin", poll=POLL)
     (machine,) = emulator.streams.machines
     assert error.value.outcome_unknown
