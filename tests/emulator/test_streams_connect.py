@@ -13,9 +13,11 @@ import pytest
 
 from vcloud import (
     ConflictError,
+    DecodeError,
     Endpoint,
     InsufficientFundsError,
     InvalidArgumentError,
+    InvalidRequestError,
     NotFoundError,
     Response,
     RetryPolicy,
@@ -874,3 +876,349 @@ async def test_connect_cancelled_while_it_starts_notes_a_machine_that_may_have_b
         await task
     notes = "".join(getattr(caught.value, "__notes__", ()))
     assert ("may still run" in notes) is unknown
+
+
+# -- what an error says of machines that are left ----------------------------------------------------------------------
+
+
+def slow_assignment(
+    client: VagonStreams, monkeypatch: pytest.MonkeyPatch, *, then: Callable[[], object], lose: bool
+) -> None:
+    """Hold the answer of assign back until whoever waits has given up, and perhaps lose it."""
+    through = client._session.transport.exchange
+
+    async def exchange(method: str, url: str, *rest: Any) -> Response:
+        answer = await through(method, url, *rest)
+        if url.endswith("/assign-machine") and b'"connection_link"' in answer.body:
+            then()
+            await asyncio.sleep(LONGER)
+            if lose:
+                raise TransportError("connection reset")
+        return answer
+
+    monkeypatch.setattr(client._session.transport, "exchange", exchange)
+
+
+#: A time limit that comes while the answer of assign is held back.
+LIMIT, LONGER = 0.5, 0.6
+
+
+def notes_of(error: BaseException) -> str:
+    return "\n".join(getattr(error, "__notes__", ()))
+
+
+@early
+async def test_time_that_is_up_while_the_assignment_is_lost_names_the_machine_that_may_run(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow_assignment(client, monkeypatch, then=lambda: None, lose=True)
+    with pytest.raises(WaitTimeout, match="had not answered the request to assign one") as error:
+        await stream.connect("dublin", timeout=LIMIT, poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert error.value.outcome_unknown
+    assert f"machine {machine} was started for this, and may be assigned" in notes_of(error.value)
+    assert "connection reset" in notes_of(error.value)
+    assert statuses(emulator) == ["assigned"]
+
+
+@early
+async def test_a_cancellation_while_the_assignment_is_lost_names_the_machine_that_may_run(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cancel() -> None:
+        task.cancel()
+
+    slow_assignment(client, monkeypatch, then=cancel, lose=True)
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    with pytest.raises(asyncio.CancelledError) as error:
+        await task
+    (machine,) = emulator.streams.machines
+    assert f"machine {machine} was started for this, and may be assigned" in notes_of(error.value)
+
+
+@early
+async def test_time_that_is_up_while_the_assignment_of_what_was_left_is_lost_is_noted(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_in_exchange(emulator, deployment)
+    slow_assignment(client, monkeypatch, then=lambda: None, lose=True)
+    with pytest.raises(WaitTimeout, match="went to somebody else") as error:
+        await stream.connect("dublin", timeout=LIMIT, poll=POLL)
+    assert error.value.outcome_unknown
+    assert "may have been given a machine of stream 1381" in notes_of(error.value)
+    assert statuses(emulator) == ["connected", "assigned"]
+
+
+async def test_a_cancellation_while_it_cleans_up_carries_the_notes(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    def cancel(answer: dict[str, Any]) -> dict[str, Any]:
+        task.cancel()
+        return {"client_code": 500, "message": "broken"}
+
+    emulator.faults.add("POST *stop-machine", Fault.edit(cancel, status=500))
+    task = asyncio.create_task(stream.connect("dublin", timeout=0.3, poll=POLL))
+    with pytest.raises(asyncio.CancelledError) as error:
+        await task
+    (machine,) = emulator.streams.machines
+    assert f"machine {machine} was started" in notes_of(error.value)
+
+
+async def test_a_machine_that_could_not_be_stopped_is_named_and_leaves_the_outcome_unknown(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add("POST *stop-machine", Fault.reply(500, b"broken"), times=None)
+    with pytest.raises(WaitTimeout) as error:
+        await stream.connect("dublin", timeout=0.3, poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert f"machine {machine} was started" in notes_of(error.value)
+    assert error.value.outcome_unknown
+
+
+async def test_cleaning_up_that_takes_too_long_names_the_machine(
+    emulator: Emulator, stream: StreamRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcloud.providers.streams.connecting.UNDO", 0.05)
+    emulator.faults.add("POST *stop-machine", Fault.delay(0.5))
+    with pytest.raises(WaitTimeout) as error:
+        await stream.connect("dublin", timeout=0.3, poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert f"machine {machine} may still run" in notes_of(error.value)
+    assert error.value.outcome_unknown
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_machine_that_was_not_started_here_and_is_assigned_in_vain_is_named(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    cancelled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = emulator.streams.add_machine(1381, status="available")
+    slow_assignment(
+        client, monkeypatch, then=lambda: task.cancel() if cancelled else None, lose=False
+    )
+    task = asyncio.create_task(stream.connect("dublin", timeout=LIMIT, poll=POLL))
+    with pytest.raises(asyncio.CancelledError if cancelled else WaitTimeout) as error:
+        await task
+    assert f"machine {machine.id} was assigned in vain" in notes_of(error.value)
+    assert statuses(emulator) == ["assigned"]
+    if isinstance(error.value, WaitTimeout):
+        assert error.value.outcome_unknown
+        assert "one was available at the last look" in str(error.value)
+        assert "had not answered the request to assign one" in str(error.value)
+
+
+async def test_a_lost_assignment_of_what_was_not_started_here_is_noted_when_time_is_up(
+    emulator: Emulator,
+    client: VagonStreams,
+    stream: StreamRef,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulator.streams.add_machine(1381, status="available")
+    slow_assignment(client, monkeypatch, then=lambda: None, lose=True)
+    with pytest.raises(WaitTimeout) as error:
+        await stream.connect("dublin", timeout=LIMIT, poll=POLL)
+    assert error.value.outcome_unknown
+    assert "may have been given a machine of stream 1381" in notes_of(error.value)
+
+
+async def test_an_assignment_that_waits_for_its_turn_is_not_sent_after_the_cancellation(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.streams.add_machine(1381, status="available")
+    endpoint = emulator.endpoints()["streams"]
+    async with VagonStreams(
+        Endpoint(endpoint.base_url, auth=endpoint.auth, concurrency=1)
+    ) as client:
+        through, ahead = client._session.transport.exchange, []
+
+        async def exchange(method: str, url: str, *rest: Any) -> Response:
+            if "/machines" in url:
+                # It takes the only place before the assignment can.
+                ahead.append(asyncio.create_task(client.applications.list().all()))
+                await asyncio.sleep(0.01)
+            elif "/applications" in url:
+                # By then, the assignment is in line.
+                await asyncio.sleep(0.05)
+                task.cancel()
+                await asyncio.wait({task})
+            return await through(method, url, *rest)
+
+        monkeypatch.setattr(client._session.transport, "exchange", exchange)
+        task = asyncio.create_task(client.streams.ref(STREAM).connect("dublin", poll=POLL))
+        with pytest.raises(asyncio.CancelledError) as error:
+            await task
+        await asyncio.gather(*ahead)
+    assert len(ahead) == 1
+    assert sent(emulator, "POST", "/assign-machine") == 0
+    assert not notes_of(error.value)
+
+
+# -- machines that cannot be looked at ---------------------------------------------------------------------------------
+
+
+def without_uid(emulator: Emulator) -> None:
+    emulator.faults.add("POST *start-machine", Fault.missing("uid"), times=None)
+
+
+@every_kind
+async def test_connect_waits_for_a_machine_whose_start_was_answered_without_a_uid(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    without_uid(emulator)
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await boot(emulator)
+    assert (await task).machine.connection_status is ConnectionStatus.ASSIGNED
+    assert statuses(emulator) == ["assigned"]
+
+
+async def test_connect_stops_a_machine_whose_start_was_answered_without_a_uid(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    without_uid(emulator)
+    with pytest.raises(WaitTimeout, match="still waiting") as error:
+        await stream.connect("dublin", timeout=0.3, poll=POLL)
+    assert statuses(emulator) == ["terminated"]
+    assert not notes_of(error.value)
+    assert not error.value.outcome_unknown
+
+
+async def test_a_machine_that_the_stream_does_not_list_yet_is_waited_for_and_stopped(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    def hide(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "machines": [], "count": 0}
+
+    without_uid(emulator)
+    emulator.faults.add(f"GET */streams/{STREAM}/machines", Fault.edit(hide), times=None)
+    with pytest.raises(WaitTimeout, match="still waiting"):
+        await stream.connect("dublin", timeout=0.3, poll=POLL)
+    assert statuses(emulator) == ["terminated"]
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_a_machine_that_cannot_be_fetched_is_stopped_when_the_list_shows_it_free(
+    emulator: Emulator, stream: StreamRef, status: int
+) -> None:
+    refusal = b'{"client_code":%d,"message":"broken"}' % status
+    emulator.faults.add("GET */machines/*", Fault.reply(status, refusal), times=None)
+    with pytest.raises((NotFoundError, ServerError)) as error:
+        await stream.connect("dublin", poll=POLL)
+    assert statuses(emulator) == ["terminated"]
+    assert "may still run" not in notes_of(error.value)
+    assert not error.value.outcome_unknown
+
+
+async def test_a_machine_that_nothing_shows_is_named_and_not_stopped(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add("GET */machines/*", Fault.reply(500, b"broken"), times=None)
+    emulator.faults.add(
+        f"GET */streams/{STREAM}/machines", Fault.reply(500, b"broken"), skip=1, times=None
+    )
+    with pytest.raises(ServerError) as error:
+        await stream.connect("dublin", poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert error.value.outcome_unknown
+    assert f"machine {machine} was started in vain" in notes_of(error.value)
+    assert sent(emulator, "POST", "/stop-machine") == 0
+
+
+async def test_a_machine_whose_status_is_not_told_is_named_and_not_stopped(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add("GET */machines/*", Fault.missing("connection_status"), times=None)
+    with pytest.raises(DecodeError, match="connection_status") as error:
+        await stream.connect("dublin", poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert error.value.outcome_unknown
+    assert f"machine {machine} was started in vain" in notes_of(error.value)
+    assert sent(emulator, "POST", "/stop-machine") == 0
+
+
+async def test_a_machine_that_is_somebody_s_by_the_list_is_left_alone(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    without_uid(emulator)
+
+    def refuse(answer: dict[str, Any]) -> dict[str, Any]:
+        emulator.streams.set_status(next(iter(emulator.streams.machines)), "connected")
+        return {"client_code": 480, "message": "Insufficient balance"}
+
+    emulator.faults.add("POST *assign-machine", Fault.edit(refuse))
+    task = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await boot(emulator)
+    with pytest.raises(InsufficientFundsError) as error:
+        await task
+    assert not error.value.outcome_unknown
+    assert statuses(emulator) == ["connected"]
+
+
+@pytest.mark.parametrize("status", [404, 408])
+async def test_an_assignment_refused_in_nobody_s_words_is_not_asked_for_again(
+    emulator: Emulator, stream: StreamRef, deployment: Deployment, status: int
+) -> None:
+    deployment._kind = EARLY
+    emulator.faults.add("POST *assign-machine", Fault.reply(status, b"gateway", processed=True))
+    with pytest.raises((NotFoundError, InvalidRequestError)) as error:
+        await stream.connect("dublin", poll=POLL)
+    (machine,) = emulator.streams.machines
+    assert error.value.outcome_unknown
+    assert f"machine {machine} was started for this" in notes_of(error.value)
+    assert deployment.asked == 1
+
+
+async def test_a_machine_that_cannot_be_read_keeps_nobody_from_the_others(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    def spoil(answer: dict[str, Any]) -> dict[str, Any]:
+        answer["machines"][0]["attributes"]["duration"] = "a while"
+        return answer
+
+    emulator.streams.add_machine(1381, status="connected")
+    machine = emulator.streams.add_machine(1381, status="available")
+    emulator.faults.add(f"GET */streams/{STREAM}/machines", Fault.edit(spoil), times=None)
+    assert (await stream.connect("dublin", poll=POLL)).machine.id == str(machine.id)
+
+
+async def test_a_list_that_cannot_be_read_at_all_ends_it(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add(
+        f"GET */streams/{STREAM}/machines",
+        Fault.edit(lambda answer: {**answer, "machines": 1}),
+        times=None,
+    )
+    with pytest.raises(DecodeError):
+        await stream.connect("dublin", poll=POLL)
+
+
+async def test_time_that_is_up_before_any_look_claims_nothing_about_machines(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.faults.add(f"GET */streams/{STREAM}/machines", Fault.stall_headers())
+    with pytest.raises(WaitTimeout, match="had not yet listed its machines"):
+        await stream.connect("dublin", timeout=0.1, poll=POLL)
+
+
+async def test_time_that_is_up_while_an_available_machine_is_refused_says_so(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    emulator.streams.add_machine(1381, status="available")
+    emulator.faults.add(
+        "POST *assign-machine", Fault.reply(200, b'{"client_code":440}'), times=None
+    )
+    with pytest.raises(WaitTimeout, match="one was available at the last look"):
+        await stream.connect("dublin", timeout=0.2, poll=POLL)

@@ -9,18 +9,18 @@ Older deployments answer 404 instead of 440 when no machine is free (from a publ
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.cleanup import run_to_the_end
+from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.resource import stated
 from vcloud.errors import (
     CapacityError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
-    VCloudError,
     WaitFailed,
     WaitTimeout,
 )
@@ -31,18 +31,17 @@ from vcloud.providers.streams.machines import (
     start_request,
 )
 from vcloud.providers.streams.models import ConnectionStatus, Region
+from vcloud.providers.streams.settling import UNASSIGNED, Settlement, find, look_at
 from vcloud.providers.vagon import VagonCode
 
 if TYPE_CHECKING:
     from vcloud.providers.streams.streams import StreamRef
 
-#: Machines per page when looking for one that is available: past ones are listed too.
-LOOK: Final = 100
+T = TypeVar("T")
 
 #: Seconds that stopping a machine in vain may take.
 UNDO: Final = 10.0
 
-_UNASSIGNED: Final = (ConnectionStatus.WAITING, ConnectionStatus.AVAILABLE)
 _BY_HAND_REFUSED: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTIMIZED_OLD)
 
 
@@ -67,7 +66,7 @@ async def connect(
     except (Exception, asyncio.CancelledError) as error:
         late = isinstance(error, TimeoutError) and limit.expired()
         failure = connection.late(patience) if late else error
-        await connection.undo(failure)
+        await connection.settlement().undo(failure, within=UNDO)
         if failure is error:
             raise
         raise failure from None
@@ -89,14 +88,16 @@ class _Connection:
         self._startable = True
         #: Why the last attempt to start one was refused, where that was for want of room.
         self._full: CapacityError | None = None
-        #: Whether the last look showed a machine that is available.
-        self._available = False
+        #: Whether the last look showed a machine that is available; None before the first.
+        self._available: bool | None = None
         #: The machine that was started went to somebody else, so one that was not started here may stand for it.
         self._exchanged = False
         # Tasks, because cancelling a request does not cancel what the service does with it: a machine
         # that it started or assigned meanwhile has to be known to be stopped.
         self._starting: asyncio.Task[StreamMachine] | None = None
         self._assigning: asyncio.Task[Assignment] | None = None
+        #: What the assignment sent.
+        self._sent = AttemptCount()
 
     async def make(self) -> Assignment:
         """Look, start, assign and wait until that succeeds."""
@@ -107,27 +108,47 @@ class _Connection:
 
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
-        seen = "none was available"
-        if self._last:
-            seen = f"the machine that was started was still {self._last}"
-        elif self._full is not None:
-            seen = f"none was available, and there was no room for another: {self._full.message}"
         return WaitTimeout(
-            f"stream {self._stream.id} had no machine in {self._region} within {timeout:g} s: {seen}",
+            f"stream {self._stream.id} gave no machine in {self._region} within {timeout:g} s: "
+            f"{self._seen()}{self._awaited()}",
             last=self._last,
         )
 
-    async def undo(self, error: BaseException) -> None:
-        """Stop what was started in vain, whatever happens meanwhile; note on the error what could not be stopped."""
-        if self._starting is None and self._assigning is None:
-            return
-        try:
-            await run_to_the_end(self._stop_in_vain(), within=UNDO)
-        except (VCloudError, TimeoutError) as failure:
-            if failure is not error:
-                error.add_note(
-                    f"a machine that was started in vain may still run in stream {self._stream.id}: {failure!r}"
-                )
+    def _seen(self) -> str:
+        """What the last look showed."""
+        if self._last:
+            still = "" if self._last == ConnectionStatus.AVAILABLE else "still "
+            return f"the machine that was started was {still}{self._last}"
+        if _succeeded(self._starting):
+            return "a machine was started, and its status is not known"
+        if self._available is None:
+            return "the service had not yet listed its machines"
+        if self._available:
+            return "one was available at the last look"
+        seen = "none was available"
+        if self._exchanged:
+            seen = f"the machine that was started went to somebody else, and {seen}"
+        if self._full is not None:
+            seen = f"{seen}, and there was no room for another: {self._full.message}"
+        return seen
+
+    def _awaited(self) -> str:
+        """Which answer was still to come, or came as time was up."""
+        if self._starting is not None and not self._starting.done():
+            return "; the service had not answered the request to start one"
+        if self._assigning is not None and not self._assigning.done():
+            return "; the service had not answered the request to assign one"
+        return "; one was assigned as time was up" if _succeeded(self._assigning) else ""
+
+    def settlement(self) -> Settlement:
+        """What is to be done where the visitor gets nothing."""
+        return Settlement(
+            stream=self._stream,
+            starting=self._starting,
+            assigning=self._assigning,
+            sent=self._sent,
+            exchanged=self._exchanged,
+        )
 
     async def _may_assign(self) -> bool:
         """Whether to ask for a machine now. Where none is available, one is started.
@@ -140,7 +161,10 @@ class _Connection:
             if self._available:
                 return True
             return self._startable and await self._start()
-        machine = await self._starting.result().refresh()
+        machine = await look_at(self._stream, self._starting.result())
+        if machine is None:
+            self._available = False
+            return False
         self._last = stated(machine.connection_status, "connection_status")
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
@@ -148,7 +172,7 @@ class _Connection:
             raise WaitFailed(
                 f"machine {machine.id} was terminated before it became available", last=self._last
             )
-        if machine.connection_status not in _UNASSIGNED:
+        if machine.connection_status not in UNASSIGNED:
             # It is somebody else's now: leave it alone, and ask for theirs before another is started.
             self._starting = self._last = None
             self._exchanged = True
@@ -162,27 +186,30 @@ class _Connection:
                 return await self._assign()
             except CapacityError:
                 return None
-            except NotFoundError:
+            except NotFoundError as error:
+                if error.outcome_unknown:
+                    raise
                 # An unknown visitor is a 404 too: refused although a machine is available, before and after.
                 before, self._available = self._available, await self._any_is_available()
                 if before and self._available:
                     raise
                 if not self._available:
                     return None
-            except (ConflictError, InvalidRequestError):
+            except (ConflictError, InvalidRequestError) as error:
                 # How a deployment words it that a machine is still turning on is not known.
-                if self._last != ConnectionStatus.WAITING:
+                if error.outcome_unknown or self._last != ConnectionStatus.WAITING:
                     raise
                 return None
 
     async def _any_is_available(self) -> bool:
-        async for machine in self._stream.machines(per_page=LOOK):
-            if (
+        found, _ = await find(
+            self._stream,
+            lambda machine: (
                 machine.region == self._region
                 and machine.connection_status == ConnectionStatus.AVAILABLE
-            ):
-                return True
-        return False
+            ),
+        )
+        return found is not None
 
     async def _start(self) -> bool:
         """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""
@@ -203,48 +230,23 @@ class _Connection:
         return True
 
     async def _assign(self) -> Assignment:
-        assigning = self._stream.assign_machine(self._region, self._user_id)
-        if self._starting is None and not self._exchanged:
-            return await assigning
-        self._assigning = asyncio.create_task(assigning)
+        self._sent = AttemptCount()
+        self._assigning = asyncio.create_task(
+            _counted(lambda: self._stream.assign_machine(self._region, self._user_id), self._sent)
+        )
         return await asyncio.shield(self._assigning)
 
-    async def _stop_in_vain(self) -> None:
-        """Stop the machine that was started, and the one that the visitor was given in its place."""
-        started = await self._started()
-        assigned, lost = await self._assigned()
-        try:
-            if assigned is not None:
-                await assigned.stop()
-        finally:
-            if started is not None and (assigned is None or assigned.id != started.id):
-                await self._stop_unless_taken(started, lost)
 
-    async def _stop_unless_taken(self, started: StreamMachine, lost: VCloudError | None) -> None:
-        if (await started.refresh()).connection_status in _UNASSIGNED:
-            await started.stop()
-        elif lost is not None:
-            # Nobody can tell whether it is the visitor's or somebody else's.
-            lost.add_note(
-                f"machine {started.id} was started for this, and may be assigned and running: look before you go on"
-            )
+def _succeeded(task: asyncio.Task[Any] | None) -> bool:
+    return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
-    async def _started(self) -> StreamMachine | None:
-        """The machine that was started; None when there is none."""
-        if self._starting is None:
-            return None
-        try:
-            return await self._starting
-        except VCloudError as failure:
-            if failure.outcome_unknown:
-                raise
-            return None
 
-    async def _assigned(self) -> tuple[StreamMachine | None, VCloudError | None]:
-        """The machine that the visitor was given, or the error that leaves open whether there is one."""
-        if self._assigning is None:
-            return None, None
-        try:
-            return (await self._assigning).machine, None
-        except VCloudError as failure:
-            return None, failure if failure.outcome_unknown else None
+async def _counted(send: Callable[[], Awaitable[T]], count: AttemptCount) -> T:
+    """Count what is sent, for whoever counts it outside as well. It needs a task of its own."""
+    outer = ATTEMPT_COUNT.get()
+    ATTEMPT_COUNT.set(count)
+    try:
+        return await send()
+    finally:
+        if outer is not None:
+            outer.attempts += count.attempts

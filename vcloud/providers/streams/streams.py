@@ -245,7 +245,9 @@ class StreamRef(Handle):
         that only when the stream's list shows no available machine in the region.
 
         When it fails, runs out of time or is cancelled, a machine that it started is stopped again, unless somebody else
-        has it. That takes a few seconds at most; should it fail, a note on the error says so.
+        has it. One that it did not start stays assigned if it was assigned meanwhile. That takes 10 seconds at most.
+        What may be left running is noted on the error, with the machine's id where that is known, and the error then has
+        ``outcome_unknown`` (a cancellation has the notes alone).
 
         Args:
             region: where.
