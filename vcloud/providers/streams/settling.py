@@ -39,7 +39,7 @@ async def find(
             page = await anext(pages, None)
         except DecodeError as error:
             # Another one is about the whole page, which would be asked for again.
-            if pages._passed is not error:
+            if not pages.passed(error):
                 raise
             machines, unreadable = error.items, error
         else:
