@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, cast
 
 import pytest
@@ -28,6 +29,8 @@ from vcloud.providers.streamspace import (
     AgentRejectedError,
     AgentSession,
     CommandFailed,
+    SessionResult,
+    StartSession,
     StreamSpace,
     VNCProxyRequest,
 )
@@ -146,6 +149,15 @@ async def test_a_heartbeat_interval_that_cannot_be_read_is_the_documented_one(
         assert "heartbeats every 10 s" in caplog.text
 
 
+@pytest.mark.parametrize("interval", ["1us", "999ms"])
+async def test_heartbeats_are_a_second_apart_at_least(
+    interval: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with plane(interval) as control, control.agent(ready()):
+        assert "heartbeats every 1 s" in caplog.text
+
+
 async def test_the_documented_interval_is_used_when_the_one_that_comes_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,6 +200,142 @@ async def test_why_a_handler_has_no_picture_reaches_the_control_plane() -> None:
         await settled(lambda: bool(control.of("vnc_proxy_error")))
         (said,) = control.of("vnc_proxy_error")
         assert said["error"] == "this agent has no desktop for the session"
+
+
+# -- odd values of a handler -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "words"),
+    [
+        ("X", OSError("no space left"), "no space left"),
+        ("X", TimeoutError(), "TimeoutError"),
+        ("X", 7, "7"),
+        (7, "no room", "no room"),
+    ],
+)
+async def test_a_failure_may_be_given_an_exception_as_its_message(
+    code: Any, message: Any, words: str
+) -> None:
+    async with plane() as control:
+        handler = ready()
+        handler.failure = CommandFailed(code, message)
+        async with control.agent(handler) as worker:
+            await control.command("start_session", "c1")
+            await settled(lambda: "c1" in control.results())
+            assert worker.errors == ()
+        result = control.results()["c1"]
+        assert (result["error_code"], result["error"]) == (str(code), words)
+
+
+async def test_a_failure_whose_texts_were_replaced_is_answered_too() -> None:
+    class Odd(Handler):
+        async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
+            raise cast("Exception", self.failure)
+
+    failure = CommandFailed("X", "no room")
+    failure.code, failure.message = cast("Any", (5, OSError("no space left")))
+    async with plane() as control:
+        handler = Odd()
+        handler.gate.set()
+        handler.failure = failure
+        async with control.agent(handler):
+            await control.command("start_session", "c1")
+            ask = {"type": "vnc_proxy_request", "session_id": "s1", "proxy_id": "p1", "data": {}}
+            await control.sockets[0].send_json(ask)
+            await settled(lambda: "c1" in control.results() and bool(control.of("vnc_proxy_error")))
+        result = control.results()["c1"]
+        assert (result["error_code"], result["error"]) == ("5", "no space left")
+        assert control.of("vnc_proxy_error")[0]["error"] == "no space left"
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (
+            SessionResult(pod_ip=cast("Any", ip_address("10.0.0.1"))),
+            (
+                "a CommandResult cannot be written as JSON: "
+                "Encoding objects of type IPv4Address is unsupported"
+            ),
+        ),
+        ({"pod_name": "p"}, "not dict"),
+        ({}, "not dict"),
+        (True, "not bool"),
+        (False, "not bool"),
+    ],
+)
+async def test_what_a_handler_must_not_return_fails_its_command_alone(
+    returned: Any, words: str
+) -> None:
+    class Odd(Handler):
+        async def start_session(self, command: StartSession) -> SessionResult:
+            return cast("SessionResult", returned)
+
+    if words.startswith("not"):
+        words = (
+            f"the agent's handler must return a SessionResult or None for start_session, {words}"
+        )
+    async with plane() as control:
+        async with control.agent(Odd()) as worker:
+            await control.command("start_session", "c1")
+            await settled(lambda: len(control.of("command_result")) == 1)
+            await control.command("start_session", "c1")
+            await settled(lambda: len(control.of("command_result")) == 2)
+            await control.command("stop_session", "c2")
+            await settled(lambda: "c2" in control.results())
+            assert control.results()["c2"]["status"] == "completed"
+            (error,) = worker.errors
+            assert isinstance(error, InvalidArgumentError)
+        for result in control.of("command_result")[:2]:
+            assert result["status"] == "failed"
+            assert (result["error_code"], result["error"]) == ("INTERNAL_ERROR", words)
+
+
+async def test_a_handler_that_awaited_a_cancelled_task_is_answered() -> None:
+    async with plane() as control:
+        handler = ready()
+        handler.failure = cast("Exception", asyncio.CancelledError())
+        async with control.agent(handler) as worker:
+            await control.command("start_session", "c1")
+            await settled(lambda: "c1" in control.results())
+            assert "raised CancelledError" in str(worker.errors[0])
+        assert control.results()["c1"]["error"] == "the agent's handler raised CancelledError"
+
+
+async def test_an_error_without_words_of_its_own_is_answered() -> None:
+    class Speechless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    async with plane() as control:
+        handler = ready()
+        handler.failure = Speechless()
+        async with control.agent(handler):
+            await control.command("start_session", "c1")
+            await settled(lambda: "c1" in control.results())
+        assert control.results()["c1"]["error"] == "the agent's handler raised Speechless"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("s1", RuntimeError("over")), ("s1", None), (None, "over"), ("", "over")]
+)
+async def test_a_report_needs_an_id_and_a_text(arguments: Any) -> None:
+    async with plane() as control, control.agent(ready()) as worker:
+        await control.command("start_session", "c1")
+        await settled(lambda: worker.sessions == {"s1"})
+        with pytest.raises(InvalidArgumentError):
+            worker.report_failed(*arguments)
+        assert worker.sessions == {"s1"}
+        await control.command("stop_session", "c2")
+        await settled(lambda: "c2" in control.results())
+        assert control.of("status") == []
+
+
+async def test_an_agent_says_nothing_of_itself_that_json_cannot_hold() -> None:
+    async with plane() as control:
+        with pytest.raises(InvalidArgumentError, match="Register cannot be written as JSON"):
+            control.agent(ready(), metadata={"address": ip_address("10.0.0.1")})
 
 
 # -- who is told -------------------------------------------------------------------------------------------------------
@@ -342,6 +490,29 @@ async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
             assert control.results() == {}
             go_on.set()
             await settled(lambda: "c1" in control.results())
+
+
+async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HOLD", 0.2)
+    cancelled: list[bool] = []
+    errors: list[Exception] = []
+
+    async def on_registered(_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+
+    async with plane() as control:
+        async with control.agent(ready(), on_registered=on_registered, on_error=errors.append):
+            await control.command("stop_session", "c1")
+            await settled(lambda: "c1" in control.results() and bool(errors))
+        assert cancelled == [True]
+        assert [str(error) for error in errors] == [
+            "on_registered did not return within 0.2 s; commands go on"
+        ]
 
 
 async def test_while_the_sessions_cannot_be_read_commands_go_on_and_it_is_asked_again() -> None:

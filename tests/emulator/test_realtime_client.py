@@ -39,6 +39,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core import websocket
 from vcloud._core.websocket import Socket
 from vcloud.providers.streamspace import StreamSpace
 
@@ -313,15 +314,24 @@ async def listening(
             await asyncio.wait({waiting})
 
 
-async def test_a_peer_that_answers_no_ping_is_given_up() -> None:
+@pytest.mark.usefixtures("aiohttp_parts")
+async def test_a_peer_that_answers_no_ping_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "GOODBYE", 0.05)
+    gone = asyncio.Event()
+
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
 
     async with listening(deaf, heartbeat=0.01) as (_, waiting):
         with pytest.raises(TransportError, match="silent"):
             await waiting
+        await gone.wait()
 
 
+@pytest.mark.usefixtures("aiohttp_parts")
 async def test_a_peer_that_answers_its_pings_is_kept() -> None:
     pings = 0
 
@@ -372,6 +382,34 @@ async def test_a_tunnel_says_when_it_is_misused() -> None:
         async with tunnel:
             with pytest.raises(ConfigurationError, match="once"):
                 await tunnel.aopen()
+
+
+async def test_a_tunnel_that_is_closed_while_it_connects_leaves_no_socket() -> None:
+    asked, go_on, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def before(request: web.Request) -> None:
+        asked.set()
+        await go_on.wait()
+
+    async def wait_for_the_end(request: web.Request, socket: web.WebSocketResponse) -> None:
+        async for _ in socket:
+            pass
+        gone.set()
+
+    async with (
+        serving(wait_for_the_end, before=before) as server,
+        client(server) as streamspace,
+    ):
+        tunnel = streamspace.sessions.ref(ID).open_vnc()
+        opening = asyncio.create_task(tunnel.aopen())
+        await asked.wait()
+        with pytest.raises(ConfigurationError, match="once"):
+            await tunnel.aopen()
+        await tunnel.aclose()
+        go_on.set()
+        with pytest.raises(TransportError, match="closed while"):
+            await opening
+        await gone.wait()
 
 
 SESSION = {
@@ -499,9 +537,12 @@ async def test_a_forward_cancelled_at_any_step_leaves_no_task_and_no_port() -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70000}, {"port": -1}]
+    "arguments",
+    [{"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70000}, {"port": -1}, {"on_error": 5}],
 )
-def test_a_forward_only_listens_on_this_machine(arguments: dict[str, object]) -> None:
+def test_a_forward_only_listens_on_this_machine_and_checks_its_arguments(
+    arguments: dict[str, object],
+) -> None:
     streamspace = StreamSpace(Endpoint("https://streamspace.test/api/v1", auth=BearerAuth(TOKEN)))
     with pytest.raises(InvalidArgumentError):
         streamspace.sessions.ref(ID).forward_vnc(**arguments)  # type: ignore[arg-type]

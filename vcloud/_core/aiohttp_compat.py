@@ -7,7 +7,7 @@ run with each of these parts present and absent.
 |---|---|---|
 | ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
 | ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
-| ``ClientWebSocketResponse._response`` | its socket, to close a connection that hangs | no abort |
+| ``ClientWebSocketResponse._response`` | its socket, to abort a connection that hangs | ``close``, up to 2 s |
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 

@@ -105,6 +105,7 @@ class Socket:
         self._heartbeat = heartbeat
         self._receiving = self._heard = self._pinged = self._silent = False
         self._ping: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._ticker = asyncio.get_running_loop().call_later(heartbeat, self._tick)
         self._close_code: int | None = None
         self._close_reason = ""
@@ -212,7 +213,7 @@ class Socket:
             await self._taken(closing, within=within, renewed=renewed)
         finally:
             try:
-                await end({closing})
+                await end({closing} if self._leaving is None else {closing, self._leaving})
             finally:
                 if self._transport is not None and (
                     self._unsent() or not self._transport.is_closing()
@@ -260,7 +261,7 @@ class Socket:
             self._ping.cancel()
 
     def _tick(self) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._is_gone():
             # Whoever forgot to close it must not be kept alive by a timer.
             return
         if self._heard or not self._receiving:
@@ -270,10 +271,24 @@ class Socket:
             self._ping = asyncio.get_running_loop().create_task(self._ask())
         else:
             self._silent = True
-            self._transport.abort()
+            if self._transport is not None:
+                self._transport.abort()
+            else:
+                self._leaving = asyncio.get_running_loop().create_task(self._leave())
             return
         self._heard = False
         self._ticker = asyncio.get_running_loop().call_later(self._heartbeat, self._tick)
+
+    def _is_gone(self) -> bool:
+        if self._transport is not None:
+            return self._transport.is_closing()
+        return self._opened.closed or self._opened.get_extra_info("socket") is None
+
+    async def _leave(self) -> None:
+        # Wakes whoever receives. The peer answers nothing, so aiohttp would wait for it without end.
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._opened.close(code=UNEXPECTED)
 
     async def _ask(self) -> None:
         # What keeps a ping from being sent is what receiving reports.

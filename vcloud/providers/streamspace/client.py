@@ -123,7 +123,9 @@ class StreamSpace(Client):
             on_registered: is called after each registration, so after each reconnection too, with the sessions that the
                 control plane has on this agent and that are not over (``GET /agents/{agent_id}``, one request). What the
                 agent has beyond them is an orphan, which nobody will stop; a running one that it has not is for
-                :meth:`AgentWorker.report_failed`. Until it returns, commands are acknowledged and wait. If the sessions
+                :meth:`AgentWorker.report_failed`. Until it returns, commands are acknowledged and wait,
+                for 30 seconds at most: then it is cancelled, because beside commands it could take a session that one
+                of them starts for an orphan, ``on_error`` is told, and commands go on. If the sessions
                 cannot be read, ``on_error`` is told why, commands go on, and it is tried again; not after a 403 or 404. It
                 is cancelled when the connection is lost.
             on_lost: is called with the error when the connection of a registered agent is lost; it connects again by itself.
@@ -133,7 +135,7 @@ class StreamSpace(Client):
 
         Raises:
             InvalidArgumentError: an empty name, another platform, a handler that lacks a method, a hook that is no function,
-                or a grace time below zero.
+                a grace time below zero, or metadata, region or capacity that JSON cannot hold.
         """
         register = Register(
             agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),

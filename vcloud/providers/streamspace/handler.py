@@ -22,13 +22,14 @@ class CommandFailed(Exception):
 
     Args:
         code: what the control plane gets as ``error_code``, such as ``INSUFFICIENT_RESOURCES``.
-        message: the reason, in words; it is sent too.
+        message: the reason, in words; it is sent too. Of an exception its text is, or the name of its class
+            if it has none.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
+    def __init__(self, code: str, message: str | Exception) -> None:
+        self.code = str(code)
+        self.message = str(message) or ("" if isinstance(message, str) else type(message).__name__)
+        super().__init__(self.code, self.message)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -38,7 +39,8 @@ class AgentHandler(Protocol):
     """What an agent does. Each method may run many times at once, for different commands, and may be cancelled.
 
     It raises :class:`CommandFailed` to say why it cannot; of any other exception the control plane learns the class's
-    name alone.
+    name alone. A command whose method returns anything but a :class:`SessionResult` or None, or a result that
+    JSON cannot hold, is answered as ``failed`` with ``INTERNAL_ERROR``, and ``on_error`` is told.
     """
 
     async def start_session(self, command: StartSession) -> SessionResult | None:

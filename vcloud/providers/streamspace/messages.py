@@ -11,6 +11,7 @@ import msgspec
 from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant, OpenEnum
+from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import Wire, go_duration
 
@@ -331,13 +332,23 @@ KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
 
 
 def encode_message(message: Message) -> str:
-    """The JSON text of a message; what is None is left out."""
-    if isinstance(message, UnknownMessage):
-        return msgspec.json.encode(message.raw).decode()
-    head = {"type": message.type} | (
-        {"command_type": message.command_type} if message.command_type else {}
-    )
-    return msgspec.json.encode(head | _plain(message)).decode()
+    """The JSON text of a message; what is None is left out.
+
+    Raises:
+        InvalidArgumentError: it holds a value that JSON has no form for, such as an ``ip_address``.
+    """
+    try:
+        if isinstance(message, UnknownMessage):
+            return msgspec.json.encode(message.raw).decode()
+        head = {"type": message.type} | (
+            {"command_type": message.command_type} if message.command_type else {}
+        )
+        return msgspec.json.encode(head | _plain(message)).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        # The error names types and no values.
+        raise InvalidArgumentError(
+            f"a {type(message).__name__} cannot be written as JSON: {error}"
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -45,7 +45,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
     def __init__(self, connect: Callable[[], Awaitable[Socket]]) -> None:
         self._connect = connect
         self._socket: Socket | None = None
-        self._closed = False
+        self._closed = self._opening = False
         self._as_text = False
 
     async def aopen(self) -> Self:
@@ -56,11 +56,19 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             PermissionDeniedError: it is another user's session, and you are no administrator.
             NotFoundError: there is no such session.
             ConflictError: it is not running.
-            TransportError: no connection.
+            TransportError: no connection, or it was closed meanwhile.
         """
-        if self._socket is not None or self._closed:
+        if self._socket is not None or self._closed or self._opening:
             raise ConfigurationError("a tunnel is opened once: call open_vnc() again for another")
-        self._socket = await self._connect()
+        self._opening = True
+        try:
+            socket = await self._connect()
+        finally:
+            self._opening = False
+        if self._closed:
+            await socket.close()
+            raise TransportError("the tunnel was closed while it was opened")
+        self._socket = socket
         return self
 
     @property
@@ -175,7 +183,7 @@ class VNCForward:
         on_error: is called with what ended a connection that did not end well.
 
     Raises:
-        InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
+        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``on_error`` no function.
     """
 
     def __init__(
@@ -188,6 +196,8 @@ class VNCForward:
     ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
+        if on_error is not None and not callable(on_error):
+            raise InvalidArgumentError(f"on_error must be a function, not {on_error!r}")
         self._host = _loopback(host)
         self._port = port
         self._open_tunnel = open_tunnel

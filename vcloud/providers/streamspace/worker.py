@@ -135,6 +135,9 @@ class AgentWorker(Secretive):
         Args:
             session_id: which.
             reason: for people; it becomes the session's ``status.message``.
+
+        Raises:
+            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text: give ``str(error)``.
         """
         self._commands.report_failed(session_id, reason)
 

@@ -9,7 +9,9 @@ from typing import Final
 
 import attrs
 
+from vcloud._core.arguments import identifier
 from vcloud._core.cleanup import end
+from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, carry_out
 from vcloud.providers.streamspace.messages import (
@@ -82,7 +84,14 @@ class Commands:
             self._fail(command_id, code, reason)
 
     def report_failed(self, session_id: str, reason: str) -> None:
-        """Say that a session is over though no command ended it."""
+        """Say that a session is over though no command ended it.
+
+        Raises:
+            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text.
+        """
+        session_id = identifier(session_id, "session_id")
+        if not isinstance(reason, str):
+            raise InvalidArgumentError(f"reason must be a text, not {type(reason).__name__}")
         self.sessions.discard(session_id)
         self._outbox.say(
             SessionReport(
@@ -118,20 +127,38 @@ class Commands:
             result = await carry_out(self._handler, command)
         except CommandFailed as failure:
             self._fail(command.command_id, failure.code, failure.message)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled the command: a task was that the handler awaited.
+            self._raised(command, error)
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words and lines are not for the wire
-            self._trouble(error)
-            reason = f"the agent's handler raised {type(error).__name__}"
-            self._fail(command.command_id, "INTERNAL_ERROR", reason)
+            self._raised(command, error)
         else:
             self._count(command)
+            self._complete(command, result)
+
+    def _raised(self, command: Command, error: BaseException) -> None:
+        reason = f"the agent's handler raised {type(error).__name__}"
+        # Answered first: the trouble is told with words of the error, which may raise as well.
+        self._fail(command.command_id, "INTERNAL_ERROR", reason)
+        self._trouble(error if isinstance(error, Exception) else RuntimeError(reason))
+
+    def _complete(self, command: Command, result: object) -> None:
+        """Answer with what the handler returned, which may be anything."""
+        try:
             self._answer(
                 CommandResult(
                     command_id=command.command_id,
                     agent_id=self._agent_id,
                     status=CommandStatus.COMPLETED,
-                    result=attrs.evolve(result or SessionResult(), session_id=command.session_id),
+                    result=attrs.evolve(_checked(result, command), session_id=command.session_id),
                 )
             )
+        except InvalidArgumentError as error:
+            self._fail(command.command_id, "INTERNAL_ERROR", str(error))
+            self._trouble(error)
 
     def _count(self, command: Command) -> None:
         if isinstance(command, StartSession | WakeSession):
@@ -145,14 +172,26 @@ class Commands:
                 command_id=command_id,
                 agent_id=self._agent_id,
                 status=CommandStatus.FAILED,
-                error=reason,
-                error_code=code,
+                # A handler may have put other objects in the place of its failure's texts.
+                error=str(reason),
+                error_code=str(code),
             )
         )
 
     def _answer(self, result: CommandResult) -> None:
+        self._outbox.say(result)
         self._open.discard(result.command_id)
         self._answers[result.command_id] = result
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
-        self._outbox.say(result)
+
+
+def _checked(result: object, command: Command) -> SessionResult:
+    if result is None:
+        return SessionResult()
+    if isinstance(result, SessionResult):
+        return result
+    raise InvalidArgumentError(
+        "the agent's handler must return a SessionResult or None for "
+        f"{command.command_type}, not {type(result).__name__}"
+    )

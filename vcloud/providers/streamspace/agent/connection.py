@@ -45,6 +45,10 @@ __all__ = ["HOPELESS", "AgentRejectedError", "Connection"]
 
 #: Seconds between heartbeats when the control plane does not say: what the document shows.
 INTERVAL: Final = 10.0
+#: The shortest interval between heartbeats, in seconds, whatever the control plane asks for.
+MIN_INTERVAL: Final = 1.0
+#: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
+HOLD: Final = 30.0
 #: Seconds in which the control plane has to answer a registration.
 PATIENCE: Final = 30.0
 
@@ -76,6 +80,9 @@ class Connection:
         pictures: delivers what viewers ask for.
         reporter: hears of it.
         retry: how patiently the assigned sessions are asked for again.
+
+    Raises:
+        InvalidArgumentError: ``register`` holds what JSON cannot.
     """
 
     def __init__(
@@ -93,6 +100,8 @@ class Connection:
         self._client = client
         self._session = session
         self._register = register
+        # Once and now, because an error here is its owner's, and on a connection it would end the agent.
+        self._introduction = encode_message(register)
         self._outbox = outbox
         self._commands = commands
         self._pictures = pictures
@@ -130,7 +139,7 @@ class Connection:
             await socket.close()
 
     async def _introduce(self, socket: Socket) -> None:
-        await socket.send_text(encode_message(self._register))
+        await socket.send_text(self._introduction)
         try:
             async with asyncio.timeout(PATIENCE):
                 while not self.registered.is_set():
@@ -166,10 +175,24 @@ class Connection:
         failures = 0
         while True:
             self._commands.may_run.clear()
+            found = None
             try:
-                found = await assigned_sessions(self._client, self._register.agent_id)
-                await self._reporter.assigned(found)
+                async with asyncio.timeout(HOLD):
+                    found = await assigned_sessions(self._client, self._register.agent_id)
+                # Cancelled when it takes longer: beside commands, it could take a session that one
+                # of them starts for an orphan.
+                async with asyncio.timeout(HOLD):
+                    await self._reporter.assigned(found)
                 break
+            except TimeoutError:
+                late = (
+                    "the sessions were not read"
+                    if found is None
+                    else "on_registered did not return"
+                )
+                self._reporter.trouble(RequestTimeout(f"{late} within {HOLD:g} s; commands go on"))
+                if found is not None:
+                    break
             except VCloudError as error:
                 self._reporter.trouble(error)
                 if isinstance(error, HOPELESS):
@@ -209,7 +232,7 @@ class Connection:
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
-        self._interval = seconds if seconds > 0 else INTERVAL
+        self._interval = max(seconds, MIN_INTERVAL) if seconds > 0 else INTERVAL
         if self._reporter.reconciles and not self.registered.is_set():
             # At once, because commands may come in the same frame.
             self._commands.may_run.clear()

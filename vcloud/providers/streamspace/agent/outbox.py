@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from vcloud._core.websocket import Socket
 from vcloud.providers.streamspace.messages import Heartbeat, Message, encode_message
@@ -15,11 +15,16 @@ __all__ = ["Outbox"]
 UNSENT: Final = 4096
 
 
+class _Unsent(NamedTuple):
+    text: str
+    is_heartbeat: bool
+
+
 class Outbox:
     """The messages that wait to be sent, over one connection or the next."""
 
     def __init__(self) -> None:
-        self._unsent: deque[Message] = deque(maxlen=UNSENT)
+        self._unsent: deque[_Unsent] = deque(maxlen=UNSENT)
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
 
@@ -28,20 +33,25 @@ class Outbox:
         return bool(self._unsent)
 
     def say(self, message: Message) -> None:
-        """Send it when there is a connection."""
-        self._unsent.append(message)
+        """Send it when there is a connection.
+
+        Raises:
+            InvalidArgumentError: it cannot be written as JSON. Nothing is sent of it.
+        """
+        # Written here, where who says it can still say something else.
+        self._unsent.append(_Unsent(encode_message(message), isinstance(message, Heartbeat)))
         self._nothing.clear()
         self._something.set()
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Send a heartbeat; one that waits to be sent says enough."""
-        if not any(isinstance(message, Heartbeat) for message in self._unsent):
+        if not any(message.is_heartbeat for message in self._unsent):
             self.say(heartbeat)
 
     def forget_heartbeats(self) -> None:
         """To say on the next connection that one was alive before would be worse than nothing."""
         self._unsent = deque(
-            (message for message in self._unsent if not isinstance(message, Heartbeat)), UNSENT
+            (message for message in self._unsent if not message.is_heartbeat), UNSENT
         )
 
     async def send_all(self, socket: Socket) -> None:
@@ -53,7 +63,7 @@ class Outbox:
         while True:
             while self._unsent:
                 message = self._unsent[0]
-                await socket.send_text(encode_message(message))
+                await socket.send_text(message.text)
                 # The bound may have dropped it meanwhile.
                 if self._unsent and self._unsent[0] is message:
                     self._unsent.popleft()

@@ -61,7 +61,8 @@ class Pictures:
 
     def refuse(self, proxy_id: str, session_id: str | None, reason: str) -> None:
         """Say why a viewer gets no picture."""
-        self._outbox.say(VNCProxyError(proxy_id=proxy_id, session_id=session_id, error=reason))
+        # A handler may have put another object in the place of its failure's message.
+        self._outbox.say(VNCProxyError(proxy_id=proxy_id, session_id=session_id, error=str(reason)))
 
     async def cancel(self) -> None:
         """End all of them."""
