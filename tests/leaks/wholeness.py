@@ -22,7 +22,9 @@ async def at_rest(before: Collection[asyncio.Task[Any]]) -> None:
             return
         await asyncio.sleep(0)
     # Closing a connection may take a few turns of the network too.
-    await asyncio.wait(_others(before), timeout=PATIENCE)
+    # The last one may have ended in the last of those turns.
+    if left := _others(before):
+        await asyncio.wait(left, timeout=PATIENCE)
     left = _others(before)
     assert not left, f"tasks are left: {left}"
 
