@@ -200,6 +200,7 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         "desktops.models.Screenshot",
         "streams.machines.Assignment",
         "streams.models.Capacity",  # sent
+        "streams.settling.Settlement",  # of our own machines
         "streamspace.agent.hooks.AgentHooks",  # given by the user
         "streamspace.relay.Relayed",  # what came of a relay
         "streamspace.wire._Known",  # about the models
