@@ -16,6 +16,7 @@ class End(Enum):
     RETURNS = "main returns"
     RAISES = "main raises"
     SYSTEM_EXIT = "SystemExit from a signal's handler"
+    SOFT_LIMIT = "an exception from a signal's handler"
     SIGINT = "SIGINT once"
     SIGINT_TWICE = "SIGINT twice"
     SIGTERM = "SIGTERM cancels main"
@@ -137,6 +138,7 @@ MOMENTS: Final = (
 
 #: Ends with forms of their own, beside the issue's.
 FORMS: Final = {
+    End.SOFT_LIMIT: "as SystemExit, but an ordinary exception, as task queues raise it",
     End.LOOP_CLOSED: "what `loop.stop` leads to without asyncio.run",
     End.GENERATOR_CLOSED: "a dropped generator whose client does not live on either",
 }

@@ -36,6 +36,7 @@ AGAIN: Final = 0.05
 
 _SIGNALS: Final = {
     End.SYSTEM_EXIT: (signal.SIGTERM,),
+    End.SOFT_LIMIT: (signal.SIGUSR1,),
     End.SIGINT: (signal.SIGINT,),
     End.SIGINT_TWICE: (signal.SIGINT, signal.SIGINT),
     End.SIGTERM: (signal.SIGTERM,),

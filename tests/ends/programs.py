@@ -60,6 +60,14 @@ async def _system_exit(scene: Scene) -> None:
     await _awaits(scene)
 
 
+async def _soft_limit(scene: Scene) -> None:
+    def late(*_: object) -> None:
+        raise MainError
+
+    signal.signal(signal.SIGUSR1, late)
+    await _awaits(scene)
+
+
 async def _sigterm(scene: Scene) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -160,6 +168,7 @@ MAINS: Final[dict[str, Main]] = {
     "RETURNS": _returns,
     "RAISES": _raises,
     "SYSTEM_EXIT": _system_exit,
+    "SOFT_LIMIT": _soft_limit,
     "SIGINT": _awaits,
     "SIGINT_TWICE": _awaits,
     "SIGTERM": _sigterm,
