@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from random import Random
 from typing import Any, Final
 
 from attrs import frozen
@@ -38,6 +39,7 @@ class Fate(Enum):
     NAMED = "named by its id"
     UNKNOWN = "named by its create, with outcome_unknown"
     JOURNAL = "in the journal"
+    ENDED = "stopped, or named"
 
 
 @frozen(kw_only=True)
@@ -136,6 +138,13 @@ MOMENTS: Final = (
     ),
 )
 
+#: Two launches and a connect that fails, ended at any time.
+ANYTIME: Final = Moment(
+    name="anytime", group="anytime", fate=Fate.ENDED, closed=Fate.ENDED, options=PATIENT
+)
+#: Ends that come from outside, whatever the program is just doing.
+SIGNALS: Final = (End.SYSTEM_EXIT, End.SOFT_LIMIT, End.SIGINT, End.SIGINT_TWICE, End.SIGTERM)
+
 #: Ends with forms of their own, beside the issue's.
 FORMS: Final = {
     End.SOFT_LIMIT: "as SystemExit, but an ordinary exception, as task queues raise it",
@@ -155,11 +164,17 @@ LOOPS: Final = (
 
 @frozen
 class Cell:
-    """One program: what it does, how it ends, on which loop."""
+    """One program: what it does, how it ends, on which loop.
+
+    Attributes:
+        delay: seconds from the moment to the end. What the service cannot see is still to happen in
+            them: that an answer arrives, that a request stands in line.
+    """
 
     moment: Moment
     end: End
     loop: str
+    delay: float = 0.06
 
     @property
     def fate(self) -> Fate:
@@ -173,6 +188,14 @@ class Cell:
 def cells(loops: Iterable[str] = LOOPS) -> list[Cell]:
     """Every cell that makes sense."""
     return [Cell(moment, end, loop) for loop in loops for moment in MOMENTS for end in End]
+
+
+def anytime(random: Random, count: int) -> list[Cell]:
+    """Programs that are ended by a signal at a random time."""
+    return [
+        Cell(ANYTIME, random.choice(SIGNALS), random.choice(LOOPS), random.uniform(0, 0.8))
+        for _ in range(count)
+    ]
 
 
 def quick() -> list[Cell]:

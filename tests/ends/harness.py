@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).parents[2]
 SPARE: Final = "770e8400-e29b-41d4-a716-446655440002"
 #: How many programs run at once. They mostly wait.
 AT_ONCE: Final = 12
-#: Seconds for what the service cannot see: that an answer has arrived, that a request stands in line.
+#: Seconds until what was sent at the end has arrived.
 SETTLE: Final = 0.06
 #: Seconds between two presses of Ctrl-C: two that come at once are one.
 AGAIN: Final = 0.05
@@ -167,7 +167,7 @@ async def play(
             async with server:
                 await makes.fork(_spec(cell, emulator, folder, mutant, guard))
                 there = await _until(lambda: bool(wire.told("at")) and reached(), wire)
-                await asyncio.sleep(SETTLE)
+                await asyncio.sleep(cell.delay)
                 before, began = _changing(emulator), time.monotonic()
                 if there:
                     await _end(cell, wire)

@@ -26,8 +26,8 @@ _UNCLEAN: Final = (
     "ignored GeneratorExit",
     "Fatal Python error",
 )
-#: What they say as well, unless the loop was closed over its tasks.
-_DESTROYED: Final = ("was destroyed but it is pending", "Unclosed")
+_DESTROYED: Final = "was destroyed but it is pending"
+_UNCLOSED: Final = "Unclosed"
 #: Where nobody waits for the operation's own error.
 _NO_CALLER: Final = frozenset({End.LOOP_CLOSED, End.GENERATOR, End.GENERATOR_CLOSED})
 
@@ -122,8 +122,25 @@ def _fate(cell: Cell, facts: Facts) -> Iterator[str]:
                 yield "no machine was made, so this shows nothing"
             for machine in facts.machines:
                 yield from _unknown(cell, facts, machine.provider)
+        case Fate.ENDED:
+            yield from _ended(facts)
         case Fate.JOURNAL:
             yield from _journal(cell, facts)
+
+
+def _ended(facts: Facts) -> Iterator[str]:
+    """Stopped or named, one way or the other."""
+    for machine in facts.machines:
+        if machine.stopped or any(machine.id in event["text"] for event in facts.alarms):
+            continue
+        if not any(_lost(event, machine.provider) for event in facts.alarms):
+            yield f"{machine.id} still runs, and nothing names it: {facts.alarms}"
+
+
+def _lost(event: Mapping[str, Any], provider: str) -> bool:
+    """Whether a line names a create, and says that its outcome is unknown."""
+    text = event["text"]
+    return bool(_CREATES[provider].search(text) and _UNKNOWN.search(text))
 
 
 def _stopped(cell: Cell, facts: Facts) -> Iterator[str]:
@@ -158,11 +175,7 @@ def _named(cell: Cell, facts: Facts, machine: Machine) -> Iterator[str]:
 
 
 def _unknown(cell: Cell, facts: Facts, provider: str) -> Iterator[str]:
-    lines = [
-        event
-        for event in facts.alarms
-        if _CREATES[provider].search(event["text"]) and _UNKNOWN.search(event["text"])
-    ]
+    lines = [event for event in facts.alarms if _lost(event, provider)]
     if not lines:
         yield f"its create is not named at ERROR: {facts.alarms}"
     yield from _wrong_loggers(lines, provider)
@@ -224,23 +237,38 @@ def _journal(cell: Cell, facts: Facts) -> Iterator[str]:
         yield f"sent after the end: {facts.after}"
 
 
+def _unclean(end: End) -> Iterator[str]:
+    """The words that must not be said."""
+    yield from _UNCLEAN
+    if end is not End.LOOP_CLOSED:
+        yield _DESTROYED
+        # A second Ctrl-C is an exception wherever the program is, in closing its client too.
+        if end is not End.SIGINT_TWICE:
+            yield _UNCLOSED
+
+
 def _cleanliness(cell: Cell, facts: Facts) -> Iterator[str]:
     """What was not awaited, not retrieved, or went wrong where nobody could catch it."""
-    closed = cell.end is End.LOOP_CLOSED
+    if cell.fate is Fate.ENDED:
+        return  # an exception that is raised anywhere is raised in asyncio and aiohttp, too
+    words = list(_unclean(cell.end))
     for event in facts.events:
-        for word in _UNCLEAN if closed else (*_UNCLEAN, *_DESTROYED):
+        for word in words:
             if "log" in event and word in event["text"]:
                 yield f"it logged {word!r}: {event['text'][-600:]}"
     for trace in re.split(r"(?m)^(?=Exception ignored|\S+:\d+: \w+Warning)", facts.output):
-        if "Exception ignored" in trace:
-            # A second Ctrl-C may come while the interpreter is in anything; and over a loop that
-            # is closed, only the client's own frames are ours.
-            if cell.end is End.SIGINT_TWICE and "KeyboardInterrupt" in trace:
-                continue
-            if closed and "/vcloud/" not in trace and "ignored GeneratorExit" not in trace:
-                continue
-        if any(word in trace for word in (*_UNCLEAN, *(() if closed else _DESTROYED))):
+        if not _excused(cell.end, trace) and any(word in trace for word in words):
             yield f"it said {trace[-600:]!r}"
+
+
+def _excused(end: End, trace: str) -> bool:
+    """Whether it went wrong where the client has no say."""
+    if "Exception ignored" not in trace:
+        return False
+    if end is End.SIGINT_TWICE and "KeyboardInterrupt" in trace:
+        return True
+    ours = "/vcloud/" in trace or "ignored GeneratorExit" in trace
+    return end is End.LOOP_CLOSED and not ours
 
 
 def _silence(cell: Cell, facts: Facts) -> Iterator[str]:

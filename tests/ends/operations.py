@@ -6,12 +6,13 @@ Each tells ``started`` when everything is arranged, or ``inside`` once its block
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.ends.scene import Scene, background
-from vcloud import ConfigurationError, RateLimitError, RetryPolicy, VCloud
+from vcloud import ConfigurationError, PermissionDeniedError, RateLimitError, RetryPolicy, VCloud
 
 Operation = Callable[[Scene, VCloud], Awaitable[None]]
 
@@ -106,6 +107,22 @@ async def _paused_block(scene: Scene, cloud: VCloud) -> None:
         await scene.leave.wait()
 
 
+async def _anytime(scene: Scene, cloud: VCloud) -> None:
+    async def agent() -> None:
+        async with cloud.desktops.launch(poll=POLL) as desktop:
+            await desktop.click(1, 1)
+            await desktop.screenshot()
+
+    async def visitor() -> None:
+        with contextlib.suppress(PermissionDeniedError):
+            await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
+
+    scene.tell(at="started")
+    async with asyncio.TaskGroup() as tasks:
+        for work in (agent(), agent(), visitor()):
+            tasks.create_task(work)
+
+
 async def _bulk(scene: Scene, cloud: VCloud) -> None:
     scene.tell(at="started")
     async for _ in bought(scene, cloud):
@@ -150,6 +167,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "undo": _connect,
     "undo.deaf": _connect,
     "bulk": _bulk,
+    "anytime": _anytime,
 }
 
 

@@ -206,8 +206,9 @@ def run(scene: Scene) -> None:
                 runner.run(main(scene))
     except BaseException as ended:
         error = described(ended)
-    # A second Ctrl-C may find the program over.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It may be over before it is told to end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     # Nothing is to be found by the collector only after the last word.
     gc.collect()
     scene.tell(ended=error, cpu=time.process_time())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -44,7 +45,12 @@ class Scene:
 
     def tell(self, **event: Any) -> None:
         """Send an event. The wire blocks, so it has left when this returns."""
-        self._wire.sendall(json.dumps(event).encode() + b"\n")
+        # A signal's handler may raise in any line, and must not in these.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._wire.sendall(json.dumps(event).encode() + b"\n")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def cloud(self) -> VCloud:
         """A client of all four providers, with the options of the cell."""

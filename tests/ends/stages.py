@@ -18,6 +18,11 @@ ANSWERED: Final = 2
 LAUNCH: Final = "POST */desktop"
 STOP: Final = "POST */stop"
 STOP_MACHINE: Final = "POST */stop-machine"
+REFUSAL: Final = Fault.reply(
+    403,
+    '{"client_code":4710,"message":"Permission required"}',
+    content_type="application/json",
+)
 
 #: Whether the moment has come, as far as the service can tell.
 Reached = Callable[[], bool]
@@ -57,11 +62,16 @@ def _connected(emulator: Emulator) -> Reached:
     return lambda: any(call.path.endswith("/machines") for call in list(emulator.calls))
 
 
+def _anytime(emulator: Emulator) -> Reached:
+    for route in (LAUNCH, STOP, "POST */start-machine", STOP_MACHINE):
+        emulator.faults.add(route, Fault.stall_headers(SLOW / 3), None)
+    emulator.faults.add("POST */assign-machine", REFUSAL, None)
+    return lambda: True
+
+
 def _undo(fault: Fault) -> Stage:
     def stage(emulator: Emulator) -> Reached:
-        body = '{"client_code":4710,"message":"Permission required"}'
-        refusal = Fault.reply(403, body, content_type="application/json")
-        emulator.faults.add("POST */assign-machine", refusal, None)
+        emulator.faults.add("POST */assign-machine", REFUSAL, None)
         return Played(STOP_MACHINE, fault)(emulator)
 
     return stage
@@ -95,5 +105,6 @@ STAGES: Final[dict[str, Stage]] = {
     "assigning.lost": Played("POST */assign-machine", _LOST),
     "undo": _undo(_SLOW),
     "undo.deaf": _undo(_DEAF),
+    "anytime": _anytime,
     "bulk": Played("POST */machines", _LOST, hits=3, skip=ANSWERED),
 }

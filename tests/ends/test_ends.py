@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from random import Random
 
 import pytest
 
 if sys.platform == "win32":
     pytest.skip("programs are forked, and ended by signals", allow_module_level=True)
 
-from tests.ends.cells import LOOPS, MOMENTS, Cell, End, cells, quick
+from tests.ends.cells import LOOPS, MOMENTS, Cell, End, anytime, cells, quick
 from tests.ends.harness import require, run, table
 
 #: The issue's eight moments.
@@ -47,6 +48,24 @@ async def test_whatever_ends_a_program_nothing_is_left_unnamed_in_any_form() -> 
     print(f"\n{table(verdicts)}")
     assert len(verdicts) == len(cells())
     require(verdicts)
+
+
+async def at_any_time(count: int) -> None:
+    seed = Random().randrange(10**6)
+    print(f"seed {seed}")
+    verdicts = await run(anytime(Random(seed), count))
+    print(f"{sum(len(one.facts.machines) for one in verdicts)} machines in {count} programs")
+    require(verdicts)
+
+
+async def test_a_signal_at_any_time_leaves_nothing_unnamed() -> None:
+    await at_any_time(25)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_a_signal_at_any_time_leaves_nothing_unnamed_a_thousand_times() -> None:
+    await at_any_time(1000)
 
 
 def cell(moment: str, end: End = End.TIMEOUT) -> Cell:
