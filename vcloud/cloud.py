@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
@@ -304,11 +303,21 @@ class VCloud(Secretive):
         return self
 
     async def aclose(self) -> None:
-        """Close the connections. May be called twice."""
-        async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
-            for client in self._clients.values():
-                stack.push_async_callback(client._session.aclose)
-            await self._transport.aclose()
+        """End what was opened through this client, and close the connections.
+
+        Desktops of open blocks are stopped, connections under way undone, tunnels and agents ended,
+        each within ``cleanup_timeout``. The next call in such a block raises
+        :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. May be called twice.
+
+        Raises:
+            CleanupError: something that was opened may have been left.
+        """
+        await self._close(None)
+
+    async def _close(self, error: BaseException | None) -> None:
+        from vcloud._core.closing import close  # noqa: PLC0415 - as above
+
+        await close(self._transport, [client._session for client in self._clients.values()], error)
 
     async def __aenter__(self) -> Self:
         """Open."""
@@ -320,8 +329,8 @@ class VCloud(Secretive):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
-        await self.aclose()
+        """Close, as :meth:`aclose` does."""
+        await self._close(error)
 
     def __repr__(self) -> str:
         return f"<VCloud with {', '.join(self._clients)}>"

@@ -20,6 +20,7 @@
     │   └── ServerError             the service, or a gateway before it, failed
     ├── DecodeError                 an answer that the service's documents do not allow
     ├── LimitExceededError          a limit of this client was reached (``max_response``, say)
+    ├── CleanupError                a machine may have been left running; ``ids``
     ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
     └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
 
@@ -35,13 +36,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
 __all__ = [
     "APIError",
     "AuthenticationError",
     "CapacityError",
+    "CleanupError",
     "ConfigurationError",
     "ConflictError",
     "ConnectError",
@@ -261,6 +263,33 @@ class LimitExceededError(VCloudError):
 
     They are arguments of :class:`~vcloud.Endpoint`. The text names the limit and says what to do.
     """
+
+
+class CleanupError(VCloudError):
+    """Something that costs money, or that was to be ended, may have been left as it was.
+
+    A block raises it in place of the cancellation that it was ended with, because
+    ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on. Closing a client raises it
+    for what the client had opened. What led to it is its ``__cause__``; the same text stands at
+    ERROR in the log ``vcloud.<provider>``.
+
+    Attributes:
+        provider: ``"streams"``, ``"desktops"`` and so on; of several, joined by commas.
+        ids: what was left, as far as it is known: desktops or machines to stop by hand. Empty where
+            the answer that has the id never came.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        ids: Iterable[str] = (),
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown)
+        self.provider = provider
+        self.ids: tuple[str, ...] = tuple(ids)
 
 
 class WaitTimeout(VCloudError):

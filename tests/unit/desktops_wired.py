@@ -62,8 +62,18 @@ class Wired(Transport):
         return [f"{method} {path}" for method, path, _ in self.asked]
 
 
-def client(transport: Transport, *, strict: bool = False, attempts: int = 1) -> Desktops:
-    endpoint = Endpoint(auth=APIKeyAuth("ck_test_1"), retry=RetryPolicy(attempts=attempts, base=0))
+def client(
+    transport: Transport,
+    *,
+    strict: bool = False,
+    attempts: int = 1,
+    cleanup_timeout: float = 25.0,
+) -> Desktops:
+    endpoint = Endpoint(
+        auth=APIKeyAuth("ck_test_1"),
+        retry=RetryPolicy(attempts=attempts, base=0),
+        cleanup_timeout=cleanup_timeout,
+    )
     return Desktops(endpoint, transport=transport, codec=Codec(strict=strict))
 
 

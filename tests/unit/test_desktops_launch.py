@@ -12,9 +12,9 @@ import pytest
 
 from tests.unit.desktops_wired import DESKTOP, ID, STREAM, Wired, answering, client, response
 from vcloud import (
+    CleanupError,
     ConnectError,
     InvalidArgumentError,
-    RequestTimeout,
     Response,
     ServerError,
     TransportError,
@@ -25,7 +25,7 @@ from vcloud.providers.desktops import (
     Desktops,
     DesktopStatus,
 )
-from vcloud.providers.desktops import launch as launching
+from vcloud.providers.desktops.launch import Register
 
 POST, STOP = "POST /desktop", f"POST /desktop/{ID}/stop"
 
@@ -35,6 +35,7 @@ def service(
     *,
     create: Callable[[], Awaitable[None]] | None = None,
     stop: Exception | Response | None = None,
+    cleanup_timeout: float = 25.0,
 ) -> tuple[Desktops, Wired]:
     """A service that launches one desktop, which then has these statuses in turn."""
     left = list(statuses or ["running"])
@@ -51,7 +52,7 @@ def service(
         return response({**DESKTOP, "status": left.pop(0) if len(left) > 1 else left[0]})
 
     wired = Wired(reply)
-    return client(wired), wired
+    return client(wired, cleanup_timeout=cleanup_timeout), wired
 
 
 async def test_a_block_waits_until_the_desktop_runs_and_stops_it_at_its_end() -> None:
@@ -109,12 +110,17 @@ async def test_a_failing_stop_does_not_hide_the_blocks_error() -> None:
     assert "cannot stop" in note
 
 
-async def test_a_failing_stop_after_a_good_block_raises() -> None:
+async def test_a_failing_stop_after_a_good_block_raises(caplog: pytest.LogCaptureFixture) -> None:
     desktops, _ = service(stop=ConnectError("no network"))
-    with pytest.raises(ConnectError, match="no network") as caught:
+    with pytest.raises(CleanupError, match="runs until it times out: .*no network") as caught:
         async with desktops.launch():
             pass
-    assert "runs until it times out" in caught.value.__notes__[0]
+    assert (caught.value.provider, caught.value.ids) == ("desktops", (ID,))
+    assert not caught.value.outcome_unknown, "the stop was never sent, so it runs"
+    assert isinstance(caught.value.__cause__, ConnectError)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("vcloud.desktops", "ERROR")
+    assert record.getMessage() == str(caught.value)
 
 
 async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
@@ -125,9 +131,9 @@ async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
         pass
 
 
-async def test_a_stop_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "PATIENCE", 0.01)
-    desktops, wired = service()
+@pytest.mark.parametrize("limit", ["a cancellation", "asyncio.timeout", "asyncio.wait_for"])
+async def test_a_stop_that_hangs_is_given_up_for_a_caller_that_was_cancelled(limit: str) -> None:
+    desktops, wired = service(cleanup_timeout=0.05)
     honest = wired.reply
 
     async def reply(method: str, path: str) -> Response:
@@ -136,14 +142,50 @@ async def test_a_stop_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         return await honest(method, path)
 
     wired.reply = reply
-    with pytest.raises(RequestTimeout, match="could not be stopped") as caught:
+    entered = asyncio.Event()
+
+    async def work() -> None:
         async with desktops.launch():
-            pass
-    assert caught.value.outcome_unknown
-    with pytest.raises(ZeroDivisionError) as noted:
+            entered.set()
+            await asyncio.Event().wait()
+
+    async def limited() -> None:
+        if limit == "asyncio.timeout":
+            async with asyncio.timeout(0.05):
+                await work()
+        elif limit == "asyncio.wait_for":
+            await asyncio.wait_for(work(), 0.05)
+        else:
+            await work()
+
+    task = asyncio.create_task(limited())
+    await entered.wait()
+    if limit == "a cancellation":
+        task.cancel()
+    with pytest.raises(CleanupError, match=r"no answer within 0\.05 s") as caught:
+        await task
+    assert caught.value.ids == (ID,)
+    assert caught.value.outcome_unknown, "the stop was sent"
+
+
+async def test_a_stop_that_cannot_be_sent_in_time_is_noted_on_another_error() -> None:
+    desktops, wired = service(cleanup_timeout=0.05)
+    honest, stopping = wired.reply, asyncio.Event()
+
+    async def reply(method: str, path: str) -> Response:
+        if path.endswith("/stop"):
+            stopping.set()
+            await asyncio.Event().wait()
+        return await honest(method, path)
+
+    async def work() -> None:
         async with desktops.launch():
-            1 / 0  # noqa: B018
-    assert "no answer within 0.01 s" in noted.value.__notes__[0]
+            raise SystemExit(3)
+
+    wired.reply = reply
+    with pytest.raises(SystemExit) as noted:
+        await work()
+    assert "no answer within 0.05 s" in noted.value.__notes__[0]
 
 
 async def test_one_that_ends_before_it_runs_is_stopped_and_the_wait_fails() -> None:
@@ -234,13 +276,16 @@ async def test_cancelled_while_waiting_for_it_to_run_it_is_stopped() -> None:
     assert wired.paths[-1] == STOP
 
 
-async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop() -> None:
+@pytest.mark.parametrize("failure", [TransportError("dropped"), ConnectError("no network")])
+async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop(
+    failure: TransportError,
+) -> None:
     asked, made = asyncio.Event(), asyncio.Event()
 
     async def create() -> None:
         asked.set()
         await made.wait()
-        raise TransportError("dropped")
+        raise failure
 
     desktops, wired = service(create=create)
     task = asyncio.ensure_future(desktops.launch())
@@ -248,8 +293,14 @@ async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop() -> None:
     task.cancel()
     await asyncio.sleep(0)
     made.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    if isinstance(failure, ConnectError):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        with pytest.raises(CleanupError, match="may have been launched") as caught:
+            await task
+        assert caught.value.outcome_unknown
+        assert caught.value.ids == ()
     assert wired.paths == [POST]
 
 
@@ -307,7 +358,7 @@ async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_tha
 
 
 def test_the_register_forgets_those_whose_time_is_up() -> None:
-    register = launching.Register()
+    register = Register()
     register.add("a", now=0, ends=60)
     register.add("b", now=50, ends=200)
     assert register.ids() == ("a", "b")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
+from itertools import takewhile
 from math import inf
+from typing import Final
 
 import msgspec
 
 from vcloud._core.ratelimit import Allowance, RateLimit
+from vcloud.errors import VCloudError
 
 
 class TooLongError(Exception):
@@ -23,7 +27,7 @@ class TooLongError(Exception):
 class Waiter(msgspec.Struct, eq=False):
     """One request in line."""
 
-    #: In the order of arrival, whatever the lane.
+    #: In the order of arrival, whatever the lane; below 0 for those that go ahead of all others.
     number: int
     turn: asyncio.Future[int]
     #: Whether it needs one of the slots.
@@ -52,8 +56,10 @@ class Lane(msgspec.Struct, eq=False):
 class Gate:
     """One provider's admission, shared by all tasks.
 
-    A slot that becomes free is handed to whoever has waited longest, never put back for a newcomer to snatch; whoever waits
-    for a rate limit keeps none from those that other limits count.
+    Urgent requests come first, whatever their lane: they stop a machine for a caller who was cancelled.
+    They are counted like any others, and keep to the limits. Otherwise a slot that becomes free is
+    handed to whoever has waited longest, never put back for a newcomer to snatch; whoever waits for a
+    rate limit keeps none from those that other limits count.
 
     Args:
         limit: how many may be in flight.
@@ -122,7 +128,13 @@ class Gate:
         return allowance.take()
 
     async def enter(
-        self, lane: Lane, deadline: float | None, *, slot: bool = True, patience: float = inf
+        self,
+        lane: Lane,
+        deadline: float | None,
+        *,
+        slot: bool = True,
+        patience: float = inf,
+        urgent: bool = False,
     ) -> int:
         """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
 
@@ -132,6 +144,7 @@ class Gate:
             slot: False passes by the limit on requests in flight: for those that others, who hold the slots, wait for. They
                 have a lane of their own, or they would wait behind those others.
             patience: seconds for which the limit may be used up.
+            urgent: it goes ahead of all that are not.
 
         Returns:
             its number in the lane, from 1.
@@ -142,13 +155,14 @@ class Gate:
             ConnectError: the store of a shared budget cannot be reached.
         """
         if lane.shared is None or self._acquire is None:
-            return await self._wait(lane, deadline, slot=slot, patience=patience)
+            return await self._wait(lane, deadline, slot=slot, patience=patience, urgent=urgent)
         async with (
             asyncio.timeout(None if deadline is None else deadline - self._clock()),
-            lane.asking,
+            # Who is in a hurry does not wait behind the others.
+            nullcontext() if urgent else lane.asking,
         ):
             await self._acquire(lane.shared, patience)
-            return await self._wait(lane, None, slot=slot, patience=patience)
+            return await self._wait(lane, None, slot=slot, patience=patience, urgent=urgent)
 
     def leave(
         self, lane: Lane, number: int = 0, *, counted: bool = True, slot: bool = True
@@ -159,15 +173,31 @@ class Gate:
         if self._waiting:
             self._admit()
 
+    def refuse(self, make_error: Callable[[], VCloudError]) -> None:
+        """End all who wait and are not urgent, each with an error of its own."""
+        for lane in self._lanes.values():
+            waiting, lane.waiting, lane.gone = lane.waiting, deque(), 0
+            for waiter in waiting:
+                if waiter.number < 0 and not waiter.turn.done():
+                    lane.waiting.append(waiter)
+                    continue
+                self._waiting -= 1
+                if not waiter.turn.done():
+                    waiter.turn.set_exception(make_error())
+
     async def _wait(
-        self, lane: Lane, deadline: float | None, *, slot: bool, patience: float
+        self, lane: Lane, deadline: float | None, *, slot: bool, patience: float, urgent: bool
     ) -> int:
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         self._waiting += 1
-        lane.waiting.append(
-            Waiter(self._arrivals, turn, slot, inf if deadline is None else deadline, patience)
-        )
+        number = self._arrivals - _AHEAD if urgent else self._arrivals
+        waiter = Waiter(number, turn, slot, inf if deadline is None else deadline, patience)
+        if urgent:
+            ahead = takewhile(lambda other: other.number < 0, lane.waiting)
+            lane.waiting.insert(len(list(ahead)), waiter)
+        else:
+            lane.waiting.append(waiter)
         self._admit()
         try:
             if deadline is None:
@@ -244,3 +274,7 @@ class Gate:
         lane.alarm = (
             None if wait == inf else asyncio.get_running_loop().call_later(wait, self._admit)
         )
+
+
+#: More than can ever arrive.
+_AHEAD: Final = 2**62

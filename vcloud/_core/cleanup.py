@@ -1,14 +1,268 @@
-"""Work that must be done even by a task that was told to stop, and tasks that must not be left behind."""
+"""Work that is finished although its caller is cancelled, and tasks that must not be left behind.
+
+``asyncio.run`` cancels *every* task when it ends, shielded ones too. What must be finished, the stop
+of a machine say, therefore runs in a task that ``asyncio.all_tasks`` does not list
+(:func:`hidden_task`), and its caller waits for it through every cancellation.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from weakref import WeakSet
+
+from vcloud._core.clock import monotonic
+from vcloud.errors import CleanupError, TransportError
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 T = TypeVar("T")
+
+
+def cleanup_clock() -> float:
+    """The seconds by which the bound of a cleanup is measured."""
+    return monotonic()
+
+
+def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) -> asyncio.Task[T]:
+    """Start work that the end of ``asyncio.run`` does not cancel.
+
+    Whoever starts it must wait for it in a task of its own: the loop knows nothing of this one.
+
+    Args:
+        work: what to do.
+        cleanup: what it is a part of, for the requests that it sends; see :data:`CLEANUP`.
+    """
+    context = copy_context()
+    context.run(CLEANUP.set, cleanup)
+    # Not by the loop's factory: an eager task would already run here, in the caller's place.
+    task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=context)
+    # Public: "Extending" in asyncio's documents names it for the makers of tasks.
+    asyncio._unregister_task(task)
+    return task
+
+
+class Cleanup:
+    """What one launch, connection or tunnel has to finish, and how long that may take.
+
+    While nobody is in a hurry, its requests wait as any others do. From the moment at which the
+    caller is cancelled, or the client closes, they go ahead of all others, and ``timeout`` bounds
+    all that is left to do, together.
+
+    Args:
+        timeout: seconds.
+    """
+
+    __slots__ = ("_ends", "_hurried", "_tasks", "_timeout", "_timer", "expired", "interruption")
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        #: What the caller is to be ended with, once all is finished.
+        self.interruption: BaseException | None = None
+        #: Whether the time ran out.
+        self.expired = False
+        self._ends: float | None = None
+        self._hurried: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for all that is to be finished in a hurry."""
+        return self._timeout
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the caller was cancelled, or the client closes."""
+        return self._ends is not None
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is given up; the whole time while nobody is in a hurry."""
+        return self._timeout if self._ends is None else max(0.0, self._ends - cleanup_clock())
+
+    def hurry(self) -> None:
+        """Let the time run from now on, unless it does already."""
+        if self._ends is not None:
+            return
+        self._ends = cleanup_clock() + self._timeout
+        for future in self._hurried:
+            if not future.done():
+                future.set_result(None)
+        self._set_timer()
+
+    def interrupt(self, error: BaseException) -> None:
+        """The caller is to be ended with this error, once all is finished."""
+        if self.interruption is None:
+            self.interruption = error
+        self.hurry()
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this to its end, whatever becomes of the caller; then see :attr:`interruption`.
+
+        Raises:
+            TimeoutError: somebody is in a hurry, and the time ran out.
+            TransportError: it was interrupted by something else; what it sent may have been done.
+            Exception: what the work raised.
+        """
+        return await self.wait(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin to do this. Somebody must :meth:`wait` for it."""
+        task = hidden_task(work, self)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if self.urgent:
+            self._set_timer()
+        return task
+
+    async def wait(self, task: asyncio.Task[T]) -> T:
+        """Wait for what was begun, through every cancellation. Raises as :meth:`finish` does."""
+        with ExitStack() as shield:
+            shielded = False
+            while not task.done():
+                try:
+                    # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
+                    await asyncio.wait({task})
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - signals' handlers raise here too
+                    if not shielded:
+                        shield.enter_context(_shielded_from_anyio())
+                        shielded = True
+                    self.interrupt(error)
+        if task.cancelled():
+            if self.expired:
+                raise TimeoutError
+            # The end of the loop cancels tasks of libraries that this one may have waited for.
+            raise TransportError("the exchange was cancelled from outside", outcome_unknown=True)
+        failure = task.exception()
+        if failure is not None and not isinstance(failure, Exception):
+            # Raised by a signal's handler while the work ran, and raised out of the loop as well.
+            self.interrupt(failure)
+            raise TransportError(
+                f"the exchange was interrupted by {type(failure).__name__}", outcome_unknown=True
+            )
+        return task.result()
+
+    def forgive(self) -> None:
+        """The interruption was the caller's own, a time limit say, and ends it in other words."""
+        self.interruption = None
+
+    def conclude(self, failure: CleanupError | None, error: BaseException | None) -> None:
+        """End the caller as it must be, now that all is finished.
+
+        Args:
+            failure: what could not be ended. It is raised in place of a cancellation; any other error
+                that the caller ends with gets it as a note.
+            error: what the caller ends with already.
+
+        Raises:
+            CleanupError: the failure.
+            BaseException: the :attr:`interruption`.
+        """
+        ends_with = self.interruption or error
+        if failure is not None:
+            if ends_with is None or isinstance(ends_with, asyncio.CancelledError):
+                raise failure
+            ends_with.add_note(str(failure))
+        if self.interruption is not None:
+            raise self.interruption
+
+    async def unless_urgent(self, waiting: Coroutine[Any, Any, T]) -> T | None:
+        """Wait in peace; None, and nothing is waited for any more, as soon as it is urgent."""
+        if self.urgent:
+            waiting.close()
+            return None
+        hurried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hurried.add(hurried)
+        task = hidden_task(waiting, self)
+        try:
+            both: set[asyncio.Future[Any]] = {task, hurried}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._hurried.discard(hurried)
+            hurried.cancel()
+            if not task.done():
+                await end({task})
+        if self.urgent and (task.cancelled() or task.exception() is not None):
+            return None
+        return task.result()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Nobody may be left to ask, and asyncio must not report that.
+            task.exception()
+        if not self._tasks and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        if self._tasks and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.left, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self.left > 0:
+            self._set_timer()
+            return
+        self.expired = True
+        for task in self._tasks:
+            task.cancel()
+
+
+def left_behind(
+    log: Logger,
+    provider: str,
+    what: str,
+    *,
+    ids: Iterable[str] = (),
+    why: BaseException | None = None,
+    outcome_unknown: bool = False,
+) -> CleanupError:
+    """The error for what could not be ended. It is logged here, once, because nobody may be left to get it.
+
+    Args:
+        log: the provider's.
+        provider: its name.
+        what: what was left, and what becomes of it.
+        ids: its ids.
+        why: what kept it from being ended.
+        outcome_unknown: whether the service may have done what was asked last.
+    """
+    because = "" if why is None else f": {why!s}" if str(why) else f": {type(why).__name__}"
+    failure = CleanupError(
+        f"{provider}: {what}{because}", provider=provider, ids=ids, outcome_unknown=outcome_unknown
+    )
+    failure.__cause__ = why
+    log.error("%s", failure)
+    return failure
+
+
+class Opened(Protocol):
+    """What a client opened, and ends when it closes."""
+
+    def hurry(self) -> None:
+        """The client closes: whatever this still has to do goes first from now on."""
+
+    async def end_with_client(self) -> None:
+        """Finish what it does or end what it holds; no task of the user's is cancelled for it.
+
+        Raises:
+            CleanupError: something may have been left.
+        """
+
+
+#: The cleanup of which the requests that are sent here are a part. They are sent although the client
+#: closes, and go ahead of all others when it is urgent.
+CLEANUP: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_cleanup", default=None)
 
 
 async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
@@ -22,28 +276,34 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
         TimeoutError: it took longer.
         CancelledError: the caller was cancelled meanwhile; the work was finished or given up.
     """
+    cleanup = Cleanup(within)
+    cleanup.hurry()
+    try:
+        result = await cleanup.finish(work)
+    except Exception:
+        # Its own failure is secondary to the cancellation.
+        if cleanup.interruption is not None:
+            raise cleanup.interruption from None
+        raise
+    if cleanup.interruption is not None:
+        raise cleanup.interruption
+    return result
 
-    async def bounded() -> T:
-        async with asyncio.timeout(within):
-            return await work
 
-    task = asyncio.create_task(bounded())
-    interruption: asyncio.CancelledError | None = None
-    with ExitStack() as shield:
-        while not task.done():
-            try:
-                # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                if interruption is None:
-                    shield.enter_context(_shielded_from_anyio())
-                interruption = error
-    if interruption is not None:
-        # Its own failure is secondary now, and must not be reported as one that nobody looked at.
-        if not task.cancelled():
-            task.exception()
-        raise interruption
-    return task.result()
+@contextmanager
+def closes() -> Generator[None]:
+    """The current task waits for a client's closing, which therefore must not wait for this task."""
+    task = asyncio.current_task()
+    assert task is not None
+    _CLOSERS.add(task)
+    try:
+        yield
+    finally:
+        _CLOSERS.discard(task)
+
+
+#: The tasks that wait for the closing of a client: a handler of an agent's may be one of them.
+_CLOSERS: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -51,7 +311,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
     What they raise is theirs to have reported before: nobody else asks for it.
     """
-    left = {task for task in tasks if task is not asyncio.current_task()}
+    left = {task for task in tasks if task is not asyncio.current_task() and task not in _CLOSERS}
     for task in left:
         task.cancel()
     interruption: asyncio.CancelledError | None = None

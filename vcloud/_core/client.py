@@ -6,6 +6,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from vcloud._core.closing import close
 from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
@@ -89,12 +90,21 @@ class Client(Secretive):
         return self
 
     async def aclose(self) -> None:
-        """Close the connections. May be called twice. A client of a facade is closed by the facade."""
+        """End what this client opened, and close the connections.
+
+        Desktops of open blocks are stopped, connections under way undone, tunnels and agents ended,
+        each within ``cleanup_timeout``. The next call in such a block raises
+        :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. May be called twice. A
+        client of a facade is closed by the facade.
+
+        Raises:
+            CleanupError: something that was opened may have been left.
+        """
+        await self._close(None)
+
+    async def _close(self, error: BaseException | None) -> None:
         if not self._shares_transport:
-            try:
-                await self._transport.aclose()
-            finally:
-                await self._session.aclose()
+            await close(self._transport, [self._session], error)
 
     async def __aenter__(self) -> Self:
         """Open."""
@@ -106,8 +116,8 @@ class Client(Secretive):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
-        await self.aclose()
+        """Close, as :meth:`aclose` does."""
+        await self._close(error)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self._session.base_url}>"

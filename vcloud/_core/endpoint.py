@@ -175,6 +175,9 @@ class Endpoint:
             itself cuts after 30.
         connect_timeout: for making one connection; seconds or timedelta. Running into it proves that nothing was sent.
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
+        cleanup_timeout: for all that a launch, a connection or a tunnel still has to finish when its
+            caller is cancelled, or the client closes: the answer that has the id, and the stop;
+            seconds or timedelta. Below the 30 seconds that Kubernetes gives a container to end.
         retry: when to send again, and how patiently.
         concurrency: how many requests may be under way to this provider at once; the others wait in line.
         rate_limits: limits that you know of and the service does not announce, one for each bucket at most; see
@@ -204,6 +207,7 @@ class Endpoint:
     timeout: float = field(default=TIMEOUT, kw_only=True, converter=_duration)
     connect_timeout: float = field(default=10.0, kw_only=True, converter=_duration)
     deadline: float | None = field(default=None, kw_only=True, converter=optional(_duration))
+    cleanup_timeout: float = field(default=25.0, kw_only=True, converter=_duration)
     retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
     concurrency: int = field(default=100, kw_only=True)
     rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
@@ -235,7 +239,7 @@ class Endpoint:
             raise ConfigurationError(
                 f"concurrency must be a whole number, not {self.concurrency!r}"
             )
-        for name in ("timeout", "connect_timeout", "deadline", "concurrency"):
+        for name in ("timeout", "connect_timeout", "deadline", "cleanup_timeout", "concurrency"):
             if (given := getattr(self, name)) is not None and given <= 0:
                 raise ConfigurationError(f"{name} must be greater than 0, not {given:g}")
         for name in ("max_response", "max_message", "max_pages"):

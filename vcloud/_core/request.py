@@ -45,6 +45,8 @@ class Request(msgspec.Struct, frozen=True):
     #: False: it does not take one of the slots of ``concurrency``, because requests that hold them
     #: may wait for it.
     slot: bool = True
+    #: It may start something that costs money until it is stopped.
+    starts: bool = False
 
     @property
     def idempotent(self) -> bool:

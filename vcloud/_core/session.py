@@ -9,14 +9,16 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
-from logging import DEBUG
+from logging import DEBUG, Logger
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
+from weakref import WeakSet
 
 import msgspec
 
 from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.cleanup import CLEANUP, Cleanup, Opened
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
@@ -35,9 +37,10 @@ from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
+    UNKNOWN,
     APIError,
     ConfigurationError,
     ConnectError,
@@ -102,6 +105,8 @@ class Session:
         self.root_url = f"{address.scheme}://{address.netloc}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = endpoint.deadline
+        #: Seconds for what must be finished in a hurry.
+        self.cleanup_timeout = endpoint.cleanup_timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
         #: How many pages one iteration of a list may read.
@@ -117,6 +122,8 @@ class Session:
             max_response=endpoint.max_response,
             max_message=endpoint.max_message,
         )
+        #: What was opened through this, and ends with the client. Whoever holds it keeps it alive.
+        self.opened: WeakSet[Opened] = WeakSet()
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
@@ -178,6 +185,15 @@ class Session:
         """Seconds for one call, with all its attempts and waits; None: as long as they last."""
         return self._deadline
 
+    @property
+    def log(self) -> Logger:
+        """The provider's log."""
+        return self._audience.log
+
+    def refuse(self) -> None:
+        """End all calls that wait in line, but for those of cleanups: the client closes."""
+        self._gate.refuse(lambda: ConfigurationError(f"{CLOSED}; nothing was sent"))
+
     async def aclose(self) -> None:
         """Close what is not the transport's."""
         if self._budget is not None:
@@ -205,14 +221,23 @@ class Session:
 
     # These two hand out the loop's own coroutine: one of their own would be one more for each of thousands that wait.
 
-    def fetch(self, request: Request, shape: Shape[Any, R]) -> Coroutine[Any, Any, R]:
+    def fetch(
+        self, request: Request, shape: Shape[Any, R], *, cleanup: Cleanup | None = None
+    ) -> Coroutine[Any, Any, R]:
         """Send, decode the answer, and make of it what the caller gets.
+
+        Args:
+            request: what to send.
+            shape: what the answer is decoded to.
+            cleanup: the answer is waited for although the caller is cancelled meanwhile, so that what
+                was started becomes known. Then the attempt is the last one. The caller looks at
+                :attr:`Cleanup.interruption`, whether this returns or raises.
 
         Raises:
             DecodeError: it is not of that shape.
             VCloudError: as for :meth:`send`.
         """
-        return self._send(request, shape, self.transport.exchange, root=False)
+        return self._send(request, shape, self.transport.exchange, root=False, cleanup=cleanup)
 
     def send(
         self, request: Request, *, exchange: Exchange | None = None, root: bool = False
@@ -287,10 +312,13 @@ class Session:
         *,
         root: bool,
         watch: Watch | None = None,
+        cleanup: Cleanup | None = None,
     ) -> Any:
         """Send until there is an answer, a refusal that stands, or no sense in going on."""
         if watch is None and (self._audience.observed or self._audience.log.isEnabledFor(DEBUG)):
-            return await self._watched(request, shape, exchange, root=root)
+            return await self._watched(request, shape, exchange, root=root, cleanup=cleanup)
+        if cleanup is not None:
+            exchange = _to_the_end(exchange, cleanup)
         self.transport.check()
         where = (self.root_url if root else self.base_url) + request.path
         deadline = None if self._deadline is None else self.clock() + self._deadline
@@ -307,7 +335,9 @@ class Session:
             sent = False
             number = self._gate.enter_now(lane) if slot else 0
             if not number:
-                number = await self._queue(request, lane, deadline, where, lost=lost)
+                number = await self._queue(
+                    request, lane, deadline, where, lost=lost, cleanup=cleanup
+                )
             try:
                 now = self._wall()
                 headers = (
@@ -315,6 +345,8 @@ class Session:
                     if self.auth.ready(now)
                     else await self._credential(request, deadline, where, root=root, lost=lost)
                 )
+                if cleanup is not None and cleanup.urgent:
+                    raise ConfigurationError(f"{CLOSED}; nothing was sent")
                 wire = (
                     self._wire
                     if deadline is None
@@ -333,7 +365,9 @@ class Session:
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
-                except asyncio.CancelledError as stopped:
+                except (asyncio.CancelledError, GeneratorExit) as stopped:
+                    if request.starts:
+                        self._report_lost(request, where)
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
@@ -347,6 +381,8 @@ class Session:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
 
             before, lost = lost, lost or proof is Proof.NONE
+            if cleanup is not None and cleanup.urgent:
+                raise self._final(request, error, where, lost=lost, before=before, why="")
             decision = self._retry.decide(
                 error,
                 repeatable=may_repeat(request, proof),
@@ -375,16 +411,56 @@ class Session:
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
-            await asyncio.sleep(pause)
+            if not await self._rest(pause, cleanup):
+                why = f"; the pause of {pause:.0f} s outlasts what is left of cleanup_timeout"
+                raise self._final(request, error, where, lost=lost, before=before, why=why)
             attempt += 1
 
+    async def _rest(self, pause: float, cleanup: Cleanup | None) -> bool:
+        """Wait before a repeat; whether there is time for one.
+
+        Args:
+            pause: seconds.
+            cleanup: if it becomes urgent, there is none: the client closes.
+        """
+        if cleanup is not None:
+            return await cleanup.unless_urgent(_slept(pause)) is not None
+        if (stopping := CLEANUP.get()) is None:
+            await asyncio.sleep(pause)
+            return True
+        ends = self.clock() + pause
+        if await stopping.unless_urgent(_slept(pause)):
+            return True
+        # A pause that the service asked for is not undercut, in a hurry neither.
+        left = ends - self.clock()
+        if left >= stopping.left:
+            return False
+        await asyncio.sleep(left)
+        return True
+
+    def _report_lost(self, request: Request, where: str) -> None:
+        """Log a request that was given up under way and may have started what costs money."""
+        self.log.error(
+            "%s: it was given up before the answer came, and %s",
+            self._label(request, where),
+            UNKNOWN,
+        )
+
     async def _watched(
-        self, request: Request, shape: Shape[Any, Any] | None, exchange: Exchange, *, root: bool
+        self,
+        request: Request,
+        shape: Shape[Any, Any] | None,
+        exchange: Exchange,
+        *,
+        root: bool,
+        cleanup: Cleanup | None,
     ) -> Any:
         with self._audience.watch(
             request, self.root_url if root else self.base_url, self.clock
         ) as watch:
-            return await self._send(request, shape, watch.over(exchange), root=root, watch=watch)
+            return await self._send(
+                request, shape, watch.over(exchange), root=root, watch=watch, cleanup=cleanup
+            )
 
     def read(self, request: Request, response: Response, shape: Shape[Any, R]) -> R:
         """Decode an answer that :meth:`send` handed out.
@@ -443,22 +519,44 @@ class Session:
         return made
 
     async def _queue(
-        self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool
+        self,
+        request: Request,
+        lane: Lane,
+        deadline: float | None,
+        where: str,
+        *,
+        lost: bool,
+        cleanup: Cleanup | None = None,
     ) -> int:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
+        stopping = CLEANUP.get()
+        urgent = False
+        if stopping is not None and stopping.urgent:
+            urgent = True
+            ends = self.clock() + stopping.left
+            deadline = ends if deadline is None else min(ends, deadline)
+        entering = self._gate.enter(
+            lane,
+            deadline,
+            slot=request.authenticated and request.slot,
+            patience=self._retry.max_retry_after,
+            urgent=urgent,
+        )
+        waits_for = cleanup or stopping
         try:
-            return await self._gate.enter(
-                lane,
-                deadline,
-                slot=request.authenticated and request.slot,
-                patience=self._retry.max_retry_after,
-            )
+            if urgent or waits_for is None:
+                return await entering
+            if number := await waits_for.unless_urgent(entering):
+                return number
         except TimeoutError:
-            raise self._too_late(request, where, lost=lost) from None
+            raise self._too_late(request, where, lost=lost, urgent=urgent) from None
         except TooLongError as error:
             raise self._exhausted(request, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
+        if cleanup is not None:
+            raise ConfigurationError(f"{CLOSED}; nothing was sent")
+        return await self._queue(request, lane, deadline, where, lost=lost)
 
     async def _credential(
         self,
@@ -632,10 +730,17 @@ class Session:
         error.outcome_unknown = is_unknown(request, lost=lost)
         return error
 
-    def _too_late(self, request: Request, where: str, *, lost: bool) -> RequestTimeout:
+    def _too_late(
+        self, request: Request, where: str, *, lost: bool, urgent: bool = False
+    ) -> RequestTimeout:
         unknown = is_unknown(request, lost=lost)
         what = " again" if lost else "; nothing was sent"
-        passed = f"the deadline of {self._deadline:g} s passed before it could be sent"
+        passed = f"the deadline of {self._deadline or 0:g} s passed before it could be sent"
+        if urgent:
+            passed = (
+                "the limit is used up, or all slots are taken, for longer than is left of "
+                f"cleanup_timeout ({self.cleanup_timeout:g} s), so it could not be sent"
+            )
         return RequestTimeout(
             f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
         )
@@ -687,6 +792,34 @@ _ITERATE_ON = ", and iterating on continues after them"
 _UPGRADED = Response(101, {}, b"")
 #: An answer that is no success.
 _NO_SUCCESS: Final = object()
+
+
+def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
+    """An exchange that is finished although its caller is cancelled meanwhile."""
+
+    async def finished(*given: Any) -> Response:
+        try:
+            return await cleanup.finish(exchange(*given))  # type: ignore[arg-type]
+        except VCloudError:
+            raise
+        except TimeoutError:
+            failure: VCloudError = RequestTimeout(
+                f"there was no answer within the {cleanup.timeout:g} s of cleanup_timeout"
+            )
+        except Exception as error:  # noqa: BLE001 - of a signal's handler, raised while this ran
+            cleanup.interrupt(error)
+            failure = TransportError(f"it was interrupted by {type(error).__name__}")
+        finally:
+            # They hold the credentials, and reporters of errors print the variables of a frame.
+            del given
+        raise failure
+
+    return finished
+
+
+async def _slept(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return True
 
 
 def _with_token(url: str, headers: Mapping[str, str], name: str) -> tuple[str, Mapping[str, str]]:

@@ -26,6 +26,7 @@ from vcloud._core.aiohttp_compat import (
     send_once,
     sender,
 )
+from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
@@ -135,6 +136,8 @@ class Transport:
         self._options: Mapping[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
+        #: The closing, once it began.
+        self.closing: asyncio.Task[None] | None = None
 
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
@@ -148,11 +151,16 @@ class Transport:
 
     def open(self) -> None:
         """Allow requests. The socket work begins with the first one."""
-        if self._state in ("closed", "forked"):
+        if self._state in ("closing", "closed", "forked"):
             raise ConfigurationError(
                 "this client is closed and cannot be opened again: make a new one"
             )
         self._state = "open"
+
+    def refuse(self) -> None:
+        """Send nothing more, but for what a cleanup sends."""
+        if self._state in ("not open", "open"):
+            self._state = "closing"
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -178,7 +186,7 @@ class Transport:
             TransportError: the connection broke before the answer was complete.
             LimitExceededError: a success with more than ``wire.max_response`` bytes.
         """
-        session = self._session or self._begin()
+        session = self._session_in_use()
         turn = wire.patience.begin()
         try:
             answer = await sender(session, own=self._given is None)(
@@ -239,7 +247,7 @@ class Transport:
             RequestTimeout: no answer in time.
             TransportError: the connection broke, or what came back is no WebSocket.
         """
-        session = self._session or self._begin()
+        session = self._session_in_use()
         if self._upgrading is None:
             # A session that shares the connections, because ws_connect takes no middlewares of its own.
             self._upgrading = aiohttp.ClientSession(
@@ -280,11 +288,27 @@ class Transport:
         Raises:
             ConfigurationError: not open, closed, or in another event loop than the one it was first used in.
         """
-        if self._session is None or self._loop is not asyncio.get_running_loop():
+        if (
+            self._session is None
+            or self._state != "open"
+            or self._loop is not asyncio.get_running_loop()
+        ):
             self._begin()
 
+    def runs_here(self) -> bool:
+        """Whether the event loop in which it was used is the one that runs this."""
+        try:
+            return self._loop is asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+
+    def _session_in_use(self) -> aiohttp.ClientSession:
+        if self._session is None or self._state != "open":
+            return self._begin()
+        return self._session
+
     def _begin(self) -> aiohttp.ClientSession:
-        if self._state != "open":
+        if self._state != "open" and not (self._state == "closing" and CLEANUP.get() is not None):
             raise ConfigurationError(_UNUSABLE[self._state])
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
@@ -296,6 +320,8 @@ class Transport:
                 "the client_session was made in another event loop: "
                 "make it in the loop that uses this client"
             )
+        if self._session is not None:
+            return self._session
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
             # Admission is ours, with one limit per provider, so the connector has none.
@@ -319,9 +345,13 @@ class Transport:
             leave_to_parent(session)
 
 
+#: Why a client that was closed sends nothing.
+CLOSED: Final = "this client is closed: make a new one"
+
 _UNUSABLE: Final = {
     "not open": "this client is not open: use `async with`, or call `await client.aopen()` first",
-    "closed": "this client is closed: make a new one",
+    "closing": CLOSED,
+    "closed": CLOSED,
     "forked": "this client was opened before the process forked, and its connections are the other process's: make a new one",
 }
 

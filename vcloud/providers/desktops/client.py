@@ -111,7 +111,8 @@ class Desktops(Client):
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
         positive_seconds(wait_timeout, "wait_timeout")
         positive_seconds(poll, "poll")
-        request = Request("POST", "/desktop", body=json_body(present(timeout_ms=milliseconds)))
+        body = json_body(present(timeout_ms=milliseconds))
+        request = Request("POST", "/desktop", body=body, starts=True)
         return Launch(
             self._session,
             request,

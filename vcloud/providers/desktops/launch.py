@@ -10,19 +10,24 @@ from inspect import signature
 from types import MethodType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
-from vcloud._core.cleanup import run_to_the_end
+from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud.errors import NotFoundError, RequestTimeout, VCloudError
-from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, DesktopRef, LaunchedDesktop
+from vcloud.errors import (
+    CleanupError,
+    ConfigurationError,
+    NotFoundError,
+    RequestTimeout,
+    TransportError,
+    VCloudError,
+)
+from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, LaunchedDesktop
 from vcloud.providers.desktops.models import DesktopStatus
 
 __all__ = ["Launch"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
-#: Seconds that stopping a desktop on the way out may take, with every retry.
-PATIENCE: Final = 10.0
 #: So many launched desktops are looked through for those that are over before one more is added.
 _FEW: Final = 64
 
@@ -96,13 +101,160 @@ def coroutine_function(function: F) -> F:
     return cast("F", _CoroutineFunction(function))
 
 
+class OpenDesktop:
+    """A desktop that is being launched, or that a block holds, until it is stopped.
+
+    Attributes:
+        cleanup: what bounds its end.
+        block: whether a block holds it, and stops it.
+        closed: whether the client's closing stops it, and tells of it.
+    """
+
+    def __init__(self, session: Session, register: Register) -> None:
+        self.cleanup = Cleanup(session.cleanup_timeout)
+        self.block = self.closed = False
+        self._session = session
+        self._register = register
+        self._desktop: LaunchedDesktop | None = None
+        self._launching: asyncio.Future[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._failure: CleanupError | None = None
+
+    async def launch(self, request: Request, lifetime: float) -> LaunchedDesktop:
+        """Send the request, and stop what it made if the caller is cancelled meanwhile."""
+        opened = self._session.opened
+        opened.add(self)
+        self._launching = asyncio.get_running_loop().create_future()
+        try:
+            return await self._launch(request, lifetime)
+        finally:
+            if not self.block or self._desktop is None:
+                opened.discard(self)
+            if not self._launching.get_loop().is_closed():
+                self._launching.set_result(None)
+
+    async def _launch(self, request: Request, lifetime: float) -> LaunchedDesktop:
+        try:
+            launched = await self._session.fetch(request, LAUNCHED, cleanup=self.cleanup)
+        except VCloudError as error:
+            if self.cleanup.urgent:
+                lost = "a desktop may have been launched, and nobody knows its id"
+                self._failure = self._left(lost, error) if error.outcome_unknown else None
+                self.cleanup.conclude(self._failure, None)
+            raise
+        now = self._session.clock()
+        self._register.add(launched.id, now=now, ends=now + lifetime)
+        if not self.cleanup.urgent:
+            self._desktop = launched
+            return launched
+        # Nobody would learn its id, and it would run for a day.
+        self._desktop = launched
+        self.cleanup.conclude(await self.stop(), None)
+        raise ConfigurationError(
+            f"the client was closed while desktop {launched.id} was launched; it was stopped"
+        )
+
+    async def leave(self, error: BaseException | None) -> None:
+        """Stop it when its block is left, with this error or none."""
+        if error is not None and not isinstance(error, Exception):
+            self.cleanup.hurry()
+        if not self._loop_runs():
+            # The loop ended before the block, and nothing can be sent any more.
+            self._tell(RuntimeError("its event loop was closed"))
+            return
+        failure = await self.stop()
+        if not self.closed:
+            self.cleanup.conclude(failure, error)
+        elif error is not None:
+            words = "was stopped" if failure is None else "could not be stopped"
+            error.add_note(f"the client was closed, and desktop {self._id} {words}")
+
+    async def stop(self) -> CleanupError | None:
+        """Stop it, whoever asks first; why that failed."""
+        for _ in range(2):
+            self._stopping = self._stopping or self.cleanup.start(self._stop())
+            try:
+                await self.cleanup.wait(self._stopping)
+            except TransportError:
+                # A signal's handler interrupted it by raising something. Stopping may be repeated.
+                self._stopping = None
+            else:
+                break
+        else:
+            self._tell(RequestTimeout("it was interrupted twice", outcome_unknown=True))
+        return self._failure
+
+    def hurry(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        self.cleanup.hurry()
+
+    async def end_with_client(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        if self._launching is not None:
+            await asyncio.wait({self._launching})
+        if self.block and self._desktop is not None:
+            self.closed = True
+            await self.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _stop(self) -> None:
+        assert self._desktop is not None, "launched before it is stopped"
+        for _ in range(2):
+            try:
+                await self._desktop.stop()
+            except NotFoundError:
+                # The service has already forgotten it.
+                break
+            except VCloudError as failure:
+                self._tell(failure)
+                return
+            except asyncio.CancelledError:
+                if self.cleanup.expired:
+                    words = f"there was no answer within {self.cleanup.timeout:g} s"
+                    self._tell(RequestTimeout(words, outcome_unknown=True))
+                    return
+                # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
+                continue
+            except GeneratorExit as failure:
+                self._tell(failure)
+                raise
+            break
+        self._register.discard(self._desktop.id)
+        self._session.opened.discard(self)
+
+    def _loop_runs(self) -> bool:
+        """Whether the event loop that launched it is the one that runs this."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        return self._launching is not None and self._launching.get_loop() is running
+
+    def _tell(self, why: BaseException) -> None:
+        if self._failure is None:
+            what = f"desktop {self._id} could not be stopped, and runs until it times out"
+            self._failure = self._left(what, why)
+
+    def _left(self, what: str, why: BaseException) -> CleanupError:
+        ids = () if self._desktop is None else (self._desktop.id,)
+        unknown = isinstance(why, VCloudError) and why.outcome_unknown
+        return left_behind(
+            self._session.log, "desktops", what, ids=ids, why=why, outcome_unknown=unknown
+        )
+
+    @property
+    def _id(self) -> str:
+        return "" if self._desktop is None else self._desktop.id
+
+
 class Launch(Coroutine[Any, Any, LaunchedDesktop]):
     """What :meth:`Desktops.launch` returns: await it for the desktop, or enter it with ``async with``.
 
     A coroutine, so it can be given to a task group too; and like any coroutine it can be used once.
     """
 
-    __slots__ = ("_coroutine", "_desktop", "_poll", "_register", "_wait_timeout")
+    __slots__ = ("_coroutine", "_opened", "_poll", "_wait_timeout")
 
     def __init__(
         self,
@@ -114,11 +266,10 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         wait_timeout: timedelta | float,
         poll: timedelta | float,
     ) -> None:
-        self._coroutine = _launch(session, request, register, lifetime)
-        self._register = register
+        self._opened = OpenDesktop(session, register)
+        self._coroutine = self._opened.launch(request, lifetime)
         self._wait_timeout = wait_timeout
         self._poll = poll
-        self._desktop: Desktop | None = None
 
     def send(self, value: Any, /) -> Any:
         return self._coroutine.send(value)
@@ -134,15 +285,15 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
 
     async def __aenter__(self) -> Desktop:
         """Launch, and wait until it is running. If that fails it is stopped."""
+        self._opened.block = True
         launched = await self
         try:
-            self._desktop = await launched.wait_until(
+            return await launched.wait_until(
                 DesktopStatus.RUNNING, timeout=self._wait_timeout, poll=self._poll
             )
         except BaseException as error:
-            await _stop(launched, self._register, error)
+            await self._opened.leave(error)
             raise
-        return self._desktop
 
     async def __aexit__(
         self,
@@ -150,62 +301,13 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop it, whatever happened: even if cancelled, but not for longer than ten seconds."""
-        assert self._desktop is not None, "entered before left"
-        await _stop(self._desktop, self._register, error)
+        """Stop it, whatever happened.
 
+        Without a cancellation the stop waits as any call does. When the caller is cancelled, it goes
+        ahead of all other requests, and is given up after ``cleanup_timeout``.
 
-async def _launch(
-    session: Session, request: Request, register: Register, lifetime: float
-) -> LaunchedDesktop:
-    async def launch() -> LaunchedDesktop:
-        launched = await session.fetch(request, LAUNCHED)
-        now = session.clock()
-        register.add(launched.id, now=now, ends=now + lifetime)
-        return launched
-
-    launching = asyncio.create_task(launch())
-    try:
-        return await asyncio.shield(launching)
-    except asyncio.CancelledError as cancelled:
-        # Nobody would learn the id of a desktop that the service has made, or is just making, and it would run for a day.
-        try:
-            await run_to_the_end(_undo(launching, register), within=PATIENCE)
-        except (VCloudError, TimeoutError) as failure:
-            cancelled.add_note(
-                f"cancelled while a desktop was launched, and it could not be stopped: {_words(failure)}"
-            )
-        finally:
-            launching.cancel()
-        raise
-
-
-async def _undo(launching: asyncio.Task[LaunchedDesktop], register: Register) -> None:
-    await asyncio.wait((launching,))
-    if not launching.cancelled() and launching.exception() is None:
-        await launching.result().stop()
-        register.discard(launching.result().id)
-
-
-async def _stop(desktop: DesktopRef, register: Register, error: BaseException | None) -> None:
-    """Stop on the way out. A failure to do so is raised, or noted on the error that one is leaving with."""
-    try:
-        await run_to_the_end(desktop.stop(), within=PATIENCE)
-    except NotFoundError:
-        # The service has already forgotten it.
-        register.discard(desktop.id)
-    except (VCloudError, TimeoutError) as failure:
-        what = f"desktop {desktop.id} could not be stopped, and runs until it times out: {_words(failure)}"
-        if error is not None:
-            error.add_note(what)
-        elif isinstance(failure, VCloudError):
-            failure.add_note(what)
-            raise
-        else:
-            raise RequestTimeout(f"desktops: {what}", outcome_unknown=True) from None
-    else:
-        register.discard(desktop.id)
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or f"no answer within {PATIENCE:g} s"
+        Raises:
+            CleanupError: it could not be stopped; in place of a cancellation, too. Any other error
+                that one is leaving with gets this as a note.
+        """
+        await self._opened.leave(error)

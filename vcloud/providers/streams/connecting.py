@@ -9,24 +9,31 @@ Older deployments answer 404 instead of 440 when no machine is free (from a publ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
+from vcloud._core.cleanup import Cleanup
+from vcloud._core.codec import Shape
+from vcloud._core.request import Request
 from vcloud._core.resource import stated
 from vcloud.errors import (
     CapacityError,
+    CleanupError,
+    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    VCloudError,
     WaitFailed,
     WaitTimeout,
 )
 from vcloud.providers.streams.machines import (
+    ASSIGNMENT,
+    MACHINE,
     Assignment,
-    StreamMachine,
     assign_request,
     start_request,
 )
@@ -37,10 +44,7 @@ from vcloud.providers.vagon import VagonCode
 if TYPE_CHECKING:
     from vcloud.providers.streams.streams import StreamRef
 
-T = TypeVar("T")
-
-#: Seconds that stopping a machine in vain may take.
-UNDO: Final = 10.0
+R = TypeVar("R")
 
 _BY_HAND_REFUSED: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTIMIZED_OLD)
 
@@ -59,21 +63,28 @@ async def connect(
     assign_request(stream.id, region, user_id)
     patience = positive_seconds(timeout, "timeout")
     connection = _Connection(stream, region, user_id, positive_seconds(poll, "poll"))
-    limit = asyncio.timeout(patience)
-    try:
-        async with limit:
-            return await connection.make()
-    except (Exception, asyncio.CancelledError) as error:
-        late = isinstance(error, TimeoutError) and limit.expired()
-        failure = connection.late(patience) if late else error
-        await connection.settlement().undo(failure, within=UNDO)
-        if failure is error:
+    with connection.known_to_the_client():
+        limit = asyncio.timeout(patience)
+        try:
+            async with limit:
+                return await connection.make()
+        except GeneratorExit:
+            connection.abandon()
             raise
-        raise failure from None
+        except BaseException as error:
+            late = isinstance(error, TimeoutError) and limit.expired()
+            failure = connection.late(patience) if late else error
+            await connection.undo(failure)
+            if failure is error:
+                raise
+            raise failure from None
 
 
 class _Connection:
-    """One visitor's way onto a machine."""
+    """One visitor's way onto a machine.
+
+    The client knows it while it is under way; see :class:`~vcloud._core.cleanup.Opened`.
+    """
 
     def __init__(
         self, stream: StreamRef, region: Region | str, user_id: str | int | None, poll: float
@@ -90,14 +101,58 @@ class _Connection:
         self._full: CapacityError | None = None
         #: Whether the last look showed a machine that is available; None before the first.
         self._available: bool | None = None
-        #: The machine that was started went to somebody else, so one that was not started here may stand for it.
-        self._exchanged = False
-        # Tasks, because cancelling a request does not cancel what the service does with it: a machine
-        # that it started or assigned meanwhile has to be known to be stopped.
-        self._starting: asyncio.Task[StreamMachine] | None = None
-        self._assigning: asyncio.Task[Assignment] | None = None
-        #: What the assignment sent.
-        self._sent = AttemptCount()
+        #: Which request had no answer yet when this was interrupted.
+        self._unanswered: str | None = None
+        # Cancelling a request does not cancel what the service does with it: a machine that it
+        # started or assigned meanwhile has to be known to be stopped.
+        self._cleanup = Cleanup(stream._session.cleanup_timeout)
+        self._settlement = Settlement(stream=stream, cleanup=self._cleanup)
+        self._failure: CleanupError | None = None
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @contextmanager
+    def known_to_the_client(self) -> Generator[None]:
+        """The client ends this when it closes."""
+        opened = self._stream._session.opened
+        opened.add(self)
+        try:
+            yield
+        finally:
+            opened.discard(self)
+            if not self._over.get_loop().is_closed():
+                self._over.set_result(None)
+
+    def hurry(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        self._cleanup.hurry()
+
+    async def end_with_client(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        await asyncio.wait({self._over})
+        if self._failure is not None:
+            raise self._failure
+
+    async def undo(self, error: BaseException) -> None:
+        """Stop what was started in vain; what may be left is in the error that the caller gets.
+
+        Raises:
+            CleanupError: in place of a cancellation.
+            CancelledError: it came meanwhile.
+        """
+        if isinstance(error, WaitTimeout) and self._cleanup.interruption is not None:
+            # The time limit of this connection, which is what it says.
+            self._cleanup.forgive()
+        self._failure = await self._settlement.undo(error)
+        if isinstance(error, VCloudError):
+            if self._failure is not None:
+                error.outcome_unknown = True
+            for id in self._settlement.stopped if self._cleanup.urgent else ():
+                error.add_note(f"machine {id} was stopped")
+        self._cleanup.conclude(self._failure, error)
+
+    def abandon(self) -> None:
+        """The event loop was closed: say what may be left."""
+        self._failure = self._settlement.abandon()
 
     async def make(self) -> Assignment:
         """Look, start, assign and wait until that succeeds."""
@@ -119,14 +174,14 @@ class _Connection:
         if self._last:
             still = "" if self._last == ConnectionStatus.AVAILABLE else "still "
             return f"the machine that was started was {still}{self._last}"
-        if _succeeded(self._starting):
+        if self._settlement.started is not None:
             return "a machine was started, and its status is not known"
         if self._available is None:
             return "the service had not yet listed its machines"
         if self._available:
             return "one was available at the last look"
         seen = "none was available"
-        if self._exchanged:
+        if self._settlement.exchanged:
             seen = f"the machine that was started went to somebody else, and {seen}"
         if self._full is not None:
             seen = f"{seen}, and there was no room for another: {self._full.message}"
@@ -134,21 +189,11 @@ class _Connection:
 
     def _awaited(self) -> str:
         """Which answer was still to come, or came as time was up."""
-        if self._starting is not None and not self._starting.done():
-            return "; the service had not answered the request to start one"
-        if self._assigning is not None and not self._assigning.done():
-            return "; the service had not answered the request to assign one"
-        return "; one was assigned as time was up" if _succeeded(self._assigning) else ""
-
-    def settlement(self) -> Settlement:
-        """What is to be done where the visitor gets nothing."""
-        return Settlement(
-            stream=self._stream,
-            starting=self._starting,
-            assigning=self._assigning,
-            sent=self._sent,
-            exchanged=self._exchanged,
-        )
+        if self._unanswered == "assign" and self._settlement.assigned is not None:
+            return "; one was assigned as time was up"
+        if self._unanswered is not None:
+            return f"; the service had not answered the request to {self._unanswered} one"
+        return ""
 
     async def _may_assign(self) -> bool:
         """Whether to ask for a machine now. Where none is available, one is started.
@@ -156,26 +201,26 @@ class _Connection:
         Once one was started, that one is waited for, not any. Others may have started theirs and be waiting, too. The
         service gives any of those that it can, so whoever takes one when its own can be had leaves as many as it found.
         """
-        if self._starting is None:
+        if (started := self._settlement.started) is None:
             self._available = await self._any_is_available()
             if self._available:
                 return True
             return self._startable and await self._start()
-        machine = await look_at(self._stream, self._starting.result())
+        machine = await look_at(self._stream, started)
         if machine is None:
             self._available = False
             return False
         self._last = stated(machine.connection_status, "connection_status")
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
-            self._starting = None
+            self._settlement.started = None
             raise WaitFailed(
                 f"machine {machine.id} was terminated before it became available", last=self._last
             )
         if machine.connection_status not in UNASSIGNED:
             # It is somebody else's now: leave it alone, and ask for theirs before another is started.
-            self._starting = self._last = None
-            self._exchanged = True
+            self._settlement.started = self._last = None
+            self._settlement.exchanged = True
             return True
         return self._available
 
@@ -213,40 +258,42 @@ class _Connection:
 
     async def _start(self) -> bool:
         """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""
-        self._starting = asyncio.create_task(self._stream.start_machine(self._region))
         try:
-            machine = await asyncio.shield(self._starting)
+            machine = await self._fetch(
+                "start", start_request(self._stream.id, self._region), MACHINE
+            )
         except CapacityError as error:
             # Those that are turning on are others', who started them.
-            self._starting, self._full = None, error
+            self._full = error
             return False
         except ConflictError as error:
             if error.code not in _BY_HAND_REFUSED:
                 raise
             # Those that are turning on are the service's own, for anybody.
-            self._starting, self._startable = None, False
+            self._startable = False
             return True
         self._last, self._full = machine.connection_status, None
         return True
 
     async def _assign(self) -> Assignment:
-        self._sent = AttemptCount()
-        self._assigning = asyncio.create_task(
-            _counted(lambda: self._stream.assign_machine(self._region, self._user_id), self._sent)
-        )
-        return await asyncio.shield(self._assigning)
+        request = assign_request(self._stream.id, self._region, self._user_id)
+        return await self._fetch("assign", request, ASSIGNMENT)
 
-
-def _succeeded(task: asyncio.Task[Any] | None) -> bool:
-    return task is not None and task.done() and not task.cancelled() and task.exception() is None
-
-
-async def _counted(send: Callable[[], Awaitable[T]], count: AttemptCount) -> T:
-    """Count what is sent, for whoever counts it outside as well. It needs a task of its own."""
-    outer = ATTEMPT_COUNT.get()
-    ATTEMPT_COUNT.set(count)
-    try:
-        return await send()
-    finally:
-        if outer is not None:
-            outer.attempts += count.attempts
+    async def _fetch(
+        self, what: Literal["start", "assign"], request: Request, shape: Shape[Any, R]
+    ) -> R:
+        """Send this, and remember what came of it, even if this is interrupted meanwhile."""
+        try:
+            result = await self._stream._session.fetch(request, shape, cleanup=self._cleanup)
+        except VCloudError as error:
+            self._settlement.note_error(what, error)
+            if not self._cleanup.urgent:
+                raise
+        else:
+            self._settlement.note(result)
+            if not self._cleanup.urgent:
+                return result
+        self._unanswered = what
+        if self._cleanup.interruption is not None:
+            raise self._cleanup.interruption
+        raise ConfigurationError(f"the client was closed while it was to {what} a machine")

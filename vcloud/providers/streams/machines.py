@@ -186,7 +186,7 @@ ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
 def start_request(stream_id: str, region: Region | str) -> Request:
     """``POST /streams/{stream_id}/start-machine``"""
     body = json_body({"region": member(region, Region, "region")})
-    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=body)
+    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=body, starts=True)
 
 
 def assign_request(
@@ -202,6 +202,7 @@ def assign_request(
         f"/streams/{segment(stream_id)}/assign-machine",
         body=json_body(given),
         sensitive=True,
+        starts=True,
     )
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, field
 
-from vcloud._core.cleanup import end, run_to_the_end
-from vcloud._core.outcome import AttemptCount
-from vcloud.errors import DecodeError, VCloudError
+from vcloud._core.cleanup import Cleanup, left_behind
+from vcloud.errors import CleanupError, DecodeError, TransportError, VCloudError
 from vcloud.providers.streams.machines import Assignment, StreamMachine
 from vcloud.providers.streams.models import ConnectionStatus
 
@@ -74,45 +73,86 @@ class Settlement:
 
     Attributes:
         stream: whose machines these are.
-        starting: the start of a machine, if one was asked for.
-        assigning: the last assignment that was asked for.
-        sent: counts what that one has sent.
+        cleanup: what bounds it.
+        started: the machine that was started for this.
+        start_lost: the error that leaves open whether one was started.
+        assigned: what the visitor was given.
+        assignment_lost: the error that leaves open whether there is such a thing.
         exchanged: what is assigned stands for a machine that was started and went to somebody else.
+        stopped: the ids of the machines that were stopped.
     """
 
     stream: StreamRef
-    starting: asyncio.Task[StreamMachine] | None
-    assigning: asyncio.Task[Assignment] | None
-    sent: AttemptCount
-    exchanged: bool
+    cleanup: Cleanup
+    started: StreamMachine | None = None
+    start_lost: VCloudError | None = None
+    assigned: Assignment | None = None
+    assignment_lost: VCloudError | None = None
+    exchanged: bool = False
+    stopped: list[str] = field(factory=list, init=False)
     #: The ids of machines that are still to be stopped or looked at.
     _open: list[str] = field(factory=list, init=False)
-    #: What may be left, for the notes of the error.
-    _left: list[str] = field(factory=list, init=False)
+    #: What may be left, in words, with the id of the machine where it is known.
+    _left: list[tuple[str, str | None]] = field(factory=list, init=False)
 
-    async def undo(self, error: BaseException, *, within: float) -> None:
-        """Stop what was started in vain, whatever happens meanwhile.
+    def note(self, answer: object) -> None:
+        """Remember what an answer says was started or assigned."""
+        if isinstance(answer, StreamMachine):
+            self.started = answer
+        elif isinstance(answer, Assignment):
+            self.assigned = answer
 
-        What may be left is noted on the error that the caller gets, which then has
-        ``outcome_unknown``: on this one, or on the cancellation that comes meanwhile.
+    def note_error(self, what: Literal["start", "assign"], error: VCloudError) -> None:
+        """Remember an error that leaves open whether a machine was started or assigned."""
+        if error.outcome_unknown:
+            if what == "start":
+                self.start_lost = error
+            else:
+                self.assignment_lost = error
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything may be left."""
+        made = (self.started, self.start_lost, self.assigned, self.assignment_lost)
+        return any(one is not None for one in made)
+
+    async def undo(self, error: BaseException) -> CleanupError | None:
+        """Stop what was started in vain, whatever happens meanwhile; what may be left, if anything.
+
+        Args:
+            error: what the caller is to be ended with.
         """
-        if self.starting is None and self.assigning is None:
-            return
-        raised = error
+        if not self.needed:
+            return None
+        if not isinstance(error, Exception):
+            self.cleanup.hurry()
         try:
-            await run_to_the_end(self._settle(error), within=within)
-        except TimeoutError as late:
-            # Noted by what was cut short, unless it had not even begun.
+            await self.cleanup.finish(self._settle(error))
+        except (TimeoutError, TransportError) as late:
+            # Told by what was cut short, unless it had not even begun.
             if not self._left:
-                self._leave("a machine that was started or assigned in vain", late)
-        except asyncio.CancelledError as interruption:
-            raised = interruption
-            raise
-        finally:
-            for note in self._left:
-                raised.add_note(note)
-            if self._left and isinstance(raised, VCloudError):
-                raised.outcome_unknown = True
+                self._cut_short(late)
+        return self.failure(error)
+
+    def failure(self, error: BaseException | None) -> CleanupError | None:
+        """The error for what may be left, which is logged with this; None when nothing is."""
+        if not self._left:
+            return None
+        failure = left_behind(
+            self.stream._session.log,
+            "streams",
+            "; ".join(what for what, _ in self._left),
+            ids=dict.fromkeys(id for _, id in self._left if id is not None),
+            outcome_unknown=True,
+        )
+        failure.__cause__ = error
+        return failure
+
+    def abandon(self) -> CleanupError | None:
+        """The event loop was closed, and nothing can be sent any more."""
+        if self.needed:
+            self._cut_short(RuntimeError("the event loop was closed"))
+        return self.failure(None)
 
     async def _settle(self, error: BaseException) -> None:
         try:
@@ -121,53 +161,38 @@ class Settlement:
             if failure is not error:
                 self._leave("a machine that was started in vain", failure)
         except asyncio.CancelledError:
-            which = "a machine that was started or assigned in vain"
-            late = TimeoutError("there was no time to find out, or to stop it")
-            for what in [f"machine {id_}" for id_ in self._open] or [which]:
-                self._leave(what, late)
+            self._cut_short(TimeoutError("there was no time to find out, or to stop it"))
             raise
+
+    def _cut_short(self, why: Exception) -> None:
+        if not self._open and not self.stopped:
+            self._open = [one.id for one in self._known()]
+        for id_ in self._open:
+            self._leave(f"machine {id_}", why, id=id_)
+        if not self._open:
+            self._leave("a machine that was started or assigned in vain", why)
+
+    def _known(self) -> list[StreamMachine]:
+        assigned = None if self.assigned is None else self.assigned.machine
+        return [machine for machine in (self.started, assigned) if machine is not None]
 
     async def _stop_in_vain(self, error: BaseException) -> None:
         """Stop the machine that was started, and the one that the visitor was given in its place."""
-        started = await self._started()
+        if self.start_lost is not None:
+            raise self.start_lost
+        started, lost = self.started, self.assignment_lost
         if started is not None:
             self._open.append(started.id)
-        assigned, lost = await self._assigned()
-        if assigned is not None:
+        if self.assigned is not None:
+            assigned = self.assigned.machine
             if assigned.id not in self._open:
                 self._open.append(assigned.id)
             await self._stop_assigned(assigned, ours=started is not None or self.exchanged)
         if started is not None and started.id in self._open:
             await self._stop_unless_taken(started, lost)
         if lost is not None and lost is not error:
-            self._left.append(
-                f"the visitor may have been given a machine of stream {self.stream.id}, "
-                f"which may still run: {lost!r}"
-            )
-
-    async def _started(self) -> StreamMachine | None:
-        """The machine that was started; None when there is none."""
-        if self.starting is None:
-            return None
-        try:
-            return await self.starting
-        except VCloudError as failure:
-            if failure.outcome_unknown:
-                raise
-            return None
-
-    async def _assigned(self) -> tuple[StreamMachine | None, VCloudError | None]:
-        """The machine that the visitor was given, or the error that leaves open whether there is one."""
-        if self.assigning is None:
-            return None, None
-        if not self.assigning.done() and not self.sent.attempts:
-            # It waits for its turn, and need not be sent any more.
-            await end([self.assigning])
-            return None, None
-        try:
-            return (await self.assigning).machine, None
-        except VCloudError as failure:
-            return None, failure if failure.outcome_unknown else None
+            words = f"the visitor may have been given a machine of stream {self.stream.id}"
+            self._left.append((f"{words}, which may still run: {lost!r}", None))
 
     async def _stop_assigned(self, assigned: StreamMachine, *, ours: bool) -> None:
         if ours:
@@ -175,7 +200,7 @@ class Settlement:
             return
         # It ran before, kept ready by others, who say when it is stopped.
         self._open.remove(assigned.id)
-        self._leave(f"machine {assigned.id} was assigned in vain, and it")
+        self._leave(f"machine {assigned.id} was assigned in vain, and it", id=assigned.id)
 
     async def _stop_unless_taken(self, started: StreamMachine, lost: VCloudError | None) -> None:
         which = f"machine {started.id} was started in vain, and"
@@ -184,7 +209,8 @@ class Settlement:
         except VCloudError as failure:
             # The service may have given it to anybody who asked, so it is not stopped unseen.
             self._open.remove(started.id)
-            self._leave(f"{which} it could not be seen whose it is: it", failure)
+            words = f"{which} it could not be seen whose it is: it"
+            self._leave(words, failure, id=started.id)
             return
         status = None if machine is None else machine.connection_status
         if status in UNASSIGNED or (machine is None and lost is None):
@@ -192,13 +218,11 @@ class Settlement:
             return
         self._open.remove(started.id)
         if status is None:
-            self._leave(f"{which} its status is not known: it")
+            self._leave(f"{which} its status is not known: it", id=started.id)
         elif lost is not None and status != ConnectionStatus.TERMINATED:
             # Nobody can tell whether it is the visitor's or somebody else's.
-            self._left.append(
-                f"machine {started.id} was started for this, and may be assigned and running: "
-                "look before you go on"
-            )
+            words = f"machine {started.id} was started for this, and may be assigned and running"
+            self._left.append((f"{words}: look before you go on", started.id))
 
     async def _look_twice(self, started: StreamMachine) -> StreamMachine | None:
         """The machine as it is now: as the list has it, where it cannot be fetched."""
@@ -213,9 +237,12 @@ class Settlement:
         try:
             await machine.stop()
         except VCloudError as failure:
-            self._leave(f"machine {machine.id} was started or assigned in vain, and it", failure)
+            words = f"machine {machine.id} was started or assigned in vain, and it"
+            self._leave(words, failure, id=machine.id)
+        else:
+            self.stopped.append(machine.id)
         self._open.remove(machine.id)
 
-    def _leave(self, what: str, why: Exception | None = None) -> None:
+    def _leave(self, what: str, why: Exception | None = None, *, id: str | None = None) -> None:
         reason = "" if why is None else f": {why!r}"
-        self._left.append(f"{what} may still run in stream {self.stream.id}{reason}")
+        self._left.append((f"{what} may still run in stream {self.stream.id}{reason}", id))

@@ -1,0 +1,85 @@
+"""Closing a client: first what it opened, then the connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task
+from vcloud.errors import CleanupError
+
+if TYPE_CHECKING:
+    from vcloud._core.session import Session
+    from vcloud._core.transport import Transport
+
+
+async def close(
+    transport: Transport, sessions: Iterable[Session], error: BaseException | None = None
+) -> None:
+    """Refuse new calls, end what is open within its bound, and close the connections.
+
+    Whoever calls it again, or from within something that it ends, waits for the same closing.
+
+    Args:
+        transport: the connections.
+        sessions: all that use them.
+        error: what the caller's block ends with already; it gets as a note what could not be ended.
+
+    Raises:
+        CleanupError: something may have been left.
+    """
+    every = list(sessions)
+    if transport.closing is None:
+        transport.closing = hidden_task(_close(transport, every))
+    cleanup = Cleanup(max(session.cleanup_timeout for session in every))
+    failure: CleanupError | None = None
+    try:
+        with closes():
+            # Bounded by what it ends, each of which has a bound of its own.
+            await cleanup.wait(transport.closing)
+    except CleanupError as left:
+        failure = left
+    cleanup.conclude(failure, error)
+
+
+async def _close(transport: Transport, sessions: list[Session]) -> None:
+    failures: list[CleanupError] = []
+    async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
+        for session in sessions:
+            stack.push_async_callback(session.aclose)
+        stack.push_async_callback(transport.aclose)
+        here = transport.runs_here()
+        opened = [one for session in sessions for one in session.opened if here]
+        transport.refuse()
+        for one in opened:
+            one.hurry()
+        for session in sessions:
+            session.refuse()
+        ended = await asyncio.gather(*[_end(one) for one in opened])
+        failures = [failure for failure in ended if failure is not None]
+    if failures:
+        raise _joined(failures)
+
+
+async def _end(opened: Opened) -> CleanupError | None:
+    try:
+        await opened.end_with_client()
+    except CleanupError as failure:
+        return failure
+    return None
+
+
+def _joined(failures: list[CleanupError]) -> CleanupError:
+    """One error for all."""
+    if len(failures) == 1:
+        return failures[0]
+    made = CleanupError(
+        "; ".join(failure.args[0] for failure in failures),
+        provider=", ".join(dict.fromkeys(failure.provider for failure in failures)),
+        ids=[id for failure in failures for id in failure.ids],
+        outcome_unknown=any(failure.outcome_unknown for failure in failures),
+    )
+    made.__cause__ = ExceptionGroup("what could not be ended", failures)
+    return made
