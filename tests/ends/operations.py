@@ -1,0 +1,208 @@
+"""What the program does when it ends: one operation for each moment.
+
+Each tells ``started`` when everything is arranged, or ``inside`` once its block is entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from tests.ends.scene import Scene, background
+from vcloud import ConfigurationError, PermissionDeniedError, RateLimitError, RetryPolicy, VCloud
+
+Operation = Callable[[Scene, VCloud], Awaitable[None]]
+
+POLL: Final = 0.02
+ONCE: Final = RetryPolicy(attempts=1, max_retry_after=3600)
+BOUGHT: Final = range(8)
+
+
+@asynccontextmanager
+async def _held_up(scene: Scene, work: Awaitable[object]) -> AsyncIterator[None]:
+    """While another request is under way, which is never answered."""
+    other = background(work)
+    await asyncio.sleep(0)  # it takes its slot
+    scene.tell(at="started")
+    try:
+        yield
+    finally:
+        other.cancel()
+
+
+async def _launch(scene: Scene, cloud: VCloud) -> None:
+    async with cloud.desktops.launch(poll=POLL) as desktop:
+        scene.tell(at="inside")
+        await scene.leave.wait()
+        try:
+            await desktop.click(1, 1)
+        except ConfigurationError as error:
+            scene.tell(closed=str(error))
+
+
+async def _launch_and_leave(scene: Scene, cloud: VCloud) -> None:
+    async with cloud.desktops.launch(poll=POLL):
+        scene.tell(at="started")
+
+
+async def _line_slot(scene: Scene, cloud: VCloud) -> None:
+    async with _held_up(scene, cloud.desktops.get(scene.spec["spare"])):
+        await _launch(scene, cloud)
+
+
+async def _line_limit(scene: Scene, cloud: VCloud) -> None:
+    await cloud.desktops.get(scene.spec["spare"])
+    scene.tell(at="started")
+    await _launch(scene, cloud)
+
+
+async def _refused(scene: Scene, cloud: VCloud) -> None:
+    """Meet a 429, which pauses everybody for minutes."""
+    try:
+        await cloud.desktops.with_options(retry=ONCE).get(scene.spec["spare"])
+    except RateLimitError:
+        return
+    raise AssertionError("no pause was asked for")
+
+
+async def _line_pause(scene: Scene, cloud: VCloud) -> None:
+    await _refused(scene, cloud)
+    scene.tell(at="started")
+    await _launch(scene, cloud)
+
+
+async def _started_launch(scene: Scene, cloud: VCloud) -> None:
+    scene.tell(at="started")
+    await _launch(scene, cloud)
+
+
+async def _line_login(scene: Scene, cloud: VCloud) -> None:
+    scene.tell(at="started")
+    await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
+
+
+async def _line_create(scene: Scene, cloud: VCloud) -> None:
+    async with _held_up(scene, cloud.computers.machines.ref("100").refresh()):
+        await cloud.computers.machines.create(1, region="dublin")
+
+
+async def _connect(scene: Scene, cloud: VCloud) -> None:
+    scene.tell(at="started")
+    await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
+
+
+async def _line_bulk(scene: Scene, cloud: VCloud) -> None:
+    async with _held_up(scene, cloud.computers.machines.ref("100").refresh()):
+        async for _ in bought(scene, cloud):
+            pass
+
+
+async def _paused_block(scene: Scene, cloud: VCloud) -> None:
+    async with cloud.desktops.launch(poll=POLL):
+        await _refused(scene, cloud)
+        scene.tell(at="inside")
+        await scene.leave.wait()
+
+
+async def _anytime(scene: Scene, cloud: VCloud) -> None:
+    async def agent() -> None:
+        async with cloud.desktops.launch(poll=POLL) as desktop:
+            await desktop.click(1, 1)
+            await desktop.screenshot()
+
+    async def visitor() -> None:
+        with contextlib.suppress(PermissionDeniedError):
+            await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
+
+    scene.tell(at="started")
+    async with asyncio.TaskGroup() as tasks:
+        for work in (agent(), agent(), visitor()):
+            tasks.create_task(work)
+
+
+async def _bulk(scene: Scene, cloud: VCloud) -> None:
+    scene.tell(at="started")
+    async for _ in bought(scene, cloud):
+        pass
+
+
+async def bought(scene: Scene, cloud: VCloud) -> AsyncIterator[Any]:
+    """Buy some machines, three at once, with a journal."""
+    async with cloud.bulk(
+        BOUGHT,
+        lambda _: cloud.computers.machines.create(1, region="dublin"),
+        concurrency=3,
+        journal=scene.folder / "bulk.journal",
+        key=str,
+        record=lambda machines: [machine.id for machine in machines],
+    ) as run:
+        async for outcome in run:
+            yield outcome
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "line.slot": _line_slot,
+    "line.limit": _line_limit,
+    "line.pause": _line_pause,
+    "line.backoff": _started_launch,
+    "line.login": _line_login,
+    "line.create": _line_create,
+    "line.connect": _connect,
+    "line.bulk": _line_bulk,
+    "create": _started_launch,
+    "create.lost": _started_launch,
+    "block": _launch,
+    "block.deaf": _launch,
+    "block.paused": _paused_block,
+    "stopping": _launch_and_leave,
+    "stopping.again": _launch_and_leave,
+    "stopping.deaf": _launch_and_leave,
+    "starting": _connect,
+    "starting.lost": _connect,
+    "assigning": _connect,
+    "assigning.lost": _connect,
+    "undo": _connect,
+    "undo.deaf": _connect,
+    "bulk": _bulk,
+    "anytime": _anytime,
+}
+
+
+async def block_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
+    """What a streaming answer does: a desktop for as long as somebody reads."""
+    async with cloud.desktops.launch(poll=POLL):
+        if scene.spec["moment"] == "block.paused":
+            await _refused(scene, cloud)
+        scene.tell(at="inside")
+        while True:
+            yield "a picture"
+
+
+async def bulk_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
+    """What a progress page does: the outcomes of a bulk run, as they come."""
+    scene.tell(at="started")
+    async for outcome in bought(scene, cloud):
+        yield str(outcome.key)
+
+
+async def task_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
+    """What a streaming answer with a producer does: the work in a task, ended with the generator."""
+    task = background(scene.recorded("operation", OPERATIONS[scene.spec["moment"]](scene, cloud)))
+    try:
+        while True:
+            yield "something"
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+#: Where the generator itself does the work; elsewhere a task that it owns does.
+STREAMS: Final = {
+    "block": block_stream,
+    "block.deaf": block_stream,
+    "block.paused": block_stream,
+    "bulk": bulk_stream,
+}

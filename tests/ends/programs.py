@@ -1,0 +1,226 @@
+"""How the program ends: one for each :class:`End`, around any operation."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Final
+
+import anyio
+
+from tests.ends.operations import OPERATIONS, STREAMS, task_stream
+from tests.ends.scene import Scene, background, described
+from vcloud import VCloud
+
+Main = Callable[[Scene], Coroutine[Any, Any, None]]
+
+#: Seconds that a program waits for what a dropped generator still does, before it ends itself.
+PATIENCE: Final = 3.0
+#: Seconds that a program goes on which ends in part only.
+MEANWHILE: Final = 0.1
+
+
+class MainError(Exception):
+    """What goes wrong elsewhere in the program."""
+
+
+async def _agent(scene: Scene) -> None:
+    """The operation, with a client of its own."""
+
+    async def work() -> None:
+        async with scene.cloud() as cloud:
+            await OPERATIONS[scene.spec["moment"]](scene, cloud)
+
+    await scene.recorded("operation", work())
+
+
+async def _returns(scene: Scene) -> None:
+    task = background(_agent(scene))
+    await scene.go()
+    assert not task.done(), "ended too early"
+
+
+async def _raises(scene: Scene) -> None:
+    await _returns(scene)
+    raise MainError
+
+
+async def _awaits(scene: Scene) -> None:
+    await scene.recorded("caller", _agent(scene))
+
+
+async def _system_exit(scene: Scene) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    await _awaits(scene)
+
+
+async def _soft_limit(scene: Scene) -> None:
+    def late(*_: object) -> None:
+        raise MainError
+
+    signal.signal(signal.SIGUSR1, late)
+    await _awaits(scene)
+
+
+async def _sigterm(scene: Scene) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await _awaits(scene)
+
+
+async def _lives_on(scene: Scene, work: Callable[[VCloud], Coroutine[Any, Any, None]]) -> None:
+    """What ends is one part of a program whose client lives on, as a request to a web app does."""
+    async with scene.cloud() as cloud:
+        try:
+            await scene.recorded("caller", work(cloud))
+        finally:
+            # What should not go on would be seen.
+            await asyncio.sleep(MEANWHILE)
+
+
+def _operation(scene: Scene, cloud: VCloud) -> Coroutine[Any, Any, None]:
+    return scene.recorded("operation", OPERATIONS[scene.spec["moment"]](scene, cloud))
+
+
+async def _task_group(scene: Scene) -> None:
+    async def sibling() -> None:
+        await scene.go()
+        raise MainError
+
+    async def group(cloud: VCloud) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_operation(scene, cloud))
+            tasks.create_task(sibling())
+
+    await _lives_on(scene, group)
+
+
+async def _timeout(scene: Scene) -> None:
+    async def limited(cloud: VCloud) -> None:
+        async with asyncio.timeout(None) as limit:
+            scene.on_go(lambda: limit.reschedule(asyncio.get_running_loop().time()))
+            await _operation(scene, cloud)
+
+    await _lives_on(scene, limited)
+
+
+async def _anyio(scene: Scene) -> None:
+    async def limited(cloud: VCloud) -> None:
+        with anyio.move_on_after(math.inf) as scope:
+            # anyio's clock is the loop's, and it is read in tasks only.
+            scene.on_go(lambda: setattr(scope, "deadline", asyncio.get_running_loop().time()))
+            await _operation(scene, cloud)
+
+    await _lives_on(scene, limited)
+
+
+async def _loop_stop(scene: Scene) -> None:
+    scene.on_go(asyncio.get_running_loop().stop)
+    await _awaits(scene)
+
+
+async def _others() -> None:
+    """Wait for what goes on in the background."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=PATIENCE)
+
+
+async def _drop(scene: Scene, cloud: Any) -> None:
+    """Read a stream, and go away without closing it."""
+    stream = STREAMS.get(scene.spec["moment"], task_stream)
+    async for _ in stream(scene, cloud):
+        await scene.go()
+        break
+
+
+async def _generator(scene: Scene) -> None:
+    async with scene.cloud() as cloud:
+        await _drop(scene, cloud)
+        await asyncio.sleep(0)  # what the garbage collector found begins to close
+        await _others()
+
+
+async def _generator_closed(scene: Scene) -> None:
+    async with scene.cloud() as cloud:
+        await _drop(scene, cloud)
+
+
+async def _client_closed(scene: Scene) -> None:
+    cloud = await scene.cloud().aopen()
+    async with aclosing(cloud):
+        task = background(_operation(scene, cloud))
+        await scene.go()
+        assert not task.done(), "ended too early"
+        await scene.recorded("close", cloud.aclose())
+    scene.leave.set()
+    await asyncio.wait({task})
+
+
+MAINS: Final[dict[str, Main]] = {
+    "RETURNS": _returns,
+    "RAISES": _raises,
+    "SYSTEM_EXIT": _system_exit,
+    "SOFT_LIMIT": _soft_limit,
+    "SIGINT": _awaits,
+    "SIGINT_TWICE": _awaits,
+    "SIGTERM": _sigterm,
+    "TASK_GROUP": _task_group,
+    "TIMEOUT": _timeout,
+    "ANYIO": _anyio,
+    "LOOP_STOP": _loop_stop,
+    "LOOP_CLOSED": _loop_stop,
+    "GENERATOR": _generator,
+    "GENERATOR_CLOSED": _generator_closed,
+    "CLIENT_CLOSED": _client_closed,
+}
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    if kind == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop()
+    loop = asyncio.new_event_loop()
+    if kind == "eager":
+        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
+    return loop
+
+
+def run(scene: Scene) -> None:
+    """Run the program to its end, and tell how that was."""
+    main, kind = MAINS[scene.spec["end"]], scene.spec["loop"]
+    error: dict[str, Any] | None = None
+    try:
+        if scene.spec["end"] == "LOOP_CLOSED":
+            _abandon(scene, main, kind)
+        else:
+            with asyncio.Runner(loop_factory=lambda: _new_loop(kind)) as runner:
+                runner.run(main(scene))
+    except BaseException as ended:
+        error = described(ended)
+    # It may be over before it is told to end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    # Nothing is to be found by the collector only after the last word.
+    gc.collect()
+    scene.tell(ended=error, cpu=time.process_time())
+
+
+def _abandon(scene: Scene, main: Main, kind: str) -> None:
+    """Close the loop by hand, over the tasks that it still has."""
+    loop = _new_loop(kind)
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(main(scene))
+    loop.run_forever()
+    loop.close()
+    asyncio.set_event_loop(None)
+    del task, loop
+    gc.collect()

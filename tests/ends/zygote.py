@@ -1,0 +1,53 @@
+"""Makes processes for programs: a fork each of this one, which has imported everything already.
+
+Reads specifications, one JSON object a line, from its input, and ends with it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop  # noqa: F401 - imported here once, for all forks
+
+import vcloud.bulk
+import vcloud.providers.computers
+import vcloud.providers.desktops
+import vcloud.providers.streams
+import vcloud.providers.streamspace  # noqa: F401 - as above
+from tests.ends import mutants, programs
+from tests.ends.scene import Scene
+
+
+def _become(spec: dict[str, Any]) -> None:
+    """Be the program."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A shell's background job ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    output = os.open(Path(spec["folder"]) / "output", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    # Whoever started this may be gone: nothing is left behind, and the trace says where it hung.
+    faulthandler.dump_traceback_later(spec["guard"], exit=True)
+    if spec["mutant"] is not None:
+        mutants.MUTANTS[spec["mutant"]]()
+    programs.run(Scene(spec))
+
+
+def main() -> None:
+    """Fork for each specification. In the fork, return when the program is over."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    while line := sys.stdin.buffer.readline():
+        if os.fork() == 0:
+            _become(json.loads(line))
+            return
+
+
+if __name__ == "__main__":
+    main()
