@@ -205,6 +205,8 @@ class Gate:
             async with asyncio.timeout(deadline - self._clock()):
                 return await turn
         except BaseException:
+            if turn.get_loop().is_closed():
+                raise
             if not turn.done():
                 turn.cancel()
             if turn.cancelled():
@@ -257,6 +259,8 @@ class Gate:
             wait = lane.allowance.delay(now)
             if first.turn.done():
                 lane.gone -= 1
+            elif first.turn.get_loop().is_closed():
+                pass  # nobody can be told any more
             elif inf > wait > first.patience:
                 first.turn.set_exception(TooLongError(wait))
             elif wait > 0 and inf > now + wait >= first.deadline:
