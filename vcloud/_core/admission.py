@@ -10,6 +10,7 @@ from math import inf
 import msgspec
 
 from vcloud._core.ratelimit import Allowance, RateLimit
+from vcloud.errors import ConnectError
 
 
 class TooLongError(Exception):
@@ -47,6 +48,9 @@ class Lane(msgspec.Struct, eq=False):
     alarm: asyncio.TimerHandle | None = None
     #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
     asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    #: How often the store was away, and what it said the last time.
+    failures: int = 0
+    failure: str = ""
 
 
 class Gate:
@@ -143,11 +147,20 @@ class Gate:
         """
         if lane.shared is None or self._acquire is None:
             return await self._wait(lane, deadline, slot=slot, patience=patience)
+        failures = lane.failures
         async with (
             asyncio.timeout(None if deadline is None else deadline - self._clock()),
             lane.asking,
         ):
-            await self._acquire(lane.shared, patience)
+            if lane.failures > failures:
+                # One who asked meanwhile found it away. A crowd must not find out one by one.
+                raise ConnectError(lane.failure)
+            try:
+                await self._acquire(lane.shared, patience)
+            except ConnectError as error:
+                lane.failures += 1
+                lane.failure = str(error)
+                raise
             return await self._wait(lane, None, slot=slot, patience=patience)
 
     def leave(
