@@ -411,13 +411,14 @@ async def test_an_error_of_the_store_after_a_lost_answer_leaves_the_outcome_unkn
             assert "nothing was sent" not in str(caught.value)
 
 
+@pytest.mark.parametrize("options", ["", "?socket_timeout=5"])
 async def test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments(
-    server: RedisServer,
+    server: RedisServer, options: str
 ) -> None:
     # Before Python 3.12 asyncio.wait_for, which redis-py uses, loses some of these cancellations.
     async with Emulator(machines=1) as emulator:
         for turns in range(60):
-            budget = SharedBudget(server.address, account=str(turns))
+            budget = SharedBudget(server.address + options, account=str(turns))
             async with VagonComputers(endpoint(emulator, budget)) as computers:
                 waiting = asyncio.create_task(budget.acquire("computers", PLENTY, 0))
                 for _ in range(turns):

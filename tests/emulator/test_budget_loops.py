@@ -10,6 +10,7 @@ import textwrap
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_closing_in_one_loop_leaves_the_others_connected(
         away.test_a_store_that_restarts_is_waited_for_and_even_a_create_is_sent_once,
         away.test_a_silent_store_holds_no_call_beyond_its_deadline,
         away.test_waits_for_a_silent_store_that_are_cancelled_leave_nothing_behind,
-        away.test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments,
+        partial(away.test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments, options=""),
     ],
 )
 def test_a_store_that_is_away_is_no_other_thing_on_uvloop(

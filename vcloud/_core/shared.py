@@ -233,9 +233,16 @@ class SharedBudget(Secretive):
 
     async def _ask(self, counter: Counter, limit: _Limit, patience: float) -> float:
         """What the store says, unless it is away."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         try:
             async with asyncio.timeout(patience):
                 wait = await counter.take(limit.requests, limit.length, limit.name)
+                if task.cancelling() > cancelled_before:
+                    # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of
+                    # success, and storages use it, redis-py's with a timeout in the address too.
+                    raise asyncio.CancelledError
         except TimeoutError as error:
             raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
         with self._lock:
