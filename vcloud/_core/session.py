@@ -446,42 +446,46 @@ class Session:
         self, request: Request, lane: Lane, deadline: float | None, where: str, *, lost: bool
     ) -> int:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
+        try:
+            return await self._enter(
+                lane,
+                deadline,
+                slot=request.authenticated and request.slot,
+                lost=lost,
+            )
+        except TimeoutError:
+            raise self._too_late(request, where, lost=lost) from None
+        except TooLongError as error:
+            raise self._exhausted(request, error.seconds, where, lost=lost) from None
+        except ConnectError as error:  # of the store that counts for several processes
+            raise self._final(request, error, where, lost=lost, before=lost, why="") from None
+
+    async def _enter(self, lane: Lane, deadline: float | None, *, slot: bool, lost: bool) -> int:
+        """Enter the gate; a shared budget's store that is away is asked again as the policy says.
+
+        Raises:
+            ConnectError: it stays away.
+        """
         tries = 0
         while True:
             try:
                 return await self._gate.enter(
-                    lane,
-                    deadline,
-                    slot=request.authenticated and request.slot,
-                    patience=self._retry.max_retry_after,
+                    lane, deadline, slot=slot, patience=self._retry.max_retry_after
                 )
-            except TimeoutError:
-                raise self._too_late(request, where, lost=lost) from None
-            except TooLongError as error:
-                raise self._exhausted(request, error.seconds, where, lost=lost) from None
-            except ConnectError as error:  # of the store that counts for several processes
+            except ConnectError as error:
                 tries += 1
-                pause, why = self._store_pause(error, tries, deadline)
+                decision = self._retry.decide(
+                    error, repeatable=True, attempt=tries, random=self._entropy(), renewed=False
+                )
+                why = f" (tried {tries} times)" if tries > 1 else ""
+                pause = decision.seconds if isinstance(decision, RetryAfter) else None
+                if pause is not None and deadline is not None and self.clock() + pause >= deadline:
+                    pause, why = None, "; the deadline leaves no time to try again"
                 if pause is None:
                     # Of a request that was sent before, the error says what it leaves unknown.
-                    why += "" if lost else "; nothing was sent"
-                    raise self._final(
-                        request, error, where, lost=lost, before=lost, why=why
-                    ) from None
+                    sent = "" if lost else "; nothing was sent"
+                    raise ConnectError(f"{error}{why}{sent}") from None
             await asyncio.sleep(pause)
-
-    def _store_pause(
-        self, error: ConnectError, tries: int, deadline: float | None
-    ) -> tuple[float | None, str]:
-        """Seconds until the store of a shared budget is asked again, or None and why it is not."""
-        decision = self._retry.decide(
-            error, repeatable=True, attempt=tries, random=self._entropy(), renewed=False
-        )
-        if not isinstance(decision, RetryAfter):
-            return None, f" (tried {tries} times)" if tries > 1 else ""
-        if deadline is not None and self.clock() + decision.seconds >= deadline:
-            return None, "; the deadline leaves no time to try again"
-        return decision.seconds, ""
 
     async def _credential(
         self,
