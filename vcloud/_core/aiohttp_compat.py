@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from aiohttp.client_proto import ResponseHandler
 
 from vcloud.errors import ConfigurationError
 
@@ -121,6 +122,50 @@ def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Tran
     """The socket's transport, to see what it has not sent yet and to abort it; None if unknown."""
     connection = getattr(_private(opened, "_response"), "connection", None)
     return getattr(connection, "transport", None)
+
+
+class Pool(aiohttp.TCPConnector):
+    """A pool that can end the connections that it has closed already.
+
+    Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
+    after an answer that was the last one on it, and then knows it no more. Where the event loop
+    ends before the peer agrees, asyncio reports an unclosed transport.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        #: What carries each connection over TLS, until it is lost.
+        self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
+
+    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
+        handler = await super()._create_connection(*args, **options)
+        # The handler forgets its transport as soon as it closes it.
+        transport, lost = handler.transport, handler.closed
+        if (
+            transport is not None
+            and lost is not None
+            and transport.get_extra_info("sslcontext") is not None
+        ):
+            self._carriers[lost] = transport
+            lost.add_done_callback(functools.partial(_forget, self._carriers))
+        return handler
+
+    async def finish(self) -> None:
+        """End at once what is still closing. Nothing may be under way."""
+        left = dict(self._carriers)
+        for transport in left.values():
+            transport.abort()
+        if left:
+            await asyncio.wait(left)
+
+
+def _forget(
+    carriers: dict[asyncio.Future[None], asyncio.Transport], lost: asyncio.Future[None]
+) -> None:
+    carriers.pop(lost, None)
+    # Whoever uses a connection is told of its end in another way.
+    if not lost.cancelled():
+        lost.exception()
 
 
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:

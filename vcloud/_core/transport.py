@@ -20,6 +20,7 @@ from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
     DroppedError,
+    Pool,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
@@ -164,7 +165,10 @@ class Transport:
                 await upgrading.close()
         finally:
             if session is not None and session is not self._given:
+                pool = session.connector
                 await session.close()
+                if isinstance(pool, Pool):
+                    await pool.finish()
 
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
@@ -299,7 +303,7 @@ class Transport:
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
             # Admission is ours, with one limit per provider, so the connector has none.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=Pool(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
             **_NO_CONTENT_TYPE,
