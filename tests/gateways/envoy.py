@@ -37,6 +37,7 @@ _ROUTES: Final[Mapping[Setup, Json]] = {
     Setup.HASTY: {"timeout": f"{IDLE}s", "idle_timeout": f"{IDLE}s"},
     Setup.EAGER: {"retry_policy": {**_RETRIES, "retry_on": "5xx"}},
     Setup.STUBBORN: {"retry_policy": {**_RETRIES, "retry_on": "reset,connect-failure"}},
+    Setup.ADVISED: {"retry_policy": {**_RETRIES, "retry_on": "connect-failure,refused-stream"}},
 }
 
 

@@ -27,6 +27,9 @@ _BACKEND: Final[Mapping[Setup, str]] = {
     Setup.STUBBORN: f"""
     timeout server {IDLE}s
     retry-on conn-failure empty-response response-timeout""",
+    Setup.ADVISED: """
+    retry-on conn-failure empty-response response-timeout
+    http-request disable-l7-retry unless { method GET HEAD PUT DELETE }""",
     Setup.FULL: """
     timeout queue 100ms""",
     Setup.UNBUFFERED: """

@@ -24,6 +24,7 @@ _SETTINGS: Final[Mapping[Setup, str]] = {
     Setup.HASTY: _HASTY,
     Setup.EAGER: _EAGER,
     Setup.STUBBORN: _STUBBORN,
+    Setup.ADVISED: "",
     Setup.LIMITED: """
             limit_req zone=requests;
             limit_req_status 429;""",

@@ -32,6 +32,8 @@ class Setup(StrEnum):
     EAGER = "eager"
     #: It repeats by itself what had no answer, a POST too.
     STUBBORN = "stubborn"
+    #: As STUBBORN, but it repeats no POST: what the README advises.
+    ADVISED = "advised"
     #: It lets :data:`RATE` requests a second pass, and answers the others with 429.
     LIMITED = "limited"
     #: It has one connection to the service, and answers with 503 while that is in use.

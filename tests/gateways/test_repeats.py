@@ -102,6 +102,23 @@ async def test_nginx_repeats_reads_when_nobody_says_so_and_no_creates(
     assert done(creates(emulator)) == len(creates(emulator)) == 1
 
 
+async def test_as_the_readme_advises_it_repeats_no_create(
+    gateway: Gateway, emulator: Emulator
+) -> None:
+    emulator.faults.add("POST */desktop", Fault.reset_after())
+    emulator.faults.add("GET *", Fault.reset_after())
+    url = gateway.urls[Setup.ADVISED]
+    async with behind(emulator, url, only=("desktops", "computers")) as cloud:
+        with pytest.raises(ServerError) as caught:
+            await cloud.desktops.launch(timedelta(hours=1))
+        assert await cloud.computers.machines.permission_fields()
+    assert caught.value.outcome_unknown
+    assert done(creates(emulator)) == len(creates(emulator)) == 1
+    # Envoy repeats reads no more than creates.
+    copies = [None, 200] if gateway.name == "envoy" else [None, 401, 200]
+    assert [call.status for call in reads(emulator)] == copies
+
+
 async def test_where_nothing_is_signed_it_buys_twice_and_nobody_can_know(
     gateway: Gateway, emulator: Emulator
 ) -> None:
