@@ -24,6 +24,7 @@ from vcloud._core.aiohttp_compat import (
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
+    pool,
     send_once,
     sender,
 )
@@ -302,8 +303,7 @@ class Transport:
             )
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
-            # Admission is ours, with one limit per provider, so the connector has none.
-            connector=Pool(limit=0),
+            connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
             **_NO_CONTENT_TYPE,
