@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import WSMsgType, web
 
@@ -303,9 +304,8 @@ async def listening(
     async with serving(script) as server, client(server) as streamspace:
         session = streamspace._session
         token = await session.authenticate(Request("GET", "/"))
-        socket: Socket = await streamspace._transport.websocket(
-            server.url, token, session._wire, heartbeat=heartbeat
-        )
+        wire = msgspec.structs.replace(session._wire, heartbeat=heartbeat)
+        socket: Socket = await streamspace._transport.websocket(server.url, token, wire)
         waiting = asyncio.create_task(socket.receive())
         try:
             yield socket, waiting
