@@ -40,8 +40,8 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core import websocket
 from vcloud._core.websocket import Socket
+from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import StreamSpace
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
@@ -316,7 +316,7 @@ async def listening(
 
 @pytest.mark.usefixtures("aiohttp_parts")
 async def test_a_peer_that_answers_no_ping_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "GOODBYE", 0.05)
+    monkeypatch.setattr(socket_module, "GOODBYE", 0.05)
     gone = asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
