@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from attrs import define, field
 
+from tests.secrets.tls import client_context, server_context
 from vcloud import BearerAuth, Endpoint, RetryPolicy
 from vcloud.providers.streamspace import StreamSpace
 
@@ -35,6 +37,8 @@ async def serving(
     script: Script,
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
     before: Callable[[web.Request], Awaitable[None]] | None = None,
+    *,
+    tls: bool = False,
 ) -> AsyncIterator[Server]:
     server = Server("")
 
@@ -57,17 +61,23 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        context = server_context("127.0.0.1") if tls else None
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        scheme = "https" if tls else "http"
+        server.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
         yield server
     finally:
         await runner.cleanup()
 
 
-def client(server: Server, *, attempts: int = 3) -> StreamSpace:
+def client(server: Server, *, attempts: int = 3, **options: Any) -> StreamSpace:
     retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
-    return StreamSpace(Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry))
+    if server.url.startswith("https:"):
+        options["ssl"] = client_context()
+    return StreamSpace(
+        Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **options)
+    )
 
 
 async def settled(holds: Callable[[], bool]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import pytest
 
@@ -12,7 +13,6 @@ from tests.gateways.clients import behind
 from tests.gateways.programs import PROGRAMS, Gateway
 from tests.gateways.setups import IDLE, Setup
 from vcloud import TransportError, VCloud
-from vcloud._core.transport import Transport
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import VNCTunnel
 
@@ -22,17 +22,7 @@ THREE_MINUTES: Final = 180.0
 
 
 Act = Callable[[VNCTunnel], Awaitable[object]]
-AtAll = Callable[[Setup, Act], Awaitable[list[object]]]
-
-
-def ping_every(seconds: float, patch: pytest.MonkeyPatch) -> None:
-    """Let tunnels ping as often as this, which no Endpoint can say yet."""
-    real = Transport.websocket
-    patch.setattr(
-        Transport,
-        "websocket",
-        lambda self, url, headers, wire: real(self, url, headers, wire, heartbeat=seconds),
-    )
+AtAll = Callable[..., Awaitable[list[object]]]
 
 
 async def opened(cloud: VCloud, emulator: Emulator) -> VNCTunnel:
@@ -43,54 +33,57 @@ async def opened(cloud: VCloud, emulator: Emulator) -> VNCTunnel:
     return tunnel
 
 
-async def idle(tunnel: VNCTunnel, seconds: float) -> bytes:
-    """Wait for the service all the time, which says nothing; then go on, and get its answer."""
-    reading = asyncio.ensure_future(tunnel.read())
+async def idle(tunnel: VNCTunnel, seconds: float, *, reading: bool) -> bytes:
+    """Say nothing, as the service does; then go on, and get its answer.
+
+    Args:
+        tunnel: one that was just opened.
+        seconds: for how long.
+        reading: whether somebody waits for the service all the time.
+    """
+    waiting = asyncio.ensure_future(tunnel.read()) if reading else None
     await asyncio.sleep(seconds)
-    assert not reading.done()
+    assert waiting is None or not waiting.done()
     await tunnel.write(GREETING)
-    return await reading
+    return await (waiting or tunnel.read())
 
 
 @pytest.fixture
 def at_all(started: Callable[[str], Gateway], emulator: Emulator) -> AtAll:
     """A function that does the same with a tunnel behind each gateway at once."""
 
-    async def at_all(setup: Setup, act: Act) -> list[object]:
+    async def at_all(setup: Setup, *acts: Act, **options: Any) -> list[object]:
         urls = [started(name).urls[setup] for name in PROGRAMS]
 
-        async def one(url: str) -> object:
-            async with behind(emulator, url, only=("streamspace",)) as cloud:
+        async def one(url: str, act: Act) -> object:
+            async with behind(emulator, url, only=("streamspace",), **options) as cloud:
                 tunnel = await opened(cloud, emulator)
                 try:
                     return await act(tunnel)
                 finally:
                     await tunnel.aclose()
 
-        return await asyncio.gather(*map(one, urls))
+        return await asyncio.gather(*(one(url, act) for url in urls for act in acts))
 
     return at_all
 
 
+def both(seconds: float) -> list[Act]:
+    return [partial(idle, seconds=seconds, reading=reading) for reading in (True, False)]
+
+
 async def test_pings_keep_a_tunnel_alive_that_is_idle_for_longer_than_a_gateway_waits(
-    at_all: AtAll, monkeypatch: pytest.MonkeyPatch
+    at_all: AtAll,
 ) -> None:
-    # A ping goes out after up to twice that.
-    ping_every(IDLE / 4, monkeypatch)
-    answers = await at_all(Setup.HASTY, lambda tunnel: idle(tunnel, 2 * IDLE + 0.5))
-    assert all(answers)
+    assert all(await at_all(Setup.HASTY, *both(2 * IDLE + 0.5), heartbeat=IDLE / 4))
 
 
-async def test_without_pings_a_gateway_ends_an_idle_tunnel(
-    at_all: AtAll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ping_every(100.0, monkeypatch)
-
+async def test_without_pings_a_gateway_ends_an_idle_tunnel(at_all: AtAll) -> None:
     async def ends(tunnel: VNCTunnel) -> None:
         with pytest.raises(TransportError):
             await tunnel.read()
 
-    await at_all(Setup.HASTY, ends)
+    await at_all(Setup.HASTY, ends, heartbeat=100)
 
 
 @pytest.mark.long
@@ -98,5 +91,4 @@ async def test_without_pings_a_gateway_ends_an_idle_tunnel(
 async def test_a_tunnel_is_alive_after_three_idle_minutes_with_the_default_timeouts(
     at_all: AtAll,
 ) -> None:
-    answers = await at_all(Setup.PLAIN, lambda tunnel: idle(tunnel, THREE_MINUTES))
-    assert all(answers)
+    assert all(await at_all(Setup.PLAIN, *both(THREE_MINUTES)))

@@ -7,7 +7,11 @@ run with each of these parts present and absent.
 |---|---|---|
 | ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
 | ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
-| ``ClientWebSocketResponse._response`` | its socket, to abort a connection that hangs | ``close``, up to 2 s |
+| ``ClientWebSocketResponse._response`` | its connection, see below | ``close``, up to 2 s |
+| ``ResponseHandler.transport`` | to abort a connection that hangs | as above |
+| ``ResponseHandler.closed`` | when the last byte was sent, over TLS too | as above |
+| ``ResponseHandler._drain_waiter`` | a cancelled send must not cancel the next | a task for each |
+| ``ResponseHandler._data_received_cb`` | a part of a message is a sign of life | a whole one is |
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 | ``BaseConnector._acquired``, ``_factory`` | idle connections that notice what comes | ``connect`` |
@@ -30,7 +34,9 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+from multidict import CIMultiDictProxy
 
+from vcloud._core.cleanup import abort
 from vcloud.errors import ConfigurationError
 
 
@@ -305,10 +311,92 @@ async def _by_public_request(
     return answer
 
 
-def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Transport | None:
-    """The socket's transport, to see what it has not sent yet and to abort it; None if unknown."""
-    connection = getattr(_private(opened, "_response"), "connection", None)
-    return getattr(connection, "transport", None)
+class WebSocketConnection:
+    """What carries a WebSocket, as far as this aiohttp lets it be seen.
+
+    Args:
+        opened: the WebSocket, which was just opened.
+    """
+
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
+        # Kept, because aiohttp forgets its connection when it closes it.
+        self._response: aiohttp.ClientResponse | None = _private(opened, "_response")
+        connection = getattr(self._response, "connection", None)
+        self._protocol: Any = getattr(connection, "protocol", None)
+        #: None where it is unknown.
+        self.transport: asyncio.Transport | None = getattr(self._protocol, "transport", None)
+        #: Done when the connection is no more, and nothing of it is left to be sent; None where
+        #: that is unknown.
+        self.lost: asyncio.Future[None] | None = _private(self._protocol, "closed")
+        if self.lost is not None:
+            self.lost.add_done_callback(_looked_at)
+        #: Whether a send may be cancelled, if :meth:`send_cancelled` is called then.
+        self.can_cancel_sends = hasattr(self._protocol, "_drain_waiter")
+
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process; 0 where that is unknown.
+
+        asyncio's TLS does not count the last ones that it has encrypted (up to 64 KiB and a bit),
+        and forgets what it knows when a connection is closed that the peer has closed before.
+        """
+        try:
+            return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        except AttributeError:
+            return 0
+
+    def is_closing(self) -> bool | None:
+        """Whether nothing can be sent any more; None where that is unknown."""
+        return None if self.transport is None else self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not sent, at once."""
+        if self.transport is not None:
+            abort(self.transport)
+        if self._response is not None:
+            # Otherwise its connector counts it until this is collected.
+            self._response.close()
+
+    def send_cancelled(self) -> None:
+        """Keep a send that was cancelled from cancelling those that come after.
+
+        aiohttp keeps one future for all that wait until the peer has taken something, also when
+        it was cancelled with one of them (aiohttp's pull request 6028).
+        """
+        waiter: asyncio.Future[None] | None = _private(self._protocol, "_drain_waiter")
+        if waiter is not None and waiter.cancelled():
+            self._protocol._drain_waiter = None
+
+    def on_data(self, callback: Callable[[], None] | None) -> bool:
+        """Call this whenever bytes arrive, or no more with None; return whether that works."""
+        works = hasattr(self._protocol, "_data_received_cb")
+        if works:
+            self._protocol._data_received_cb = callback
+        return works
+
+
+def _looked_at(lost: asyncio.Future[None]) -> None:
+    # A connection that breaks is told of by what reads from it.
+    if not lost.cancelled():
+        lost.exception()
+
+
+class UpgradeResponse(aiohttp.ClientResponse):
+    """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
+
+    It is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp wants it to hold nothing else.
+    """
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As they came, but for ``Connection: keep-alive, Upgrade``."""
+        headers = super().headers
+        values = headers.getall("Connection", ())
+        tokens = {token.strip().lower() for value in values for token in value.split(",")}
+        if self.status != 101 or "upgrade" not in tokens:
+            return headers
+        understood = headers.copy()
+        understood["Connection"] = "upgrade"
+        return CIMultiDictProxy(understood)
 
 
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:

@@ -123,6 +123,7 @@ class Session:
             proxy=endpoint.proxy,
             max_response=endpoint.max_response,
             max_message=endpoint.max_message,
+            heartbeat=endpoint.heartbeat,
         )
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget

@@ -21,6 +21,7 @@ from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
     DroppedError,
     Pool,
+    UpgradeResponse,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
@@ -28,16 +29,10 @@ from vcloud._core.aiohttp_compat import (
     send_once,
     sender,
 )
-from vcloud._core.endpoint import check_proxy, is_loopback
+from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
-from vcloud._core.websocket import (
-    HEARTBEAT,
-    MAX_REFUSAL,
-    RefusedError,
-    Socket,
-    refusal_headers,
-)
+from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
@@ -72,6 +67,8 @@ class Wire(msgspec.Struct, frozen=True):
     max_response: int
     #: Bytes of a WebSocket's message.
     max_message: int
+    #: Seconds; see :class:`Socket`.
+    heartbeat: float = HEARTBEAT
 
     @classmethod
     def of(
@@ -84,6 +81,7 @@ class Wire(msgspec.Struct, frozen=True):
         proxy: str | None,
         max_response: int,
         max_message: int,
+        heartbeat: float = HEARTBEAT,
     ) -> Wire:
         """Resolve what can be resolved once: asking the environment for proxies on every request triples its cost."""
         extra: dict[str, Any] = {}
@@ -94,7 +92,7 @@ class Wire(msgspec.Struct, frozen=True):
             extra["proxy"] = found
         # The whole attempt's clock is ours.
         clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        return cls(clock, Patience(timeout), extra, max_response, max_message)
+        return cls(clock, Patience(timeout), extra, max_response, max_message, heartbeat)
 
     def __repr__(self) -> str:
         # A proxy's address may hold a password.
@@ -102,9 +100,7 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return Wire(
-            self.timeout, Patience(seconds), self.extra, self.max_response, self.max_message
-        )
+        return msgspec.structs.replace(self, patience=Patience(seconds))
 
 
 def _proxy_from_environment(base_url: str) -> str | None:
@@ -223,7 +219,6 @@ class Transport:
         headers: Mapping[str, str],
         wire: Wire,
         *,
-        heartbeat: float = HEARTBEAT,
         protocols: Sequence[str] = (),
     ) -> Socket:
         """Open a WebSocket. The query of ``url`` may hold a token: it enters no text.
@@ -232,9 +227,9 @@ class Transport:
             url: where, with ``http`` or ``https``.
             headers: those of the upgrade.
             wire: how the provider is reached; its timeout is for the upgrade alone. A message larger than its
-                ``max_message`` closes the connection.
-            heartbeat: seconds of silence, while somebody waits for a message, after which the peer is pinged; after as
-                long again it is taken for dead.
+                ``max_message`` closes the connection, and as many bytes may wait to be received. Its ``heartbeat`` is
+                the silence in either direction after which the peer is pinged; after as long again without a word it
+                is taken for dead.
             protocols: subprotocols to offer.
 
         Raises:
@@ -254,6 +249,7 @@ class Transport:
                 headers=session.headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
+                response_class=UpgradeResponse,
             )
             # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
@@ -271,7 +267,7 @@ class Transport:
                     timeout=aiohttp.ClientWSTimeout(ws_close=None),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
                     **wire.extra,
                 )
-            return Socket(opened, heartbeat)
+            return Socket(opened, wire.heartbeat, wire.max_message)
         except RefusedError:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
-from vcloud._core.cleanup import end
+from vcloud._core.cleanup import abort, end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
@@ -268,13 +268,13 @@ class VNCForward:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:
-            writer.transport.abort()
+            abort(writer.transport)
             return
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         # A task that is cancelled before its first step does nothing, not even closing.
-        task.add_done_callback(lambda task: writer.transport.abort())
+        task.add_done_callback(lambda task: abort(writer.transport))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relayed = Relayed()
