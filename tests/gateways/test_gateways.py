@@ -78,11 +78,15 @@ async def test_all_four_providers_work_behind_it(
 async def test_a_prefix_that_it_strips_is_part_of_the_base_url(
     gateway: Gateway, emulator: Emulator
 ) -> None:
+    id = emulator.run(lambda: emulator.streamspace.add_session().id)
     url = gateway.urls[Setup.PLAIN] + PREFIX
     async with behind(emulator, url, only=("desktops", "streamspace")) as cloud:
         desktop = await cloud.desktops.launch(timedelta(hours=1))
         assert (await cloud.desktops.get(desktop.id)).id == desktop.id
         assert await cloud.streamspace.agents.list().all()
+        # The token is in its URL, and goes to nobody else on the host.
+        async with cloud.streamspace.sessions.ref(id).open_vnc() as tunnel:
+            assert (await tunnel.read()).startswith(b"RFB")
     assert all(not call.path.startswith(PREFIX) for call in emulator.calls)
 
 
