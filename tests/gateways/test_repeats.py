@@ -25,8 +25,10 @@ REPEATING = pytest.mark.parametrize("setup", [Setup.EAGER, Setup.STUBBORN])
         (Setup.EAGER, Fault.reset_after()),
         (Setup.STUBBORN, Fault.reset_after()),
         (Setup.STUBBORN, Fault.stall_headers()),
+        # The service's own, which Istio repeats when nobody says otherwise.
+        (Setup.EAGER, Fault.server_error(503, processed=True)),
     ],
-    ids=["eager, reset", "stubborn, reset", "stubborn, silent"],
+    ids=["eager, reset", "stubborn, reset", "stubborn, silent", "eager, 503"],
 )
 async def test_a_create_that_it_repeated_is_unknown_and_made_once(
     setup: Setup, fault: Fault, gateway: Gateway, emulator: Emulator

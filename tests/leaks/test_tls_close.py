@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import gc
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 
+import pytest
+
 from tests.secrets.tls import client_context, server_context
 from vcloud import Endpoint, HMACAuth, VagonComputers
 
+LOOPS = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]
 BODY = b'{"client_code":200,"permission_fields":[]}'
 LAST = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -43,7 +47,10 @@ def answering_once() -> Iterator[int]:
         listener.close()
 
 
-def test_a_connection_that_was_closed_over_tls_is_gone_when_the_client_is_closed() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_connection_that_was_closed_over_tls_is_gone_when_the_client_is_closed(
+    loop: str,
+) -> None:
     async def main(port: int) -> None:
         endpoint = Endpoint(
             f"https://127.0.0.1:{port}/v1", auth=HMACAuth("ak", "sk"), ssl=client_context()
@@ -53,6 +60,8 @@ def test_a_connection_that_was_closed_over_tls_is_gone_when_the_client_is_closed
 
     with warnings.catch_warnings(record=True) as warned, answering_once() as port:
         warnings.simplefilter("always")
-        asyncio.run(main(port))
+        factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main(port))
         gc.collect()
     assert [str(one.message) for one in warned] == []
