@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -34,6 +35,10 @@ __all__ = ["VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+#: Read by `from_env` alone.
+_CA_FILE: Final = "VCLOUD_CA_FILE"
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -91,6 +96,29 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
     if half:
         raise ConfigurationError(f"{' and '.join(half)} must be set too, to use {name}")
     return None
+
+
+def _trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
+    """The endpoints, where those with an address of the environment trust its authority, too.
+
+    Raises:
+        ConfigurationError: the file of the authority cannot be used.
+    """
+    path = environ.get(_CA_FILE)
+    if not path:
+        return dict(endpoints)
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(path)
+    except OSError as error:  # an ssl.SSLError is one
+        raise ConfigurationError(
+            f"{_CA_FILE} must name a file of certificates in PEM: {path!r:.200}: "
+            f"{error.strerror or error}"
+        ) from None
+    return {
+        name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint
+        for name, endpoint in endpoints.items()
+    }
 
 
 class VCloud(Secretive):
@@ -170,6 +198,9 @@ class VCloud(Secretive):
         ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
         others elsewhere too.
 
+        ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
+        besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
+
         Args:
             environ: the variables; those of the process when left out.
             observers: as for the class.
@@ -187,7 +218,8 @@ class VCloud(Secretive):
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        return cls(**found, observers=observers, client_session=client_session)
+        trusting = _trusting(found, variables)
+        return cls(**trusting, observers=observers, client_session=client_session)
 
     @property
     def streams(self) -> VagonStreams:
