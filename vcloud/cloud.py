@@ -74,6 +74,12 @@ def _wanted(name: str) -> str:
     return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
 
 
+def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -> dict[str, str]:
+    """What else the environment says of how a provider's requests are signed."""
+    path = environ.get(_variables(name, ["SIGNED_PATH"])[0])
+    return {"signed_path": path} if path and make is HMACAuth else {}
+
+
 def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
@@ -87,7 +93,11 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
             try:
                 return Endpoint(
-                    environ.get(url) or None, auth=make(*(environ[variable] for variable in needed))
+                    environ.get(url) or None,
+                    auth=make(
+                        *(environ[variable] for variable in needed),
+                        **_signing(name, make, environ),
+                    ),
                 )
             except ConfigurationError as error:
                 raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
@@ -196,7 +206,8 @@ class VCloud(Secretive):
 
         ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
         ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
-        others elsewhere too.
+        others elsewhere too. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
+        ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
 
         ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
         besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
