@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,17 @@ from typing import Any
 import pytest
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+
+if sys.version_info >= (3, 12):
+
+    def eager() -> asyncio.AbstractEventLoop:
+        """One whose tasks run at once until they wait for the first time."""
+        loop = asyncio.new_event_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    LOOPS["eager tasks"] = eager
+
 if sys.platform != "win32":
     import uvloop
 
@@ -21,7 +33,7 @@ Scenario = Callable[..., Coroutine[Any, Any, None]]
 
 
 def on_each_loop(scenario: Scenario) -> Callable[..., None]:
-    """Make a test of a coroutine function that takes ``tls``: four runs of it.
+    """Make a test of a coroutine function that takes ``tls``: a run of it for each.
 
     A run fails, too, on what a loop has no caller for: an exception in a callback, and one that
     nobody looked at.
@@ -43,23 +55,16 @@ def on_each_loop(scenario: Scenario) -> Callable[..., None]:
 
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
             runner.run(main())
-        gc.collect()
         assert not troubles
 
-    signature = inspect_without_loop(scenario)
-    test.__signature__ = signature  # type: ignore[attr-defined]
-    del test.__wrapped__  # type: ignore[attr-defined]
-    return test
-
-
-def inspect_without_loop(scenario: Scenario) -> Any:
-    """The scenario's arguments and ``loop``, for pytest."""
-    import inspect
-
+    # What pytest asks for: the scenario's own arguments, and the loop.
+    vars(test).pop("__wrapped__")
     found = inspect.signature(scenario)
-    loop = inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)
-    parameters = [
+    by_name = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in found.parameters.values()
     ]
-    return found.replace(parameters=[loop, *parameters])
+    loop = inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)
+    vars(test)["__signature__"] = found.replace(parameters=[loop, *by_name])
+    made: Callable[..., None] = test
+    return made

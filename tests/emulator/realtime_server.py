@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +17,10 @@ from vcloud.providers.streamspace import StreamSpace
 
 TOKEN = "jwt.hush+token/="
 AUTH = "Bearer " + TOKEN
+
+# Made once, because reading all authorities of the system takes longer than most tests.
+trusting = cache(client_context)
+certified = cache(lambda: server_context("127.0.0.1"))
 
 Script = Callable[[web.Request, web.WebSocketResponse], Awaitable[None]]
 
@@ -61,7 +66,7 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        context = server_context("127.0.0.1") if tls else None
+        context = certified() if tls else None
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
         scheme = "https" if tls else "http"
@@ -74,7 +79,7 @@ async def serving(
 def client(server: Server, *, attempts: int = 3, **options: Any) -> StreamSpace:
     retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
     if server.url.startswith("https:"):
-        options["ssl"] = client_context()
+        options["ssl"] = trusting()
     return StreamSpace(
         Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **options)
     )

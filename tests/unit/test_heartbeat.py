@@ -14,7 +14,7 @@ def looks(
     heartbeat: Heartbeat, until: float, happens: Callable[[float], None] = lambda now: None
 ) -> dict[float, str]:
     """Look whenever it is due, and return what was to be done besides waiting."""
-    done = {}
+    done: dict[float, str] = {}
     while (now := heartbeat.due) <= until:
         happens(now)
         verdict = heartbeat.look(now)

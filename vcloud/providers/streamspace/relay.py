@@ -72,8 +72,6 @@ async def relay(
         if inward.done():
             await let_go(writer, stalled=STALLED)
         else:
-            # Not cancelled before: aiohttp takes a WebSocket for lost whose reading is cancelled,
-            # and closes it without waiting until the other side has everything.
             await tunnel.finish()
     except OSError:
         if broken:
