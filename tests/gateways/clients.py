@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any, Final
 
 from tests.secrets.tls import client_context
-from vcloud import Endpoint, RetryPolicy, VCloud
+from vcloud import Endpoint, HMACAuth, RetryPolicy, VCloud
 from vcloud.emulator import Emulator
 from vcloud.emulator.ledger import Call
+from vcloud.emulator.server import KEY, SECRET
 
 QUICK: Final = RetryPolicy(base=0.02, cap=0.2)
 #: Where each provider makes what costs money.
@@ -23,17 +24,24 @@ def _trusting() -> ssl.SSLContext:
 
 
 def behind(emulator: Emulator, url: str, *, only: tuple[str, ...] = (), **options: Any) -> VCloud:
-    """A client of all providers, or of some, that reaches the emulator by way of this address."""
-    endpoints: dict[str, Any] = {
-        name: Endpoint(
-            url + (plain.base_url or "").removeprefix(emulator.url),
-            auth=plain.auth,
-            ssl=_trusting(),
-            **{"retry": QUICK, **options},
-        )
-        for name, plain in emulator.endpoints().items()
-        if isinstance(plain, Endpoint) and (not only or name in only)
-    }
+    """A client of all providers, or of some, that reaches the emulator by way of this address.
+
+    A path of the address is a prefix that is stripped on the way.
+    """
+    endpoints: dict[str, Any] = {}
+    for name, plain in emulator.endpoints().items():
+        assert isinstance(plain, Endpoint)
+        path = (plain.base_url or "").removeprefix(emulator.url)
+        auth = plain.auth
+        if isinstance(auth, HMACAuth):
+            auth = HMACAuth(KEY, SECRET, signed_path=path)
+        if not only or name in only:
+            endpoints[name] = Endpoint(
+                url + path,
+                auth=auth,
+                ssl=_trusting() if url.startswith("https:") else None,
+                **{"retry": QUICK, **options},
+            )
     return VCloud(**endpoints)
 
 

@@ -10,9 +10,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 from attrs import frozen
@@ -20,6 +20,8 @@ from attrs import frozen
 from tests.gateways import envoy, haproxy, nginx
 from tests.gateways.setups import Plan, Setup
 from tests.secrets.tls import authority
+
+K = TypeVar("K", bound=str)
 
 #: Seconds.
 START, END = 20.0, 10.0
@@ -116,49 +118,82 @@ def require(name: str) -> str:
 @contextlib.contextmanager
 def running(name: str, upstream: int) -> Iterator[Gateway]:
     """Start a gateway before the port of a service, and end it."""
-    path = require(name)
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
+    with _directory(name) as directory:
         certificate = directory / "gateway.pem"
         pair = authority().issue_cert("127.0.0.1").private_key_and_cert_chain_pem
         pair.write_to_path(str(certificate))
-        log = stack.enter_context((directory / "output.log").open("wb"))
+
+        def configuration(ports: Mapping[Setup, int]) -> str:
+            plan = Plan(directory, certificate, upstream, ports)
+            return PROGRAMS[name].configuration(plan)
+
+        with _serving(name, directory, list(Setup), configuration) as ports:
+            yield Gateway(
+                name, {setup: f"https://127.0.0.1:{port}" for setup, port in ports.items()}
+            )
+
+
+@contextlib.contextmanager
+def configured(name: str, configuration: Callable[[Path, int], str]) -> Iterator[int]:
+    """Start a gateway with another configuration, and end it.
+
+    Args:
+        name: the program's.
+        configuration: writes what goes into the file, for a directory of its own and a free port.
+
+    Yields:
+        The port.
+    """
+    with (
+        _directory(name) as directory,
+        _serving(
+            name, directory, [name], lambda ports: configuration(directory, ports[name])
+        ) as ports,
+    ):
+        yield ports[name]
+
+
+@contextlib.contextmanager
+def _directory(name: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=f"{name}-") as directory:
+        yield Path(directory)
+
+
+@contextlib.contextmanager
+def _serving(
+    name: str, directory: Path, keys: Sequence[K], configuration: Callable[[Mapping[K, int]], str]
+) -> Iterator[dict[K, int]]:
+    """Start a program with a free port for each key, and end it."""
+    path = require(name)
+    file, output = directory / f"{name}.conf", directory / "output.log"
+    # Tests that are killed cannot end it: then the kernel does.
+    command = ["setpriv", "--pdeathsig", "TERM", "--", path, *PROGRAMS[name].command(file)]
+    with output.open("wb") as log:
         for left in reversed(range(TRIES)):
-            plan = Plan(directory, certificate, upstream, _free_ports())
-            process = _started(name, path, plan, log.fileno())
-            if _listens(process, plan.ports.values()):
+            ports = _free_ports(keys)
+            file.write_text(configuration(ports), encoding="utf-8")
+            process = subprocess.Popen(
+                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            if _listens(process, ports.values()):
                 break
             _end(process)
             if not left:
-                said = (directory / "output.log").read_text(encoding="utf-8", errors="replace")
+                said = output.read_text(encoding="utf-8", errors="replace")
                 raise RuntimeError(f"{name} does not start: {said}")
         try:
-            yield Gateway(
-                name,
-                {setup: f"https://127.0.0.1:{port}" for setup, port in plan.ports.items()},
-            )
+            yield ports
         finally:
             _end(process)
 
 
-def _started(name: str, path: str, plan: Plan, log: int) -> subprocess.Popen[bytes]:
-    program = PROGRAMS[name]
-    file = plan.directory / f"{name}.conf"
-    file.write_text(program.configuration(plan), encoding="utf-8")
-    # Tests that are killed cannot end it: then the kernel does.
-    command = ["setpriv", "--pdeathsig", "TERM", "--", path, *program.command(file)]
-    return subprocess.Popen(
-        command, cwd=plan.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    )
-
-
-def _free_ports() -> dict[Setup, int]:
+def _free_ports(keys: Iterable[K]) -> dict[K, int]:
     with contextlib.ExitStack() as stack:
         ports = {}
-        for setup in Setup:
+        for key in keys:
             taken = stack.enter_context(socket.socket())
             taken.bind(("127.0.0.1", 0))
-            ports[setup] = taken.getsockname()[1]
+            ports[key] = taken.getsockname()[1]
     return ports
 
 

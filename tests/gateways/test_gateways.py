@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.gateways.clients import behind, creates, done, reads
-from tests.gateways.programs import Gateway
+from tests.gateways.programs import Gateway, configured
 from tests.gateways.setups import IDLE, PREFIX, RATE, Setup
 from vcloud import (
+    APIError,
     DecodeError,
+    NotFoundError,
     RateLimitError,
     RetryPolicy,
     ServerError,
@@ -78,16 +82,22 @@ async def test_all_four_providers_work_behind_it(
 async def test_a_prefix_that_it_strips_is_part_of_the_base_url(
     gateway: Gateway, emulator: Emulator
 ) -> None:
+    await works_below(gateway.urls[Setup.PLAIN] + PREFIX, emulator)
+    assert all(not call.path.startswith(PREFIX) for call in emulator.calls)
+
+
+async def works_below(url: str, emulator: Emulator) -> None:
+    """All four providers, and a WebSocket, behind a gateway that strips the path of this address."""
     id = emulator.run(lambda: emulator.streamspace.add_session().id)
-    url = gateway.urls[Setup.PLAIN] + PREFIX
-    async with behind(emulator, url, only=("desktops", "streamspace")) as cloud:
+    async with behind(emulator, url) as cloud:
+        (machine,) = await cloud.computers.machines.create(1, region="dublin")
+        assert (await machine.refresh()).id == machine.id
+        assert await cloud.streams.applications.list().all()
         desktop = await cloud.desktops.launch(timedelta(hours=1))
         assert (await cloud.desktops.get(desktop.id)).id == desktop.id
-        assert await cloud.streamspace.agents.list().all()
         # The token is in its URL, and goes to nobody else on the host.
         async with cloud.streamspace.sessions.ref(id).open_vnc() as tunnel:
             assert (await tunnel.read()).startswith(b"RFB")
-    assert all(not call.path.startswith(PREFIX) for call in emulator.calls)
 
 
 @pytest.mark.parametrize("setup", [Setup.PLAIN, Setup.UNBUFFERED])
@@ -225,3 +235,59 @@ async def test_a_connection_that_it_closed_while_idle_costs_no_create(
         await asyncio.sleep(IDLE + 0.5)
         await asyncio.gather(*(create(cloud) for _ in range(3)))
     assert done(creates(emulator)) == len(creates(emulator)) == 3
+
+
+# -- what the README shows -------------------------------------------------------------------------
+
+#: What stands around a block of the README.
+AROUND: Final = {
+    "nginx": """
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+{block}
+}}
+""",
+    "haproxy": """
+defaults
+    mode http
+    timeout connect 5000
+    timeout client 50000
+    timeout server 50000
+{block}
+""",
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+async def test_the_readme_shows_how_a_prefix_is_stripped_and_a_path_kept(
+    name: str, emulator: Emulator
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"^```{name}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    block = found[1].replace(":8080", emulator.url.removeprefix("http://127.0.0.1"))
+
+    def configuration(directory: Path, port: int) -> str:
+        return AROUND[name].format(directory=directory, block=block.replace(":8000", f":{port}"))
+
+    with configured(name, configuration) as port:
+        url = f"http://127.0.0.1:{port}/desktops"
+        await works_below(url, emulator)
+        async with behind(emulator, url, only=("computers",)) as cloud:
+            # A signature that did not match would be refused before that.
+            with pytest.raises(NotFoundError):
+                await cloud.computers.machines.get("a/b//c")
+        with pytest.raises(APIError, match="404|not found"):
+            async with behind(emulator, f"http://127.0.0.1:{port}", only=("desktops",)) as cloud:
+                await cloud.desktops.launch()
+    assert emulator.calls[-1].path.endswith("/machines/a%2Fb%2F%2Fc")
