@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from importlib import import_module
@@ -33,6 +34,10 @@ __all__ = ["VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+#: Read by `from_env` alone.
+_CA_FILE: Final = "VCLOUD_CA_FILE"
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -68,6 +73,12 @@ def _wanted(name: str) -> str:
     return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
 
 
+def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -> dict[str, str]:
+    """What else the environment says of how a provider's requests are signed."""
+    path = environ.get(_variables(name, ["SIGNED_PATH"])[0])
+    return {"signed_path": path} if path and make is HMACAuth else {}
+
+
 def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
@@ -81,7 +92,11 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
             try:
                 return Endpoint(
-                    environ.get(url) or None, auth=make(*(environ[variable] for variable in needed))
+                    environ.get(url) or None,
+                    auth=make(
+                        *(environ[variable] for variable in needed),
+                        **_signing(name, make, environ),
+                    ),
                 )
             except ConfigurationError as error:
                 raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
@@ -90,6 +105,29 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
     if half:
         raise ConfigurationError(f"{' and '.join(half)} must be set too, to use {name}")
     return None
+
+
+def _trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
+    """The endpoints, where those with an address of the environment trust its authority, too.
+
+    Raises:
+        ConfigurationError: the file of the authority cannot be used.
+    """
+    path = environ.get(_CA_FILE)
+    if not path:
+        return dict(endpoints)
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(path)
+    except OSError as error:  # an ssl.SSLError is one
+        raise ConfigurationError(
+            f"{_CA_FILE} must name a file of certificates in PEM: {path!r:.200}: "
+            f"{error.strerror or error}"
+        ) from None
+    return {
+        name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint
+        for name, endpoint in endpoints.items()
+    }
 
 
 class VCloud(Secretive):
@@ -167,7 +205,11 @@ class VCloud(Secretive):
 
         ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
         ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
-        others elsewhere too.
+        others elsewhere too. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
+        ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
+
+        ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
+        besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -186,7 +228,8 @@ class VCloud(Secretive):
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        return cls(**found, observers=observers, client_session=client_session)
+        trusting = _trusting(found, variables)
+        return cls(**trusting, observers=observers, client_session=client_session)
 
     @property
     def streams(self) -> VagonStreams:

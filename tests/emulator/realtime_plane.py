@@ -151,6 +151,8 @@ class Handler:
 async def plane(
     interval: object = "10s",
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
+    *,
+    tls: bool = False,
 ) -> AsyncIterator[Plane]:
     made = Plane(interval)
 
@@ -160,7 +162,7 @@ async def plane(
         asked = request.path == "/api/v1/agents/agent-1"
         return web.json_response(made.agent_view()) if asked else None
 
-    async with serving(made.script, rest) as server, client(server) as streamspace:
+    async with serving(made.script, rest, tls=tls) as server, client(server) as streamspace:
         made.streamspace = streamspace
         made.requests = server.requests
         yield made

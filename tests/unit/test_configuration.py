@@ -168,7 +168,14 @@ def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}, {"deadline": -1}]
+    "options",
+    [
+        {"timeout": 0},
+        {"connect_timeout": -1},
+        {"concurrency": 0},
+        {"deadline": -1},
+        {"heartbeat": 0},
+    ],
 )
 def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="greater than 0"):
@@ -176,8 +183,11 @@ def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_durations_are_seconds_or_timedeltas() -> None:
-    endpoint = Endpoint(auth=AUTH, timeout=timedelta(minutes=1), connect_timeout=2)
-    assert (endpoint.timeout, endpoint.connect_timeout) == (60.0, 2.0)
+    endpoint = Endpoint(
+        auth=AUTH, timeout=timedelta(minutes=1), connect_timeout=2, heartbeat=timedelta(seconds=5)
+    )
+    assert (endpoint.timeout, endpoint.connect_timeout, endpoint.heartbeat) == (60.0, 2.0, 5.0)
+    assert Endpoint(auth=AUTH).heartbeat == 20.0
 
 
 def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> None:

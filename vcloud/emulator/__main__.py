@@ -45,9 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             balance=options.balance,
             default_region=options.default_region,
             visitors=options.visitors,
+            tls=options.tls,
+            tls_names=options.tls_names,
         )
         asyncio.run(_serve(emulator))
-    except (ValueError, OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError, ModuleNotFoundError) as error:
         sys.stderr.write(f"vcloud.emulator: {error}\n")
         return 1
     return 0
@@ -97,8 +99,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="calls in the ledger; 0 keeps all (default: %(default)s)",
     )
+    _add_tls(parser)
     _add_account(parser)
     return parser
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="serve https and wss; clients verify with the file in VCLOUD_CA_FILE, which is printed (needs vcloud-sdk[tls])",
+    )
+    parser.add_argument(
+        "--tls-name",
+        action="append",
+        default=[],
+        dest="tls_names",
+        metavar="NAME",
+        help="a name or address beside loopback and --host that the certificate is for; may be repeated",
+    )
 
 
 def _add_account(parser: argparse.ArgumentParser) -> None:

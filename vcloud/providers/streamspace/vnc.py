@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
 
-from vcloud._core.cleanup import end
+from vcloud._core.cleanup import abort, end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
@@ -32,8 +32,17 @@ KEPT_ERRORS: Final = 16
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
     """The bytes of a VNC server, both ways: ``async with session.open_vnc() as tunnel``.
 
-    One task may read while another writes. Writing waits while the other side is slow; who does not read slows the
-    other side. How the bytes were cut into messages means nothing.
+    One task may read while another writes. Writing waits while the other side is slow. How the bytes
+    were cut into messages means nothing.
+
+    While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as at
+    most ``max_message`` bytes of the :class:`~vcloud.Endpoint` wait unread. Beyond that reading
+    pauses until some are read: then the other side has to wait, and its pings too. A direction that
+    is silent for ``heartbeat`` seconds of the Endpoint gets a ping, so that proxies keep the
+    connection.
+
+    Close it with ``async with`` or :meth:`aclose`. One that is dropped without is ended, too, but
+    the other side is not told why.
 
     The published server sends base64 in text messages instead of binary ones (from its source). Once it did, what is
     written goes out in the same form.
@@ -77,6 +86,15 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         return self._socket is not None
 
     @property
+    def close_code(self) -> int | None:
+        """Why it is closed, as RFC 6455 numbers it; None while it is open.
+
+        It is known as soon as the service closes, also while nobody reads. 1006: the connection
+        ended without a close frame.
+        """
+        return None if self._socket is None else self._socket.close_code
+
+    @property
     def close_reason(self) -> str:
         """What the service said when it closed the tunnel; empty when it said nothing."""
         return "" if self._socket is None else self._socket.close_reason
@@ -85,6 +103,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """The next bytes, as many as came together, at least one; ``b""`` at the end.
 
         Raises:
+            ConfigurationError: another task is reading.
             TransportError: the connection was lost, or the service closed it because something is wrong.
             DecodeError: a text message that is not base64.
         """
@@ -268,13 +287,13 @@ class VNCForward:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:
-            writer.transport.abort()
+            abort(writer.transport)
             return
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         # A task that is cancelled before its first step does nothing, not even closing.
-        task.add_done_callback(lambda task: writer.transport.abort())
+        task.add_done_callback(lambda task: abort(writer.transport))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relayed = Relayed()
