@@ -10,7 +10,6 @@ run with each of these parts present and absent.
 | ``ClientWebSocketResponse._response`` | its connection, see below | ``close``, up to 2 s |
 | ``ResponseHandler.transport`` | to abort a connection that hangs | as above |
 | ``ResponseHandler.closed`` | when the last byte was sent, over TLS too | as above |
-| ``ResponseHandler._drain_waiter`` | a cancelled send must not cancel the next | a task for each |
 | ``ResponseHandler._data_received_cb`` | a part of a message is a sign of life | a whole one is |
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
@@ -330,8 +329,6 @@ class WebSocketConnection:
         self.lost: asyncio.Future[None] | None = _private(self._protocol, "closed")
         if self.lost is not None:
             self.lost.add_done_callback(_looked_at)
-        #: Whether a send may be cancelled, if :meth:`send_cancelled` is called then.
-        self.can_cancel_sends = hasattr(self._protocol, "_drain_waiter")
 
     def unsent(self) -> int:
         """Bytes that wait to be sent in this process; 0 where that is unknown.
@@ -355,16 +352,6 @@ class WebSocketConnection:
         if self._response is not None:
             # Otherwise its connector counts it until this is collected.
             self._response.close()
-
-    def send_cancelled(self) -> None:
-        """Keep a send that was cancelled from cancelling those that come after.
-
-        aiohttp keeps one future for all that wait until the peer has taken something, also when
-        it was cancelled with one of them (aiohttp's pull request 6028).
-        """
-        waiter: asyncio.Future[None] | None = _private(self._protocol, "_drain_waiter")
-        if waiter is not None and waiter.cancelled():
-            self._protocol._drain_waiter = None
 
     def on_data(self, callback: Callable[[], None] | None) -> bool:
         """Call this whenever bytes arrive, or no more with None; return whether that works."""

@@ -210,7 +210,7 @@ class Socket:
             if receiver.code is not None:
                 raise TransportError(f"the WebSocket is closed: {self.ending}")
             try:
-                if self._connection.can_cancel_sends:
+                if self._transport is not None:
                     await self._send_here(send(data))
                 else:
                     await self._send_apart(send(data))
@@ -224,11 +224,13 @@ class Socket:
     async def _before_taken(self) -> None:
         """Wait until the peer has taken what was left by a send that was cancelled.
 
-        A sender that is cancelled again and again must not fill the buffers.
+        A sender that is cancelled again and again must not fill the buffers. And aiohttp keeps one
+        future for all that wait until the peer takes something: once it was cancelled with one of
+        them, it cancels those that come after (aiohttp's pull request 6028).
         """
         if self._apart is not None:
             await asyncio.wait({self._apart})
-        # aiohttp has no event for it but the one that was cancelled.
+        # aiohttp has no event for it but that future.
         while (  # noqa: ASYNC110
             self._cut and self._unsent() > ROOM and not self._connection.is_closing()
         ):
@@ -240,7 +242,6 @@ class Socket:
             await sending
         except asyncio.CancelledError:
             self._cut = True
-            self._connection.send_cancelled()
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
@@ -248,7 +249,10 @@ class Socket:
             raise TransportError(f"the WebSocket is closed: {self.ending}") from None
 
     async def _send_apart(self, sending: Awaitable[None]) -> None:
-        """Send in a task of its own, which a cancellation of this one leaves alone."""
+        """Send in a task of its own, which a cancellation leaves alone.
+
+        For an aiohttp that does not let it be seen how much is left to be sent.
+        """
         apart = self._apart = asyncio.ensure_future(sending)
         apart.add_done_callback(_looked_at)
         await asyncio.wait({apart})
