@@ -366,3 +366,52 @@ async def test_a_client_closed_while_it_is_cancelled_stops_all_the_same(
 def _busy(emulator: Emulator) -> bool:
     """Whether all three are launched: closing begins as soon as they run."""
     return len(emulator.desktops.desktops) == 3
+
+
+# -- what goes over WebSockets -----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def session(emulator: Emulator) -> AsyncIterator[str]:
+    """The id of a session that runs."""
+    async with VCloud(**emulator.endpoints()) as cloud:
+        made = await cloud.streamspace.sessions.create("admin", "firefox-browser")
+        running = await made.wait_until("running", poll=0.01)
+        yield running.id
+
+
+async def test_closing_ends_tunnels_and_forwards_in_good_order(
+    emulator: Emulator, session: str
+) -> None:
+    cloud = await VCloud(**emulator.endpoints()).aopen()
+    ref = cloud.streamspace.sessions.ref(session)
+    async with ref.open_vnc() as tunnel, ref.forward_vnc() as forward:
+        reader, writer = await asyncio.open_connection(forward.host, forward.port)
+        assert await tunnel.read()
+        assert await reader.read(3) == b"RFB"
+        await cloud.aclose()
+        assert tunnel.close_code == 1001
+        while await tunnel.read():
+            pass
+        await reader.read()
+        with pytest.raises(OSError, match="refused|Connect call failed"):
+            await asyncio.open_connection(forward.host, forward.port)
+        writer.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await ref.open_vnc().aopen()
+
+
+class Handler:
+    """An agent that takes its time to start a session."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+
+    async def start_session(self, command: Any) -> None:
+        await self._start()
+
+    async def stop_session(self, command: Any) -> None: ...
+
+    async def hibernate_session(self, command: Any) -> None: ...
+
+    async def wake_session(self, command: Any) -> None: ...

@@ -305,6 +305,13 @@ def closes() -> Generator[None]:
 _CLOSERS: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
 
 
+async def give_time(tasks: Iterable[asyncio.Task[Any]], seconds: float) -> None:
+    """Wait so many seconds for these, but for those that wait for a client's closing."""
+    others = {task for task in tasks if task not in _CLOSERS}
+    if others:
+        await asyncio.wait(others, timeout=seconds)
+
+
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks and return when all of them are over, even if the caller is cancelled meanwhile.
 

@@ -132,6 +132,8 @@ class Session:
         )
         #: What was opened through this, and ends with the client. Whoever holds it keeps it alive.
         self.opened: WeakSet[Opened] = WeakSet()
+        #: The WebSockets, which end after what uses them.
+        self.sockets: WeakSet[Socket] = WeakSet()
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
@@ -310,6 +312,7 @@ class Session:
             raise DecodeError(
                 f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})"
             )
+        self.sockets.add(opened[0])
         return opened[0]
 
     async def _send(  # noqa: C901, PLR0912, PLR0915 - the one loop, in one piece

@@ -2,6 +2,7 @@
 
 from vcloud._core.websocket.closing import (
     ABNORMAL,
+    GOING_AWAY,
     MAX_REASON,
     NO_STATUS,
     NORMAL,
@@ -15,6 +16,7 @@ from vcloud._core.websocket.socket import LOOK, STALLED, Socket
 
 __all__ = [
     "ABNORMAL",
+    "GOING_AWAY",
     "LOOK",
     "MAX_REASON",
     "MAX_REFUSAL",

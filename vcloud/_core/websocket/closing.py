@@ -7,6 +7,8 @@ from typing import Final
 
 #: Close codes of RFC 6455: done, no reason given, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
+#: The peer goes away in good order: a page that is left, a server or a client that stops.
+GOING_AWAY: Final = 1001
 #: Something went wrong on this side.
 UNEXPECTED: Final = 1011
 #: Bytes of a close frame's reason (RFC 6455, 5.5).

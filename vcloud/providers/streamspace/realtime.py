@@ -132,7 +132,13 @@ class Realtime(Handle):
             InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
             OSError: the port is taken; raised when it is entered.
         """
-        return VNCForward(self.open_vnc, host=host, port=port, on_error=on_error)
+        return VNCForward(
+            self.open_vnc,
+            host=host,
+            port=port,
+            on_error=on_error,
+            known_to=self._session.opened,
+        )
 
     @property
     def vnc_url(self) -> str:

@@ -12,19 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
+from weakref import WeakSet
 
-from vcloud._core.cleanup import abort, end
+from vcloud._core.cleanup import Opened, abort, end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
-from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
 from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
 
 __all__ = ["VNCForward", "VNCTunnel"]
 
 LOG: Final = logging.getLogger("vcloud.streamspace")
-#: The other end went away in good order: a page that is left, a server that stops.
-GOING_AWAY: Final = 1001
 #: How many errors of a forward's connections are kept.
 KEPT_ERRORS: Final = 16
 
@@ -200,6 +199,7 @@ class VNCForward:
         host: a loopback address.
         port: which; 0 takes a free one.
         on_error: is called with what ended a connection that did not end well.
+        known_to: what the client ends when it closes.
 
     Raises:
         InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``on_error`` no function.
@@ -212,6 +212,7 @@ class VNCForward:
         host: str,
         port: int,
         on_error: Hook[Exception] | None = None,
+        known_to: WeakSet[Opened],
     ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
@@ -221,6 +222,7 @@ class VNCForward:
         self._port = port
         self._open_tunnel = open_tunnel
         self._on_error = on_error
+        self._known_to = known_to
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
@@ -262,6 +264,7 @@ class VNCForward:
         try:
             self._port = self._server.sockets[0].getsockname()[1]
             await self._server.start_serving()
+            self._known_to.add(self)
         except BaseException:
             await self.aclose()
             raise
@@ -278,12 +281,20 @@ class VNCForward:
 
     async def aclose(self) -> None:
         """Stop listening, and end all connections. May be called twice."""
+        self._known_to.discard(self)
         server, self._server = self._server, None
         try:
             if server is not None:
                 await _close(server)
         finally:
             await end(set(self._connections))
+
+    def hurry(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+
+    async def end_with_client(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        await self.aclose()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:
