@@ -27,6 +27,8 @@ from vcloud.emulator.faults_play import play
 from vcloud.emulator.faults_table import Faults
 from vcloud.emulator.ledger import Call, Ledger
 from vcloud.emulator.listener import Listener, Refusing, running_loop
+from vcloud.emulator.net.connection import plain
+from vcloud.emulator.net.screening import refusal
 from vcloud.emulator.sockets import ended
 from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
@@ -325,8 +327,12 @@ class Emulator:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         at = monotonic()
         path = request.raw_path.partition("?")[0]
+        administers = path == PREFIX or path.startswith(f"{PREFIX}/")
+        if (refused := refusal(request)) is not None:
+            refused.headers["Date"] = self._date()
+            return refused if administers else self._answer(request, at, refused, processed=False)
         try:
-            if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            if administers:
                 return await self._admin.answer(request, path)
             ordered = request.headers.get(HEADER)
             try:
@@ -340,10 +346,10 @@ class Emulator:
             if fault is not None and self._stage is not None:
                 return await self._play(fault, request, self._stage)
             return self._answer(request, at, await self._handle(request), processed=True)
-        except (ConnectionError, web.RequestPayloadError):
-            # The client went away while sending; there is nobody left to answer.
-            _log.debug("%s %s: the client went away", request.method, path)
-            return web.Response(status=400)
+        except (ConnectionError, web.RequestPayloadError) as error:
+            # Mostly the client went away while sending, and nobody is left to be answered.
+            _log.debug("%s %s: the body did not arrive", request.method, path)
+            return plain(400, str(error) or "the body is incomplete")
 
     def _answer(
         self, request: web.BaseRequest, at: float, response: web.StreamResponse, *, processed: bool
