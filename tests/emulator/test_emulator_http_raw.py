@@ -161,7 +161,6 @@ MALFORMED = {
     "two lengths": SIZED + b"Content-Length: 1\r\n\r\n" + BODY,
     "length and chunks": SIZED + b"Transfer-Encoding: chunked\r\n\r\n" + IN_CHUNKS,
     "length of a chunk in words": CHUNKED + b"\r\nzz\r\n",
-    "no address": b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "a path without end": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     "headers without end": GET + b"A: b\r\n" * 500 + b"\r\n",
 }

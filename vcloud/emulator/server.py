@@ -39,7 +39,7 @@ from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
 
 if TYPE_CHECKING:
-    from vcloud import Endpoint
+    from vcloud import Auth, Endpoint
 
 T = TypeVar("T")
 
@@ -283,18 +283,24 @@ class Emulator:
         # Imported here because the emulator must serve, and be tested, without the SDK.
         from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
 
+        def at(url: str, auth: Auth) -> Endpoint:
+            return Endpoint(url, auth=auth, allow_http=self._exposed)
+
         return {
-            "computers": Endpoint(self._computers_url, auth=HMACAuth(KEY, SECRET)),
-            "desktops": Endpoint(self._desktops_url, auth=APIKeyAuth(self._desktops_key)),
-            "streams": Endpoint(self._streams_url, auth=HMACAuth(KEY, SECRET)),
-            "streamspace": Endpoint(
-                self._streamspace_url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD)
-            ),
+            "computers": at(self._computers_url, HMACAuth(KEY, SECRET)),
+            "desktops": at(self._desktops_url, APIKeyAuth(self._desktops_key)),
+            "streams": at(self._streams_url, HMACAuth(KEY, SECRET)),
+            "streamspace": at(self._streamspace_url, BearerAuth.login(ADMIN, ADMIN_PASSWORD)),
         }
 
     def env(self) -> dict[str, str]:
-        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here."""
+        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here.
+
+        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel readable
+        then, and these ones are public.
+        """
         return {
+            **({"VCLOUD_ALLOW_HTTP": "1"} if self._exposed else {}),
             "VCLOUD_COMPUTERS_KEY": KEY,
             "VCLOUD_COMPUTERS_SECRET": SECRET,
             "VCLOUD_COMPUTERS_URL": self._computers_url,
@@ -307,6 +313,11 @@ class Emulator:
             "VCLOUD_STREAMSPACE_PASSWORD": ADMIN_PASSWORD,
             "VCLOUD_STREAMSPACE_URL": self._streamspace_url,
         }
+
+    @property
+    def _exposed(self) -> bool:
+        """Return whether clients on other machines reach it over plain http."""
+        return self.url.startswith("http:") and not _is_loopback(self._host)
 
     @property
     def _computers_url(self) -> str:

@@ -13,6 +13,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import ERROR, RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from vcloud.emulator.net.frames import UNMASKED, MaskedFrames, Reader
 
@@ -65,7 +66,11 @@ def new_request(*parts: Any) -> Request:
     elif version.major != 1 or version > HttpVersion11:
         message = message._replace(version=HttpVersion11)
     if "://" in message.path and not message.path.startswith("/") and message.method != "CONNECT":
-        message = message._replace(path=origin_form(message.path), url=message.url.relative())
+        target = origin_form(message.path)
+        path, _, query = target.partition("?")
+        # As aiohttp makes it of a target in origin form.
+        url = URL.build(path=path.partition("#")[0], query_string=query, encoded=True)
+        message = message._replace(path=target, url=url)
     request = Request(
         message,
         payload,
