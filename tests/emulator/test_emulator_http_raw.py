@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from attrs import define
 
+from tests.emulator.realtime_raw import until
 from tests.emulator.test_emulator_computers_raw import PREFIX, authorization
 from vcloud.emulator import Emulator, Fault
 
@@ -111,6 +112,13 @@ async def test_client_that_does_not_wait_is_not_asked(emu: Emulator, wire: Wire)
     wire.send(SIZED.replace(b"HTTP/1.1", b"HTTP/1.0"), EXPECTING, END, BODY)
     assert await wire.status() == 200
     assert len(emu.desktops.desktops) == 3
+
+
+async def test_client_that_has_begun_to_send_is_not_asked(emu: Emulator, wire: Wire) -> None:
+    wire.send(SIZED, EXPECTING, END, BODY[:5])
+    await asyncio.sleep(0.05)
+    wire.send(BODY[5:])
+    assert await wire.status() == 200
 
 
 @pytest.mark.parametrize("written", [b"200-ok", b"100-continue, a-miracle", b"100-continued"])
@@ -335,6 +343,13 @@ async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
         silent.send(SIZED, END, BODY, end=True)
         with pytest.raises(ConnectionResetError):
             await silent.is_over()
+    emu.faults.add("POST *", Fault.stall_headers())
+    async with wired(emu) as later:
+        later.send(SIZED, END, BODY)
+        await until(lambda: len(emu.calls) == 3)
+        later.send(end=True)
+        with pytest.raises(ConnectionResetError):
+            await later.is_over()
 
 
 # -- parameters with two values ----------------------------------------------------------------------------------------
