@@ -40,7 +40,9 @@ function upgrade(path, extra) {
   });
 }
 
+// Null where Node has no WebSocket of its own.
 function socket(path, protocols) {
+  if (typeof WebSocket === "undefined") return null;
   return new Promise((resolve, reject) => {
     const opened = new WebSocket(base.replace("http", "ws") + path, protocols);
     opened.binaryType = "arraybuffer";
