@@ -116,7 +116,9 @@ def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
         )
 
 
-def _endpoint_from(name: str, environ: Mapping[str, str], *, allow_http: bool) -> Endpoint | None:
+def _endpoint_from(
+    name: str, environ: Mapping[str, str], *, allow_http: bool = False
+) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
     url = _variables(name, ["URL"])[0]

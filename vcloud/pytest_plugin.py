@@ -29,7 +29,7 @@ class _OtherName:
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
-    """Be one plugin, whether pytest loads it as an entry point, with ``-p``, or from ``pytest_plugins``.
+    """Be one plugin, loaded as an entry point, with ``-p``, or from ``pytest_plugins``.
 
     Pytest knows plugins by name, and this one has two: of its entry point, and of this module. It
     ends with an error when a module comes under a second name, and loads nothing by a name that is

@@ -1,4 +1,4 @@
-"""What HTTP asks of a server, by the byte: what other languages' clients and proxies send, and what no client should."""
+"""What HTTP asks of a server, by the byte: what foreign clients and proxies send, and nonsense."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def fates(emu: Emulator) -> list[tuple[int | None, bool]]:
     return [(call.status, call.processed) for call in emu.calls]
 
 
-# -- Expect (RFC 9110, 10.1.1) -----------------------------------------------------------------------------------------
+# -- Expect (RFC 9110, 10.1.1) ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("head", "body"), [(SIZED, BODY), (CHUNKED, IN_CHUNKS)])
@@ -150,7 +150,7 @@ async def test_admin_routes_ask_for_a_body_too(emu: Emulator, wire: Wire) -> Non
     assert await wire.status() == 200
 
 
-# -- what is no HTTP, and what is none that is understood --------------------------------------------------------------
+# -- what is no HTTP, and what is none that is understood ------------------------------------------
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 MALFORMED = {
@@ -252,7 +252,7 @@ async def test_refusals_of_the_server_have_the_service_s_time(emu: Emulator, wir
     assert re.search(rb"Date: [^\r]*%d " % year, head)
 
 
-# -- targets in absolute form (RFC 9112, 3.2.2) ------------------------------------------------------------------------
+# -- targets in absolute form (RFC 9112, 3.2.2) ----------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["http://x", "HTTPS://x:8443", "http://api.vagon.io"])
@@ -289,7 +289,7 @@ async def test_admin_routes_have_targets_in_absolute_form(emu: Emulator, wire: W
     assert await wire.status() == 200
 
 
-# -- clients that have closed their sending side -----------------------------------------------------------------------
+# -- clients that have closed their sending side ---------------------------------------------------
 
 
 @pytest.mark.parametrize("requests", [1, 3])
@@ -352,7 +352,7 @@ async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
             await later.is_over()
 
 
-# -- parameters with two values ----------------------------------------------------------------------------------------
+# -- parameters with two values --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""WebSockets of the emulator by the byte: upgrades as foreign clients ask for them, and frames that no client may send."""
+"""WebSockets by the byte: upgrades as foreign clients ask for them, and invalid frames."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.emulator.realtime_raw import token, until
 from tests.emulator.test_emulator_http_raw import Wire, wired
 from vcloud.emulator import Emulator
 from vcloud.emulator.net.frames import MaskedFrames
+from vcloud.emulator.rfb import CutText
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 VERSION = b"RFB 003.008\n"
@@ -92,7 +93,7 @@ def paths(emu: Emulator) -> dict[str, tuple[str, str]]:
 REGISTER = json.dumps({"type": "register", "agent_id": "a1", "platform": "docker"}).encode()
 
 
-# -- upgrades ----------------------------------------------------------------------------------------------------------
+# -- upgrades --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ async def test_offer_that_is_taken_is_nothing_to_warn_of(
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-# -- frames ------------------------------------------------------------------------------------------------------------
+# -- frames ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one piece", "byte by byte"])
@@ -188,7 +189,7 @@ async def test_masked_frames_of_every_length_arrive(emu: Emulator, wire: Wire, s
     wire.send(frame(BINARY, cut))
     (screen,) = (emu.streamspace.screen(one) for one in emu.streamspace.sessions)
     await until(lambda: screen.events)
-    assert screen.events[0] == type(screen.events[0])(text[:size].decode())  # type: ignore[call-arg,arg-type]
+    assert screen.events[0] == CutText(text[:size].decode())
 
 
 async def test_the_other_side_learns_that_a_viewer_broke_the_protocol(
@@ -231,7 +232,7 @@ async def test_agent_s_message_in_a_binary_frame_is_refused_with_a_reason(
 async def test_client_that_half_closes_as_it_upgrades_is_not_kept(
     emu: Emulator, wire: Wire, kind: str
 ) -> None:
-    """A WebSocket has a closing handshake, and nobody waits for a client that cannot take part in it."""
+    """A WebSocket has a closing handshake, in which this client cannot take part."""
     wire.send(upgrade(*paths(emu)[kind]), end=True)
     assert (await wire.head()).startswith(b"HTTP/1.1 101 ")
     await wire.reader.read()

@@ -1,4 +1,4 @@
-"""What the emulator prints leads `VCloud.from_env` there: three processes, as a person starts them."""
+"""What the emulator prints leads `VCloud.from_env` there, in processes as a person starts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emulator as a server for clients that none of us wrote: curl, and those of Node, Go and Java."""
+"""The emulator as a server for clients that none of us wrote: curl, Node, Go and Java."""
 
 from __future__ import annotations
 

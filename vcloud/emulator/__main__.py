@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-remote",
         action="store_true",
-        help="allow a host that is not loopback; VCLOUD_ALLOW_HTTP=1, which is printed then, lets clients use it",
+        help="allow a host that is not loopback; prints VCLOUD_ALLOW_HTTP=1, too",
     )
     parser.add_argument(
         "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
@@ -135,7 +135,7 @@ async def _serve(emulator: Emulator) -> None:
         sys.stdout.write(f"# {emulator.url}\n")
         if any(emulator.url.partition("://")[2].startswith(every) for every in _EVERY_ADDRESS):
             sys.stdout.write(
-                "# That is every address of this machine: on another one, write one of them instead.\n"
+                "# That is every address of this machine: elsewhere, write one of them instead.\n"
             )
         for name, value in emulator.env().items():
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")

@@ -107,7 +107,7 @@ class Listener(web.Server):
     async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
         """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not.
 
-        A client that has closed its sending side counts as gone, because one that has left looks the same.
+        A client that has closed its sending side counts as gone: one that has left looks the same.
         """
         protocol = request.protocol
         if (

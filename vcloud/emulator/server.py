@@ -296,8 +296,8 @@ class Emulator:
     def env(self) -> dict[str, str]:
         """Return the environment variables that lead `VCloud.from_env()`, or any other client, here.
 
-        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel readable
-        then, and these ones are public.
+        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel
+        readable then, and these ones are public.
         """
         return {
             **({"VCLOUD_ALLOW_HTTP": "1"} if self._exposed else {}),

@@ -60,7 +60,7 @@ def wants_socket(request: web.BaseRequest) -> bool:
 
 
 def offered(request: web.BaseRequest) -> list[str]:
-    """Return the subprotocols that a client offers, the one that it prefers first (RFC 6455, 11.3.4)."""
+    """Return the subprotocols that a client offers, its favourite first (RFC 6455, 11.3.4)."""
     named = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
     return [one.strip() for one in named if one.strip()]
 
@@ -69,7 +69,7 @@ class Socket(web.WebSocketResponse):
     """A WebSocket that tells its peer what was wrong with its frames."""
 
     def __init__(self, protocol: RequestHandler, subprotocols: Sequence[str] = ()) -> None:
-        """Serve one connection, and speak the first of these subprotocols that its client offers."""
+        """Serve one connection, and speak the first of these subprotocols that is offered."""
         # Frames of pictures hardly shrink, and compressing them would take the loop's time.
         super().__init__(
             max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False, protocols=subprotocols
@@ -82,7 +82,7 @@ class Socket(web.WebSocketResponse):
         return self._protocol.violation if isinstance(self._protocol, Connection) else ""
 
     async def close(self, *, code: int = NORMAL, message: bytes = b"", drain: bool = True) -> bool:
-        """Close it. aiohttp itself does so for frames that break the protocol, and gives no reason."""
+        """Close it. aiohttp itself does so for invalid frames, and gives no reason."""
         reason = message or (self.violation.encode() if code == PROTOCOL_ERROR else b"")
         return await super().close(code=code, message=reason, drain=drain)
 

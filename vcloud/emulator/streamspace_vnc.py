@@ -43,8 +43,9 @@ class Viewers:
     names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when the agent does not deliver the picture. A session
     that stops running is closed for its viewers.
 
-    A viewer may offer the subprotocol ``binary``, as noVNC and websockify do, or ``base64``, as their older versions do. The one
-    that names the frames that are sent here is agreed on: browsers refuse a server that takes none of what they offer.
+    A viewer may offer the subprotocol ``binary``, as noVNC and websockify do, or ``base64``, as
+    their older versions do. The one that names the frames that are sent here is agreed on: browsers
+    refuse a server that takes none of what they offer.
     """
 
     prefix = "/vnc-viewer"

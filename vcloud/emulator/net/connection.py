@@ -1,4 +1,4 @@
-"""One connection of a client: what HTTP asks of a server, beyond what aiohttp's low-level server does.
+"""One connection of a client: what HTTP asks of a server beyond aiohttp's low-level one.
 
 Sources: RFC 9110 (HTTP semantics), RFC 9112 (HTTP/1.1), RFC 6455 (WebSocket).
 """
@@ -26,7 +26,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Request(web.BaseRequest):
-    """A request whose target is in origin form, and whose body is asked for if the client waits for that."""
+    """A request with its target in origin form, whose body is asked for if the client waits."""
 
     asked_version = HttpVersion11
     """The version that the client speaks; answers are always HTTP/1.0 or HTTP/1.1."""
@@ -40,7 +40,7 @@ class Request(web.BaseRequest):
         return await super().read()
 
     def waits_to_send(self) -> bool:
-        """Return whether the client waits for 100; not when some of the body is here, or none will come."""
+        """Return whether the client waits for 100: a body is to come, and none of it is here."""
         return (
             self.version == HttpVersion11
             and "100-continue" in expectations(self)
@@ -87,7 +87,7 @@ def new_request(*parts: Any) -> Request:
 
 
 def origin_form(target: str) -> str:
-    """Return path and query of a target in absolute form (RFC 9112, 3.2.2), unchanged byte for byte.
+    """Return path and query of a target in absolute form (RFC 9112, 3.2.2), byte for byte.
 
     The path of `http://host?q=1` is empty, and an empty one is `/` (RFC 9110, 4.2.3).
     """
@@ -132,7 +132,7 @@ class Connection(RequestHandler):
             self._cut("the body is incomplete")
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes. If they break the body that is being read, that request must not wait for its rest."""
+        """Take bytes. A body that they break is over: its request must not wait for the rest."""
         super().data_received(data)
         if self._messages and isinstance(
             getattr(self._messages[-1][0], "exc", None), HttpProcessingError
@@ -140,9 +140,9 @@ class Connection(RequestHandler):
             self._cut("the body is malformed")
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp's always closes
-        """Learn that the client sends nothing any more; return whether to keep the connection for answers."""
+        """Learn that the client sends nothing any more; return whether answers are still due."""
         answering = self._serving is not None or bool(self._messages)
-        # Over TLS there is no half close (asyncio), and a WebSocket has a closing handshake instead.
+        # asyncio has no half close over TLS, and a WebSocket has a closing handshake instead.
         if self.ssl_context is not None or self._frames is not None or not answering:
             return None
         self.half_closed = True
@@ -175,7 +175,10 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP with 400, and a transfer coding that is not known with 501 (RFC 9112, 6.1)."""
+        """Answer what is no HTTP with 400, and an unknown transfer coding with 501.
+
+        Source: RFC 9112, 6.1.
+        """
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         text = message or exc.message
@@ -189,7 +192,8 @@ class Connection(RequestHandler):
     ) -> None:
         """Become a WebSocket."""
         self._frames = MaskedFrames(parser)
-        super().set_parser(self._frames, data_received_cb)  # type: ignore[arg-type] # it has the two methods that are used
+        # It has the two methods that are used.
+        super().set_parser(self._frames, data_received_cb)  # type: ignore[arg-type]
         if self.half_closed:
             self._frames.feed_eof()
 

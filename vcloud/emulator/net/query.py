@@ -8,7 +8,7 @@ from multidict import MultiMapping
 
 
 class Query(Mapping[str, str]):
-    """Parameters that have one value each. One that is repeated with another value is refused as it is read.
+    """Parameters with one value each. One that has a second value is refused as it is read.
 
     Frameworks take the first of the values, or the last, or a list of them, so none of them is what
     the caller meant for certain.

@@ -16,7 +16,7 @@ _IDENTITY: Final = ("", "identity")
 def refusal(request: web.BaseRequest) -> web.Response | None:
     """Return how an HTTP server refuses this request; None if it does not.
 
-    - 505 for another major version of HTTP than 1 (RFC 9110, 15.6.6); 400 for 0.9, which has no headers.
+    - 505 for another major version than 1 (RFC 9110, 15.6.6); 400 for 0.9, which has no headers.
     - 417 for an expectation other than `100-continue` (RFC 9110, 10.1.1).
     - 501 for a transfer coding other than `chunked` (RFC 9112, 6.1).
     - 415 for a content coding; `Accept-Encoding` says that none is taken (RFC 9110, 12.5.3).
