@@ -9,11 +9,12 @@ from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import Endpoint, checked_observers
+from vcloud._core.endpoint import Endpoint, checked_observers, is_loopback
 from vcloud._core.instance import Instances
 from vcloud._core.secret import Secretive
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
@@ -34,6 +35,9 @@ __all__ = ["VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Read by `from_env` alone.
+_ALLOW_HTTP: Final = "VCLOUD_ALLOW_HTTP"
 
 
 #: Read by `from_env` alone.
@@ -79,7 +83,52 @@ def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -
     return {"signed_path": path} if path and make is HMACAuth else {}
 
 
-def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
+def _allows_http(environ: Mapping[str, str]) -> bool:
+    """Whether the environment permits plain http to other machines.
+
+    Raises:
+        ConfigurationError: the variable is neither 1 nor 0. Whoever wrote another word meant
+            something, and a guess at it would send credentials readable, or fail without a hint.
+    """
+    written = environ.get(_ALLOW_HTTP) or "0"
+    if written not in ("0", "1"):
+        raise ConfigurationError(
+            f"{_ALLOW_HTTP} must be 1, which permits plain http, or 0, not {written[:20]!r}"
+        )
+    return written == "1"
+
+
+def _exposed_host(url: str | None) -> str:
+    """The host that credentials would travel to in the clear; "" for https and for this machine."""
+    try:
+        parts = urlsplit((url or "").strip())
+        host = parts.hostname or ""
+    except ValueError:
+        # Endpoint says what is wrong with it.
+        return ""
+    return host if parts.scheme == "http" and not is_loopback(host) else ""
+
+
+def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
+    """Say once where credentials are readable on their way."""
+    hosts: dict[str, list[str]] = {}
+    for name, endpoint in endpoints.items():
+        if host := _exposed_host(endpoint.base_url):
+            hosts.setdefault(host, []).append(name)
+    if hosts:
+        # Here and not above: importing vcloud must not cost what logging costs.
+        import logging  # noqa: PLC0415
+
+        logging.getLogger("vcloud").warning(
+            "%s=1: credentials travel readable over plain http to %s",
+            _ALLOW_HTTP,
+            ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
+        )
+
+
+def _endpoint_from(
+    name: str, environ: Mapping[str, str], *, allow_http: bool = False
+) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
     url = _variables(name, ["URL"])[0]
@@ -97,9 +146,14 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
                         *(environ[variable] for variable in needed),
                         **_signing(name, make, environ),
                     ),
+                    allow_http=allow_http and bool(_exposed_host(environ.get(url))),
                 )
             except ConfigurationError as error:
-                raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
+                exposed = not allow_http and _exposed_host(environ.get(url))
+                hint = f"; {_ALLOW_HTTP}=1 permits plain http" if exposed else ""
+                raise ConfigurationError(
+                    f"{error} (from {', '.join([*needed, url])}{hint})"
+                ) from None
         if len(missing) < len(needed):
             half = missing
     if half:
@@ -211,23 +265,31 @@ class VCloud(Secretive):
         ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
         besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
 
+        ``VCLOUD_ALLOW_HTTP=1`` permits plain ``http`` to another machine, for addresses that
+        ``VCLOUD_<PROVIDER>_URL`` gives. Credentials then travel readable, so one WARNING of the
+        logger ``vcloud`` names the host. It is for an emulator in a container or on another
+        machine. An :class:`~vcloud.Endpoint` of your own does not read it.
+
         Args:
             environ: the variables; those of the process when left out.
             observers: as for the class.
             client_session: as for the class.
 
         Raises:
-            ConfigurationError: nothing is set, or only half of what a provider needs.
+            ConfigurationError: nothing is set, or only half of what a provider needs, or an invalid
+                value.
         """
         variables = os.environ if environ is None else environ
+        allow_http = _allows_http(variables)
         found = {
             name: endpoint
             for name in _PROVIDERS
-            if (endpoint := _endpoint_from(name, variables)) is not None
+            if (endpoint := _endpoint_from(name, variables, allow_http=allow_http)) is not None
         }
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
+        _warn_of_http(found)
         trusting = _trusting(found, variables)
         return cls(**trusting, observers=observers, client_session=client_session)
 

@@ -153,6 +153,7 @@ async def plane(
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
     *,
     tls: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Plane]:
     made = Plane(interval)
 
@@ -162,7 +163,10 @@ async def plane(
         asked = request.path == "/api/v1/agents/agent-1"
         return web.json_response(made.agent_view()) if asked else None
 
-    async with serving(made.script, rest, tls=tls) as server, client(server) as streamspace:
+    async with (
+        serving(made.script, rest, tls=tls) as server,
+        client(server, **options) as streamspace,
+    ):
         made.streamspace = streamspace
         made.requests = server.requests
         yield made

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from tests.emulator.faults_raw import until
+from tests.emulator.realtime_plane import Handler, plane
 from vcloud import (
     CleanupError,
     ConfigurationError,
@@ -22,6 +23,7 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.desktops import Desktop
+from vcloud.providers.streamspace import StopSession
 
 
 @pytest.fixture
@@ -401,17 +403,47 @@ async def test_closing_ends_tunnels_and_forwards_in_good_order(
         await ref.open_vnc().aopen()
 
 
-class Handler:
-    """An agent that takes its time to start a session."""
+async def test_closing_stops_an_agent_with_the_grace_of_its_commands() -> None:
+    async with plane() as control:
+        handler = Handler()
+        worker = control.agent(handler, grace=10)
+        async with worker:
+            await control.command("start_session", "c1")
+            await until(lambda: bool(handler.running))
+            assert control.streamspace is not None
+            closing = asyncio.create_task(control.streamspace.aclose())
+            await until(lambda: worker.draining)
+            handler.gate.set()
+            await closing
+            await until(lambda: "c1" in control.results())
+            assert control.results()["c1"]["success"]
+            assert handler.cancelled == []
 
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start
 
-    async def start_session(self, command: Any) -> None:
-        await self._start()
+async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None:
+    async with plane(cleanup_timeout=0.1) as control:
+        handler = Handler()
+        async with control.agent(handler, grace=10):
+            await control.command("start_session", "c1")
+            await until(lambda: bool(handler.running))
+            assert control.streamspace is not None
+            with pytest.raises(CleanupError, match="had not stopped after 0.1 s") as error:
+                await control.streamspace.aclose()
+            assert error.value.ids == ("agent-1",)
+            assert error.value.__cause__ is not None
+            handler.gate.set()
 
-    async def stop_session(self, command: Any) -> None: ...
 
-    async def hibernate_session(self, command: Any) -> None: ...
+async def test_a_handler_that_closes_its_own_client_does_not_deadlock() -> None:
+    async with plane() as control:
+        closed = asyncio.Event()
 
-    async def wake_session(self, command: Any) -> None: ...
+        class Closing(Handler):
+            async def stop_session(self, command: StopSession) -> None:
+                assert control.streamspace is not None
+                await control.streamspace.aclose()
+                closed.set()
+
+        async with asyncio.timeout(10), control.agent(Closing(), grace=60):
+            await control.command("stop_session", "c1")
+            await closed.wait()

@@ -14,9 +14,9 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from vcloud.emulator.net.connection import Connection, new_request
 from vcloud.emulator.sockets import ended
 
-MAX_BODY = 256 * 1024**2
 SHUTDOWN = 0.1
 """Seconds that requests under way get to finish when the listener closes."""
 BACKLOG = 128
@@ -31,7 +31,7 @@ class Listener(web.Server):
 
     def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None) -> None:
         """Let `answer` answer each request; with `tls`, over TLS."""
-        super().__init__(answer, request_factory=_request, access_log=None, auto_decompress=False)
+        super().__init__(answer, request_factory=new_request)
         self._servers: list[asyncio.Server] = []
         self._held: list[socket.socket] = []
         self._leaving: dict[Any, asyncio.Future[None]] = {}
@@ -41,6 +41,10 @@ class Listener(web.Server):
         self._tls: dict[str, Any] = {}
         if tls is not None:
             self._tls = {"ssl": tls, "ssl_shutdown_timeout": TLS_SHUTDOWN}
+
+    def __call__(self) -> Connection:
+        """Return what serves a new connection."""
+        return Connection(self, on_eof=self._tell_left)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -109,21 +113,32 @@ class Listener(web.Server):
         await self.accept()
 
     async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
-        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not."""
-        if request.transport is None or request.transport.is_closing():
+        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not.
+
+        A client that has closed its sending side counts as gone: one that has left looks the same.
+        """
+        protocol = request.protocol
+        if (
+            request.transport is None
+            or request.transport.is_closing()
+            or (isinstance(protocol, Connection) and protocol.half_closed)
+        ):
             return False
         left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leaving[request.protocol] = left
+        self._leaving[protocol] = left
         try:
             await asyncio.wait({left}, timeout=seconds)
             return not left.done()
         finally:
-            del self._leaving[request.protocol]
+            del self._leaving[protocol]
             left.cancel()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection that is gone, and tell whoever waits for that."""
         super().connection_lost(handler, exc)
+        self._tell_left(handler)
+
+    def _tell_left(self, handler: RequestHandler) -> None:
         left = self._leaving.get(handler)
         if left is not None and not left.done():
             left.set_result(None)
@@ -217,16 +232,3 @@ def _bound(family: int, name: Any) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _request(*parts: Any) -> web.BaseRequest:
-    message, payload, protocol, writer, task = parts
-    return web.BaseRequest(
-        message,
-        payload,
-        protocol,
-        writer,
-        task,
-        asyncio.get_running_loop(),
-        client_max_size=MAX_BODY,
-    )

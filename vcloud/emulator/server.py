@@ -29,6 +29,8 @@ from vcloud.emulator.faults_play import play
 from vcloud.emulator.faults_table import Faults
 from vcloud.emulator.ledger import Call, Ledger
 from vcloud.emulator.listener import Listener, Refusing, running_loop
+from vcloud.emulator.net.connection import plain
+from vcloud.emulator.net.screening import refusal
 from vcloud.emulator.sockets import ended
 from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
@@ -325,7 +327,7 @@ class Emulator:
         trust = self.ssl_context() if self._authority else None
 
         def at(url: str, auth: Auth) -> Endpoint:
-            return Endpoint(url, auth=auth, ssl=trust)
+            return Endpoint(url, auth=auth, ssl=trust, allow_http=self._exposed)
 
         return {
             "computers": at(self._computers_url, HMACAuth(KEY, SECRET)),
@@ -335,9 +337,14 @@ class Emulator:
         }
 
     def env(self) -> dict[str, str]:
-        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here."""
+        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here.
+
+        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel
+        readable then, and these ones are public.
+        """
         return {
             **({"VCLOUD_CA_FILE": str(self.ca_file)} if self._authority else {}),
+            **({"VCLOUD_ALLOW_HTTP": "1"} if self._exposed else {}),
             "VCLOUD_COMPUTERS_KEY": KEY,
             "VCLOUD_COMPUTERS_SECRET": SECRET,
             "VCLOUD_COMPUTERS_URL": self._computers_url,
@@ -350,6 +357,11 @@ class Emulator:
             "VCLOUD_STREAMSPACE_PASSWORD": ADMIN_PASSWORD,
             "VCLOUD_STREAMSPACE_URL": self._streamspace_url,
         }
+
+    @property
+    def _exposed(self) -> bool:
+        """Return whether clients on other machines reach it over plain http."""
+        return self.url.startswith("http:") and not _is_loopback(self._host)
 
     @property
     def _computers_url(self) -> str:
@@ -370,8 +382,12 @@ class Emulator:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         at = monotonic()
         path = request.raw_path.partition("?")[0]
+        administers = path == PREFIX or path.startswith(f"{PREFIX}/")
+        if (refused := refusal(request)) is not None:
+            refused.headers["Date"] = self._date()
+            return refused if administers else self._answer(request, at, refused, processed=False)
         try:
-            if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            if administers:
                 return await self._admin.answer(request, path)
             ordered = request.headers.get(HEADER)
             try:
@@ -385,10 +401,10 @@ class Emulator:
             if fault is not None and self._stage is not None:
                 return await self._play(fault, request, self._stage)
             return self._answer(request, at, await self._handle(request), processed=True)
-        except (ConnectionError, web.RequestPayloadError):
-            # The client went away while sending; there is nobody left to answer.
-            _log.debug("%s %s: the client went away", request.method, path)
-            return web.Response(status=400)
+        except (ConnectionError, web.RequestPayloadError) as error:
+            # Mostly the client went away while sending, and nobody is left to be answered.
+            _log.debug("%s %s: the body did not arrive", request.method, path)
+            return plain(400, str(error) or "the body is incomplete")
 
     def _answer(
         self, request: web.BaseRequest, at: float, response: web.StreamResponse, *, processed: bool
