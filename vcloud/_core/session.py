@@ -581,11 +581,7 @@ class Session:
         clean = echoless(response, request, headers)
         error, unreadable = self._explained(request, clean, where, now)
         if isinstance(error, RateLimitError):
-            pause = (
-                error.retry_after
-                if error.retry_after is not None
-                else self._retry.backoff(1, self._entropy())
-            )
+            pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
             lane.allowance.note(response.headers, self.clock(), now, number, good=False)
