@@ -32,6 +32,12 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
+from vcloud._core.refused import (
+    RefusedCredentials,
+    accepts_credentials,
+    is_held_back,
+    refuses_credentials,
+)
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
@@ -39,6 +45,7 @@ from vcloud._core.transport import Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     APIError,
+    AuthenticationError,
     ConfigurationError,
     ConnectError,
     DecodeError,
@@ -92,6 +99,8 @@ class Session:
         self.transport = transport
         self.codec = codec or Codec()
         self.auth = bound_auth(endpoint.auth, base_url)
+        #: Shared by all that share the credentials: those with other options, too.
+        self._refused = RefusedCredentials(clock)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -304,11 +313,15 @@ class Session:
         while True:
             error: TransportError | APIError
             response = None
-            sent = False
+            sent = tries = False
+            if self._refused.error is not None:
+                self._check_refused(request, lost=lost)
             number = self._gate.enter_now(lane) if slot else 0
             if not number:
                 number = await self._queue(request, lane, deadline, where, lost=lost)
             try:
+                if self._refused.error is not None:
+                    tries = await self._turn_to_try(request, deadline, where, lost=lost)
                 now = self._wall()
                 headers = (
                     self._sign(request, now, root)
@@ -339,12 +352,16 @@ class Session:
                 else:
                     result = self._success(request, response, shape, headers, lane, number)
                     if result is not _NO_SUCCESS:
+                        if renewed or self._refused.error is not None:
+                            self._let_in(request, headers, renewed=renewed)
                         return result
                     error, proof = self._refusal(
                         request, response, shape, headers, lane, number, where
                     )
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
+                if tries:
+                    self._refused.tried()
 
             before, lost = lost, lost or proof is Proof.NONE
             decision = self._retry.decide(
@@ -355,9 +372,7 @@ class Session:
                 renewed=renewed,
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
-                if not (
-                    request.authenticated and self.auth.refused(response, headers, now=self._wall())
-                ):
+                if not self._sign_again(request, response, headers, error, proof):
                     raise self._final(request, error, where, lost=lost, before=before, why="")
                 renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
@@ -366,6 +381,7 @@ class Session:
                     raise self._final(request, error, where, lost=lost, before=before, why=why)
                 pause = decision.seconds
             else:
+                self._note_refusal(request, headers, error, proof)
                 why = f" (tried {attempt} times)" if attempt > 1 else ""
                 if (
                     isinstance(error, APIError)
@@ -484,6 +500,76 @@ class Session:
                     raise  # a strategy's own clock, which says nothing about the deadline
                 raise self._too_late(request, where, lost=lost) from None
         return self._sign(request, self._wall(), root)
+
+    def _check_refused(self, request: Request, *, lost: bool) -> None:
+        """Fail at once where refused credentials are remembered, rather than wait in line."""
+        if not is_held_back(request):
+            return
+        try:
+            self._refused.check()
+        except AuthenticationError as error:
+            error.outcome_unknown = is_unknown(request, lost=lost)
+            raise
+
+    async def _turn_to_try(
+        self, request: Request, deadline: float | None, where: str, *, lost: bool
+    ) -> bool:
+        """Whether this is the request that tries refused credentials again; the others wait for it."""
+        if not is_held_back(request):
+            return False
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                return await self._refused.turn()
+        except AuthenticationError as error:
+            error.outcome_unknown = is_unknown(request, lost=lost)
+            raise
+        except TimeoutError:
+            raise self._too_late(request, where, lost=lost) from None
+
+    def _sign_again(
+        self,
+        request: Request,
+        response: Response,
+        sent: Mapping[str, str],
+        error: TransportError | APIError,
+        proof: Proof,
+    ) -> bool:
+        """Whether a refused credential may be let in when the request is signed once more."""
+        return request.authenticated and (
+            self.auth.refused(response, sent, now=self._wall())
+            or self._note_refusal(request, sent, error, proof)
+        )
+
+    def _note_refusal(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+        error: TransportError | APIError,
+        proof: Proof,
+    ) -> bool:
+        """Remember what a final answer says of the credentials; whether the strategy doubts it."""
+        if not isinstance(error, APIError):
+            return False
+        if refuses_credentials(error, request, proof):
+            rejected = getattr(self.auth, "rejected", None)  # which no subclass of Auth may lack
+            if rejected is not None and not rejected(sent, now=self._wall()):
+                return True
+            self._refused.note(error)
+        elif accepts_credentials(error, request, proof):
+            self._refused.forget()
+        return False
+
+    def credentials_changed(self) -> None:
+        """The strategy has other credentials now: what was remembered of those before is forgotten."""
+        self._refused.forget()
+
+    def _let_in(self, request: Request, sent: Mapping[str, str], *, renewed: bool) -> None:
+        """The service accepted the credentials of this request."""
+        if not is_held_back(request):
+            return
+        self._refused.forget()
+        if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
+            accepted(sent, now=self._wall())
 
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
