@@ -283,7 +283,7 @@ class VCloud(Secretive):
         # Here and not above: those who run nothing in bulk need no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
 
-        return Bulk(
+        run = Bulk(
             items,
             action,
             concurrency=concurrency,
@@ -297,6 +297,8 @@ class VCloud(Secretive):
             progress=progress,
             counted=True,
         )
+        run._of_one_client = len(self._clients) == 1
+        return run
 
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call."""
