@@ -20,7 +20,7 @@ from vcloud._core.codec import Codec, Instant
 from vcloud._core.ratelimit import server_time
 from vcloud._core.refused import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
-from vcloud._core.secret import Credentials, Secretive
+from vcloud._core.secret import Credentials, Secretive, concealing
 from vcloud.errors import AuthenticationError, ConfigurationError, DecodeError, VCloudError
 
 __all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]
@@ -160,6 +160,7 @@ class HMACAuth(_StatePerAddress):
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
 
+    @concealing
     def __init__(self, key: str, secret: str) -> None:
         self._key = _text(key, "the API key")
         if ":" in key:
@@ -260,6 +261,7 @@ class APIKeyAuth(Secretive, Auth):
 
     __slots__ = ("_headers",)
 
+    @concealing
     def __init__(self, key: str, *, header: str = "x-api-key") -> None:
         if not _HEADER.fullmatch(header):
             raise ConfigurationError(
@@ -341,12 +343,14 @@ class BearerAuth(_StatePerAddress):
     #: Seconds before its end at which a token is replaced.
     LEEWAY = 60.0
 
+    @concealing
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("give the token alone, without the word Bearer before it")
         self._prepare(Token(_bearer(token)), None)
 
     @classmethod
+    @concealing
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
         """Obtain tokens with ``POST /auth/login``, which is not sent before the first request needs it."""
         if not all(type(given) is str and given for given in (username, password)):

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from vcloud._core.endpoint import Endpoint, checked_observers
 from vcloud._core.instance import Instances
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
 
@@ -157,6 +157,7 @@ class VCloud(Secretive):
             )
 
     @classmethod
+    @concealing
     def from_env(
         cls,
         environ: Mapping[str, str] | None = None,

@@ -234,9 +234,7 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
                     for one in ended
                     if isinstance(one, Exception) and not isinstance(one, VCloudError)
                 ]
-                hits = [
-                    hit for one in ended for hit in smelled(one) if "variable password" not in hit
-                ]
+                hits = [hit for one in ended for hit in smelled(one)]
                 assert not hits[:5]
 
 

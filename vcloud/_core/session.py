@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -40,7 +40,7 @@ from vcloud._core.refused import (
 )
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.secret import Credentials, echoless
+from vcloud._core.secret import Credentials, concealing, echoless
 from vcloud._core.transport import Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -346,6 +346,11 @@ class Session:
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
+                except Exception as failure:
+                    if not request.sensitive:
+                        raise
+                    # A frame below holds a password, or an address with a token.
+                    raise failure.with_traceback(None)  # noqa: B904 - as below
                 except asyncio.CancelledError as stopped:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
@@ -408,12 +413,9 @@ class Session:
         Raises:
             DecodeError: it is not of that shape.
         """
-        try:
-            answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-            if self.dialect.succeeded(answer):
-                return shape.open(answer, self, response.body)
-        except DecodeError:
-            pass
+        found: Any = self._read(request, response, shape)
+        if found is not _NO_SUCCESS:
+            return cast("R", found)
         # Once more, without what the answer repeats of the request, because the error quotes it.
         # The credential may have been given up meanwhile: then there is none to look for.
         now = self._wall()
@@ -421,6 +423,16 @@ class Session:
         clean = echoless(response, request, headers)
         unreadable = self._unreadable(request, clean, shape)
         raise self._about(request, self.base_url + request.path, unreadable)
+
+    # A function of its own, so that what was answered is in no variable of a frame that raises.
+    def _read(self, request: Request, response: Response, shape: Shape[Any, Any]) -> Any:
+        try:
+            answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+            if self.dialect.succeeded(answer):
+                return shape.open(answer, self, response.body)
+        except DecodeError:
+            pass
+        return _NO_SUCCESS
 
     def _unreadable(
         self, request: Request, response: Response, shape: Shape[Any, Any] | None
@@ -576,11 +588,10 @@ class Session:
         if request.authenticated:
             path = request.path if root else self._base_path + request.path
             headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
-        return (
-            headers
-            if request.body is None
-            else Credentials({"Content-Type": "application/json", **headers})
-        )
+        if request.body is not None:
+            return Credentials({"Content-Type": "application/json", **headers})
+        # Those of a strategy of the user's own may be any mapping, and its repr shows them.
+        return headers if type(headers) is Credentials else Credentials(headers)
 
     def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
         left = deadline - self.clock()
@@ -771,6 +782,7 @@ _UPGRADED = Response(101, {}, b"")
 _NO_SUCCESS: Final = object()
 
 
+@concealing
 def _with_token(url: str, headers: Mapping[str, str], name: str) -> tuple[str, Mapping[str, str]]:
     """The bearer token moved from its header into the query."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vcloud._core.admission import TooLongError
 from vcloud._core.ratelimit import RateLimit
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class SharedBudget(Secretive):
         ConfigurationError: the libraries are not installed, or the store cannot count moving windows.
     """
 
+    @concealing
     def __init__(self, store: str | Storage, *, account: str = "default") -> None:
         try:
             from limits import RateLimitItemPerSecond  # noqa: PLC0415 - only those who share need it

@@ -29,6 +29,7 @@ from vcloud._core.aiohttp_compat import (
 from vcloud._core.endpoint import check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
+from vcloud._core.secret import concealing
 from vcloud._core.websocket import (
     HEARTBEAT,
     MAX_REFUSAL,
@@ -98,6 +99,10 @@ class Wire(msgspec.Struct, frozen=True):
         # A proxy's address may hold a password.
         return f"Wire(timeout={self.patience.seconds:g})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # rich would show each field.
+        return [("timeout", self.patience.seconds)]
+
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
         return Wire(
@@ -105,6 +110,7 @@ class Wire(msgspec.Struct, frozen=True):
         )
 
 
+@concealing
 def _proxy_from_environment(base_url: str) -> str | None:
     url = URL(base_url)
     # This machine is not reached by way of another, which could read what goes there over plain http.

@@ -14,6 +14,7 @@ from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.secret import concealing
 from vcloud.auth import BearerAuth, login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
@@ -159,6 +160,7 @@ class StreamSpace(Client):
             hooks=hooks,
         )
 
+    @concealing
     async def login(self, username: str | None = None, password: str | None = None) -> Login:
         """Log in now, and use this token from now on.  ``POST /auth/login``
 
