@@ -153,8 +153,8 @@ class HMACAuth(_StatePerAddress):
     separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
-    difference is learnt and the request signed once more. A difference that did not help is dropped.
-    Each base URL has its own difference.
+    difference is learnt and the request signed once more. A difference that did not help is
+    dropped. Each base URL has its own difference.
     """
 
     #: A smaller difference is travel time and the one-second grain of ``Date``.
@@ -206,7 +206,8 @@ class HMACAuth(_StatePerAddress):
 
         What counts is the time that was sent: of many requests that are refused at once the first one teaches, and the
         others only need to be signed again. What is learnt is on trial until a request that was
-        signed with it is accepted. A difference that did not help is not learnt from the next refusal.
+        signed with it is accepted. A difference that did not help is not learnt from the next
+        refusal.
         """
         theirs, signed_at = server_time(response.headers), _signed_at(sent)
         if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
@@ -239,7 +240,7 @@ class HMACAuth(_StatePerAddress):
         return True
 
     def _is_signed_with_the_offset(self, sent: Mapping[str, str], now: float) -> bool:
-        """Whether this was signed with the present offset, and not with one that was dropped since."""
+        """Whether this was signed with the present offset, not with one that was dropped since."""
         signed_at = _signed_at(sent)
         if signed_at is None:
             return True
@@ -335,9 +336,10 @@ class BearerAuth(_StatePerAddress):
 
     ``BearerAuth(token)`` uses the token as long as it lasts. ``BearerAuth.login(username, password)`` obtains one when
     it is first needed, again shortly before it expires, and once more when the service refuses it early. However many
-    tasks wait for a token, there is one login. After the service refused the user name and password, calls
-    fail at once for 30 seconds; then one tries again. A token that a login gave is sent to the base URL that
-    gave it and to no other; one given to the constructor is sent wherever the strategy is used.
+    tasks wait for a token, there is one login. After the service refused the user name and
+    password, calls fail at once for 30 seconds; then one tries again. A token that a login gave
+    is sent to the base URL that gave it and to no other; one given to the constructor is sent
+    wherever the strategy is used.
     """
 
     #: Seconds before its end at which a token is replaced.

@@ -1,4 +1,4 @@
-"""Credentials that a service refused are remembered: no crowd asks again, and one tries after a while."""
+"""Credentials that a service refused are remembered: no crowd asks again, one tries after a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers whose ``Date`` is wrong, from a gateway before the service: what a client learns from them, it unlearns."""
+"""Answers whose ``Date`` is wrong, from a gateway: what a client learns from them, it unlearns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vcloud.emulator import Emulator
 
 #: Seconds by which the gateway's clock is ahead; the service tolerates 300.
 AHEAD = 1200
-HOP_BY_HOP = {
-    "connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "date",
-}  # fmt: skip
+HOP_BY_HOP = set(
+    "connection keep-alive transfer-encoding content-length content-encoding host date".split()
+)
 
 
 class Gateway:

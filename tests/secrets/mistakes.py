@@ -1,4 +1,7 @@
-"""A program's mistakes with secrets, each of which raises. Its own frames hold none: they are in the environment."""
+"""A program's mistakes with secrets, each of which raises.
+
+Its own frames hold none: they are in the environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who print the variables of frames (rich, typer, pytest -l, Sentry, cgitb, traceback) print no secret."""
+"""Those who print the variables of frames print no secret: rich, typer, pytest, Sentry, cgitb."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ from sentry_sdk.transport import Transport
 
 import vcloud.providers
 from tests.secrets import mistakes
-from tests.secrets.sniffing import CANARY, found_in, smelled
-from vcloud._core.secret import concealing
+from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
+from vcloud import APIKeyAuth, Endpoint, Response
+from vcloud._core.secret import Credentials, concealing
+from vcloud._core.transport import Wire
+from vcloud.auth import Token, login_request
+from vcloud.providers.desktops import TypeText
 
 SECRET = f"{CANARY}-0123456789-abcdef"
 NAMES = [*mistakes.MISTAKES, *mistakes.CALLS]
@@ -65,6 +69,25 @@ def error_of(name: str) -> Exception:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_frame_shows_a_secret(name: str) -> None:
     assert not smelled(error_of(name))
+
+
+def test_what_holds_a_secret_shows_none() -> None:
+    login = login_request("admin", SECRET)
+    endpoint = Endpoint(auth=APIKeyAuth(SECRET), proxy=f"http://me:{SECRET}@host:1")
+    wire = Wire.of(
+        base_url="https://host",
+        timeout=1.0,
+        connect_timeout=1.0,
+        ssl=True,
+        proxy=endpoint.proxy,
+        max_response=1,
+        max_message=1,
+    )
+    answer = Response(200, {"X-Echo": SECRET}, SECRET.encode())
+    token = Token(Credentials(Authorization=SECRET))
+    for one in (login, endpoint, wire, answer, token, token.headers, TypeText(SECRET)):
+        for shown in ways_to_show(one):
+            assert not found_in(shown, type(one).__name__)
 
 
 # -- the tools themselves --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Credentials that the service refused, remembered for a while, so that a crowd does not ask again and again."""
+"""Credentials that the service refused, remembered so that a crowd does not ask again and again."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def refuses_credentials(
 
 
 def accepts_credentials(error: APIError, request: Request, proof: Proof) -> bool:
-    """Whether a refusal shows that the service accepts the credentials: it is about something else."""
+    """Whether a refusal is about something else, and shows that the credentials are accepted."""
     return (
         is_held_back(request)
         and proof is not Proof.NONE

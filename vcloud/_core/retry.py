@@ -53,7 +53,8 @@ class RetryPolicy:
     Args:
         attempts: how often one call may be sent in all; 1 never sends again.
         base: before the second attempt, on average; doubles with each further one. Seconds or timedelta, as all here.
-            A ``Retry-After`` that asks for longer is waited for; one that asks for less shortens nothing.
+            A ``Retry-After`` that asks for longer is waited for; one that asks for less shortens
+            nothing.
         cap: what they grow to, on average too: half of each pause is chance, so that one may take half as much again.
         max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
             the call ends at once with its error instead, a :class:`~vcloud.RateLimitError` or, after a 503, a

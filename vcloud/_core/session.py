@@ -526,7 +526,7 @@ class Session:
     async def _turn_to_try(
         self, request: Request, deadline: float | None, where: str, *, lost: bool
     ) -> bool:
-        """Whether this is the request that tries refused credentials again; the others wait for it."""
+        """Whether this request tries refused credentials again; the others wait for it."""
         if not is_held_back(request):
             return False
         try:
@@ -572,7 +572,7 @@ class Session:
         return False
 
     def credentials_changed(self) -> None:
-        """The strategy has other credentials now: what was remembered of those before is forgotten."""
+        """Forget what was remembered of the credentials: the strategy has others now."""
         self._refused.forget()
 
     def _let_in(self, request: Request, sent: Mapping[str, str], *, renewed: bool) -> None:
