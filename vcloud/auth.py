@@ -502,7 +502,7 @@ class BearerAuth(_StatePerAddress):
         return True
 
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
-        """Whether a refused token is all that there is: one that a login gave is not the password."""
+        """Whether a refused token is all that there is: one of a login is not the password."""
         return self._credentials is None
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Credentials that a service refused are remembered: no crowd asks again, one tries after a while."""
+"""Credentials that a service refused are remembered: no crowd asks again."""
 
 from __future__ import annotations
 

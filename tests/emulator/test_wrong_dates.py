@@ -16,9 +16,15 @@ from vcloud.emulator import Emulator
 
 #: Seconds by which the gateway's clock is ahead; the service tolerates 300.
 AHEAD = 1200
-HOP_BY_HOP = set(
-    "connection keep-alive transfer-encoding content-length content-encoding host date".split()
-)
+HOP_BY_HOP = {
+    "connection",
+    "content-encoding",
+    "content-length",
+    "date",
+    "host",
+    "keep-alive",
+    "transfer-encoding",
+}
 
 
 class Gateway:

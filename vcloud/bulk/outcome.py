@@ -84,13 +84,14 @@ class Totals:
         done: how many are done.
         failed: how many failed.
         unknown: of how many the service may have acted without anybody seeing its answer.
-        undone: how many are not done so far: nothing was sent for them, or they were not begun. Without a ``total``, what
-            was not begun is not counted.
+        undone: how many are not done so far: nothing was sent for them, or they were not begun.
+            Without a ``total``, what was not begun is not counted.
         resumed: how many outcomes were taken over from the journal in this run.
         attempts: requests sent in this run for items that are over.
         elapsed: how long this run took so far.
         stopped: why nothing more was begun, or what was under way was ended: ``"max_failures"``, ``"deadline"``,
-            ``"credentials"`` (those of the only client were refused), ``"interrupted"`` (cancelled, or left early),
+            ``"credentials"`` (those of the only client were refused), ``"interrupted"`` (cancelled, or
+            left early),
             ``"error"`` (raised from the iteration); else None.
     """
 

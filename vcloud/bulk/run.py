@@ -57,9 +57,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     and goes on with the next pages. When all is finished, the iteration raises the first such
     :class:`~vcloud.DecodeError`, unless something else ended the run with an error.
 
-    **Refused credentials.** When the service refuses a client's credentials, the other items of that client are undone,
-    and nothing is sent for them. The run goes on with those of other clients. A run of ``cloud.bulk``, where the
-    facade has one client only, ends.
+    **Refused credentials.** When the service refuses a client's credentials, the other items of
+    that client are undone, and nothing is sent for them. The run goes on with those of other
+    clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
 
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is

@@ -263,7 +263,7 @@ class Worker(Generic[T, R]):
 
 
 def _is_refused_unsent(error: BaseException | None) -> bool:
-    """Whether an action failed because its client's credentials were refused before it sent anything."""
+    """Whether an action failed because its client's credentials had been refused before."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_refused_unsent(one) for one in error.exceptions)
     while error is not None and not isinstance(error, AuthenticationError):
