@@ -186,9 +186,9 @@ class HMACAuth(_StatePerAddress):
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
         """Sign. Pure, apart from the learnt clock offset."""
         timestamp = int((now + self._offset) * 1000)
-        return Credentials(
-            Authorization=f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
-        )
+        return {
+            "Authorization": f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
+        }
 
     def sign(
         self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None

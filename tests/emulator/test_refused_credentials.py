@@ -321,6 +321,16 @@ async def test_a_login_by_hand_with_the_same_password_is_not_sent_either(
         assert len(emulator.calls) == 3
 
 
+async def test_a_machine_is_stopped_although_the_credentials_were_refused_just_now() -> None:
+    async with Emulator(speed=200) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        async with cloud.desktops.launch() as desktop:
+            body = b'{"status":"error","error":"Invalid API key","docs":""}'
+            emulator.faults.add("*", Fault.reply(401, body, content_type="application/json"))
+            await refused(desktop.click(1, 1))
+            assert (await refused(desktop.click(1, 1))).remembered
+        assert (await cloud.desktops.get(desktop.id)).status == "terminated"
+
+
 # -- a clock and a secret that are wrong at once ---------------------------------------------------
 
 

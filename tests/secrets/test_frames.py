@@ -146,13 +146,15 @@ def with_sentry(error: Exception) -> str:
 def with_cgitb(error: Exception) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        cgitb = pytest.importorskip("cgitb", reason="gone since Python 3.13")
+        cgitb = importlib.import_module("cgitb")
         # With an error of no attributes: it fails at those of a TimeoutError.
         text: str = cgitb.text((Exception, Exception(), error.__traceback__), context=0)
     return text
 
 
-TOOLS = [with_rich, with_traceback, with_sentry, with_cgitb]
+TOOLS = [with_rich, with_traceback, with_sentry]
+if sys.version_info < (3, 13):
+    TOOLS.append(with_cgitb)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,13 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+#: Whether what runs here cleans up. A stop is sent although credentials were refused just now.
+CLEANING_UP: Final[ContextVar[bool]] = ContextVar("vcloud_cleaning_up", default=False)
 
 
 async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
@@ -24,6 +28,7 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
     """
 
     async def bounded() -> T:
+        CLEANING_UP.set(True)
         async with asyncio.timeout(within):
             return await work
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Final, TypeGuard
 
+from vcloud._core.cleanup import CLEANING_UP
 from vcloud._core.outcome import Proof
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
 from vcloud.errors import APIError, AuthenticationError, RateLimitError, ServerError
@@ -96,9 +97,14 @@ def is_held_back(request: Request) -> bool:
     """Whether refused credentials keep this request from being sent.
 
     The one that obtains a credential is not: whoever sends it remembers by himself. Nor is the
-    upgrade to a WebSocket: it may be refused, or let in, for reasons of its own.
+    upgrade to a WebSocket: it may be refused, or let in, for reasons of its own. Nor is the stop of
+    a machine that would be left running: a single refusal in error must not cost a day of it.
     """
-    return request.authenticated and request.bucket not in {UPGRADES, UPGRADES_WITHOUT_SLOT}
+    return (
+        request.authenticated
+        and request.bucket not in {UPGRADES, UPGRADES_WITHOUT_SLOT}
+        and not CLEANING_UP.get()
+    )
 
 
 def refuses_credentials(
@@ -120,7 +126,7 @@ def refuses_credentials(
 def accepts_credentials(error: APIError, request: Request, proof: Proof) -> bool:
     """Whether a refusal is about something else, and shows that the credentials are accepted."""
     return (
-        is_held_back(request)
+        request.authenticated
         and proof is not Proof.NONE
         and not isinstance(error, AuthenticationError | RateLimitError | ServerError)
     )

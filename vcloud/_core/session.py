@@ -577,7 +577,7 @@ class Session:
 
     def _let_in(self, request: Request, sent: Mapping[str, str], *, renewed: bool) -> None:
         """The service accepted the credentials of this request."""
-        if not is_held_back(request):
+        if not request.authenticated:
             return
         self._refused.forget()
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
