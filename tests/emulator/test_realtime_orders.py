@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket as sockets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -25,9 +26,18 @@ from tests.emulator.realtime_server import (
     settled,
     trusting,
 )
-from vcloud import ConfigurationError, RequestTimeout, RetryPolicy, TransportError
+from vcloud import (
+    BearerAuth,
+    ConfigurationError,
+    Endpoint,
+    RequestTimeout,
+    RetryPolicy,
+    TransportError,
+)
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace import StreamSpace, VNCTunnel
+from vcloud.emulator import Emulator
+from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
 from vcloud.providers.streamspace.relay import let_go
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
@@ -380,6 +390,63 @@ async def test_a_log_that_ends(tls: bool, end: str) -> None:
                             await anext(lines)
             await over.wait()
             await settled(lambda: whole(streamspace))
+
+
+# -- behind a proxy ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def terminating(url: str) -> AsyncIterator[str]:
+    """A proxy that ends TLS as nginx, Caddy and Go's ReverseProxy do: it closes as soon as one side has."""
+    parts = urlsplit(url)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(carry(reader, inner_writer), carry(inner_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certified())
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def left_alone(forward: VNCForward) -> None:
+    await settled(lambda: forward.connections == 0)
+
+
+@on_each_loop
+async def test_what_goes_over_websockets_behind_a_proxy_is_left_in_good_order(tls: bool) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        emulator = await stack.enter_async_context(Emulator(speed=300))
+        url = emulator.url
+        if tls:
+            url = await stack.enter_async_context(terminating(url))
+        endpoint = Endpoint(
+            f"{url}/api/v1",
+            auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD),
+            ssl=trusting() if tls else None,
+        )
+        streamspace = await stack.enter_async_context(StreamSpace(endpoint))
+        session = await streamspace.sessions.create(ADMIN, "firefox-browser")
+        await session.wait_until("running", poll=0.005)
+        for _ in range(5):
+            async with session.open_vnc() as tunnel:
+                assert await tunnel.read() == b"RFB 003.008\n"
+            async with session.logs(follow=True, tail=1) as lines:
+                await anext(lines)
+            async with session.forward_vnc() as forward:
+                reader, writer = await asyncio.open_connection(forward.host, forward.port)
+                assert await reader.readexactly(12) == b"RFB 003.008\n"
+                writer.close()
+                await left_alone(forward)
+                assert forward.errors == ()
+        await settled(lambda: whole(streamspace))
 
 
 # -- forwards ----------------------------------------------------------------------------------------------------------
