@@ -107,7 +107,8 @@ class MachineRef(Handle):
             region=None if region is None else text(region, "region"),
         )
         body = json_body(given) if given else None
-        await self._session.fetch(Request("POST", self._path("/start"), body=body), DONE)
+        request = Request("POST", self._path("/start"), body=body, starts=True)
+        await self._session.fetch(request, DONE)
 
     async def stop(self, *, gracefully: bool = False) -> None:
         """Stop the running machine.  ``POST /machines/{id}/stop``
@@ -464,7 +465,7 @@ class Machines(Collection):
             permissions=_given(permissions) if permissions is not None else None,
         )
         return await fetch_list(
-            self._session, Request("POST", "/machines", body=json_body(body)), MACHINES
+            self._session, Request("POST", "/machines", body=json_body(body), starts=True), MACHINES
         )
 
     async def permission_fields(self) -> tuple[PermissionField, ...]:

@@ -139,8 +139,9 @@ class _Connection:
             CleanupError: in place of a cancellation.
             CancelledError: it came meanwhile.
         """
-        if isinstance(error, WaitTimeout) and self._cleanup.interruption is not None:
-            # The time limit of this connection, which is what it says.
+        if isinstance(error, WaitTimeout):
+            # Time is up for this as well, and that is what the error says.
+            self._cleanup.hurry()
             self._cleanup.forgive()
         self._failure = await self._settlement.undo(error)
         if isinstance(error, VCloudError):
