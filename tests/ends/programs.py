@@ -242,5 +242,7 @@ def _abandon(scene: Scene, main: Main, kind: str) -> None:
     loop.run_forever()
     loop.close()
     asyncio.set_event_loop(None)
+    # It knows the tasks that wait for it.
+    scene.leave = asyncio.Event()
     del task, loop
     gc.collect()

@@ -188,8 +188,7 @@ class Cleanup:
         finally:
             self._hurried.discard(hurried)
             hurried.cancel()
-            if not task.done():
-                await end({task})
+            await end({task})
         if self.urgent and (task.cancelled() or task.exception() is not None):
             return None
         return task.result()

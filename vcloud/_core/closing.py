@@ -31,6 +31,12 @@ async def close(
         CleanupError: something may have been left.
     """
     every = list(sessions)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # The loop was closed over the caller, and nothing can be closed any more.
+        transport.refuse()
+        return
     if transport.closing is None:
         transport.closing = hidden_task(_close(transport, every))
     cleanup = Cleanup(max(session.cleanup_timeout for session in every))

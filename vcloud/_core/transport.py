@@ -210,6 +210,9 @@ class Transport:
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
+            if self._loop is not None and self._loop.is_closed():
+                # This coroutine is being closed with its loop, and aiohttp hid that.
+                raise GeneratorExit from None
             failure = _translated(error, wire, closed=session.closed)
         except asyncio.CancelledError:
             if not turn.only_late():

@@ -134,6 +134,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._slots = asyncio.Semaphore(concurrency)
         # For those that are worked on, and for as many that have finished and were not taken yet.
         self._room = asyncio.Semaphore(2 * concurrency)
+        self._loop: asyncio.AbstractEventLoop
         self._dispatcher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: deque[Outcome[T, R]] = deque()
@@ -254,7 +255,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         return self._finished.popleft()
 
     def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
         self._worker.outer = ATTEMPT_COUNT.get()
@@ -338,7 +339,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._finished.append(outcome)
             self._news.set()
         finally:
-            self._slots.release()
+            # A loop that was closed over this wakes nobody any more.
+            if not self._loop.is_closed():
+                self._slots.release()
         if self._worker.late:
             self._stop("deadline")
         elif (

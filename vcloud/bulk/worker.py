@@ -97,6 +97,8 @@ class Worker(Generic[T, R]):
                 self.counts[before.status] -= 1
                 before = None
                 await self.journal._intend(key, ticket)
+        except GeneratorExit:
+            raise  # the loop is closed, and the journal has the intent
         except BaseException:
             self.journal._erase(key, ticket)
             raise
@@ -190,6 +192,8 @@ class Worker(Generic[T, R]):
                     error, acted=acted
                 )
                 outcome = over(OutcomeStatus.UNKNOWN if lost else OutcomeStatus.FAILED, error)
+        except GeneratorExit:
+            raise  # the loop is closed, and the journal has the intent
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
                 self._note(

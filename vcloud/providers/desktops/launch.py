@@ -178,6 +178,9 @@ class OpenDesktop:
             except TransportError:
                 # A signal's handler interrupted it by raising something. Stopping may be repeated.
                 self._stopping = None
+            except GeneratorExit:
+                self._tell(RuntimeError("its event loop was closed"))
+                raise
             else:
                 break
         else:
@@ -216,9 +219,6 @@ class OpenDesktop:
                     return
                 # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
                 continue
-            except GeneratorExit as failure:
-                self._tell(failure)
-                raise
             break
         self._register.discard(self._desktop.id)
         self._session.opened.discard(self)

@@ -132,6 +132,9 @@ class Settlement:
             # Told by what was cut short, unless it had not even begun.
             if not self._left:
                 self._cut_short(late)
+        except GeneratorExit:
+            self.abandon()
+            raise
         return self.failure(error)
 
     def failure(self, error: BaseException | None) -> CleanupError | None:
