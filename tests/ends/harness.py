@@ -8,10 +8,10 @@ import json
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -23,6 +23,7 @@ from tests.ends.judge import Facts, Machine, flaws
 from tests.ends.stages import STAGES
 from vcloud import Journal
 from vcloud.emulator import Emulator
+from vcloud.emulator.clock import monotonic
 
 ROOT: Final = Path(__file__).parents[2]
 #: A desktop that was there before, and that the program asks for.
@@ -124,11 +125,12 @@ async def _until(there: Callable[[], bool], wire: _Wire) -> bool:
     return True
 
 
-def _changing(emulator: Emulator) -> list[str]:
+def _changing(emulator: Emulator, since: float = 0.0, until: float = inf) -> list[str]:
+    """The requests that change something, by when they arrived."""
     return [
         f"{call.method} {call.path}"
         for call in list(emulator.calls)
-        if call.method != "GET" and not call.path.endswith("/login")
+        if since <= call.at < until and call.method != "GET" and not call.path.endswith("/login")
     ]
 
 
@@ -168,13 +170,13 @@ async def play(
                 await makes.fork(_spec(cell, emulator, folder, mutant, guard))
                 there = await _until(lambda: bool(wire.told("at")) and reached(), wire)
                 await asyncio.sleep(cell.delay)
-                before, began = _changing(emulator), time.monotonic()
+                began = monotonic()
                 if there:
                     await _end(cell, wire)
                 else:
                     wire.kill(signal.SIGKILL)
                 await wire.over.wait()
-            took = time.monotonic() - began
+            took = monotonic() - began
             # What arrived just before the process was gone is still to be carried out.
             await asyncio.sleep(SETTLE)
             output = (Path(folder) / "output").read_text(errors="replace")
@@ -184,8 +186,8 @@ async def play(
                 events=tuple(wire.events),
                 output=output,
                 machines=_machines(emulator),
-                before=before,
-                after=_changing(emulator)[len(before) :],
+                before=_changing(emulator, until=began),
+                after=_changing(emulator, since=began),
                 bought=len(emulator.computers.machines) - bought,
                 journal=await _statuses(Path(folder) / "bulk.journal"),
             )

@@ -12,16 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import attrs
-
 from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, RateLimit, RetryPolicy, VCloud
 
 T = TypeVar("T")
 
 #: It waits as long as it is asked to: what ends it is its end.
 PATIENT: Final = RetryPolicy(max_retry_after=3600)
-
-_FIELDS = {one.name for one in attrs.fields(Endpoint)}
 
 
 class Scene:
@@ -117,8 +113,7 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def _endpoints(env: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
-    # Before `cleanup` is merged, an Endpoint has no cleanup_timeout.
-    more = {name: one for name, one in options.items() if name == "rate" or name in _FIELDS}
+    more = dict(options)
     if "rate" in more:
         calls, per = more.pop("rate")
         more["rate_limits"] = [RateLimit(calls, per=per)]
