@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.emulator.redis_server import redis_server
 from vcloud import (
     ConfigurationError,
     ConnectError,
@@ -92,35 +92,9 @@ async def test_a_configured_limit_is_kept_without_a_word_from_the_service() -> N
 
 
 @pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[str]:
-    """A server of our own, in a socket file of our own, gone with the test."""
-    program = shutil.which("redis-server")
-    if program is None:
-        reason = "SHARED BUDGETS ARE NOT TESTED WITH REDIS: there is no redis-server (Debian: apt-get install redis-server)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    socket = tmp_path / "redis.sock"
-    settings = {
-        "port": "0",
-        "unixsocket": str(socket),
-        "save": "",
-        "appendonly": "no",
-        "dir": str(tmp_path),
-    }
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *[word for name, value in settings.items() for word in (f"--{name}", value)],
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        while not socket.exists():
-            assert process.returncode is None
-            await asyncio.sleep(0.01)
-        yield f"unix://{socket}"
-    finally:
-        process.terminate()
-        await process.wait()
+def redis(tmp_path: Path) -> Iterator[str]:
+    with redis_server(tmp_path) as server:
+        yield server.address
 
 
 CROWD = textwrap.dedent("""
@@ -218,6 +192,8 @@ def test_a_budget_that_cannot_work_is_refused_when_it_is_made() -> None:
         Endpoint(auth=auth, shared_budget=SharedBudget("async+memory://"))
     with pytest.raises(ConfigurationError, match="cannot count in a 'papyrus' store"):
         SharedBudget("papyrus://shelf")
+    with pytest.raises(ConfigurationError, match="'fail' or 'unshared', not 'pass'"):
+        SharedBudget("async+memory://", when_away="pass")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="each bucket once"):
         Endpoint(auth=auth, rate_limits=[RateLimit(1, 1), RateLimit(2, 60)])
     with pytest.raises(ConfigurationError, match="RateLimit"):
@@ -225,3 +201,13 @@ def test_a_budget_that_cannot_work_is_refused_when_it_is_made() -> None:
     with pytest.raises(ConfigurationError, match="RateLimit"):
         Endpoint(auth=auth, rate_limits=RateLimit(1, 1))  # type: ignore[arg-type]
     assert "***" in repr(SharedBudget("redis://:hidden@localhost"))
+
+
+@pytest.mark.parametrize("address", ["redis://:hidden@host:port", "papyrus://:hidden@shelf"])
+def test_no_frame_of_an_invalid_budget_holds_the_password(address: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SharedBudget(address)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert frames
+    assert not [frame for frame in frames if "hidden" in repr(frame.f_locals)]
+    assert caught.value.__cause__ is caught.value.__context__ is None

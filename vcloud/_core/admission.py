@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from vcloud._core.ratelimit import Allowance, RateLimit
-from vcloud.errors import VCloudError
+from vcloud.errors import ConnectError, VCloudError
 
 
 class TooLongError(Exception):
@@ -51,6 +51,9 @@ class Lane(msgspec.Struct, eq=False):
     alarm: asyncio.TimerHandle | None = None
     #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
     asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    #: How often the store was away, and what it said the last time.
+    failures: int = 0
+    failure: str = ""
 
 
 class Gate:
@@ -88,7 +91,7 @@ class Gate:
         *,
         rules: Iterable[RateLimit] = (),
         expected: Iterable[RateLimit] = (),
-        acquire: Callable[[RateLimit, float], Awaitable[None]] | None = None,
+        acquire: Callable[..., Awaitable[None]] | None = None,
     ) -> None:
         self._free = limit
         self._clock = clock
@@ -156,12 +159,24 @@ class Gate:
         """
         if lane.shared is None or self._acquire is None:
             return await self._wait(lane, deadline, slot=slot, patience=patience, urgent=urgent)
+        failures = lane.failures
         async with (
             asyncio.timeout(None if deadline is None else deadline - self._clock()),
             # Who is in a hurry does not wait behind the others.
             nullcontext() if urgent else lane.asking,
         ):
-            await self._acquire(lane.shared, patience)
+            if lane.failures > failures and not urgent:
+                # One who asked meanwhile found it away. A crowd must not find out one by one.
+                raise ConnectError(lane.failure)
+            try:
+                if urgent:
+                    await self._acquire(lane.shared, patience, urgent=True)
+                else:
+                    await self._acquire(lane.shared, patience)
+            except ConnectError as error:
+                lane.failures += 1
+                lane.failure = str(error)
+                raise
             return await self._wait(lane, None, slot=slot, patience=patience, urgent=urgent)
 
     def leave(
@@ -205,6 +220,8 @@ class Gate:
             async with asyncio.timeout(deadline - self._clock()):
                 return await turn
         except BaseException:
+            if turn.get_loop().is_closed():
+                raise
             if not turn.done():
                 turn.cancel()
             if turn.cancelled():
@@ -257,6 +274,8 @@ class Gate:
             wait = lane.allowance.delay(now)
             if first.turn.done():
                 lane.gone -= 1
+            elif first.turn.get_loop().is_closed():
+                pass  # nobody can be told any more
             elif inf > wait > first.patience:
                 first.turn.set_exception(TooLongError(wait))
             elif wait > 0 and inf > now + wait >= first.deadline:

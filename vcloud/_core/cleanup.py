@@ -310,7 +310,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
     What they raise is theirs to have reported before: nobody else asks for it.
     """
-    left = {task for task in tasks if task is not asyncio.current_task() and task not in _CLOSERS}
+    try:
+        current = asyncio.current_task()
+    except RuntimeError:
+        # The loop was closed over the caller, and over these.
+        return
+    left = {task for task in tasks if task is not current and task not in _CLOSERS}
     for task in left:
         task.cancel()
     interruption: asyncio.CancelledError | None = None

@@ -535,13 +535,8 @@ class Session:
             urgent = True
             ends = self.clock() + stopping.left
             deadline = ends if deadline is None else min(ends, deadline)
-        entering = self._gate.enter(
-            lane,
-            deadline,
-            slot=request.authenticated and request.slot,
-            patience=self._retry.max_retry_after,
-            urgent=urgent,
-        )
+        slot = request.authenticated and request.slot
+        entering = self._enter(lane, deadline, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
@@ -557,6 +552,39 @@ class Session:
         if cleanup is not None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
         return await self._queue(request, lane, deadline, where, lost=lost)
+
+    async def _enter(
+        self, lane: Lane, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
+    ) -> int:
+        """Enter the gate; a shared budget's store that is away is asked again as the policy says.
+
+        Raises:
+            ConnectError: it stays away.
+        """
+        tries = 0
+        while True:
+            try:
+                return await self._gate.enter(
+                    lane,
+                    deadline,
+                    slot=slot,
+                    patience=self._retry.max_retry_after,
+                    urgent=urgent,
+                )
+            except ConnectError as error:
+                tries += 1
+                decision = self._retry.decide(
+                    error, repeatable=True, attempt=tries, random=self._entropy(), renewed=False
+                )
+                why = f" (tried {tries} times)" if tries > 1 else ""
+                pause = decision.seconds if isinstance(decision, RetryAfter) else None
+                if pause is not None and deadline is not None and self.clock() + pause >= deadline:
+                    pause, why = None, "; the deadline leaves no time to try again"
+                if pause is None:
+                    # Of a request that was sent before, the error says what it leaves unknown.
+                    sent = "" if lost else "; nothing was sent"
+                    raise ConnectError(f"{error}{why}{sent}") from None
+            await asyncio.sleep(pause)
 
     async def _credential(
         self,

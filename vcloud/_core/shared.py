@@ -1,139 +1,285 @@
-"""A rate budget that several processes share, because a provider counts the account and not the process."""
+"""A rate budget that several processes share: a provider counts the account, not the process."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import math
-import time
-from typing import TYPE_CHECKING, Any
+import os
+import threading
+from logging import INFO, WARNING, getLogger
+from typing import TYPE_CHECKING, Final, Literal, get_args
+from weakref import WeakSet
+
+import msgspec
 
 from vcloud._core.admission import TooLongError
+from vcloud._core.clock import monotonic
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive
+from vcloud._core.stores import GRAIN, PATIENCE, Counter, Window, counters
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-#: Seconds for which a store may be silent.
-_PATIENCE = 5.0
+LOG: Final = getLogger("vcloud.budget")
+
+WhenAway = Literal["fail", "unshared"]
+
+#: Seconds by which two requests may differ in how long they take to arrive.
+_TRAVEL: Final = 1.0
+#: Seconds for which a store may be silent, where there is a way to go on without it.
+_SHORT_PATIENCE: Final = 2.0
+#: Seconds after which a store that was away is asked again.
+_ASK_AGAIN: Final = 1.0
+#: Seconds by which others let the urgent ones go first.
+_BEHIND: Final = 0.02
+
+
+class _Limit(msgspec.Struct, eq=False):
+    """One limit, as this process sees it."""
+
+    requests: int
+    #: Seconds.
+    length: int
+    #: The account, the provider, the bucket.
+    name: tuple[str, str, str]
+    window: Window
+    #: How many urgent ones wait, and when the next of them will try.
+    urgent: int = 0
+    urgent_at: float = -math.inf
 
 
 class SharedBudget(Secretive):
-    """Counts configured rate limits in a store, together with every other process that uses the same.
+    """Counts configured rate limits in a store, together with other processes that use the same.
 
     ::
 
-        Endpoint(auth=..., rate_limits=[RateLimit(600, per=60)], shared_budget=SharedBudget("redis://localhost:6379"))
+        budget = SharedBudget("redis://localhost:6379")
+        Endpoint(auth=..., rate_limits=[RateLimit(600, per=60)], shared_budget=budget)
 
-    It counts a moving window with the `limits` library: no more than the limit in *any* ``per`` seconds, so never twice the
-    limit around the turn of a minute. A second is added to the window, because requests are counted when they leave and the
-    service counts them when they arrive, some later than others; of a minute that leaves 98 % to use. The processes' clocks
-    must agree. What was let in counts even if it is cancelled before it is sent. A limit that the service announces itself
-    (StreamSpace) needs no store: its answers count all processes.
+    It counts a moving window with the `limits` library: no more than the limit in *any* ``per``
+    seconds, so never twice the limit around the turn of a minute. A second is added to the window,
+    because requests are counted when they leave and the service counts them when they arrive, some
+    later than others; of a minute that leaves 98 % to use. The processes' clocks must agree. What
+    was let in counts even if it is cancelled before it is sent. A limit that the service announces
+    itself (StreamSpace) needs no store: its answers count all processes.
+
+    One budget may be used in several event loops and threads at once, and after a fork. Each loop
+    has connections of its own, which are closed with the clients of that loop.
+
+    A store is *away* when it cannot be reached, does not count, or does not answer for 5 seconds (2
+    where requests can go on without it). What this process lets in is counted in the process as
+    well. So the process keeps the limit even if the store has lost its data.
 
     Args:
-        store: a Redis address (``redis://``, ``rediss://``, ``unix://``; needs ``vcloud-sdk[redis]``), another address that
-            the `limits` library knows (``async+memory://`` counts within this process), or one of its asyncio storages,
-            which is then yours to close.
+        store: a Redis address (``redis://``, ``rediss://``, ``unix://``; needs
+            ``vcloud-sdk[redis]``), another address that the `limits` library knows,
+            ``async+memory://``, which counts within this process, or one of that library's asyncio
+            storages, which is then yours to close and serves one event loop at a time.
         account: whose budget it is; those who name the same account share it.
+        when_away: what becomes of requests while the store is away.
+
+            - ``"fail"``: the store is asked again as the endpoint's :class:`~vcloud.RetryPolicy`
+              says, ``attempts`` times in all. Then the call ends with a
+              :class:`~vcloud.ConnectError`, and nothing was sent.
+            - ``"unshared"``: they go on, counted in this process alone, so that several processes
+              may pass the limit together. The store is asked again each second, and counts again
+              when it answers. The logger ``vcloud.budget`` gets one WARNING when this begins, and
+              one INFO when it ends.
 
     Raises:
-        ConfigurationError: the libraries are not installed, or the store cannot count moving windows.
+        ConfigurationError: the libraries are not installed, the address is invalid, the store
+            cannot count moving windows, or ``when_away`` is another word.
     """
 
-    def __init__(self, store: str | Storage, *, account: str = "default") -> None:
+    def __init__(
+        self, store: str | Storage, *, account: str = "default", when_away: WhenAway = "fail"
+    ) -> None:
+        if when_away not in get_args(WhenAway):
+            raise ConfigurationError(f"when_away must be 'fail' or 'unshared', not {when_away!r}")
+        failure: ConfigurationError | None = None
         try:
-            from limits import RateLimitItemPerSecond  # noqa: PLC0415 - only those who share need it
-            from limits.aio.strategies import MovingWindowRateLimiter  # noqa: PLC0415
-        except ImportError:
-            raise ConfigurationError(
-                "a SharedBudget needs the extra: pip install 'vcloud-sdk[redis]'"
-            ) from None
-        self._item = RateLimitItemPerSecond
+            self._counters = counters(store)
+        except ConfigurationError as error:
+            failure = error
+        if failure is not None:
+            # Reporters of errors print the variables of frames, and an address may hold a password.
+            del store
+            failure.__context__ = None
+            raise failure.with_traceback(None)
         self._account = account
-        self._pool: Any = None
-        self._storage = self._connected(store) if isinstance(store, str) else store
-        failures = self._storage.base_exceptions
-        self._failures: tuple[type[Exception], ...] = (
-            OSError,
-            *(failures if isinstance(failures, tuple) else (failures,)),
-        )
-        try:
-            self._limiter = MovingWindowRateLimiter(self._storage)
-        except (NotImplementedError, AssertionError):
-            raise ConfigurationError(
-                "the store of a SharedBudget must be asyncio's, and able to count moving windows"
-            ) from None
+        self._when_away = when_away
+        # For what follows, which all loops and threads share. Nobody waits or logs holding it.
+        self._lock = threading.Lock()
+        self._limits: dict[tuple[object, ...], _Limit] = {}
+        self._away = False
+        self._ask_at = -math.inf
+        self._reason = ""
+        #: Whether the log was told that requests go on without the store.
+        self._told = False
+        _IN_USE.add(self)
 
-    def _connected(self, address: str) -> Storage:
-        from limits.errors import ConfigurationError as UnknownStoreError  # noqa: PLC0415
-        from limits.storage import storage_from_string  # noqa: PLC0415
-
-        plain = address.removeprefix("async+")
-        if plain.startswith(("redis://", "rediss://", "unix://")):
-            try:
-                from redis.asyncio import ConnectionPool  # noqa: PLC0415
-            except ImportError:
-                raise ConfigurationError(
-                    "this store needs the extra: pip install 'vcloud-sdk[redis]'"
-                ) from None
-            from limits.aio.storage import RedisStorage  # noqa: PLC0415
-
-            # A pool of our own, because the storage has no way to close the one that it makes.
-            try:
-                self._pool = ConnectionPool.from_url(
-                    plain, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
-                )
-            except ValueError:
-                # Whose words may hold a part of the password: what stands before a slash in it is taken for the port.
-                raise ConfigurationError(
-                    "the store of a SharedBudget is no valid address"
-                ) from None
-            return RedisStorage("redis://", implementation="redispy", connection_pool=self._pool)
-        try:
-            return storage_from_string(f"async+{plain}")  # type: ignore[return-value]
-        except UnknownStoreError:
-            raise ConfigurationError(
-                f"a SharedBudget cannot count in a {address.partition('://')[0] if '://' in address else '?'!r} store: "
-                "give it an address such as redis://localhost:6379"
-            ) from None
-
-    async def acquire(self, provider: str, rule: RateLimit, patience: float) -> None:
+    async def acquire(
+        self, provider: str, rule: RateLimit, patience: float, *, urgent: bool = False
+    ) -> None:
         """Wait until one more request may go, and count it.
 
         Args:
             provider: whose limit it is.
             rule: the limit.
             patience: seconds that it may be used up for.
+            urgent: the request ends something that costs money. It goes ahead of all others of this
+                process that wait for the same limit. While the store is away it is counted in this
+                process alone, whatever ``when_away`` says. A WARNING says so, one for each absence
+                of the store.
 
         Raises:
             TooLongError: it is used up for longer.
-            ConnectError: the store cannot be reached; nothing was sent.
+            ConnectError: the store is away.
+            ConfigurationError: the store is an object that another event loop uses.
         """
-        item = self._item(rule.requests, math.ceil(rule.per + _TRAVEL), namespace="vcloud")
-        name = (self._account, provider, rule.bucket)
+        limit = self._limit(provider, rule)
+        ahead = False
         try:
-            while not await self._limiter.hit(item, *name):
-                window = await self._limiter.get_window_stats(item, *name)
-                wait = max(0.0, window.reset_time - time.time())
+            while wait := await self._take(limit, urgent=urgent):
                 if wait > patience:
                     raise TooLongError(wait)
-                # A little later than the clocks say: others wait for the same moment, and clocks differ.
-                await asyncio.sleep(wait + _GRAIN)
-        except self._failures as error:
-            raise ConnectError(
-                f"the store of the shared budget fails ({type(error).__name__}: {error}); nothing was sent"
-            ) from None
+                if urgent:
+                    with self._lock:
+                        limit.urgent += not ahead
+                        limit.urgent_at = monotonic() + wait
+                    ahead = True
+                await asyncio.sleep(wait)
+        finally:
+            if ahead:
+                with self._lock:
+                    limit.urgent -= 1
 
     async def aclose(self) -> None:
-        """Close the connections that were made here and are idle. The next use makes new ones."""
-        if self._pool is not None:
-            # One that is in use is another client's, which closes it at its own end.
-            await self._pool.disconnect(inuse_connections=False)
+        """Close this event loop's idle connections, if they were made here.
+
+        The next use makes new ones.
+        """
+        if self._counters is not None:
+            await self._counters.aclose()
+
+    def _limit(self, provider: str, rule: RateLimit) -> _Limit:
+        length = math.ceil(rule.per + _TRAVEL)
+        key = (provider, rule.bucket, rule.requests, length)
+        with self._lock:
+            limit = self._limits.get(key)
+            if limit is None:
+                name = (self._account, provider, rule.bucket)
+                window = Window(rule.requests, length)
+                limit = self._limits[key] = _Limit(rule.requests, length, name, window)
+        return limit
+
+    async def _take(self, limit: _Limit, *, urgent: bool) -> float:
+        """Count one request if that is allowed now; the seconds to wait, 0 if it was counted."""
+        optional = urgent or self._when_away == "unshared"
+        while True:
+            wait = self._take_here(limit, urgent=urgent)
+            if wait is not None:
+                return wait
+            assert self._counters is not None
+            counter = self._counters.here()
+            # Before asking, because what was counted here later than there would leave later, too.
+            now = monotonic()
+            try:
+                wait = await self._ask(counter, limit, _SHORT_PATIENCE if optional else PATIENCE)
+            except counter.failures as error:
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if not wait:
+                    with self._lock:
+                        limit.window.take(now)
+                return wait
+            with self._lock:
+                self._away, self._ask_at, self._reason = True, monotonic() + _ASK_AGAIN, reason
+            if not optional:
+                raise ConnectError(f"the store of the shared budget fails ({reason})")
+
+    def _take_here(self, limit: _Limit, *, urgent: bool) -> float | None:
+        """The same where no store is asked; None: the store has to say."""
+        now = monotonic()
+        with self._lock:
+            if limit.urgent and not urgent:
+                return max(0.0, limit.urgent_at - now) + _BEHIND
+            if wait := limit.window.delay(now):
+                return wait + GRAIN
+            if self._counters is None:
+                limit.window.take(now)
+                return 0.0
+            if not self._away or (self._when_away == "fail" and not urgent):
+                return None
+            due = now >= self._ask_at
+            if due:
+                self._ask_at = now + _ASK_AGAIN
+                if urgent:
+                    # Not in a task of its own, which might outlive a loop that is about to end.
+                    return None
+            limit.window.take(now)
+            told, self._told = self._told, True
+        if not told:
+            who = "requests that end machines" if self._when_away == "fail" else "requests"
+            LOG.log(WARNING, _GOES_ON, self._account, self._reason, who)
+        if due:
+            counter = self._counters.here()
+            counter.in_background(functools.partial(self._ask_again, counter, limit))
+        return 0.0
+
+    async def _ask(self, counter: Counter, limit: _Limit, patience: float) -> float:
+        """What the store says, unless it is away."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
+        try:
+            async with asyncio.timeout(patience):
+                wait = await counter.take(limit.requests, limit.length, limit.name)
+                if task.cancelling() > cancelled_before:
+                    # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of
+                    # success, and storages use it, redis-py's with a timeout in the address too.
+                    raise asyncio.CancelledError
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
+        with self._lock:
+            self._away = False
+            told, self._told = self._told, False
+        if told:
+            LOG.log(INFO, "the store of the shared budget %r answers again", self._account)
+        return wait
+
+    async def _ask_again(self, counter: Counter, limit: _Limit) -> None:
+        """Find out whether the store is back, by counting there what was counted here."""
+        with contextlib.suppress(ConfigurationError, *counter.failures):
+            await self._ask(counter, limit, PATIENCE)
+
+    def _forked(self) -> None:
+        """Share nothing with the parent process but the store."""
+        # Another thread may have held it when the process forked.
+        self._lock = threading.Lock()
+        # Those who wait do so in the parent.
+        self._limits = {}
+        if self._counters is not None:
+            self._counters.forked()
 
 
-#: Seconds by which two requests may differ in how long they take to arrive.
-_TRAVEL = 1.0
-#: Seconds; the store's own comparison is inclusive, and an exact wake-up would come in vain.
-_GRAIN = 0.001
+_GOES_ON: Final = (
+    "the store of the shared budget %r fails (%s): until it answers, %s go on without it, "
+    "counted in this process alone"
+)
+
+#: Those that may have connections.
+_IN_USE: Final[WeakSet[SharedBudget]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for budget in _IN_USE:
+        budget._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -192,8 +192,6 @@ class Worker(Generic[T, R]):
                     error, acted=acted
                 )
                 outcome = over(OutcomeStatus.UNKNOWN if lost else OutcomeStatus.FAILED, error)
-        except GeneratorExit:
-            raise  # the loop is closed, and the journal has the intent
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
                 self._note(
@@ -243,8 +241,8 @@ class Worker(Generic[T, R]):
             self.counts[before.status] -= 1
             self.counts[outcome.status] += 1
         self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-        if self.journal is None or outcome.key is None:
-            return None
+        if self.journal is None or outcome.key is None or not _loop_runs():
+            return None  # without its loop the journal has the intent, and that must do
         if outcome.status is OutcomeStatus.UNDONE:
             return self.journal._erase(outcome.key, ticket)
         words = None if outcome.error is None else _words(outcome.error)
@@ -252,6 +250,15 @@ class Worker(Generic[T, R]):
             outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded
         )
         return self.journal._finish(entry)
+
+
+def _loop_runs() -> bool:
+    """Whether the event loop was not closed over this."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def told_to_stop() -> bool:

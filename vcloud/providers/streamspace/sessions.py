@@ -311,7 +311,8 @@ class Sessions(Collection):
             tags=None if tags is None else checked_tags(tags),
         )
         return await self._session.fetch(
-            Request("POST", "/sessions", body=json_body(body), bucket="create", starts=True), SESSION
+            Request("POST", "/sessions", body=json_body(body), bucket="create", starts=True),
+            SESSION,
         )
 
     def list(
