@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -38,6 +39,11 @@ class Scene:
         logs = logging.getLogger()
         logs.addHandler(_Telling(self))
         logs.setLevel(logging.INFO)
+
+    def reached(self, stage: str) -> None:
+        """The moment has come, as far as the program can tell. It has so much time from here."""
+        faulthandler.dump_traceback_later(self.spec["guard"], exit=True)
+        self.tell(at=stage)
 
     def tell(self, **event: Any) -> None:
         """Send an event. The wire blocks, so it has left when this returns."""

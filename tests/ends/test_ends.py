@@ -106,5 +106,5 @@ def cell(moment: str, end: End = End.TIMEOUT) -> Cell:
     ids=str,
 )
 async def test_a_broken_client_is_caught(mutant: str, ill: Cell, words: str) -> None:
-    (verdict,) = await run([ill], mutant=mutant, guard=15)
+    (verdict,) = await run([ill], mutant=mutant, guard=4)
     assert any(words in flaw for flaw in verdict.flaws), verdict.flaws
