@@ -10,7 +10,7 @@ from attrs import frozen
 from vcloud.emulator import Emulator, Fault
 
 #: Seconds that an answer takes which does come.
-SLOW: Final = 0.3
+SLOW: Final = 0.5
 #: Seconds after which a stop that was refused is sent again.
 AGAIN: Final = 1.0
 PAUSE: Final = 600.0
