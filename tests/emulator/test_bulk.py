@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +210,78 @@ async def test_leaving_a_run_over_all_providers_ends_what_is_under_way(
         await anext(run)
         assert free() == before - 1
     assert free() == before
+
+
+def unlink(journal: Journal) -> None:
+    journal.path.unlink()
+
+
+def unlink_lock(journal: Journal) -> None:
+    journal.path.with_name("journal.lock").unlink()
+
+
+def forbid_writing(journal: Journal) -> None:
+    """As on a full disk, from the next transaction on."""
+    journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+
+
+@pytest.mark.parametrize(
+    ("harm", "words", "seen"),
+    [
+        (unlink, "removed or renamed", 1),
+        (unlink_lock, "removed or renamed", 1),
+        # The first thing that cannot be written is what became of the first item.
+        (forbid_writing, "cannot be used", 2),
+    ],
+)
+async def test_what_waits_in_line_is_not_sent_when_the_journal_is_lost_or_cannot_be_written(
+    emulator: Emulator, tmp_path: Path, harm: Callable[[Journal], None], words: str, seen: int
+) -> None:
+    emulator.faults.add("POST */start", Fault.delay(0.3), times=None)
+    endpoints = emulator.endpoints()
+    endpoints["computers"] = evolve(endpoints["computers"], concurrency=1)
+    async with VCloud(**endpoints) as cloud:
+
+        async def start(id: str) -> None:
+            if id == "100":
+                # While this one is under way, and all others wait in line.
+                asyncio.get_running_loop().call_later(0.15, harm, journal)
+            await cloud.computers.machines.ref(id).start()
+
+        journal = Journal(tmp_path / "journal")
+        run = cloud.bulk(map(str, range(100, 125)), start, concurrency=8, journal=journal)
+        outcomes = []
+
+        async def main() -> None:
+            async with run:
+                async for outcome in run:
+                    outcomes.append(outcome.key)
+
+        with pytest.raises(ConfigurationError, match=words):
+            await main()
+    # The intents of seven others had been written down.
+    assert sent(emulator, "/start") == len(outcomes) <= seen
+    assert (run.totals.done, run.totals.stopped) == (len(outcomes), "error")
+
+
+async def test_what_was_started_is_stopped_although_the_journal_is_lost(
+    emulator: Emulator, cloud: VCloud, tmp_path: Path
+) -> None:
+    async def use(_: int) -> str:
+        async with cloud.desktops.launch(poll=0.01) as desktop:
+            (tmp_path / "journal").unlink()
+            return desktop.id
+
+    run = cloud.bulk([1, 2], use, concurrency=1, journal=tmp_path / "journal")
+    outcomes = []
+
+    async def main() -> None:
+        async with run:
+            async for outcome in run:
+                outcomes.append(outcome)
+
+    with pytest.raises(ConfigurationError, match="removed or renamed"):
+        await main()
+    (outcome,) = outcomes
+    assert outcome.status is OutcomeStatus.DONE
+    assert sent(emulator, f"/{outcome.result}/stop") == 1

@@ -7,6 +7,7 @@ import pytest
 
 from vcloud._core.admission import Gate, TooLongError
 from vcloud._core.ratelimit import RateLimit
+from vcloud.errors import ConfigurationError
 
 
 class Clock:
@@ -246,3 +247,62 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
     gate._admit()
     with pytest.raises(TimeoutError):
         await late
+
+
+async def test_urgent_requests_go_ahead_of_all_others_in_the_order_they_came() -> None:
+    gate = Gate(1, Clock())
+    assert gate.enter_now(gate.lane(""))
+    order: list[str] = []
+
+    async def enter(name: str, *, urgent: bool, bucket: str = "") -> None:
+        await gate.enter(gate.lane(bucket), None, urgent=urgent)
+        order.append(name)
+        gate.leave(gate.lane(bucket))
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(3):
+            tasks.create_task(enter(f"ordinary {number}", urgent=False))
+        for number in range(3):
+            tasks.create_task(enter(f"urgent {number}", urgent=True, bucket="another" * number))
+        await asyncio.sleep(0)
+        gate.leave(gate.lane(""))
+    assert order == [
+        *[f"urgent {number}" for number in range(3)],
+        *[f"ordinary {number}" for number in range(3)],
+    ]
+
+
+async def test_an_urgent_request_is_counted_and_keeps_to_the_limit() -> None:
+    clock = Clock()
+    gate = Gate(10, clock, rules=[RateLimit(2, per=5)])
+    lane = gate.lane("")
+    await gate.enter(lane, None, urgent=True)
+    await gate.enter(lane, None, urgent=True)
+    assert not gate.enter_now(lane)
+    gate.leave(lane)
+    gate.leave(lane)
+    # At once, and not when the time has passed.
+    with pytest.raises(TimeoutError):
+        await gate.enter(lane, 4.0, urgent=True)
+    clock.now = 5.0
+    assert await gate.enter(lane, 6.0, urgent=True)
+
+
+async def test_what_is_refused_leaves_the_gate_whole_and_the_urgent_in_line() -> None:
+    gate = Gate(1, Clock())
+    lane = gate.lane("")
+    assert gate.enter_now(lane)
+    waiting = [asyncio.create_task(gate.enter(lane, None)) for _ in range(3)]
+    urgent = asyncio.create_task(gate.enter(lane, None, urgent=True))
+    gone = asyncio.create_task(gate.enter(lane, None))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    gate.refuse(lambda: ConfigurationError("closed"))
+    ended = await asyncio.gather(*waiting, gone, return_exceptions=True)
+    assert [type(one) for one in ended] == [*[ConfigurationError] * 3, asyncio.CancelledError]
+    assert not urgent.done()
+    gate.leave(lane)
+    assert await urgent == 2
+    gate.leave(lane)
+    assert gate.enter_now(lane)

@@ -591,7 +591,7 @@ async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: 
         return "done"
 
     await Bulk([1, 2], act, journal=path, concurrency=1).run()
-    assert names(tmp_path) == {"journal", "moved"}
+    assert names(tmp_path) == {"journal", "journal.lock", "moved"}
     assert {key: entry.status for key, entry in (await entries(tmp_path / "moved")).items()} == {
         "1": DONE,
         "2": UNKNOWN,

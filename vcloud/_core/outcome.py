@@ -12,7 +12,7 @@ whether its error has ``outcome_unknown`` (:func:`is_unknown`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -144,9 +144,23 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
+        guard: called before the first attempt, and before each that starts something. What it
+            raises keeps that from being sent. Others are not held up, because what was started has
+            to be seen and stopped.
     """
 
     attempts: int = 0
+    guard: Callable[[], None] | None = None
+
+    def add(self, *, starts: bool = False) -> None:
+        """Count an attempt that is about to be sent.
+
+        Args:
+            starts: it may start something that has to be stopped.
+        """
+        if self.guard is not None and (starts or not self.attempts):
+            self.guard()
+        self.attempts += 1
 
 
 #: The count of the work that runs here, for whoever must say afterwards what became of it.

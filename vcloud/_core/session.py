@@ -353,7 +353,7 @@ class Session:
                     else self._wire_until(request, deadline, where, lost=lost)
                 )
                 if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
-                    count.attempts += 1
+                    count.add(starts=request.starts)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ V = TypeVar("V")
 
 #: Seconds that a disk may take to come to an end.
 _PATIENCE = 10.0
+_log = logging.getLogger("vcloud.bulk")
 
 
 class Journal:
@@ -36,10 +38,22 @@ class Journal:
             for entry in await journal.entries():
                 print(entry.key, entry.status)
 
-    A run opens its journal itself, and one that is open is nobody else's.
+    A run opens its journal itself, and one that is open is nobody else's, in this process or
+    another: whoever opened it holds the lock of ``NAME.lock``, an empty file beside it, until it is
+    closed or its process ends. That file is never deleted. A child that is forked cannot use the
+    journal, and keeps nobody from it. Reading the file meanwhile, to copy it, does no harm.
+
+    **The file stays where it is.** When it, or its ``NAME.lock``, is removed, renamed, replaced or
+    truncated while it is open, or changed by another program, every further use raises, and a run
+    ends before it begins one more item.
+
+    **On a local disk.** NFS has flock(2) since Linux 2.6.12, if server and mount permit it. With
+    the mount options ``nolock`` or ``local_lock=flock``, two hosts do not see each other's locks.
+    What another host does to the file is seen only when the client has refreshed its attributes
+    (``acregmax``, by default 60 s; nfs(5)).
 
     Args:
-        path: the file; made when it is not there.
+        path: the file; made when it is not there, as ``NAME.lock`` is, for its owner alone.
         job: says what the run does, in your words. A journal of another job is refused.
     """
 
@@ -48,6 +62,8 @@ class Journal:
         self.job = job
         self._ledger: Ledger | None = None
         self._opening = False
+        #: Why it could not be written, once that has failed.
+        self._failure: BaseException | None = None
         self._waiting: list[tuple[Callable[[Ledger], object], asyncio.Future[Any]]] = []
         self._writing: asyncio.Future[list[object]] | None = None
 
@@ -55,7 +71,8 @@ class Journal:
         """Open without ``async with``; then :meth:`aclose` is yours to call.
 
         Raises:
-            ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
+            ConfigurationError: it is in use, damaged, of another job, from a later version, or
+                cannot be written or locked.
         """
         if self._ledger is not None or self._opening:
             raise ConfigurationError(f"the journal {self.path} is in use by another run")
@@ -76,15 +93,22 @@ class Journal:
             raise
         finally:
             self._opening = False
-        self._ledger, self._thread = ledger, thread
+        self._ledger, self._thread, self._failure = ledger, thread, None
         return self
 
     async def aclose(self) -> None:
-        """Write down what is left, and let go of the file. May be called twice."""
-        if self._ledger is None:
+        """Write down what is left, and let go of the file. May be called twice.
+
+        Raises:
+            ConfigurationError: the file is no longer what was opened, or its disk does not answer.
+        """
+        ledger = self._ledger
+        if ledger is None:
             return
         try:
-            await run_to_the_end(self._end(self._ledger), within=_PATIENCE)
+            # A child that was forked has not the thread, and must leave the file to its parent.
+            if not ledger.foreign:
+                await run_to_the_end(self._end(ledger), within=_PATIENCE)
         except TimeoutError:
             raise ConfigurationError(
                 f"the disk of the journal {self.path} does not answer"
@@ -92,11 +116,12 @@ class Journal:
         finally:
             self._ledger = None
             self._thread.shutdown(wait=False)
+        if ledger.lost is not None:
+            raise ConfigurationError(ledger.lost)
 
     async def _end(self, ledger: Ledger) -> None:
-        with contextlib.suppress(
-            ConfigurationError
-        ):  # whoever waited for what cannot be written was told
+        # Whoever waited for what cannot be written was told.
+        with contextlib.suppress(ConfigurationError):
             await self._post(lambda _: None)
         await asyncio.get_running_loop().run_in_executor(self._thread, ledger.close)
 
@@ -110,8 +135,15 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
-        await self.aclose()
+        """Close. What is wrong with the file is raised; or noted on ``error``, and logged."""
+        try:
+            await self.aclose()
+        except ConfigurationError as wrong:
+            if error is None:
+                raise
+            if str(wrong) != str(error):
+                error.add_note(str(wrong))
+                _log.error("%s", wrong)
 
     async def entries(self) -> list[Entry]:
         """What it says, by key. Only while it is open: by ``async with journal``, or by the run that it belongs to.
@@ -122,6 +154,13 @@ class Journal:
         return await self._post(Ledger.entries)
 
     # What follows is the run's.
+
+    def _check(self) -> None:
+        """Assert that the file could be written so far, and is in its place; without waiting."""
+        if self._failure is not None:
+            raise ConfigurationError(str(self._failure))
+        if self._ledger is not None:
+            self._ledger.check()
 
     async def _counts(self) -> dict[OutcomeStatus, int]:
         return await self._post(Ledger.counts)
@@ -146,6 +185,11 @@ class Journal:
     def _post(self, work: Callable[[Ledger], V]) -> asyncio.Future[V]:
         if self._ledger is None:
             raise ConfigurationError(f"the journal {self.path} is not open")
+        if self._ledger.foreign:
+            raise ConfigurationError(
+                f"the journal {self.path} belongs to the process that opened it, "
+                "from which this one was forked"
+            )
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         # Whoever was cancelled meanwhile does not ask what became of it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -170,6 +214,7 @@ class Journal:
     ) -> None:
         self._writing = None
         error = done.exception()
+        self._failure = self._failure or error
         results = [error] * len(futures) if error is not None else done.result()
         for future, result in zip(futures, results, strict=True):
             if future.done():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import random
 import sqlite3
-import time
+import weakref
 from collections.abc import Callable, Container, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,14 +13,15 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from vcloud.bulk.files import JournalFiles
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 
 #: "vcbj": tells a journal from any other SQLite file.
 _APPLICATION: Final = 0x7663626A
 _FORMAT: Final = 1
-#: How often it is tried to open one that is in use, and how many seconds lie between two tries.
-_TRIES, _APART = 4, (0.005, 0.05)
+#: Seconds that another program, one that makes a backup, may take to finish with the file.
+_BUSY: Final = 1.0
 _SCHEMA: Final = (
     "CREATE TABLE job (name TEXT NOT NULL)",
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
@@ -70,33 +69,34 @@ class Ledger:
         self._path = path
         #: What stood there of items that are begun once more, until something becomes of them.
         self._before: dict[str, Entry] = {}
+        self._files = JournalFiles(path)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise ConfigurationError(
-                f"the journal {path} cannot be written: {error.strerror}"
-            ) from None
-        # Whoever holds it holds it until its run is over, so waiting is in vain. But two who come in one moment stand in each
-        # other's way, and are both refused for as long as they try again in step.
-        for left in reversed(range(_TRIES)):
-            # In full, because some names are no file's to SQLite.
-            self._db = sqlite3.connect(path.absolute(), timeout=0, isolation_level=None)
-            try:
-                self._open(job)
-            except sqlite3.Error as error:
-                self._db.close()
-                if not left or not _is_in_use(error):
-                    raise self._explained(error) from None
-                time.sleep(random.uniform(*_APART))  # noqa: S311 - only to be out of step
-            except BaseException:
-                self._db.close()
-                raise
-            else:
-                break
+            # In full, because some names are no file's to SQLite. What is dropped without being
+            # closed is closed by the thread that drops it.
+            self._db = sqlite3.connect(
+                self._files.real, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            self._files.close()
+            raise self._explained(error) from None
+        self._files.database = self._db
+        self._closer = weakref.finalize(self, _close, self._db, self._files)
+        try:
+            self._open(job)
+        except sqlite3.Error as error:
+            self.close()
+            raise self._explained(error) from None
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, job: str) -> None:
         # The lock comes first and stays until the end, so that of two processes exactly one gets a new file too.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # Also when the power fails: what was sent must have been written down. Where only
+        # F_FULLFSYNC empties the disk's own cache (macOS), that is used.
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA fullfsync = ON")
         self._db.execute("BEGIN EXCLUSIVE")
         application, version, tables = (
             self._number(question)
@@ -129,27 +129,50 @@ class Ledger:
             raise ConfigurationError(
                 f"{self._path} is the journal of the job {written!r}, not of {job!r}"
             )
-        # All that is written stands in this one file, which may be moved even after a crash: a write-ahead log would be another.
+        # What is done stands in this one file, where a write-ahead log would be another. Only a
+        # crash in the middle of a transaction leaves a rollback journal that is needed.
         self._db.execute("PRAGMA journal_mode = DELETE")
-        # Also when the power fails: what was sent must have been written down.
-        self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(
             "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
         )
+        self._files.check_written(self._bytes())
+
+    def _bytes(self) -> int:
+        return self._number("PRAGMA page_count") * self._number("PRAGMA page_size")
 
     def _number(self, question: str) -> int:
         return int(self._db.execute(question).fetchone()[0])
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
+        """Let go of the file. May be called twice. In a child that was forked, do nothing."""
+        self._closer()
+
+    @property
+    def lost(self) -> str | None:
+        """What became of the file, in words, once it was found not to be what was opened."""
+        return self._files.lost
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another process opened it, from which this one was forked."""
+        return self._files.foreign
+
+    def check(self) -> None:
+        """Assert that the file is still there. From any thread, and without waiting for the disk.
+
+        Raises:
+            ConfigurationError: it, or its lock file, was removed, renamed, replaced or truncated.
+        """
+        self._files.check()
 
     def together(self, works: Sequence[Callable[[Ledger], object]]) -> list[object]:
         """Do these in one transaction, which is on the disk when this returns; one's own VCloudError is its result.
 
         Raises:
-            ConfigurationError: the file could not be read or written; then none of them was done.
+            ConfigurationError: the file could not be read or written, or is no longer the one that
+                was opened; then none of them was done, as far as the next run can see.
         """
+        self._files.check_unchanged()
         try:
             self._db.execute("BEGIN")
             results = [self._result(work) for work in works]
@@ -157,9 +180,13 @@ class Ledger:
         except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
+            self._files.check()
+            self._files.record()
             if isinstance(error, sqlite3.Error | ValueError):
                 raise self._explained(error) from None
             raise
+        # What was written to a file that was removed meanwhile is not written down.
+        self._files.check_written(self._bytes())
         return results
 
     def _result(self, work: Callable[[Ledger], object]) -> object:
@@ -241,13 +268,26 @@ class Ledger:
 
     def _explained(self, error: sqlite3.Error | ValueError) -> ConfigurationError:
         if _is_in_use(error):
-            return ConfigurationError(f"the journal {self._path} is in use by another run")
+            return ConfigurationError(f"the journal {self._path} is in use by another program")
         # A ValueError: a status or JSON that nobody here wrote.
         if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(
             error, ValueError
         ):
             return ConfigurationError(f"{self._path} is no journal, or it is damaged: {error}")
         return ConfigurationError(f"the journal {self._path} cannot be used: {error}")
+
+
+def _close(database: sqlite3.Connection, files: JournalFiles) -> None:
+    if files.foreign:
+        return
+    try:
+        if files.lost is not None:
+            # By its name SQLite would remove the rollback journal, which may be another run's now.
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("PRAGMA journal_mode = PERSIST")
+        database.close()
+    finally:
+        files.close()
 
 
 def _code(error: Exception) -> int:

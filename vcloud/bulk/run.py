@@ -60,6 +60,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
+    When the journal cannot be written any more, or is not in its place, the run ends with an error:
+    nothing more is begun, what has not sent anything yet does not, and the rest is finished and
+    yielded.
 
     **The action** should change one thing with one request: after a failure it is repeated from its beginning. One that talks
     to something else than this SDK's services says that an outcome is unknown by raising
@@ -223,7 +226,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 stack.callback(self._bar.close)
                 stack.callback(self._show)
             if self._journal is not None:
-                stack.push_async_callback(self._journal.aclose)
+                stack.push_async_callback(self._journal.__aexit__, kind, error, trace)
             # What was made of the items here, a pager's pages under way say, is nobody else's to end.
             owned = self._items is not self._given or isinstance(self._given, Instances)
             if owned and (aclose := getattr(self._items, "aclose", None)) is not None:
@@ -342,6 +345,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             # A loop that was closed over this wakes nobody any more.
             if not self._loop.is_closed():
                 self._slots.release()
+        if self._worker.unwritten is not None:
+            self._fail(self._worker.unwritten)
         if self._worker.late:
             self._stop("deadline")
         elif (

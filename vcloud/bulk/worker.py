@@ -45,6 +45,7 @@ class Worker(Generic[T, R]):
         late: whether the end of the run interrupted an item.
         outer: the count of whoever runs the run.
         ended: whether the run was left, so that whatever is cancelled now is to stop.
+        unwritten: why an outcome could not be written down, which ends the run.
     """
 
     action: Callable[[T], Awaitable[R]]
@@ -62,6 +63,7 @@ class Worker(Generic[T, R]):
     attempts: int = 0
     late: bool = False
     ended: bool = False
+    unwritten: Exception | None = None
     _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def name(self, item: T) -> str:
@@ -156,7 +158,7 @@ class Worker(Generic[T, R]):
         self, item: T, key: str | None, ticket: int, before: Entry | None
     ) -> Outcome[T, R]:
         """Act on an item."""
-        count = AttemptCount()
+        count = AttemptCount(guard=None if self.journal is None else self.journal._check)
         ATTEMPT_COUNT.set(count)
         began_at = monotonic()
         limit = asyncio.timeout_at(self.ends_at)
@@ -215,7 +217,7 @@ class Worker(Generic[T, R]):
     async def _conclude(
         self, outcome: Outcome[T, R], ticket: int, before: Entry | None
     ) -> Outcome[T, R]:
-        """Count it and write it down, before anybody hears of it."""
+        """Count it and write it down, before anybody hears of it; if it can be written down."""
         mistake: InvalidArgumentError | None = None
         if self.record is not None and outcome.status is OutcomeStatus.DONE:
             try:
@@ -226,7 +228,10 @@ class Worker(Generic[T, R]):
                 )
         written = self._note(outcome, ticket, before)
         if written is not None:
-            await written
+            try:
+                await written
+            except Exception as error:  # noqa: BLE001 - raised by the run, which ends with it
+                self.unwritten = self.unwritten or error
         if mistake is not None:
             raise mistake
         return outcome

@@ -163,6 +163,8 @@ class OpenDesktop:
             self._tell(RuntimeError("its event loop was closed"))
             return
         failure = await self.stop()
+        # Told here, it is not told again when the client closes.
+        self._session.opened.discard(self)
         if not self.closed:
             self.cleanup.conclude(failure, error)
         elif error is not None:

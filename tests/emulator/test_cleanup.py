@@ -1,0 +1,368 @@
+"""What must be finished: ahead of all others, within its bound, and before the client is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from tests.emulator.faults_raw import until
+from vcloud import (
+    CleanupError,
+    ConfigurationError,
+    Endpoint,
+    RateLimit,
+    RequestTimeout,
+    VCloud,
+    VCloudError,
+)
+from vcloud.emulator import Emulator, Fault
+from vcloud.providers.desktops import Desktop
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(speed=1000) as emulator:
+        yield emulator
+
+
+def endpoint(emulator: Emulator, **options: Any) -> Endpoint:
+    return evolve(emulator.endpoints()["desktops"], **options)
+
+
+def left(emulator: Emulator) -> int:
+    """Launched and not stopped, by the service's ledger."""
+    stopped = {call.path.split("/")[-2] for call in emulator.calls if stops(call.path)}
+    return len(set(emulator.desktops.desktops) - stopped)
+
+
+def stops(path: str) -> bool:
+    return path.endswith("/stop")
+
+
+async def block(cloud: VCloud, entered: asyncio.Event) -> None:
+    async with cloud.desktops.launch(poll=0.01):
+        entered.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_stop_in_a_hurry_goes_ahead_of_all_who_wait_for_a_slot(emulator: Emulator) -> None:
+    async with VCloud(desktops=endpoint(emulator, concurrency=1)) as cloud:
+        entered = asyncio.Event()
+        task = asyncio.create_task(block(cloud, entered))
+        await entered.wait()
+        emulator.faults.add("GET *", Fault.delay(0.05), times=None)
+        ref = cloud.desktops.ref(next(iter(emulator.desktops.desktops)))
+        others = [asyncio.create_task(ref.refresh()) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        before = len(emulator.calls)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        answered = [call.path for call in list(emulator.calls)[before:]]
+        assert len(answered) <= 2, "behind the one that had the slot"
+        assert stops(answered[-1])
+        await asyncio.gather(*others)
+
+
+async def test_a_stop_without_hurry_waits_in_line_and_is_hurried_by_a_cancellation(
+    emulator: Emulator,
+) -> None:
+    async with VCloud(desktops=endpoint(emulator, concurrency=1)) as cloud:
+        leave = asyncio.Event()
+
+        async def short() -> None:
+            async with cloud.desktops.launch(poll=0.01):
+                await leave.wait()
+
+        task = asyncio.create_task(short())
+        await until(lambda: any(call.method == "GET" for call in emulator.calls))
+        await asyncio.sleep(0.05)
+        emulator.faults.add("GET *", Fault.delay(0.05), times=None)
+        ref = cloud.desktops.ref(next(iter(emulator.desktops.desktops)))
+        others = [asyncio.create_task(ref.refresh()) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        leave.set()
+        before = len(emulator.calls)
+        await until(lambda: len(emulator.calls) >= before + 2)
+        assert not any(stops(call.path) for call in emulator.calls), "it waits as any call does"
+        before = len(emulator.calls)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        answered = [call.path for call in list(emulator.calls)[before:]]
+        assert stops(answered[-1])
+        assert len(answered) <= 2
+        await asyncio.gather(*others)
+
+
+async def test_a_pause_that_outlasts_the_bound_is_reported_at_once_with_the_id(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with VCloud(desktops=endpoint(emulator, cleanup_timeout=50)) as cloud:
+        entered = asyncio.Event()
+        task = asyncio.create_task(block(cloud, entered))
+        await entered.wait()
+        emulator.faults.add("GET *", Fault.too_many(retry_after=100), times=1)
+        (id,) = emulator.desktops.desktops
+        other = asyncio.create_task(cloud.desktops.ref(id).refresh())
+        await until(lambda: emulator.calls[-1].status == 429)
+        task.cancel()
+        with pytest.raises(CleanupError, match="longer than is left of cleanup_timeout") as error:
+            await asyncio.wait_for(task, 5)
+        assert error.value.ids == (id,)
+        assert not error.value.outcome_unknown, "the stop was not sent"
+        assert isinstance(error.value.__cause__, RequestTimeout)
+        assert [record.levelname for record in caplog.records if id in record.getMessage()] == [
+            "ERROR"
+        ]
+        other.cancel()
+        await asyncio.wait({other})
+    assert not any(stops(call.path) for call in emulator.calls), "the pause is not undercut"
+
+
+async def test_a_pause_that_begins_with_the_stop_is_waited_for_unless_it_outlasts_the_bound(
+    emulator: Emulator,
+) -> None:
+    async with VCloud(desktops=endpoint(emulator, cleanup_timeout=50)) as cloud:
+        entered = asyncio.Event()
+        task = asyncio.create_task(block(cloud, entered))
+        await entered.wait()
+        emulator.faults.add("POST */stop", Fault.too_many(retry_after=0.2), times=1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert left(emulator) == 0
+
+        entered = asyncio.Event()
+        task = asyncio.create_task(block(cloud, entered))
+        await entered.wait()
+        emulator.faults.add("POST */stop", Fault.too_many(retry_after=100), times=1)
+        task.cancel()
+        with pytest.raises(CleanupError):
+            await asyncio.wait_for(task, 5)
+
+
+@pytest.mark.parametrize("what", ["slot", "rate limit", "pause", "retry"])
+async def test_a_launch_that_waits_is_cancelled_at_once_and_never_sent(
+    emulator: Emulator, what: str
+) -> None:
+    options: dict[str, Any] = {"cleanup_timeout": 500}
+    if what == "slot":
+        options["concurrency"] = 1
+        emulator.faults.add("GET *", Fault.delay(0.3), times=None)
+    if what == "rate limit":
+        options["rate_limits"] = [RateLimit(1, per=100)]
+    async with VCloud(desktops=endpoint(emulator, **options)) as cloud:
+        first = asyncio.create_task(cloud.desktops.get("7c65c1e5-82e2-4662-b728-b4fa42485e3a"))
+        if what == "pause":
+            emulator.faults.add("GET *", Fault.too_many(retry_after=50), times=1)
+        if what == "retry":
+            emulator.faults.add("POST */desktop", Fault.too_many(retry_after=50), times=1)
+            await asyncio.wait({first})
+        await asyncio.sleep(0.1)
+        task = asyncio.create_task(block(cloud, asyncio.Event()))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+        first.cancel()
+        await asyncio.wait({first})
+        await asyncio.sleep(0.05)
+        sent = [call for call in emulator.calls if call.path.endswith("/desktop")]
+        assert [call.processed for call in sent] == ([False] if what == "retry" else [])
+
+
+async def agents(cloud: VCloud, count: int) -> list[asyncio.Task[None]]:
+    entered = [asyncio.Event() for _ in range(count)]
+    tasks = [asyncio.create_task(block(cloud, one)) for one in entered]
+    await asyncio.gather(*[one.wait() for one in entered])
+    return tasks
+
+
+async def test_closing_the_client_stops_what_is_open_and_cancels_nobody(
+    emulator: Emulator,
+) -> None:
+    leave, entered = asyncio.Event(), asyncio.Event()
+    errors: list[BaseException] = []
+
+    async def agent(desktops: list[Desktop]) -> None:
+        async with cloud.desktops.launch(poll=0.01) as desktop:
+            desktops.append(desktop)
+            entered.set()
+            await leave.wait()
+            try:
+                await desktop.click(1, 1)
+            except ConfigurationError as error:
+                errors.append(error)
+
+    cloud = VCloud(**emulator.endpoints())
+    await cloud.aopen()
+    desktops: list[Desktop] = []
+    task = asyncio.create_task(agent(desktops))
+    await entered.wait()
+    await cloud.aclose()
+    assert left(emulator) == 0
+    assert not task.done()
+    leave.set()
+    await task
+    assert ["closed" in str(error) for error in errors] == [True]
+    assert sum(stops(call.path) for call in emulator.calls) == 1
+
+
+async def test_closing_names_what_could_not_be_stopped(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = VCloud(desktops=endpoint(emulator, cleanup_timeout=0.2))
+    await cloud.aopen()
+    tasks = await agents(cloud, 2)
+    emulator.faults.add("POST */stop", Fault.delay(5), times=None)
+    with pytest.raises(CleanupError) as error:
+        await cloud.aclose()
+    assert set(error.value.ids) == set(emulator.desktops.desktops)
+    assert error.value.provider == "desktops"
+    assert error.value.outcome_unknown
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 2
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 2, "leaving is silent"
+
+
+async def test_what_could_not_be_stopped_is_noted_on_the_error_of_the_clients_block(
+    emulator: Emulator,
+) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def program() -> None:
+        async with VCloud(desktops=endpoint(emulator, cleanup_timeout=0.2)) as cloud:
+            tasks.extend(await agents(cloud, 1))
+            emulator.faults.add("POST */stop", Fault.delay(5), times=None)
+            1 / 0  # noqa: B018
+
+    with pytest.raises(ZeroDivisionError) as error:
+        await program()
+    (id,) = emulator.desktops.desktops
+    assert ["could not be stopped" in note for note in error.value.__notes__] == [True]
+    assert id in error.value.__notes__[0]
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_closing_within_a_block_does_not_deadlock(emulator: Emulator) -> None:
+    async with (
+        asyncio.timeout(10),
+        VCloud(**emulator.endpoints()) as cloud,
+        cloud.desktops.launch(poll=0.01),
+    ):
+        await cloud.aclose()
+    assert left(emulator) == 0
+
+
+async def test_closing_twice_at_once_waits_for_the_same_end(emulator: Emulator) -> None:
+    cloud = VCloud(**emulator.endpoints())
+    await cloud.aopen()
+    tasks = await agents(cloud, 3)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*[cloud.aclose() for _ in range(5)])
+    assert left(emulator) == 0
+    assert sum(stops(call.path) for call in emulator.calls) == 3
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_stack_in_the_wrong_order_stops_what_was_launched(emulator: Emulator) -> None:
+    async with AsyncExitStack() as stack:
+        cloud = await VCloud(**emulator.endpoints()).aopen()
+        await stack.enter_async_context(cloud.desktops.launch(poll=0.01))
+        stack.push_async_callback(cloud.aclose)
+    assert left(emulator) == 0
+
+
+@pytest.mark.parametrize("form", ["await", "block"])
+async def test_a_launch_under_way_ends_with_an_error_that_has_the_id(
+    emulator: Emulator, form: str
+) -> None:
+    emulator.faults.add("POST */desktop", Fault.stall_headers(0.3))
+    cloud = await VCloud(**emulator.endpoints()).aopen()
+
+    async def launch() -> None:
+        if form == "await":
+            await cloud.desktops.launch()
+        else:
+            await block(cloud, asyncio.Event())
+
+    task = asyncio.create_task(launch())
+    await until(lambda: bool(emulator.desktops.desktops))
+    await cloud.aclose()
+    (id,) = emulator.desktops.desktops
+    with pytest.raises(ConfigurationError, match=f"desktop {id} was launched; it was stopped"):
+        await task
+    assert left(emulator) == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_block_that_waits_for_its_desktop_ends_with_an_error_that_has_the_id(
+    emulator: Emulator, waits: bool
+) -> None:
+    cloud = await VCloud(**emulator.endpoints()).aopen()
+    if waits:
+        emulator.faults.add("GET */desktop/*", Fault.delay(0.2), times=None)
+
+    async def launch() -> None:
+        async with cloud.desktops.launch(poll=0.1 if waits else 3):
+            raise AssertionError("it was closed before")
+
+    emulator.faults.add(
+        "GET */desktop/*",
+        Fault.edit(lambda answer: {**answer, "status": "pending"}),
+        times=None,
+    )
+    task = asyncio.create_task(launch())
+    await until(lambda: any(call.method == "GET" for call in emulator.calls) or waits)
+    await until(lambda: bool(emulator.desktops.desktops))
+    await asyncio.sleep(0.05)
+    await cloud.aclose()
+    (id,) = emulator.desktops.desktops
+    with pytest.raises(VCloudError) as error:
+        await asyncio.wait_for(task, 5)
+    assert any(id in text for text in (str(error.value), *error.value.__notes__))
+    assert left(emulator) == 0
+
+
+async def test_calls_that_wait_in_line_end_when_the_client_closes(emulator: Emulator) -> None:
+    emulator.faults.add("GET *", Fault.delay(0.3), times=None)
+    cloud = await VCloud(desktops=endpoint(emulator, concurrency=1)).aopen()
+    id = "7c65c1e5-82e2-4662-b728-b4fa42485e3a"
+    tasks = [asyncio.create_task(cloud.desktops.get(id)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    await cloud.aclose()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(one, ConfigurationError) for one in ended[1:]] == [True] * 4
+    assert all("nothing was sent" in str(one) for one in ended[1:])
+
+
+async def test_a_client_closed_while_it_is_cancelled_stops_all_the_same(
+    emulator: Emulator,
+) -> None:
+    async def program() -> None:
+        async with VCloud(**emulator.endpoints()) as cloud:
+            await agents(cloud, 3)
+
+    emulator.faults.add("POST */stop", Fault.stall_headers(0.3), times=None)
+    task = asyncio.create_task(program())
+    await until(lambda: any(stops(call.path) for call in emulator.calls) or _busy(emulator))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left(emulator) == 0
+
+
+def _busy(emulator: Emulator) -> bool:
+    """Whether all three are launched: closing begins as soon as they run."""
+    return len(emulator.desktops.desktops) == 3
