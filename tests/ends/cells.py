@@ -122,6 +122,8 @@ MOMENTS: Final = (
     _held("stopping", "stopping"),
     _held("stopping.again", "stopping", long=True),
     _left("stopping.deaf", "stopping"),
+    _held("closing", "stopping", long=True),
+    _left("closing.deaf", "stopping"),
     _held("starting", "connect starting", closed=Fate.UNKNOWN),
     _left("starting.lost", "connect starting", Fate.UNKNOWN),
     _held("assigning", "connect assigning"),

@@ -48,6 +48,25 @@ async def _launch_and_leave(scene: Scene, cloud: VCloud) -> None:
         scene.reached("started")
 
 
+async def _close_over_block(scene: Scene, _: VCloud) -> None:
+    """Close a client while another task is in a desktop's block."""
+    mine = await scene.cloud().aopen()
+    inside = asyncio.Event()
+
+    async def agent() -> None:
+        async with mine.desktops.launch(poll=POLL):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = background(agent())
+    try:
+        await inside.wait()
+        scene.reached("started")
+        await mine.aclose()
+    finally:
+        task.cancel()
+
+
 async def _line_slot(scene: Scene, cloud: VCloud) -> None:
     async with _held_up(scene, cloud.desktops.get(scene.spec["spare"])):
         await _launch(scene, cloud)
@@ -160,6 +179,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "stopping": _launch_and_leave,
     "stopping.again": _launch_and_leave,
     "stopping.deaf": _launch_and_leave,
+    "closing": _close_over_block,
+    "closing.deaf": _close_over_block,
     "starting": _connect,
     "starting.lost": _connect,
     "assigning": _connect,

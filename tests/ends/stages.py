@@ -101,6 +101,8 @@ STAGES: Final[dict[str, Stage]] = {
     "stopping": Played(STOP, _SLOW),
     "stopping.again": Played(STOP, Fault.server_error(503, AGAIN), times=1),
     "stopping.deaf": Played(STOP, _DEAF),
+    "closing": Played(STOP, _SLOW),
+    "closing.deaf": Played(STOP, _DEAF),
     "starting": Played("POST */start-machine", _LATE),
     "starting.lost": Played("POST */start-machine", _LOST),
     "assigning": Played("POST */assign-machine", _LATE),
