@@ -11,6 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from math import inf
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from attrs import evolve, field, frozen
@@ -99,6 +100,24 @@ def _text(value: object, name: str) -> str:
     return value
 
 
+def _base_path(value: object) -> str:
+    """The path of a base URL, without a slash at its end."""
+    if (
+        not isinstance(value, str)
+        or not value.startswith("/")
+        or not value.isascii()
+        or not value.isprintable()
+        or set(value) & set(' "#<>?\\')
+        or "//" in value
+        or {".", ".."} & set(value.split("/"))
+    ):
+        raise ConfigurationError(
+            "signed_path must be the path of the base URL as the service sees it, such as "
+            f"/organization-management/v1, not {value!r:.80}"
+        )
+    return value.rstrip("/")
+
+
 class _StatePerAddress(Secretive, Auth):
     """A strategy that learns something from a service, and never uses it for another one."""
 
@@ -140,13 +159,27 @@ class HMACAuth(_StatePerAddress):
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
     difference is learnt and the request signed once more. Each base URL has its own difference.
+
+    Args:
+        key: the API key.
+        secret: the API secret.
+        signed_path: behind a gateway that changes paths, the path of the base URL as the service
+            sees it. The service verifies the path that it receives: behind one that strips
+            ``/vagon`` from ``https://gateway/vagon/organization-management/v1`` that is
+            ``/organization-management/v1``. It is signed in place of the base URL's own path, and
+            changes nothing of what is sent. None: the base URL's own path.
+
+    Raises:
+        ConfigurationError: a credential or ``signed_path`` is invalid; or, from the client, one
+            object with a ``signed_path`` is used for two base URLs.
     """
 
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
 
-    def __init__(self, key: str, secret: str) -> None:
+    def __init__(self, key: str, secret: str, *, signed_path: str | None = None) -> None:
         self._key = _text(key, "the API key")
+        self._signed_path = None if signed_path is None else _base_path(signed_path)
         if ":" in key:
             raise ConfigurationError(
                 "the API key holds a colon, which separates the parts of the header (key and secret in one?)"
@@ -159,11 +192,30 @@ class HMACAuth(_StatePerAddress):
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
         self._forget_everything()
 
+    def for_base_url(self, base_url: str) -> Self:
+        """The strategy for the service at this address, see :meth:`Auth.for_base_url`.
+
+        Raises:
+            ConfigurationError: ``signed_path`` is the path of another base URL.
+        """
+        if self._signed_path is not None and self._base_url not in (None, base_url):
+            raise ConfigurationError(
+                "signed_path belongs to one base URL: make one HMACAuth for each Endpoint"
+            )
+        return super().for_base_url(base_url)
+
+    def _as_signed(self, path: str) -> str:
+        """A path that is sent, as the service behind the gateway sees it."""
+        assert self._signed_path is not None
+        return self._signed_path + path.removeprefix(urlsplit(self._base_url or "").path)
+
     def _forget_everything(self) -> None:
         self._offset = 0.0
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
         """Sign. Pure, apart from the learnt clock offset."""
+        if self._signed_path is not None:
+            path = self._as_signed(path)
         timestamp = int((now + self._offset) * 1000)
         return {
             "Authorization": f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
@@ -172,7 +224,10 @@ class HMACAuth(_StatePerAddress):
     def sign(
         self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None
     ) -> str:
-        """The signature alone; ``timestamp`` in milliseconds, ``path`` as sent and without query."""
+        """The signature alone.
+
+        ``timestamp`` is in milliseconds, and ``path`` is as the service sees it, without the query.
+        """
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(f"{self._key}{method}{path}{timestamp}{nonce}".encode())
         if body:

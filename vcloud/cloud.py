@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import Endpoint, checked_observers
+from vcloud._core.endpoint import Endpoint, checked_observers, is_loopback
 from vcloud._core.instance import Instances
 from vcloud._core.secret import Secretive
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
@@ -33,6 +35,13 @@ __all__ = ["VCloud"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Read by `from_env` alone.
+_ALLOW_HTTP: Final = "VCLOUD_ALLOW_HTTP"
+
+
+#: Read by `from_env` alone.
+_CA_FILE: Final = "VCLOUD_CA_FILE"
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -68,7 +77,58 @@ def _wanted(name: str) -> str:
     return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
 
 
-def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
+def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -> dict[str, str]:
+    """What else the environment says of how a provider's requests are signed."""
+    path = environ.get(_variables(name, ["SIGNED_PATH"])[0])
+    return {"signed_path": path} if path and make is HMACAuth else {}
+
+
+def _allows_http(environ: Mapping[str, str]) -> bool:
+    """Whether the environment permits plain http to other machines.
+
+    Raises:
+        ConfigurationError: the variable is neither 1 nor 0. Whoever wrote another word meant
+            something, and a guess at it would send credentials readable, or fail without a hint.
+    """
+    written = environ.get(_ALLOW_HTTP) or "0"
+    if written not in ("0", "1"):
+        raise ConfigurationError(
+            f"{_ALLOW_HTTP} must be 1, which permits plain http, or 0, not {written[:20]!r}"
+        )
+    return written == "1"
+
+
+def _exposed_host(url: str | None) -> str:
+    """The host that credentials would travel to in the clear; "" for https and for this machine."""
+    try:
+        parts = urlsplit((url or "").strip())
+        host = parts.hostname or ""
+    except ValueError:
+        # Endpoint says what is wrong with it.
+        return ""
+    return host if parts.scheme == "http" and not is_loopback(host) else ""
+
+
+def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
+    """Say once where credentials are readable on their way."""
+    hosts: dict[str, list[str]] = {}
+    for name, endpoint in endpoints.items():
+        if host := _exposed_host(endpoint.base_url):
+            hosts.setdefault(host, []).append(name)
+    if hosts:
+        # Here and not above: importing vcloud must not cost what logging costs.
+        import logging  # noqa: PLC0415
+
+        logging.getLogger("vcloud").warning(
+            "%s=1: credentials travel readable over plain http to %s",
+            _ALLOW_HTTP,
+            ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
+        )
+
+
+def _endpoint_from(
+    name: str, environ: Mapping[str, str], *, allow_http: bool = False
+) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
     url = _variables(name, ["URL"])[0]
@@ -81,15 +141,47 @@ def _endpoint_from(name: str, environ: Mapping[str, str]) -> Endpoint | None:
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
             try:
                 return Endpoint(
-                    environ.get(url) or None, auth=make(*(environ[variable] for variable in needed))
+                    environ.get(url) or None,
+                    auth=make(
+                        *(environ[variable] for variable in needed),
+                        **_signing(name, make, environ),
+                    ),
+                    allow_http=allow_http and bool(_exposed_host(environ.get(url))),
                 )
             except ConfigurationError as error:
-                raise ConfigurationError(f"{error} (from {', '.join([*needed, url])})") from None
+                exposed = not allow_http and _exposed_host(environ.get(url))
+                hint = f"; {_ALLOW_HTTP}=1 permits plain http" if exposed else ""
+                raise ConfigurationError(
+                    f"{error} (from {', '.join([*needed, url])}{hint})"
+                ) from None
         if len(missing) < len(needed):
             half = missing
     if half:
         raise ConfigurationError(f"{' and '.join(half)} must be set too, to use {name}")
     return None
+
+
+def _trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
+    """The endpoints, where those with an address of the environment trust its authority, too.
+
+    Raises:
+        ConfigurationError: the file of the authority cannot be used.
+    """
+    path = environ.get(_CA_FILE)
+    if not path:
+        return dict(endpoints)
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(path)
+    except OSError as error:  # an ssl.SSLError is one
+        raise ConfigurationError(
+            f"{_CA_FILE} must name a file of certificates in PEM: {path!r:.200}: "
+            f"{error.strerror or error}"
+        ) from None
+    return {
+        name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint
+        for name, endpoint in endpoints.items()
+    }
 
 
 class VCloud(Secretive):
@@ -167,7 +259,16 @@ class VCloud(Secretive):
 
         ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
         ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
-        others elsewhere too.
+        others elsewhere too. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
+        ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
+
+        ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
+        besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
+
+        ``VCLOUD_ALLOW_HTTP=1`` permits plain ``http`` to another machine, for addresses that
+        ``VCLOUD_<PROVIDER>_URL`` gives. Credentials then travel readable, so one WARNING of the
+        logger ``vcloud`` names the host. It is for an emulator in a container or on another
+        machine. An :class:`~vcloud.Endpoint` of your own does not read it.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -175,18 +276,22 @@ class VCloud(Secretive):
             client_session: as for the class.
 
         Raises:
-            ConfigurationError: nothing is set, or only half of what a provider needs.
+            ConfigurationError: nothing is set, or only half of what a provider needs, or an invalid
+                value.
         """
         variables = os.environ if environ is None else environ
+        allow_http = _allows_http(variables)
         found = {
             name: endpoint
             for name in _PROVIDERS
-            if (endpoint := _endpoint_from(name, variables)) is not None
+            if (endpoint := _endpoint_from(name, variables, allow_http=allow_http)) is not None
         }
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        return cls(**found, observers=observers, client_session=client_session)
+        _warn_of_http(found)
+        trusting = _trusting(found, variables)
+        return cls(**trusting, observers=observers, client_session=client_session)
 
     @property
     def streams(self) -> VagonStreams:

@@ -243,7 +243,12 @@ class CapacityError(APIError):
 
 
 class ServerError(APIError):
-    """The service, or a gateway before it, failed."""
+    """The service, or a gateway before it, failed.
+
+    Also when a gateway repeated a signed request by itself, lost the answer to the first copy, and
+    passed on that the service refuses the second for its used nonce. ``status`` is then the
+    refusal's, such as 401.
+    """
 
 
 class DecodeError(VCloudError):

@@ -6,6 +6,7 @@ Nothing is imported before a test asks, because pytest loads this for everybody 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,26 @@ _MARKER = (
     "vcloud_emulator(**options): what the fixture vcloud_emulator is made with: the arguments of vcloud.emulator.Emulator, "
     "as in machines=3, speed=60, rate_limits=False. Those nearer to the test count for more."
 )
+
+
+_ENTRY_POINT = "vcloud"
+
+
+class _OtherName:
+    """Stands for this plugin under the name by which it was not loaded; it has no hooks."""
+
+
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
+    """Be one plugin, loaded as an entry point, with ``-p``, or from ``pytest_plugins``.
+
+    Pytest knows plugins by name, and this one has two: of its entry point, and of this module. It
+    ends with an error when a module comes under a second name, and loads nothing by a name that is
+    taken. So the first that is used takes both.
+    """
+    if plugin is sys.modules[__name__]:
+        for name in (_ENTRY_POINT, __name__):
+            if not manager.has_plugin(name):
+                manager.register(_OtherName(), name)
 
 
 def pytest_configure(config: pytest.Config) -> None:

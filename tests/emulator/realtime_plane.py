@@ -151,6 +151,9 @@ class Handler:
 async def plane(
     interval: object = "10s",
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
+    *,
+    tls: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Plane]:
     made = Plane(interval)
 
@@ -160,7 +163,10 @@ async def plane(
         asked = request.path == "/api/v1/agents/agent-1"
         return web.json_response(made.agent_view()) if asked else None
 
-    async with serving(made.script, rest) as server, client(server) as streamspace:
+    async with (
+        serving(made.script, rest, tls=tls) as server,
+        client(server, **options) as streamspace,
+    ):
         made.streamspace = streamspace
         made.requests = server.requests
         yield made

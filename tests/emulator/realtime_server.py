@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from typing import Any
 
 from aiohttp import web
 from attrs import define, field
 
+from tests.secrets.tls import client_context, server_context
 from vcloud import BearerAuth, Endpoint, RetryPolicy
 from vcloud.providers.streamspace import StreamSpace
 
 TOKEN = "jwt.hush+token/="
 AUTH = "Bearer " + TOKEN
+
+# Made once, because reading all authorities of the system takes longer than most tests.
+trusting = cache(client_context)
+certified = cache(lambda: server_context("127.0.0.1"))
 
 Script = Callable[[web.Request, web.WebSocketResponse], Awaitable[None]]
 
@@ -35,6 +42,8 @@ async def serving(
     script: Script,
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
     before: Callable[[web.Request], Awaitable[None]] | None = None,
+    *,
+    tls: bool = False,
 ) -> AsyncIterator[Server]:
     server = Server("")
 
@@ -57,17 +66,23 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        context = certified() if tls else None
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        scheme = "https" if tls else "http"
+        server.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
         yield server
     finally:
         await runner.cleanup()
 
 
-def client(server: Server, *, attempts: int = 3) -> StreamSpace:
+def client(server: Server, *, attempts: int = 3, **options: Any) -> StreamSpace:
     retry = RetryPolicy(attempts=attempts, base=0.001, cap=0.01)
-    return StreamSpace(Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry))
+    if server.url.startswith("https:"):
+        options["ssl"] = trusting()
+    return StreamSpace(
+        Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN), retry=retry, **options)
+    )
 
 
 async def settled(holds: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from tests.emulator.faults_raw import until
+from tests.emulator.realtime_plane import Handler, plane
 from vcloud import (
     CleanupError,
     ConfigurationError,
@@ -22,6 +23,7 @@ from vcloud import (
 )
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.desktops import Desktop
+from vcloud.providers.streamspace import StopSession
 
 
 @pytest.fixture
@@ -366,3 +368,84 @@ async def test_a_client_closed_while_it_is_cancelled_stops_all_the_same(
 def _busy(emulator: Emulator) -> bool:
     """Whether all three are launched: closing begins as soon as they run."""
     return len(emulator.desktops.desktops) == 3
+
+
+# -- what goes over WebSockets -----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def session(emulator: Emulator) -> AsyncIterator[str]:
+    """The id of a session that runs."""
+    async with VCloud(**emulator.endpoints()) as cloud:
+        made = await cloud.streamspace.sessions.create("admin", "firefox-browser")
+        running = await made.wait_until("running", poll=0.01)
+        yield running.id
+
+
+async def test_closing_ends_tunnels_and_forwards_in_good_order(
+    emulator: Emulator, session: str
+) -> None:
+    cloud = await VCloud(**emulator.endpoints()).aopen()
+    ref = cloud.streamspace.sessions.ref(session)
+    async with ref.open_vnc() as tunnel, ref.forward_vnc() as forward:
+        reader, writer = await asyncio.open_connection(forward.host, forward.port)
+        assert await tunnel.read()
+        assert await reader.read(3) == b"RFB"
+        await cloud.aclose()
+        assert tunnel.close_code == 1001
+        while await tunnel.read():
+            pass
+        await reader.read()
+        with pytest.raises(OSError, match="refused|Connect call failed"):
+            await asyncio.open_connection(forward.host, forward.port)
+        writer.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await ref.open_vnc().aopen()
+
+
+async def test_closing_stops_an_agent_with_the_grace_of_its_commands() -> None:
+    async with plane() as control:
+        handler = Handler()
+        worker = control.agent(handler, grace=10)
+        async with worker:
+            await control.command("start_session", "c1")
+            await until(lambda: bool(handler.running))
+            assert control.streamspace is not None
+            closing = asyncio.create_task(control.streamspace.aclose())
+            await until(lambda: worker.draining)
+            handler.gate.set()
+            await closing
+            await until(lambda: "c1" in control.results())
+            assert control.results()["c1"]["status"] == "completed"
+            assert handler.cancelled == []
+
+
+async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None:
+    async def program() -> None:
+        async with plane(cleanup_timeout=0.1) as control, control.agent(handler, grace=10):
+            await control.command("start_session", "c1")
+            await until(lambda: bool(handler.running))
+            assert control.streamspace is not None
+            asyncio.get_running_loop().call_later(0.3, handler.gate.set)
+            await control.streamspace.aclose()
+
+    handler = Handler()
+    with pytest.raises(CleanupError, match="had not stopped after 0.1 s") as error:
+        await program()
+    assert error.value.ids == ("agent-1",)
+    assert error.value.__cause__ is not None
+
+
+async def test_a_handler_that_closes_its_own_client_does_not_deadlock() -> None:
+    async with plane() as control:
+        closed = asyncio.Event()
+
+        class Closing(Handler):
+            async def stop_session(self, command: StopSession) -> None:
+                assert control.streamspace is not None
+                await control.streamspace.aclose()
+                closed.set()
+
+        async with asyncio.timeout(10), control.agent(Closing(), grace=60):
+            await control.command("stop_session", "c1")
+            await closed.wait()

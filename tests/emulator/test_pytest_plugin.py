@@ -156,6 +156,50 @@ def test_who_does_not_use_it_notices_nothing(project: Project) -> None:
     assert "@pytest.mark.vcloud_emulator(**options)" in project.test("", "--markers")
 
 
+MODULE = "vcloud.pytest_plugin"
+NAMED = f"pytest_plugins = ['{MODULE}']"
+USES_IT = """
+    def test_it(vcloud_emulator, pytestconfig):
+        assert vcloud_emulator.url
+        loaded = [name for name, plugin in pytestconfig.pluginmanager.list_name_plugin()
+                  if getattr(plugin, "__name__", "") == "vcloud.pytest_plugin"]
+        assert len(loaded) == 1
+        assert len([line for line in pytestconfig.getini("markers") if "vcloud" in line]) == 1
+    """
+
+
+#: Loading it takes seconds, and these tests have no use for it.
+QUICKLY = ("-p", "no:schemathesis")
+
+
+@pytest.mark.parametrize(
+    ("options", "conftest", "autoload"),
+    [
+        ((), NAMED, True),
+        (("-p", MODULE), "", True),
+        (("-p", MODULE, "-p", "vcloud", "-p", MODULE), NAMED, True),
+        (("-p", "vcloud", "-p", MODULE), NAMED, False),
+    ],
+)
+def test_naming_it_once_more_does_no_harm(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    conftest: str,
+    *,
+    autoload: bool,
+) -> None:
+    (project.folder / "conftest.py").write_text(conftest)
+    if not autoload:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    said = project.test(USES_IT, *QUICKLY, *options, ini=ASYNCIO if autoload else "")
+    assert "1 passed" in said, said
+
+
+def test_asking_for_it_counts_for_more_than_blocking_its_entry_point(project: Project) -> None:
+    assert "1 passed" in project.test(USES_IT, *QUICKLY, "-p", "no:vcloud", "-p", MODULE)
+
+
 # -- the emulator in a thread of its own -------------------------------------------------------------------------------
 
 

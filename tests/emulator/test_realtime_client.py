@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import WSMsgType, web
 
@@ -39,8 +40,8 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core import websocket
 from vcloud._core.websocket import Socket
+from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import StreamSpace
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
@@ -303,9 +304,8 @@ async def listening(
     async with serving(script) as server, client(server) as streamspace:
         session = streamspace._session
         token = await session.authenticate(Request("GET", "/"))
-        socket: Socket = await streamspace._transport.websocket(
-            server.url, token, session._wire, heartbeat=heartbeat
-        )
+        wire = msgspec.structs.replace(session._wire, heartbeat=heartbeat)
+        socket: Socket = await streamspace._transport.websocket(server.url, token, wire)
         waiting = asyncio.create_task(socket.receive())
         try:
             yield socket, waiting
@@ -316,7 +316,7 @@ async def listening(
 
 @pytest.mark.usefixtures("aiohttp_parts")
 async def test_a_peer_that_answers_no_ping_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "GOODBYE", 0.05)
+    monkeypatch.setattr(socket_module, "GOODBYE", 0.05)
     gone = asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:

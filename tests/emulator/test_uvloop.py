@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.emulator.test_emulator_http_raw import BODY, SIZED, wired
 from vcloud import (
     ConnectError,
     Endpoint,
@@ -18,7 +19,7 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
-from vcloud.emulator import Emulator
+from vcloud.emulator import Emulator, Fault
 
 if sys.platform == "win32":
     pytest.skip("there is no uvloop for Windows", allow_module_level=True)
@@ -102,6 +103,16 @@ async def a_cancelled_crowd_leaves_the_client_usable() -> None:
         assert len(await cloud.computers.machines.list().all()) == 3
 
 
+async def a_client_that_half_closes_gets_its_answers() -> None:
+    async with opened() as (emulator, _), wired(emulator) as wire:
+        emulator.faults.add("POST *", Fault.delay(0.05), 2)
+        wire.send((SIZED + b"\r\n" + BODY) * 2)
+        await asyncio.sleep(0.02)
+        wire.send(end=True)
+        assert [await wire.status() for _ in range(2)] == [200, 200]
+        assert await wire.is_over()
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -111,6 +122,7 @@ async def a_cancelled_crowd_leaves_the_client_usable() -> None:
         streamspace,
         refusals,
         a_cancelled_crowd_leaves_the_client_usable,
+        a_client_that_half_closes_gets_its_answers,
     ],
     ids=lambda scenario: scenario.__name__,
 )

@@ -173,7 +173,8 @@ def acted(call: Call) -> bool:
     """Whether the service did what a request of the ledger asked for. What it refuses in its own words, it does not do."""
     return (
         call.processed
-        and call.status != 401
+        # A fault may say 401 after the deed, as it may say anything.
+        and (call.status != 401 or call.fault == "reply")
         and (call.fault is not None or (call.status or 0) < 400)
     )
 

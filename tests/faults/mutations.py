@@ -18,6 +18,7 @@ from vcloud._core.retry import RetryAfter, RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
+from vcloud.providers import vagon
 from vcloud.providers.vagon import Envelope, VagonDialect
 
 Patch = pytest.MonkeyPatch
@@ -53,6 +54,11 @@ def believe_a_gateways_503(patch: Patch) -> None:
         return Proof.NOT_DONE if response.status == 503 else real(self, request, response, error)
 
     patch.setattr(VagonDialect, "proof", proof)
+
+
+def take_a_used_nonce_for_wrong_credentials(patch: Patch) -> None:
+    """That a nonce was used before is a refusal like any other."""
+    patch.setattr(vagon, "is_replay", lambda code, words: False)
 
 
 def drop_the_nonce_renewal(patch: Patch) -> None:

@@ -11,6 +11,7 @@ In one table, for a fault that happens once and for one that never ends:
 | a gateway's 503, another 5xx | sent again; `ServerError` | `ServerError` | yes |
 | a 408 | sent again; `InvalidRequestError` | `InvalidRequestError` | yes |
 | a gateway's 403 | `PermissionDeniedError` | the same | yes |
+| a nonce of ours that was used before | signed anew; `ServerError` | `ServerError` | yes |
 | a refusal under HTTP 200 | in the provider's words; of desktops it is a 5xx in effect | the same | no; yes |
 | a redirect | `APIError`; the other host hears nothing | the same | yes |
 | an answer that is none, somebody else's JSON | `DecodeError` | the same | yes |
@@ -26,6 +27,10 @@ nothing, none says so.
 answer before anything is done (RFC 6585). The service's envelope or error object with a 4xx or a
 503 is the service's own word that it refused. All else may come after the deed: the emulator sends
 a gateway's pages before it and after it, and no client can tell which.
+
+One 4xx of the service is no such word: that the nonce was used before. The client signs every
+attempt with a nonce that nobody had, and the service uses a nonce up when it lets a request in. So
+a copy of the request was let in, by a proxy that sent it twice, and its answer is what was lost.
 """
 
 from __future__ import annotations
@@ -62,6 +67,8 @@ TOO_LARGE: Final = 600_000
 REFUSING: Final = "refusing"
 #: A refusal that looks like a success, in each provider's own words; StreamSpace has none.
 REFUSED_200: Final = "refused_200"
+#: A proxy repeats the request, and the service refuses the copy for its nonce.
+REPLAYED: Final = "replayed"
 #: What the emulator's catalogue has no name for: a gateway in front of the service answers, before
 #: the deed or after it.
 GATEWAYS: Final[Mapping[str, Fault]] = {
@@ -74,6 +81,12 @@ GATEWAYS: Final[Mapping[str, Fault]] = {
         200, b'{"error":"service under maintenance"}', content_type="application/json"
     ),
     "json_empty_200": Fault.reply(200, b"{}", content_type="application/json"),
+    REPLAYED: Fault.reply(
+        401,
+        b'{"client_code":401,"message":"nonce \'3f2b8c1e\' already used"}',
+        content_type="application/json",
+        processed=True,
+    ),
 }
 SAYING: Final[Mapping[str, bytes]] = {
     "computers": b'{"client_code":4710,"message":"Permission required"}',
@@ -124,6 +137,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "text_408": Kind(End.BROKEN, error=InvalidRequestError),
     "html_403": Kind(End.STRANGER, error=PermissionDeniedError),
     "html_403_after": Kind(End.STRANGER, acts=True, error=PermissionDeniedError),
+    REPLAYED: Kind(End.BROKEN, acts=True),
     "json_200": Kind(End.GARBLED),
     "json_empty_200": Kind(End.GARBLED),
     "refuse": Kind(End.LOST),
@@ -211,6 +225,8 @@ NAMES: Final = (REFUSING, REFUSED_200, *GATEWAYS, *_FAULTS)
 
 def ordered(target: Target, name: str) -> Fault | None:
     """The fault of this name; None for what is none of the emulator's, or has no words at this provider."""
+    if name == REPLAYED and target.api not in SIGNED:
+        return None
     if name == REFUSED_200:
         words = SAYING.get(target.api)
         return None if words is None else Fault.reply(200, words, content_type="application/json")
@@ -241,7 +257,7 @@ def felt(target: Target, fault: str) -> bool:
     kind = KINDS[fault]
     if kind.end is End.PAGES:
         return target.answer is Answer.PAGE
-    if kind.end is End.CLOCK:
+    if kind.end is End.CLOCK or fault == REPLAYED:
         return target.api in SIGNED
     if fault == REFUSED_200:
         return target.api in SAYING

@@ -61,6 +61,72 @@ def test_the_environment_makes_a_client() -> None:
     assert "canary" not in repr(cloud) + repr(cloud.computers) + repr(cloud.computers.machines)
 
 
+REMOTE = {
+    "VCLOUD_COMPUTERS_KEY": "ak",
+    "VCLOUD_COMPUTERS_SECRET": "sk_canary",
+    "VCLOUD_COMPUTERS_URL": "HTTP://emulator.test:8080/organization-management/v1",
+    "VCLOUD_DESKTOPS_API_KEY": "ck_canary",
+    "VCLOUD_DESKTOPS_URL": "http://emulator.test:8080/v1",
+}
+PERMIT = {"VCLOUD_ALLOW_HTTP": "1"}
+
+
+@pytest.mark.parametrize("written", [{}, {"VCLOUD_ALLOW_HTTP": ""}, {"VCLOUD_ALLOW_HTTP": "0"}])
+def test_plain_http_to_another_machine_is_refused_and_says_what_permits_it(
+    written: dict[str, str],
+) -> None:
+    with pytest.raises(ConfigurationError, match="VCLOUD_ALLOW_HTTP=1 permits plain http"):
+        VCloud.from_env(REMOTE | written)
+
+
+def test_plain_http_is_permitted_by_the_environment_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    elsewhere = {
+        "VCLOUD_STREAMSPACE_TOKEN": "t_canary",
+        "VCLOUD_STREAMSPACE_URL": "http://other.test/api/v1",
+        "VCLOUD_STREAMS_KEY": "ak",
+        "VCLOUD_STREAMS_SECRET": "sk_canary",
+    }
+    with caplog.at_level("DEBUG"):
+        cloud = VCloud.from_env(REMOTE | elsewhere | PERMIT)
+    assert cloud.computers._session.base_url.startswith("http://emulator.test:8080/")
+    assert [(record.name, record.levelname) for record in caplog.records] == [("vcloud", "WARNING")]
+    assert "emulator.test (computers, desktops)" in caplog.text
+    assert "other.test (streamspace)" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["https://emulator.test", "http://127.0.0.1:8080", "http://[::1]"])
+def test_permission_that_is_not_needed_is_not_mentioned(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = {"VCLOUD_DESKTOPS_API_KEY": "ck"}
+    VCloud.from_env(key | PERMIT | {"VCLOUD_DESKTOPS_URL": f"{host}/v1"})
+    VCloud.from_env(key | PERMIT)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("written", ["true", "yes", "2", " 1", "on"])
+def test_permission_in_other_words_is_refused(written: str) -> None:
+    with pytest.raises(ConfigurationError, match="VCLOUD_ALLOW_HTTP must be 1"):
+        VCloud.from_env({"VCLOUD_DESKTOPS_API_KEY": "ck", "VCLOUD_ALLOW_HTTP": written})
+
+
+def test_an_endpoint_of_ones_own_is_not_permitted_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VCLOUD_ALLOW_HTTP", "1")
+    with pytest.raises(ConfigurationError, match="allow_http=True"):
+        Endpoint("http://emulator.test/v1", auth=AUTH)
+
+
+def test_permission_counts_where_the_variables_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCLOUD_ALLOW_HTTP", "1")
+    with pytest.raises(ConfigurationError, match="plain http"):
+        VCloud.from_env(REMOTE)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -168,7 +234,14 @@ def test_a_client_wants_an_endpoint_and_an_aiohttp_session() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"timeout": 0}, {"connect_timeout": -1}, {"concurrency": 0}, {"deadline": -1}]
+    "options",
+    [
+        {"timeout": 0},
+        {"connect_timeout": -1},
+        {"concurrency": 0},
+        {"deadline": -1},
+        {"heartbeat": 0},
+    ],
 )
 def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="greater than 0"):
@@ -176,8 +249,11 @@ def test_limits_that_allow_nothing_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_durations_are_seconds_or_timedeltas() -> None:
-    endpoint = Endpoint(auth=AUTH, timeout=timedelta(minutes=1), connect_timeout=2)
-    assert (endpoint.timeout, endpoint.connect_timeout) == (60.0, 2.0)
+    endpoint = Endpoint(
+        auth=AUTH, timeout=timedelta(minutes=1), connect_timeout=2, heartbeat=timedelta(seconds=5)
+    )
+    assert (endpoint.timeout, endpoint.connect_timeout, endpoint.heartbeat) == (60.0, 2.0, 5.0)
+    assert Endpoint(auth=AUTH).heartbeat == 20.0
 
 
 def test_credentials_that_are_no_strategy_are_refused_without_being_shown() -> None:

@@ -33,6 +33,7 @@ from vcloud import (
     RequestTimeout,
     Response,
     RetryPolicy,
+    ServerError,
     TransportError,
     VCloudError,
 )
@@ -46,7 +47,7 @@ from vcloud.errors import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError
 from vcloud.providers.desktops.errors import DIALECT as DESKTOPS
 from vcloud.providers.streamspace.errors import DIALECT as STREAMSPACE
-from vcloud.providers.vagon import DONE, Envelope, VagonDialect
+from vcloud.providers.vagon import DONE, Envelope, VagonDialect, is_replay
 
 VAGON = VagonDialect("computers")
 DIALECTS: Mapping[str, Dialect] = {
@@ -123,6 +124,13 @@ ANSWERS = [
     ("vagon", code(200, 502), True, False),
     ("vagon", code(408, 408), True, False),
     ("vagon", says(200, {"machine": {"client_code": 200}}), True, False),
+    # Every attempt has a nonce of its own: somebody repeated the request, and the copy that was let
+    # in may have been done.
+    ("vagon", says(401, {"client_code": 401, "message": "nonce 'x' already used"}), True, False),
+    ("vagon", says(403, {"client_code": 403, "message": "Duplicate nonce"}), True, False),
+    ("vagon", says(200, {"client_code": 401, "message": "Replay attack"}), True, False),
+    ("vagon", says(401, {"client_code": 401, "message": "signature does not match"}), False, False),
+    ("vagon", says(401, b"nonce already used"), True, False),
     # StreamSpace: a documented code, or the error object.
     ("streamspace", streamspace(409, code="SESSION_TERMINATING"), False, False),
     ("streamspace", streamspace(409), False, False),
@@ -184,6 +192,67 @@ async def test_a_read_is_repeated_after_what_proves_nothing_for_a_create(
     script = Script(says(status, PAGE))
     await ended(script, time, GET, DIALECTS[whose], retry=RetryPolicy(attempts=3))
     assert len(script.asked) == 3
+
+
+REPLAYED = says(401, {"client_code": 401, "message": "nonce 'x' already used"})
+#: Two hours from the clock of the tests, which a strategy could learn from.
+OTHER_TIME = "Thu, 01 Jan 1970 02:00:00 GMT"
+
+
+@pytest.mark.parametrize("request_", [GET, PUT, DELETE], ids=lambda request: request.method)
+async def test_what_a_proxy_repeated_is_signed_anew_where_a_repeat_does_no_harm(
+    request_: Request, time: Time
+) -> None:
+    script = Script(REPLAYED, REPLAYED, code(200, 200))
+    await session(script, time).send(request_)
+    signatures = {headers["Authorization"] for _, _, headers, _ in script.asked}
+    assert len(signatures) == len(script.asked) == 3
+
+
+async def test_a_repeated_read_is_signed_anew_as_often_as_the_policy_says(time: Time) -> None:
+    script = Script(REPLAYED)
+    error = await ended(script, time, GET, retry=RetryPolicy(attempts=3))
+    assert len(script.asked) == 3
+    assert (type(error), error.outcome_unknown) == (ServerError, False)
+
+
+@pytest.mark.parametrize("form", [{}, {"Date": OTHER_TIME}], ids=["plain", "with another time"])
+async def test_a_create_that_a_proxy_repeated_is_no_matter_of_credentials(
+    form: Mapping[str, str], time: Time
+) -> None:
+    script = Script(Response(REPLAYED.status, form, REPLAYED.body), code(200, 200))
+    error = await ended(script, time, POST)
+    assert type(error) is ServerError, "an AuthenticationError would mean that nothing was done"
+    assert error.outcome_unknown
+    assert len(script.asked) == 1, "no clock is learnt from it"
+    assert "a proxy between repeated the request" in str(error)
+    assert "already used" in str(error)
+    assert error.status == 401
+
+
+@pytest.mark.parametrize(
+    ("words", "used"),
+    [
+        ("nonce '***' already used", True),
+        ("Nonce has already been used.", True),
+        ("Invalid nonce", True),
+        ("The nonce is not unique", True),
+        ("replayed request", True),
+        ("This request was replayed", True),
+        # The words for a wrong signature and a malformed header name the nonce, too.
+        ("malformed header: expected HMAC {key}:{signature}:{nonce}:{timestamp}", False),
+        (
+            "signature does not match: expected HMAC over {key}POST/x{timestamp}{nonce}{2 bytes}",
+            False,
+        ),
+        ("nonce is missing", False),
+        ("this key is used by another account", False),
+        ("", False),
+    ],
+)
+def test_a_used_nonce_is_told_from_other_refusals(words: str, used: bool) -> None:
+    assert is_replay(401, words) is used
+    assert not is_replay(404, words), "of what is not there nothing is said"
 
 
 async def test_an_id_that_is_no_uuid_is_a_known_failure_and_a_500_for_another_is_none(

@@ -18,6 +18,7 @@ from tests.unit.streamspace_samples import (
     MOMENT,
     SESSION,
     STATUS,
+    Canned,
     client,
     encoded,
 )
@@ -26,6 +27,7 @@ from vcloud import (
     BearerAuth,
     ConfigurationError,
     DecodeError,
+    Endpoint,
     InvalidArgumentError,
 )
 from vcloud.providers.streamspace import (
@@ -186,6 +188,52 @@ async def test_vnc_url_is_whole_whichever_way_the_service_names_it(
     assert session.vnc_url == url
     assert await session.connect_url() == f"{url}{'&' if '?' in url else '?'}token=tok-canary"
     assert "canary" not in repr(session)
+
+
+@pytest.mark.parametrize(
+    ("base", "root"),
+    [
+        ("https://host.example/desktops/api/v1", "wss://host.example/desktops"),
+        ("https://host.example/a/b/api/v12", "wss://host.example/a/b"),
+        ("https://host.example/desktops", "wss://host.example/desktops"),
+        ("https://host.example/desktops/api/v1beta", "wss://host.example/desktops/api/v1beta"),
+        ("https://host.example/xapi/v1", "wss://host.example/xapi/v1"),
+        ("https://host.example/api/v1", "wss://host.example"),
+        ("https://host.example", "wss://host.example"),
+    ],
+)
+@pytest.mark.parametrize(
+    "named",
+    [
+        None,
+        f"/vnc-viewer/{ID}",
+        f"vnc-viewer/{ID}",
+        "{root}" + f"/vnc-viewer/{ID}",
+        f"wss://host.example/vnc-viewer/{ID}",
+        f"https://host.example/vnc-viewer/{ID}",
+    ],
+)
+async def test_behind_a_path_prefix_the_token_stays_below_it(
+    base: str, root: str, named: str | None
+) -> None:
+    answer = {**SESSION, "status": {**STATUS, "vnc_url": named and named.format(root=root)}}
+    endpoint = Endpoint(base, auth=BearerAuth("tok-canary"))
+    made = StreamSpace(endpoint, transport=Canned(200, encoded(answer)))
+    for session in (await made.sessions.get(ID), made.sessions.ref(ID)):
+        assert session.vnc_url == f"{root}/vnc-viewer/{ID}"
+        assert await session.connect_url() == f"{root}/vnc-viewer/{ID}?token=tok-canary"
+
+
+@pytest.mark.parametrize("dots", ["..", ".", "%2e%2E", ".%2e"])
+async def test_a_path_that_leads_out_of_its_prefix_gets_no_token(dots: str) -> None:
+    answer = {**SESSION, "status": {**STATUS, "vnc_url": f"/desktops/{dots}/vnc-viewer/x"}}
+    endpoint = Endpoint("https://host.example/desktops/api/v1", auth=BearerAuth("tok-canary"))
+    made = StreamSpace(endpoint, transport=Canned(200, encoded(answer)))
+    session = await made.sessions.get(ID)
+    with pytest.raises(DecodeError, match="no address"):
+        await session.connect_url()
+    with pytest.raises(DecodeError, match="no address"):
+        session.open_vnc()
 
 
 async def test_connect_url_of_a_handle_needs_no_request() -> None:

@@ -7,9 +7,13 @@ run with each of these parts present and absent.
 |---|---|---|
 | ``ClientSession._request`` | a twentieth of a call faster than ``request`` | ``request`` |
 | ``ClientSession._retry_connection`` | aiohttp must not send twice | a middleware, per request |
-| ``ClientWebSocketResponse._response`` | its socket, to abort a connection that hangs | ``close``, up to 2 s |
+| ``ClientWebSocketResponse._response`` | its connection, see below | ``close``, up to 2 s |
+| ``ResponseHandler.transport`` | to abort a connection that hangs | as above |
+| ``ResponseHandler.closed`` | when the last byte was sent, over TLS too | as above |
+| ``ResponseHandler._data_received_cb`` | a part of a message is a sign of life | a whole one is |
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
+| ``BaseConnector._acquired``, ``_factory`` | idle connections that notice what comes | ``connect`` |
 
 The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it
 and 1.20 without.
@@ -26,8 +30,21 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from multidict import CIMultiDictProxy
 
+from vcloud._core.cleanup import abort
 from vcloud.errors import ConfigurationError
+
+
+class UnaskedError(aiohttp.ClientConnectionError):
+    """The peer sent something before it was asked. Nothing was sent on this connection."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer sent data before it was asked, so the connection was closed")
+
 
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
@@ -35,11 +52,175 @@ NEVER_SENT: Final = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.ClientHttpProxyError,
+    UnaskedError,
 )
 
 
 class DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
+
+
+class Pool(aiohttp.TCPConnector):
+    """A pool that can end the connections that it has closed already.
+
+    Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
+    after an answer that was the last one on it, and then knows it no more. Where the event loop
+    ends before the peer agrees, asyncio reports an unclosed transport.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        #: What carries each connection over TLS, until it is lost.
+        self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
+
+    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
+        handler = await super()._create_connection(*args, **options)
+        # The handler forgets its transport as soon as it closes it.
+        transport, lost = handler.transport, handler.closed
+        if (
+            transport is not None
+            and lost is not None
+            and transport.get_extra_info("sslcontext") is not None
+        ):
+            self._carriers[lost] = transport
+            lost.add_done_callback(functools.partial(_forget, self._carriers))
+        return handler
+
+    async def finish(self) -> None:
+        """End at once what is still closing. Nothing may be under way."""
+        left = dict(self._carriers)
+        for transport in left.values():
+            transport.abort()
+        if left:
+            await asyncio.wait(left)
+
+
+def _forget(
+    carriers: dict[asyncio.Future[None], asyncio.Transport], lost: asyncio.Future[None]
+) -> None:
+    carriers.pop(lost, None)
+    # Whoever uses a connection is told of its end in another way.
+    if not lost.cancelled():
+        lost.exception()
+
+
+def pool() -> Pool:
+    """A pool that never hands out a connection on which the peer said something unasked.
+
+    aiohttp takes whatever came while a connection was idle (a load balancer's 408, an answer too
+    many) for the answer to the next request, and from then on every answer is the wrong one.
+
+    Admission is ours, with one limit for each provider, so it has none.
+    """
+    made = _Pool(limit=0)
+    in_use, factory = _private(made, "_acquired"), _private(made, "_factory")
+    if isinstance(in_use, set) and factory is not None:
+        making: Any = functools.partial(_Handler, asyncio.get_running_loop(), in_use)
+        made._factory = making
+        return made
+    return _PublicPool(limit=0)
+
+
+class _Pool(Pool):
+    """Connections that notice by themselves what comes unasked: no request pays for it."""
+
+    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
+        handler = await super()._create_connection(*args, **options)
+        if handler.should_close:
+            handler.abort()
+            raise UnaskedError
+        return handler
+
+
+class _Handler(ResponseHandler):
+    """A connection that closes at the first byte that comes while it is not in use.
+
+    At the end of what the peer says, asyncio and uvloop close it themselves.
+
+    Args:
+        loop: the event loop.
+        in_use: the pool's connections that are handed out.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, in_use: set[ResponseHandler]) -> None:
+        super().__init__(loop)
+        self._in_use = in_use
+        # One that is being made is not in use either: a proxy may have to answer first.
+        self._used = False
+
+    def data_received(self, data: bytes) -> None:
+        if self in self._in_use:
+            self._used = True
+        elif self._used and data:
+            # At once: over TLS, a polite close would wait for the peer.
+            self.abort()
+            return
+        super().data_received(data)
+
+
+class _PublicPool(Pool):
+    """The same without private parts: what is idle has another protocol. 5 us more for a call."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler, transport = connection.protocol, connection.transport
+            if handler is None or transport is None:
+                return connection
+            idle = transport.get_protocol()
+            if not isinstance(idle, _Idle):
+                refuse_unasked(connection)
+                idle = _Idle(handler)
+            elif connection.closed:
+                # It ended while a trace of the session was awaited.
+                connection.close()
+                continue
+            else:
+                transport.set_protocol(handler)
+            connection.add_callback(idle.begin)
+            return connection
+
+
+class _Idle(asyncio.Protocol):
+    """The protocol of an idle connection: the first byte closes it.
+
+    Args:
+        handler: aiohttp's protocol, which has its place during a request.
+    """
+
+    def __init__(self, handler: ResponseHandler) -> None:
+        self._handler = handler
+
+    def begin(self) -> None:
+        """Take the handler's place, now that the answer is complete."""
+        transport = self._handler.transport
+        if transport is not None and not self._handler.should_close:
+            transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
+        self._handler.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
+
+
+def refuse_unasked(connection: Connection) -> None:
+    """Close a connection on which a whole answer, or more, came unasked.
+
+    Raises:
+        UnaskedError: it was closed.
+    """
+    if connection.protocol is not None and connection.protocol.should_close:
+        connection.close()
+        raise UnaskedError
 
 
 async def send_once(
@@ -50,9 +231,21 @@ async def send_once(
     aiohttp sends an idempotent request again by itself when the connection from its pool is dead,
     with the same headers and so with the same nonce. Whether to repeat is for our retry policy.
 
+    The pool of a user's session is the user's: here a connection on which an answer came unasked
+    is refused when the request is about to be sent. A part of an answer is not seen.
+
     Raises:
         DroppedError: the connection broke.
+        UnaskedError: the connection was refused, and nothing was sent.
     """
+    send = request.send
+
+    async def send_on(connection: Connection) -> aiohttp.ClientResponse:
+        refuse_unasked(connection)
+        return await send(connection)
+
+    # For this request alone.
+    request.send = send_on  # type: ignore[method-assign, assignment]
     try:
         return await handler(request)
     except NEVER_SENT:
@@ -117,10 +310,80 @@ async def _by_public_request(
     return answer
 
 
-def websocket_transport(opened: aiohttp.ClientWebSocketResponse) -> asyncio.Transport | None:
-    """The socket's transport, to see what it has not sent yet and to abort it; None if unknown."""
-    connection = getattr(_private(opened, "_response"), "connection", None)
-    return getattr(connection, "transport", None)
+class WebSocketConnection:
+    """What carries a WebSocket, as far as this aiohttp lets it be seen.
+
+    Args:
+        opened: the WebSocket, which was just opened.
+    """
+
+    def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
+        # Kept, because aiohttp forgets its connection when it closes it.
+        self._response: aiohttp.ClientResponse | None = _private(opened, "_response")
+        connection = getattr(self._response, "connection", None)
+        self._protocol: Any = getattr(connection, "protocol", None)
+        #: None where it is unknown.
+        self.transport: asyncio.Transport | None = getattr(self._protocol, "transport", None)
+        #: Done when the connection is no more, and nothing of it is left to be sent; None where
+        #: that is unknown.
+        self.lost: asyncio.Future[None] | None = _private(self._protocol, "closed")
+        if self.lost is not None:
+            self.lost.add_done_callback(_looked_at)
+
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process; 0 where that is unknown.
+
+        asyncio's TLS does not count the last ones that it has encrypted (up to 64 KiB and a bit),
+        and forgets what it knows when a connection is closed that the peer has closed before.
+        """
+        try:
+            return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        except AttributeError:
+            return 0
+
+    def is_closing(self) -> bool | None:
+        """Whether nothing can be sent any more; None where that is unknown."""
+        return None if self.transport is None else self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not sent, at once."""
+        if self.transport is not None:
+            abort(self.transport)
+        if self._response is not None:
+            # Otherwise its connector counts it until this is collected.
+            self._response.close()
+
+    def on_data(self, callback: Callable[[], None] | None) -> bool:
+        """Call this whenever bytes arrive, or no more with None; return whether that works."""
+        works = hasattr(self._protocol, "_data_received_cb")
+        if works:
+            self._protocol._data_received_cb = callback
+        return works
+
+
+def _looked_at(lost: asyncio.Future[None]) -> None:
+    # A connection that breaks is told of by what reads from it.
+    if not lost.cancelled():
+        lost.exception()
+
+
+class UpgradeResponse(aiohttp.ClientResponse):
+    """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
+
+    It is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp wants it to hold nothing else.
+    """
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As they came, but for ``Connection: keep-alive, Upgrade``."""
+        headers = super().headers
+        values = headers.getall("Connection", ())
+        tokens = {token.strip().lower() for value in values for token in value.split(",")}
+        if self.status != 101 or "upgrade" not in tokens:
+            return headers
+        understood = headers.copy()
+        understood["Connection"] = "upgrade"
+        return CIMultiDictProxy(understood)
 
 
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:

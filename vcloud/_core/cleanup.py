@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Generator, Iterable
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from weakref import WeakSet
@@ -305,6 +305,13 @@ def closes() -> Generator[None]:
 _CLOSERS: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
 
 
+async def give_time(tasks: Iterable[asyncio.Task[Any]], seconds: float) -> None:
+    """Wait so many seconds for these, but for those that wait for a client's closing."""
+    others = {task for task in tasks if task not in _CLOSERS}
+    if others:
+        await asyncio.wait(others, timeout=seconds)
+
+
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks and return when all of them are over, even if the caller is cancelled meanwhile.
 
@@ -348,6 +355,16 @@ async def race(*works: Coroutine[Any, Any, object]) -> None:
         await end(tasks)
     for task in first:
         task.result()
+
+
+def abort(transport: asyncio.WriteTransport) -> None:
+    """Drop a connection with all that was not sent, at once. Nothing happens when it is gone.
+
+    A transport of asyncio's that was closed while something was left to be sent, and has sent it,
+    does not know that it is gone: its ``abort`` looks for the loop that it has let go of.
+    """
+    with suppress(AttributeError):
+        transport.abort()
 
 
 def _shielded_from_anyio() -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task
+from vcloud._core.websocket import GOING_AWAY
 from vcloud.errors import CleanupError
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ async def _close(transport: Transport, sessions: list[Session]) -> None:
             session.refuse()
         ended = await asyncio.gather(*[_end(one) for one in opened])
         failures = [failure for failure in ended if failure is not None]
+        sockets = [socket for session in sessions for socket in session.sockets if here]
+        # Each within two seconds; an error is one that nobody waits for any more.
+        await asyncio.gather(
+            *[socket.close(GOING_AWAY) for socket in sockets], return_exceptions=True
+        )
     if failures:
         raise _joined(failures)
 

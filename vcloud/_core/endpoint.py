@@ -30,6 +30,8 @@ TIMEOUT: Final = 30.0
 MAX_RESPONSE: Final = 64 * 1024**2
 #: A message that continues a picture is far smaller; one that claims more is refused before it is kept.
 MAX_MESSAGE: Final = 4 * 1024**2
+#: Seconds: below the 50 of HAProxy (what its documentation and Debian show) and the 60 of nginx.
+HEARTBEAT: Final = 20.0
 #: A million items where a page has a hundred.
 MAX_PAGES: Final = 10_000
 
@@ -193,7 +195,13 @@ class Endpoint:
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
             :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a
-            :class:`~vcloud.LimitExceededError`.
+            :class:`~vcloud.LimitExceededError`. As many bytes may wait to be read: until then pings
+            are answered and a close is noticed while nobody reads; beyond that reading pauses,
+            which slows the sender.
+        heartbeat: for WebSockets; seconds or timedelta. The service is pinged as soon as either
+            direction has been silent for so long, and given up when it says nothing for as long
+            again. Proxies end connections that are silent: nginx after 60 seconds
+            (``proxy_read_timeout``), HAProxy after 50 as Debian configures it. Keep it below that.
         max_pages: how many pages one iteration of a list may read; a list that still goes on is a
             :class:`~vcloud.LimitExceededError`.
 
@@ -229,6 +237,7 @@ class Endpoint:
     max_response: int = field(default=MAX_RESPONSE, kw_only=True)
     max_message: int = field(default=MAX_MESSAGE, kw_only=True)
     max_pages: int = field(default=MAX_PAGES, kw_only=True)
+    heartbeat: float = field(default=HEARTBEAT, kw_only=True, converter=_duration)
 
     def __attrs_post_init__(self) -> None:
         if type(self.retry) is not RetryPolicy:
@@ -239,7 +248,15 @@ class Endpoint:
             raise ConfigurationError(
                 f"concurrency must be a whole number, not {self.concurrency!r}"
             )
-        for name in ("timeout", "connect_timeout", "deadline", "cleanup_timeout", "concurrency"):
+        positive = (
+            "timeout",
+            "connect_timeout",
+            "deadline",
+            "cleanup_timeout",
+            "heartbeat",
+            "concurrency",
+        )
+        for name in positive:
             if (given := getattr(self, name)) is not None and given <= 0:
                 raise ConfigurationError(f"{name} must be greater than 0, not {given:g}")
         for name in ("max_response", "max_message", "max_pages"):

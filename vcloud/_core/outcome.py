@@ -36,6 +36,8 @@ class Form(Enum):
     CODE = "a documented code"
     #: The same, and it states how the work itself failed.
     FAILURE = "a stated failure"
+    #: The same, and it refuses the request because its nonce was used before.
+    REPLAY = "a nonce that was used before"
 
 
 class Proof(Enum):
@@ -79,6 +81,15 @@ EVIDENCE: Final = (
         _ANY,
         Proof.NONE,
         "RFC 9110, 15.5.9 and 15.5.20, RFC 8470: about the connection, from whoever held it",
+    ),
+    # Each attempt has a nonce of its own. If it was used before, a proxy between repeated the
+    # request by itself, and the answer to the first copy, which counted, was lost.
+    Evidence(
+        "any",
+        _STATUSES,
+        frozenset({Form.REPLAY}),
+        Proof.NONE,
+        "Vagon's documentation of signatures: no nonce works twice",
     ),
     Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
     Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
@@ -13,6 +14,8 @@ from vcloud.errors import InvalidArgumentError
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
 
+#: The path of an API with its version, at the end of a base URL.
+_API_PATH = re.compile(r"/api/v[0-9]+\Z")
 #: The bucket of WebSocket upgrades. The documents' rate limits are for the REST endpoints, so it has
 #: no window of its own; a 429 for an upgrade pauses the upgrades.
 UPGRADES = "upgrades"
@@ -84,6 +87,15 @@ def segment(value: str | int, name: str = "id") -> str:
     if type(value) is str and value.isalnum() and value.isascii():
         return value
     return quote(identifier(value, name), safe="")
+
+
+def path_before_api(path: str) -> str:
+    """Where on its host an installation begins, by the path of its API: ``/desktops/api/v1`` is ``/desktops``.
+
+    A path with another end is kept whole: what is not known to be the API's belongs to the
+    installation, because what lives above it may be somebody else's.
+    """
+    return _API_PATH.sub("", path)
 
 
 def query(parameters: Mapping[str, QueryValue]) -> str:

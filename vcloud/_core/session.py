@@ -34,7 +34,13 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
-from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
+from vcloud._core.request import (
+    UPGRADES,
+    UPGRADES_WITHOUT_SLOT,
+    Request,
+    Response,
+    path_before_api,
+)
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, echoless
 from vcloud._core.transport import CLOSED, Transport, Wire
@@ -101,8 +107,9 @@ class Session:
         self._nonce = nonce
         address = urlsplit(base_url)
         self._base_path = address.path
-        #: The host, without the API's path.
-        self.root_url = f"{address.scheme}://{address.netloc}"
+        self._root_path = path_before_api(address.path)
+        #: Where the installation begins, without the API's own path: the host, or a path on it.
+        self.root_url = f"{address.scheme}://{address.netloc}{self._root_path}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = endpoint.deadline
         #: Seconds for what must be finished in a hurry.
@@ -121,9 +128,12 @@ class Session:
             proxy=endpoint.proxy,
             max_response=endpoint.max_response,
             max_message=endpoint.max_message,
+            heartbeat=endpoint.heartbeat,
         )
         #: What was opened through this, and ends with the client. Whoever holds it keeps it alive.
         self.opened: WeakSet[Opened] = WeakSet()
+        #: The WebSockets, which end after what uses them.
+        self.sockets: WeakSet[Socket] = WeakSet()
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
@@ -247,7 +257,7 @@ class Session:
         Args:
             request: what to send.
             exchange: how each attempt crosses the wire; None: as a plain request.
-            root: its path is the host's, not the API's.
+            root: its path is below :attr:`root_url`, not below the API's.
 
         Raises:
             ConfigurationError: the client is not open, closed, or another event loop's.
@@ -268,7 +278,7 @@ class Session:
 
         Args:
             request: the upgrade.
-            root: its path is the host's, not the API's.
+            root: its path is below :attr:`root_url`, not below the API's.
             token_query: send the bearer token as this parameter, which enters no text, instead of in a header.
 
         Raises:
@@ -302,6 +312,7 @@ class Session:
             raise DecodeError(
                 f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})"
             )
+        self.sockets.add(opened[0])
         return opened[0]
 
     async def _send(  # noqa: C901, PLR0912, PLR0915 - the one loop, in one piece
@@ -614,7 +625,7 @@ class Session:
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
-            path = request.path if root else self._base_path + request.path
+            path = (self._root_path if root else self._base_path) + request.path
             headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
         return (
             headers

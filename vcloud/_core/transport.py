@@ -20,23 +20,20 @@ from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
     DroppedError,
+    Pool,
+    UpgradeResponse,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
+    pool,
     send_once,
     sender,
 )
 from vcloud._core.cleanup import CLEANUP
-from vcloud._core.endpoint import check_proxy, is_loopback
+from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
-from vcloud._core.websocket import (
-    HEARTBEAT,
-    MAX_REFUSAL,
-    RefusedError,
-    Socket,
-    refusal_headers,
-)
+from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
@@ -71,6 +68,8 @@ class Wire(msgspec.Struct, frozen=True):
     max_response: int
     #: Bytes of a WebSocket's message.
     max_message: int
+    #: Seconds; see :class:`Socket`.
+    heartbeat: float = HEARTBEAT
 
     @classmethod
     def of(
@@ -83,6 +82,7 @@ class Wire(msgspec.Struct, frozen=True):
         proxy: str | None,
         max_response: int,
         max_message: int,
+        heartbeat: float = HEARTBEAT,
     ) -> Wire:
         """Resolve what can be resolved once: asking the environment for proxies on every request triples its cost."""
         extra: dict[str, Any] = {}
@@ -93,7 +93,7 @@ class Wire(msgspec.Struct, frozen=True):
             extra["proxy"] = found
         # The whole attempt's clock is ours.
         clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        return cls(clock, Patience(timeout), extra, max_response, max_message)
+        return cls(clock, Patience(timeout), extra, max_response, max_message, heartbeat)
 
     def __repr__(self) -> str:
         # A proxy's address may hold a password.
@@ -101,9 +101,7 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return Wire(
-            self.timeout, Patience(seconds), self.extra, self.max_response, self.max_message
-        )
+        return msgspec.structs.replace(self, patience=Patience(seconds))
 
 
 def _proxy_from_environment(base_url: str) -> str | None:
@@ -172,7 +170,10 @@ class Transport:
                 await upgrading.close()
         finally:
             if session is not None and session is not self._given:
+                pool = session.connector
                 await session.close()
+                if isinstance(pool, Pool):
+                    await pool.finish()
 
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
@@ -229,7 +230,6 @@ class Transport:
         headers: Mapping[str, str],
         wire: Wire,
         *,
-        heartbeat: float = HEARTBEAT,
         protocols: Sequence[str] = (),
     ) -> Socket:
         """Open a WebSocket. The query of ``url`` may hold a token: it enters no text.
@@ -238,9 +238,9 @@ class Transport:
             url: where, with ``http`` or ``https``.
             headers: those of the upgrade.
             wire: how the provider is reached; its timeout is for the upgrade alone. A message larger than its
-                ``max_message`` closes the connection.
-            heartbeat: seconds of silence, while somebody waits for a message, after which the peer is pinged; after as
-                long again it is taken for dead.
+                ``max_message`` closes the connection, and as many bytes may wait to be received. Its ``heartbeat`` is
+                the silence in either direction after which the peer is pinged; after as long again without a word it
+                is taken for dead.
             protocols: subprotocols to offer.
 
         Raises:
@@ -260,6 +260,7 @@ class Transport:
                 headers=session.headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
                 middlewares=(_upgrade,),
+                response_class=UpgradeResponse,
             )
             # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
@@ -277,7 +278,7 @@ class Transport:
                     timeout=aiohttp.ClientWSTimeout(ws_close=None),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
                     **wire.extra,
                 )
-            return Socket(opened, heartbeat)
+            return Socket(opened, wire.heartbeat, wire.max_message)
         except RefusedError:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
@@ -327,8 +328,7 @@ class Transport:
             return self._session
         self._loop = loop
         self._session = self._given or aiohttp.ClientSession(
-            # Admission is ours, with one limit per provider, so the connector has none.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
             **_NO_CONTENT_TYPE,

@@ -23,6 +23,7 @@ What goes wrong, on order:
   the account, visitors and their visits, going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
   Faults: {", ".join(NAMES)}.
 """
+_EVERY_ADDRESS = ("0.0.0.0:", "[::]:")
 _KEPT = 10_000
 """Calls. An emulator that runs for weeks must not grow with them."""
 
@@ -45,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             balance=options.balance,
             default_region=options.default_region,
             visitors=options.visitors,
+            tls=options.tls,
+            tls_names=options.tls_names,
         )
         asyncio.run(_serve(emulator))
-    except (ValueError, OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError, ModuleNotFoundError) as error:
         sys.stderr.write(f"vcloud.emulator: {error}\n")
         return 1
     return 0
@@ -70,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--machines", type=int, default=20, help="computers at the start")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
     parser.add_argument(
-        "--allow-remote", action="store_true", help="allow a host that is not loopback"
+        "--allow-remote",
+        action="store_true",
+        help="allow a host that is not loopback; prints VCLOUD_ALLOW_HTTP=1, too",
     )
     parser.add_argument(
         "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
@@ -97,8 +102,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="calls in the ledger; 0 keeps all (default: %(default)s)",
     )
+    _add_tls(parser)
     _add_account(parser)
     return parser
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="serve https and wss; clients verify with the file in VCLOUD_CA_FILE, which is printed (needs vcloud-sdk[tls])",
+    )
+    parser.add_argument(
+        "--tls-name",
+        action="append",
+        default=[],
+        dest="tls_names",
+        metavar="NAME",
+        help="a name or address beside loopback and --host that the certificate is for; may be repeated",
+    )
 
 
 def _add_account(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +152,10 @@ async def _serve(emulator: Emulator) -> None:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with emulator:
         sys.stdout.write(f"# {emulator.url}\n")
+        if any(emulator.url.partition("://")[2].startswith(every) for every in _EVERY_ADDRESS):
+            sys.stdout.write(
+                "# That is every address of this machine: elsewhere, write one of them instead.\n"
+            )
         for name, value in emulator.env().items():
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()

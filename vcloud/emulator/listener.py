@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from vcloud.emulator.net.connection import Connection, new_request
 from vcloud.emulator.sockets import ended
 
-MAX_BODY = 256 * 1024**2
 SHUTDOWN = 0.1
 """Seconds that requests under way get to finish when the listener closes."""
 BACKLOG = 128
+TLS_SHUTDOWN = 1.0
+"""Seconds that a client may take to answer the end of TLS."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -26,15 +29,22 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Listener(web.Server):
     """A web server with its socket. It belongs to the event loop in which it was made."""
 
-    def __init__(self, answer: Answer) -> None:
-        """Let `answer` answer each request."""
-        super().__init__(answer, request_factory=_request, access_log=None, auto_decompress=False)
+    def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None) -> None:
+        """Let `answer` answer each request; with `tls`, over TLS."""
+        super().__init__(answer, request_factory=new_request)
         self._servers: list[asyncio.Server] = []
         self._held: list[socket.socket] = []
         self._leaving: dict[Any, asyncio.Future[None]] = {}
         self._recoveries: set[asyncio.Task[None]] = set()
         self._refusals = 0
         self._changing = asyncio.Lock()
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            self._tls = {"ssl": tls, "ssl_shutdown_timeout": TLS_SHUTDOWN}
+
+    def __call__(self) -> Connection:
+        """Return what serves a new connection."""
+        return Connection(self, on_eof=self._tell_left)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -43,7 +53,9 @@ class Listener(web.Server):
 
     async def listen(self, host: str, port: int) -> int:
         """Listen, and return the port; 0 picks a free one."""
-        server = await asyncio.get_running_loop().create_server(self, host, port, backlog=BACKLOG)
+        server = await asyncio.get_running_loop().create_server(
+            self, host, port, backlog=BACKLOG, **self._tls
+        )
         self._servers.append(server)
         found: int = server.sockets[0].getsockname()[1]
         return found
@@ -82,7 +94,7 @@ class Listener(web.Server):
             held = [] if self._refusals else self._held
             while held:
                 server = await asyncio.get_running_loop().create_server(
-                    self, sock=held[-1], backlog=BACKLOG
+                    self, sock=held[-1], backlog=BACKLOG, **self._tls
                 )
                 held.pop()
                 self._servers.append(server)
@@ -101,21 +113,32 @@ class Listener(web.Server):
         await self.accept()
 
     async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
-        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not."""
-        if request.transport is None or request.transport.is_closing():
+        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not.
+
+        A client that has closed its sending side counts as gone: one that has left looks the same.
+        """
+        protocol = request.protocol
+        if (
+            request.transport is None
+            or request.transport.is_closing()
+            or (isinstance(protocol, Connection) and protocol.half_closed)
+        ):
             return False
         left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leaving[request.protocol] = left
+        self._leaving[protocol] = left
         try:
             await asyncio.wait({left}, timeout=seconds)
             return not left.done()
         finally:
-            del self._leaving[request.protocol]
+            del self._leaving[protocol]
             left.cancel()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection that is gone, and tell whoever waits for that."""
         super().connection_lost(handler, exc)
+        self._tell_left(handler)
+
+    def _tell_left(self, handler: RequestHandler) -> None:
         left = self._leaving.get(handler)
         if left is not None and not left.done():
             left.set_result(None)
@@ -132,7 +155,13 @@ class Listener(web.Server):
         # Connections that were accepted already are to be seen first.
         await asyncio.sleep(0)
         self.pre_shutdown()
+        over_tls = list(self._connections.values()) if self._tls else []
         await self.shutdown(SHUTDOWN)
+        for transport in over_tls:
+            # It has said that it closes, and would wait for the client to answer.
+            transport.abort()
+        if over_tls:
+            await asyncio.sleep(0)
 
 
 class Refusing:
@@ -180,13 +209,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
     """Let the peer see a reset, not a polite end."""
-    if not isinstance(transport, asyncio.Transport):
+    if transport is None:
         return
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
         # Without lingering, close() sends RST instead of FIN.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    # Not asked by its class: uvloop's for TLS is no asyncio.Transport.
+    cast("asyncio.Transport", transport).abort()
 
 
 def _bound(family: int, name: Any) -> socket.socket:
@@ -202,16 +232,3 @@ def _bound(family: int, name: Any) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _request(*parts: Any) -> web.BaseRequest:
-    message, payload, protocol, writer, task = parts
-    return web.BaseRequest(
-        message,
-        payload,
-        protocol,
-        writer,
-        task,
-        asyncio.get_running_loop(),
-        client_max_size=MAX_BODY,
-    )

@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import logging
 import secrets
+import ssl
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from email.utils import formatdate
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypedDict, TypeVar
 
@@ -27,17 +29,20 @@ from vcloud.emulator.faults_play import play
 from vcloud.emulator.faults_table import Faults
 from vcloud.emulator.ledger import Call, Ledger
 from vcloud.emulator.listener import Listener, Refusing, running_loop
+from vcloud.emulator.net.connection import plain
+from vcloud.emulator.net.screening import refusal
 from vcloud.emulator.sockets import ended
 from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
 from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
 from vcloud.emulator.thread import EmulatorThread
+from vcloud.emulator.tls import Authority, certificate_names, require
 from vcloud.emulator.vagon import Organization, amount, envelope, region
 from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
 
 if TYPE_CHECKING:
-    from vcloud import Endpoint
+    from vcloud import Auth, Endpoint
 
 T = TypeVar("T")
 
@@ -97,6 +102,8 @@ class Emulator:
         balance: Decimal | int | str = BALANCE,
         default_region: str | None = None,
         visitors: Iterable[str] = (),
+        tls: bool = False,
+        tls_names: Iterable[str] = (),
     ) -> None:
         """Prepare an emulator with so many computers; port 0 picks a free one, `speed` is for its own clock.
 
@@ -112,6 +119,11 @@ class Emulator:
         bought when nothing else is said, and `visitors` are the email addresses of the Streams visitors on record from
         the start ("" for one without).
 
+        `tls=True` serves https and wss, with a certificate that is made for the run: `endpoints()` trust it, `env()` tells
+        `VCloud.from_env()` about it, and anybody else verifies with `ca_file` or `ssl_context()`. It is for loopback, for
+        `host`, and for the `tls_names` (names or addresses) that clients use besides. Needs the extra `vcloud-sdk[tls]`;
+        raises ModuleNotFoundError without.
+
         The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
         """
         if machines < 0:
@@ -123,6 +135,14 @@ class Emulator:
         self._real = _is_real(
             backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host)
         )
+        tls_names = tuple(tls_names)
+        if tls:
+            require()
+        elif tls_names:
+            msg = "tls_names are for tls=True (--tls)"
+            raise ValueError(msg)
+        self._certified = certificate_names(host, tls_names) if tls else ()
+        self._authority: Authority | None = None
         self.clock = clock if clock is not None else Clock(speed)
         self.faults = Faults(fault_seed)
         self.calls = Ledger(keep_calls)
@@ -204,7 +224,11 @@ class Emulator:
             from vcloud.emulator.x11 import require  # noqa: PLC0415 - see _real
 
             require()
-        listener = Listener(self._serve)
+        if self._certified:
+            self._authority = Authority(self._certified)
+        listener = Listener(
+            self._serve, tls=self._authority.server_context if self._authority else None
+        )
         stage = self._stage = Stage(
             clock=self.clock, ledger=self.calls, listener=listener, elsewhere=self.elsewhere
         )
@@ -214,7 +238,7 @@ class Emulator:
             await self.aclose()
             raise
         host = f"[{self._host}]" if ":" in self._host else self._host
-        stage.url = f"http://{host}:{port}"
+        stage.url = f"{'https' if self._authority else 'http'}://{host}:{port}"
 
     async def aclose(self) -> None:
         """Close the socket and every connection, end every real desktop; may be called again."""
@@ -223,6 +247,9 @@ class Emulator:
         finally:
             # Their processes are on this machine, and must not outlive a close that was interrupted.
             await self.desktops.aclose()
+            if self._authority is not None:
+                self._authority.remove()
+                self._authority = None
 
     async def _close(self) -> None:
         stage = self._stage
@@ -270,6 +297,22 @@ class Emulator:
         return self._running.url
 
     @property
+    def ca_file(self) -> Path:
+        """Return the file, in PEM, of the authority that vouches for the emulator. It is there while the emulator runs."""
+        return self._trusted.ca_file
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return a context that trusts the emulator and nothing else, for an `Endpoint(ssl=...)` or any other client."""
+        return self._trusted.client_context()
+
+    @property
+    def _trusted(self) -> Authority:
+        if self._authority is None:
+            msg = "the emulator does not serve TLS, or is not running: use Emulator(tls=True)"
+            raise RuntimeError(msg)
+        return self._authority
+
+    @property
     def _running(self) -> Stage:
         if self._stage is None:
             msg = "the emulator is not running: use `async with`, `with` or start()"
@@ -281,18 +324,27 @@ class Emulator:
         # Imported here because the emulator must serve, and be tested, without the SDK.
         from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
 
+        trust = self.ssl_context() if self._authority else None
+
+        def at(url: str, auth: Auth) -> Endpoint:
+            return Endpoint(url, auth=auth, ssl=trust, allow_http=self._exposed)
+
         return {
-            "computers": Endpoint(self._computers_url, auth=HMACAuth(KEY, SECRET)),
-            "desktops": Endpoint(self._desktops_url, auth=APIKeyAuth(self._desktops_key)),
-            "streams": Endpoint(self._streams_url, auth=HMACAuth(KEY, SECRET)),
-            "streamspace": Endpoint(
-                self._streamspace_url, auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD)
-            ),
+            "computers": at(self._computers_url, HMACAuth(KEY, SECRET)),
+            "desktops": at(self._desktops_url, APIKeyAuth(self._desktops_key)),
+            "streams": at(self._streams_url, HMACAuth(KEY, SECRET)),
+            "streamspace": at(self._streamspace_url, BearerAuth.login(ADMIN, ADMIN_PASSWORD)),
         }
 
     def env(self) -> dict[str, str]:
-        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here."""
+        """Return the environment variables that lead `VCloud.from_env()`, or any other client, here.
+
+        For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel
+        readable then, and these ones are public.
+        """
         return {
+            **({"VCLOUD_CA_FILE": str(self.ca_file)} if self._authority else {}),
+            **({"VCLOUD_ALLOW_HTTP": "1"} if self._exposed else {}),
             "VCLOUD_COMPUTERS_KEY": KEY,
             "VCLOUD_COMPUTERS_SECRET": SECRET,
             "VCLOUD_COMPUTERS_URL": self._computers_url,
@@ -305,6 +357,11 @@ class Emulator:
             "VCLOUD_STREAMSPACE_PASSWORD": ADMIN_PASSWORD,
             "VCLOUD_STREAMSPACE_URL": self._streamspace_url,
         }
+
+    @property
+    def _exposed(self) -> bool:
+        """Return whether clients on other machines reach it over plain http."""
+        return self.url.startswith("http:") and not _is_loopback(self._host)
 
     @property
     def _computers_url(self) -> str:
@@ -325,8 +382,12 @@ class Emulator:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         at = monotonic()
         path = request.raw_path.partition("?")[0]
+        administers = path == PREFIX or path.startswith(f"{PREFIX}/")
+        if (refused := refusal(request)) is not None:
+            refused.headers["Date"] = self._date()
+            return refused if administers else self._answer(request, at, refused, processed=False)
         try:
-            if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            if administers:
                 return await self._admin.answer(request, path)
             ordered = request.headers.get(HEADER)
             try:
@@ -340,10 +401,10 @@ class Emulator:
             if fault is not None and self._stage is not None:
                 return await self._play(fault, request, self._stage)
             return self._answer(request, at, await self._handle(request), processed=True)
-        except (ConnectionError, web.RequestPayloadError):
-            # The client went away while sending; there is nobody left to answer.
-            _log.debug("%s %s: the client went away", request.method, path)
-            return web.Response(status=400)
+        except (ConnectionError, web.RequestPayloadError) as error:
+            # Mostly the client went away while sending, and nobody is left to be answered.
+            _log.debug("%s %s: the body did not arrive", request.method, path)
+            return plain(400, str(error) or "the body is incomplete")
 
     def _answer(
         self, request: web.BaseRequest, at: float, response: web.StreamResponse, *, processed: bool

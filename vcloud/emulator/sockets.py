@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
+from aiohttp.web_protocol import RequestHandler
 from attrs import define, field, frozen
+
+from vcloud.emulator.net.connection import Connection
 
 MAX_MESSAGE = 4 * 1024**2
 """The longest message that is read, in bytes."""
@@ -23,7 +26,8 @@ LOOK = 0.01
 MAX_REASON = 123
 """Bytes of a close frame's reason (RFC 6455, 5.5)."""
 
-NORMAL, GOING_AWAY, NOT_ACCEPTABLE, POLICY, INTERNAL = 1000, 1001, 1003, 1008, 1011
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, NOT_ACCEPTABLE = 1000, 1001, 1002, 1003
+POLICY, INTERNAL = 1008, 1011
 """Close codes of RFC 6455."""
 
 _QUIET = frozenset({NORMAL, GOING_AWAY, 1005})
@@ -51,7 +55,36 @@ Use = Callable[[web.WebSocketResponse], Awaitable[Close]]
 
 def wants_socket(request: web.BaseRequest) -> bool:
     """Return whether the client asks for a WebSocket, in a way that can be granted."""
-    return web.WebSocketResponse().can_prepare(request).ok
+    # With all that it offers: aiohttp warns of offers that are not taken, and here none is.
+    return web.WebSocketResponse(protocols=offered(request)).can_prepare(request).ok
+
+
+def offered(request: web.BaseRequest) -> list[str]:
+    """Return the subprotocols that a client offers, its favourite first (RFC 6455, 11.3.4)."""
+    named = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
+    return [one.strip() for one in named if one.strip()]
+
+
+class Socket(web.WebSocketResponse):
+    """A WebSocket that tells its peer what was wrong with its frames."""
+
+    def __init__(self, protocol: RequestHandler, subprotocols: Sequence[str] = ()) -> None:
+        """Serve one connection, and speak the first of these subprotocols that is offered."""
+        # Frames of pictures hardly shrink, and compressing them would take the loop's time.
+        super().__init__(
+            max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False, protocols=subprotocols
+        )
+        self._protocol = protocol
+
+    @property
+    def violation(self) -> str:
+        """Return what is wrong with the client's frames, "" if nothing is."""
+        return self._protocol.violation if isinstance(self._protocol, Connection) else ""
+
+    async def close(self, *, code: int = NORMAL, message: bytes = b"", drain: bool = True) -> bool:
+        """Close it. aiohttp itself does so for invalid frames, and gives no reason."""
+        reason = message or (self.violation.encode() if code == PROTOCOL_ERROR else b"")
+        return await super().close(code=code, message=reason, drain=drain)
 
 
 class Live:
@@ -64,12 +97,23 @@ class Live:
         self._ending = asyncio.Event()
 
     async def serve(
-        self, request: web.BaseRequest, headers: dict[str, str], use: Use
+        self,
+        request: web.BaseRequest,
+        headers: dict[str, str],
+        use: Use,
+        *,
+        subprotocols: Sequence[str] = (),
     ) -> web.StreamResponse:
-        """Upgrade, let `use` have the socket, and close it as `use` returns."""
-        # Frames of pictures hardly shrink, and compressing them would take the loop's time.
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False)
+        """Upgrade, let `use` have the socket, and close it as `use` returns.
+
+        The first of `subprotocols` that the client offers is agreed on; without one, none is.
+        """
+        known = [one for one in offered(request) if one in subprotocols]
+        socket = Socket(request.protocol, known)
         socket.headers.update(headers)
+        if known:
+            # aiohttp looks at the first header of that name only.
+            socket.headers["Sec-WebSocket-Protocol"] = known[0]
         await socket.prepare(request)
         # A task of its own: aiohttp's belongs to the connection, and cancelling that is aiohttp's business.
         task = asyncio.create_task(_use(socket, use))
@@ -267,7 +311,8 @@ class Channel:
                 return Close(NORMAL, reason)
             return Close(INTERNAL, reason or f"{self.peer} closed with code {code}")
         if message.type is WSMsgType.ERROR:
-            return Close(INTERNAL, f"{self.peer} broke the protocol: {message.data}")
+            unmasked = self.socket.violation if isinstance(self.socket, Socket) else ""
+            return Close(INTERNAL, f"{self.peer} broke the protocol: {unmasked or message.data}")
         return Close(INTERNAL, f"the connection of {self.peer} was lost")
 
     async def write(self, data: bytes) -> None:

@@ -358,14 +358,13 @@ class StreamSpace(Fleet):
         tags = {tag for tag in query.get("tags", "").split(",") if tag}
         sort = query_choice(query, "sort", SORTS) or "created_at"
         newest_first = (query_choice(query, "order", ORDERS) or "desc") == "desc"
+        equal = {name: query.get(name) for name in ("user", "template", "platform", "agent_id")}
         found = [
             session
             for session in self.sessions.values()
             if self.may_see(request.user, session)
             and all(
-                query.get(name, value) == value
-                for name in ("user", "template", "platform", "agent_id")
-                for value in [getattr(session, name)]
+                wanted is None or getattr(session, name) == wanted for name, wanted in equal.items()
             )
             and state in (None, session.state(now))
             and tags <= set(session.tags)

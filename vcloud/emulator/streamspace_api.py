@@ -10,9 +10,15 @@ from aiohttp import web
 from attrs import field, frozen
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.net.query import Query
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.sockets import Live, Use, wants_socket
-from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError, read_object
+from vcloud.emulator.streamspace_arguments import (
+    Json,
+    StreamSpaceError,
+    ambiguous,
+    read_object,
+)
 from vcloud.emulator.streamspace_limits import RateLimits
 from vcloud.emulator.streamspace_state import User
 from vcloud.emulator.streamspace_tokens import Tokens
@@ -145,7 +151,7 @@ class StreamSpaceApi:
             user=user,
             token=token,
             params=found.params,
-            query=request.query,
+            query=Query(request.query, ambiguous),
             content=body,
             content_type=request.content_type,
             upgrade=upgrade,

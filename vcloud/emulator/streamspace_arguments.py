@@ -150,6 +150,15 @@ def _resources(given: object) -> Mapping[str, str]:
     return given
 
 
+def ambiguous(name: str) -> StreamSpaceError:
+    """Refuse a parameter that was sent with two values."""
+    return StreamSpaceError(
+        "INVALID_PARAMETER",
+        f"Parameter '{name}' was sent with two values",
+        {name: "must have one value"},
+    )
+
+
 def query_choice(query: Mapping[str, str], name: str, values: Collection[str]) -> str | None:
     """Return one of these values from the query, None if it is not there."""
     value = query.get(name)

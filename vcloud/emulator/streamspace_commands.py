@@ -24,6 +24,10 @@ class MessageError(ValueError):
     """A message that no agent may send."""
 
 
+class BinaryMessageError(MessageError):
+    """A message in a frame of the wrong kind."""
+
+
 @frozen(kw_only=True)
 class Capacity:
     """What a registering agent can take."""

@@ -9,11 +9,21 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from vcloud.emulator.clock import monotonic
+from vcloud.emulator.net.query import Query
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import GOING_AWAY, POLICY, Channel, Close, first_of, wants_socket
-from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
+from vcloud.emulator.sockets import (
+    GOING_AWAY,
+    NOT_ACCEPTABLE,
+    POLICY,
+    Channel,
+    Close,
+    first_of,
+    wants_socket,
+)
+from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError, ambiguous
 from vcloud.emulator.streamspace_catalog import PLATFORMS
 from vcloud.emulator.streamspace_commands import (
+    BinaryMessageError,
     Capacity,
     MessageError,
     command,
@@ -230,7 +240,7 @@ class ControlPlane:
     async def _serve_agent(
         self, request: web.BaseRequest, _: str, headers: dict[str, str]
     ) -> web.StreamResponse:
-        query = request.query
+        query = Query(request.query, ambiguous)
         agent_id, platform = query.get("agent_id", ""), query.get("platform", "")
         if not agent_id.strip():
             raise StreamSpaceError(
@@ -253,6 +263,8 @@ class ControlPlane:
                     self._watch(link),
                     link.over.wait(),
                 )
+            except BinaryMessageError as error:
+                return Close(NOT_ACCEPTABLE, str(error))
             except MessageError as error:
                 return Close(POLICY, str(error))
             finally:
@@ -262,7 +274,9 @@ class ControlPlane:
         return await self._fleet.live.serve(request, headers, use)
 
     async def _hear(self, link: Link, socket: web.WebSocketResponse) -> None:
-        while (frame := await socket.receive()).type is WSMsgType.TEXT:
+        while (frame := await socket.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            if frame.type is WSMsgType.BINARY:
+                raise BinaryMessageError("messages are JSON in text frames, not in binary ones")
             for message in read_messages(frame.data):
                 self._take(link, message)
 

@@ -9,17 +9,19 @@ from typing import Any
 from aiohttp import web
 
 from vcloud.emulator import rfb
+from vcloud.emulator.net.query import Query
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.sockets import (
     LOST,
     Channel,
     Close,
     Stream,
+    Use,
     first_of,
     pump,
     wants_socket,
 )
-from vcloud.emulator.streamspace_arguments import StreamSpaceError
+from vcloud.emulator.streamspace_arguments import StreamSpaceError, ambiguous
 from vcloud.emulator.streamspace_control import ControlPlane
 from vcloud.emulator.streamspace_fleet import Fleet
 from vcloud.emulator.streamspace_links import Proxy
@@ -40,6 +42,10 @@ class Viewers:
     Whoever may not look is told so before the upgrade, in the documented form. Two codes are this project's own, where the document
     names none: SESSION_NOT_RUNNING (409), and VNC_PROXY_FAILED (503) when the agent does not deliver the picture. A session
     that stops running is closed for its viewers.
+
+    A viewer may offer the subprotocol ``binary``, as noVNC and websockify do, or ``base64``, as
+    their older versions do. The one that names the frames that are sent here is agreed on: browsers
+    refuse a server that takes none of what they offer.
     """
 
     prefix = "/vnc-viewer"
@@ -70,7 +76,7 @@ class Viewers:
 
     def _admit(self, request: web.BaseRequest) -> Session:
         path = request.raw_path.partition("?")[0]
-        token = request.query.get("token")
+        token = Query(request.query, ambiguous).get("token")
         if not token:
             raise StreamSpaceError("AUTH_TOKEN_MISSING", "Parameter 'token' missing")
         user = self._fleet.user_of(token)
@@ -103,7 +109,7 @@ class Viewers:
             viewer = Channel(socket, "the viewer", self.base64)
             return await self._view(session, viewer, rfb.serve(Stream(viewer), screen))
 
-        return await self._fleet.live.serve(request, headers, use)
+        return await self._serve(request, headers, use)
 
     async def _relay(
         self, request: web.BaseRequest, session: Session, headers: dict[str, str]
@@ -121,9 +127,15 @@ class Viewers:
                 close, agent.close = worse(close, agent.close), worse(close, viewer.close)
                 return close
 
-            return await self._fleet.live.serve(request, headers, use)
+            return await self._serve(request, headers, use)
         finally:
             self._control.close_vnc(proxy)
+
+    async def _serve(
+        self, request: web.BaseRequest, headers: dict[str, str], use: Use
+    ) -> web.StreamResponse:
+        spoken = "base64" if self.base64 else "binary"
+        return await self._fleet.live.serve(request, headers, use, subprotocols=[spoken])
 
     async def _arrival(self, proxy: Proxy) -> Channel:
         try:

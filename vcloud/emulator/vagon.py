@@ -12,6 +12,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.net.query import Query
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
@@ -167,7 +168,7 @@ class VagonService:
             VagonRequest(
                 organization=self.organization,
                 params=found.params,
-                query=request.query,
+                query=Query(request.query, _ambiguous),
                 content=body,
                 content_type=request.content_type,
             )
@@ -220,6 +221,10 @@ def paginate(items: Iterable[T], query: Mapping[str, str], per_page: int = 20) -
     end = page * size
     following = page + 1 if end < len(everything) else None
     return Page(everything[end - size : end], len(everything), page, following)
+
+
+def _ambiguous(name: str) -> VagonError:
+    return VagonError(400, f"{name} was sent with two values")
 
 
 def query_integer(query: Mapping[str, str], name: str, *, minimum: int = 0) -> int | None:

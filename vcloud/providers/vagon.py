@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from operator import attrgetter
@@ -34,6 +35,7 @@ from vcloud.errors import (
     InvalidRequestError,
     PermissionDeniedError,
     RateLimitError,
+    ServerError,
     error_for_status,
 )
 
@@ -420,6 +422,35 @@ def all_of(session: Session, path: str, shape: Shape[Any, Decoded[T]]) -> Pager[
     return Pager(fetch)
 
 
+#: Refusals that may be about a nonce: of the request, of who sends it, of what it conflicts with.
+_REPLAY_CODES: Final = frozenset({400, 401, 403, 409})
+#: A nonce and what is wrong with it. A word alone is not enough: a refused signature names the
+#: nonce as a part of what was to be signed.
+_REPLAY_WORDS: Final = re.compile(
+    r"\bnonce\b.{0,60}\b(used|reused|repeated|duplicated?|replay(ed)?|seen|exists?|unique|invalid)\b"
+    r"|\b(used|reused|repeated|duplicated?|replayed|invalid)\s+nonce\b"
+    r"|\breplay(ed)?\s+(attack|request|detected)|\brequest\b.{0,20}\breplay(ed)?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_REPLAYED: Final = (
+    "a proxy between repeated the request by itself, and the answer to the first copy was lost"
+)
+
+
+def is_replay(code: int, words: str) -> bool:
+    """Whether a refusal says that the nonce of the request was used before.
+
+    Every attempt is signed with a nonce of its own, so whoever used it before is a proxy between
+    that repeated the request: the first copy reached the service. Vagon's documentation says that a
+    nonce works once, and neither with which code nor in which words a second use is refused.
+
+    Args:
+        code: the envelope's, or the HTTP status.
+        words: what the service says of it.
+    """
+    return code in _REPLAY_CODES and _REPLAY_WORDS.search(words) is not None
+
+
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
     """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
@@ -427,6 +458,10 @@ class _Refusal:
     client_code: int
     message: Any = None
     timestamp: Any = None
+
+
+def _words(refusal: _Refusal) -> str:
+    return refusal.message if isinstance(refusal.message, str) else ""
 
 
 class VagonDialect(msgspec.Struct, frozen=True):
@@ -469,13 +504,16 @@ class VagonDialect(msgspec.Struct, frozen=True):
             code = response.status
         known = _CODES.get(code)
         kind = known.error if known is not None else error_for_status(code)
-        words = refusal.message if isinstance(refusal.message, str) else ""
+        meaning = known.meaning if known is not None else ""
+        words = _words(refusal)
+        if is_replay(code, words):
+            # No AuthenticationError: the first copy was let in, and the next one will be, too.
+            kind, meaning = ServerError, _REPLAYED
         made = kind(
-            hidden(words, sent_secrets(request))
-            or (known.meaning if known is not None else "no reason given"),
+            hidden(words, sent_secrets(request)) or meaning or "no reason given",
             status=response.status,
             code=known if known is not None else code,
-            meaning=known.meaning if known is not None else "",
+            meaning=meaning,
             provider=self.provider,
             method=request.method,
             url=url,
@@ -494,16 +532,20 @@ class VagonDialect(msgspec.Struct, frozen=True):
     ) -> Proof:
         """What a refusal proves: its form is the envelope, with a documented code or another.
 
+        One that refuses a nonce as used proves nothing, whatever its code: see :func:`is_replay`.
         A code that could be an HTTP status counts as one, in place of the answer's. One of four
         digits that begins with 4 refuses the request, as all do that the documents list.
         """
         try:
-            code = _CODEC.decode(response.body, _Refusal).client_code
+            refusal = _CODEC.decode(response.body, _Refusal)
         except DecodeError:
             return proof_of_answer(response.status, Form.FOREIGN)
+        code = refusal.client_code
         if code == 200:
             # An HTTP error around a success is not what the service itself says.
             return proof_of_answer(response.status, Form.FOREIGN)
+        if is_replay(code, _words(refusal)):
+            return proof_of_answer(code, Form.REPLAY)
         if code in _CODES:
             return proof_of_answer(response.status, Form.CODE)
         if 4000 <= code < 5000:

@@ -69,7 +69,8 @@ class LogStream(AsyncIterator[str]):
     in a log of equal lines without times no one can tell which of them are new.
 
     Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is cancelled can be
-    taken up again.
+    taken up again. Between two lines the connection is read on, up to ``max_message`` bytes of the
+    :class:`~vcloud.Endpoint`: pings are answered, and a service that writes more has to wait.
 
     Raises (while iterating):
         APIError: the service refuses, at first or when the connection is made anew.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Literal, overload
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.codec import Shape, required
@@ -102,9 +102,8 @@ class Realtime(Handle):
             NotFoundError: there is no such session.
             ConflictError: it is not running.
         """
-        url = self._own_vnc_url()
-        parts = urlsplit(url)
-        request = Request("GET", parts.path, parts.query, sensitive=True)
+        path, _, parameters = self._own_vnc_url().removeprefix(self._root).partition("?")
+        request = Request("GET", path, parameters, sensitive=True)
         session = self._session
         return VNCTunnel(lambda: session.connect(request, root=True, token_query="token"))  # noqa: S106 - a parameter's name
 
@@ -133,11 +132,21 @@ class Realtime(Handle):
             InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
             OSError: the port is taken; raised when it is entered.
         """
-        return VNCForward(self.open_vnc, host=host, port=port, on_error=on_error)
+        return VNCForward(
+            self.open_vnc,
+            host=host,
+            port=port,
+            on_error=on_error,
+            known_to=self._session.opened,
+        )
 
     @property
     def vnc_url(self) -> str:
-        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it."""
+        """Where its picture is served while it runs: a WebSocket, without the token that opens it.
+
+        It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below
+        ``wss://HOST/prefix``.
+        """
         return f"{self._root}/vnc-viewer/{segment(self.id)}"
 
     async def connect_url(self) -> str:
@@ -159,7 +168,13 @@ class Realtime(Handle):
             raise ConfigurationError(
                 f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}"
             )
-        if not (url.isascii() and url.isprintable()) or set(url) & set(' #"<>\\'):
+        steps = unquote(url.partition("?")[0]).split("/")
+        if (
+            not (url.isascii() and url.isprintable())
+            or set(url) & set(' #"<>\\')
+            # A proxy would follow them to another path than the one that was checked.
+            or {".", ".."} & set(steps)
+        ):
             raise DecodeError(
                 f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"
             )
@@ -173,3 +188,20 @@ class Realtime(Handle):
         # With follow=true the service answers with a WebSocket, so false is always said.
         parameters = query({"tail": tail, "follow": follow, "timestamps": timestamps})
         return Request("GET", self._path("/logs"), parameters)
+
+
+def below(root: str, named: str) -> str:
+    """The whole address of a picture that a service behind a path prefix names.
+
+    Args:
+        root: where the installation begins, such as ``wss://host/prefix``.
+        named: a path, or a whole URL. One on another host is returned as it is.
+    """
+    if named.startswith(("http://", "https://")):
+        named = named.replace("http", "ws", 1)
+    parts = urlsplit(root)
+    host = f"{parts.scheme}://{parts.netloc}"
+    if "://" in named and not named.startswith(f"{host}/"):
+        return named
+    path = "/" + named.removeprefix(host).lstrip("/")
+    return f"{host}{path}" if path.startswith(f"{parts.path}/") else f"{root}{path}"

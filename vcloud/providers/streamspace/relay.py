@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from vcloud._core.cleanup import end
+from vcloud._core.cleanup import abort, end
 from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, printable
 from vcloud.errors import APIError
 from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
@@ -72,8 +72,6 @@ async def relay(
         if inward.done():
             await let_go(writer, stalled=STALLED)
         else:
-            # Not cancelled before: aiohttp takes a WebSocket for lost whose reading is cancelled,
-            # and closes it without waiting until the other side has everything.
             await tunnel.finish()
     except OSError:
         if broken:
@@ -117,7 +115,7 @@ async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) 
         # OSError holds TimeoutError; named because that is the case that counts.
         pass
     finally:
-        writer.transport.abort()
+        abort(writer.transport)
 
 
 async def _taken(writer: asyncio.StreamWriter, stalled: float) -> None:

@@ -28,7 +28,7 @@ from vcloud.providers.streamspace.models import (
     SortOrder,
     named,
 )
-from vcloud.providers.streamspace.realtime import Realtime
+from vcloud.providers.streamspace.realtime import Realtime, below
 from vcloud.providers.streamspace.wire import (
     Listing,
     Wire,
@@ -213,21 +213,16 @@ class Session(NullAsEmpty, SessionRef):
 
     @property
     def vnc_url(self) -> str:
-        """Where its picture is served while it runs: a WebSocket at the host's root, without the token that opens it.
+        """Where its picture is served while it runs: a WebSocket, without the token that opens it.
 
         ``status.vnc_url`` is sometimes a path and sometimes a whole URL; this is always whole. Before the service names
         one, it is where the document says it will be.
+
+        It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below ``wss://HOST/prefix``, also when
+        the service, which a proxy before it does not tell of the prefix, names a path at the host's root.
         """
         named = self.status.vnc_url if self.status is not None else None
-        if not named:
-            return super().vnc_url
-        if "://" in named:
-            return (
-                named.replace("http", "ws", 1)
-                if named.startswith(("http://", "https://"))
-                else named
-            )
-        return f"{self._root}/{named.lstrip('/')}"
+        return below(self._root, named) if named else super().vnc_url
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -12,19 +12,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, Self
+from weakref import WeakSet
 
-from vcloud._core.cleanup import end
+from vcloud._core.cleanup import Opened, abort, end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
-from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
+from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
 from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
 
 __all__ = ["VNCForward", "VNCTunnel"]
 
 LOG: Final = logging.getLogger("vcloud.streamspace")
-#: The other end went away in good order: a page that is left, a server that stops.
-GOING_AWAY: Final = 1001
 #: How many errors of a forward's connections are kept.
 KEPT_ERRORS: Final = 16
 
@@ -32,8 +31,17 @@ KEPT_ERRORS: Final = 16
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
     """The bytes of a VNC server, both ways: ``async with session.open_vnc() as tunnel``.
 
-    One task may read while another writes. Writing waits while the other side is slow; who does not read slows the
-    other side. How the bytes were cut into messages means nothing.
+    One task may read while another writes. Writing waits while the other side is slow. How the bytes
+    were cut into messages means nothing.
+
+    While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as at
+    most ``max_message`` bytes of the :class:`~vcloud.Endpoint` wait unread. Beyond that reading
+    pauses until some are read: then the other side has to wait, and its pings too. A direction that
+    is silent for ``heartbeat`` seconds of the Endpoint gets a ping, so that proxies keep the
+    connection.
+
+    Close it with ``async with`` or :meth:`aclose`. One that is dropped without is ended, too, but
+    the other side is not told why.
 
     The published server sends base64 in text messages instead of binary ones (from its source). Once it did, what is
     written goes out in the same form.
@@ -77,6 +85,15 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         return self._socket is not None
 
     @property
+    def close_code(self) -> int | None:
+        """Why it is closed, as RFC 6455 numbers it; None while it is open.
+
+        It is known as soon as the service closes, also while nobody reads. 1006: the connection
+        ended without a close frame.
+        """
+        return None if self._socket is None else self._socket.close_code
+
+    @property
     def close_reason(self) -> str:
         """What the service said when it closed the tunnel; empty when it said nothing."""
         return "" if self._socket is None else self._socket.close_reason
@@ -85,6 +102,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """The next bytes, as many as came together, at least one; ``b""`` at the end.
 
         Raises:
+            ConfigurationError: another task is reading.
             TransportError: the connection was lost, or the service closed it because something is wrong.
             DecodeError: a text message that is not base64.
         """
@@ -181,6 +199,7 @@ class VNCForward:
         host: a loopback address.
         port: which; 0 takes a free one.
         on_error: is called with what ended a connection that did not end well.
+        known_to: what the client ends when it closes.
 
     Raises:
         InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``on_error`` no function.
@@ -193,6 +212,7 @@ class VNCForward:
         host: str,
         port: int,
         on_error: Hook[Exception] | None = None,
+        known_to: WeakSet[Opened],
     ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
@@ -202,6 +222,7 @@ class VNCForward:
         self._port = port
         self._open_tunnel = open_tunnel
         self._on_error = on_error
+        self._known_to = known_to
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
@@ -243,6 +264,7 @@ class VNCForward:
         try:
             self._port = self._server.sockets[0].getsockname()[1]
             await self._server.start_serving()
+            self._known_to.add(self)
         except BaseException:
             await self.aclose()
             raise
@@ -259,6 +281,7 @@ class VNCForward:
 
     async def aclose(self) -> None:
         """Stop listening, and end all connections. May be called twice."""
+        self._known_to.discard(self)
         server, self._server = self._server, None
         try:
             if server is not None:
@@ -266,15 +289,22 @@ class VNCForward:
         finally:
             await end(set(self._connections))
 
+    def hurry(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+
+    async def end_with_client(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        await self.aclose()
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:
-            writer.transport.abort()
+            abort(writer.transport)
             return
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         # A task that is cancelled before its first step does nothing, not even closing.
-        task.add_done_callback(lambda task: writer.transport.abort())
+        task.add_done_callback(lambda task: abort(writer.transport))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relayed = Relayed()

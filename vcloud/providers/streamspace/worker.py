@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 import attrs
 
-from vcloud._core.cleanup import end, race
+from vcloud._core.cleanup import end, left_behind, race
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
-from vcloud.errors import AuthenticationError, ConfigurationError, VCloudError
+from vcloud.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    RequestTimeout,
+    VCloudError,
+)
 from vcloud.providers.streamspace.agent.commands import Commands
 from vcloud.providers.streamspace.agent.connection import HOPELESS, Connection
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
@@ -30,14 +36,14 @@ FLUSH: Final = 1.0
 class AgentWorker(Secretive):
     """An agent: ``async with client.serve_agent(...) as worker``, or ``await client.serve_agent(...).run()``.
 
-    It connects (``GET /agent/ws``, a WebSocket at the host's root), registers, sends heartbeats as often as it is told,
-    acknowledges each command at once, runs it in the handler, and answers what became of it. A command that comes
+    It connects (``GET /agent/ws``, a WebSocket beside the API: see :attr:`Session.vnc_url`),
+    registers, sends heartbeats as often as it is told, acknowledges each command at once, runs it in the handler, and answers what became of it. A command that comes
     twice runs once and is answered again; one that lacks something is answered with what it lacks. When the connection
     drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what they came to is sent then.
 
     The document names no authentication for this socket; the client's token is sent as for everything else. It does not
     say either how a session's picture travels between agent and control plane. Here (our decision) the agent answers a
-    ``vnc_proxy_request`` by opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket at the host's root that carries
+    ``vnc_proxy_request`` by opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries
     the bytes of the VNC server in binary messages; if it cannot reach the server, it says ``vnc_proxy_error``.
 
     What happens to it stands in the log ``vcloud.streamspace.agent``.
@@ -85,6 +91,7 @@ class AgentWorker(Secretive):
             retry=retry,
         )
         self._over = asyncio.Event()
+        self._ended = asyncio.Event()
         self._refused: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._started = False
@@ -165,6 +172,8 @@ class AgentWorker(Secretive):
         if self._started:
             raise ConfigurationError("an agent runs once: call serve_agent() again for another")
         self._started = True
+        # The client stops it when it closes.
+        self._session.opened.add(self)
         refused = self._refused = asyncio.get_running_loop().create_future()
         link = asyncio.create_task(self._stay_linked())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -186,6 +195,23 @@ class AgentWorker(Secretive):
             await self._commands.cancel()
             await self._pictures.cancel()
             await self._reporter.cancel()
+            self._session.opened.discard(self)
+            self._ended.set()
+
+    def hurry(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        self.stop()
+
+    async def end_with_client(self) -> None:
+        """See :class:`~vcloud._core.cleanup.Opened`."""
+        bound = self._session.cleanup_timeout
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound):
+                await self._ended.wait()
+                return
+        what = f"agent {self.agent_id} had not stopped after {bound:g} s, and loses its client"
+        why = RequestTimeout("its commands took longer")
+        raise left_behind(self._session.log, "streamspace", what, ids=[self.agent_id], why=why)
 
     async def __aenter__(self) -> Self:
         """Run in the background; returns when the control plane knows it. Raises what :meth:`run` raises."""

@@ -1,0 +1,33 @@
+"""WebSockets: what is sent and received, pings, and how they end."""
+
+from vcloud._core.websocket.closing import (
+    ABNORMAL,
+    GOING_AWAY,
+    MAX_REASON,
+    NO_STATUS,
+    NORMAL,
+    UNEXPECTED,
+    close_message,
+    describe_close,
+    printable,
+)
+from vcloud._core.websocket.refused import MAX_REFUSAL, RefusedError, refusal_headers
+from vcloud._core.websocket.socket import LOOK, STALLED, Socket
+
+__all__ = [
+    "ABNORMAL",
+    "GOING_AWAY",
+    "LOOK",
+    "MAX_REASON",
+    "MAX_REFUSAL",
+    "NORMAL",
+    "NO_STATUS",
+    "STALLED",
+    "UNEXPECTED",
+    "RefusedError",
+    "Socket",
+    "close_message",
+    "describe_close",
+    "printable",
+    "refusal_headers",
+]

@@ -1,0 +1,38 @@
+"""An upgrade to a WebSocket that the service refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+
+from vcloud._core.request import Response
+
+#: It says why in a few lines.
+MAX_REFUSAL: Final = 64 * 1024
+
+
+class RefusedError(Exception):
+    """The service answered a WebSocket's upgrade with something else.
+
+    The provider's dialect says what that means.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"the upgrade was answered with {response.status}")
+        self.response = response
+
+
+def refusal_headers(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
+    """The headers of a refused upgrade without those that announce the budget of REST requests.
+
+    Upgrades do not draw on that budget, so it must not hold up the next one. A 429 keeps them: the
+    service then says that it limits upgrades, and until when.
+    """
+    if answer.status == 429:
+        return answer.headers
+    headers = answer.headers.copy()
+    for name in [name for name in headers if name.lower().startswith("x-ratelimit-")]:
+        headers.popall(name, None)
+    return headers

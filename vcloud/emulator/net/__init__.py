@@ -1,0 +1,1 @@
+"""What the emulator needs of HTTP and WebSockets, whichever service is served."""
