@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import math
@@ -226,12 +227,18 @@ def run(scene: Scene) -> None:
                 runner.run(main(scene))
     except BaseException as ended:
         error = described(ended)
-    # It may be over before it is told to end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)
+    # It may be over before it is told to end, or between that and the second Ctrl-C.
+    with contextlib.suppress(KeyboardInterrupt):
+        _be_deaf()
+    _be_deaf()
     # Nothing is to be found by the collector only after the last word.
     gc.collect()
     scene.tell(ended=error, cpu=time.process_time())
+
+
+def _be_deaf() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _abandon(scene: Scene, main: Main, kind: str) -> None:
