@@ -16,11 +16,13 @@ from weakref import WeakKeyDictionary
 
 from attrs import evolve, field, frozen
 
+from vcloud._core.clock import monotonic
 from vcloud._core.codec import Codec, Instant
 from vcloud._core.ratelimit import server_time
+from vcloud._core.refused import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
-from vcloud._core.secret import Credentials, Secretive
-from vcloud.errors import ConfigurationError, DecodeError, VCloudError
+from vcloud._core.secret import Credentials, Secretive, concealing
+from vcloud.errors import AuthenticationError, ConfigurationError, DecodeError, VCloudError
 
 __all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]
 
@@ -61,6 +63,18 @@ class Auth(Protocol):
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - as above
         """The service did not accept ``sent``: learn from it. True when signing once more can help."""
         return False
+
+    def accepted(self, sent: Mapping[str, str], *, now: float) -> None:  # noqa: ARG002 - as above
+        """The service accepted ``sent``, which was made after :meth:`refused` said True."""
+        return
+
+    def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - as above
+        """The service did not accept ``sent``, and :meth:`refused` does not help, or did not.
+
+        True when this is the service's word on the credentials themselves: then further calls fail
+        at once, for 30 seconds. False when it may have been about something else.
+        """
+        return True
 
     def for_base_url(self, base_url: str) -> Auth:
         """The strategy for the service at this address. A client asks for it when it is made.
@@ -158,7 +172,8 @@ class HMACAuth(_StatePerAddress):
     separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
-    difference is learnt and the request signed once more. Each base URL has its own difference.
+    difference is learnt and the request signed once more. A difference that did not help is
+    dropped. Each base URL has its own difference.
 
     Args:
         key: the API key.
@@ -177,6 +192,7 @@ class HMACAuth(_StatePerAddress):
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
 
+    @concealing
     def __init__(self, key: str, secret: str, *, signed_path: str | None = None) -> None:
         self._key = _text(key, "the API key")
         self._signed_path = None if signed_path is None else _base_path(signed_path)
@@ -210,7 +226,12 @@ class HMACAuth(_StatePerAddress):
         return self._signed_path + path.removeprefix(urlsplit(self._base_url or "").path)
 
     def _forget_everything(self) -> None:
+        #: Seconds by which the service's clock is ahead of ours: what requests are signed with.
         self._offset = 0.0
+        #: The one with which the service accepted a request. Another one is on trial.
+        self._accepted_offset = 0.0
+        #: One that a ``Date`` taught and that did not help.
+        self._useless_offset: float | None = None
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
         """Sign. Pure, apart from the learnt clock offset."""
@@ -239,18 +260,56 @@ class HMACAuth(_StatePerAddress):
         """Learn the clock difference from the refusal's ``Date``, if there is one to learn.
 
         What counts is the time that was sent: of many requests that are refused at once the first one teaches, and the
-        others only need to be signed again.
+        others only need to be signed again. What is learnt is on trial until a request that was
+        signed with it is accepted. A difference that did not help is not learnt from the next
+        refusal.
         """
-        theirs = server_time(response.headers)
-        signed_at = sent.get("Authorization", "").rpartition(":")[2]
-        if (
-            theirs is None
-            or not signed_at.isdigit()
-            or abs(theirs - int(signed_at) / 1000) <= self.TOLERANCE
-        ):
+        theirs, signed_at = server_time(response.headers), _signed_at(sent)
+        if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
             return False
-        self._offset = theirs - now
+        offset, useless = theirs - now, self._useless_offset
+        if useless is not None and abs(offset - useless) <= self.TOLERANCE:
+            return False
+        self._offset = offset
         return True
+
+    def accepted(self, sent: Mapping[str, str], *, now: float) -> None:
+        """Keep the clock difference that ``sent`` was signed with."""
+        if self._is_signed_with_the_offset(sent, now):
+            self._accepted_offset, self._useless_offset = self._offset, None
+
+    def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:
+        """Drop the clock difference that did not help.
+
+        One that is on trial gives way to the last one that was accepted: a gateway whose clock is
+        wrong, or its answer, must not lock this client out. With that one, it is the key or the
+        secret that is refused. Then all that was learnt of clocks is dropped as well, and learnt
+        anew when the credentials are tried again: ours may have been set right meanwhile.
+        """
+        if not self._is_signed_with_the_offset(sent, now):
+            return False
+        if self._offset != self._accepted_offset:
+            self._useless_offset, self._offset = self._offset, self._accepted_offset
+            return False
+        self._forget_everything()
+        return True
+
+    def _is_signed_with_the_offset(self, sent: Mapping[str, str], now: float) -> bool:
+        """Whether this was signed with the present offset, not with one that was dropped since."""
+        signed_at = _signed_at(sent)
+        if signed_at is None:
+            return True
+        return -self.TOLERANCE <= now + self._offset - signed_at <= _LONGEST_ATTEMPT
+
+
+#: Seconds. What seems to have been signed longer ago was signed by another clock.
+_LONGEST_ATTEMPT = 60.0
+
+
+def _signed_at(sent: Mapping[str, str]) -> float | None:
+    """The timestamp of a signature, in Unix seconds."""
+    text = sent.get("Authorization", "").rpartition(":")[2]
+    return int(text) / 1000 if text.isdigit() else None
 
 
 class APIKeyAuth(Secretive, Auth):
@@ -258,6 +317,7 @@ class APIKeyAuth(Secretive, Auth):
 
     __slots__ = ("_headers",)
 
+    @concealing
     def __init__(self, key: str, *, header: str = "x-api-key") -> None:
         if not _HEADER.fullmatch(header):
             raise ConfigurationError(
@@ -321,24 +381,33 @@ def _bearer(token: str) -> Credentials:
     return Credentials({"Authorization": f"Bearer {_text(token, 'the token')}"})
 
 
+def _recalled(failure: VCloudError) -> VCloudError:
+    """Why the login that was waited for failed, for one who sent none."""
+    return recalled(failure) if isinstance(failure, AuthenticationError) else copy(failure)
+
+
 class BearerAuth(_StatePerAddress):
     """A JWT in ``Authorization: Bearer``.
 
     ``BearerAuth(token)`` uses the token as long as it lasts. ``BearerAuth.login(username, password)`` obtains one when
     it is first needed, again shortly before it expires, and once more when the service refuses it early. However many
-    tasks wait for a token, there is one login. A token that a login gave is sent to the base URL that
-    gave it and to no other; one given to the constructor is sent wherever the strategy is used.
+    tasks wait for a token, there is one login. After the service refused the user name and
+    password, calls fail at once for 30 seconds; then one tries again. A token that a login gave
+    is sent to the base URL that gave it and to no other; one given to the constructor is sent
+    wherever the strategy is used.
     """
 
     #: Seconds before its end at which a token is replaced.
     LEEWAY = 60.0
 
+    @concealing
     def __init__(self, token: str) -> None:
         if str(token).lower().startswith("bearer "):
             raise ConfigurationError("give the token alone, without the word Bearer before it")
         self._prepare(Token(_bearer(token)), None)
 
     @classmethod
+    @concealing
     def login(cls, username: str, password: str, *, path: str = "/auth/login") -> Self:
         """Obtain tokens with ``POST /auth/login``, which is not sent before the first request needs it."""
         if not all(type(given) is str and given for given in (username, password)):
@@ -354,6 +423,7 @@ class BearerAuth(_StatePerAddress):
 
     def _forget_everything(self) -> None:
         self._token, self._credentials = self._given
+        self._refused_until = 0.0
         #: Why the latest login failed, if it did.
         self._failure: VCloudError | None = None
         # A lock belongs to the loop that first waits for it, and an Endpoint may serve one client after another.
@@ -403,11 +473,12 @@ class BearerAuth(_StatePerAddress):
         one that was waited for has been refused meanwhile.
         """
         token, failure = self._token, self._failure
+        self.check_login()
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if self._token is not None and self._token is not token:
                 return
             if self._failure is not None and self._failure is not failure:
-                raise copy(self._failure)
+                raise _recalled(self._failure)
             if self._credentials is None:
                 raise ConfigurationError(
                     "the token was given up by a logout, and there is no password to obtain another with"
@@ -420,10 +491,31 @@ class BearerAuth(_StatePerAddress):
             except VCloudError as error:
                 # Copies, because what is raised holds on to the frames that it passed: the decoder's, with the answer in them,
                 # and those of all who wait.
-                self._failure = copy(error)
+                self.note_failed_login(error)
+                failure = copy(error)
             else:
                 return
-            raise copy(self._failure)
+            raise failure
+
+    def check_login(self) -> None:
+        """Let a login pass, unless the service refused the credentials within the last 30 seconds.
+
+        Raises:
+            AuthenticationError: its refusal, which is remembered.
+        """
+        if self._failure is not None and monotonic() < self._refused_until:
+            raise _recalled(self._failure)
+
+    def note_failed_login(self, error: VCloudError) -> None:
+        """Remember why a login failed.
+
+        Only where the service itself refused the credentials is the next login put off. What leaves
+        open whether a login was made (a gateway's page, no answer) says nothing of them, nor does a
+        5xx.
+        """
+        self._failure = copy(error)
+        if isinstance(error, AuthenticationError) and not error.outcome_unknown:
+            self._refused_until = monotonic() + HOLD
 
     def adopt(
         self,
@@ -451,6 +543,7 @@ class BearerAuth(_StatePerAddress):
         # A token that cannot be replaced is used until it is refused.
         self._token = adopted if self._credentials else evolve(adopted, renew_at=inf)
         self._failure = None
+        self._refused_until = 0.0
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
         """Drop the token, but only if it is the one that was refused: a newer one stays."""
@@ -462,6 +555,10 @@ class BearerAuth(_StatePerAddress):
         ):
             self.forget()
         return True
+
+    def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - protocol
+        """Whether a refused token is all that there is: one of a login is not the password."""
+        return self._credentials is None
 
     def forget(self) -> None:
         """Drop the token; the next request logs in again."""

@@ -16,7 +16,7 @@ from attrs import evolve
 
 from vcloud._core.endpoint import Endpoint, checked_observers, is_loopback
 from vcloud._core.instance import Instances
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
 
@@ -248,6 +248,7 @@ class VCloud(Secretive):
             )
 
     @classmethod
+    @concealing
     def from_env(
         cls,
         environ: Mapping[str, str] | None = None,
@@ -387,7 +388,7 @@ class VCloud(Secretive):
         # Here and not above: those who run nothing in bulk need no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
 
-        return Bulk(
+        run = Bulk(
             items,
             action,
             concurrency=concurrency,
@@ -401,6 +402,8 @@ class VCloud(Secretive):
             progress=progress,
             counted=True,
         )
+        run._of_one_client = len(self._clients) == 1
+        return run
 
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call."""

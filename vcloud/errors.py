@@ -211,7 +211,14 @@ def _adds(meaning: str, message: str) -> bool:
 
 
 class AuthenticationError(APIError):
-    """Credentials are missing, or the service rejected them."""
+    """Credentials are missing, or the service rejected them.
+
+    Attributes:
+        remembered: True when nothing was sent for this call, because the service rejected the
+            credentials within the last 30 seconds.
+    """
+
+    remembered: bool = False
 
 
 class PermissionDeniedError(APIError):

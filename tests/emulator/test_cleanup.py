@@ -113,6 +113,7 @@ async def test_a_pause_that_outlasts_the_bound_is_reported_at_once_with_the_id(
         (id,) = emulator.desktops.desktops
         other = asyncio.create_task(cloud.desktops.ref(id).refresh())
         await until(lambda: emulator.calls[-1].status == 429)
+        await asyncio.sleep(0.1)  # until the client knows
         task.cancel()
         with pytest.raises(CleanupError, match="longer than is left of cleanup_timeout") as error:
             await asyncio.wait_for(task, 5)

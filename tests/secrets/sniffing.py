@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.pretty import pretty_repr
+from sentry_sdk.serializer import serialize
+
 # In two parts, because a traceback prints lines of the tests, too.
 CANARY = "kana" + "rie"
 _TESTS = str(Path(__file__).parents[1])
@@ -57,6 +60,17 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         todo += getattr(link, "exceptions", ())
 
 
+def ways_to_show(value: object) -> Iterator[str]:
+    """A variable as those print it who show the variables of frames.
+
+    ``repr`` is what ``pytest -l``, cgitb and the standard library's traceback take; rich (and so
+    typer) and Sentry take apart what they know the parts of.
+    """
+    yield repr(value)
+    yield pretty_repr(value, max_length=10, max_string=200, max_depth=4)
+    yield str(serialize({"variable": value}, is_vars=True))
+
+
 def _in_traceback(error: BaseException) -> list[str]:
     """What a reporter prints that shows the variables of each frame; those of the tests are known."""
     todo, seen, found = [error], set[int](), list[str]()
@@ -69,10 +83,9 @@ def _in_traceback(error: BaseException) -> list[str]:
             code = frame.f_code
             if not code.co_filename.startswith(_TESTS):
                 for name, value in frame.f_locals.items():
-                    found += found_in(
-                        repr(value),
-                        f"variable {name} of {code.co_name} ({code.co_filename}:{line})",
-                    )
+                    place = f"variable {name} of {code.co_name} ({code.co_filename}:{line})"
+                    for shown in ways_to_show(value):
+                        found += found_in(shown, place)
         todo += getattr(link, "exceptions", ())
         todo += [
             one

@@ -21,6 +21,7 @@ from vcloud import (
     APIKeyAuth,
     BearerAuth,
     Bulk,
+    CleanupError,
     ConfigurationError,
     Endpoint,
     HMACAuth,
@@ -234,9 +235,7 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
                     for one in ended
                     if isinstance(one, Exception) and not isinstance(one, VCloudError)
                 ]
-                hits = [
-                    hit for one in ended for hit in smelled(one) if "variable password" not in hit
-                ]
+                hits = [hit for one in ended for hit in smelled(one)]
                 assert not hits[:5]
 
 
@@ -292,8 +291,8 @@ async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_vari
         for error in await asyncio.gather(
             *[given_up(call) for call in calls], return_exceptions=True
         ):
-            # To log out without a token asks nobody.
-            assert error is None or isinstance(error, TimeoutError)
+            # To log out without a token asks nobody; a launch says that a desktop may be left.
+            assert error is None or isinstance(error, TimeoutError | CleanupError)
             assert not smelled(error)
 
 

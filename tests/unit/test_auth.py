@@ -22,6 +22,8 @@ from vcloud import (
     HMACAuth,
     Request,
     Response,
+    ServerError,
+    TransportError,
     VagonComputers,
 )
 from vcloud._core.request import json_body
@@ -115,6 +117,51 @@ def test_a_wrong_clock_is_learnt_from_the_refusals_date(skew: float) -> None:
     assert not auth.refused(refusal(NOW + skew), again, now=NOW), (
         "what was signed with the right time has another fault"
     )
+
+
+def signed_by(auth: HMACAuth, now: float = NOW) -> tuple[Mapping[str, str], float]:
+    """What is sent now, and by how much its time differs from ours."""
+    sent = auth.headers(Request("GET", "/"), "/", now=now, nonce="n")
+    return sent, int(sent["Authorization"].rsplit(":", 1)[1]) / 1000 - now
+
+
+def test_a_clock_that_did_not_help_is_dropped_and_not_learnt_again_at_once() -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    assert auth.refused(refusal(NOW + 1200), sent, now=NOW)
+    again, ahead = signed_by(auth)
+    assert ahead == pytest.approx(1200, abs=1)
+    assert not auth.rejected(again, now=NOW + 1), "it may have been the clock"
+    sent, ahead = signed_by(auth)
+    assert ahead == pytest.approx(0, abs=0.01)
+    assert not auth.refused(refusal(NOW + 1200), sent, now=NOW)
+    assert auth.rejected(sent, now=NOW), "refused with either clock"
+    assert auth.refused(refusal(NOW + 1200), sent, now=NOW), "when it is tried again"
+
+
+def test_a_clock_that_helped_is_kept_when_the_next_one_does_not_help() -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    assert auth.refused(refusal(NOW + 3600), sent, now=NOW)
+    right, _ = signed_by(auth)
+    auth.accepted(right, now=NOW)
+    assert auth.refused(refusal(NOW + 9000), right, now=NOW)
+    wrong, ahead = signed_by(auth)
+    assert ahead == pytest.approx(9000, abs=1)
+    assert not auth.rejected(wrong, now=NOW)
+    assert signed_by(auth)[1] == pytest.approx(3600, abs=1)
+
+
+def test_an_answer_to_what_another_clock_signed_settles_nothing_about_the_present_one() -> None:
+    auth = HMACAuth("ak", "sk")
+    before, _ = signed_by(auth)
+    assert auth.refused(refusal(NOW + 1200), before, now=NOW)
+    auth.accepted(before, now=NOW + 1)
+    assert not auth.rejected(before, now=NOW + 1)
+    assert signed_by(auth)[1] == pytest.approx(1200, abs=1), "still on trial"
+    sent, _ = signed_by(auth)
+    assert not auth.rejected(sent, now=NOW + 1)
+    assert signed_by(auth)[1] == pytest.approx(0, abs=0.01), "the first answer did not prove it"
 
 
 @pytest.mark.parametrize("skew", [0.0, 4.0, -4.0])
@@ -212,6 +259,42 @@ async def test_a_failed_login_fails_for_all_who_waited_and_is_tried_once() -> No
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert service.logins == 1
     assert {type(outcome) for outcome in outcomes} == {AuthenticationError}
+
+
+async def test_who_waited_for_a_refused_login_knows_that_nothing_was_sent_for_him() -> None:
+    auth, service = BearerAuth.login("admin", "wrong"), Service()
+    service.failure = AuthenticationError("Invalid username or password", status=401)
+    service.gate.clear()
+    tasks = [asyncio.create_task(auth.acquire(service, now=NOW)) for _ in range(50)]
+    await asyncio.sleep(0)
+    service.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [getattr(outcome, "remembered", None) for outcome in outcomes].count(True) == 49
+    with pytest.raises(AuthenticationError) as caught:
+        await auth.acquire(service, now=NOW)
+    assert caught.value.remembered
+    assert service.logins == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ServerError("broken", status=500),
+        TransportError("reset", outcome_unknown=True),
+        AuthenticationError("a gateway's page", status=401, outcome_unknown=True),
+    ],
+    ids=["5xx", "lost", "gateway"],
+)
+async def test_a_login_that_failed_otherwise_is_tried_again_by_the_next_call(
+    failure: Exception,
+) -> None:
+    auth, service = BearerAuth.login("admin", "hunter2"), Service()
+    service.failure = failure
+    with pytest.raises(type(failure)):
+        await auth.acquire(service, now=NOW)
+    service.failure = None
+    await auth.acquire(service, now=NOW)
+    assert auth.ready(NOW)
 
 
 async def test_when_the_task_that_logs_in_is_cancelled_the_next_one_does_it() -> None:

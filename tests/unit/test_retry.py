@@ -89,6 +89,19 @@ def test_retry_after_is_never_undercut(asked: float, random: float, attempt: int
     assert decision.seconds >= asked
 
 
+@given(asked=st.floats(0, 60), random=st.floats(0, 1), attempt=st.integers(1, 2))
+def test_retry_after_never_shortens_what_the_policy_waits_by_itself(
+    asked: float, random: float, attempt: int
+) -> None:
+    for error in (rate_limited(asked), ServerError("maintenance", status=503)):
+        error.retry_after = asked
+        decision = POLICY.decide(
+            error, repeatable=True, attempt=attempt, random=random, renewed=False
+        )
+        assert isinstance(decision, RetryAfter)
+        assert decision.seconds >= POLICY.backoff(attempt, random)
+
+
 def test_a_retry_after_beyond_patience_ends_the_call_instead() -> None:
     assert isinstance(decide(rate_limited(60.0)), RetryAfter)
     assert decide(rate_limited(60.1)) is Verdict.STOP

@@ -194,6 +194,21 @@ async def test_retry_after_is_obeyed_and_holds_back_every_other_task(time: Time)
     assert time.now >= 1045
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_retry_after_of_nothing_shortens_no_pause(status: int, time: Time) -> None:
+    script = Script(*[refused(status, status, {"Retry-After": "0"})] * 3, OK)
+    await session(script, time).send(GET)
+    assert time.now - 1000 >= 0.25 + 0.5 + 1.0, "what the policy waits by itself"
+
+
+async def test_a_429_with_a_retry_after_of_nothing_holds_back_every_other_task(time: Time) -> None:
+    shared = session(Script(refused(429, 429, {"Retry-After": "0"}), OK), time)
+    with pytest.raises(RateLimitError):
+        await shared.with_options(retry=RetryPolicy(attempts=1)).send(GET)
+    await shared.send(GET)
+    assert time.now - 1000 >= 0.25
+
+
 async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: Time) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimitError) as caught:

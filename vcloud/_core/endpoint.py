@@ -16,6 +16,7 @@ from attrs.converters import optional
 from vcloud._core.arguments import seconds
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.secret import concealing_constructor
 from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def _must_be(kind: Any, words: str) -> Any:
     return check
 
 
+@concealing_constructor
 @frozen
 class Endpoint:
     """Where and how one provider is reached.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -65,6 +66,10 @@ class Request(msgspec.Struct, frozen=True):
         # The body of a login is a password.
         return f"Request({self.method} {self.path})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # rich would show each field.
+        return [("method", self.method), ("path", self.path)]
+
 
 class Response(msgspec.Struct, frozen=True):
     """A complete answer. ``headers`` is case-insensitive."""
@@ -76,6 +81,9 @@ class Response(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         # A body may carry a token or an access link.
         return f"Response(status={self.status}, body=<{len(self.body)} bytes>)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("status", self.status)]
 
 
 def segment(value: str | int, name: str = "id") -> str:

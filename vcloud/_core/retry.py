@@ -53,6 +53,8 @@ class RetryPolicy:
     Args:
         attempts: how often one call may be sent in all; 1 never sends again.
         base: before the second attempt, on average; doubles with each further one. Seconds or timedelta, as all here.
+            A ``Retry-After`` that asks for longer is waited for; one that asks for less shortens
+            nothing.
         cap: what they grow to, on average too: half of each pause is chance, so that one may take half as much again.
         max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
             the call ends at once with its error instead, a :class:`~vcloud.RateLimitError` or, after a 503, a
@@ -93,12 +95,13 @@ class RetryPolicy:
             return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
         if attempt >= self.attempts or not _passes(error):
             return Verdict.STOP
+        pause = self.backoff(attempt, random)
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is None:
-            return RetryAfter(self.backoff(attempt, random))
-        # Jitter on top, never below: a thousand clients told "45 seconds" should not come back in the same instant.
-        return (
-            RetryAfter(asked + self.base * random)
-            if asked <= self.max_retry_after
-            else Verdict.STOP
-        )
+            return RetryAfter(pause)
+        if asked > self.max_retry_after:
+            return Verdict.STOP
+        # The longer of the two: "0 seconds" is no promise that the service is well again. Jitter on
+        # top, never below: a thousand clients told "45 seconds" should not come back in the same
+        # instant.
+        return RetryAfter(max(pause, asked + self.base * random))

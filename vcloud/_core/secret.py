@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 if TYPE_CHECKING:
     from vcloud._core.request import Request, Response
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
 
 #: Characters. A shorter credential is a word like any other, and blotting it out would spoil what the service says.
 _SHORTEST: Final = 8
@@ -37,6 +44,69 @@ class Credentials(dict[str, str]):
 
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
+
+    #: Sentry takes any mapping apart, unless it says by this how it is shown.
+    __sentry_repr__ = __repr__
+
+
+def concealing(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep what a function is given out of the frames of whatever it raises.
+
+    Reporters of errors (rich, ``pytest -l``, Sentry) print the variables of each frame. So an error
+    leaves this function with a single frame of the SDK, which has let go of the arguments.
+
+    Args:
+        function: a function, or a coroutine function, one of whose arguments may be a secret.
+    """
+    if iscoroutinefunction(function):
+
+        @wraps(function)
+        async def concealed(*args: P.args, **kwargs: P.kwargs) -> Any:
+            handled = sys.exception()
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - raised again
+                args, kwargs = (), {}  # type: ignore[assignment]  # cgitb wants them to be there
+                raise _without_frames(error, handled)  # noqa: B904 - it is the same one
+
+        return concealed  # type: ignore[return-value]
+
+    @wraps(function)
+    def concealed_at_once(*args: P.args, **kwargs: P.kwargs) -> R:
+        handled = sys.exception()
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - raised again
+            args, kwargs = (), {}  # type: ignore[assignment]  # cgitb wants them to be there
+            raise _without_frames(error, handled)  # noqa: B904 - it is the same one
+
+    return concealed_at_once
+
+
+def concealing_constructor(cls: C) -> C:
+    """The same for the constructor of a class that is written by a library."""
+    cls.__init__ = concealing(cls.__init__)  # type: ignore[misc]
+    return cls
+
+
+def _without_frames(error: BaseException, handled: BaseException | None) -> BaseException:
+    """An error, and what led to it, without the frames that they passed.
+
+    Args:
+        error: the error.
+        handled: what was handled already when the function was called: somebody else's.
+    """
+    left, seen = [error], set[int]()
+    while left:
+        link = left.pop()
+        if link is handled or id(link) in seen:
+            continue
+        seen.add(id(link))
+        link.__traceback__ = None
+        left += [one for one in (link.__cause__, link.__context__) if one is not None]
+        if isinstance(link, BaseExceptionGroup):
+            left += link.exceptions
+    return error
 
 
 def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> Response:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 from weakref import WeakSet
 
@@ -34,6 +34,12 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
+from vcloud._core.refused import (
+    RefusedCredentials,
+    accepts_credentials,
+    is_held_back,
+    refuses_credentials,
+)
 from vcloud._core.request import (
     UPGRADES,
     UPGRADES_WITHOUT_SLOT,
@@ -42,12 +48,13 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.secret import Credentials, echoless
+from vcloud._core.secret import Credentials, concealing, echoless
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     UNKNOWN,
     APIError,
+    AuthenticationError,
     ConfigurationError,
     ConnectError,
     DecodeError,
@@ -101,6 +108,8 @@ class Session:
         self.transport = transport
         self.codec = codec or Codec()
         self.auth = bound_auth(endpoint.auth, base_url)
+        #: Shared by all that share the credentials: those with other options, too.
+        self._refused = RefusedCredentials(clock)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -343,13 +352,17 @@ class Session:
         while True:
             error: TransportError | APIError
             response = None
-            sent = False
+            sent = tries = False
+            if self._refused.error is not None:
+                self._check_refused(request, lost=lost)
             number = self._gate.enter_now(lane) if slot else 0
             if not number:
                 number = await self._queue(
                     request, lane, deadline, where, lost=lost, cleanup=cleanup
                 )
             try:
+                if self._refused.error is not None:
+                    tries = await self._turn_to_try(request, deadline, where, lost=lost)
                 now = self._wall()
                 headers = (
                     self._sign(request, now, root)
@@ -376,6 +389,11 @@ class Session:
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
+                except Exception as failure:
+                    if not request.sensitive:
+                        raise
+                    # A frame below holds a password, or an address with a token.
+                    raise failure.with_traceback(None)  # noqa: B904 - as below
                 except (asyncio.CancelledError, GeneratorExit) as stopped:
                     if request.starts:
                         self._report_lost(request, where)
@@ -384,12 +402,16 @@ class Session:
                 else:
                     result = self._success(request, response, shape, headers, lane, number)
                     if result is not _NO_SUCCESS:
+                        if renewed or self._refused.error is not None:
+                            self._let_in(request, headers, renewed=renewed)
                         return result
                     error, proof = self._refusal(
                         request, response, shape, headers, lane, number, where
                     )
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
+                if tries:
+                    self._refused.tried()
 
             before, lost = lost, lost or proof is Proof.NONE
             if cleanup is not None and cleanup.urgent:
@@ -402,9 +424,7 @@ class Session:
                 renewed=renewed,
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
-                if not (
-                    request.authenticated and self.auth.refused(response, headers, now=self._wall())
-                ):
+                if not self._sign_again(request, response, headers, error, proof):
                     raise self._final(request, error, where, lost=lost, before=before, why="")
                 renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
@@ -413,6 +433,7 @@ class Session:
                     raise self._final(request, error, where, lost=lost, before=before, why=why)
                 pause = decision.seconds
             else:
+                self._note_refusal(request, headers, error, proof)
                 why = f" (tried {attempt} times)" if attempt > 1 else ""
                 if (
                     isinstance(error, APIError)
@@ -479,12 +500,9 @@ class Session:
         Raises:
             DecodeError: it is not of that shape.
         """
-        try:
-            answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
-            if self.dialect.succeeded(answer):
-                return shape.open(answer, self, response.body)
-        except DecodeError:
-            pass
+        found: Any = self._read(request, response, shape)
+        if found is not _NO_SUCCESS:
+            return cast("R", found)
         # Once more, without what the answer repeats of the request, because the error quotes it.
         # The credential may have been given up meanwhile: then there is none to look for.
         now = self._wall()
@@ -492,6 +510,16 @@ class Session:
         clean = echoless(response, request, headers)
         unreadable = self._unreadable(request, clean, shape)
         raise self._about(request, self.base_url + request.path, unreadable)
+
+    # A function of its own, so that what was answered is in no variable of a frame that raises.
+    def _read(self, request: Request, response: Response, shape: Shape[Any, Any]) -> Any:
+        try:
+            answer = self.codec.decode(response.body, shape.wire, sensitive=request.sensitive)
+            if self.dialect.succeeded(answer):
+                return shape.open(answer, self, response.body)
+        except DecodeError:
+            pass
+        return _NO_SUCCESS
 
     def _unreadable(
         self, request: Request, response: Response, shape: Shape[Any, Any] | None
@@ -622,16 +650,85 @@ class Session:
                 raise self._too_late(request, where, lost=lost) from None
         return self._sign(request, self._wall(), root)
 
+    def _check_refused(self, request: Request, *, lost: bool) -> None:
+        """Fail at once where refused credentials are remembered, rather than wait in line."""
+        if not is_held_back(request):
+            return
+        try:
+            self._refused.check()
+        except AuthenticationError as error:
+            error.outcome_unknown = is_unknown(request, lost=lost)
+            raise
+
+    async def _turn_to_try(
+        self, request: Request, deadline: float | None, where: str, *, lost: bool
+    ) -> bool:
+        """Whether this request tries refused credentials again; the others wait for it."""
+        if not is_held_back(request):
+            return False
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                return await self._refused.turn()
+        except AuthenticationError as error:
+            error.outcome_unknown = is_unknown(request, lost=lost)
+            raise
+        except TimeoutError:
+            raise self._too_late(request, where, lost=lost) from None
+
+    def _sign_again(
+        self,
+        request: Request,
+        response: Response,
+        sent: Mapping[str, str],
+        error: TransportError | APIError,
+        proof: Proof,
+    ) -> bool:
+        """Whether a refused credential may be let in when the request is signed once more."""
+        return request.authenticated and (
+            self.auth.refused(response, sent, now=self._wall())
+            or self._note_refusal(request, sent, error, proof)
+        )
+
+    def _note_refusal(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+        error: TransportError | APIError,
+        proof: Proof,
+    ) -> bool:
+        """Remember what a final answer says of the credentials; whether the strategy doubts it."""
+        if not isinstance(error, APIError):
+            return False
+        if refuses_credentials(error, request, proof):
+            rejected = getattr(self.auth, "rejected", None)  # which no subclass of Auth may lack
+            if rejected is not None and not rejected(sent, now=self._wall()):
+                return True
+            self._refused.note(error)
+        elif accepts_credentials(error, request, proof):
+            self._refused.forget()
+        return False
+
+    def credentials_changed(self) -> None:
+        """Forget what was remembered of the credentials: the strategy has others now."""
+        self._refused.forget()
+
+    def _let_in(self, request: Request, sent: Mapping[str, str], *, renewed: bool) -> None:
+        """The service accepted the credentials of this request."""
+        if not request.authenticated:
+            return
+        self._refused.forget()
+        if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
+            accepted(sent, now=self._wall())
+
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
             path = (self._root_path if root else self._base_path) + request.path
             headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
-        return (
-            headers
-            if request.body is None
-            else Credentials({"Content-Type": "application/json", **headers})
-        )
+        if request.body is not None:
+            return Credentials({"Content-Type": "application/json", **headers})
+        # Those of a strategy of the user's own may be any mapping, and its repr shows them.
+        return headers if type(headers) is Credentials else Credentials(headers)
 
     def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
         left = deadline - self.clock()
@@ -718,11 +815,7 @@ class Session:
         clean = echoless(response, request, headers)
         error, unreadable = self._explained(request, clean, where, now)
         if isinstance(error, RateLimitError):
-            pause = (
-                error.retry_after
-                if error.retry_after is not None
-                else self._retry.backoff(1, self._entropy())
-            )
+            pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
             lane.allowance.note(response.headers, self.clock(), now, number, good=False)
@@ -861,6 +954,7 @@ async def _slept(seconds: float) -> bool:
     return True
 
 
+@concealing
 def _with_token(url: str, headers: Mapping[str, str], name: str) -> tuple[str, Mapping[str, str]]:
     """The bearer token moved from its header into the query."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")

@@ -17,7 +17,7 @@ import msgspec
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
 from vcloud._core.ratelimit import RateLimit
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud._core.stores import GRAIN, PATIENCE, Counter, Window, counters
 from vcloud.errors import ConfigurationError, ConnectError
 
@@ -95,6 +95,7 @@ class SharedBudget(Secretive):
             cannot count moving windows, or ``when_away`` is another word.
     """
 
+    @concealing
     def __init__(
         self, store: str | Storage, *, account: str = "default", when_away: WhenAway = "fail"
     ) -> None:

@@ -33,6 +33,7 @@ from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
+from vcloud._core.secret import concealing
 from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
@@ -99,11 +100,16 @@ class Wire(msgspec.Struct, frozen=True):
         # A proxy's address may hold a password.
         return f"Wire(timeout={self.patience.seconds:g})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # rich would show each field.
+        return [("timeout", self.patience.seconds)]
+
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
         return msgspec.structs.replace(self, patience=Patience(seconds))
 
 
+@concealing
 def _proxy_from_environment(base_url: str) -> str | None:
     url = URL(base_url)
     # This machine is not reached by way of another, which could read what goes there over plain http.

@@ -21,7 +21,7 @@ class OutcomeStatus(StrEnum):
     FAILED = "failed"
     #: The service may have acted, and nobody saw its answer. Look before you repeat it.
     UNKNOWN = "unknown"
-    #: It was interrupted before it sent anything.
+    #: It was interrupted before it sent anything, or not sent because the credentials were refused.
     UNDONE = "undone"
 
 
@@ -84,13 +84,15 @@ class Totals:
         done: how many are done.
         failed: how many failed.
         unknown: of how many the service may have acted without anybody seeing its answer.
-        undone: how many are not done so far: interrupted before they sent anything, or not begun. Without a ``total``, what
-            was not begun is not counted.
+        undone: how many are not done so far: nothing was sent for them, or they were not begun.
+            Without a ``total``, what was not begun is not counted.
         resumed: how many outcomes were taken over from the journal in this run.
         attempts: requests sent in this run for items that are over.
         elapsed: how long this run took so far.
         stopped: why nothing more was begun, or what was under way was ended: ``"max_failures"``, ``"deadline"``,
-            ``"interrupted"`` (cancelled, or left early), ``"error"`` (raised from the iteration); else None.
+            ``"credentials"`` (those of the only client were refused), ``"interrupted"`` (cancelled, or
+            left early),
+            ``"error"`` (raised from the iteration); else None.
     """
 
     total: int | None

@@ -57,6 +57,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     and goes on with the next pages. When all is finished, the iteration raises the first such
     :class:`~vcloud.DecodeError`, unless something else ended the run with an error.
 
+    **Refused credentials.** When the service refuses a client's credentials, the other items of
+    that client are undone, and nothing is sent for them. The run goes on with those of other
+    clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
+
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
@@ -131,6 +135,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._worker = Worker(
             action, self._journal, key or default_key, record, settle, again, counted
         )
+        #: Whether no item can be of another client than the others. The facade knows.
+        self._of_one_client = False
         self._title = progress
         self._bar: Bar | None = None
 
@@ -349,6 +355,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._fail(self._worker.unwritten)
         if self._worker.late:
             self._stop("deadline")
+        elif self._worker.refused and self._of_one_client and not self._all_taken:
+            self._stop("credentials")
         elif (
             self._max_failures is not None
             and self._worker.failures >= self._max_failures

@@ -21,6 +21,7 @@ from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
 from vcloud.errors import (
+    AuthenticationError,
     ConfigurationError,
     InvalidArgumentError,
     RequestTimeout,
@@ -46,6 +47,7 @@ class Worker(Generic[T, R]):
         outer: the count of whoever runs the run.
         ended: whether the run was left, so that whatever is cancelled now is to stop.
         unwritten: why an outcome could not be written down, which ends the run.
+        refused: whether an item was not sent because its client's credentials were refused before.
     """
 
     action: Callable[[T], Awaitable[R]]
@@ -64,6 +66,7 @@ class Worker(Generic[T, R]):
     late: bool = False
     ended: bool = False
     unwritten: Exception | None = None
+    refused: bool = False
     _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def name(self, item: T) -> str:
@@ -193,7 +196,7 @@ class Worker(Generic[T, R]):
                 lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
                     error, acted=acted
                 )
-                outcome = over(OutcomeStatus.UNKNOWN if lost else OutcomeStatus.FAILED, error)
+                outcome = over(self._status_of(error, lost=lost, sent=count.attempts > 0), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
                 self._note(
@@ -205,6 +208,15 @@ class Worker(Generic[T, R]):
         else:
             outcome = over(OutcomeStatus.DONE, result=result)
         return await self._conclude(outcome, ticket, before)
+
+    def _status_of(self, error: Exception, *, lost: bool, sent: bool) -> OutcomeStatus:
+        """What an item is whose action raised this."""
+        if lost:
+            return OutcomeStatus.UNKNOWN
+        if sent or not _is_refused_unsent(error):
+            return OutcomeStatus.FAILED
+        self.refused = True
+        return OutcomeStatus.UNDONE
 
     async def _act(self, item: T) -> R:
         doing = self.action(item)
@@ -264,6 +276,15 @@ def _loop_runs() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _is_refused_unsent(error: BaseException | None) -> bool:
+    """Whether an action failed because its client's credentials had been refused before."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refused_unsent(one) for one in error.exceptions)
+    while error is not None and not isinstance(error, AuthenticationError):
+        error = error.__cause__
+    return error is not None and error.remembered
 
 
 def told_to_stop() -> bool:

@@ -17,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from cattrs.strategies import configure_tagged_union
 
 from vcloud._core.arguments import member, optional_member, whole_units
+from vcloud._core.secret import concealing, concealing_constructor
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import chords
 from vcloud.providers.desktops.models import (
@@ -216,6 +217,7 @@ class DragMouse(Recordable):
     end: Point = field(converter=_point)
 
 
+@concealing_constructor
 @frozen
 class TypeText(Recordable):
     """``type``: enter text. It stays out of the repr and of errors, because it may be a password.
@@ -238,6 +240,7 @@ class TypeText(Recordable):
         check_typed(self.text)
 
 
+@concealing_constructor
 @frozen
 class PressKeys(Recordable):
     """``press_keys``: press keys together, or hold or release them.
@@ -362,6 +365,7 @@ def to_json(action: Action) -> dict[str, Any]:
     return cast("dict[str, Any]", _CONVERTER.unstructure(action, _UNION))
 
 
+@concealing
 def from_json(recorded: Mapping[str, Any]) -> Action:
     """An action from the JSON object that :func:`to_json` made, or that an agent wrote.
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from vcloud._core.codec import Shape
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle
+from vcloud._core.secret import concealing
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
 from vcloud.providers.desktops.actions import (
@@ -102,6 +103,7 @@ class Controls(Handle):
 
     id: str
 
+    @concealing
     async def perform(self, action: Action) -> ActionResult:
         """Do what an action says.  ``POST /desktop/{id}/computer-action``
 
@@ -151,6 +153,7 @@ class Controls(Handle):
             raise failed_command(said, sent, session.base_url + path)
         return ActionResult(output="")
 
+    @concealing
     async def perform_all(self, actions: Iterable[Action]) -> tuple[ActionResult, ...]:
         """Do one action after the other, until one fails.
 
@@ -246,6 +249,7 @@ class Controls(Handle):
         """Drag with the left button, from ``(x, y)`` to ``(x, y)``, in pixels.  ``drag_mouse``"""
         await self.perform(DragMouse(start, end))
 
+    @concealing
     async def type(self, text: str) -> None:
         r"""Enter a text with the keyboard, so that it arrives as it is.  ``type``, ``press_keys``
 
@@ -275,6 +279,7 @@ class Controls(Handle):
         """
         await self.perform(TypeText(text))
 
+    @concealing
     async def press(self, *keys: str) -> None:
         """Press keys together.  ``press_keys``
 
@@ -297,6 +302,7 @@ class Controls(Handle):
         """
         await self.perform(PressKeys(_one_or_all(keys)))
 
+    @concealing
     async def key_down(self, *keys: str) -> None:
         """Press keys and hold them; names as for :meth:`press`.  ``POST /desktop/{id}/bash-action``
 
@@ -314,6 +320,7 @@ class Controls(Handle):
         """
         await self._hold(keys, KeyAction.DOWN)
 
+    @concealing
     async def key_up(self, *keys: str) -> None:
         """Release held keys; as for :meth:`key_down`.  ``POST /desktop/{id}/bash-action``"""
         await self._hold(keys, KeyAction.UP)
@@ -351,6 +358,7 @@ class Controls(Handle):
         """
         return parse_cursor_position((await self.perform(GetCursorPosition())).output or "")
 
+    @concealing
     async def bash(self, command: str) -> str:
         """Run a shell command and return what it printed.  ``POST /desktop/{id}/bash-action``
 

@@ -13,6 +13,7 @@ from vcloud._core.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.secret import concealing
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.applications import PER_PAGE, Application
 from vcloud.providers.streams.connecting import connect
@@ -70,6 +71,7 @@ class StreamRef(Handle):
             Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM
         )
 
+    @concealing
     async def configure(
         self,
         *,

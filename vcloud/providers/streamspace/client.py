@@ -14,8 +14,9 @@ from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.secret import concealing
 from vcloud.auth import BearerAuth, login_request
-from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
@@ -159,6 +160,7 @@ class StreamSpace(Client):
             hooks=hooks,
         )
 
+    @concealing
     async def login(self, username: str | None = None, password: str | None = None) -> Login:
         """Log in now, and use this token from now on.  ``POST /auth/login``
 
@@ -171,7 +173,8 @@ class StreamSpace(Client):
         Raises:
             InvalidArgumentError: one without the other, or an empty one.
             ConfigurationError: nobody to log in as was given, here or when the client was made.
-            AuthenticationError: wrong user name or password.
+            AuthenticationError: wrong user name or password. Without arguments, also for 30 seconds
+                after the service said so, and then nothing is sent.
             RateLimitError: five logins in a minute, and the next is too far off to wait for.
         """
         given = username is not None or password is not None
@@ -184,11 +187,24 @@ class StreamSpace(Client):
             raise ConfigurationError(
                 "nobody to log in as: give username and password, or make the client with BearerAuth.login"
             )
-        login = await self._session.fetch(request, LOGIN)
+        login = await self._fetch_login(request)
         self._bearer.adopt(
             login.token, login.expires_at, now=self._session.now(), credentials=request
         )
+        self._session.credentials_changed()
         return login
+
+    async def _fetch_login(self, request: Request) -> Login:
+        """Log in; with the client's own credentials only if they were not refused just now."""
+        own = self._session.auth
+        if not isinstance(own, BearerAuth) or request is not own.credentials:
+            return await self._session.fetch(request, LOGIN)
+        own.check_login()
+        try:
+            return await self._session.fetch(request, LOGIN)
+        except VCloudError as error:
+            own.note_failed_login(error)
+            raise
 
     async def logout(self) -> None:
         """Make the token worthless, at the service and here.  ``POST /auth/logout``
@@ -215,6 +231,7 @@ class StreamSpace(Client):
         """
         login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
+        self._session.credentials_changed()
         return login
 
     @property

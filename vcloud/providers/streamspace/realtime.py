@@ -172,8 +172,9 @@ class Realtime(Handle):
         if (
             not (url.isascii() and url.isprintable())
             or set(url) & set(' #"<>\\')
-            # A proxy would follow them to another path than the one that was checked.
-            or {".", ".."} & set(steps)
+            # A proxy would follow them to another path than the one that was checked. An id is one
+            # step, as in every other path.
+            or ({".", ".."} & set(steps) and not url.endswith(f"/vnc-viewer/{segment(self.id)}"))
         ):
             raise DecodeError(
                 f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"

@@ -12,6 +12,7 @@ from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.secret import concealing
 from vcloud.providers.streamspace.models import UserRole
 from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
 
@@ -87,6 +88,7 @@ class Users(Collection):
             filters={"role": optional_member(role, UserRole, "role")},
         )
 
+    @concealing
     async def create(
         self, username: str, email: str, password: str, *, role: UserRole | str = UserRole.USER
     ) -> User:
@@ -108,7 +110,6 @@ class Users(Collection):
         return await self._session.fetch(_create_request(username, email, password, role), USER)
 
 
-# A function of its own, so that the password is in no variable while it is sent: reporters of errors print them.
 def _create_request(username: str, email: str, password: str, role: UserRole | str) -> Request:
     body = {
         "username": text(username, "username"),

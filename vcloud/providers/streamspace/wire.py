@@ -19,6 +19,7 @@ from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import next_by_total
 from vcloud._core.request import QueryValue, Request, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.secret import concealing
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 
@@ -301,6 +302,7 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
     return tuple(given)
 
 
+@concealing
 async def bearer(session: Session) -> str:
     """The present token, obtained first if there is none.
 

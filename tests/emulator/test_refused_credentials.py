@@ -1,0 +1,452 @@
+"""Credentials that a service refused are remembered: no crowd asks again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vcloud import (
+    APIKeyAuth,
+    Attempt,
+    AuthenticationError,
+    BearerAuth,
+    Bulk,
+    Endpoint,
+    HMACAuth,
+    NotFoundError,
+    Observer,
+    Outcome,
+    OutcomeStatus,
+    PermissionDeniedError,
+    RequestTimeout,
+    RetryPolicy,
+    ServerError,
+    VCloud,
+    VCloudError,
+)
+from vcloud.emulator import Clock, Emulator, Fault
+from vcloud.emulator.server import KEY, SECRET
+from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(machines=3, clock=Clock.stopped(), rate_limits=False) as emulator:
+        yield emulator
+
+
+class Later:
+    """The passing of time, as the client sees it, moved by the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from vcloud._core.clock import monotonic
+
+        self.ahead = 0.0
+        monkeypatch.setattr("vcloud.auth.monotonic", lambda: monotonic() + self.ahead)
+        # What a Session takes as its clock is its default argument.
+        from vcloud._core.session import Session
+
+        defaults = Session.__init__.__kwdefaults__
+        assert defaults is not None
+        clock = lambda: monotonic() + self.ahead  # noqa: E731
+        monkeypatch.setitem(defaults, "clock", clock)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    return Later(monkeypatch)
+
+
+def client(emulator: Emulator, auth: Any, api: str, **options: Any) -> VCloud:
+    known: dict[str, Any] = dict(emulator.endpoints())
+    ends: dict[str, Any] = {api: Endpoint(known[api].base_url, auth=auth, **options)}
+    return VCloud(**ends)
+
+
+#: Each strategy with a credential that the service refuses, and a call of it.
+WRONG: dict[str, tuple[str, Callable[[], Any], Callable[[VCloud], Awaitable[object]]]] = {
+    "signature": (
+        "computers",
+        lambda: HMACAuth(KEY, "sk_wrong"),
+        lambda cloud: cloud.computers.machines.get("100"),
+    ),
+    "key": ("desktops", lambda: APIKeyAuth("wrong"), lambda cloud: cloud.desktops.launch()),
+    "token": (
+        "streamspace",
+        lambda: BearerAuth("no.such.token"),
+        lambda cloud: cloud.streamspace.agents.stats(),
+    ),
+    "password": (
+        "streamspace",
+        lambda: BearerAuth.login(ADMIN, "wrong"),
+        lambda cloud: cloud.streamspace.agents.stats(),
+    ),
+}
+
+
+async def refused(call: Awaitable[object]) -> AuthenticationError:
+    with pytest.raises(AuthenticationError) as caught:
+        await call
+    assert not caught.value.outcome_unknown
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", WRONG)
+async def test_the_next_call_fails_at_once_and_after_30_seconds_one_tries(
+    kind: str, emulator: Emulator, later: Later
+) -> None:
+    api, auth, call = WRONG[kind]
+    async with client(emulator, auth(), api) as cloud:
+        first = await refused(call(cloud))
+        assert not first.remembered
+        assert len(emulator.calls) == 1
+        for later.ahead in (0.0, 10.0, 29.0):
+            error = await refused(call(cloud))
+            assert error.remembered
+            assert "nothing was sent" in str(error)
+            assert (error.status, error.code) == (first.status, first.code)
+        assert len(emulator.calls) == 1
+
+        later.ahead = 31.0
+        errors = await asyncio.gather(*[refused(call(cloud)) for _ in range(50)])
+        assert len(emulator.calls) == 2, "one tries, the others wait for it"
+        assert [error.remembered for error in errors].count(False) == 1
+        later.ahead = 60.0
+        assert (await refused(call(cloud))).remembered
+        later.ahead = 62.0
+        assert not (await refused(call(cloud))).remembered
+        assert len(emulator.calls) == 3
+
+
+async def test_when_the_one_that_tries_is_let_in_so_are_those_that_wait(
+    emulator: Emulator, later: Later
+) -> None:
+    secrets = emulator.computers._signatures._secrets
+    async with client(emulator, HMACAuth(KEY, SECRET), "computers", concurrency=10) as cloud:
+        machine = cloud.computers.machines.ref("100")
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        await refused(machine.refresh())
+        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        assert (await refused(machine.refresh())).remembered
+        later.ahead = 31.0
+        await asyncio.gather(*[machine.refresh() for _ in range(50)])
+        await machine.refresh()
+    assert [call.status for call in emulator.calls] == [401] + [200] * 51
+
+
+async def test_credentials_that_are_let_in_but_not_allowed_are_accepted(
+    emulator: Emulator, later: Later
+) -> None:
+    async with client(emulator, APIKeyAuth("wrong"), "desktops") as cloud:
+        await refused(cloud.desktops.launch())
+        later.ahead = 31.0
+        body = b'{"status":"error","error":"Desktop instance not found","docs":""}'
+        emulator.faults.add("*", Fault.reply(404, body, content_type="application/json"))
+        with pytest.raises(NotFoundError):
+            await cloud.desktops.launch()
+        assert not (await refused(cloud.desktops.launch())).remembered, "forgotten by the 404"
+
+
+async def test_when_the_one_that_tries_finds_nothing_out_the_next_one_tries(
+    emulator: Emulator, later: Later
+) -> None:
+    auth = HMACAuth(KEY, "sk_wrong")
+    async with client(emulator, auth, "computers", retry=ONCE) as cloud:
+        await refused(cloud.computers.machines.get("100"))
+        later.ahead = 31.0
+        emulator.faults.add("*", Fault.html(502))
+        ended = await asyncio.gather(
+            *[cloud.computers.machines.get("100") for _ in range(5)], return_exceptions=True
+        )
+    assert [type(error) for error in ended] == [ServerError] + [AuthenticationError] * 4
+    assert [call.status for call in emulator.calls] == [401, 502, 401]
+
+
+class Begun(Observer):
+    """Says when something is sent."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def started(self, attempt: Attempt) -> None:
+        self.event.set()
+
+
+async def test_when_the_one_that_tries_is_cancelled_the_next_one_tries(
+    emulator: Emulator, later: Later
+) -> None:
+    begun = Begun()
+    auth = HMACAuth(KEY, "sk_wrong")
+    async with client(emulator, auth, "computers", observers=[begun]) as cloud:
+        await refused(cloud.computers.machines.get("100"))
+        later.ahead = 31.0
+        emulator.faults.add("*", Fault.stall_headers(None))
+        begun.event.clear()
+        tries = asyncio.create_task(cloud.computers.machines.get("100"))
+        await begun.event.wait()
+        waits = asyncio.create_task(cloud.computers.machines.get("100"))
+        with pytest.raises(RequestTimeout, match="nothing was sent"):
+            await cloud.computers.with_options(deadline=0.05).machines.get("100")
+        tries.cancel()
+        assert not (await refused(waits)).remembered
+
+
+async def test_those_in_line_are_not_sent_after_a_refusal(emulator: Emulator) -> None:
+    auth = HMACAuth(KEY, "sk_wrong")
+    async with client(emulator, auth, "computers", concurrency=2) as cloud:
+        errors = await asyncio.gather(
+            *[refused(cloud.computers.machines.get("100")) for _ in range(100)]
+        )
+    assert len(emulator.calls) == 2
+    assert [error.remembered for error in errors].count(True) == 98
+
+
+# -- what is no refusal of credentials -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.html(401),
+        Fault.reply(401, b'{"error":"who?"}', content_type="application/json"),
+        Fault.html(403),
+        Fault.server_error(500),
+        Fault.reply(200, b'{"client_code":4710,"message":"Permission required"}'),
+    ],
+    ids=["page_401", "json_401", "page_403", "500", "code_4710"],
+)
+async def test_what_is_not_the_services_word_on_the_credentials_is_not_remembered(
+    fault: Fault, emulator: Emulator
+) -> None:
+    known = emulator.endpoints()["computers"]
+    async with client(emulator, known.auth, "computers", retry=ONCE) as cloud:
+        emulator.faults.add("*", fault, times=1)
+        with pytest.raises((AuthenticationError, PermissionDeniedError, ServerError)):
+            await cloud.computers.machines.get("100")
+        await cloud.computers.machines.get("100")
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.html(401), Fault.html(502), Fault.reset_before()], ids=["401", "502", "reset"]
+)
+async def test_a_login_that_a_gateway_refuses_or_that_is_lost_is_not_remembered(
+    fault: Fault, emulator: Emulator
+) -> None:
+    auth = BearerAuth.login(ADMIN, ADMIN_PASSWORD)
+    async with client(emulator, auth, "streamspace", retry=ONCE) as cloud:
+        emulator.faults.add("POST */auth/login", fault)
+        with pytest.raises(VCloudError):
+            await cloud.streamspace.agents.stats()
+        await cloud.streamspace.agents.stats()
+
+
+async def test_a_token_that_ended_is_no_refusal_of_the_password(emulator: Emulator) -> None:
+    auth = BearerAuth.login(ADMIN, ADMIN_PASSWORD)
+    async with client(emulator, auth, "streamspace") as cloud:
+        await cloud.streamspace.agents.stats()
+        for _ in range(3):
+            emulator.streamspace.tokens.revoke_all()
+            await cloud.streamspace.agents.stats()
+        emulator.streamspace.tokens.life = -1.0
+        emulator.streamspace.tokens.revoke_all()
+        for _ in range(2):
+            await refused(cloud.streamspace.agents.stats())
+        emulator.streamspace.tokens.life = 86400.0
+        await cloud.streamspace.agents.stats()
+
+
+async def test_a_refused_websocket_leaves_other_calls_alone(emulator: Emulator) -> None:
+    async with VCloud(streamspace=emulator.endpoints()["streamspace"]) as cloud:
+        token = (await cloud.streamspace.login()).token
+    session = emulator.streamspace.add_session()
+    async with client(emulator, BearerAuth(token), "streamspace") as cloud:
+        body = b'{"error":"UNAUTHORIZED","message":"no"}'
+        emulator.faults.add(
+            "GET *vnc*", Fault.reply(401, body, content_type="application/json"), times=None
+        )
+        with pytest.raises(VCloudError):
+            async with cloud.streamspace.sessions.ref(session.id).open_vnc():
+                pass
+        await cloud.streamspace.agents.stats()
+
+
+async def test_new_credentials_are_not_affected(emulator: Emulator) -> None:
+    for kind in ("password", "token"):
+        api, auth, call = WRONG[kind]
+        async with client(emulator, auth(), api) as cloud:
+            await refused(call(cloud))
+            await cloud.streamspace.login(ADMIN, ADMIN_PASSWORD)
+            await call(cloud)
+        async with client(emulator, BearerAuth.login(ADMIN, ADMIN_PASSWORD), api) as cloud:
+            await call(cloud)
+    async with client(emulator, HMACAuth(KEY, "sk_wrong"), "computers") as wrong:
+        await refused(wrong.computers.machines.get("100"))
+        async with client(emulator, HMACAuth(KEY, SECRET), "computers") as right:
+            await right.computers.machines.get("100")
+
+
+async def test_one_services_refusal_says_nothing_of_another_service(emulator: Emulator) -> None:
+    auth = HMACAuth(KEY, SECRET)
+    known = emulator.endpoints()
+    ends: dict[str, Any] = {
+        api: Endpoint(known[api].base_url, auth=auth) for api in ("computers", "streams")
+    }
+    async with VCloud(**ends) as cloud:
+        body = b'{"client_code":401,"message":"unknown key"}'
+        emulator.faults.add(
+            "* *organization*", Fault.reply(401, body, content_type="application/json")
+        )
+        await refused(cloud.computers.machines.get("100"))
+        assert (await refused(cloud.computers.machines.get("100"))).remembered
+        await cloud.streams.applications.list().all()
+
+
+async def test_a_login_by_hand_with_the_same_password_is_not_sent_either(
+    emulator: Emulator, later: Later
+) -> None:
+    async with client(emulator, BearerAuth.login(ADMIN, "wrong"), "streamspace") as cloud:
+        assert not (await refused(cloud.streamspace.login())).remembered
+        assert (await refused(cloud.streamspace.login())).remembered
+        assert (await refused(cloud.streamspace.agents.stats())).remembered
+        assert len(emulator.calls) == 1
+        later.ahead = 31.0
+        assert not (await refused(cloud.streamspace.login())).remembered
+        await refused(cloud.streamspace.login(ADMIN, "other"))
+        assert len(emulator.calls) == 3
+
+
+async def test_a_machine_is_stopped_although_the_credentials_were_refused_just_now() -> None:
+    async with Emulator(speed=200) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        async with cloud.desktops.launch() as desktop:
+            body = b'{"status":"error","error":"Invalid API key","docs":""}'
+            emulator.faults.add("*", Fault.reply(401, body, content_type="application/json"))
+            await refused(desktop.click(1, 1))
+            assert (await refused(desktop.click(1, 1))).remembered
+        assert (await cloud.desktops.get(desktop.id)).status == "terminated"
+
+
+# -- a clock and a secret that are wrong at once ---------------------------------------------------
+
+
+async def test_a_wrong_secret_is_remembered_although_the_clock_is_wrong_too(
+    emulator: Emulator,
+) -> None:
+    emulator.clock.offset = 3600.0
+    async with client(emulator, HMACAuth(KEY, "sk_wrong"), "computers") as cloud:
+        errors = [await refused(cloud.computers.machines.get("100")) for _ in range(6)]
+    assert [error.remembered for error in errors] == [False, False] + [True] * 4
+    assert len(emulator.calls) == 3, "with both clocks, and once more with ours"
+
+
+async def test_a_clock_that_is_off_is_learnt_anew_after_a_refusal(
+    emulator: Emulator, later: Later
+) -> None:
+    emulator.clock.offset = 3600.0
+    secrets = emulator.computers._signatures._secrets
+    async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:
+        await cloud.computers.machines.get("100")
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        await refused(cloud.computers.machines.get("100"))
+        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        later.ahead = 31.0
+        await cloud.computers.machines.get("100")
+
+
+# -- many at once ----------------------------------------------------------------------------------
+
+
+async def collect(run: Bulk[Any, Any]) -> list[Outcome[Any, Any]]:
+    async with run:
+        return [outcome async for outcome in run]
+
+
+@pytest.mark.parametrize("kind", WRONG)
+async def test_a_bulk_run_of_one_client_ends_when_its_credentials_are_refused(
+    kind: str, emulator: Emulator, tmp_path: Path
+) -> None:
+    api, auth, call = WRONG[kind]
+    async with client(emulator, auth(), api) as cloud:
+        run = cloud.bulk(
+            range(500), lambda _: call(cloud), concurrency=5, journal=tmp_path / "journal"
+        )
+        outcomes = await collect(run)
+    assert len(emulator.calls) <= 5
+    assert len(outcomes) < 20
+    totals = run.totals
+    assert totals.failed == sum(outcome.status is OutcomeStatus.FAILED for outcome in outcomes) > 0
+    assert totals.undone == 500 - totals.failed
+    assert totals.stopped == "credentials"
+    unsent = [outcome for outcome in outcomes if outcome.status is OutcomeStatus.UNDONE]
+    assert unsent
+    for outcome in unsent:
+        assert isinstance(outcome.error, AuthenticationError)
+        assert outcome.error.remembered
+        assert outcome.attempts == 0
+
+
+async def test_a_bulk_run_over_several_clients_goes_on_with_the_others(emulator: Emulator) -> None:
+    known = emulator.endpoints()
+    ends: dict[str, Any] = {
+        **known,
+        "desktops": Endpoint(known["desktops"].base_url, auth=APIKeyAuth("wrong")),
+    }
+    async with VCloud(**ends) as cloud:
+
+        async def act(number: int) -> object:
+            if number % 2:
+                return await cloud.computers.machines.get("100")
+            return await cloud.desktops.launch()
+
+        run = cloud.bulk(range(100), act, concurrency=4)
+        outcomes = await collect(run)
+    by_status = {
+        status: {outcome.item % 2 for outcome in outcomes if outcome.status is status}
+        for status in OutcomeStatus
+    }
+    assert by_status[OutcomeStatus.DONE] == {1}
+    assert by_status[OutcomeStatus.FAILED] == by_status[OutcomeStatus.UNDONE] == {0}
+    assert run.totals.done == 50
+    assert run.totals.failed <= 4
+    assert run.totals.stopped is None
+    assert sum(call.status == 401 for call in emulator.calls) == run.totals.failed
+
+
+async def test_an_item_that_sent_something_before_the_refusal_has_failed(
+    emulator: Emulator,
+) -> None:
+    async with VCloud(**emulator.endpoints()) as cloud:
+        async with client(emulator, APIKeyAuth("wrong"), "desktops") as wrong:
+            await refused(wrong.desktops.launch())
+
+            async def after_another(_: int) -> object:
+                await cloud.computers.machines.get("100")
+                return await wrong.desktops.launch()
+
+            async def in_a_group(_: int) -> object:
+                async with asyncio.TaskGroup() as group:
+                    return group.create_task(_started(wrong))
+
+            async def with_words_of_its_own(_: int) -> object:
+                try:
+                    return await wrong.desktops.launch()
+                except VCloudError as error:
+                    raise RuntimeError("mine") from error
+
+            sent = await collect(cloud.bulk([1], after_another))
+            unsent = [
+                outcome
+                for act in (in_a_group, with_words_of_its_own)
+                for outcome in await collect(cloud.bulk([1], act))
+            ]
+    assert [outcome.status for outcome in sent] == [OutcomeStatus.FAILED]
+    assert [outcome.status for outcome in unsent] == [OutcomeStatus.UNDONE] * 2
+
+
+async def _started(cloud: VCloud) -> object:
+    return await cloud.desktops.launch()

@@ -1,0 +1,132 @@
+"""Credentials that the service refused, remembered so that a crowd does not ask again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+from typing import Final, TypeGuard
+
+from vcloud._core.cleanup import CLEANUP
+from vcloud._core.outcome import Proof
+from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
+from vcloud.errors import APIError, AuthenticationError, RateLimitError, ServerError
+
+#: Seconds for which a refusal is taken for the answer to every further call.
+HOLD: Final = 30.0
+
+
+class RefusedCredentials:
+    """What a service said last of one client's credentials, if it refused them.
+
+    ::
+
+        refused ── 30 s: every call fails at once ── then one tries, and the others wait for it
+           ^                                              │
+           └───────────────────── refused ────────────────┴── let in: forgotten
+
+    One that tries and finds out neither way (no answer, a 5xx) leaves the next one to try.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    __slots__ = ("_clock", "_ends", "_trial", "error")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ends = 0.0
+        self._trial: asyncio.Future[None] | None = None
+        #: The refusal; None when there is none to remember.
+        self.error: AuthenticationError | None = None
+
+    def note(self, error: AuthenticationError) -> None:
+        """The service refused the credentials."""
+        # A copy, because what is raised holds on to the frames that it passed.
+        self.error, self._ends = copy(error), self._clock() + HOLD
+
+    def forget(self) -> None:
+        """The service let the credentials in."""
+        self.error = None
+
+    def check(self) -> None:
+        """Let a call pass, unless it is too early to try again.
+
+        Raises:
+            AuthenticationError: the refusal that is remembered; nothing was sent.
+        """
+        if self.error is not None and self._trial is None and self._clock() < self._ends:
+            raise recalled(self.error)
+
+    async def turn(self) -> bool:
+        """Wait for who tries, if anybody does.
+
+        Returns:
+            whether the caller is the one that tries, and so calls :meth:`tried` afterwards.
+
+        Raises:
+            AuthenticationError: as for :meth:`check`.
+        """
+        while self.error is not None:
+            self.check()
+            if self._trial is None:
+                self._trial = asyncio.get_running_loop().create_future()
+                return True
+            # Unlike awaiting the future, this leaves it alone when the caller is cancelled.
+            await asyncio.wait({self._trial})
+        return False
+
+    def tried(self) -> None:
+        """Let those go on who wait: by what was found out, or as the next one to try."""
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.set_result(None)
+
+
+def recalled(error: AuthenticationError) -> AuthenticationError:
+    """A refusal that is remembered, as the error of a call for which nothing was sent."""
+    made = copy(error)
+    if not made.remembered:
+        made.remembered = True
+        made.message += f"; this is remembered for {HOLD:g} s, so nothing was sent"
+        made.args = (made.message,)
+    return made
+
+
+def is_held_back(request: Request) -> bool:
+    """Whether refused credentials keep this request from being sent.
+
+    The one that obtains a credential is not: whoever sends it remembers by himself. Nor is the
+    upgrade to a WebSocket: it may be refused, or let in, for reasons of its own. Nor is the stop of
+    a machine that would be left running: a single refusal in error must not cost a day of it.
+    """
+    return (
+        request.authenticated
+        and request.bucket not in {UPGRADES, UPGRADES_WITHOUT_SLOT}
+        and CLEANUP.get() is None
+    )
+
+
+def refuses_credentials(
+    error: APIError, request: Request, proof: Proof
+) -> TypeGuard[AuthenticationError]:
+    """Whether an answer is the service's own word that it does not accept the credentials.
+
+    A gateway's page is not, nor a 403, which knows who asks, nor what proves nothing about the
+    request (a nonce that a proxy between used up, say).
+    """
+    return (
+        isinstance(error, AuthenticationError)
+        and 401 in {error.status, error.code}
+        and proof is Proof.NOT_DONE
+        and is_held_back(request)
+    )
+
+
+def accepts_credentials(error: APIError, request: Request, proof: Proof) -> bool:
+    """Whether a refusal is about something else, and shows that the credentials are accepted."""
+    return (
+        request.authenticated
+        and proof is not Proof.NONE
+        and not isinstance(error, AuthenticationError | RateLimitError | ServerError)
+    )
