@@ -8,10 +8,10 @@ import json
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -23,12 +23,15 @@ from tests.ends.judge import Facts, Machine, flaws
 from tests.ends.stages import STAGES
 from vcloud import Journal
 from vcloud.emulator import Emulator
+from vcloud.emulator.clock import monotonic
 
 ROOT: Final = Path(__file__).parents[2]
 #: A desktop that was there before, and that the program asks for.
 SPARE: Final = "770e8400-e29b-41d4-a716-446655440002"
 #: How many programs run at once. They mostly wait.
 AT_ONCE: Final = 12
+#: An answer may come before the test sees that it was waited for.
+TRIES: Final = 3
 #: Seconds until what was sent at the end has arrived.
 SETTLE: Final = 0.06
 #: Seconds between two presses of Ctrl-C: two that come at once are one.
@@ -124,11 +127,12 @@ async def _until(there: Callable[[], bool], wire: _Wire) -> bool:
     return True
 
 
-def _changing(emulator: Emulator) -> list[str]:
+def _changing(emulator: Emulator, since: float = 0.0, until: float = inf) -> list[str]:
+    """The requests that change something, by when they arrived."""
     return [
         f"{call.method} {call.path}"
         for call in list(emulator.calls)
-        if call.method != "GET" and not call.path.endswith("/login")
+        if since <= call.at < until and call.method != "GET" and not call.path.endswith("/login")
     ]
 
 
@@ -156,7 +160,16 @@ def _world(emulator: Emulator) -> None:
 async def play(
     cell: Cell, makes: Zygote, *, mutant: str | None = None, guard: float = GUARD
 ) -> Verdict:
-    """Let a program come to its end, and judge it."""
+    """Let a program come to its end, and judge it; again, where a busy machine missed the moment."""
+    for _ in range(TRIES):
+        verdict = await _play(cell, makes, mutant, guard)
+        if verdict.facts.reached:
+            break
+    return verdict
+
+
+async def _play(cell: Cell, makes: Zygote, mutant: str | None, guard: float) -> Verdict:
+    """Let a program come to its end once."""
     wire = _Wire()
     with TemporaryDirectory(prefix="ends") as folder:
         async with Emulator(machines=1, speed=200) as emulator:
@@ -168,13 +181,13 @@ async def play(
                 await makes.fork(_spec(cell, emulator, folder, mutant, guard))
                 there = await _until(lambda: bool(wire.told("at")) and reached(), wire)
                 await asyncio.sleep(cell.delay)
-                before, began = _changing(emulator), time.monotonic()
+                began = monotonic()
                 if there:
                     await _end(cell, wire)
                 else:
                     wire.kill(signal.SIGKILL)
                 await wire.over.wait()
-            took = time.monotonic() - began
+            took = monotonic() - began
             # What arrived just before the process was gone is still to be carried out.
             await asyncio.sleep(SETTLE)
             output = (Path(folder) / "output").read_text(errors="replace")
@@ -184,8 +197,8 @@ async def play(
                 events=tuple(wire.events),
                 output=output,
                 machines=_machines(emulator),
-                before=before,
-                after=_changing(emulator)[len(before) :],
+                before=_changing(emulator, until=began),
+                after=_changing(emulator, since=began),
                 bought=len(emulator.computers.machines) - bought,
                 journal=await _statuses(Path(folder) / "bulk.journal"),
             )

@@ -199,7 +199,10 @@ def _for_callers(cell: Cell, facts: Facts) -> list[Error] | None:
         return None
     if cell.end is End.CLIENT_CLOSED:
         return facts.errors("operation", "close")
-    return facts.errors("caller") or facts.errors("operation")
+    errors = facts.errors("caller") or facts.errors("operation")
+    if cell.end is End.SIGINT_TWICE and any("KeyboardInterrupt" in one["kinds"] for one in errors):
+        return None  # the second one replaced the error, wherever it was by then
+    return errors
 
 
 def _mentions(error: Error, id: str) -> bool:
@@ -263,6 +266,8 @@ def _cleanliness(cell: Cell, facts: Facts) -> Iterator[str]:
 
 def _excused(end: End, trace: str) -> bool:
     """Whether it went wrong where the client has no say."""
+    if end is End.SIGINT_TWICE and "'Loop.shutdown_" in trace:
+        return True  # the second one came while the runner closed the loop
     if "Exception ignored" not in trace:
         return False
     if end is End.SIGINT_TWICE and "KeyboardInterrupt" in trace:

@@ -26,7 +26,7 @@ async def _held_up(scene: Scene, work: Awaitable[object]) -> AsyncIterator[None]
     """While another request is under way, which is never answered."""
     other = background(work)
     await asyncio.sleep(0)  # it takes its slot
-    scene.tell(at="started")
+    scene.reached("started")
     try:
         yield
     finally:
@@ -35,7 +35,7 @@ async def _held_up(scene: Scene, work: Awaitable[object]) -> AsyncIterator[None]
 
 async def _launch(scene: Scene, cloud: VCloud) -> None:
     async with cloud.desktops.launch(poll=POLL) as desktop:
-        scene.tell(at="inside")
+        scene.reached("inside")
         await scene.leave.wait()
         try:
             await desktop.click(1, 1)
@@ -45,7 +45,26 @@ async def _launch(scene: Scene, cloud: VCloud) -> None:
 
 async def _launch_and_leave(scene: Scene, cloud: VCloud) -> None:
     async with cloud.desktops.launch(poll=POLL):
-        scene.tell(at="started")
+        scene.reached("started")
+
+
+async def _close_over_block(scene: Scene, _: VCloud) -> None:
+    """Close a client while another task is in a desktop's block."""
+    mine = await scene.cloud().aopen()
+    inside = asyncio.Event()
+
+    async def agent() -> None:
+        async with mine.desktops.launch(poll=POLL):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = background(agent())
+    try:
+        await inside.wait()
+        scene.reached("started")
+        await mine.aclose()
+    finally:
+        task.cancel()
 
 
 async def _line_slot(scene: Scene, cloud: VCloud) -> None:
@@ -55,7 +74,7 @@ async def _line_slot(scene: Scene, cloud: VCloud) -> None:
 
 async def _line_limit(scene: Scene, cloud: VCloud) -> None:
     await cloud.desktops.get(scene.spec["spare"])
-    scene.tell(at="started")
+    scene.reached("started")
     await _launch(scene, cloud)
 
 
@@ -70,17 +89,17 @@ async def _refused(scene: Scene, cloud: VCloud) -> None:
 
 async def _line_pause(scene: Scene, cloud: VCloud) -> None:
     await _refused(scene, cloud)
-    scene.tell(at="started")
+    scene.reached("started")
     await _launch(scene, cloud)
 
 
 async def _started_launch(scene: Scene, cloud: VCloud) -> None:
-    scene.tell(at="started")
+    scene.reached("started")
     await _launch(scene, cloud)
 
 
 async def _line_login(scene: Scene, cloud: VCloud) -> None:
-    scene.tell(at="started")
+    scene.reached("started")
     await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
 
 
@@ -90,7 +109,7 @@ async def _line_create(scene: Scene, cloud: VCloud) -> None:
 
 
 async def _connect(scene: Scene, cloud: VCloud) -> None:
-    scene.tell(at="started")
+    scene.reached("started")
     await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
 
 
@@ -103,7 +122,7 @@ async def _line_bulk(scene: Scene, cloud: VCloud) -> None:
 async def _paused_block(scene: Scene, cloud: VCloud) -> None:
     async with cloud.desktops.launch(poll=POLL):
         await _refused(scene, cloud)
-        scene.tell(at="inside")
+        scene.reached("inside")
         await scene.leave.wait()
 
 
@@ -117,14 +136,14 @@ async def _anytime(scene: Scene, cloud: VCloud) -> None:
         with contextlib.suppress(PermissionDeniedError):
             await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
 
-    scene.tell(at="started")
+    scene.reached("started")
     async with asyncio.TaskGroup() as tasks:
         for work in (agent(), agent(), visitor()):
             tasks.create_task(work)
 
 
 async def _bulk(scene: Scene, cloud: VCloud) -> None:
-    scene.tell(at="started")
+    scene.reached("started")
     async for _ in bought(scene, cloud):
         pass
 
@@ -160,6 +179,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "stopping": _launch_and_leave,
     "stopping.again": _launch_and_leave,
     "stopping.deaf": _launch_and_leave,
+    "closing": _close_over_block,
+    "closing.deaf": _close_over_block,
     "starting": _connect,
     "starting.lost": _connect,
     "assigning": _connect,
@@ -176,14 +197,14 @@ async def block_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
     async with cloud.desktops.launch(poll=POLL):
         if scene.spec["moment"] == "block.paused":
             await _refused(scene, cloud)
-        scene.tell(at="inside")
+        scene.reached("inside")
         while True:
             yield "a picture"
 
 
 async def bulk_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
     """What a progress page does: the outcomes of a bulk run, as they come."""
-    scene.tell(at="started")
+    scene.reached("started")
     async for outcome in bought(scene, cloud):
         yield str(outcome.key)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import inspect
 import math
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from types import FrameType
 from typing import Any, Final
 
 import anyio
@@ -61,11 +64,29 @@ async def _system_exit(scene: Scene) -> None:
 
 
 async def _soft_limit(scene: Scene) -> None:
-    def late(*_: object) -> None:
+    def late(_: int, frame: FrameType | None) -> None:
+        if _is_swallowed(frame):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
         raise MainError
 
-    signal.signal(signal.SIGUSR1, late)
+    for number in (signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, late)
     await _awaits(scene)
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Whether an exception that is raised in this frame is: asyncio logs those of its callbacks, and goes on.
+
+    A task's step is a callback too, but in there it becomes the task's.
+    """
+    while frame is not None:
+        if frame.f_code.co_flags & inspect.CO_COROUTINE:
+            return False
+        if frame.f_code is asyncio.Handle._run.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 async def _sigterm(scene: Scene) -> None:
@@ -206,12 +227,18 @@ def run(scene: Scene) -> None:
                 runner.run(main(scene))
     except BaseException as ended:
         error = described(ended)
-    # It may be over before it is told to end.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    # It may be over before it is told to end, or between that and the second Ctrl-C.
+    with contextlib.suppress(KeyboardInterrupt):
+        _be_deaf()
+    _be_deaf()
     # Nothing is to be found by the collector only after the last word.
     gc.collect()
     scene.tell(ended=error, cpu=time.process_time())
+
+
+def _be_deaf() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _abandon(scene: Scene, main: Main, kind: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -12,16 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import attrs
-
 from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, RateLimit, RetryPolicy, VCloud
 
 T = TypeVar("T")
 
 #: It waits as long as it is asked to: what ends it is its end.
 PATIENT: Final = RetryPolicy(max_retry_after=3600)
-
-_FIELDS = {one.name for one in attrs.fields(Endpoint)}
 
 
 class Scene:
@@ -42,6 +39,11 @@ class Scene:
         logs = logging.getLogger()
         logs.addHandler(_Telling(self))
         logs.setLevel(logging.INFO)
+
+    def reached(self, stage: str) -> None:
+        """The moment has come, as far as the program can tell. It has so much time from here."""
+        faulthandler.dump_traceback_later(self.spec["guard"], exit=True)
+        self.tell(at=stage)
 
     def tell(self, **event: Any) -> None:
         """Send an event. The wire blocks, so it has left when this returns."""
@@ -117,8 +119,7 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def _endpoints(env: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
-    # Before `cleanup` is merged, an Endpoint has no cleanup_timeout.
-    more = {name: one for name, one in options.items() if name == "rate" or name in _FIELDS}
+    more = dict(options)
     if "rate" in more:
         calls, per = more.pop("rate")
         more["rate_limits"] = [RateLimit(calls, per=per)]

@@ -10,7 +10,9 @@ from attrs import frozen
 from vcloud.emulator import Emulator, Fault
 
 #: Seconds that an answer takes which does come.
-SLOW: Final = 0.3
+SLOW: Final = 0.5
+#: Seconds after which a stop that was refused is sent again.
+AGAIN: Final = 1.0
 PAUSE: Final = 600.0
 FOR_EVER: Final = 3600.0
 #: The creates of a bulk run that are answered.
@@ -97,8 +99,10 @@ STAGES: Final[dict[str, Stage]] = {
     # Two: the desktop is waited for with one, the other meets the limit.
     "block.paused": Played("GET */desktop/770e8400*", Fault.too_many(PAUSE)),
     "stopping": Played(STOP, _SLOW),
-    "stopping.again": Played(STOP, Fault.server_error(503), times=1),
+    "stopping.again": Played(STOP, Fault.server_error(503, AGAIN), times=1),
     "stopping.deaf": Played(STOP, _DEAF),
+    "closing": Played(STOP, _SLOW),
+    "closing.deaf": Played(STOP, _DEAF),
     "starting": Played("POST */start-machine", _LATE),
     "starting.lost": Played("POST */start-machine", _LOST),
     "assigning": Played("POST */assign-machine", _LATE),

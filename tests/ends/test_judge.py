@@ -86,6 +86,10 @@ BOUGHT = facts(
         (cell("block.deaf"), NAMED),
         (cell("block.deaf", End.TASK_GROUP), GROUPED),
         (cell("block.deaf"), NOTED),
+        (
+            cell("block.deaf", End.SIGINT_TWICE),
+            facts(alarm(ID), left("caller", error("KeyboardInterrupt"))),
+        ),
         (cell("create.lost"), LOST),
         (cell("bulk"), BOUGHT),
     ],
@@ -142,6 +146,11 @@ CANCELLED = error("CancelledError", notes=[f"{ID} could not be stopped"])
         (cell("block.deaf"), facts(alarm(ID, "vcloud.streams"), *TOLD), "logged by"),
         (cell("block.deaf"), facts(alarm(ID), left("caller", CANCELLED)), "in no error"),
         (cell("block.deaf"), facts(alarm(ID), left("caller", None)), "in no error"),
+        (
+            cell("block.deaf", End.SIGINT),
+            facts(alarm(ID), left("caller", error("KeyboardInterrupt"))),
+            "in no error",
+        ),
         (cell("block.deaf"), facts(alarm(ID), left("caller", error())), "in no error"),
         (
             cell("block.deaf"),

@@ -21,6 +21,7 @@ import vcloud.providers.desktops
 import vcloud.providers.streams
 import vcloud.providers.streamspace  # noqa: F401 - as above
 from tests.ends import mutants, programs
+from tests.ends.cells import GUARD
 from tests.ends.scene import Scene
 
 
@@ -34,7 +35,7 @@ def _become(spec: dict[str, Any]) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     # Whoever started this may be gone: nothing is left behind, and the trace says where it hung.
-    faulthandler.dump_traceback_later(spec["guard"], exit=True)
+    faulthandler.dump_traceback_later(GUARD, exit=True)
     if spec["mutant"] is not None:
         mutants.MUTANTS[spec["mutant"]]()
     programs.run(Scene(spec))

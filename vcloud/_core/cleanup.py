@@ -171,6 +171,10 @@ class Cleanup:
             if ends_with is None or isinstance(ends_with, asyncio.CancelledError):
                 raise failure
             ends_with.add_note(str(failure))
+        if isinstance(error, CleanupError) and isinstance(
+            self.interruption, asyncio.CancelledError
+        ):
+            return  # it stands for a cancellation, and says more
         if self.interruption is not None:
             raise self.interruption
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task
 from vcloud._core.websocket import GOING_AWAY
-from vcloud.errors import CleanupError
+from vcloud.errors import CleanupError, TransportError
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
     from vcloud._core.transport import Transport
+
+
+#: A second Ctrl-C may interrupt a closing, and the end of the loop once more.
+_TRIES: Final = 3
 
 
 async def close(
@@ -42,12 +46,18 @@ async def close(
         transport.closing = hidden_task(_close(transport, every))
     cleanup = Cleanup(max(session.cleanup_timeout for session in every))
     failure: CleanupError | None = None
-    try:
-        with closes():
-            # Bounded by what it ends, each of which has a bound of its own.
-            await cleanup.wait(transport.closing)
-    except CleanupError as left:
-        failure = left
+    for _ in range(_TRIES):
+        try:
+            with closes():
+                # Bounded by what it ends, each of which has a bound of its own.
+                await cleanup.wait(transport.closing)
+        except CleanupError as left:
+            failure = left
+        except TransportError:
+            # A signal's handler or the end of the loop interrupted it. Closing may be repeated.
+            transport.closing = hidden_task(_close(transport, every))
+            continue
+        break
     cleanup.conclude(failure, error)
 
 
@@ -64,7 +74,11 @@ async def _close(transport: Transport, sessions: list[Session]) -> None:
             one.hurry()
         for session in sessions:
             session.refuse()
-        ended = await asyncio.gather(*[_end(one) for one in opened])
+        try:
+            ended = await asyncio.gather(*[hidden_task(_end(one)) for one in opened])
+        except GeneratorExit:
+            stack.pop_all()  # the loop was closed, and nothing can be awaited any more
+            raise
         failures = [failure for failure in ended if failure is not None]
         sockets = [socket for session in sessions for socket in session.sockets if here]
         # Each within two seconds; an error is one that nobody waits for any more.
