@@ -132,6 +132,10 @@ async def read_to_the_end(tunnel: VNCTunnel) -> int:
     return sum([len(data) async for data in tunnel])
 
 
+async def closed(tunnel: VNCTunnel) -> None:
+    await settled(lambda: tunnel.close_code is not None)
+
+
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
     http = streamspace._session.transport._session
@@ -351,6 +355,48 @@ async def test_a_write_that_is_cancelled_cancels_none_that_comes_after(tls: bool
         await tunnel.finish()
         await peer.over.wait()
         assert peer.received == sent * len(PART)
+
+
+@on_each_loop
+async def test_the_private_parts_of_aiohttp_are_not_needed(
+    tls: bool, aiohttp_parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer("hangs")
+
+    async def script(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await peer.script(request, socket)
+
+    async with serving(script, tls=tls) as server, client(server) as streamspace:
+        tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
+        assert await tunnel.read() == b"hello"
+        writing = asyncio.create_task(tunnel.write(PART * MUCH))
+        await asyncio.sleep(0.2)
+        writing.cancel()
+        await asyncio.wait({writing})
+        assert writing.cancelled()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await tunnel.write(b"x")
+        peer.go.set()
+        await tunnel.write(PART)
+        await tunnel.finish()
+        await peer.over.wait()
+        assert peer.codes == [1000]
+        assert peer.received % len(PART) == 0
+        assert 2 * len(PART) <= peer.received < MUCH * len(PART)
+
+        for end in ("closes", "aborts"):
+            peer = Peer(end)
+            async with streamspace.sessions.ref(ID).open_vnc() as other:
+                peer.go.set()
+                await closed(other)
+            await peer.over.wait()
+        peer = Peer()
+        with quick(monkeypatch):
+            tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
+            del tunnel
+            await peer.over.wait()
+        await settled(lambda: whole(streamspace))
 
 
 # -- logs ------------------------------------------------------------------------------------------
