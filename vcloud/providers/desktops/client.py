@@ -85,6 +85,10 @@ class Desktops(Client):
         it on the way out, after an error or a cancellation too. Either way, one that is cancelled while the service
         makes the desktop stops it.
 
+        That is so however the program ends, as long as Python runs. ``kill -9``, SIGTERM or SIGHUP
+        without a handler, ``os._exit`` and a crash leave the desktop to its own ``timeout``, so give a
+        short one. The SDK installs no handlers; the README has one for SIGTERM.
+
         It is a coroutine function to ``inspect``, so that it can be retried and mocked as such: a
         decorator that retries returns the first form only, and the method of an autospec is
         awaited.
@@ -100,6 +104,7 @@ class Desktops(Client):
             AuthenticationError: the API key is missing or not valid.
             ServerError: the service could not make one (500, 502).
             TransportError: with ``outcome_unknown``, when the answer was lost: the desktop may exist.
+            CleanupError: it was cancelled, or its block was left, and the desktop may run on.
             WaitFailed: (``async with``) it ended before it ran.
             WaitTimeout: (``async with``) it did not run in time.
         """

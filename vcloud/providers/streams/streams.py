@@ -246,10 +246,12 @@ class StreamRef(Handle):
         Older deployments answer 404 where no machine is free (from a public client of the older API). A 404 counts as
         that only when the stream's list shows no available machine in the region.
 
-        When it fails, runs out of time or is cancelled, a machine that it started is stopped again, unless somebody else
-        has it. One that it did not start stays assigned if it was assigned meanwhile. That takes 10 seconds at most.
-        What may be left running is noted on the error, with the machine's id where that is known, and the error then has
-        ``outcome_unknown`` (a cancellation has the notes alone).
+        When it fails, runs out of time or is cancelled, a machine that it started is stopped again,
+        unless somebody else has it. One that it did not start stays assigned if it was assigned
+        meanwhile. After a cancellation, or when time is up, that takes ``cleanup_timeout`` of the
+        :class:`~vcloud.Endpoint` at most, the answers that are under way included. What may be left
+        running is noted on the error, which then has ``outcome_unknown``; in place of a cancellation
+        a :class:`~vcloud.CleanupError` is raised. A process that is killed stops nothing.
 
         Args:
             region: where.
@@ -261,6 +263,7 @@ class StreamRef(Handle):
             InvalidArgumentError: there is no such region, what is given cannot be an id, or a time that is not above 0.
             NotFoundError: there is no such stream; or, while a machine is available, no such user.
             InsufficientFundsError: the balance does not cover it (480, from the Computers document).
+            CleanupError: it was cancelled, and a machine may be left running.
             WaitFailed: the machine that was started was terminated before it became available.
             WaitTimeout: time is up, also when there was no room for another machine (440) all the time; ``last`` is the
                 last status seen of the machine that was started.
