@@ -147,7 +147,9 @@ class _Connection:
         if isinstance(error, VCloudError):
             if self._failure is not None:
                 error.outcome_unknown = True
-            for id in self._settlement.stopped if self._cleanup.urgent else ():
+        if isinstance(error, ConfigurationError):
+            # Of the client's closing: whoever waited has not heard of the machine.
+            for id in self._settlement.stopped:
                 error.add_note(f"machine {id} was stopped")
         self._cleanup.conclude(self._failure, error)
 
