@@ -1,4 +1,4 @@
-"""WebSockets that nobody reads or writes for a while: pings, back-pressure, closes, and tunnels that are dropped."""
+"""WebSockets that nobody reads for a while: pings, back-pressure, closes, dropped tunnels."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Peer:
             await settled(lambda: payload in self.pongs)
 
 
-# -- pings -------------------------------------------------------------------------------------------------------------
+# -- pings -----------------------------------------------------------------------------------------
 
 
 @on_each_loop
@@ -250,7 +250,7 @@ async def test_idle_tunnels_logs_and_agents_of_the_emulator_live_on_pings() -> N
                 assert await tunnel.read()
 
 
-# -- closes ------------------------------------------------------------------------------------------------------------
+# -- closes ----------------------------------------------------------------------------------------
 
 
 @on_each_loop
@@ -314,7 +314,7 @@ async def test_one_task_reads_at_a_time_and_the_other_is_told() -> None:
 
 
 async def test_an_upgrade_may_be_answered_with_keep_alive_beside_it() -> None:
-    """The field is a list that contains "upgrade" (RFC 6455, 4.1); proxies and old servers add to it."""
+    """The field is a list that contains "upgrade" (RFC 6455, 4.1)."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -340,7 +340,7 @@ async def test_an_upgrade_may_be_answered_with_keep_alive_beside_it() -> None:
                 assert [await tunnel.read(), await tunnel.read()] == [b"hello", b""]
 
 
-# -- tunnels that are dropped ------------------------------------------------------------------------------------------
+# -- tunnels that are dropped ----------------------------------------------------------------------
 
 
 async def left_reading(tunnel: VNCTunnel, peer: Peer) -> None:

@@ -1,7 +1,7 @@
-"""Who ends first: tunnels, logs, forwards and agents that end in every order, over TCP and TLS, on each loop.
+"""Tunnels, logs, forwards and agents that end in every order, over TCP and TLS, on each loop.
 
-asyncio's TLS transports, aiohttp and uvloop have each their own mind about a connection that is closed twice, by both
-sides at once, or with something left to be sent.
+asyncio's TLS transports, aiohttp and uvloop differ in what becomes of a connection that is closed
+twice, by both sides at once, or with something left to be sent.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket as sockets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -25,9 +26,18 @@ from tests.emulator.realtime_server import (
     settled,
     trusting,
 )
-from vcloud import ConfigurationError, RequestTimeout, RetryPolicy, TransportError
+from vcloud import (
+    BearerAuth,
+    ConfigurationError,
+    Endpoint,
+    RequestTimeout,
+    RetryPolicy,
+    TransportError,
+)
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace import StreamSpace, VNCTunnel
+from vcloud.emulator import Emulator
+from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
 from vcloud.providers.streamspace.relay import let_go
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
@@ -122,6 +132,10 @@ async def read_to_the_end(tunnel: VNCTunnel) -> int:
     return sum([len(data) async for data in tunnel])
 
 
+async def closed(tunnel: VNCTunnel) -> None:
+    await settled(lambda: tunnel.close_code is not None)
+
+
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
     http = streamspace._session.transport._session
@@ -129,7 +143,7 @@ def whole(streamspace: StreamSpace) -> bool:
     return not held and not any("WebSocket" in task.get_name() for task in others())
 
 
-# -- tunnels -----------------------------------------------------------------------------------------------------------
+# -- tunnels ---------------------------------------------------------------------------------------
 
 
 async def leave_first(tunnel: VNCTunnel, peer: Peer) -> None:
@@ -343,7 +357,49 @@ async def test_a_write_that_is_cancelled_cancels_none_that_comes_after(tls: bool
         assert peer.received == sent * len(PART)
 
 
-# -- logs --------------------------------------------------------------------------------------------------------------
+@on_each_loop
+async def test_the_private_parts_of_aiohttp_are_not_needed(
+    tls: bool, aiohttp_parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer("hangs")
+
+    async def script(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await peer.script(request, socket)
+
+    async with serving(script, tls=tls) as server, client(server) as streamspace:
+        tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
+        assert await tunnel.read() == b"hello"
+        writing = asyncio.create_task(tunnel.write(PART * MUCH))
+        await asyncio.sleep(0.2)
+        writing.cancel()
+        await asyncio.wait({writing})
+        assert writing.cancelled()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await tunnel.write(b"x")
+        peer.go.set()
+        await tunnel.write(PART)
+        await tunnel.finish()
+        await peer.over.wait()
+        assert peer.codes == [1000]
+        assert peer.received % len(PART) == 0
+        assert 2 * len(PART) <= peer.received < MUCH * len(PART)
+
+        for end in ("closes", "aborts"):
+            peer = Peer(end)
+            async with streamspace.sessions.ref(ID).open_vnc() as other:
+                peer.go.set()
+                await closed(other)
+            await peer.over.wait()
+        peer = Peer()
+        with quick(monkeypatch):
+            tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
+            del tunnel
+            await peer.over.wait()
+        await settled(lambda: whole(streamspace))
+
+
+# -- logs ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["left", "closed", "aborted", "cancelled"])
@@ -382,7 +438,64 @@ async def test_a_log_that_ends(tls: bool, end: str) -> None:
             await settled(lambda: whole(streamspace))
 
 
-# -- forwards ----------------------------------------------------------------------------------------------------------
+# -- behind a proxy --------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def terminating(url: str) -> AsyncIterator[str]:
+    """A proxy that ends TLS, and closes as soon as one side has, as nginx and Caddy do."""
+    parts = urlsplit(url)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(carry(reader, inner_writer), carry(inner_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certified())
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def left_alone(forward: VNCForward) -> None:
+    await settled(lambda: forward.connections == 0)
+
+
+@on_each_loop
+async def test_what_goes_over_websockets_behind_a_proxy_is_left_in_good_order(tls: bool) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        emulator = await stack.enter_async_context(Emulator(speed=300))
+        url = emulator.url
+        if tls:
+            url = await stack.enter_async_context(terminating(url))
+        endpoint = Endpoint(
+            f"{url}/api/v1",
+            auth=BearerAuth.login(ADMIN, ADMIN_PASSWORD),
+            ssl=trusting() if tls else None,
+        )
+        streamspace = await stack.enter_async_context(StreamSpace(endpoint))
+        session = await streamspace.sessions.create(ADMIN, "firefox-browser")
+        await session.wait_until("running", poll=0.005)
+        for _ in range(5):
+            async with session.open_vnc() as tunnel:
+                assert await tunnel.read() == b"RFB 003.008\n"
+            async with session.logs(follow=True, tail=1) as lines:
+                await anext(lines)
+            async with session.forward_vnc() as forward:
+                reader, writer = await asyncio.open_connection(forward.host, forward.port)
+                assert await reader.readexactly(12) == b"RFB 003.008\n"
+                writer.close()
+                await left_alone(forward)
+                assert forward.errors == ()
+        await settled(lambda: whole(streamspace))
+
+
+# -- forwards --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["viewer", "peer closes", "peer aborts", "forward", "client"])
@@ -465,7 +578,7 @@ async def test_a_viewer_that_takes_the_last_bytes_just_before_it_is_let_go(tls: 
         assert received == sent
 
 
-# -- agents ------------------------------------------------------------------------------------------------------------
+# -- agents ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["agent", "plane closes", "plane aborts", "cancelled"])
@@ -507,7 +620,7 @@ async def test_an_agent_that_ends_and_its_picture_with_it(tls: bool, end: str) -
         await settled(lambda: whole(control.streamspace))  # type: ignore[arg-type]
 
 
-# -- answers -----------------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------
 
 
 @on_each_loop

@@ -101,6 +101,14 @@ def test_a_peer_that_takes_what_waits_to_be_sent_is_alive() -> None:
     assert heartbeat.look(60.0 + LAST_LOOK, taken=1001) == "lost"
 
 
+def test_what_is_sent_meanwhile_and_not_taken_says_nothing_of_the_peer() -> None:
+    heartbeat = Heartbeat(INTERVAL, 0.0)
+    assert heartbeat.look(20.0, taken=1000) == "ping"
+    # 100 bytes more were sent, and with their header 106 more are left.
+    assert heartbeat.look(40.0, taken=994) == "wait"
+    assert heartbeat.look(40.0 + LAST_LOOK, taken=994) == "lost"
+
+
 def test_what_the_kernel_takes_says_nothing_of_the_peer() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.look(20.0, taken=None) == "ping"

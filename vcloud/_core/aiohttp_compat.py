@@ -374,7 +374,9 @@ class UpgradeResponse(aiohttp.ClientResponse):
     """
 
     @property
-    def headers(self) -> CIMultiDictProxy[str]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def headers(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self,
+    ) -> CIMultiDictProxy[str]:
         """As they came, but for ``Connection: keep-alive, Upgrade``."""
         headers = super().headers
         values = headers.getall("Connection", ())

@@ -243,10 +243,10 @@ class Transport:
         Args:
             url: where, with ``http`` or ``https``.
             headers: those of the upgrade.
-            wire: how the provider is reached; its timeout is for the upgrade alone. A message larger than its
-                ``max_message`` closes the connection, and as many bytes may wait to be received. Its ``heartbeat`` is
-                the silence in either direction after which the peer is pinged; after as long again without a word it
-                is taken for dead.
+            wire: how the provider is reached; its timeout is for the upgrade alone. A message
+                larger than its ``max_message`` closes the connection, and as many bytes may wait to
+                be received. Its ``heartbeat`` is the silence in either direction after which the
+                peer is pinged; after as long again without a word it is taken for dead.
             protocols: subprotocols to offer.
 
         Raises:

@@ -56,20 +56,19 @@ class Heartbeat:
             taken: bytes that the peer's side has taken, while some are left to be sent; a peer that
                 takes them is alive, and a ping waits behind them. None: nothing is left.
         """
-        progress = None not in (taken, self._taken) and taken != self._taken
+        progress = taken is not None and self._taken is not None and taken > self._taken
         self._taken = taken
+        if progress or not reading:
+            self.heard(now)
         if self._asked:
             if now < (end := self._pinged + self.interval):
                 self.due = end
                 return "wait"
-            if not reading or progress:
-                self.heard(now)
-            elif self._last_look:
+            if self._last_look:
                 return "lost"
-            else:
-                self._last_look = True
-                self.due = now + LAST_LOOK
-                return "wait"
+            self._last_look = True
+            self.due = now + LAST_LOOK
+            return "wait"
         self._last_look = False
         silent_since = max(self._pinged, min(self.sent, self.heard_at))
         if now < silent_since + self.interval:

@@ -98,7 +98,7 @@ class Receiver:
         return message
 
     def sent(self, size: int) -> None:
-        """So many bytes were sent."""
+        """So many bytes were sent, or some more: a frame has a header, a character up to four."""
         self._written += size
         self._heartbeat.sent = self.loop.time()
 

@@ -104,7 +104,7 @@ class Socket:
         Raises:
             TransportError: the connection is gone.
         """
-        await self._send(self._opened.send_str, text, 4 * len(text))
+        await self._send(self._opened.send_str, text, len(text))
 
     async def receive(self) -> bytes | str | None:
         """The next message; None when it is closed: :attr:`close_code` and :attr:`close_reason`.

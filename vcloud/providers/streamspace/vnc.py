@@ -31,14 +31,14 @@ KEPT_ERRORS: Final = 16
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
     """The bytes of a VNC server, both ways: ``async with session.open_vnc() as tunnel``.
 
-    One task may read while another writes. Writing waits while the other side is slow. How the bytes
-    were cut into messages means nothing.
+    One task may read while another writes. Writing waits while the other side is slow. How the
+    bytes were cut into messages means nothing.
 
-    While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as at
-    most ``max_message`` bytes of the :class:`~vcloud.Endpoint` wait unread. Beyond that reading
-    pauses until some are read: then the other side has to wait, and its pings too. A direction that
-    is silent for ``heartbeat`` seconds of the Endpoint gets a ping, so that proxies keep the
-    connection.
+    While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as
+    at most ``max_message`` bytes of the :class:`~vcloud.Endpoint` wait unread. Beyond that reading
+    pauses until some are read: then the other side has to wait, and its pings too. When either
+    direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping goes out, so that
+    proxies keep the connection.
 
     Close it with ``async with`` or :meth:`aclose`. One that is dropped without is ended, too, but
     the other side is not told why.
