@@ -142,7 +142,11 @@ MOMENTS: Final = (
 
 #: Two launches and a connect that fails, ended at any time.
 ANYTIME: Final = Moment(
-    name="anytime", group="anytime", fate=Fate.ENDED, closed=Fate.ENDED, options=PATIENT
+    name="anytime",
+    group="anytime",
+    fate=Fate.ENDED,
+    closed=Fate.ENDED,
+    options={"cleanup_timeout": 5.0},
 )
 #: Ends that come from outside, whatever the program is just doing.
 SIGNALS: Final = (End.SYSTEM_EXIT, End.SOFT_LIMIT, End.SIGINT, End.SIGINT_TWICE, End.SIGTERM)

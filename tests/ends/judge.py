@@ -233,8 +233,8 @@ def _journal(cell: Cell, facts: Facts) -> Iterator[str]:
     sent = sum(call.endswith("/machines") for call in [*facts.before, *facts.after])
     if facts.bought > known:
         yield f"{facts.bought} were bought, and the journal has {dict(facts.journal)}"
-    # Over a loop that is closed, as after a kill, nobody can take back an intent.
-    if known > sent and cell.end is not End.LOOP_CLOSED:
+    # As after a kill: who is interrupted in leaving the run cannot take back an intent.
+    if known > sent and cell.end not in (End.LOOP_CLOSED, End.SIGINT_TWICE):
         yield f"{sent} creates were sent, and the journal has {dict(facts.journal)}"
     if len(facts.after) > 0:
         yield f"sent after the end: {facts.after}"
@@ -266,7 +266,7 @@ def _cleanliness(cell: Cell, facts: Facts) -> Iterator[str]:
 
 def _excused(end: End, trace: str) -> bool:
     """Whether it went wrong where the client has no say."""
-    if end is End.SIGINT_TWICE and "'Loop.shutdown_" in trace:
+    if end is End.SIGINT_TWICE and re.search(r"'\w*Loop\.shutdown_", trace):
         return True  # the second one came while the runner closed the loop
     if "Exception ignored" not in trace:
         return False

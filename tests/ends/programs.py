@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import inspect
 import math
@@ -220,20 +219,25 @@ def run(scene: Scene) -> None:
     main, kind = MAINS[scene.spec["end"]], scene.spec["loop"]
     error: dict[str, Any] | None = None
     try:
-        if scene.spec["end"] == "LOOP_CLOSED":
-            _abandon(scene, main, kind)
-        else:
-            with asyncio.Runner(loop_factory=lambda: _new_loop(kind)) as runner:
-                runner.run(main(scene))
+        try:
+            _run(scene, main, kind)
+        finally:
+            _be_deaf()
     except BaseException as ended:
         error = described(ended)
-    # It may be over before it is told to end, or between that and the second Ctrl-C.
-    with contextlib.suppress(KeyboardInterrupt):
-        _be_deaf()
+    # It may be over before it is told to end, or before the second Ctrl-C.
     _be_deaf()
     # Nothing is to be found by the collector only after the last word.
     gc.collect()
     scene.tell(ended=error, cpu=time.process_time())
+
+
+def _run(scene: Scene, main: Main, kind: str) -> None:
+    if scene.spec["end"] == "LOOP_CLOSED":
+        _abandon(scene, main, kind)
+        return
+    with asyncio.Runner(loop_factory=lambda: _new_loop(kind)) as runner:
+        runner.run(main(scene))
 
 
 def _be_deaf() -> None:

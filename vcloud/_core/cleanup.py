@@ -44,6 +44,8 @@ def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) ->
     task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=context)
     # Public: "Extending" in asyncio's documents names it for the makers of tasks.
     asyncio._unregister_task(task)
+    # Nobody may be left to ask, where the loop was closed.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
 
