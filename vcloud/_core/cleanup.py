@@ -40,8 +40,13 @@ def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) ->
     """
     context = copy_context()
     context.run(CLEANUP.set, cleanup)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        work.close()  # the loop was closed over the caller, and nobody will await this
+        raise
     # Not by the loop's factory: an eager task would already run here, in the caller's place.
-    task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=context)
+    task = asyncio.Task(work, loop=loop, context=context)
     # Public: "Extending" in asyncio's documents names it for the makers of tasks.
     asyncio._unregister_task(task)
     # Nobody may be left to ask, where the loop was closed.
@@ -60,7 +65,16 @@ class Cleanup:
         timeout: seconds.
     """
 
-    __slots__ = ("_ends", "_hurried", "_tasks", "_timeout", "_timer", "expired", "interruption")
+    __slots__ = (
+        "_ends",
+        "_given_up",
+        "_hurried",
+        "_tasks",
+        "_timeout",
+        "_timer",
+        "expired",
+        "interruption",
+    )
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -70,6 +84,8 @@ class Cleanup:
         self.expired = False
         self._ends: float | None = None
         self._hurried: set[asyncio.Future[None]] = set()
+        #: Those who wait for a task, and need not wait for one that outlives its cancellation.
+        self._given_up: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -92,11 +108,11 @@ class Cleanup:
         """Let the time run from now on, unless it does already."""
         if self._ends is not None:
             return
-        self._ends = cleanup_clock() + self._timeout
-        for future in self._hurried:
-            if not future.done():
-                future.set_result(None)
+        # Last, so that this is done again if a signal's handler raises in the middle of it.
+        ends = cleanup_clock() + self._timeout
+        _set_all(self._hurried)
         self._set_timer()
+        self._ends = ends
 
     def interrupt(self, error: BaseException) -> None:
         """The caller is to be ended with this error, once all is finished."""
@@ -125,19 +141,14 @@ class Cleanup:
 
     async def wait(self, task: asyncio.Task[T]) -> T:
         """Wait for what was begun, through every cancellation. Raises as :meth:`finish` does."""
-        with ExitStack() as shield:
-            shielded = False
-            while not task.done():
-                try:
-                    # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
-                    await asyncio.wait({task})
-                except GeneratorExit:
-                    raise
-                except BaseException as error:  # noqa: BLE001 - signals' handlers raise here too
-                    if not shielded:
-                        shield.enter_context(_shielded_from_anyio())
-                        shielded = True
-                    self.interrupt(error)
+        given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._given_up.add(given_up)
+        try:
+            await self._outlast({task, given_up})
+        finally:
+            self._given_up.discard(given_up)
+        if not task.done():
+            raise TimeoutError
         if task.cancelled():
             if self.expired:
                 raise TimeoutError
@@ -151,6 +162,22 @@ class Cleanup:
                 f"the exchange was interrupted by {type(failure).__name__}", outcome_unknown=True
             )
         return task.result()
+
+    async def _outlast(self, awaited: set[asyncio.Future[Any]]) -> None:
+        """Wait until one of these is done, and be interrupted by nothing."""
+        with ExitStack() as shield:
+            shielded = False
+            while not any(one.done() for one in awaited):
+                try:
+                    # Unlike awaiting the task, this leaves it alone when the caller is cancelled.
+                    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - signals' handlers raise here too
+                    if not shielded:
+                        shield.enter_context(_shielded_from_anyio())
+                        shielded = True
+                    self.interrupt(error)
 
     def forgive(self) -> None:
         """The interruption was the caller's own, a time limit say, and ends it in other words."""
@@ -221,6 +248,17 @@ class Cleanup:
         self.expired = True
         for task in self._tasks:
             task.cancel()
+        asyncio.get_running_loop().call_later(_GRACE, _set_all, self._given_up)
+
+
+#: Seconds that what was given up has for its end.
+_GRACE: Final = 1.0
+
+
+def _set_all(futures: set[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
 def left_behind(

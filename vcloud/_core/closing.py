@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task
+from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task, left_behind
 from vcloud._core.websocket import GOING_AWAY
 from vcloud.errors import CleanupError, TransportError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: A second Ctrl-C may interrupt a closing, and the end of the loop once more.
 _TRIES: Final = 3
+#: Seconds for WebSockets and connections, which take no more than a few.
+_CONNECTIONS: Final = 10.0
 
 
 async def close(
@@ -42,21 +44,25 @@ async def close(
         # The loop was closed over the caller, and nothing can be closed any more.
         transport.refuse()
         return
+    bound = max(session.cleanup_timeout for session in every)
+    # What it ends has bounds of its own, which come first; then the connections are closed.
+    cleanup = Cleanup(bound + _CONNECTIONS)
     if transport.closing is None:
-        transport.closing = hidden_task(_close(transport, every))
-    cleanup = Cleanup(max(session.cleanup_timeout for session in every))
+        transport.closing = cleanup.start(_close(transport, every))
     failure: CleanupError | None = None
     for _ in range(_TRIES):
         try:
             with closes():
-                # Bounded by what it ends, each of which has a bound of its own.
                 await cleanup.wait(transport.closing)
         except CleanupError as left:
             failure = left
         except TransportError:
             # A signal's handler or the end of the loop interrupted it. Closing may be repeated.
-            transport.closing = hidden_task(_close(transport, every))
+            transport.closing = cleanup.start(_close(transport, every))
             continue
+        except TimeoutError:
+            what = f"closing the client took longer than {cleanup.timeout:g} s, and was given up"
+            failure = left_behind(every[0].log, every[0].dialect.provider, what)
         break
     cleanup.conclude(failure, error)
 

@@ -144,9 +144,8 @@ class _Connection:
             self._cleanup.hurry()
             self._cleanup.forgive()
         self._failure = await self._settlement.undo(error)
-        if isinstance(error, VCloudError):
-            if self._failure is not None:
-                error.outcome_unknown = True
+        if isinstance(error, VCloudError) and self._failure is not None:
+            error.outcome_unknown = True
         if isinstance(error, ConfigurationError):
             # Of the client's closing: whoever waited has not heard of the machine.
             for id in self._settlement.stopped:
