@@ -173,7 +173,8 @@ class HMACAuth(_StatePerAddress):
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
     difference is learnt and the request signed once more. A difference that did not help is
-    dropped. Each base URL has its own difference.
+    dropped. Each base URL has its own difference. A create whose refusal came later than a few
+    seconds is not signed again and has ``outcome_unknown``: see :attr:`late_after`.
 
     Args:
         key: the API key.
@@ -191,6 +192,15 @@ class HMACAuth(_StatePerAddress):
 
     #: A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
+
+    @property
+    def late_after(self) -> float:
+        """Seconds after which the refusal of anything but a read no longer proves that it was not done.
+
+        Each signature works once. A proxy between that lost patience may have repeated the request,
+        and the service then refuses the second copy, with a ``Date`` as if our clock were wrong.
+        """
+        return self.TOLERANCE
 
     @concealing
     def __init__(self, key: str, secret: str, *, signed_path: str | None = None) -> None:

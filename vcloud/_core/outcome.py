@@ -38,6 +38,8 @@ class Form(Enum):
     FAILURE = "a stated failure"
     #: The same, and it refuses the request because its nonce was used before.
     REPLAY = "a nonce that was used before"
+    #: It refuses a signature that works once, so late that a proxy may have repeated the request.
+    LATE = "a signature, refused late"
 
 
 class Proof(Enum):
@@ -90,6 +92,15 @@ EVIDENCE: Final = (
         frozenset({Form.REPLAY}),
         Proof.NONE,
         "Vagon's documentation of signatures: no nonce works twice",
+    ),
+    # The same in words that nobody knows: a proxy repeats once its patience with the first copy is
+    # over. By then the refusal's Date looks as if our clock were wrong.
+    Evidence(
+        "any",
+        _STATUSES,
+        frozenset({Form.LATE}),
+        Proof.NONE,
+        "the same: it may be the refusal of a second copy",
     ),
     Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
     Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),

@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
+from math import inf
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 from weakref import WeakSet
@@ -110,6 +111,8 @@ class Session:
         self.auth = bound_auth(endpoint.auth, base_url)
         #: Shared by all that share the credentials: those with other options, too.
         self._refused = RefusedCredentials(clock)
+        #: Seconds after which a refusal of the credentials may be that of a proxy's second copy.
+        self._late_after: float = getattr(self.auth, "late_after", inf)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -380,6 +383,7 @@ class Session:
                     count.add(starts=request.starts)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
+                began = None if request.safe or self._late_after == inf else self._both_clocks()
                 try:
                     url = f"{where}?{request.query}" if request.query else where
                     response = await exchange(request.method, url, headers, request.body, wire)
@@ -408,6 +412,8 @@ class Session:
                     error, proof = self._refusal(
                         request, response, shape, headers, lane, number, where
                     )
+                    if began is not None and isinstance(error, AuthenticationError):
+                        proof = self._judged_by_time(began, error, proof)
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
                 if tries:
@@ -688,6 +694,26 @@ class Session:
             self.auth.refused(response, sent, now=self._wall())
             or self._note_refusal(request, sent, error, proof)
         )
+
+    def _both_clocks(self) -> tuple[float, float]:
+        return self.clock(), self._wall()
+
+    def _judged_by_time(
+        self, began: tuple[float, float], error: AuthenticationError, proof: Proof
+    ) -> Proof:
+        """What a refusal of a signature that works once proves, by how long it took.
+
+        The longer of the two clocks counts, because the monotonic one stands still while a machine
+        sleeps.
+        """
+        took = max(now - then for now, then in zip(self._both_clocks(), began, strict=True))
+        if took <= self._late_after:
+            return proof
+        error.add_note(
+            f"the refusal came {took:.0f} s after the request was sent: a proxy between may have "
+            "repeated it, after the first copy was carried out"
+        )
+        return proof_of_answer(error.status, Form.LATE)
 
     def _note_refusal(
         self,
