@@ -256,6 +256,33 @@ async def test_a_create_whose_refusal_came_late_is_not_signed_again(time: Time) 
     assert len(script.asked) == 1
 
 
+#: 1060 seconds by the clock of the tests, which shows 1000.
+A_MINUTE_AHEAD = {"Date": "Thu, 01 Jan 1970 00:17:40 GMT"}
+
+
+async def test_a_clock_that_was_accepted_is_no_reason_to_sign_a_create_again(time: Time) -> None:
+    """Wrong by a minute, which the service puts up with."""
+    copied = Response(401, A_MINUTE_AHEAD, COPY.body)
+    ok = Response(200, A_MINUTE_AHEAD, code(200, 200).body)
+    shared = session(script := Script(code(404, 404), ok, copied, ok), time)
+    with pytest.raises(NotFoundError):
+        await shared.send(GET)
+    await shared.send(GET)
+    with pytest.raises(AuthenticationError) as caught:
+        await shared.send(POST)
+    assert caught.value.outcome_unknown
+    assert len(script.asked) == 3
+
+
+async def test_a_clock_that_went_wrong_after_it_was_accepted_is_corrected(time: Time) -> None:
+    copied = Response(401, A_MINUTE_AHEAD, COPY.body)
+    ok = Response(200, {"Date": "Thu, 01 Jan 1970 00:16:40 GMT"}, code(200, 200).body)
+    shared = session(script := Script(ok, copied, ok), time)
+    await shared.send(GET)
+    await shared.send(POST)
+    assert len(script.asked) == 3
+
+
 async def test_a_create_is_not_signed_again_after_a_machine_has_slept(time: Time) -> None:
     """The monotonic clock stands still meanwhile, the time of day does not."""
     script = Slow(600, asleep := copy.copy(time), COPY, code(200, 200))

@@ -38,8 +38,8 @@ class Form(Enum):
     FAILURE = "a stated failure"
     #: The same, and it refuses the request because its nonce was used before.
     REPLAY = "a nonce that was used before"
-    #: It refuses a signature that works once, so late that a proxy may have repeated the request.
-    LATE = "a signature, refused late"
+    #: It refuses credentials that work once, and may do so because a proxy sent them twice.
+    COPY = "a refusal that may be of a second copy"
 
 
 class Proof(Enum):
@@ -93,14 +93,13 @@ EVIDENCE: Final = (
         Proof.NONE,
         "Vagon's documentation of signatures: no nonce works twice",
     ),
-    # The same in words that nobody knows: a proxy repeats once its patience with the first copy is
-    # over. By then the refusal's Date looks as if our clock were wrong.
+    # The same in words that nobody knows, where the refusal's Date looks as if our clock were wrong.
     Evidence(
         "any",
         _STATUSES,
-        frozenset({Form.LATE}),
+        frozenset({Form.COPY}),
         Proof.NONE,
-        "the same: it may be the refusal of a second copy",
+        "the same: the first copy may have been carried out",
     ),
     Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
     Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),
