@@ -79,6 +79,9 @@ def _rebuild(
 ) -> VCloudError:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
+    if "__notes__" in state:
+        # A copy has notes of its own: one refusal may become the error of many calls.
+        error.__notes__ = list(error.__notes__)
     return error
 
 
