@@ -216,6 +216,9 @@ def _adds(meaning: str, message: str) -> bool:
 class AuthenticationError(APIError):
     """Credentials are missing, or the service rejected them.
 
+    With ``outcome_unknown``, what was rejected may be a second copy of a signed request, sent by a
+    gateway that repeats by itself, after the first one was carried out.
+
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.

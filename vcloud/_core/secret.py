@@ -119,7 +119,7 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
     end = trace
     while trace is not None:
         following = trace.tb_next
-        if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "vcloud":
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "vcloud":
             end = following
         trace = following
     return None if end is None or _is_of_a_library(end.tb_frame.f_code.co_filename) else end
