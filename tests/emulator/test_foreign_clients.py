@@ -19,6 +19,8 @@ HERE = Path(__file__).parent / "foreign"
 PACKAGES = {"curl": "curl", "node": "nodejs", "go": "golang-go", "java": "default-jdk-headless"}
 #: Without the compiler of a JDK, `java` runs no source file.
 NEEDED = {"java": "javac"}
+#: No module, and no C compiler, which Debian's Go only recommends.
+GO_ALONE = {"GO111MODULE": "off", "CGO_ENABLED": "0"}
 ASKED = {"status": 200, "asked": True}
 UNASKED = {"status": 200, "asked": False}
 
@@ -86,7 +88,7 @@ def test_node(emulator: Emulator, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)  # the first run on a machine compiles net/http
 def test_go(emulator: Emulator, tmp_path: Path) -> None:
     program = str(HERE / "client.go")
-    found = json.loads(ran(tmp_path, "go", "run", program, emulator.url, GO111MODULE="off"))
+    found = json.loads(ran(tmp_path, "go", "run", program, emulator.url, **GO_ALONE))
     assert found == {
         "sized": ASKED,
         "chunked": ASKED,
