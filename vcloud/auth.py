@@ -173,7 +173,8 @@ class HMACAuth(_StatePerAddress):
 
     When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
     difference is learnt and the request signed once more. A difference that did not help is
-    dropped. Each base URL has its own difference.
+    dropped. Each base URL has its own difference. A create whose refusal came later than a few
+    seconds is not signed again and has ``outcome_unknown``: see :meth:`may_be_a_copy`.
 
     Args:
         key: the API key.
@@ -232,6 +233,8 @@ class HMACAuth(_StatePerAddress):
         self._accepted_offset = 0.0
         #: One that a ``Date`` taught and that did not help.
         self._useless_offset: float | None = None
+        #: By how much the service's clock was ahead of a signature that it accepted.
+        self._accepted_difference: float | None = None
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
         """Sign. Pure, apart from the learnt clock offset."""
@@ -273,6 +276,33 @@ class HMACAuth(_StatePerAddress):
         self._offset = offset
         return True
 
+    def may_be_a_copy(self, response: Response, sent: Mapping[str, str], *, seconds: float) -> bool:
+        """Whether a refusal may be that of a second copy, after the first one was carried out.
+
+        Each signature works once. A proxy between may have repeated the request by itself. The
+        service then refuses the second copy, and its ``Date`` may look as if our clock were wrong:
+
+        - the proxy lost patience with the first copy, so the refusal comes late;
+        - our clock is a little wrong, as the service has put up with before.
+
+        Args:
+            response: the refusal.
+            sent: what the request was signed with.
+            seconds: from the moment it was sent until the refusal came.
+        """
+        if seconds > self.TOLERANCE:
+            return True
+        ahead, accepted = _difference(response, sent), self._accepted_difference
+        return (
+            ahead is not None
+            and accepted is not None
+            and abs(ahead) > self.TOLERANCE >= abs(ahead - accepted)
+        )
+
+    def note_success(self, response: Response, sent: Mapping[str, str]) -> None:
+        """Remember with which difference of clocks the service accepted a signature."""
+        self._accepted_difference = _difference(response, sent)
+
     def accepted(self, sent: Mapping[str, str], *, now: float) -> None:
         """Keep the clock difference that ``sent`` was signed with."""
         if self._is_signed_with_the_offset(sent, now):
@@ -304,6 +334,12 @@ class HMACAuth(_StatePerAddress):
 
 #: Seconds. What seems to have been signed longer ago was signed by another clock.
 _LONGEST_ATTEMPT = 60.0
+
+
+def _difference(response: Response, sent: Mapping[str, str]) -> float | None:
+    """Seconds by which the service's clock is ahead of a signature; None where that is unknown."""
+    theirs, signed_at = server_time(response.headers), _signed_at(sent)
+    return None if theirs is None or signed_at is None else theirs - signed_at
 
 
 def _signed_at(sent: Mapping[str, str]) -> float | None:

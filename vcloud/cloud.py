@@ -77,9 +77,13 @@ def _wanted(name: str) -> str:
     return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
 
 
+def _signed_path(name: str) -> str:
+    return _variables(name, ["SIGNED_PATH"])[0]
+
+
 def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -> dict[str, str]:
     """What else the environment says of how a provider's requests are signed."""
-    path = environ.get(_variables(name, ["SIGNED_PATH"])[0])
+    path = environ.get(_signed_path(name))
     return {"signed_path": path} if path and make is HMACAuth else {}
 
 
@@ -151,9 +155,10 @@ def _endpoint_from(
             except ConfigurationError as error:
                 exposed = not allow_http and _exposed_host(environ.get(url))
                 hint = f"; {_ALLOW_HTTP}=1 permits plain http" if exposed else ""
-                raise ConfigurationError(
-                    f"{error} (from {', '.join([*needed, url])}{hint})"
-                ) from None
+                read = [*needed, url]
+                if _signing(name, make, environ):
+                    read.append(_signed_path(name))
+                raise ConfigurationError(f"{error} (from {', '.join(read)}{hint})") from None
         if len(missing) < len(needed):
             half = missing
     if half:
@@ -173,10 +178,10 @@ def _trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> 
     try:
         context = ssl.create_default_context()
         context.load_verify_locations(path)
-    except OSError as error:  # an ssl.SSLError is one
+    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
         raise ConfigurationError(
             f"{_CA_FILE} must name a file of certificates in PEM: {path!r:.200}: "
-            f"{error.strerror or error}"
+            f"{getattr(error, 'strerror', None) or error}"
         ) from None
     return {
         name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint

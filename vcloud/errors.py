@@ -79,6 +79,9 @@ def _rebuild(
 ) -> VCloudError:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
+    if "__notes__" in state:
+        # A copy has notes of its own: one refusal may become the error of many calls.
+        error.__notes__ = list(error.__notes__)
     return error
 
 
@@ -212,6 +215,9 @@ def _adds(meaning: str, message: str) -> bool:
 
 class AuthenticationError(APIError):
     """Credentials are missing, or the service rejected them.
+
+    With ``outcome_unknown``, what was rejected may be a second copy of a signed request, sent by a
+    gateway that repeats by itself, after the first one was carried out.
 
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the

@@ -403,3 +403,29 @@ async def test_streamspace_refuses_a_parameter_with_two_values(
     answered, _, body = await wire.answer()
     assert answered == status
     assert (b"two values" in body and b"INVALID_PARAMETER" in body) is (status == 400)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.html(),
+        Fault.huge_body(1000),
+        Fault.huge_body(1000, chunked=True),
+        Fault.gzip_bomb(1000),
+        Fault.stall_body(seconds=0.01),
+        Fault.truncate(5),
+        Fault.truncate(5, chunked=True),
+        Fault.drip(0.0, 50),
+    ],
+    ids=str,
+)
+async def test_no_fault_sends_a_body_after_a_head(fault: Fault) -> None:
+    async with Emulator() as emu, wired(emu) as wire:
+        emu.faults.add("HEAD *", fault)
+        wire.send(b"HEAD /v1/desktop/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await wire.head()).startswith(b"HTTP/1.1 ")
+        if fault.name in {"truncate", "drip"}:
+            assert await wire.is_over()
+        else:
+            wire.send(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await wire.status() == 404

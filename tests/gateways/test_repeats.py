@@ -13,7 +13,7 @@ import pytest
 from tests.gateways.clients import behind, creates, done, reads
 from tests.gateways.programs import Gateway
 from tests.gateways.setups import Setup
-from vcloud import NotFoundError, ServerError
+from vcloud import AuthenticationError, HMACAuth, NotFoundError, ServerError
 from vcloud.emulator import Emulator, Fault
 
 REPEATING = pytest.mark.parametrize("setup", [Setup.EAGER, Setup.STUBBORN])
@@ -73,6 +73,44 @@ async def test_a_read_that_it_repeated_is_signed_anew(
     async with behind(emulator, gateway.urls[setup], only=("computers",)) as cloud:
         assert await cloud.computers.machines.permission_fields()
     assert [call.status for call in reads(emulator)] == [None, 401, 200]
+
+
+#: What the service may say of a second copy: its documents do not tell.
+UNAUTHORIZED = Fault.reply(
+    401, b'{"client_code":401,"message":"Unauthorized"}', content_type="application/json"
+)
+
+
+async def test_a_create_that_haproxy_repeated_late_is_not_taken_for_a_wrong_clock(
+    started: Callable[[str], Gateway], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAProxy loses patience, and the second copy is refused with a later ``Date``."""
+    # Below its patience of 2 s, so that the test need not wait for longer.
+    monkeypatch.setattr(HMACAuth, "TOLERANCE", 0.9)
+    before = len(emulator.computers.machines)
+    emulator.faults.add("POST */machines", Fault.stall_headers())
+    emulator.faults.add("POST */machines", UNAUTHORIZED, skip=1)
+    url = started("haproxy").urls[Setup.STUBBORN]
+    async with behind(emulator, url, only=("computers",)) as cloud:
+        with pytest.raises(AuthenticationError) as caught:
+            await cloud.computers.machines.create(1, region="dublin")
+        assert caught.value.outcome_unknown
+        assert await cloud.computers.machines.permission_fields()
+    assert [call.status for call in creates(emulator)] == [None, 401]
+    assert len(emulator.computers.machines) == before + 1
+
+
+async def test_a_create_of_a_wrong_clock_is_signed_again_behind_haproxy(
+    started: Callable[[str], Gateway], emulator: Emulator
+) -> None:
+    emulator.clock.offset = 3600.0
+    try:
+        url = started("haproxy").urls[Setup.STUBBORN]
+        async with behind(emulator, url, only=("computers",)) as cloud:
+            assert len(await cloud.computers.machines.create(1, region="dublin")) == 1
+    finally:
+        emulator.clock.offset = 0.0
+    assert [call.status for call in creates(emulator)] == [401, 200]
 
 
 async def test_a_delete_that_it_repeated_is_signed_anew_and_finds_it_done(

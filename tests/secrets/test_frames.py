@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentry_sdk
@@ -26,7 +27,7 @@ from sentry_sdk.transport import Transport
 import vcloud.providers
 from tests.secrets import mistakes
 from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
-from vcloud import APIKeyAuth, Endpoint, Response
+from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.transport import Wire
 from vcloud.auth import Token, login_request
@@ -287,3 +288,27 @@ def test_what_a_caller_was_handling_keeps_its_frames() -> None:
     handled = raised(handle).__context__
     assert isinstance(handled, KeyError)
     assert [frame.name for frame in traceback.extract_tb(handled.__traceback__)][-1] == "fail"
+
+
+def test_what_code_of_the_users_own_raises_keeps_the_frames_of_that_code() -> None:
+    class Variables(dict[str, str]):
+        def get(self, name: str, default: object = None) -> Any:
+            return self.looked_up(name)
+
+        def looked_up(self, name: str) -> Any:
+            return json.loads("{" + name)
+
+    error = raised(lambda: VCloud.from_env(Variables()))
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[-6:-3] == ["concealed_at_once", "get", "looked_up"]
+
+
+async def test_what_an_iterator_of_the_users_own_raises_keeps_its_frames() -> None:
+    def actions() -> Iterator[TypeText]:
+        yield TypeText(SECRET)
+        raise KeyError("the user's mistake")
+
+    async with VCloud(desktops=Endpoint("http://127.0.0.1:9", auth=APIKeyAuth(SECRET))) as cloud:
+        with pytest.raises(KeyError) as caught:
+            await cloud.desktops.ref("d").perform_all(actions())
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "actions"

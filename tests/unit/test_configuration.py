@@ -349,3 +349,11 @@ def test_a_configuration_can_be_copied_and_keeps_its_strategy() -> None:
         assert copied.auth is AUTH
     with pytest.raises(TypeError, match="secret"):
         pickle.dumps(endpoint)
+
+
+def test_a_variable_that_is_wrong_is_named() -> None:
+    known = {"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": "sk"}
+    with pytest.raises(ConfigurationError, match="VCLOUD_COMPUTERS_SIGNED_PATH"):
+        VCloud.from_env({**known, "VCLOUD_COMPUTERS_SIGNED_PATH": "v1"})
+    with pytest.raises(ConfigurationError, match="VCLOUD_CA_FILE must name .*null byte"):
+        VCloud.from_env({**known, "VCLOUD_CA_FILE": "ca\0.pem"})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import vcloud
 from vcloud import (
     APIError,
+    AuthenticationError,
     ConflictError,
     InvalidArgumentError,
     RateLimitError,
@@ -162,3 +165,15 @@ def test_the_tree_is_the_documented_one() -> None:
 def test_a_status_that_no_table_names_has_a_class(status: int, kind: str) -> None:
     assert errors.error_for_status(status).__name__ == kind
     assert issubclass(errors.error_for_status(status), APIError)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
+def test_a_copy_has_notes_of_its_own(copied: Callable[[VCloudError], VCloudError]) -> None:
+    error = AuthenticationError("no", status=401)
+    error.add_note("tried 4 times")
+    made = copied(error)
+    made.add_note("of one call")
+    assert error.__notes__ == ["tried 4 times"]
+    assert made.__notes__ == ["tried 4 times", "of one call"]

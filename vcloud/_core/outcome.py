@@ -38,6 +38,8 @@ class Form(Enum):
     FAILURE = "a stated failure"
     #: The same, and it refuses the request because its nonce was used before.
     REPLAY = "a nonce that was used before"
+    #: It refuses credentials that work once, and may do so because a proxy sent them twice.
+    COPY = "a refusal that may be of a second copy"
 
 
 class Proof(Enum):
@@ -90,6 +92,14 @@ EVIDENCE: Final = (
         frozenset({Form.REPLAY}),
         Proof.NONE,
         "Vagon's documentation of signatures: no nonce works twice",
+    ),
+    # The same in words that nobody knows, where the refusal's Date looks as if our clock were wrong.
+    Evidence(
+        "any",
+        _STATUSES,
+        frozenset({Form.COPY}),
+        Proof.NONE,
+        "the same: the first copy may have been carried out",
     ),
     Evidence("any", _STATUSES, frozenset({Form.FAILURE}), Proof.FAILED, "the provider's dialect"),
     Evidence("any", _STATUSES, frozenset({Form.CODE}), Proof.NOT_DONE, "the provider's documents"),

@@ -31,7 +31,7 @@ class RefusedCredentials:
         clock: monotonic seconds.
     """
 
-    __slots__ = ("_clock", "_ends", "_trial", "error")
+    __slots__ = ("_clock", "_ends", "_trial", "error", "untried")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -39,6 +39,8 @@ class RefusedCredentials:
         self._trial: asyncio.Future[None] | None = None
         #: The refusal; None when there is none to remember.
         self.error: AuthenticationError | None = None
+        #: Whether no call was a success yet.
+        self.untried = True
 
     def note(self, error: AuthenticationError) -> None:
         """The service refused the credentials."""

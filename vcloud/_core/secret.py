@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
 
+#: Where Python's own modules are.
+_PYTHON: Final = os.__file__.removesuffix("os.py")
 #: Characters. A shorter credential is a word like any other, and blotting it out would spoil what the service says.
 _SHORTEST: Final = 8
 
@@ -53,7 +57,8 @@ def concealing(function: Callable[P, R]) -> Callable[P, R]:
     """Keep what a function is given out of the frames of whatever it raises.
 
     Reporters of errors (rich, ``pytest -l``, Sentry) print the variables of each frame. So an error
-    leaves this function with a single frame of the SDK, which has let go of the arguments.
+    leaves this function with a single frame of the SDK, which has let go of the arguments. What
+    code of the user's own raises in there (an iterator, say) keeps the frames of that code.
 
     Args:
         function: a function, or a coroutine function, one of whose arguments may be a secret.
@@ -90,7 +95,7 @@ def concealing_constructor(cls: C) -> C:
 
 
 def _without_frames(error: BaseException, handled: BaseException | None) -> BaseException:
-    """An error, and what led to it, without the frames that they passed.
+    """An error, and what led to it, without the frames of the SDK and its libraries.
 
     Args:
         error: the error.
@@ -102,11 +107,31 @@ def _without_frames(error: BaseException, handled: BaseException | None) -> Base
         if link is handled or id(link) in seen:
             continue
         seen.add(id(link))
-        link.__traceback__ = None
+        link.__traceback__ = _of_the_user(link.__traceback__)
         left += [one for one in (link.__cause__, link.__context__) if one is not None]
         if isinstance(link, BaseExceptionGroup):
             left += link.exceptions
     return error
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """The end of a traceback, from where code of the user's own was called by the SDK."""
+    end = trace
+    while trace is not None:
+        following = trace.tb_next
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "vcloud":
+            end = following
+        trace = following
+    return None if end is None or _is_of_a_library(end.tb_frame.f_code.co_filename) else end
+
+
+def _is_of_a_library(file: str) -> bool:
+    """Whether a file is no code of the user's: Python's own, an installed package, made by attrs."""
+    return (
+        file.startswith(("<attrs generated", "<frozen ", _PYTHON))
+        or "site-packages" in file
+        or "dist-packages" in file
+    )
 
 
 def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> Response:

@@ -110,6 +110,8 @@ class Session:
         self.auth = bound_auth(endpoint.auth, base_url)
         #: Shared by all that share the credentials: those with other options, too.
         self._refused = RefusedCredentials(clock)
+        # Of strategies whose credentials work once.
+        self._may_be_a_copy: Callable[..., bool] | None = getattr(self.auth, "may_be_a_copy", None)
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -380,6 +382,7 @@ class Session:
                     count.add(starts=request.starts)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
+                began = None if self._may_be_a_copy is None or request.safe else self._clocks()
                 try:
                     url = f"{where}?{request.query}" if request.query else where
                     response = await exchange(request.method, url, headers, request.body, wire)
@@ -402,12 +405,15 @@ class Session:
                 else:
                     result = self._success(request, response, shape, headers, lane, number)
                     if result is not _NO_SUCCESS:
-                        if renewed or self._refused.error is not None:
-                            self._let_in(request, headers, renewed=renewed)
+                        refused = self._refused
+                        if renewed or refused.untried or refused.error is not None:
+                            self._let_in(request, response, headers, renewed=renewed)
                         return result
                     error, proof = self._refusal(
                         request, response, shape, headers, lane, number, where
                     )
+                    if began is not None and isinstance(error, AuthenticationError):
+                        proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
                 if tries:
@@ -689,6 +695,31 @@ class Session:
             or self._note_refusal(request, sent, error, proof)
         )
 
+    def _clocks(self) -> tuple[float, float]:
+        return self.clock(), self._wall()
+
+    def _judged_as_copy(
+        self,
+        began: tuple[float, float],
+        response: Response,
+        sent: Mapping[str, str],
+        error: AuthenticationError,
+        proof: Proof,
+    ) -> Proof:
+        """What a refusal of credentials that work once proves.
+
+        The longer of the two clocks counts, because the monotonic one stands still while a machine
+        sleeps.
+        """
+        took = max(now - then for now, then in zip(self._clocks(), began, strict=True))
+        if self._may_be_a_copy is None or not self._may_be_a_copy(response, sent, seconds=took):
+            return proof
+        error.add_note(
+            f"the refusal came {took:.0f} s after the request was sent, and may be that of a second "
+            "copy: a proxy between may have repeated the request after the first one was carried out"
+        )
+        return proof_of_answer(error.status, Form.COPY)
+
     def _note_refusal(
         self,
         request: Request,
@@ -712,11 +743,16 @@ class Session:
         """Forget what was remembered of the credentials: the strategy has others now."""
         self._refused.forget()
 
-    def _let_in(self, request: Request, sent: Mapping[str, str], *, renewed: bool) -> None:
+    def _let_in(
+        self, request: Request, response: Response, sent: Mapping[str, str], *, renewed: bool
+    ) -> None:
         """The service accepted the credentials of this request."""
         if not request.authenticated:
             return
         self._refused.forget()
+        self._refused.untried = False
+        if (note_success := getattr(self.auth, "note_success", None)) is not None:
+            note_success(response, sent)
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
             accepted(sent, now=self._wall())
 

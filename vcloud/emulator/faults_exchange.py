@@ -17,6 +17,17 @@ from vcloud.emulator.listener import Listener, reset
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class _Head(web.StreamResponse):
+    """The answer to a HEAD: whatever is written as its body is not sent (RFC 9110, 9.3.2)."""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - as aiohttp's
+        """End the answer."""
+        await super().write_eof()
+
+
 class UnspoiledError(Exception):
     """The answer is one that the fault can do nothing to."""
 
@@ -112,7 +123,8 @@ class Exchange:
         self, whole: web.StreamResponse, length: int | None, **headers: str
     ) -> web.StreamResponse:
         """Send status and headers of an answer, and announce so many bytes; None announces chunks."""
-        response = web.StreamResponse(status=whole.status, headers={**whole.headers, **headers})
+        kind = _Head if self.request.method == "HEAD" else web.StreamResponse
+        response = kind(status=whole.status, headers={**whole.headers, **headers})
         response.headers.popall("Content-Length", None)
         if length is None:
             response.enable_chunked_encoding()

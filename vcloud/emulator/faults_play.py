@@ -94,6 +94,8 @@ async def _drip(x: Exchange, *, pause: float, size: int) -> web.StreamResponse:
     )
     x.note(whole.status)
     wire = _wire(whole, bytes(body))
+    if x.request.method == "HEAD":
+        wire = wire.removesuffix(body)
     for start in range(0, len(wire), size):
         transport = x.request.transport
         if transport is None or transport.is_closing():
