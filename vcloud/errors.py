@@ -282,8 +282,8 @@ class CleanupError(VCloudError):
 
     A launch, a connection or a block raises it when it ends without another error, and in place of
     a cancellation, because ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on.
-    Any other error gets its text as a note. Closing a client raises it for what the client had opened.
-    What led to it is its ``__cause__``. The same text stands at ERROR in the log
+    Any other error gets its text as a note. Closing a client raises it for what the client had
+    opened. What led to it is its ``__cause__``. The same text stands at ERROR in the log
     ``vcloud.<provider>``.
 
     Attributes:
