@@ -171,13 +171,15 @@ class HMACAuth(_StatePerAddress):
     HMAC-SHA256, keyed with the secret, over key, verb, path, timestamp (milliseconds), nonce and body without
     separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
 
-    When the service refuses a signature and its ``Date`` says that our clock is more than a few seconds wrong, the
-    difference is learnt and the request signed once more. A difference that did not help is
-    dropped. Each base URL has its own difference. A create whose refusal came later than a few
-    seconds is not signed again and has ``outcome_unknown``: see :meth:`may_be_a_copy`.
+    When the service refuses a signature and its ``Date`` says that our clock is more than
+    :attr:`TOLERANCE` seconds wrong, the difference is learnt and the request signed once more. A
+    difference that did not help is dropped. Each base URL has its own difference. A create whose
+    refusal came later than that is not signed again and has ``outcome_unknown``: see
+    :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
+    at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
 
     Args:
-        key: the API key.
+        key: the API key, which has no colon.
         secret: the API secret.
         signed_path: behind a gateway that changes paths, the path of the base URL as the service
             sees it. The service verifies the path that it receives: behind one that strips
@@ -190,7 +192,7 @@ class HMACAuth(_StatePerAddress):
             object with a ``signed_path`` is used for two base URLs.
     """
 
-    #: A smaller difference is travel time and the one-second grain of ``Date``.
+    #: Seconds. A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
 
     @concealing

@@ -198,7 +198,11 @@ class VCloud(Secretive):
             async for machine in cloud.computers.machines.list(status="off"):
                 await machine.start()
 
-    One client serves a whole process: make it once, in the event loop that uses it, and close it at the end.
+    One client serves a whole process: make it once, in the event loop that uses it, and close it at
+    the end. Closing, by ``async with`` or :meth:`aclose`, first ends what was opened through it,
+    each within ``cleanup_timeout`` of its :class:`~vcloud.Endpoint`. It does so however the program
+    ends, as long as Python runs. SIGTERM without a handler, ``kill -9``, ``os._exit`` and a crash
+    end nothing; the SDK installs no handlers, and the README has one for SIGTERM.
 
     Args:
         streams: where and how to reach Vagon Streams, with :class:`~vcloud.HMACAuth`.
@@ -210,7 +214,7 @@ class VCloud(Secretive):
             limit then counts too, and waiting for it counts as part of an attempt's timeout.
 
     Raises:
-        ConfigurationError: no provider was given.
+        ConfigurationError: no provider was given, or an argument is of the wrong kind.
     """
 
     def __init__(
@@ -273,8 +277,9 @@ class VCloud(Secretive):
 
         ``VCLOUD_ALLOW_HTTP=1`` permits plain ``http`` to another machine, for addresses that
         ``VCLOUD_<PROVIDER>_URL`` gives. Credentials then travel readable, so one WARNING of the
-        logger ``vcloud`` names the host. It is for an emulator in a container or on another
-        machine. An :class:`~vcloud.Endpoint` of your own does not read it.
+        logger ``vcloud`` names the hosts. It is for an emulator in a container or on another
+        machine. ``0`` and an empty value do not permit it. An :class:`~vcloud.Endpoint` of your own
+        does not read it.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -283,7 +288,8 @@ class VCloud(Secretive):
 
         Raises:
             ConfigurationError: nothing is set, or only half of what a provider needs, or an invalid
-                value.
+                value: ``VCLOUD_ALLOW_HTTP`` is another word, or the file of ``VCLOUD_CA_FILE``
+                cannot be read, say.
         """
         variables = os.environ if environ is None else environ
         allow_http = _allows_http(variables)

@@ -286,15 +286,18 @@ class LimitExceededError(VCloudError):
 class CleanupError(VCloudError):
     """Something that costs money, or that was to be ended, may have been left as it was.
 
-    A block raises it in place of the cancellation that it was ended with, because
-    ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on. Closing a client raises it
-    for what the client had opened. What led to it is its ``__cause__``; the same text stands at
-    ERROR in the log ``vcloud.<provider>``.
+    A launch, a connection or a block raises it when it ends without another error, and in place of
+    a cancellation, because ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on.
+    Any other error gets its text as a note. Closing a client raises it for what the client had
+    opened. What led to it is its ``__cause__``. The same text stands at ERROR in the log
+    ``vcloud.<provider>``.
 
     Attributes:
         provider: ``"streams"``, ``"desktops"`` and so on; of several, joined by commas.
-        ids: what was left, as far as it is known: desktops or machines to stop by hand. Empty where
-            the answer that has the id never came.
+        ids: what was left, as far as it is known: desktops or machines to stop by hand, or agents
+            that did not end. Empty where the answer that has the id never came.
+        outcome_unknown: True when the service may have done what was asked last: the machine may
+            be there, or may have stopped.
     """
 
     def __init__(

@@ -179,11 +179,16 @@ class Endpoint:
             itself cuts after 30.
         connect_timeout: for making one connection; seconds or timedelta. Running into it proves that nothing was sent.
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
-        cleanup_timeout: for all that a launch, a connection or a tunnel still has to finish when its
-            caller is cancelled, or the client closes: the answer that has the id, and the stop;
-            seconds or timedelta. Below the 30 seconds that Kubernetes gives a container to end.
+        cleanup_timeout: for all that a launch, a connection or an agent still has to finish when
+            its caller is cancelled, or the client closes: the answer that has the id, and the stop;
+            seconds or timedelta. What could not be ended is then a :class:`~vcloud.CleanupError`.
+            A pause that the service asks for is not undercut; one that outlasts the rest of this
+            time is reported at once. The default is below the 30 seconds that Kubernetes gives a
+            container to end: that grace must be longer than this.
         retry: when to send again, and how patiently.
-        concurrency: how many requests may be under way to this provider at once; the others wait in line.
+        concurrency: how many requests may be under way to this provider at once. The others wait in
+            line, first come first served; only stops for a caller that was cancelled, or for a
+            client that closes, go ahead.
         rate_limits: limits that you know of and the service does not announce, one for each bucket at most; see
             :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
         shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
@@ -197,9 +202,9 @@ class Endpoint:
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
             :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a
-            :class:`~vcloud.LimitExceededError`. As many bytes may wait to be read: until then pings
-            are answered and a close is noticed while nobody reads; beyond that reading pauses,
-            which slows the sender.
+            :class:`~vcloud.LimitExceededError`. As many bytes, in 65 536 messages at most, may wait
+            to be read: until then pings are answered and a close is noticed while nobody reads;
+            beyond that reading pauses, which slows the sender.
         heartbeat: for WebSockets; seconds or timedelta. The service is pinged as soon as either
             direction has been silent for so long, and given up when it says nothing for as long
             again. Proxies end connections that are silent: nginx after 60 seconds

@@ -72,7 +72,13 @@ class SharedBudget(Secretive):
 
     A store is *away* when it cannot be reached, does not count, or does not answer for 5 seconds (2
     where requests can go on without it). What this process lets in is counted in the process as
-    well. So the process keeps the limit even if the store has lost its data.
+    well. So the process keeps the limit even if the store has lost its data. At most 10 requests of
+    one event loop ask the store at once; the others wait in line.
+
+    Stops for a caller that was cancelled, and for a client that closes, go ahead of all others of
+    this process. They go on without a store that is away, counted in this process alone, whatever
+    ``when_away`` says. The logger ``vcloud.budget`` gets one WARNING when requests begin to go on
+    without the store, and one INFO when it answers again.
 
     Args:
         store: a Redis address (``redis://``, ``rediss://``, ``unix://``; needs
@@ -87,8 +93,7 @@ class SharedBudget(Secretive):
               :class:`~vcloud.ConnectError`, and nothing was sent.
             - ``"unshared"``: they go on, counted in this process alone, so that several processes
               may pass the limit together. The store is asked again each second, and counts again
-              when it answers. The logger ``vcloud.budget`` gets one WARNING when this begins, and
-              one INFO when it ends.
+              when it answers.
 
     Raises:
         ConfigurationError: the libraries are not installed, the address is invalid, the store

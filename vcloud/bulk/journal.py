@@ -44,8 +44,9 @@ class Journal:
     journal, and keeps nobody from it. Reading the file meanwhile, to copy it, does no harm.
 
     **The file stays where it is.** When it, or its ``NAME.lock``, is removed, renamed, replaced or
-    truncated while it is open, or changed by another program, every further use raises, and a run
-    ends before it begins one more item.
+    truncated while it is open, or changed by another program, every further use raises
+    :class:`~vcloud.ConfigurationError`, and a run ends before it begins one more item. So it does
+    when the file cannot be written, because its disk is full, say.
 
     **On a local disk.** NFS has flock(2) since Linux 2.6.12, if server and mount permit it. With
     the mount options ``nolock`` or ``local_lock=flock``, two hosts do not see each other's locks.
@@ -100,7 +101,8 @@ class Journal:
         """Write down what is left, and let go of the file. May be called twice.
 
         Raises:
-            ConfigurationError: the file is no longer what was opened, or its disk does not answer.
+            ConfigurationError: the file is no longer what was opened, or its disk does not answer
+                for 10 seconds.
         """
         ledger = self._ledger
         if ledger is None:

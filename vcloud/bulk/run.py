@@ -90,6 +90,11 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     Raises:
         InvalidArgumentError: an argument that makes no sense.
+        ConfigurationError: (when it is entered) the journal cannot be opened or locked, or another
+            run has it; (while it is iterated) the journal cannot be written or is not in its place,
+            or the action raised it.
+        DecodeError: (at the end of the iteration) some items of a pager cannot be read.
+        VCloudError: (while it is iterated) something else than the run cancelled a task of its own.
     """
 
     def __init__(

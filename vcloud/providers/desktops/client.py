@@ -78,12 +78,20 @@ class Desktops(Client):
         wait_timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Launch:
-        """Launch a desktop; never sent twice.  ``POST /desktop``
+        """Launch a desktop; sent again only if it provably was not done.  ``POST /desktop``
 
         ``desktop = await client.launch()`` returns at once a :class:`LaunchedDesktop`, which as a rule is still pending.
         ``async with client.launch() as desktop:`` waits until it is running, gives the fetched :class:`Desktop`, and stops
-        it on the way out, after an error or a cancellation too. Either way, one that is cancelled while the service
-        makes the desktop stops it.
+        it on the way out, after an error or a cancellation too. Either way, one that is cancelled
+        while the service makes the desktop stops it; one that is cancelled in line is not sent.
+
+        The stop on the way out waits in line as any call does. When the caller is cancelled, or the
+        client closes, it goes ahead of all others, and all that is left to do takes
+        ``cleanup_timeout`` of the :class:`~vcloud.Endpoint` at most. What could not be stopped is
+        named, with its id, at ERROR in the log ``vcloud.desktops``, and in the error: a
+        :class:`~vcloud.CleanupError`, or a note where another error than a cancellation is raised
+        already. When the client closes over an open block, the desktop is stopped, and leaving the
+        block does nothing more.
 
         That is so however the program ends, as long as Python runs. ``kill -9``, SIGTERM or SIGHUP
         without a handler, ``os._exit`` and a crash leave the desktop to its own ``timeout``, so give a
@@ -104,7 +112,10 @@ class Desktops(Client):
             AuthenticationError: the API key is missing or not valid.
             ServerError: the service could not make one (500, 502).
             TransportError: with ``outcome_unknown``, when the answer was lost: the desktop may exist.
+            RateLimitError: the service asks to wait for longer than ``max_retry_after``.
             CleanupError: it was cancelled, or its block was left, and the desktop may run on.
+            ConfigurationError: the client is closed, or was closed meanwhile. A desktop that was
+                made by then was stopped, and the text has its id.
             WaitFailed: (``async with``) it ended before it ran.
             WaitTimeout: (``async with``) it did not run in time.
         """

@@ -250,8 +250,10 @@ class StreamRef(Handle):
         unless somebody else has it. One that it did not start stays assigned if it was assigned
         meanwhile. After a cancellation, or when time is up, that takes ``cleanup_timeout`` of the
         :class:`~vcloud.Endpoint` at most, the answers that are under way included. What may be left
-        running is noted on the error, which then has ``outcome_unknown``; in place of a cancellation
-        a :class:`~vcloud.CleanupError` is raised. A process that is killed stops nothing.
+        running is noted on the error, which then has ``outcome_unknown``, and stands at ERROR in
+        the log ``vcloud.streams``. In place of a cancellation a :class:`~vcloud.CleanupError` is
+        raised. A request that is cancelled in line is not sent. A process that is killed stops
+        nothing.
 
         Args:
             region: where.
@@ -264,6 +266,8 @@ class StreamRef(Handle):
             NotFoundError: there is no such stream; or, while a machine is available, no such user.
             InsufficientFundsError: the balance does not cover it (480, from the Computers document).
             CleanupError: it was cancelled, and a machine may be left running.
+            ConfigurationError: the client is closed, or was closed meanwhile; a note names each
+                machine that was stopped.
             WaitFailed: the machine that was started was terminated before it became available.
             WaitTimeout: time is up, also when there was no room for another machine (440) all the time; ``last`` is the
                 last status seen of the machine that was started.

@@ -68,11 +68,16 @@ class LogStream(AsyncIterator[str]):
     out. How far that goes lies with the service: after a long drop, lines older than the 1000 last ones are lost, and
     in a log of equal lines without times no one can tell which of them are new.
 
-    Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is cancelled can be
-    taken up again. Between two lines the connection is read on, up to ``max_message`` bytes of the
-    :class:`~vcloud.Endpoint`: pings are answered, and a service that writes more has to wait.
+    Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is
+    cancelled can be taken up again. Between two lines the connection is read on, up to
+    ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages: pings are answered,
+    and a service that writes more has to wait. A ping goes out as soon as either direction has been
+    silent for ``heartbeat`` seconds of the Endpoint.
 
     Raises (while iterating):
+        ConfigurationError: the client is closed, or another task iterates.
+        LimitExceededError: a message is larger than ``max_message`` of the Endpoint. It ends the
+            stream.
         APIError: the service refuses, at first or when the connection is made anew.
         TransportError: it dropped as often in a row as the endpoint's :class:`~vcloud.RetryPolicy` allows, without a
             new line.

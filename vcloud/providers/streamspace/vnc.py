@@ -35,13 +35,14 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
     bytes were cut into messages means nothing.
 
     While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as
-    at most ``max_message`` bytes of the :class:`~vcloud.Endpoint` wait unread. Beyond that reading
-    pauses until some are read: then the other side has to wait, and its pings too. When either
-    direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping goes out, so that
-    proxies keep the connection.
+    at most ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages wait unread.
+    Beyond that reading pauses until some are read: then the other side has to wait, and its pings
+    too. When either direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping
+    goes out, so that proxies keep the connection. When the other side then says nothing for as long
+    again, the connection is lost.
 
-    Close it with ``async with`` or :meth:`aclose`. One that is dropped without is ended, too, but
-    the other side is not told why.
+    Close it with ``async with`` or :meth:`aclose`. Closing the client closes it too. One that is
+    dropped without is ended, too, but the other side is not told why.
 
     The published server sends base64 in text messages instead of binary ones (from its source). Once it did, what is
     written goes out in the same form.
@@ -64,6 +65,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             PermissionDeniedError: it is another user's session, and you are no administrator.
             NotFoundError: there is no such session.
             ConflictError: it is not running.
+            ConfigurationError: it was opened or closed before, or the client is closed.
             TransportError: no connection, or it was closed meanwhile.
         """
         if self._socket is not None or self._closed or self._opening:

@@ -37,16 +37,23 @@ class AgentWorker(Secretive):
     """An agent: ``async with client.serve_agent(...) as worker``, or ``await client.serve_agent(...).run()``.
 
     It connects (``GET /agent/ws``, a WebSocket beside the API: see :attr:`Session.vnc_url`),
-    registers, sends heartbeats as often as it is told, acknowledges each command at once, runs it in the handler, and answers what became of it. A command that comes
-    twice runs once and is answered again; one that lacks something is answered with what it lacks. When the connection
-    drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what they came to is sent then.
+    registers, sends heartbeats as often as it is told, acknowledges each command at once, runs it
+    in the handler, and answers what became of it. A command that comes twice runs once and is
+    answered again; one that lacks something is answered with what it lacks. When the connection
+    drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what
+    they came to is sent then.
 
     The document names no authentication for this socket; the client's token is sent as for everything else. It does not
     say either how a session's picture travels between agent and control plane. Here (our decision) the agent answers a
     ``vnc_proxy_request`` by opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries
     the bytes of the VNC server in binary messages; if it cannot reach the server, it says ``vnc_proxy_error``.
 
-    What happens to it stands in the log ``vcloud.streamspace.agent``.
+    What happens to it stands in the log ``vcloud.streamspace.agent``: INFO when it is registered,
+    WARNING for what it copes with, ERROR when it ends with an error or one of its hooks raised.
+
+    Closing the client stops it as :meth:`stop` does. If it has not ended within ``cleanup_timeout``
+    of the :class:`~vcloud.Endpoint`, the closing raises a :class:`~vcloud.CleanupError` that names
+    it.
 
     Args:
         session: the client's.
