@@ -29,6 +29,19 @@ if sys.platform != "win32":
 
     LOOPS["uvloop"] = uvloop.new_event_loop
 
+#: In the suite; the others are the long form.
+QUICK = {("asyncio", False), ("asyncio", True), ("uvloop", True)}
+FORMS = [
+    pytest.param(
+        loop,
+        tls,
+        id=f"{loop}-{'tls' if tls else 'tcp'}",
+        marks=[] if (loop, tls) in QUICK else [pytest.mark.long],
+    )
+    for loop in LOOPS
+    for tls in (False, True)
+]
+
 Scenario = Callable[..., Coroutine[Any, Any, None]]
 
 
@@ -39,8 +52,7 @@ def on_each_loop(scenario: Scenario) -> Callable[..., None]:
     nobody looked at.
     """
 
-    @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-    @pytest.mark.parametrize("loop", LOOPS)
+    @pytest.mark.parametrize(("loop", "tls"), FORMS)
     @functools.wraps(scenario)
     def test(loop: str, tls: bool, **arguments: Any) -> None:
         troubles: list[dict[str, Any]] = []

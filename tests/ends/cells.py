@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from random import Random
 from typing import Any, Final
@@ -203,11 +203,11 @@ def cells(loops: Iterable[str] = LOOPS) -> list[Cell]:
     ]
 
 
-def anytime(random: Random, count: int) -> list[Cell]:
+def anytime(random: Random, count: int, loops: Sequence[str] = LOOPS) -> list[Cell]:
     """Programs that are ended by a signal at a random time."""
     chosen: list[Cell] = []
     while len(chosen) < count:
-        end, loop = random.choice(SIGNALS), random.choice(LOOPS)
+        end, loop = random.choice(SIGNALS), random.choice(loops)
         if (end, loop) not in SENSELESS:
             chosen.append(Cell(ANYTIME, end, loop, random.uniform(0, 0.8)))
     return chosen
