@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -162,7 +163,7 @@ async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_named(
 
 ANOTHER_LOOP = """
 import asyncio, gc, logging, sys
-from vcloud import ConfigurationError, VCloud
+from vcloud import ConfigurationError, Journal, VCloud
 from vcloud.emulator import Emulator, Fault
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
@@ -187,9 +188,24 @@ async def collected(emulator, loop):
             await asyncio.Event().wait()
 
 
+async def bulk(emulator, loop):
+    async def action(item):
+        async with cloud.desktops.launch(poll=0.01):
+            loop.stop()
+            await asyncio.Event().wait()
+
+    async with VCloud(desktops=emulator.endpoints()["desktops"]) as cloud:
+        async with cloud.bulk(["a"], action, journal=sys.argv[2]) as run:
+            async for _ in run:
+                pass
+
+
 async def close():
     tasks.clear()
     gc.collect()
+    if sys.argv[1] == "bulk":
+        async with Journal(sys.argv[2]) as journal:
+            print(*[(one.key, one.status) for one in await journal.entries()])
     for cloud in clouds:
         await asyncio.wait_for(cloud.aclose(), 5)
 
@@ -214,9 +230,9 @@ with Emulator(speed=1000) as emulator:
 """
 
 
-def in_another_loop(what: str) -> tuple[list[str], str]:
+def in_another_loop(*what: str) -> tuple[list[str], str]:
     """What a program prints whose loop is closed, and then another one runs, and what it logs."""
-    command = [sys.executable, "-c", ANOTHER_LOOP, what]
+    command = [sys.executable, "-c", ANOTHER_LOOP, *what]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return ended.stdout.splitlines(), ended.stderr
 
@@ -231,6 +247,15 @@ def test_a_client_whose_closing_died_with_its_loop_is_closed_in_another() -> Non
 def test_a_client_that_is_collected_while_another_loop_runs_waits_for_nothing() -> None:
     """``coroutine ignored GeneratorExit`` is what Python says of one that waits."""
     (id,), log = in_another_loop("collected")
+    assert log.count(f"ERROR vcloud.desktops desktops: desktop {id} could not be stopped") == 1
+    assert "Traceback" not in log
+
+
+def test_a_run_that_is_collected_while_another_loop_runs_lets_go_of_its_journal(
+    tmp_path: Path,
+) -> None:
+    (entry, id), log = in_another_loop("bulk", str(tmp_path / "run.journal"))
+    assert entry == "('a', <OutcomeStatus.UNKNOWN: 'unknown'>)"
     assert log.count(f"ERROR vcloud.desktops desktops: desktop {id} could not be stopped") == 1
     assert "Traceback" not in log
 
