@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from vcloud import (
     Request,
     RetryPolicy,
     SharedBudget,
+    TransportError,
     VCloud,
 )
 from vcloud.emulator import Emulator, Fault
@@ -355,3 +357,15 @@ async def test_a_shared_budget_that_outlasts_the_bound_is_reported_at_once(
             await asyncio.wait_for(task, 5)
         assert error.value.ids == tuple(emulator.desktops.desktops)
         assert not error.value.outcome_unknown
+
+
+async def test_a_connection_that_is_reset_is_reported_to_its_caller_alone(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with VCloud(desktops=endpoint(emulator)) as cloud:
+        emulator.faults.add("POST */desktop", Fault.reset_after())
+        with pytest.raises(TransportError):
+            await cloud.desktops.launch()
+    # asyncio writes "Future exception was never retrieved" when the future is collected.
+    gc.collect()
+    assert caplog.records == []

@@ -76,12 +76,11 @@ class Pool(aiohttp.TCPConnector):
     async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
         handler = await super()._create_connection(*args, **options)
         # The handler forgets its transport as soon as it closes it.
-        transport, lost = handler.transport, handler.closed
-        if (
-            transport is not None
-            and lost is not None
-            and transport.get_extra_info("sslcontext") is not None
-        ):
+        transport = handler.transport
+        if transport is None or transport.get_extra_info("sslcontext") is None:
+            return handler
+        # Asked for over TLS alone: asyncio reports one that fails and that nobody looks at.
+        if (lost := handler.closed) is not None:
             self._carriers[lost] = transport
             lost.add_done_callback(functools.partial(_forget, self._carriers))
         return handler
