@@ -165,7 +165,9 @@ async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_named(
 
 ANOTHER_LOOP = """
 import asyncio, gc, logging, sys
-from vcloud import ConfigurationError, Journal, VCloud
+from attrs import evolve
+from vcloud import APIKeyAuth, ConfigurationError, Journal, VCloud
+from vcloud._core import refused
 from vcloud.emulator import Emulator, Fault
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
@@ -200,6 +202,20 @@ async def bulk(emulator, loop):
         async with cloud.bulk(["a"], action, journal=sys.argv[2]) as run:
             async for _ in run:
                 pass
+
+
+async def trial(emulator, loop):
+    refused.HOLD = 0.1
+    wrong = evolve(emulator.endpoints()["desktops"], auth=APIKeyAuth("wrong"))
+    async with VCloud(desktops=wrong) as cloud:
+        ref = cloud.desktops.ref("7c65c1e5-82e2-4662-b728-b4fa42485e3a")
+        await asyncio.gather(ref.refresh(), return_exceptions=True)
+        await asyncio.sleep(0.2)
+        emulator.faults.add("GET *", Fault.delay(5), times=None)
+        tasks.extend([asyncio.create_task(ref.refresh()) for _ in range(3)])
+        await asyncio.sleep(0.1)
+        loop.stop()
+        await asyncio.Event().wait()
 
 
 async def close():
@@ -259,6 +275,12 @@ def test_a_run_that_is_collected_while_another_loop_runs_lets_go_of_its_journal(
     (entry, id), log = in_another_loop("bulk", str(tmp_path / "run.journal"))
     assert entry == "('a', <OutcomeStatus.UNKNOWN: 'unknown'>)"
     assert log.count(f"ERROR vcloud.desktops desktops: desktop {id} could not be stopped") == 1
+    assert "Traceback" not in log
+
+
+def test_a_trial_of_refused_credentials_that_is_collected_wakes_nobody() -> None:
+    printed, log = in_another_loop("trial")
+    assert printed == [""]
     assert "Traceback" not in log
 
 
