@@ -23,6 +23,7 @@ from vcloud import (
     SharedBudget,
     TransportError,
     VagonComputers,
+    VCloud,
 )
 from vcloud._core.admission import TooLongError
 from vcloud.emulator import Emulator, Fault
@@ -431,3 +432,19 @@ async def test_a_wait_for_the_store_can_be_cancelled_in_each_of_its_moments(
                 await computers.machines.ref("100").refresh()
         assert turns > 5
     assert server.connections() == set()
+
+
+async def test_a_stop_without_hurry_goes_on_without_the_store_once_it_was_asked(
+    server: RedisServer, log: pytest.LogCaptureFixture
+) -> None:
+    async with Emulator(speed=1000) as emulator:
+        desktops = evolve(
+            emulator.endpoints()["desktops"],
+            rate_limits=[PLENTY],
+            shared_budget=SharedBudget(server.address),
+            retry=QUICK,
+        )
+        async with VCloud(desktops=desktops) as cloud, cloud.desktops.launch(poll=0.01):
+            server.kill()
+        assert [call.path.endswith("/stop") for call in emulator.calls][-1]
+    assert [level for level, _ in lines(log)] == ["WARNING"]

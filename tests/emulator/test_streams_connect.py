@@ -1243,3 +1243,16 @@ async def test_time_that_is_up_while_an_available_machine_is_refused_says_so(
     )
     with pytest.raises(WaitTimeout, match="one was available at the last look"):
         await stream.connect("dublin", timeout=0.2, poll=POLL)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_connect_names_a_machine_that_is_not_running_unless_it_has_ended(
+    emulator: Emulator, stream: StreamRef, ended: bool
+) -> None:
+    refusal = '{"client_code": 4204, "message": "Machine is not running"}'
+    emulator.faults.add("POST */stop-machine", Fault.reply(200, refusal, processed=ended))
+    with pytest.raises(WaitTimeout) as error:
+        await stream.connect("dublin", timeout=0.2, poll=POLL)
+    assert (statuses(emulator) == ["terminated"]) is ended
+    assert ("may still run" in notes_of(error.value)) is not ended
+    assert error.value.outcome_unknown is not ended

@@ -168,11 +168,17 @@ class Gate:
             if lane.failures > failures and not urgent:
                 # One who asked meanwhile found it away. A crowd must not find out one by one.
                 raise ConnectError(lane.failure)
+            # What outlasts the deadline is not waited for.
+            left = inf if deadline is None else deadline - self._clock()
             try:
                 if urgent:
-                    await self._acquire(lane.shared, patience, urgent=True)
+                    await self._acquire(lane.shared, min(patience, left), urgent=True)
                 else:
-                    await self._acquire(lane.shared, patience)
+                    await self._acquire(lane.shared, min(patience, left))
+            except TooLongError as error:
+                if error.seconds > patience:
+                    raise
+                raise TimeoutError from None
             except ConnectError as error:
                 lane.failures += 1
                 lane.failure = str(error)

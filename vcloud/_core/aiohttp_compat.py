@@ -79,7 +79,7 @@ class Pool(aiohttp.TCPConnector):
         transport = handler.transport
         if transport is None or transport.get_extra_info("sslcontext") is None:
             return handler
-        # Whoever asks for this future has to look at its error, too.
+        # Over TLS alone: asyncio reports one that fails and that nobody looks at.
         if (lost := handler.closed) is not None:
             self._carriers[lost] = transport
             lost.add_done_callback(functools.partial(_forget, self._carriers))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -196,7 +196,7 @@ class Cleanup:
             BaseException: the :attr:`interruption`.
         """
         ends_with = self.interruption or error
-        if failure is not None:
+        if failure is not None and failure is not error:
             if ends_with is None or isinstance(ends_with, asyncio.CancelledError):
                 raise failure
             ends_with.add_note(str(failure))
@@ -207,21 +207,34 @@ class Cleanup:
         if self.interruption is not None:
             raise self.interruption
 
-    async def unless_urgent(self, waiting: Coroutine[Any, Any, T]) -> T | None:
-        """Wait in peace; None, and nothing is waited for any more, as soon as it is urgent."""
+    async def unless_urgent(
+        self, waiting: Coroutine[Any, Any, T], *, drop: Callable[[T], object] | None = None
+    ) -> T | None:
+        """Wait in peace; None, and nothing is waited for any more, as soon as it is urgent.
+
+        Args:
+            waiting: what to wait for.
+            drop: gives back what came of it, where the caller was cancelled in the same moment.
+        """
         if self.urgent:
             waiting.close()
             return None
         hurried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hurried.add(hurried)
-        task = hidden_task(waiting, self)
+        # A part of what the caller is a part of. To wait for something makes it no cleanup.
+        task = hidden_task(waiting, CLEANUP.get())
         try:
-            both: set[asyncio.Future[Any]] = {task, hurried}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._hurried.discard(hurried)
-            hurried.cancel()
-            await end({task})
+            try:
+                both: set[asyncio.Future[Any]] = {task, hurried}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._hurried.discard(hurried)
+                hurried.cancel()
+                await end({task})
+        except BaseException:
+            if drop is not None and task.done() and not (task.cancelled() or task.exception()):
+                drop(task.result())
+            raise
         if self.urgent and (task.cancelled() or task.exception() is not None):
             return None
         return task.result()
@@ -366,7 +379,13 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     except RuntimeError:
         # The loop was closed over the caller, and over these.
         return
-    left = {task for task in tasks if task is not current and task not in _CLOSERS}
+    # One that is collected while another loop runs may have tasks of a loop that was closed.
+    loop = asyncio.get_running_loop()
+    left = {
+        task
+        for task in tasks
+        if task.get_loop() is loop and task is not current and task not in _CLOSERS
+    }
     for task in left:
         task.cancel()
     interruption: asyncio.CancelledError | None = None

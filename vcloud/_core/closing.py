@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task, left_behind
 from vcloud._core.websocket import GOING_AWAY
-from vcloud.errors import CleanupError, TransportError
+from vcloud.errors import CleanupError, ConfigurationError, TransportError
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
@@ -36,18 +36,17 @@ async def close(
 
     Raises:
         CleanupError: something may have been left.
+        ConfigurationError: another event loop closes it.
     """
     every = list(sessions)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _may_wait(transport, error):
         # The loop was closed over the caller, and nothing can be closed any more.
         transport.refuse()
         return
     bound = max(session.cleanup_timeout for session in every)
     # What it ends has bounds of its own, which come first; then the connections are closed.
     cleanup = Cleanup(bound + _CONNECTIONS)
-    if transport.closing is None:
+    if transport.closing is None or _is_dead(transport.closing):
         transport.closing = cleanup.start(_close(transport, every))
     failure: CleanupError | None = None
     for _ in range(_TRIES):
@@ -65,6 +64,30 @@ async def close(
             failure = left_behind(every[0].log, every[0].dialect.provider, what)
         break
     cleanup.conclude(failure, error)
+
+
+def _may_wait(transport: Transport, error: BaseException | None) -> bool:
+    """Whether there is a loop in which the caller can wait for anything."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    # A task of a loop that was closed may be collected while another loop runs.
+    return not isinstance(error, GeneratorExit) or transport.runs_here()
+
+
+def _is_dead(closing: asyncio.Task[None]) -> bool:
+    """Whether the loop that closes the client was closed meanwhile.
+
+    Raises:
+        ConfigurationError: it is not the one that runs this, and may still go on.
+    """
+    loop = closing.get_loop()
+    if closing.done() or loop is asyncio.get_running_loop():
+        return False
+    if not loop.is_closed():
+        raise ConfigurationError("this client is being closed in another event loop")
+    return True
 
 
 async def _close(transport: Transport, sessions: list[Session]) -> None:

@@ -81,7 +81,8 @@ class RefusedCredentials:
     def tried(self) -> None:
         """Let those go on who wait: by what was found out, or as the next one to try."""
         trial, self._trial = self._trial, None
-        if trial is not None:
+        # A loop that was closed over them wakes nobody any more.
+        if trial is not None and not trial.get_loop().is_closed():
             trial.set_result(None)
 
 

@@ -364,13 +364,14 @@ class Session:
                 )
             try:
                 if self._refused.error is not None:
-                    tries = await self._turn_to_try(request, deadline, where, lost=lost)
+                    trying = self._turn_to_try(request, deadline, where, lost=lost)
+                    tries = await _until_urgent(trying, cleanup, self._end_trial) or False
                 now = self._wall()
-                headers = (
-                    self._sign(request, now, root)
-                    if self.auth.ready(now)
-                    else await self._credential(request, deadline, where, root=root, lost=lost)
-                )
+                if self.auth.ready(now):
+                    headers = self._sign(request, now, root)
+                else:
+                    login = self._credential(request, deadline, where, root=root, lost=lost)
+                    headers = await _until_urgent(login, cleanup) or {}
                 if cleanup is not None and cleanup.urgent:
                     raise ConfigurationError(f"{CLOSED}; nothing was sent")
                 wire = (
@@ -416,8 +417,7 @@ class Session:
                         proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
-                if tries:
-                    self._refused.tried()
+                self._end_trial(tries)
 
             before, lost = lost, lost or proof is Proof.NONE
             if cleanup is not None and cleanup.urgent:
@@ -451,6 +451,8 @@ class Session:
                 watch.end(error, retry_in=pause)
             if not await self._rest(pause, cleanup):
                 why = f"; the pause of {pause:.0f} s outlasts what is left of cleanup_timeout"
+                if cleanup is not None:
+                    why = "; the client was closed before it was sent again"
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             attempt += 1
 
@@ -586,7 +588,8 @@ class Session:
         try:
             if urgent or waits_for is None:
                 return await entering
-            if number := await waits_for.unless_urgent(entering):
+            leave = functools.partial(self._gate.leave, lane, counted=False, slot=slot)
+            if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
             raise self._too_late(request, where, lost=lost, urgent=urgent) from None
@@ -625,6 +628,9 @@ class Session:
                 pause = decision.seconds if isinstance(decision, RetryAfter) else None
                 if pause is not None and deadline is not None and self.clock() + pause >= deadline:
                     pause, why = None, "; the deadline leaves no time to try again"
+                if pause is None and CLEANUP.get() is not None:
+                    # A stop goes on without the store, in a hurry or not.
+                    urgent, pause = True, 0.0
                 if pause is None:
                     # Of a request that was sent before, the error says what it leaves unknown.
                     sent = "" if lost else "; nothing was sent"
@@ -680,6 +686,10 @@ class Session:
             raise
         except TimeoutError:
             raise self._too_late(request, where, lost=lost) from None
+
+    def _end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what _turn_to_try gave
+        if tries:
+            self._refused.tried()
 
     def _sign_again(
         self,
@@ -983,6 +993,17 @@ def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
         raise failure
 
     return finished
+
+
+async def _until_urgent(
+    waiting: Coroutine[Any, Any, R],
+    cleanup: Cleanup | None,
+    drop: Callable[[R], object] | None = None,
+) -> R | None:
+    """Wait for this; None if the client closes meanwhile and somebody has to finish something."""
+    if cleanup is None:
+        return await waiting
+    return await cleanup.unless_urgent(waiting, drop=drop)
 
 
 async def _slept(seconds: float) -> bool:

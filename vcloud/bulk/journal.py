@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Container
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,7 @@ class Journal:
         finally:
             self._opening = False
         self._ledger, self._thread, self._failure = ledger, thread, None
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def aclose(self) -> None:
@@ -109,8 +110,11 @@ class Journal:
             return
         try:
             # A child that was forked has not the thread, and must leave the file to its parent.
-            if not ledger.foreign:
+            if not ledger.foreign and self._in_its_loop():
                 await run_to_the_end(self._end(ledger), within=_PATIENCE)
+            elif not ledger.foreign:
+                # The loop was closed over whoever had opened it, and nothing can be awaited.
+                wait({self._thread.submit(ledger.close)}, _PATIENCE)
         except TimeoutError:
             raise ConfigurationError(
                 f"the disk of the journal {self.path} does not answer"
@@ -120,6 +124,12 @@ class Journal:
             self._thread.shutdown(wait=False)
         if ledger.lost is not None:
             raise ConfigurationError(ledger.lost)
+
+    def _in_its_loop(self) -> bool:
+        try:
+            return self._loop is asyncio.get_running_loop()
+        except RuntimeError:
+            return False
 
     async def _end(self, ledger: Ledger) -> None:
         # Whoever waited for what cannot be written was told.

@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 #: So many launched desktops are looked through for those that are over before one more is added.
 _FEW: Final = 64
+#: A program may cancel every task before it ends, and the end of the loop does so once more.
+_TRIES: Final = 3
 
 
 class Register:
@@ -165,11 +167,12 @@ class OpenDesktop:
         failure = await self.stop()
         # Told here, it is not told again when the client closes.
         self._session.opened.discard(self)
-        if not self.closed:
-            self.cleanup.conclude(failure, error)
-        elif error is not None:
-            words = "was stopped" if failure is None else "could not be stopped"
-            error.add_note(f"the client was closed, and desktop {self._id} {words}")
+        if self.closed:
+            if error is not None:
+                words = "was stopped" if failure is None else "could not be stopped"
+                error.add_note(f"the client was closed, and desktop {self._id} {words}")
+            failure = None
+        self.cleanup.conclude(failure, error)
 
     async def stop(self) -> CleanupError | None:
         """Stop it, whoever asks first; why that failed."""
@@ -205,7 +208,7 @@ class OpenDesktop:
 
     async def _stop(self) -> None:
         assert self._desktop is not None, "launched before it is stopped"
-        for _ in range(2):
+        for _ in range(_TRIES):
             try:
                 await self._desktop.stop()
             except NotFoundError:
@@ -222,6 +225,10 @@ class OpenDesktop:
                 # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
                 continue
             break
+        else:
+            words = "it was cancelled from outside again and again"
+            self._tell(TransportError(words, outcome_unknown=True))
+            return
         self._register.discard(self._desktop.id)
         self._session.opened.discard(self)
 

@@ -9,7 +9,7 @@ Older deployments answer 404 instead of 440 when no machine is free (from a publ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -146,9 +146,9 @@ class _Connection:
         self._failure = await self._settlement.undo(error)
         if isinstance(error, VCloudError) and self._failure is not None:
             error.outcome_unknown = True
-        if isinstance(error, ConfigurationError):
-            # Of the client's closing: whoever waited has not heard of the machine.
-            for id in self._settlement.stopped:
+        if self._cleanup.urgent and isinstance(error, VCloudError):
+            # The client was closed, which the caller did not ask for.
+            for id in [] if isinstance(error, WaitTimeout) else self._settlement.stopped:
                 error.add_note(f"machine {id} was stopped")
         self._cleanup.conclude(self._failure, error)
 
@@ -161,7 +161,18 @@ class _Connection:
         while True:
             if await self._may_assign() and (assignment := await self._try_to_assign()):
                 return assignment
-            await asyncio.sleep(self._poll)
+            await self._until_closed(asyncio.sleep(self._poll))
+
+    async def _until_closed(self, waiting: Coroutine[Any, Any, R]) -> R | None:
+        """Wait for what changes nothing at the service.
+
+        Raises:
+            ConfigurationError: the client was closed meanwhile.
+        """
+        result = await self._cleanup.unless_urgent(waiting)
+        if self._cleanup.urgent:
+            raise ConfigurationError("the client was closed while a machine was waited for")
+        return result
 
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
@@ -208,7 +219,7 @@ class _Connection:
             if self._available:
                 return True
             return self._startable and await self._start()
-        machine = await look_at(self._stream, started)
+        machine = await self._until_closed(look_at(self._stream, started))
         if machine is None:
             self._available = False
             return False
@@ -249,14 +260,15 @@ class _Connection:
                 return None
 
     async def _any_is_available(self) -> bool:
-        found, _ = await find(
+        looking = find(
             self._stream,
             lambda machine: (
                 machine.region == self._region
                 and machine.connection_status == ConnectionStatus.AVAILABLE
             ),
         )
-        return found is not None
+        found = await self._until_closed(looking)
+        return found is not None and found[0] is not None
 
     async def _start(self) -> bool:
         """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""

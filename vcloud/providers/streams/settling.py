@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import define, field
 
 from vcloud._core.cleanup import Cleanup, left_behind
-from vcloud.errors import CleanupError, DecodeError, TransportError, VCloudError
+from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
 from vcloud.providers.streams.machines import Assignment, StreamMachine
 from vcloud.providers.streams.models import ConnectionStatus
 
@@ -240,11 +240,20 @@ class Settlement:
         try:
             await machine.stop()
         except VCloudError as failure:
-            words = f"machine {machine.id} was started or assigned in vain, and it"
-            self._leave(words, failure, id=machine.id)
+            if not (isinstance(failure, ConflictError) and await self._is_over(machine)):
+                words = f"machine {machine.id} was started or assigned in vain, and it"
+                self._leave(words, failure, id=machine.id)
         else:
             self.stopped.append(machine.id)
         self._open.remove(machine.id)
+
+    async def _is_over(self, machine: StreamMachine) -> bool:
+        """Whether it was not to be stopped because it had ended."""
+        try:
+            seen = await self._look_twice(machine)
+        except VCloudError:
+            return False
+        return seen is not None and seen.connection_status == ConnectionStatus.TERMINATED
 
     def _leave(self, what: str, why: Exception | None = None, *, id: str | None = None) -> None:
         reason = "" if why is None else f": {why!r}"
