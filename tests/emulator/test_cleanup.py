@@ -437,16 +437,28 @@ async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None
     assert error.value.__cause__ is not None
 
 
-async def test_a_handler_that_closes_its_own_client_does_not_deadlock() -> None:
+@pytest.mark.parametrize("by", ["itself", "a task of its own"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+async def test_a_handler_that_closes_its_own_client_does_not_deadlock(by: str, first: bool) -> None:
+    closed, called = asyncio.Event(), asyncio.Event()
     async with plane() as control:
-        closed = asyncio.Event()
+        assert control.streamspace is not None
+        client = control.streamspace
 
         class Closing(Handler):
             async def stop_session(self, command: StopSession) -> None:
-                assert control.streamspace is not None
-                await control.streamspace.aclose()
+                called.set()
+                if not first:
+                    await asyncio.sleep(0.1)
+                if by == "itself":
+                    await client.aclose()
+                else:
+                    await asyncio.create_task(client.aclose())
                 closed.set()
 
         async with asyncio.timeout(10), control.agent(Closing(), grace=60):
             await control.command("stop_session", "c1")
+            await called.wait()
+            if not first:
+                await client.aclose()
             await closed.wait()

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
-from weakref import WeakSet
 
 from vcloud._core.clock import monotonic
 from vcloud.errors import CleanupError, TransportError
@@ -321,6 +320,11 @@ class Opened(Protocol):
 CLEANUP: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_cleanup", default=None)
 
 
+#: The agent or the forward for which this runs. If a handler or a hook of it closes the client, the
+#: closing does not wait for the agent, which waits for its handler.
+WITHIN: Final[ContextVar[Opened | None]] = ContextVar("vcloud_within", default=None)
+
+
 async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
     """Await ``work``, and finish it before obeying a cancellation that comes meanwhile.
 
@@ -346,29 +350,6 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
     return result
 
 
-@contextmanager
-def closes() -> Generator[None]:
-    """The current task waits for a client's closing, which therefore must not wait for this task."""
-    task = asyncio.current_task()
-    assert task is not None
-    _CLOSERS.add(task)
-    try:
-        yield
-    finally:
-        _CLOSERS.discard(task)
-
-
-#: The tasks that wait for the closing of a client: a handler of an agent's may be one of them.
-_CLOSERS: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
-
-
-async def give_time(tasks: Iterable[asyncio.Task[Any]], seconds: float) -> None:
-    """Wait so many seconds for these, but for those that wait for a client's closing."""
-    others = {task for task in tasks if task not in _CLOSERS}
-    if others:
-        await asyncio.wait(others, timeout=seconds)
-
-
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks and return when all of them are over, even if the caller is cancelled meanwhile.
 
@@ -381,11 +362,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         return
     # One that is collected while another loop runs may have tasks of a loop that was closed.
     loop = asyncio.get_running_loop()
-    left = {
-        task
-        for task in tasks
-        if task.get_loop() is loop and task is not current and task not in _CLOSERS
-    }
+    left = {task for task in tasks if task.get_loop() is loop and task is not current}
     for task in left:
         task.cancel()
     interruption: asyncio.CancelledError | None = None

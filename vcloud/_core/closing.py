@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from vcloud._core.cleanup import Cleanup, Opened, closes, hidden_task, left_behind
+from vcloud._core.cleanup import WITHIN, Cleanup, Opened, hidden_task, left_behind
 from vcloud._core.websocket import GOING_AWAY
 from vcloud.errors import CleanupError, ConfigurationError, TransportError
 
@@ -27,7 +27,9 @@ async def close(
 ) -> None:
     """Refuse new calls, end what is open within its bound, and close the connections.
 
-    Whoever calls it again, or from within something that it ends, waits for the same closing.
+    Whoever calls it again waits for the same closing. A handler of an agent, and whatever it runs,
+    does not: the closing waits for the agent, and so for the handler. If it begins the closing
+    itself, that does not wait for the agent.
 
     Args:
         transport: the connections.
@@ -47,17 +49,18 @@ async def close(
     # What it ends has bounds of its own, which come first; then the connections are closed.
     cleanup = Cleanup(bound + _CONNECTIONS)
     if transport.closing is None or _is_dead(transport.closing):
-        transport.closing = cleanup.start(_close(transport, every))
+        transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
+    elif WITHIN.get() is not None:
+        return
     failure: CleanupError | None = None
     for _ in range(_TRIES):
         try:
-            with closes():
-                await cleanup.wait(transport.closing)
+            await cleanup.wait(transport.closing)
         except CleanupError as left:
             failure = left
         except TransportError:
             # A signal's handler or the end of the loop interrupted it. Closing may be repeated.
-            transport.closing = cleanup.start(_close(transport, every))
+            transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
             continue
         except TimeoutError:
             what = f"closing the client took longer than {cleanup.timeout:g} s, and was given up"
@@ -90,7 +93,7 @@ def _is_dead(closing: asyncio.Task[None]) -> bool:
     return True
 
 
-async def _close(transport: Transport, sessions: list[Session]) -> None:
+async def _close(transport: Transport, sessions: list[Session], within: Opened | None) -> None:
     failures: list[CleanupError] = []
     async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
         for session in sessions:
@@ -104,7 +107,8 @@ async def _close(transport: Transport, sessions: list[Session]) -> None:
         for session in sessions:
             session.refuse()
         try:
-            ended = await asyncio.gather(*[hidden_task(_end(one)) for one in opened])
+            waited_for = [one for one in opened if one is not within]
+            ended = await asyncio.gather(*[hidden_task(_end(one)) for one in waited_for])
         except GeneratorExit:
             stack.pop_all()  # the loop was closed, and nothing can be awaited any more
             raise

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet
 
-from vcloud._core.cleanup import Opened, abort, end
+from vcloud._core.cleanup import WITHIN, Opened, abort, end
 from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
 from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
@@ -309,6 +309,7 @@ class VNCForward:
         task.add_done_callback(lambda task: abort(writer.transport))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        WITHIN.set(self)
         relayed = Relayed()
         try:
             tunnel = self._open_tunnel()

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 import attrs
 
-from vcloud._core.cleanup import end, left_behind, race
+from vcloud._core.cleanup import WITHIN, end, left_behind, race
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
@@ -181,6 +181,7 @@ class AgentWorker(Secretive):
         self._started = True
         # The client stops it when it closes.
         self._session.opened.add(self)
+        within = WITHIN.set(self)
         refused = self._refused = asyncio.get_running_loop().create_future()
         link = asyncio.create_task(self._stay_linked())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -203,6 +204,8 @@ class AgentWorker(Secretive):
             await self._pictures.cancel()
             await self._reporter.cancel()
             self._session.opened.discard(self)
+            with suppress(ValueError):  # collected with its loop, in another context
+                WITHIN.reset(within)
             self._ended.set()
 
     def hurry(self) -> None:

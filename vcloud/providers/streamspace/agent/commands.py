@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from vcloud._core.arguments import identifier
-from vcloud._core.cleanup import end, give_time
+from vcloud._core.cleanup import end
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, carry_out
@@ -104,7 +104,8 @@ class Commands:
 
     async def finish(self, grace: float) -> None:
         """Give those under way so many seconds, cancel the others, and answer them."""
-        await give_time(self._tasks, grace)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
         await self.cancel()
         # A command without an answer would be awaited for ever.
         for command_id in sorted(self._open):

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from vcloud._core.cleanup import end, give_time
+from vcloud._core.cleanup import end
 from vcloud._core.observe import Hook, call_hook
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.handler import CommandFailed
@@ -98,7 +98,8 @@ class Reporter:
 
     async def finish(self, grace: float) -> None:
         """Give the hooks that still run so many seconds."""
-        await give_time(self._telling, grace)
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=grace)
 
     def _note(self, error: Exception) -> None:
         self.errors.append(error.with_traceback(None))
