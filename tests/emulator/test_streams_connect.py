@@ -1256,3 +1256,20 @@ async def test_connect_names_a_machine_that_is_not_running_unless_it_has_ended(
     assert (statuses(emulator) == ["terminated"]) is ended
     assert ("may still run" in notes_of(error.value)) is not ended
     assert error.value.outcome_unknown is not ended
+
+
+async def test_connect_stops_what_another_connection_left_in_exchange_for_its_own(
+    emulator: Emulator, stream: StreamRef
+) -> None:
+    first = asyncio.create_task(stream.connect("dublin", poll=60))
+    await until(lambda: len(emulator.streams.machines) == 1)
+    second = asyncio.create_task(stream.connect("dublin", poll=POLL))
+    await until(lambda: len(emulator.streams.machines) == 2)
+    # The service gives the first that it has, which the other one started.
+    emulator.clock.advance(15)
+    assignment = await second
+    assert assignment.machine.id == str(next(iter(emulator.streams.machines)))
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert statuses(emulator) == ["assigned", "terminated"]

@@ -34,6 +34,7 @@ from vcloud.providers.streams.machines import (
     ASSIGNMENT,
     MACHINE,
     Assignment,
+    StreamMachine,
     assign_request,
     start_request,
 )
@@ -101,6 +102,8 @@ class _Connection:
         self._full: CapacityError | None = None
         #: Whether the last look showed a machine that is available; None before the first.
         self._available: bool | None = None
+        #: The machine that was started here and went to somebody else.
+        self._given_away: str | None = None
         #: Which request had no answer yet when this was interrupted.
         self._unanswered: str | None = None
         # Cancelling a request does not cancel what the service does with it: a machine that it
@@ -160,6 +163,7 @@ class _Connection:
         """Look, start, assign and wait until that succeeds."""
         while True:
             if await self._may_assign() and (assignment := await self._try_to_assign()):
+                self._exchange(assignment.machine)
                 return assignment
             await self._until_closed(asyncio.sleep(self._poll))
 
@@ -173,6 +177,31 @@ class _Connection:
         if self._cleanup.urgent:
             raise ConfigurationError("the client was closed while a machine was waited for")
         return result
+
+    def _exchange(self, assigned: StreamMachine) -> None:
+        """Leave the machine that was started here to the connection whose machine was assigned.
+
+        The service gives any machine that it has. Another connection of this client may have started
+        that one, and then has this one to use or to stop. One of another client's cannot be told.
+        """
+        mine = self._settlement.started
+        if mine is None or mine.id == assigned.id:
+            return
+        for other in list(self._stream._session.opened):
+            if (
+                isinstance(other, _Connection)
+                and other is not self
+                and other._takes(assigned, mine)
+            ):
+                return
+
+    def _takes(self, lost: StreamMachine, instead: StreamMachine) -> bool:
+        """Whether the lost machine was started here: then the other one stands for it."""
+        started = self._settlement.started
+        if lost.id not in (self._given_away, None if started is None else started.id):
+            return False
+        self._given_away, self._settlement.started = None, instead
+        return True
 
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
@@ -220,6 +249,8 @@ class _Connection:
                 return True
             return self._startable and await self._start()
         machine = await self._until_closed(look_at(self._stream, started))
+        if self._settlement.started is not started:
+            return False  # another one stands for it since
         if machine is None:
             self._available = False
             return False
@@ -232,6 +263,7 @@ class _Connection:
             )
         if machine.connection_status not in UNASSIGNED:
             # It is somebody else's now: leave it alone, and ask for theirs before another is started.
+            self._given_away = machine.id
             self._settlement.started = self._last = None
             self._settlement.exchanged = True
             return True

@@ -220,6 +220,11 @@ class Settlement:
             await self._stop(started)
             return
         self._open.remove(started.id)
+        if self.started is not None and self.started.id != started.id:
+            # It went to another connection of this client, which left its own for it.
+            self._open.append(self.started.id)
+            await self._stop_unless_taken(self.started, lost)
+            return
         if status is None:
             self._leave(f"{which} its status is not known: it", id=started.id)
         elif lost is not None and status != ConnectionStatus.TERMINATED:
