@@ -150,6 +150,25 @@ async def test_a_pause_that_begins_with_the_stop_is_waited_for_unless_it_outlast
             await asyncio.wait_for(task, 5)
 
 
+async def test_a_stop_that_never_left_its_line_is_not_unknown(emulator: Emulator) -> None:
+    options = {"concurrency": 1, "cleanup_timeout": 0.3}
+    async with VCloud(desktops=endpoint(emulator, **options)) as cloud:
+        entered = asyncio.Event()
+        task = asyncio.create_task(block(cloud, entered))
+        await entered.wait()
+        emulator.faults.add("GET *", Fault.stall_headers(None), times=1)
+        (id,) = emulator.desktops.desktops
+        other = asyncio.create_task(cloud.desktops.ref(id).refresh())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(CleanupError, match="could not be sent within 0.3 s") as error:
+            await task
+        assert error.value.ids == (id,)
+        assert not error.value.outcome_unknown
+        other.cancel()
+        await asyncio.wait({other})
+
+
 @pytest.mark.parametrize("what", ["slot", "rate limit", "pause", "retry"])
 async def test_a_launch_that_waits_is_cancelled_at_once_and_never_sent(
     emulator: Emulator, what: str
@@ -183,6 +202,9 @@ async def test_a_launch_that_waits_is_cancelled_at_once_and_never_sent(
 async def agents(cloud: VCloud, count: int) -> list[asyncio.Task[None]]:
     entered = [asyncio.Event() for _ in range(count)]
     tasks = [asyncio.create_task(block(cloud, one)) for one in entered]
+    for task in tasks:
+        # How they end is not asked for everywhere.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.gather(*[one.wait() for one in entered])
     return tasks
 

@@ -65,6 +65,9 @@ async def close(
         except TimeoutError:
             what = f"closing the client took longer than {cleanup.timeout:g} s, and was given up"
             failure = left_behind(every[0].log, every[0].dialect.provider, what)
+        except Exception:
+            cleanup.conclude(None, error)
+            raise
         break
     cleanup.conclude(failure, error)
 

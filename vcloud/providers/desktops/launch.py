@@ -11,6 +11,7 @@ from types import MethodType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from vcloud._core.cleanup import Cleanup, left_behind
+from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
 from vcloud.errors import (
@@ -207,6 +208,16 @@ class OpenDesktop:
             raise self._failure
 
     async def _stop(self) -> None:
+        count = AttemptCount()
+        outer = ATTEMPT_COUNT.get()
+        ATTEMPT_COUNT.set(count)
+        try:
+            await self._stop_counted(count)
+        finally:
+            if outer is not None:
+                outer.attempts += count.attempts
+
+    async def _stop_counted(self, count: AttemptCount) -> None:
         assert self._desktop is not None, "launched before it is stopped"
         for _ in range(_TRIES):
             try:
@@ -219,8 +230,7 @@ class OpenDesktop:
                 return
             except asyncio.CancelledError:
                 if self.cleanup.expired:
-                    words = f"there was no answer within {self.cleanup.timeout:g} s"
-                    self._tell(RequestTimeout(words, outcome_unknown=True))
+                    self._tell(self._out_of_time(sent=count.attempts > 0))
                     return
                 # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
                 continue
@@ -231,6 +241,12 @@ class OpenDesktop:
             return
         self._register.discard(self._desktop.id)
         self._session.opened.discard(self)
+
+    def _out_of_time(self, *, sent: bool) -> RequestTimeout:
+        bound = f"within {self.cleanup.timeout:g} s"
+        if sent:
+            return RequestTimeout(f"there was no answer {bound}", outcome_unknown=True)
+        return RequestTimeout(f"it could not be sent {bound}: all slots are taken, or the limit is")
 
     def _loop_runs(self) -> bool:
         """Whether the event loop that launched it is the one that runs this."""
