@@ -161,7 +161,7 @@ async def test_a_stop_that_never_left_its_line_is_not_unknown(emulator: Emulator
         other = asyncio.create_task(cloud.desktops.ref(id).refresh())
         await asyncio.sleep(0.1)
         task.cancel()
-        with pytest.raises(CleanupError, match="could not be sent within 0.3 s") as error:
+        with pytest.raises(CleanupError, match="could not be sent") as error:
             await task
         assert error.value.ids == (id,)
         assert not error.value.outcome_unknown
