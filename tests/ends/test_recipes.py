@@ -39,6 +39,12 @@ WHEN = pytest.mark.parametrize(
 )
 
 
+def as_in_a_terminal() -> None:
+    """Let signals end this process which nobody handles."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def running(emulator: Emulator, folder: Path, *command: str) -> AsyncIterator[Process]:
     """A program, which is gone afterwards."""
@@ -49,6 +55,8 @@ async def running(emulator: Emulator, folder: Path, *command: str) -> AsyncItera
         env=os.environ | emulator.env() | {"PYTHONPATH": str(ROOT)},
         stdout=PIPE,
         stderr=STDOUT,
+        # What nohup or a script's background ignores stays ignored in a child.
+        preexec_fn=as_in_a_terminal,
     )
     try:
         yield process
