@@ -162,7 +162,7 @@ class Gate:
         failures = lane.failures
         async with (
             asyncio.timeout(None if deadline is None else deadline - self._clock()),
-            # Who is in a hurry does not wait behind the others.
+            # What is urgent does not wait behind the others.
             nullcontext() if urgent else lane.asking,
         ):
             if lane.failures > failures and not urgent:

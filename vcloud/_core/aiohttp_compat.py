@@ -121,7 +121,11 @@ def pool() -> Pool:
 
 
 class _Pool(Pool):
-    """Connections that notice by themselves what comes unasked: no request pays for it."""
+    """Connections that notice by themselves what comes unasked.
+
+    It costs one more Python call for each piece that arrives: with it a call took 1.21 times what
+    bare aiohttp takes, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).
+    """
 
     async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
         handler = await super()._create_connection(*args, **options)

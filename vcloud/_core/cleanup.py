@@ -56,9 +56,9 @@ def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) ->
 class Cleanup:
     """What one launch, connection or tunnel has to finish, and how long that may take.
 
-    While nobody is in a hurry, its requests wait as any others do. From the moment at which the
-    caller is cancelled, or the client closes, they go ahead of all others, and ``timeout`` bounds
-    all that is left to do, together.
+    It becomes urgent when the caller is cancelled, or the client closes. Before that, its requests
+    wait as any others do. From then on they go ahead of all others, and ``timeout`` bounds all that
+    is left to do, together.
 
     Args:
         timeout: seconds.
@@ -67,10 +67,10 @@ class Cleanup:
     __slots__ = (
         "_ends",
         "_given_up",
-        "_hurried",
         "_tasks",
         "_timeout",
         "_timer",
+        "_urgent_waiters",
         "expired",
         "interruption",
     )
@@ -82,7 +82,7 @@ class Cleanup:
         #: Whether the time ran out.
         self.expired = False
         self._ends: float | None = None
-        self._hurried: set[asyncio.Future[None]] = set()
+        self._urgent_waiters: set[asyncio.Future[None]] = set()
         #: Those who wait for a task, and need not wait for one that outlives its cancellation.
         self._given_up: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,7 +90,7 @@ class Cleanup:
 
     @property
     def timeout(self) -> float:
-        """Seconds for all that is to be finished in a hurry."""
+        """Seconds for all that is to be finished once it is urgent."""
         return self._timeout
 
     @property
@@ -100,16 +100,16 @@ class Cleanup:
 
     @property
     def left(self) -> float:
-        """Seconds until it is given up; the whole time while nobody is in a hurry."""
+        """Seconds until it is given up; the whole time while it is not urgent."""
         return self._timeout if self._ends is None else max(0.0, self._ends - cleanup_clock())
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """Let the time run from now on, unless it does already."""
         if self._ends is not None:
             return
         # Last, so that this is done again if a signal's handler raises in the middle of it.
         ends = cleanup_clock() + self._timeout
-        _set_all(self._hurried)
+        _set_all(self._urgent_waiters)
         self._set_timer()
         self._ends = ends
 
@@ -117,13 +117,13 @@ class Cleanup:
         """The caller is to be ended with this error, once all is finished."""
         if self.interruption is None:
             self.interruption = error
-        self.hurry()
+        self.make_urgent()
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, whatever becomes of the caller; then see :attr:`interruption`.
 
         Raises:
-            TimeoutError: somebody is in a hurry, and the time ran out.
+            TimeoutError: it is urgent, and the time ran out.
             TransportError: it was interrupted by something else; what it sent may have been done.
             Exception: what the work raised.
         """
@@ -143,7 +143,7 @@ class Cleanup:
         given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._given_up.add(given_up)
         try:
-            await self._outlast({task, given_up})
+            await self._wait_through_cancellations({task, given_up})
         finally:
             self._given_up.discard(given_up)
         if not task.done():
@@ -162,7 +162,7 @@ class Cleanup:
             )
         return task.result()
 
-    async def _outlast(self, awaited: set[asyncio.Future[Any]]) -> None:
+    async def _wait_through_cancellations(self, awaited: set[asyncio.Future[Any]]) -> None:
         """Wait until one of these is done, and be interrupted by nothing."""
         with ExitStack() as shield:
             shielded = False
@@ -178,8 +178,8 @@ class Cleanup:
                         shielded = True
                     self.interrupt(error)
 
-    def forgive(self) -> None:
-        """The interruption was the caller's own, a time limit say, and ends it in other words."""
+    def forget_interruption(self) -> None:
+        """Do not end the caller with it: it was a time limit, which has an error of its own."""
         self.interruption = None
 
     def conclude(self, failure: CleanupError | None, error: BaseException | None) -> None:
@@ -219,7 +219,7 @@ class Cleanup:
             waiting.close()
             return None
         hurried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._hurried.add(hurried)
+        self._urgent_waiters.add(hurried)
         # A part of what the caller is a part of. To wait for something makes it no cleanup.
         task = hidden_task(waiting, CLEANUP.get())
         try:
@@ -227,7 +227,7 @@ class Cleanup:
                 both: set[asyncio.Future[Any]] = {task, hurried}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                self._hurried.discard(hurried)
+                self._urgent_waiters.discard(hurried)
                 hurried.cancel()
                 await end({task})
         except BaseException:
@@ -304,7 +304,7 @@ def left_behind(
 class Opened(Protocol):
     """What a client opened, and ends when it closes."""
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """The client closes: whatever this still has to do goes first from now on."""
 
     async def end_with_client(self) -> None:
@@ -337,7 +337,7 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
         CancelledError: the caller was cancelled meanwhile; the work was finished or given up.
     """
     cleanup = Cleanup(within)
-    cleanup.hurry()
+    cleanup.make_urgent()
     try:
         result = await cleanup.finish(work)
     except Exception:

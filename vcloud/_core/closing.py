@@ -106,7 +106,7 @@ async def _close(transport: Transport, sessions: list[Session], within: Opened |
         opened = [one for session in sessions for one in session.opened if here]
         transport.refuse()
         for one in opened:
-            one.hurry()
+            one.make_urgent()
         for session in sessions:
             session.refuse()
         try:

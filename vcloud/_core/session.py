@@ -123,7 +123,7 @@ class Session:
         self.root_url = f"{address.scheme}://{address.netloc}{self._root_path}"
         self._retry: RetryPolicy = endpoint.retry
         self._deadline = endpoint.deadline
-        #: Seconds for what must be finished in a hurry.
+        #: Seconds for what must be finished after a cancellation, or when the client closes.
         self.cleanup_timeout = endpoint.cleanup_timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
@@ -471,7 +471,7 @@ class Session:
         ends = self.clock() + pause
         if await stopping.unless_urgent(_slept(pause)):
             return True
-        # A pause that the service asked for is not undercut, in a hurry neither.
+        # A pause that the service asked for is not undercut, even if it is urgent.
         left = ends - self.clock()
         if left >= stopping.left:
             return False
@@ -629,7 +629,7 @@ class Session:
                 if pause is not None and deadline is not None and self.clock() + pause >= deadline:
                     pause, why = None, "; the deadline leaves no time to try again"
                 if pause is None and CLEANUP.get() is not None:
-                    # A stop goes on without the store, in a hurry or not.
+                    # A stop goes on without the store, urgent or not.
                     urgent, pause = True, 0.0
                 if pause is None:
                     # Of a request that was sent before, the error says what it leaves unknown.

@@ -160,7 +160,7 @@ class OpenDesktop:
     async def leave(self, error: BaseException | None) -> None:
         """Stop it when its block is left, with this error or none."""
         if error is not None and not isinstance(error, Exception):
-            self.cleanup.hurry()
+            self.cleanup.make_urgent()
         if not self._loop_runs():
             # The loop ended before the block, and nothing can be sent any more.
             self._tell(RuntimeError("its event loop was closed"))
@@ -193,9 +193,9 @@ class OpenDesktop:
             self._tell(RequestTimeout("it was interrupted twice", outcome_unknown=True))
         return self._failure
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""
-        self.cleanup.hurry()
+        self.cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""

@@ -125,9 +125,9 @@ class _Connection:
             if not self._over.get_loop().is_closed():
                 self._over.set_result(None)
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""
-        self._cleanup.hurry()
+        self._cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""
@@ -144,8 +144,8 @@ class _Connection:
         """
         if isinstance(error, WaitTimeout):
             # Time is up for this as well, and that is what the error says.
-            self._cleanup.hurry()
-            self._cleanup.forgive()
+            self._cleanup.make_urgent()
+            self._cleanup.forget_interruption()
         self._failure = await self._settlement.undo(error)
         if isinstance(error, VCloudError) and self._failure is not None:
             error.outcome_unknown = True

@@ -125,7 +125,7 @@ class Settlement:
         if not self.needed:
             return None
         if not isinstance(error, Exception):
-            self.cleanup.hurry()
+            self.cleanup.make_urgent()
         try:
             await self.cleanup.finish(self._settle(error))
         except (TimeoutError, TransportError) as late:

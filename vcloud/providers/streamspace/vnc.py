@@ -291,7 +291,7 @@ class VNCForward:
         finally:
             await end(set(self._connections))
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""
 
     async def end_with_client(self) -> None:

@@ -208,7 +208,7 @@ class AgentWorker(Secretive):
                 WITHIN.reset(within)
             self._ended.set()
 
-    def hurry(self) -> None:
+    def make_urgent(self) -> None:
         """See :class:`~vcloud._core.cleanup.Opened`."""
         self.stop()
 
