@@ -368,8 +368,10 @@ async def test_connections_of_many_programs_at_once_arrive_while_others_end() ->
     """Each end is a signal to the supervisor, in the middle of what it does for the connections."""
     async with await X11Desktop.start() as desktop:
         command = "xdotool getmouselocation & xdotool getmouselocation; wait"
-        ran = await asyncio.gather(*[desktop.run(command) for _ in range(300)])
-    assert {(one.code, one.stderr) for one in ran} == {(0, "")}
+        # The X server takes 256 clients at once, so no more than 200 of these 600.
+        for _ in range(3):
+            ran = await asyncio.gather(*[desktop.run(command) for _ in range(100)])
+            assert {(one.code, one.stderr) for one in ran} == {(0, "")}
 
 
 async def test_a_program_without_the_cookie_is_refused_by_its_display() -> None:
