@@ -35,6 +35,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from vcloud._core.text import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
@@ -67,11 +69,6 @@ __all__ = [
 
 #: Part of the text of every error with ``outcome_unknown``.
 UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
-
-
-def shortened(text: str, most: int = 1000) -> str:
-    """A text from outside, of bounded length."""
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def _rebuild(

@@ -37,7 +37,8 @@ from vcloud._core.scalars import (
     Seconds,
     convert,
 )
-from vcloud.errors import DecodeError, shortened
+from vcloud._core.text import shortened
+from vcloud.errors import DecodeError
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session

@@ -1,0 +1,52 @@
+"""Texts from outside, as a person may be shown them.
+
+What a service, a gateway, a handler or a file says may hold characters that act on a terminal, forge lines
+of a log or turn a text around. Data keeps them; whatever is printed goes through :func:`printable`.
+Imports nothing of the package, so that its errors can use it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from unicodedata import category
+
+__all__ = ["printable", "shortened"]
+
+_NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with a visible escape for each character that is not printed as itself.
+
+    Escaped are control characters (among them those that begin ANSI and OSC sequences), format
+    characters (bidirectional overrides, zero-width ones), line and paragraph separators, lone
+    surrogates, and what Unicode has not assigned. The escapes are those of Python: ``\\n``,
+    ``\\x1b``, ``\\u202e``. The result can be encoded as UTF-8.
+
+    Args:
+        text: any text. What is printable already is returned as it is, so a text may pass twice.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or category(one) == "Zs" else _escaped(one) for one in text
+    )
+
+
+def _escaped(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    point = ord(character)
+    if point < 0x100:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def shortened(text: str, most: int = 1000) -> str:
+    """A text from outside, of bounded length.
+
+    Args:
+        text: any text.
+        most: characters that are kept; how many there were is said after them.
+    """
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
