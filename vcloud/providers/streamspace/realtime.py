@@ -113,6 +113,7 @@ class Realtime(Handle):
         *,
         host: str = "127.0.0.1",
         on_error: Hook[Exception] | None = None,
+        anyone: bool = False,
     ) -> VNCForward:
         """A local port for any VNC viewer; each of its connections is a tunnel of its own, see :meth:`open_vnc`.
 
@@ -124,12 +125,15 @@ class Realtime(Handle):
 
         Args:
             port: which; 0 takes a free one.
-            host: an address of this machine's own. Whoever can connect to it controls the session.
+            host: an address of this machine's own, a loopback one.
             on_error: is called, and awaited if it returns an awaitable, with the error of each connection that did not
                 end well. The viewer is told the reason too, as far as its protocol allows.
+            anyone: let in every user of this machine. Whoever is let in controls the session. Without it only programs of
+                this process's user and of root are, by the kernel's table of sockets; systems that have no such table
+                (macOS, Windows) let everybody in all the same, and one WARNING says so.
 
         Raises:
-            InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
+            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone`` no bool.
             OSError: the port is taken; raised when it is entered.
         """
         return VNCForward(
@@ -137,6 +141,7 @@ class Realtime(Handle):
             host=host,
             port=port,
             on_error=on_error,
+            anyone=anyone,
             known_to=self._session.opened,
         )
 
