@@ -21,6 +21,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -83,15 +84,14 @@ class DesktopAgent:
                 except X11UnavailableError as error:
                     raise CommandFailed("SESSION_PROVISIONING_FAILED", str(error)) from error
         desktop = self._desktop(command.session_id)
-        _, port = await desktop.vnc_address()
         print(
             f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}",
             flush=True,
         )
+        # No vnc_port: other users of this machine could connect to one.
         return SessionResult(
             pod_ip="127.0.0.1",
             pod_name=f"display-{desktop.display[1:]}",
-            vnc_port=port,
             started_at=datetime.now(UTC),
         )
 
@@ -110,9 +110,9 @@ class DesktopAgent:
                 await desktop.aclose()
                 print(f"  [agent] display {desktop.display} is gone", flush=True)
 
-    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
-        """Where the desktop's VNC server is."""
-        return await self._desktop(request.session_id).vnc_address()
+    async def vnc_address(self, request: VNCProxyRequest) -> Path:
+        """The Unix socket of the desktop's VNC server, which no other user of this machine can reach."""
+        return self._desktop(request.session_id).vnc_path
 
     async def reconcile(self, sessions: Sequence[AgentSession]) -> None:
         """Compare the desktops with what the control plane believes, after a restart of either.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 from vcloud.providers.streamspace.messages import (
@@ -15,6 +16,9 @@ from vcloud.providers.streamspace.messages import (
 )
 
 __all__ = ["AgentHandler", "CommandFailed"]
+
+#: Host and port, or the absolute path of a Unix socket.
+VNCAddress = tuple[str, int] | str | os.PathLike[str]
 
 
 class CommandFailed(Exception):
@@ -59,8 +63,13 @@ class AgentHandler(Protocol):
         """End a session; one that is not there is ended already."""
         ...
 
-    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
-        """The host and port where the session's VNC server can be reached from here."""
+    async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:
+        """Where the session's VNC server can be reached from here.
+
+        Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an ``os.PathLike`` of
+        ``str``, such as :class:`pathlib.Path`. A path is better where there is a choice: the rights of its folder say
+        which users of this machine can connect, while a port on loopback takes all of them.
+        """
         ...
 
 

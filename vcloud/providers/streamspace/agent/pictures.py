@@ -11,10 +11,11 @@ from vcloud._core.request import Request, segment
 from vcloud._core.session import Session
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
+from vcloud.providers.streamspace.agent.dial import dial
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
 from vcloud.providers.streamspace.messages import VNCProxyError, VNCProxyRequest
-from vcloud.providers.streamspace.relay import PART, let_go, relay
+from vcloud.providers.streamspace.relay import let_go, relay
 from vcloud.providers.streamspace.vnc import VNCTunnel
 
 __all__ = ["Pictures"]
@@ -72,8 +73,7 @@ class Pictures:
         try:
             path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
             async with asyncio.timeout(PATIENCE):
-                host, port = await self._handler.vnc_address(request)
-                reader, writer = await asyncio.open_connection(host, port, limit=PART)
+                reader, writer = await dial(await self._handler.vnc_address(request))
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words are not for the wire
             said = error.message if isinstance(error, CommandFailed) else ""
             self._failed(request, error, said or "the VNC server cannot be reached")
