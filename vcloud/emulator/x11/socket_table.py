@@ -107,11 +107,11 @@ def own_user_and_root(user: int, uid_map: str, overflow: str) -> frozenset[int]:
 
 def _allowed() -> frozenset[int]:
     try:
-        uid_map = Path("/proc/self/uid_map").read_text("ascii")
+        uid_map = Path("/proc/self/uid_map").read_text("utf-8")
     except FileNotFoundError:
         # A kernel without user namespaces.
         return frozenset({0, os.geteuid()})
-    overflow = Path("/proc/sys/kernel/overflowuid").read_text("ascii")
+    overflow = Path("/proc/sys/kernel/overflowuid").read_text("utf-8")
     return own_user_and_root(os.geteuid(), uid_map, overflow)
 
 
