@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import os
 import socket
 import struct
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.growth import check_growth
+from tests.hostile.strangers import NAMELESS, NOBODY, heard, require_root
 from vcloud.emulator.x11 import socket_table as of_emulator
 from vcloud.providers.streamspace import socket_table as of_client
 
@@ -330,9 +330,6 @@ async def main():
     port = server.sockets[0].getsockname()[1]
     peers = table.LocalPeers(port)
     print(port, flush=True)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    print((await reader.read()).decode(), flush=True)
-    writer.close()
     await asyncio.sleep(60)
 
 async def warm():  # imports what a thread takes, while the files can be read
@@ -346,27 +343,17 @@ asyncio.run(main())
 
 @only_linux
 def test_an_ordinary_user_s_port_takes_that_user_and_root_alone(table: ModuleType) -> None:
-    if os.getuid():
-        reason = "OTHER USERS ARE NOT TESTED: the tests do not run as root"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    program = ORDINARY.format(module=table.__name__, user=65534)
+    require_root()
+    program = ORDINARY.format(module=table.__name__, user=NOBODY)
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd="/"
     ) as serving:
         assert serving.stdout is not None
         try:
             port = int(serving.stdout.readline())
-            assert serving.stdout.readline() == "+\n", "its own user"
             with socket.create_connection(("127.0.0.1", port)) as root:
                 assert root.recv(1) == b"+"
-            stranger = (
-                "import os, socket, sys;"
-                "os.setgroups([]); os.setgid(65533); os.setuid(65533);"
-                f"print(socket.create_connection(('127.0.0.1', {port})).recv(1).decode())"
-            )
-            heard = subprocess.check_output([sys.executable, "-c", stranger], text=True)
-            assert heard == "-\n"
+            assert heard("127.0.0.1", port, user=NOBODY) == b"+"
+            assert heard("127.0.0.1", port, user=NAMELESS) == b"-"
         finally:
             serving.kill()
