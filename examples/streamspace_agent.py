@@ -111,7 +111,7 @@ class DesktopAgent:
                 print(f"  [agent] display {desktop.display} is gone", flush=True)
 
     async def vnc_address(self, request: VNCProxyRequest) -> Path:
-        """The Unix socket of the desktop's VNC server, which no other user of this machine can reach."""
+        """The Unix socket of the desktop's VNC server, which no other user can reach."""
         return self._desktop(request.session_id).vnc_path
 
     async def reconcile(self, sessions: Sequence[AgentSession]) -> None:

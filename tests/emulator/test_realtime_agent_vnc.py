@@ -1,4 +1,4 @@
-"""Where an agent finds a session's VNC server: a port, or a Unix socket that no other user can reach."""
+"""Where an agent finds a session's VNC server: at a port, or at a Unix socket."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ async def ended(connection: Connected) -> bool:
         writer.close()
 
 
-# -- whose connections a forward takes -----------------------------------------------------------------
+# -- whose connections a forward takes -------------------------------------------------------------
 
 
 @only_linux
@@ -174,7 +174,7 @@ async def test_a_table_that_cannot_be_read_lets_nobody_in(
     assert "cannot be read" in warnings[0].getMessage()
 
 
-# -- how many say nothing ------------------------------------------------------------------------------
+# -- how many say nothing --------------------------------------------------------------------------
 
 
 async def test_as_many_as_allowed_may_be_silent_and_those_who_speak_make_room(
@@ -246,12 +246,12 @@ async def test_one_that_has_spoken_may_be_silent_from_then_on(
     assert (hung_up, watched.refused) == (["silent"], 1)
 
 
-# -- files ---------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can look into, in which new files have all rights that they ask for."""
+    """A folder that all users can look into; new files have all rights that they ask for."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
     before = os.umask(0)

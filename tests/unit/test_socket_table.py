@@ -56,7 +56,8 @@ def row(
 ) -> bytes:
     queues = "00000000:00000000 00:00000000 00000000"
     return (
-        f"   1: {shown(own)} {shown(remote)} {state:02X} {queues} {user:5} {0:8} {inode} 1 0 20 4 30 10 -1\n"
+        f"   1: {shown(own)} {shown(remote)} {state:02X} {queues} "
+        f"{user:5} {0:8} {inode} 1 0 20 4 30 10 -1\n"
     ).encode()
 
 
@@ -150,7 +151,7 @@ def test_a_user_who_stands_for_others_too_proves_nothing(
     assert table.own_user_and_root(user, uid_map, "65534\n") == allowed
 
 
-# -- sockets of this machine --------------------------------------------------------------------------
+# -- sockets of this machine -----------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.streamspace_agent import DesktopAgent
 from tests.hostile.strangers import NAMELESS, NOBODY, heard, require_root, run_as_nobody
 from tests.x11.machine import (
     children,
@@ -32,6 +33,7 @@ from vcloud.emulator.x11 import X11Desktop
 from vcloud.emulator.x11.backend import X11Backend
 from vcloud.emulator.x11_vnc import VNCPort
 from vcloud.providers.desktops import Desktop, Desktops
+from vcloud.providers.streamspace import StreamSpace
 
 GREETING = b"RFB 003.008\n"
 #: A viewer's whole beginning, and a key that is pressed.
@@ -81,7 +83,7 @@ async def launched() -> AsyncIterator[Desktop]:
         yield desktop
 
 
-# -- its VNC server ------------------------------------------------------------------------------------
+# -- its VNC server --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user", [NOBODY, NAMELESS])
@@ -146,27 +148,27 @@ def servers_of(desktop: X11Desktop) -> list[int]:
 
 
 def inodes_of(pid: int) -> set[str]:
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        # The descriptor of this very listing is gone when it is looked at.
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(entry.readlink()))
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
-def inodes_in_tcp() -> set[str]:
-    rows = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    ]
-    return {row[9] for row in rows}
+def rows_of_tcp() -> list[list[str]]:
+    tables = [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    return [line.split() for table in tables for line in table.splitlines()[1:]]
 
 
 async def test_its_x_server_has_no_tcp_port_at_all() -> None:
     async with await X11Desktop.start() as desktop:
         (server,) = servers_of(desktop)
         assert inodes_of(server), "it has sockets"
-        assert inodes_of(server) & inodes_in_tcp() == set()
+        assert inodes_of(server) & {row[9] for row in rows_of_tcp()} == set()
 
 
-# -- its display ---------------------------------------------------------------------------------------
+# -- its display -----------------------------------------------------------------------------------
 
 
 def hello_as(user: int, address: bytes, name: bytes = b"", cookie: bytes = b"") -> int:
@@ -211,7 +213,7 @@ async def test_another_user_s_xdotool_and_scrot_have_no_display() -> None:
             assert "open" in done.stderr, done.stderr
 
 
-# -- its files -----------------------------------------------------------------------------------------
+# -- its files -------------------------------------------------------------------------------------
 
 
 def open_to_others(directory: Path) -> set[str]:
@@ -247,12 +249,12 @@ async def test_another_user_reads_nothing_in_its_directory(temporary: Path) -> N
             assert own.recv(12) == GREETING, "the witness"
 
 
-# -- what is typed and run on it -----------------------------------------------------------------------
+# -- what is typed and run on it -------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
 async def listing(mark: str) -> AsyncIterator[set[str]]:
-    """Let `nobody` look for a text in /proc meanwhile; afterwards the set says where it was seen."""
+    """Let `nobody` look for a text in /proc meanwhile; the set then says where it was."""
     seen: set[str] = set()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", LISTING, str(NOBODY), mark.encode().hex()),
@@ -313,6 +315,32 @@ async def test_a_long_text_is_typed_whole_and_in_order() -> None:
         await until(lambda: content(desktop.home / "typed") == f"{text}\n")
     finally:
         await backend.aclose()
+
+
+def listening() -> set[str]:
+    """The local addresses in the kernel's tables at which this process takes connections."""
+    own = inodes_of(os.getpid())
+    return {row[1] for row in rows_of_tcp() if row[3] == "0A" and row[9] in own}
+
+
+async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
+    """It names the Unix socket of the X server."""
+    async with (
+        Emulator(rate_limits=False) as emulator,
+        StreamSpace(emulator.endpoints()["streamspace"]) as client,
+        DesktopAgent() as handler,
+    ):
+        before = listening()
+        assert before, "the emulator's"
+        async with client.serve_agent("x11-agent", platform="docker", handler=handler):
+            session = await client.sessions.create("john.doe", "firefox-browser", platform="docker")
+            session = await session.wait_until("running", poll=0.01)
+            async with session.open_vnc() as tunnel:
+                assert await tunnel.read() == GREETING
+                assert listening() == before
+            (desktop,) = handler.desktops.values()
+            await desktop.vnc_address()
+            assert len(listening()) == len(before) + 1, "the witness"
 
 
 def test_the_old_place_of_the_port_is_the_new_one() -> None:

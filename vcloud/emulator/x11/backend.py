@@ -8,9 +8,9 @@ from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, GatewayError
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.x11.desktop import DesktopGoneError, X11Desktop
 
-#: What xdotool is in the commands of actions: arguments are in /proc/PID/cmdline, which every user of
-#: this machine can read, so what is typed goes by its standard input. Options stay where they are, and
-#: so does a text that xdotool takes for one. It reads 4 KiB at a time, hence the pieces.
+#: What xdotool is in the commands of actions: arguments are in /proc/PID/cmdline, which every user
+#: of this machine can read, so what is typed goes by its standard input. Options stay where they
+#: are, and so does a text that xdotool takes for one. It reads 4 KiB at a time, hence the pieces.
 _QUIET_XDOTOOL: Final = r"""xdotool() {
     local IFS= at
     if [[ $1 == type && $# -gt 4 && $5 != -* ]]; then

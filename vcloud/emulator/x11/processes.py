@@ -1,4 +1,4 @@
-"""What a supervisor needs of the kernel to start, find and end processes; nothing but the standard library."""
+"""How a supervisor starts, finds and ends processes; nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 LONGEST_ARGUMENT = 128 * 1024
-"""Bytes of one argument, as Linux bounds it, with the NUL behind it; on the service a command is one."""
+"""Bytes of an argument with its NUL, as Linux bounds it; on the service a command is one."""
 _SUBREAPER = 36
 _DEATH_SIGNAL = 1
 

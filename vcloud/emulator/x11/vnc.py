@@ -16,8 +16,8 @@ _PART: Final = 64 * 1024
 class VNCPort:
     """A loopback port that leads to a unix socket, for programs of this user and of root alone.
 
-    Every user of a machine can connect to such a port. Others are hung up on before they hear a byte,
-    and so is a connection that has ended by the time it is looked for in the kernel's table.
+    Every user of a machine can connect to such a port. Others are hung up on before they hear a
+    byte, and so is a connection that has ended by the time it is looked for in the kernel's table.
     """
 
     def __init__(self, path: Path) -> None:

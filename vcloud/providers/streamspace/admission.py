@@ -17,8 +17,8 @@ LOG: Final = logging.getLogger("vcloud.streamspace")
 #: server's first message at once, so that only a flood gets here.
 MAX_SILENT: Final = 256
 #: Seconds in which a viewer must have said something, from its connection on. Without this bound,
-#: MAX_SILENT connections that never do would keep everybody out. To open the tunnel, and for the agent
-#: to find the VNC server, may each take half a minute of it.
+#: MAX_SILENT connections that never do would keep everybody out. To open the tunnel, and for the
+#: agent to find the VNC server, may each take half a minute of it.
 SILENCE: Final = 120.0
 
 

@@ -66,9 +66,10 @@ class AgentHandler(Protocol):
     async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:
         """Where the session's VNC server can be reached from here.
 
-        Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an ``os.PathLike`` of
-        ``str``, such as :class:`pathlib.Path`. A path is better where there is a choice: the rights of its folder say
-        which users of this machine can connect, while a port on loopback takes all of them.
+        Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an
+        ``os.PathLike`` of ``str``, such as :class:`pathlib.Path`. A path is better where there is a
+        choice: the rights of its folder say which users of this machine can connect, while a port
+        on loopback takes all of them.
         """
         ...
 

@@ -128,12 +128,14 @@ class Realtime(Handle):
             host: an address of this machine's own, a loopback one.
             on_error: is called, and awaited if it returns an awaitable, with the error of each connection that did not
                 end well. The viewer is told the reason too, as far as its protocol allows.
-            anyone: let in every user of this machine. Whoever is let in controls the session. Without it only programs of
-                this process's user and of root are, by the kernel's table of sockets; systems that have no such table
-                (macOS, Windows) let everybody in all the same, and one WARNING says so.
+            anyone: let in every user of this machine. Whoever is let in controls the session.
+                Without it only programs of this process's user and of root are, by the kernel's
+                table of sockets; systems that have no such table (macOS, Windows) let everybody in
+                all the same, and one WARNING says so.
 
         Raises:
-            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone`` no bool.
+            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone``
+                no bool.
             OSError: the port is taken; raised when it is entered.
         """
         return VNCForward(

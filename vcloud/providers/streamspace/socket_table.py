@@ -1,10 +1,10 @@
-"""Which user of this machine has the other end of a loopback connection, by Linux's table of sockets.
+"""Which user has the other end of a loopback connection, by Linux's table of sockets.
 
 Every user can connect to a port on loopback. The kernel's table names the user of each socket. The
 row of a connection's other end has the same two addresses and ports, in the other order.
 
-The client and the emulator each have a copy of this module, because neither imports private parts of
-the other. A test holds the copies equal, and all others run on both.
+The client and the emulator each have a copy of this module, because neither imports private parts
+of the other. A test holds the copies equal, and all others run on both.
 
 Sources: proc_net_tcp.rst of the kernel's documents, and ``get_tcp4_sock``, ``get_tcp6_sock`` of its
 source. Netlink's sock_diag answers for one connection alone, but some containers lack it, and its
@@ -23,11 +23,12 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
-#: For IPv4 and IPv6. A program may reach 127.0.0.1 by either: as ::ffff:127.0.0.1 it is in the second.
+#: For IPv4 and IPv6. A program may reach 127.0.0.1 by either: as ::ffff:127.0.0.1 it is in the
+#: second.
 TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
-#: States of a socket that a program holds: connected, and the two after it closed its own direction.
-#: A row in any other state may say user 0 although its program is gone.
+#: States of a socket that a program holds: connected, and the two after it closed its own
+#: direction. A row in any other state may say user 0 although its program is gone.
 _HELD: Final = frozenset({b"01", b"04", b"05"})
 #: tcp_info's first byte: established, and the other end has closed its direction.
 _OPEN: Final = frozenset({1, 8})
@@ -60,8 +61,8 @@ def users_of(lines: Iterable[bytes], port: int) -> Users:
         port: the remote one.
 
     Returns:
-        for each pair of a socket's own name and its remote one: who has it. A socket that belongs to
-        no program, such as one in TIME_WAIT, is left out.
+        for each pair of a socket's own name and its remote one: who has it. A socket that belongs
+        to no program, such as one in TIME_WAIT, is left out.
     """
     found: defaultdict[tuple[Name, Name], set[int]] = defaultdict(set)
     mark = b":%04X " % port
@@ -79,7 +80,7 @@ def users_of(lines: Iterable[bytes], port: int) -> Users:
 
 
 def _name(column: bytes) -> Name:
-    """An address as the kernel prints it: words of 32 bits, each in the machine's own byte order."""
+    """An address as the kernel prints it: words of 32 bits, in the machine's byte order."""
     words, _, port = column.partition(b":")
     packed = b"".join(
         struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8)

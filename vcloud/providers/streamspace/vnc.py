@@ -193,16 +193,17 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
 class VNCForward:
     """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
 
-    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone; leaving the block ends
-    all. A viewer that gets no picture is told why, as RFB 3.8 does it (RFC 6143, 7.1.2), unless the VNC server has said
-    more than its version to it.
+    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone;
+    leaving the block ends all. A viewer that gets no picture is told why, as RFB 3.8 does it (RFC
+    6143, 7.1.2), unless the VNC server has said more than its version to it.
 
-    Programs of this process's user and of root are let in. Every other user of the machine is hung up on before a byte
-    is passed on, and so is a connection that is gone by the time its row is looked for in the kernel's table of sockets.
-    On a system without that table (macOS, Windows) every user of the machine is let in, and one WARNING says so.
+    Programs of this process's user and of root are let in. Every other user of the machine is hung
+    up on before a byte is passed on, and so is a connection that is gone by the time its row is
+    looked for in the kernel's table of sockets. On a system without that table (macOS, Windows)
+    every user of the machine is let in, and one WARNING says so.
 
-    At most 256 connections may be without a word from their viewer; more are hung up on. So is a viewer that has said
-    nothing for two minutes.
+    At most 256 connections may be without a word from their viewer; more are hung up on. So is a
+    viewer that has said nothing for two minutes.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
@@ -213,8 +214,8 @@ class VNCForward:
         known_to: what the client ends when it closes.
 
     Raises:
-        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no function, or ``anyone``
-            no bool.
+        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no
+            function, or ``anyone`` no bool.
     """
 
     def __init__(
@@ -265,9 +266,10 @@ class VNCForward:
 
     @property
     def refused(self) -> int:
-        """How many connections were hung up on: other users', those that were gone, and too many silent ones.
+        """How many connections were hung up on: other users', gone ones, too many silent ones.
 
-        They are no :attr:`errors`, so that nobody else can fill those. The first one is a WARNING in the log.
+        They are no :attr:`errors`, so that nobody else can fill those. The first one is a WARNING
+        in the log.
         """
         return self._admission.refused
 
