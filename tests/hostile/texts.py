@@ -20,6 +20,7 @@ HALF = f"{HOSTILE}\ud83d"
 HEADER = "busy\x1b[2J\x1b]0;title\x07\x9b31m\u202e\u2028 end"
 
 ONCE = RetryPolicy(attempts=1)
+SIGNED = HMACAuth("a key of mine", "a secret of mine")
 
 
 def harmful(text: str) -> bool:
@@ -74,10 +75,9 @@ async def answering(answers: Mapping[str, bytes]) -> AsyncIterator[str]:
 
 def cloud_at(url: str) -> VCloud:
     """All four providers at this address, each request sent once."""
-    signed = HMACAuth("a key of mine", "a secret of mine")
     return VCloud(
-        computers=Endpoint(url, auth=signed, retry=ONCE),
-        streams=Endpoint(url, auth=signed, retry=ONCE),
+        computers=Endpoint(url, auth=SIGNED, retry=ONCE),
+        streams=Endpoint(url, auth=SIGNED, retry=ONCE),
         streamspace=Endpoint(url, auth=BearerAuth("a-token-of-mine"), retry=ONCE),
         desktops=Endpoint(url, auth=APIKeyAuth("an api key of mine"), retry=ONCE),
     )
