@@ -331,12 +331,12 @@ def _as_json(value: object) -> Any:
 
 
 def _words(error: Exception) -> str:
-    """What the journal says of an error, on one printable line.
+    """What the journal says of an error, on one line.
 
-    Ours hold no secrets; of others nobody knows, so their class must do.
+    Ours hold no secrets and are printable; of others nobody knows, so their class must do.
     """
     name = type(error).__name__
-    return printable(f"{name}: {error}" if isinstance(error, VCloudError) else name)[:1000]
+    return f"{name}: {error}"[:1000] if isinstance(error, VCloudError) else name
 
 
 def _without_surrogates(text: str) -> str:
