@@ -357,7 +357,7 @@ class VCloud(Secretive):
 
             found = cloud.instances()
             async for instance in found:
-                print(instance.provider, instance.name, instance.state)
+                print(instance.provider, printable(instance.name), instance.state)
             for provider, error in found.errors.items():
                 print(f"{provider} did not answer: {error}")
 
@@ -386,7 +386,7 @@ class VCloud(Secretive):
 
             async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
                 async for outcome in run:
-                    print(outcome.key, outcome.status, outcome.error or "")
+                    print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)
 
         The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but

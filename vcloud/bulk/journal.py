@@ -36,7 +36,7 @@ class Journal:
 
         async with Journal("start.journal") as journal:
             for entry in await journal.entries():
-                print(entry.key, entry.status)
+                print(repr(entry.key), entry.status)
 
     A run opens its journal itself, and one that is open is nobody else's, in this process or
     another: whoever opened it holds the lock of ``NAME.lock``, an empty file beside it, until it is
