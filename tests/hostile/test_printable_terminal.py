@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from examples.fleet_report import Row, csv_text
-from tests.hostile.texts import HALF, HOSTILE, answering, harmful, said
-from vcloud import Bulk, Journal, OutcomeStatus, VCloudError
-from vcloud.bulk.ledger import Entry, Ledger
+from tests.hostile.texts import HALF, HOSTILE, answering, said
 from vcloud.emulator import Emulator, Fault
 
 ROOT = Path(__file__).parents[2]
@@ -145,55 +140,3 @@ async def test_an_example_shows_hostile_texts_harmlessly(example: str, tmp_path:
     assert rb"busy\x1b[2J" in shown or example in {"bulk_start", "fleet_report"}, shown.decode()
     assert b"Traceback" not in shown, shown.decode()
     assert_nothing_acts(shown)
-
-
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]
-
-
-@pytest.mark.parametrize("text", FORMULAS)
-def test_a_text_that_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(text: str) -> None:
-    row = Row("computers", text, text, text, text, None, Decimal("-1.50"), Decimal(-2))
-    (_, cells) = csv.reader(csv_text([row]).splitlines(keepends=True))
-    assert cells == ["computers", *[f"'{text}"] * 4, "", "-1.50", "-2"]
-
-
-@pytest.mark.parametrize("text", ["Zürich", "a=b", "1-2", "'quoted", "", " =1", HOSTILE])
-def test_any_other_text_is_a_cell_as_it_is(text: str) -> None:
-    row = Row("computers", text, "off", "1", text, None, None, None)
-    (_, cells) = csv.reader(csv_text([row]).splitlines(keepends=True))
-    assert (cells[1], cells[4]) == (text, text)
-
-
-async def test_a_journal_says_what_went_wrong_on_one_printable_line(tmp_path: Path) -> None:
-    async def act(_: str) -> None:
-        raise VCloudError(HALF)
-
-    path = tmp_path / "journal"
-    key = HOSTILE
-    async with Bulk([key], act, journal=path) as run:
-        outcomes = [outcome async for outcome in run]
-    assert str(outcomes[0].error) == str(VCloudError(HALF))
-    async with Journal(path) as journal:
-        (entry,) = await journal.entries()
-    assert entry.key == key
-    assert entry.error is not None
-    assert not harmful(entry.error)
-    assert entry.error.startswith(r"VCloudError: busy\x1b[2J")
-
-
-async def test_what_an_earlier_version_wrote_down_is_shown_printable(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    ledger = Ledger(path, "")
-    ledger.together([lambda one: one.finish(Entry("1", OutcomeStatus.FAILED, error=HOSTILE))])
-    ledger.close()
-
-    async def act(_: str) -> None:
-        raise AssertionError("it stands in the journal")
-
-    async with Bulk(["1"], act, journal=path, retry_failed=False) as run:
-        (outcome,) = [outcome async for outcome in run]
-    assert outcome.resumed
-    assert not harmful(str(outcome.error))
-    async with Journal(path) as journal:
-        (entry,) = await journal.entries()
-    assert not harmful(entry.error or "")
