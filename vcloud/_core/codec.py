@@ -29,9 +29,12 @@ import msgspec
 from vcloud._core.clock import datetime_class
 from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
 from vcloud._core.scalars import (
+    ODD_AMOUNT,
     ExactFloat,
+    Float,
     GoDuration,
     Id,
+    Integer,
     Minutes,
     OpenEnum,
     Seconds,
@@ -50,9 +53,11 @@ T = TypeVar("T")
 __all__ = [
     "BrokenItems",
     "Codec",
+    "Float",
     "GoDuration",
     "Id",
     "Instant",
+    "Integer",
     "Minutes",
     "OpenEnum",
     "Seconds",
@@ -246,7 +251,8 @@ class Codec:
         return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
-        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        plain = msgspec.json.Decoder(wire, dec_hook=convert)
+        fast = _WithAmounts(plain) if _holds_amounts(msgspec.inspect.type_info(wire)) else plain
         # A model may know that the service has a second spelling, which the fast way would pass over as unknown fields.
         check = getattr(wire, "_check_spelling", None)
         decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
@@ -259,7 +265,7 @@ class _Checked:
     __slots__ = ("_check", "_fast")
 
     def __init__(
-        self, fast: msgspec.json.Decoder[Any], check: Callable[[Any, bytes], None]
+        self, fast: msgspec.json.Decoder[Any] | _WithAmounts, check: Callable[[Any, bytes], None]
     ) -> None:
         self._fast = fast
         self._check = check
@@ -270,7 +276,46 @@ class _Checked:
         return value
 
 
-_Decoder = msgspec.json.Decoder[Any] | _Checked
+class _WithAmounts:
+    """A decoder of answers with amounts.
+
+    msgspec takes for a ``Decimal`` whatever Python does: NaN, an exponent of a million, underscores.
+    What may be such a one is left to the lenient way, which refuses it.
+    """
+
+    __slots__ = ("_fast",)
+
+    def __init__(self, fast: msgspec.json.Decoder[Any]) -> None:
+        self._fast = fast
+
+    def decode(self, body: bytes) -> Any:
+        if ODD_AMOUNT.search(body):
+            raise msgspec.ValidationError("an amount may be out of range")
+        return self._fast.decode(body)
+
+
+def _holds_amounts(kind: msgspec.inspect.Type, seen: frozenset[type[Any]] = frozenset()) -> bool:
+    """Whether a value of this type may hold a ``Decimal``."""
+    if isinstance(kind, msgspec.inspect.DecimalType):
+        return True
+    model: type[Any] | None = getattr(kind, "cls", None)
+    if model in seen:
+        return False
+    seen = seen if model is None else seen | {model}
+    inner: list[msgspec.inspect.Type] = [
+        *(field.type for field in getattr(kind, "fields", ())),
+        *getattr(kind, "types", ()),
+        *getattr(kind, "item_types", ()),
+    ]
+    inner += [
+        getattr(kind, name)
+        for name in ("item_type", "key_type", "value_type", "type")
+        if isinstance(getattr(kind, name, None), msgspec.inspect.Type)
+    ]
+    return any(_holds_amounts(one, seen) for one in inner)
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked | _WithAmounts
 
 
 def _item_type(hint: Any) -> Any:
