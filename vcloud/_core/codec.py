@@ -217,8 +217,11 @@ class Codec:
         return []
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
-        """The first way alone, for tests that compare the two."""
-        decoded: T = self._decoder(wire).decode(body)
+        """The first way alone, for tests that compare the two; amounts may have any spelling."""
+        decoder = self._decoder(wire)
+        if isinstance(decoder, _WithAmounts):
+            decoder = decoder.fast
+        decoded: T = decoder.decode(body)
         return decoded
 
     def _decode_one_by_one(
@@ -283,15 +286,15 @@ class _WithAmounts:
     What may be such a one is left to the lenient way, which refuses it.
     """
 
-    __slots__ = ("_fast",)
+    __slots__ = ("fast",)
 
     def __init__(self, fast: msgspec.json.Decoder[Any]) -> None:
-        self._fast = fast
+        self.fast = fast
 
     def decode(self, body: bytes) -> Any:
         if ODD_AMOUNT.search(body):
             raise msgspec.ValidationError("an amount may be out of range")
-        return self._fast.decode(body)
+        return self.fast.decode(body)
 
 
 def _holds_amounts(kind: msgspec.inspect.Type, seen: frozenset[type[Any]] = frozenset()) -> bool:

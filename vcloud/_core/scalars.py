@@ -41,7 +41,7 @@ MAX_NUMBER: Final = 2**63 - 1
 #: Characters of a number in a text: an amount has some twenty.
 MAX_NUMBER_TEXT: Final = 64
 #: Digits after the point of an amount. ``1E-1000000`` takes a million characters to print.
-MAX_DECIMAL_PLACES: Final = 40
+MAX_DECIMAL_PLACES: Final = 100
 #: The longest duration that Go can hold, 292 years: a point in time can be reckoned with it.
 MAX_DURATION: Final = timedelta(microseconds=MAX_NUMBER // 1000)
 

@@ -138,7 +138,7 @@ class _Duration(OpenEnum):
     def duration(self) -> timedelta | None:
         """The value as a duration; None for ``off`` and for what this SDK cannot read."""
         number, _, unit = self.value.partition("_")
-        readable = number.isascii() and number.isdecimal() and len(number) < 6 and unit in _UNITS
+        readable = number.isdecimal() and len(number) < 6 and unit in _UNITS
         return int(number) * _UNITS[unit] if readable else None
 
 
