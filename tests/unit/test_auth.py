@@ -219,7 +219,7 @@ ODD_DATES = [
     "Mon, 01 Jan 0001 00:00:00 GMT",
     "Thu, 01 Jan 1970 00:00:00 GMT",
     "Tue, 32 Jan 2026 00:00:00 GMT",
-    "Tue, ０1 Dec 2026 00:00:00 GMT",
+    "Tue, \uff101 Dec 2026 00:00:00 GMT",
     "1e400",
     "nan",
     "9" * 5000,
