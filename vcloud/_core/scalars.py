@@ -43,7 +43,7 @@ MAX_NUMBER_TEXT: Final = 64
 #: Digits after the point of an amount. ``1E-1000000`` takes a million characters to print.
 MAX_DECIMAL_PLACES: Final = 100
 #: The longest duration that Go can hold, 292 years: a point in time can be reckoned with it.
-MAX_DURATION: Final = timedelta(microseconds=MAX_NUMBER // 1000)
+MAX_DURATION: Final = timedelta(microseconds=MAX_NUMBER // 1000 + 1)
 
 #: A little larger than the integer, which no float equals.
 _MAX_FLOAT: Final = float(MAX_NUMBER)
@@ -169,10 +169,11 @@ def shown(value: object) -> str:
 
 def _text(value: object, kind: type[str]) -> str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        made = kind(value)
         # What is remembered must be small; an error is not remembered.
-        if kind is Id and isinstance(value, str) and len(value) > MAX_ID:
-            raise ValueError(f"expected an id, got a text of {len(value)} characters")
-        return kind(value)
+        if kind is Id and len(made) > MAX_ID:
+            raise ValueError(f"expected an id, got a text of {len(made)} characters")
+        return made
     raise ValueError(f"expected text, got {shown(value)}")
 
 
