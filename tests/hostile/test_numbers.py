@@ -20,12 +20,14 @@ from aiohttp import web
 from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from limits.aio.storage import MemoryStorage
 
 import vcloud.providers
 from vcloud import BearerAuth, DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
 from vcloud._core.codec import Codec, Float, GoDuration, Id, Instant, Integer, Minutes, Seconds
 from vcloud._core.ratelimit import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
 from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
+from vcloud._core.stores import GRAIN, Counter
 
 CODEC = Codec()
 NOW = 1_771_000_000.0
@@ -350,6 +352,22 @@ async def test_a_limit_that_seems_to_last_for_years_locks_nobody_out(
                 assert await cloud.streamspace.templates.list().all() == []
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "oldest", [math.nan, math.inf, -math.inf, 1e300, 0.0, -1e300], ids=lambda value: f"{value:g}"
+)
+async def test_a_store_s_numbers_keep_nobody_waiting_for_longer_than_the_window(
+    oldest: float,
+) -> None:
+    class Odd(MemoryStorage):
+        async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+            return oldest, limit
+
+    counter = Counter(Odd(), given=True)
+    assert await counter.take(1, 60, ("account", "computers", "")) == 0.0
+    wait = await counter.take(1, 60, ("account", "computers", ""))
+    assert 0 < wait <= 60 + GRAIN
 
 
 def test_a_bound_of_the_fast_way_is_that_of_the_lenient_one() -> None:
