@@ -24,7 +24,17 @@ from limits.aio.storage import MemoryStorage
 
 import vcloud.providers
 from vcloud import BearerAuth, DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
-from vcloud._core.codec import Codec, Float, GoDuration, Id, Instant, Integer, Minutes, Seconds
+from vcloud._core.codec import (
+    Amount,
+    Codec,
+    Float,
+    GoDuration,
+    Id,
+    Instant,
+    Integer,
+    Minutes,
+    Seconds,
+)
 from vcloud._core.ratelimit import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
 from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
 from vcloud._core.stores import GRAIN, Counter
@@ -49,6 +59,13 @@ class Holder:
 
 
 @frozen(kw_only=True)
+class Cost:
+    """An amount as our models have it."""
+
+    cost: Amount | None = None
+
+
+@frozen(kw_only=True)
 class Bill:
     """Amounts, apart from the others, because a decoder of answers with amounts looks at all numbers."""
 
@@ -56,7 +73,7 @@ class Bill:
     amounts: tuple[Decimal, ...] = ()
 
 
-NUMBERS = ["amount", "whole", "real", "seconds", "minutes"]
+NUMBERS = ["amount", "cost", "whole", "real", "seconds", "minutes"]
 TIMES = ["go", "at"]
 
 #: As JSON numbers and as texts.
@@ -92,7 +109,7 @@ def body_of(field: str, literal: str) -> bytes:
 def both(field: str, literal: str) -> list[Any]:
     """What the fast way (which may turn to the lenient one) and the lenient one make of it."""
     found: list[Any] = []
-    holder = Bill if field.startswith("amount") else Holder
+    holder: type[Any] = Bill if field.startswith("amount") else Cost if field == "cost" else Holder
     for decode in (CODEC.decode, CODEC.decode_leniently):
         try:
             found.append(getattr(decode(body_of(field, literal), holder), field))
@@ -161,10 +178,13 @@ def test_an_absurd_number_in_a_list_or_a_mapping_is_a_decode_error(literal: str)
     ],
 )
 def test_what_is_a_number_and_what_is_none(field: str, literal: str, value: Any) -> None:
-    found = both(field, literal)
-    assert found == [value, value]
-    assert type(found[0]) is type(found[1])
-    assert f"{found[0]}" == f"{found[1]}"
+    for name in (field, "cost") if field == "amount" else (field,):
+        found = both(name, literal)
+        assert found == [value, value]
+        assert type(found[0]) is type(found[1])
+        assert f"{found[0]}" == f"{found[1]}"
+        if isinstance(value, Decimal):
+            assert type(found[0]) is Decimal
 
 
 digits = st.text("0123456789", min_size=1, max_size=30)
@@ -252,7 +272,7 @@ def test_no_field_of_a_model_is_a_number_without_a_bound() -> None:
         f"{kind.__name__}.{field.name}"
         for kind in kinds
         for field in attrs.fields(kind)
-        if re.search(r"\b(int|float)\b", str(field.type))
+        if re.search(r"\b(int|float|Decimal)\b", str(field.type))
     }
     assert found == set()
 

@@ -30,6 +30,7 @@ from vcloud._core.clock import datetime_class
 from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
 from vcloud._core.scalars import (
     ODD_AMOUNT,
+    Amount,
     ExactFloat,
     Float,
     GoDuration,
@@ -51,6 +52,7 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 __all__ = [
+    "Amount",
     "BrokenItems",
     "Codec",
     "Float",
@@ -280,10 +282,10 @@ class _Checked:
 
 
 class _WithAmounts:
-    """A decoder of answers with amounts.
+    """A decoder of answers with a bare ``Decimal``, for which :data:`Amount` is four times as fast.
 
-    msgspec takes for a ``Decimal`` whatever Python does: NaN, an exponent of a million, underscores.
-    What may be such a one is left to the lenient way, which refuses it.
+    msgspec takes for it whatever Python does: NaN, an exponent of a million, underscores. What may
+    be such a one is left to the lenient way, which refuses it.
     """
 
     __slots__ = ("fast",)

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_NUMBER",
     "ODD_AMOUNT",
     "SCALARS",
+    "Amount",
     "ExactFloat",
     "Float",
     "GoDuration",
@@ -56,6 +57,7 @@ Float = Annotated[float, msgspec.Meta(ge=-_MAX_FLOAT, le=_MAX_FLOAT)]
 T = TypeVar("T", int, float, Decimal)
 
 if TYPE_CHECKING:
+    Amount = Decimal
     GoDuration = timedelta
     Id = str
     Minutes = timedelta
@@ -68,6 +70,17 @@ else:
         """A ``str`` that some answers spell as a number."""
 
         __slots__ = ()
+
+    class _IsDecimal(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, Decimal)
+
+    class Amount(metaclass=_IsDecimal):
+        """A ``Decimal``, which the wire writes as a text.
+
+        For msgspec it is a class of its own, so that :func:`convert` sees the text: of a bare
+        ``Decimal`` it takes every spelling that Python does. The value is a plain ``Decimal``.
+        """
 
     class Seconds(timedelta):
         """A ``timedelta`` that the wire writes as seconds."""
@@ -132,6 +145,12 @@ def without_exact_floats(value: Any) -> Any:
 
 def convert(kind: type[Any], value: Any) -> Any:
     """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
+    if kind is Amount:
+        if value.__class__ is float:
+            raise ValueError(
+                "an amount that is no text has lost digits: the lenient way keeps them"
+            )
+        return _decimal(value)
     # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
     if value.__class__ is int or value.__class__ is str:
         return REMEMBERED[kind][value]
@@ -185,9 +204,9 @@ _WHOLE: Final = re.compile(r"[-+]?[0-9]+")
 #: or one that may be out of range: an exponent, many digits, an escape or an underscore beside a
 #: digit, digits of other scripts, a word. It also finds what is no amount, which costs only time.
 ODD_AMOUNT: Final = re.compile(
-    rb"""[\s":,\[][-+]?
-    (?: [0-9.]*[_\\\x80-\xff] | [0-9.]+[eE] | [0-9.]{19}
-      | [nN](?:\\|[aA][\\nN]) | [iI](?:\\|[nN][\\fF]) | [sS](?:\\|[nN](?:\\|[aA][\\nN])) )""",
+    rb"""[":,\[]\s*+[-+]?+(?:
+        [0-9.]++(?:[eE_\\\x80-\xff]|(?<=[0-9.]{19})) | [_\\\x80-\xff]
+        | [nN](?:\\|[aA][\\nN]) | [iI](?:\\|[nN][\\fF]) | [sS](?:\\|[nN](?:\\|[aA][\\nN])) )""",
     re.VERBOSE,
 )
 
@@ -334,6 +353,7 @@ SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     float: _real,
     bool: _boolean,
     Decimal: _decimal,
+    Amount: _decimal,
     datetime_class(): _moment,
     Seconds: _duration,
     Minutes: _duration,
