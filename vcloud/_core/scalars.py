@@ -145,15 +145,11 @@ def without_exact_floats(value: Any) -> Any:
 
 def convert(kind: type[Any], value: Any) -> Any:
     """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
-    if kind is Amount:
-        if value.__class__ is float:
-            raise ValueError(
-                "an amount that is no text has lost digits: the lenient way keeps them"
-            )
-        return _decimal(value)
     # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
     if value.__class__ is int or value.__class__ is str:
         return REMEMBERED[kind][value]
+    if kind is Amount and value.__class__ is float:
+        raise ValueError("an amount that is no text has lost digits: the lenient way keeps them")
     return SCALARS[kind](value, kind)
 
 
@@ -359,4 +355,4 @@ SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     Minutes: _duration,
     GoDuration: _go_duration,
 }
-REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Id, Seconds, Minutes, GoDuration)}
+REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Amount, Id, Seconds, Minutes, GoDuration)}
