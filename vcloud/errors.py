@@ -37,6 +37,7 @@ act on a terminal, begin a line or turn the text around is a visible escape ther
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
@@ -252,9 +253,25 @@ class AuthenticationError(APIError):
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
+        clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
+            (negative: behind it), where signatures depend on the time and the two differ by more
+            than a day. That is not corrected; the text says what to do. None otherwise.
     """
 
     remembered: bool = False
+    clock_difference: timedelta | None = None
+
+    def __str__(self) -> str:
+        """As any refusal; with the difference of the clocks, where that may be the reason."""
+        said = super().__str__()
+        if self.clock_difference is None:
+            return said
+        side = "behind" if self.clock_difference > timedelta() else "ahead of"
+        return (
+            f"{said}; this machine's clock is {abs(self.clock_difference)} {side} the Date of the "
+            "answer, and more than a day is not corrected: set this machine's clock, or, if it is "
+            "right, find what sent that Date (a proxy?)"
+        )
 
 
 class PermissionDeniedError(APIError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 import weakref
 from collections.abc import Callable, Container, Sequence
@@ -28,6 +29,8 @@ _SCHEMA: Final = (
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
         error TEXT, recorded TEXT) WITHOUT ROWID""",
 )
+#: Seconds, 100 years: no action takes as long, and a timedelta can hold it.
+_LONGEST: Final = 36_525 * 86_400.0
 _COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
 
 
@@ -257,7 +260,8 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """All of it, by key."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")  # noqa: S608 - a constant
-        return [_entry(row) for row in rows]
+        # All at once: a row that cannot be read would leave a query open, and with it the file locked.
+        return [_entry(row) for row in rows.fetchall()]
 
     def counts(self) -> dict[OutcomeStatus, int]:
         """How many items have each status."""
@@ -300,9 +304,31 @@ def _is_in_use(error: Exception) -> bool:
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _finite(text: str) -> float:
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text:.80} is no number of JSON")
+
+
+#: Reads JSON as it is written here: without NaN, infinities and what is as large.
+_FINITE: Final[dict[str, Any]] = {"parse_constant": _finite, "parse_float": _finite}
+
+
 def _entry(row: tuple[Any, ...]) -> Entry:
+    """What a row says.
+
+    Raises:
+        ValueError: it holds what no run writes.
+    """
     key, status, attempts, seconds, error, recorded = row
-    kept = None if recorded is None else json.loads(recorded)
+    # The columns of SQLite take any value, and a duration of 1e300 s is none.
+    sound = isinstance(attempts, int) and isinstance(seconds, int | float)
+    if not (sound and attempts >= 0 and 0 <= seconds <= _LONGEST):
+        raise ValueError(f"attempts or seconds of {key!r:.80} are out of range")
+    try:
+        kept = None if recorded is None else json.loads(recorded, **_FINITE)
+    except (TypeError, RecursionError):
+        raise ValueError(f"what was recorded of {key!r:.80} cannot be read") from None
     # Earlier versions, and other programs, wrote down what a service said as it said it.
     words = None if error is None else printable(str(error))
     return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), words, kept)

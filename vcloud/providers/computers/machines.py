@@ -18,7 +18,7 @@ from vcloud._core.arguments import (
     text,
     whole_units,
 )
-from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
+from vcloud._core.codec import Id, Instant, Integer, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
@@ -327,9 +327,9 @@ class Machine(MachineRef):
     name: str | None
     last_session_start_at: Instant | None
     auto_stop_threshold: Seconds | None
-    file_storage_size: int | None
-    disk_size: int | None
-    network_credit: int | None
+    file_storage_size: Integer | None
+    disk_size: Integer | None
+    network_credit: Integer | None
     assigned_image_id: Id | None
     assigned_image_name: str | None
     region: str | None

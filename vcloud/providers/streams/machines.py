@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection as Many
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import ClassVar, Final
 
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, number
 from vcloud._core.arguments import instant as instant_text
-from vcloud._core.codec import Id, Instant, Seconds, Shape
+from vcloud._core.codec import Amount, Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
 from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Pager
@@ -134,7 +133,7 @@ class StreamMachine(StreamMachineRef):
     friendly_status: str | None
     connection_status: ConnectionStatus | None
     region: Region | None
-    cost: Decimal | None
+    cost: Amount | None
     duration: Seconds | None
     application_name: str | None
     application_id: Id | None
