@@ -336,5 +336,5 @@ def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        name = host.lower()
+        name = host.lower().removesuffix(".")
         return name == "localhost" or name.endswith(".localhost")
