@@ -199,6 +199,10 @@ class Endpoint:
         proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask
             ``HTTPS_PROXY`` and its kin once, when the client is made.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
+            This machine are the addresses of loopback, and ``localhost`` with all names below it,
+            which are resolved to 127.0.0.1 and ::1 without asking DNS or ``/etc/hosts`` (RFC 6761).
+            With a ``client_session`` of your own, which resolves names by itself, those names are
+            not taken for this machine. Links that the service hands out follow the same rule.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
             :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a
@@ -332,9 +336,47 @@ def _check(base_url: str, *, allow_http: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Whether a host is this machine: by its address, or by a name that we resolve to one."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        name = host.lower().removesuffix(".")
-        return name == "localhost" or name.endswith(".localhost")
+        return is_localhost(host)
+
+
+def is_localhost(name: str) -> bool:
+    """Whether a name means the loopback addresses, whatever DNS says of it (RFC 6761, 6.3)."""
+    bare = name.lower().removesuffix(".")
+    return bare == "localhost" or bare.endswith(".localhost")
+
+
+def check_foreign_session(endpoint: Endpoint) -> None:
+    """Refuse plain http to a name that is this machine's only where we resolve it.
+
+    A session of the user's own asks whom its resolver asks: DNS may send it, and the credentials, to
+    another machine.
+
+    Args:
+        endpoint: what a client with a ``client_session`` is given.
+
+    Raises:
+        ConfigurationError: its address, or its proxy's, is such a name, and it does not allow http.
+    """
+    what = _resolved_by_others(endpoint)
+    if what is not None:
+        raise ConfigurationError(
+            f"with a client_session of your own, the name in {what} is resolved by that session "
+            "and may be another machine's, to which your credentials would travel readable: give "
+            "an address such as 127.0.0.1, use https, or say allow_http=True"
+        )
+
+
+# A function of its own, so that the proxy's password is in no frame that raises.
+def _resolved_by_others(endpoint: Endpoint) -> str | None:
+    url, proxy = endpoint.base_url, endpoint.proxy
+    if endpoint.allow_http or url is None or not url.startswith("http:"):
+        return None
+    if is_localhost(urlsplit(url).hostname or ""):
+        return "base_url"
+    if proxy is None or proxy == "environment":
+        return None
+    return "proxy" if is_localhost(urlsplit(proxy).hostname or "") else None
