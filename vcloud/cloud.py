@@ -16,7 +16,7 @@ from attrs import evolve
 
 from vcloud._core.endpoint import (
     Endpoint,
-    check_foreign_session,
+    check_resolver,
     checked_observers,
     is_localhost,
     is_loopback,
@@ -170,8 +170,7 @@ def _endpoint_from(
                     ),
                     allow_http=allow_http and bool(host),
                 )
-                if foreign_session:
-                    check_foreign_session(endpoint)
+                check_resolver(endpoint, foreign_session=foreign_session)
             except ConfigurationError as error:
                 hint = f"; {_ALLOW_HTTP}=1 permits plain http" if host and not allow_http else ""
                 read = [*needed, url]
@@ -267,8 +266,7 @@ class VCloud(Secretive):
                 raise ConfigurationError(
                     f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}"
                 )
-            if client_session is not None:
-                check_foreign_session(endpoint)
+            check_resolver(endpoint, foreign_session=client_session is not None)
             if everywhere:
                 endpoint = evolve(endpoint, observers=(*endpoint.observers, *everywhere))  # noqa: PLW2901 - the same, watched
             client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)

@@ -126,10 +126,10 @@ async def test_where_nobody_listens_on_loopback_nothing_was_sent() -> None:
 @pytest.mark.parametrize("name", NAMES)
 async def test_with_a_session_of_ones_own_localhost_is_any_name(name: str) -> None:
     async with serving("127.0.0.1") as port, aiohttp.ClientSession() as session:
-        with pytest.raises(ConfigurationError, match="client_session of your own"):
+        with pytest.raises(ConfigurationError, match="resolved by the client_session"):
             VCloud(desktops=desktops(name, port), client_session=session)
         endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
-        with pytest.raises(ConfigurationError, match="client_session of your own"):
+        with pytest.raises(ConfigurationError, match="resolved by the client_session"):
             StreamSpace(endpoint, client_session=session)
         # By its address, over TLS, or when told so.
         VCloud(desktops=desktops("127.0.0.1", port), client_session=session)
@@ -144,6 +144,31 @@ async def test_with_a_session_of_ones_own_a_proxy_at_localhost_is_any_name() -> 
             VCloud(desktops=endpoint, client_session=session)
     assert "s3cret" not in str(caught.value)
     VCloud(desktops=endpoint)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_by_way_of_a_proxy_localhost_is_any_name(name: str) -> None:
+    near = "http://user:s3cret@127.0.0.1:3128"
+    with pytest.raises(ConfigurationError, match="resolved by the proxy") as caught:
+        VCloud(desktops=desktops(name, 1, proxy=near))
+    assert "s3cret" not in str(caught.value)
+    VCloud(desktops=desktops(name, 1, proxy=near, allow_http=True))
+    VCloud(desktops=desktops("127.0.0.1", 1, proxy=near))
+    VCloud(desktops=Endpoint(f"https://{name}", auth=APIKeyAuth("key"), proxy=near))
+
+
+async def test_the_environment_s_proxy_is_not_asked_for_localhost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(variable, f"http://{ELSEWHERE}:3128")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    async with serving("127.0.0.1") as port:
+        liar = Liar(monkeypatch)
+        async with VCloud(desktops=desktops("localhost.", port, proxy="environment")) as cloud:
+            assert (await cloud.desktops.get("d")).id == "d"
+        assert liar.asked == []
 
 
 async def test_the_environment_permits_it_with_a_warning_that_names_the_host(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from vcloud._core.closing import close
 from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import Endpoint, check_foreign_session
+from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.instance import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.retry import RetryPolicy
@@ -55,8 +55,7 @@ class Client(Secretive):
             raise ConfigurationError(
                 f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)"
             )
-        if client_session is not None:
-            check_foreign_session(endpoint)
+        check_resolver(endpoint, foreign_session=client_session is not None)
         self._transport = transport or Transport(client_session)
         self._shares_transport = transport is not None
         self._attach(Session(self.dialect, endpoint, base_url, self._transport, codec=codec))
