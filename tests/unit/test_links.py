@@ -32,6 +32,7 @@ from vcloud import (
     VCloud,
 )
 from vcloud._core.links import fault_of_link
+from vcloud.emulator import Emulator, Fault
 
 GOOD = [
     "https://app.vagon.io/team/session/6a1f",
@@ -168,6 +169,11 @@ def test_any_other_link_is_refused(link: str, *, allow_http: bool) -> None:
     fault = fault_of_link(link, allow_http=allow_http)
     assert fault is not None
     assert fault.isprintable()
+
+
+def test_a_user_before_the_host_is_named_as_the_fault() -> None:
+    fault = fault_of_link("https://user:s3cret@host/", allow_http=False)
+    assert fault == "it has a user before its host"
 
 
 def test_of_a_refused_link_the_fault_says_the_scheme_and_no_more_than_20_characters_of_it() -> None:
@@ -468,3 +474,24 @@ async def test_plain_http_links_follow_allow_http_of_their_endpoint(way: str) ->
             await work(cloud)
     async with cloud_saying(lambda: link, allow_http=True) as cloud:
         assert (await work(cloud)).endswith("://host.example/x?token=t")
+
+
+async def test_a_connection_whose_link_is_refused_names_the_machine_that_may_be_assigned() -> None:
+    async with Emulator() as emulator, VCloud(**emulator.endpoints()) as cloud:
+        emulator.faults.add(
+            "POST *assign-machine",
+            Fault.edit(lambda said: {**said, "connection_link": f"javascript:{CANARY}"}),
+            times=None,
+        )
+        stream = cloud.streams.streams.ref("1381")
+        connecting = asyncio.create_task(stream.connect("dublin", poll=0.01))
+        async with asyncio.timeout(30):
+            while not emulator.streams.machines:  # noqa: ASYNC110 - the emulator tells nobody
+                await asyncio.sleep(0.01)
+        # The time that a machine takes to start.
+        emulator.clock.advance(15)
+        with pytest.raises(DecodeError, match="not safe to open") as caught:
+            await connecting
+        notes = getattr(caught.value, "__notes__", [])
+        assert ["may be assigned and running" in note for note in notes] == [True]
+        assert CANARY not in f"{caught.value}{notes}"
