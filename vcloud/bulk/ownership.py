@@ -17,6 +17,7 @@ from typing import Final
 
 from attrs import frozen
 
+from vcloud._core.text import printable
 from vcloud.errors import ConfigurationError
 
 #: Windows knows other rights, and the files of a user's folder are the user's there.
@@ -80,7 +81,7 @@ def owners_in(folder: Path) -> Owners | None:
         _log.warning(
             "other users may replace the journal in %s, because they may write that folder "
             "(its mode is %04o): use a folder of your own, or `chmod go-w` it",
-            folder,
+            printable(str(folder)),
             stat.S_IMODE(found.st_mode),
         )
     return Owners(os.geteuid(), found.st_uid)
