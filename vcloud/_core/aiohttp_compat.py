@@ -63,43 +63,6 @@ class DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
 
 
-class _Names(AbstractResolver):
-    """Resolves ``localhost`` and the names below it to loopback, and the others as aiohttp does.
-
-    Plain http is permitted to those names, so nobody may say that they are another machine: neither
-    DNS nor a file (RFC 6761, 6.3).
-    """
-
-    def __init__(self) -> None:
-        self._others = aiohttp.DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        if not is_localhost(host):
-            return await self._others.resolve(host, port, family)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=kind,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, address in _LOOPBACK
-            if family in (kind, socket.AF_UNSPEC)
-        ]
-
-    async def close(self) -> None:
-        await self._others.close()
-
-
-#: The one that most servers listen on first. aiohttp tries the other when it is refused, or after
-#: 250 ms (RFC 8305).
-_LOOPBACK: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-
-
 class Pool(aiohttp.TCPConnector):
     """A pool that can end the connections that it has closed already, and resolves ``localhost``.
 
@@ -144,6 +107,43 @@ def _forget(
     # Whoever uses a connection is told of its end in another way.
     if not lost.cancelled():
         lost.exception()
+
+
+class _Names(AbstractResolver):
+    """Resolves ``localhost`` and the names below it to loopback, and the others as aiohttp does.
+
+    Plain http is permitted to those names, so nobody may say that they are another machine: neither
+    DNS nor a file (RFC 6761, 6.3).
+    """
+
+    def __init__(self) -> None:
+        self._others = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if not is_localhost(host):
+            return await self._others.resolve(host, port, family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=kind,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, address in _LOOPBACK
+            if family in (kind, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        await self._others.close()
+
+
+#: The one that most servers listen on first. aiohttp tries the other when it is refused, or after
+#: 250 ms (RFC 8305).
+_LOOPBACK: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 def pool() -> Pool:
