@@ -131,6 +131,8 @@ class Session:
         self.cleanup_timeout = endpoint.cleanup_timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
+        #: Whether links that the service hands out may be plain http.
+        self.allow_http = endpoint.allow_http
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout

@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vcloud._core.text import printable
-from vcloud.bulk.files import JournalFiles
+from vcloud.bulk.files import JournalFiles, never_close
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 
@@ -65,16 +65,18 @@ class Ledger:
     Args:
         path: the file; made when it is not there, for its owner's eyes only.
         job: what it must be the journal of.
+        check_owner: refuse a file that is somebody else's, or that others may write.
 
     Raises:
-        ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
+        ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot
+            be written, or it is not this user's alone.
     """
 
-    def __init__(self, path: Path, job: str) -> None:
+    def __init__(self, path: Path, job: str, *, check_owner: bool = True) -> None:
         self._path = path
         #: What stood there of items that are begun once more, until something becomes of them.
         self._before: dict[str, Entry] = {}
-        self._files = JournalFiles(path)
+        self._files = JournalFiles(path, check_owner=check_owner)
         try:
             # In full, because some names are no file's to SQLite. What is dropped without being
             # closed is closed by the thread that drops it.
@@ -103,6 +105,16 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")
         self._db.execute("BEGIN EXCLUSIVE")
+        (mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
+        if mode == "wal" and not self._files.write_ahead:
+            # Closing it would write what the log says into the journal.
+            never_close(self._db)
+            self._closer.detach()
+            self._files.close()
+            raise ConfigurationError(
+                f"the journal {self._path} got a write-ahead log while it was opened, and not by "
+                "this program: look who else can write its folder"
+            )
         application, version, tables = (
             self._number(question)
             for question in (
@@ -140,6 +152,8 @@ class Ledger:
         self._db.execute(
             "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
         )
+        # SQLite opens files by their names, so only now is it known that they were those.
+        self._files.check_companions()
         self._files.check_written(self._bytes())
 
     def _bytes(self) -> int:

@@ -209,7 +209,8 @@ class SessionStatus(Wire):
         phase: the platform's word, such as ``Running``.
         message: the same as a sentence.
         pod_ip: its address inside the cluster.
-        vnc_url: where its picture is served: a path on the host, or a whole URL; see :attr:`Session.vnc_url`.
+        vnc_url: where its picture is served: a path on the host, or a whole URL, as the service sent it;
+            see :attr:`Session.vnc_url`, which is whole and checked.
         pod_name: its pod; only in a fetched session, like all that follow.
         container_id: its container.
         started_at: when that was started.
