@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+from vcloud._core.text import printable
 from vcloud.providers.streamspace.messages import (
     Command,
     HibernateSession,
@@ -36,7 +37,7 @@ class CommandFailed(Exception):
         super().__init__(self.code, self.message)
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return printable(f"{self.code}: {self.message}")
 
 
 class AgentHandler(Protocol):
