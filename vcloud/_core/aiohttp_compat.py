@@ -36,15 +36,8 @@ from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
 
 from vcloud._core.cleanup import abort
+from vcloud._core.fault_words import DroppedError, UnaskedError, fault_words
 from vcloud.errors import ConfigurationError
-
-
-class UnaskedError(aiohttp.ClientConnectionError):
-    """The peer sent something before it was asked. Nothing was sent on this connection."""
-
-    def __init__(self) -> None:
-        super().__init__("the peer sent data before it was asked, so the connection was closed")
-
 
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
@@ -54,10 +47,6 @@ NEVER_SENT: Final = (
     aiohttp.ClientHttpProxyError,
     UnaskedError,
 )
-
-
-class DroppedError(Exception):
-    """A kept-alive connection turned out to be dead."""
 
 
 class Pool(aiohttp.TCPConnector):
@@ -254,7 +243,7 @@ async def send_once(
     except NEVER_SENT:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise DroppedError(str(error) or type(error).__name__) from error
+        raise DroppedError(fault_words(error)) from None
 
 
 def middlewares_against_resending(

@@ -19,7 +19,6 @@ from yarl import URL
 from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
-    DroppedError,
     Pool,
     UpgradeResponse,
     leave_to_parent,
@@ -31,6 +30,7 @@ from vcloud._core.aiohttp_compat import (
 )
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
+from vcloud._core.fault_words import DroppedError, fault_words
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
 from vcloud._core.secret import concealing
@@ -421,26 +421,19 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     made: VCloudError
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
-        made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
+        made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
     elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {_words(error)}")
+        made = TransportError(f"the connection was dropped: {fault_words(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {_words(error)}")
+        made = TransportError(f"the exchange broke: {fault_words(error)}")
     elif isinstance(error, ValueError):
-        made = ConfigurationError(f"aiohttp refuses to send this: {_words(error)}")
+        made = ConfigurationError(
+            "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"
+        )
     else:
         return error
     return made
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, aiohttp.InvalidURL):
-        return "not a valid address"
-    if isinstance(error, aiohttp.ClientResponseError):
-        # Its text has the whole URL, and a URL may hold a token.
-        return error.message or type(error).__name__
-    return str(error) or type(error).__name__

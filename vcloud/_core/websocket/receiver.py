@@ -10,6 +10,7 @@ from typing import Final
 import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
+from vcloud._core.fault_words import fault_words
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED, printable
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
@@ -146,7 +147,9 @@ class Receiver:
                 else:
                     self._take(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
-            self._end(ABNORMAL, failure=TransportError(f"the WebSocket broke: {words(error)}"))
+            self._end(
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+            )
         finally:
             self._end(ABNORMAL)
 
@@ -256,8 +259,4 @@ def _broken(error: object) -> VCloudError:
             "a message is larger than max_message of the Endpoint allows, and the "
             "connection was closed; give Endpoint(max_message=...) more"
         )
-    return TransportError(f"the WebSocket broke: {words(error)}")
-
-
-def words(error: object) -> str:
-    return str(error) or type(error).__name__
+    return TransportError(f"the WebSocket broke: {fault_words(error)}")

@@ -11,6 +11,7 @@ import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
 from vcloud._core.cleanup import end
+from vcloud._core.fault_words import fault_words
 from vcloud._core.websocket.closing import (
     ABNORMAL,
     NO_STATUS,
@@ -18,7 +19,7 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
-from vcloud._core.websocket.receiver import Receiver, words
+from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
 #: Seconds that closing may take, when the peer does not answer.
@@ -217,8 +218,9 @@ class Socket:
             except (aiohttp.ClientError, OSError) as error:
                 # What the connection ended with is read meanwhile.
                 await receiver.over(within=GOODBYE)
-                why = words(error) if self.close_code is None else self.ending
-                raise TransportError(f"the WebSocket is closed: {why}") from error
+                why = fault_words(error) if self.close_code is None else self.ending
+                # Not chained: what aiohttp raises may quote the address, which holds a token.
+                raise TransportError(f"the WebSocket is closed: {why}") from None
             receiver.sent(size)
 
     async def _before_taken(self) -> None:

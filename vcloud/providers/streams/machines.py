@@ -57,9 +57,9 @@ class StreamMachineRef(Handle):
             raise InvalidArgumentError(
                 f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
-        return await self._session.fetch(
-            Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE
-        )
+        # The uid opens the machine, so texts have this in its place.
+        path, label = f"/machines/{segment(self.uid, 'uid')}", "/machines/{uid}"
+        return await self._session.fetch(Request("GET", path, sensitive=True, label=label), MACHINE)
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``

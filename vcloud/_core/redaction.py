@@ -1,0 +1,413 @@
+r"""Takes the secrets that were sent out of texts that came back, however they are spelled.
+
+A service, a gateway or a debugging proxy may repeat what it heard, and its words enter errors, logs
+and journals. So before an answer becomes an error, each secret of its request is searched in it and
+replaced by ``***``. It is found
+
+- as it is, in any case of its letters, in UTF-8, Latin-1 and UTF-16;
+- escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
+  percent-encoded and as in HTML (``&amp;``, ``&#43;``), wholly or in part, in each mixture of
+  these, one within another down to :data:`DEPTH` levels;
+- in Base64 and its form for URLs, by itself or with anything before and after it;
+- cut off at the end of a text.
+
+How it works: a text is searched as it is, and again after each sequence of at most :data:`DEPTH`
+decodings. What is found is traced back to where it began. Each pass over the text is linear, and
+there are at most :data:`TEXTS` of them.
+
+What is not found: a secret that was split, encrypted, hashed or enciphered, or whose beginning
+alone is repeated in the middle of a text.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html.entities import html5
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+if TYPE_CHECKING:
+    from vcloud._core.request import Request, Response
+    from vcloud.errors import VCloudError
+
+__all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent_secrets"]
+
+#: Characters. A shorter credential is a word like any other: taking it out wherever it stands would
+#: spoil what the service says, and show by the holes what it is. It is taken out as a whole word.
+SHORTEST: Final = 8
+#: How often an encoding may be applied to another: JSON in a string of JSON, quoted in a URL, and
+#: one for a service that logs that again.
+DEPTH: Final = 4
+#: Decoded texts that are searched for one. Those that occur in practice have up to five.
+TEXTS: Final = 24
+#: Bytes of an answer that are searched as a whole. Of a larger one, which is no refusal, only what
+#: has entered the error is.
+SEARCHED: Final = 256 * 1024
+
+_HIDDEN: Final = b"***"
+#: Headers that are no credential.
+_PUBLIC_HEADERS: Final = frozenset({"content-type"})
+#: Characters of a part of a credential that is one by itself: a signature, not a timestamp.
+_PART: Final = 32
+
+# -- decodings -------------------------------------------------------------------------------------
+
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/bfnrt])"
+)
+_PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
+_FORM: Final = re.compile(rb"%[0-9a-fA-F]{2}|\+")
+_ENTITY: Final = re.compile(
+    rb"&(?:#[xX][0-9a-fA-F]{1,6}|#[0-9]{1,7}|amp|lt|gt|quot|apos|sol|plus|equals);"
+)
+_NAMED: Final = {
+    **{ord(name): byte for name, byte in zip("bfnrt", b"\b\f\n\r\t", strict=True)},
+    **{byte: byte for byte in b"\"'\\/"},
+}
+#: An escape that a text was cut in.
+_CUT_ESCAPE: Final = re.compile(
+    rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
+)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    escape = found[0]
+    kind = escape[1:2]
+    if kind == b"x":
+        return bytes.fromhex(escape[2:].decode())
+    if kind != b"u":
+        return bytes((_NAMED[escape[1]],))
+    point = int(escape[2:6], 16)
+    if len(escape) > 6:
+        point = 0x10000 + ((point - 0xD800) << 10) + int(escape[8:], 16) - 0xDC00
+    return _utf8(point)
+
+
+def _unquoted(found: re.Match[bytes]) -> bytes:
+    return b" " if found[0] == b"+" else bytes((int(found[0][1:], 16),))
+
+
+def _named(found: re.Match[bytes]) -> bytes:
+    name = found[0][1:]
+    if name[:1] != b"#":
+        return html5[name.decode()].encode()
+    point = int(name[2:-1], 16) if name[1:2] in b"xX" else int(name[1:-1])
+    return _utf8(point) if point < 0x110000 else found[0]
+
+
+def _utf8(point: int) -> bytes:
+    return chr(point).encode("utf-8", "surrogatepass")
+
+
+_Decoding = tuple[bytes, re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]
+_DECODINGS: Final[tuple[_Decoding, ...]] = (
+    (b"\\", _ESCAPE, _unescaped),
+    (b"%", _PERCENT, _unquoted),
+    (b"&", _ENTITY, _named),
+)
+#: As above for a secret with a space, which forms write as a plus.
+_DECODINGS_OF_FORMS: Final[tuple[_Decoding, ...]] = (*_DECODINGS, (b"+", _FORM, _unquoted))
+
+
+class _Text(msgspec.Struct, frozen=True):
+    """A text, as it is or decoded.
+
+    Attributes:
+        data: what is searched.
+        places: where in the original each byte of it began, and the length of that; None: there.
+    """
+
+    data: bytes
+    places: list[int] | None
+
+    def decoded(
+        self, pattern: re.Pattern[bytes], decode: Callable[[re.Match[bytes]], bytes]
+    ) -> _Text:
+        parts, places, done = list[bytes](), list[int](), 0
+        here = self.places or range(len(self.data) + 1)
+        for found in pattern.finditer(self.data):
+            part, start = decode(found), found.start()
+            parts += (self.data[done:start], part)
+            places += here[done:start]
+            places += [here[start]] * len(part)
+            done = found.end()
+        parts.append(self.data[done:])
+        places += here[done:]
+        return _Text(b"".join(parts), places)
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Where in the original a part of this stands."""
+        if self.places is None:
+            return start, end
+        # The rest of an escape that stands for several bytes belongs to it.
+        while end < len(self.data) and self.places[end] == self.places[end - 1]:
+            end += 1
+        return self.places[start], self.places[end]
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+class Redactor:
+    """Takes secrets out of texts.
+
+    Args:
+        secrets: those of :data:`SHORTEST` characters or more are taken out wherever they stand.
+        words: secrets of a user's own, such as a password: shorter ones are taken out too, where no
+            letter or digit adjoins them.
+    """
+
+    __slots__ = ("_decodings", "_needles", "_words")
+
+    def __init__(self, secrets: Iterable[str], words: Iterable[str] = ()) -> None:
+        words = set(words)
+        long = {one for one in (*secrets, *words) if len(one) >= SHORTEST}
+        self._needles = tuple(
+            sorted({form for one in long for form in _forms(one)}, key=len, reverse=True)
+        )
+        short = {one for one in words - long if one.strip()}
+        self._words = tuple(_whole_word(one) for one in short)
+        spaced = any(" " in one for one in long | short)
+        self._decodings = _DECODINGS_OF_FORMS if spaced else _DECODINGS
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._needles)} forms)"
+
+    __sentry_repr__ = __repr__
+
+    def text(self, text: str, *, cut: bool = False) -> str:
+        """A text without the secrets.
+
+        Args:
+            text: any text.
+            cut: it is put together of parts that may have been cut off, so that the beginning of a
+                secret is taken out wherever it stands.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        clean = self.data(data, cut=cut)
+        if clean is data:
+            return text
+        try:
+            return clean.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            # A form in another character set began within a character.
+            return clean.decode("utf-8", "replace")
+
+    def data(self, data: bytes, *, cut: bool = False) -> bytes:
+        """The same for bytes; what holds none is returned as it is."""
+        spans = sorted(self._spans(data, cut=cut))
+        if not spans:
+            return data
+        parts, done = list[bytes](), 0
+        for start, end in spans:
+            if start >= done:
+                parts += (data[done:start], _HIDDEN)
+            done = max(done, end)
+        parts.append(data[done:])
+        return b"".join(parts)
+
+    def value(self, value: Any, *, cut: bool = False) -> Any:
+        """JSON without the secrets, in its texts and names; a number that is one becomes a text."""
+        if isinstance(value, str):
+            return self.text(value, cut=cut)
+        if isinstance(value, dict):
+            return {
+                self.text(name, cut=cut) if isinstance(name, str) else name: self.value(
+                    inner, cut=cut
+                )
+                for name, inner in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.value(inner, cut=cut) for inner in value]
+        if type(value) in (int, float) and (clean := self.text(said := repr(value))) != said:
+            return clean
+        return value
+
+    def response(self, response: Response) -> Response:
+        """An answer as an error may quote it. JSON stays JSON, and what holds none is the same.
+
+        A body of more than :data:`SEARCHED` bytes is left as it is: see :meth:`error`.
+        """
+        headers = response.headers
+        values = "\n".join(headers.values())
+        if self.text(values) is not values:
+            # Here and not above: it hardly ever happens.
+            from multidict import CIMultiDict  # noqa: PLC0415
+
+            headers = CIMultiDict((name, self.text(value)) for name, value in headers.items())
+        body = response.body
+        if len(body) <= SEARCHED:
+            body = self._body(body)
+        if body is response.body and headers is response.headers:
+            return response
+        return type(response)(response.status, headers, body)
+
+    def _body(self, body: bytes) -> bytes:
+        # Here and not above: the codec is no part of what a secret needs.
+        from vcloud._core.codec import loads  # noqa: PLC0415
+
+        if self.data(body) is body:
+            return body
+        try:
+            # By its texts, because what is cut out of the bytes might leave half an escape.
+            made = msgspec.json.encode(self.value(loads(body)))
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+            made = self.data(body)
+        # A secret may reach over what separates two texts.
+        return made if self.data(made) is made else _HIDDEN
+
+    def error(self, error: VCloudError, *, cut: bool) -> None:
+        """Take the secrets out of what an error says.
+
+        Args:
+            error: of an answer that was read.
+            cut: the answer was too large for :meth:`response`, so that the error may quote a part
+                of a secret.
+        """
+        error.args = tuple(self.value(one, cut=cut) for one in error.args)
+        held = error.__dict__
+        for name in _WORDS.intersection(held):
+            held[name] = self.value(held[name], cut=cut)
+
+    def _spans(self, data: bytes, *, cut: bool) -> Iterator[tuple[int, int]]:
+        if not self._needles and not self._words:
+            return
+        for text in _all_decoded(data, self._decodings):
+            lower = text.data.lower()
+            for needle in self._needles:
+                beginning = needle[:SHORTEST] if cut else needle
+                at = lower.find(beginning)
+                while at >= 0:
+                    end = at + (_common(lower, at, needle) if cut else len(needle))
+                    yield text.span(at, end)
+                    at = lower.find(beginning, end)
+            for word in self._words:
+                for found in word.finditer(text.data):
+                    yield text.span(*found.span())
+            yield from self._cut_off(text, _CUT_ESCAPE.sub(b"", lower))
+
+    def _cut_off(self, text: _Text, lower: bytes) -> Iterator[tuple[int, int]]:
+        """The beginning of a secret at the end of a text."""
+        for needle in self._needles:
+            at = lower.find(needle[:SHORTEST], max(0, len(lower) - len(needle)))
+            while at >= 0:
+                if needle.startswith(lower[at:]):
+                    yield text.span(at, len(text.data))
+                    break
+                at = lower.find(needle[:SHORTEST], at + 1)
+
+
+#: What an error takes over from an answer, beside its text.
+_WORDS: Final = frozenset({"message", "code", "request_id", "details"})
+
+
+def _common(text: bytes, at: int, needle: bytes) -> int:
+    """How many bytes of a text from here on are those of a needle."""
+    length = 0
+    for here, there in zip(text[at : at + len(needle)], needle, strict=False):
+        if here != there:
+            break
+        length += 1
+    return length
+
+
+def _all_decoded(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[_Text]:
+    """A text, and what comes out when it is decoded again and again in each order."""
+    level, seen = [_Text(data, None)], {data}
+    yield level[0]
+    for _ in range(DEPTH):
+        following = []
+        for text in level:
+            for mark, pattern, decode in decodings:
+                if mark not in text.data or pattern.search(text.data) is None:
+                    continue
+                decoded = text.decoded(pattern, decode)
+                if decoded.data in seen:
+                    continue
+                seen.add(decoded.data)
+                following.append(decoded)
+                yield decoded
+                if len(seen) >= TEXTS:
+                    return
+        level = following
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    """What is searched for one secret, in lower case.
+
+    A secret may itself look encoded (``100%25``). A text in which only its other characters are
+    encoded is decoded to what the secret decodes to.
+    """
+    exact = secret.encode("utf-8", "surrogatepass")
+    yield exact.lower()
+    # Without the last byte, so that it is found in either order of bytes.
+    yield secret.encode("utf-16-le", "surrogatepass").lower()[:-1]
+    if not secret.isascii():
+        yield secret.encode("latin-1", "ignore").lower()
+    for one in {exact, *[text.data for text in _all_decoded(exact, _DECODINGS)]}:
+        if len(one) >= SHORTEST:
+            yield one.lower()
+    for before in range(3):
+        # The first and the last character may have bits of what stands beside it.
+        start, end = -(-before * 8 // 6), (before + len(exact)) * 8 // 6
+        encoded = b64encode(b"\0" * before + exact)[start:end]
+        yield encoded.lower()
+        yield encoded.replace(b"+", b"-").replace(b"/", b"_").lower()
+
+
+def _whole_word(word: str) -> re.Pattern[bytes]:
+    exact = re.escape(word.encode("utf-8", "surrogatepass"))
+    return re.compile(rb"(?<![0-9A-Za-z])" + exact + rb"(?![0-9A-Za-z])", re.IGNORECASE)
+
+
+# -- of a request ----------------------------------------------------------------------------------
+
+
+def redactor_for(request: Request, sent: Mapping[str, str]) -> Redactor:
+    """What takes the secrets of a request out of its answer.
+
+    Args:
+        request: what was asked. Its body may be a login, its query and its path may hold a token.
+        sent: the headers that it was sent with.
+    """
+    found: list[str] = []
+    for name, value in sent.items():
+        if name.lower() in _PUBLIC_HEADERS:
+            continue
+        credential = value.rpartition(" ")[2]
+        found += (value, credential)
+        found += [part for part in credential.split(":") if len(part) >= _PART]
+    if request.sensitive:
+        found += [value for _, value in parse_qsl(request.query)]
+    if request.label:
+        found += [unquote(step) for step in _steps(request.path) - _steps(request.label)]
+    return Redactor(found, sent_secrets(request))
+
+
+def without_sent_secrets(value: Any, request: Request) -> Any:
+    """JSON of a refusal without the password or token in its request's body."""
+    secrets = sent_secrets(request)
+    return Redactor((), secrets).value(value) if secrets else value
+
+
+def _steps(path: str) -> set[str]:
+    return set(path.split("/"))
+
+
+def sent_secrets(request: Request) -> tuple[str, ...]:
+    """The password or token in a request's body, and it with the user's name as Basic has it."""
+    if not request.sensitive or request.body is None:
+        return ()
+    sent = msgspec.json.decode(request.body)
+    if not isinstance(sent, dict):
+        return ()
+    found = [
+        text for name in ("password", "token") if isinstance(text := sent.get(name), str) and text
+    ]
+    user = sent.get("username")
+    return (*found, *[f"{user}:{one}" for one in found if isinstance(user, str)])
