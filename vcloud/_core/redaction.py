@@ -167,10 +167,10 @@ class Redactor:
     def __init__(self, secrets: Iterable[str], words: Iterable[str] = ()) -> None:
         words = set(words)
         long = {one for one in (*secrets, *words) if len(one) >= SHORTEST}
-        self._needles = tuple(
-            sorted({form for one in long for form in _forms(one)}, key=len, reverse=True)
-        )
         short = {one for one in words - long if one.strip()}
+        forms = {form for one in long for form in _forms(one)}
+        forms |= {form for one in short for form in _in_base64(one) if len(form) >= SHORTEST}
+        self._needles = tuple(sorted(forms, key=len, reverse=True))
         self._words = tuple(_whole_word(one) for one in short)
         spaced = any(" " in one for one in long | short)
         self._decodings = _DECODINGS_OF_FORMS if spaced else _DECODINGS
@@ -352,6 +352,12 @@ def _forms(secret: str) -> Iterator[bytes]:
     for one in {exact, *[text.data for text in _all_decoded(exact, _DECODINGS)]}:
         if len(one) >= SHORTEST:
             yield one.lower()
+    yield from _in_base64(secret)
+
+
+def _in_base64(secret: str) -> Iterator[bytes]:
+    """What is the same in Base64 whatever stands before and after it, for each of three places."""
+    exact = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         # The first and the last character may have bits of what stands beside it.
         start, end = -(-before * 8 // 6), (before + len(exact)) * 8 // 6
