@@ -359,7 +359,18 @@ def _looked_at(lost: asyncio.Future[None]) -> None:
         lost.exception()
 
 
-class UpgradeResponse(aiohttp.ClientResponse):
+class QuietResponse(aiohttp.ClientResponse):
+    """An answer whose repr shows neither address nor headers.
+
+    aiohttp and asyncio print it: as what was never closed, and in asyncio's debug mode as the
+    argument of a slow callback. An address may have a token in it, and so may a header.
+    """
+
+    def __repr__(self) -> str:
+        return f"<ClientResponse({self.url.host}) [{self.status}]>"
+
+
+class UpgradeResponse(QuietResponse):
     """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
 
     It is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp wants it to hold nothing else.

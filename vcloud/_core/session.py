@@ -309,10 +309,13 @@ class Session:
             body: bytes | None,  # noqa: ARG001 - as any exchange
             wire: Wire,
         ) -> Response:
+            redactor = redactor_for(request, headers)
             if token_query is not None:
                 url, headers = _with_token(url, headers, token_query)
             try:
-                opened.append(await self.transport.websocket(url, headers, wire))
+                socket = await self.transport.websocket(url, headers, wire)
+                socket.redact(redactor.text)
+                opened.append(socket)
             except RefusedError as refused:
                 return refused.response
             return _UPGRADED

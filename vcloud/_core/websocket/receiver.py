@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -46,6 +47,8 @@ class Receiver:
         self.reason = self.cause = ""
         #: One sends at a time.
         self.sending = asyncio.Lock()
+        #: Takes the secrets of the upgrade out of what the peer says.
+        self.redact: Callable[[str], str] = str
         self._opened = opened
         self._connection = connection
         self._max_unread = max_unread
@@ -142,7 +145,9 @@ class Receiver:
                         self._unread += len(message.data)
                         _wake(self._waiter)
                 elif message.type is types.CLOSE:
-                    self._end(message.data or NO_STATUS, printable(message.extra or ""))
+                    self._end(
+                        message.data or NO_STATUS, printable(self.redact(message.extra or ""))
+                    )
                     await self._answer_close()
                 else:
                     self._take(message)

@@ -70,6 +70,10 @@ class Socket:
             with contextlib.suppress(RuntimeError):
                 receiver.loop.call_soon_threadsafe(receiver.abandon)
 
+    def redact(self, redact: Callable[[str], str]) -> None:
+        """Pass what the peer says when it closes through this: it may repeat a credential."""
+        self._receiver.redact = redact
+
     @property
     def close_code(self) -> int | None:
         """Why it was closed, as RFC 6455 numbers it; None while it is open.
@@ -216,12 +220,15 @@ class Socket:
                 else:
                     await self._send_apart(send(data))
             except (aiohttp.ClientError, OSError) as error:
-                # What the connection ended with is read meanwhile.
-                await receiver.over(within=GOODBYE)
-                why = fault_words(error) if self.close_code is None else self.ending
-                # Not chained: what aiohttp raises may quote the address, which holds a token.
-                raise TransportError(f"the WebSocket is closed: {why}") from None
-            receiver.sent(size)
+                fault = fault_words(error)
+            else:
+                receiver.sent(size)
+                return
+            # Outside of the handler: what aiohttp raises may quote the address with its token.
+            # What the connection ended with is read meanwhile.
+            await receiver.over(within=GOODBYE)
+            why = fault if self.close_code is None else self.ending
+            raise TransportError(f"the WebSocket is closed: {why}")
 
     async def _before_taken(self) -> None:
         """Wait until the peer has taken what was left by a send that was cancelled.
