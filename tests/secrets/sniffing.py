@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pickle
@@ -102,6 +103,19 @@ class Listener(logging.Handler):
         super().__init__(1)
         self.found: list[str] = []
         self.heard = 0
+
+    @contextlib.contextmanager
+    def everywhere(self) -> Iterator[None]:
+        """Listen to every logger, at every level."""
+        root = logging.getLogger()
+        before = root.level
+        root.addHandler(self)
+        root.setLevel(1)
+        try:
+            yield
+        finally:
+            root.setLevel(before)
+            root.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.heard += 1

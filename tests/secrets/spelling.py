@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -29,13 +30,17 @@ def units(character: str) -> Iterator[int]:
     return (int.from_bytes(encoded[at : at + 2]) for at in range(0, len(encoded), 2))
 
 
-def _base64(around: Callable[[str], str], encode: Callable[[bytes], bytes]) -> Callable[[str], str]:
-    return lambda secret: encode(around(secret).encode()).decode()
+def _base64(before: str, after: str, encode: Callable[[bytes], bytes], secret: str) -> str:
+    return encode(f"{before}{secret}{after}".encode()).decode()
+
+
+def _each(spell: Callable[[str], str], secret: str) -> str:
+    return "".join(map(spell, secret))
 
 
 #: How the whole of it may be written.
 WHOLE: Final[dict[str, Callable[[str], str]]] = {
-    **{name: lambda secret, one=one: "".join(map(one, secret)) for name, one in CHARACTERS.items()},
+    **{name: partial(_each, one) for name, one in CHARACTERS.items()},
     "percent where it must be": lambda secret: quote(secret, safe=""),
     "percent twice": lambda secret: quote(quote(secret, safe=""), safe=""),
     "percent twice, all of it": lambda secret: "".join(
@@ -49,14 +54,14 @@ WHOLE: Final[dict[str, Callable[[str], str]]] = {
     "Python": lambda secret: repr(secret.encode()),
     "capitals": str.upper,
     **{
-        f"Base64 {name}{kind}": _base64(around, encode)
+        f"Base64 {name}{kind}": partial(_base64, before, after, encode)
         for kind, encode in (("", base64.b64encode), (" for URLs", base64.urlsafe_b64encode))
-        for name, around in (
-            ("alone", lambda secret: secret),
-            ("after one", lambda secret: f"u{secret}"),
-            ("after two", lambda secret: f"u:{secret}"),
-            ("of Basic", lambda secret: f"admin:{secret}"),
-            ("amid", lambda secret: f'{{"a":"{secret}","b":1}}'),
+        for name, before, after in (
+            ("alone", "", ""),
+            ("after one", "u", ""),
+            ("after two", "u:", ""),
+            ("of Basic", "admin:", ""),
+            ("amid", '{"a":"', '","b":1}'),
         )
     },
 }

@@ -194,20 +194,20 @@ def test_a_short_password_is_taken_out_as_a_word(said: str, told: str) -> None:
 
 
 def test_a_short_header_is_a_word_like_any_other() -> None:
-    redactor = redactor_for(Request("GET", "/"), {"X-Region": "dublin"})
+    redactor = redactor_for(Request("GET", "/"), [("X-Region", "dublin")])
     assert redactor.text("no room in dublin") == "no room in dublin"
 
 
 def test_a_password_is_found_as_basic_has_it() -> None:
     body = json.dumps({"username": "me", "password": "pw 1"}).encode()
-    redactor = redactor_for(Request("POST", "/login", body=body, sensitive=True), {})
+    redactor = redactor_for(Request("POST", "/login", body=body, sensitive=True), ())
     assert redactor.text("Basic bWU6cHcgMQ== is wrong") == "Basic ***Q== is wrong"
 
 
 def test_the_signature_alone_is_found_and_the_key_and_the_time_are_not() -> None:
     signature, nonce = "a1" * 32, "b2" * 16
     redactor = redactor_for(
-        Request("GET", "/"), {"Authorization": f"HMAC ak_1:{signature}:{nonce}:1700000000000"}
+        Request("GET", "/"), [("Authorization", f"HMAC ak_1:{signature}:{nonce}:1700000000000")]
     )
     said = f"ak_1 sent {signature.upper()} at 1700000000000"
     assert redactor.text(said) == "ak_1 sent *** at 1700000000000"

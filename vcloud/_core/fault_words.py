@@ -112,6 +112,14 @@ def system_words(error: BaseException) -> str:
     return type(error).__name__
 
 
+def cause_words(error: BaseException) -> str:
+    """Why something failed, by the first error of the operating system that led to it."""
+    for link in _history(error):
+        if isinstance(link, OSError) and (link.errno or isinstance(link, ssl.SSLError)):
+            return system_words(link)
+    return "no more is known"
+
+
 def _history(error: BaseException) -> Iterator[BaseException]:
     """An error and what led to it: aiohttp puts its parser's behind one of its own."""
     seen: set[int] = set()

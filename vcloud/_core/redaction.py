@@ -22,8 +22,8 @@ alone is repeated in the middle of a text.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator
 from html.entities import html5
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -374,25 +374,36 @@ def _whole_word(word: str) -> re.Pattern[bytes]:
 # -- of a request ----------------------------------------------------------------------------------
 
 
-def redactor_for(request: Request, sent: Mapping[str, str]) -> Redactor:
+def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
     """What takes the secrets of a request out of its answer.
 
     Args:
         request: what was asked. Its body may be a login, its query and its path may hold a token.
-        sent: the headers that it was sent with.
+        sent: the headers that it was sent with, a proxy's too.
     """
     found: list[str] = []
-    for name, value in sent.items():
+    for name, value in sent:
         if name.lower() in _PUBLIC_HEADERS:
             continue
-        credential = value.rpartition(" ")[2]
+        scheme, _, credential = value.rpartition(" ")
         found += (value, credential)
         found += [part for part in credential.split(":") if len(part) >= _PART]
+        if scheme.lower() == "basic":
+            found += _of_basic(credential)
     if request.sensitive:
         found += [value for _, value in parse_qsl(request.query)]
     if request.label:
         found += [unquote(step) for step in _steps(request.path) - _steps(request.label)]
     return Redactor(found, sent_secrets(request))
+
+
+def _of_basic(credential: str) -> list[str]:
+    """What a Basic credential is made of (RFC 7617): user and password, and the password."""
+    try:
+        both = b64decode(credential).decode("utf-8", "surrogateescape")
+    except ValueError:
+        return []
+    return [both, both.partition(":")[2]]
 
 
 def without_sent_secrets(value: Any, request: Request) -> Any:

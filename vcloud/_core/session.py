@@ -35,7 +35,7 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
-from vcloud._core.redaction import SEARCHED, redactor_for
+from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
     accepts_credentials,
@@ -309,7 +309,7 @@ class Session:
             body: bytes | None,  # noqa: ARG001 - as any exchange
             wire: Wire,
         ) -> Response:
-            redactor = redactor_for(request, headers)
+            redactor = self._redactor(request, headers)
             if token_query is not None:
                 url, headers = _with_token(url, headers, token_query)
             try:
@@ -348,7 +348,6 @@ class Session:
             exchange = _to_the_end(exchange, cleanup)
         self.transport.check()
         where = self._where(request, root=root)
-        address = (self.root_url if root else self.base_url) + request.path
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         slot = request.authenticated and request.slot
@@ -391,8 +390,14 @@ class Session:
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._clocks()
                 try:
-                    url = f"{address}?{request.query}" if request.query else address
-                    response = await exchange(request.method, url, headers, request.body, wire)
+                    response = await exchange(
+                        request.method,
+                        # In no variable of this frame: a path or a query may hold a secret.
+                        self._address(request, root=root),
+                        headers,
+                        request.body,
+                        wire,
+                    )
                 except TransportError as failure:
                     error = failure
                     sent = not isinstance(failure, ConnectError)
@@ -521,7 +526,7 @@ class Session:
         # The credential may have been given up meanwhile: then there is none to look for.
         now = self._wall()
         headers = self._sign(request, now) if self.auth.ready(now) else {}
-        redactor = redactor_for(request, headers)
+        redactor = self._redactor(request, headers)
         unreadable = self._unreadable(request, redactor.response(response), shape)
         redactor.error(unreadable, cut=len(response.body) > SEARCHED)
         raise self._about(request, self._where(request), unreadable)
@@ -773,6 +778,10 @@ class Session:
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
             accepted(sent, now=self._wall())
 
+    def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
+        """What takes the secrets of a request out of its answer: those of a proxy between too."""
+        return redactor_for(request, [*headers.items(), *self._wire.proxy_headers.items()])
+
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
@@ -837,7 +846,7 @@ class Session:
         if shape is None or shape.open_partly is None:
             return _NO_SUCCESS
         # Without what the answer repeats of the request, because the error quotes it.
-        redactor = redactor_for(request, headers)
+        redactor = self._redactor(request, headers)
         clean, cut = redactor.response(response), len(response.body) > SEARCHED
         try:
             answer, broken = self.codec.decode_items(
@@ -870,7 +879,7 @@ class Session:
         """
         now = self._wall()
         # Without what the answer repeats of the request, because the error quotes it.
-        redactor = redactor_for(request, headers)
+        redactor = self._redactor(request, headers)
         clean = redactor.response(response)
         error, unreadable = self._explained(request, clean, where, now)
         if isinstance(error, RateLimitError):
@@ -937,6 +946,11 @@ class Session:
         return RequestTimeout(
             f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
         )
+
+    def _address(self, request: Request, *, root: bool) -> str:
+        """What is sent to: with the path and the query as they are."""
+        address = (self.root_url if root else self.base_url) + request.path
+        return f"{address}?{request.query}" if request.query else address
 
     def _where(self, request: Request, *, root: bool = False) -> str:
         """The address of a request for texts: without its query, and with its label for its path."""

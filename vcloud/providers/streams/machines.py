@@ -57,9 +57,14 @@ class StreamMachineRef(Handle):
             raise InvalidArgumentError(
                 f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
-        # The uid opens the machine, so texts have this in its place.
-        path, label = f"/machines/{segment(self.uid, 'uid')}", "/machines/{uid}"
-        return await self._session.fetch(Request("GET", path, sensitive=True, label=label), MACHINE)
+        # The uid opens the machine, so texts have the label, and no variable has the path.
+        request = Request(
+            "GET",
+            f"/machines/{segment(self.uid, 'uid')}",
+            sensitive=True,
+            label="/machines/{uid}",
+        )
+        return await self._session.fetch(request, MACHINE)
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``
@@ -100,7 +105,7 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id or self.uid}",
+            what=f"machine {self.id}" if self.id else "the machine of this uid",
         )
 
 
