@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from vcloud import (
     APIKeyAuth,
     BearerAuth,
@@ -25,6 +27,18 @@ from vcloud import (
     VCloud,
 )
 
+PRINTED = (
+    aiohttp.ClientResponse,
+    aiohttp.ClientSession,
+    aiohttp.ClientWebSocketResponse,
+    aiohttp.BaseConnector,
+    aiohttp.connector.Connection,
+    aiohttp.client_proto.ResponseHandler,
+    asyncio.Handle,
+    asyncio.Task,
+    asyncio.BaseTransport,
+    asyncio.BaseProtocol,
+)
 ONCE = RetryPolicy(attempts=1)
 
 
@@ -70,6 +84,10 @@ async def abandon(url: str, secret: str, proxy: str | None) -> None:
     for task in tasks:
         task.print_stack(file=sys.stderr)
         print(task, file=sys.stderr)
+    for thing in gc.get_objects():
+        # What aiohttp and asyncio print in their own messages, closed or not.
+        if isinstance(thing, PRINTED):
+            print(repr(thing), file=sys.stderr)
     with tempfile.TemporaryDirectory() as directory:
 
         async def fail(id: str) -> None:
