@@ -8,7 +8,8 @@ replaced by ``***``. It is found
 - escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
   percent-encoded and as in HTML (``&amp;``, ``&#43;``), wholly or in part, in each mixture of
   these, one within another down to :data:`DEPTH` levels;
-- in Base64 and its form for URLs, by itself or with anything before and after it;
+- in Base64 and its form for URLs, by itself or with anything before and after it, a whole request
+  for one;
 - cut off at the end of a text.
 
 How it works: a text is searched as it is, and again after each sequence of at most :data:`DEPTH`
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator
 from html.entities import html5
 from typing import TYPE_CHECKING, Any, Final
@@ -69,6 +71,9 @@ _NAMED: Final = {
     **{ord(name): byte for name, byte in zip("bfnrt", b"\b\f\n\r\t", strict=True)},
     **{byte: byte for byte in b"\"'\\/"},
 }
+#: What may be Base64, in either alphabet, and holds a secret. Shorter runs are compared as they are.
+_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 #: An escape that a text was cut in.
 _CUT_ESCAPE: Final = re.compile(
     rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
@@ -277,7 +282,7 @@ class Redactor:
     def _spans(self, data: bytes, *, cut: bool) -> Iterator[tuple[int, int]]:
         if not self._needles and not self._words:
             return
-        for text in _all_decoded(data, self._decodings):
+        for text in _searched(data, self._decodings):
             lower = text.data.lower()
             for needle in self._needles:
                 beginning = needle[:SHORTEST] if cut else needle
@@ -316,17 +321,50 @@ def _common(text: bytes, at: int, needle: bytes) -> int:
     return length
 
 
-def _all_decoded(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[_Text]:
+def _searched(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[_Text]:
+    """A text, all that it can be decoded to, and what is in Base64 in any of these."""
+    seen: set[bytes] = set()
+    for text in _all_decoded(_Text(data, None), decodings, DEPTH):
+        yield text
+        inner = _of_base64(text)
+        if inner is not None and inner.data not in seen:
+            seen.add(inner.data)
+            # A whole request or its JSON may be in there.
+            yield from _all_decoded(inner, decodings, 1)
+
+
+def _of_base64(text: _Text) -> _Text | None:
+    """What runs of Base64 hold; where one begins is not known, so each in four ways."""
+    parts, places = list[bytes](), list[int]()
+    here = text.places or range(len(text.data) + 1)
+    for run in _RUN.finditer(text.data):
+        start, end = run.span()
+        characters = run[0].translate(_STANDARD)
+        for skipped in range(4):
+            # A last character by itself holds no byte.
+            count = len(characters) - skipped
+            whole = characters[skipped : len(characters) - (count % 4 == 1)]
+            decoded = a2b_base64(whole + b"=" * (-len(whole) % 4))
+            parts += (decoded, b"\n")
+            places += [here[start]] * len(decoded)
+            places.append(here[end])
+    if not parts:
+        return None
+    places.append(places[-1])
+    return _Text(b"".join(parts), places)
+
+
+def _all_decoded(text: _Text, decodings: tuple[_Decoding, ...], depth: int) -> Iterator[_Text]:
     """A text, and what comes out when it is decoded again and again in each order."""
-    level, seen = [_Text(data, None)], {data}
-    yield level[0]
-    for _ in range(DEPTH):
+    level, seen = [text], {text.data}
+    yield text
+    for _ in range(depth):
         following = []
-        for text in level:
+        for one in level:
             for mark, pattern, decode in decodings:
-                if mark not in text.data or pattern.search(text.data) is None:
+                if mark not in one.data or pattern.search(one.data) is None:
                     continue
-                decoded = text.decoded(pattern, decode)
+                decoded = one.decoded(pattern, decode)
                 if decoded.data in seen:
                     continue
                 seen.add(decoded.data)
@@ -349,9 +387,13 @@ def _forms(secret: str) -> Iterator[bytes]:
     yield secret.encode("utf-16-le", "surrogatepass").lower()[:-1]
     if not secret.isascii():
         yield secret.encode("latin-1", "ignore").lower()
-    for one in {exact, *[text.data for text in _all_decoded(exact, _DECODINGS)]}:
-        if len(one) >= SHORTEST:
-            yield one.lower()
+    for text in _all_decoded(_Text(exact, None), _DECODINGS, DEPTH):
+        if len(text.data) >= SHORTEST:
+            yield text.data.lower()
+    # Lower case of bytes is that of ASCII alone.
+    yield from (
+        one.encode("utf-8", "surrogatepass").lower() for one in (secret.upper(), secret.lower())
+    )
     yield from _in_base64(secret)
 
 

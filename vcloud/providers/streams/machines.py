@@ -17,7 +17,7 @@ from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
@@ -259,6 +259,7 @@ class StreamMachines(Collection):
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
 
+    @concealing
     async def get(self, uid: str | int) -> StreamMachine:
         """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
 
@@ -269,6 +270,7 @@ class StreamMachines(Collection):
         handle = StreamMachineRef(uid=identifier(uid, "uid"))
         return await bind(handle, self._session).refresh()
 
+    @concealing
     def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamMachineRef:
         """A handle to act through, without asking the service.
 
