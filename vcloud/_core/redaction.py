@@ -7,14 +7,13 @@ replaced by ``***``. It is found
 - as it is, in any case of its letters, in UTF-8, Latin-1 and UTF-16;
 - escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
   percent-encoded and as in HTML (``&amp;``, ``&#43;``), wholly or in part, in each mixture of
-  these, one within another down to :data:`DEPTH` levels;
+  these, one within another down to :data:`~vcloud._core.spellings.DEPTH` levels;
 - in Base64 and its form for URLs, by itself or with anything before and after it, a whole request
   for one;
 - cut off at the end of a text.
 
-How it works: a text is searched as it is, and again after each sequence of at most :data:`DEPTH`
-decodings. What is found is traced back to where it began. Each pass over the text is linear, and
-there are at most :data:`TEXTS` of them.
+How it works: a text is searched as it is, and again after each sequence of decodings (see
+:mod:`vcloud._core.spellings`). What is found is traced back to where it began.
 
 What is not found: a secret that was split, encrypted, hashed or enciphered, or whose beginning
 alone is repeated in the middle of a text.
@@ -24,13 +23,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from binascii import a2b_base64
-from collections.abc import Callable, Iterable, Iterator
-from html.entities import html5
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+
+from vcloud._core.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 
 if TYPE_CHECKING:
     from vcloud._core.request import Request, Response
@@ -41,119 +40,19 @@ __all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent
 #: Characters. A shorter credential is a word like any other: taking it out wherever it stands would
 #: spoil what the service says, and show by the holes what it is. It is taken out as a whole word.
 SHORTEST: Final = 8
-#: How often an encoding may be applied to another: JSON in a string of JSON, quoted in a URL, and
-#: one for a service that logs that again.
-DEPTH: Final = 4
-#: Decoded texts that are searched for one. Those that occur in practice have up to five.
-TEXTS: Final = 24
 #: Bytes of an answer that are searched as a whole. Of a larger one, which is no refusal, only what
 #: has entered the error is.
 SEARCHED: Final = 256 * 1024
 
+#: An escape that a text was cut in.
+_CUT_ESCAPE: Final = re.compile(
+    rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
+)
 _HIDDEN: Final = b"***"
 #: Headers that are no credential.
 _PUBLIC_HEADERS: Final = frozenset({"content-type"})
 #: Characters of a part of a credential that is one by itself: a signature, not a timestamp.
 _PART: Final = 32
-
-# -- decodings -------------------------------------------------------------------------------------
-
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/bfnrt])"
-)
-_PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
-_FORM: Final = re.compile(rb"%[0-9a-fA-F]{2}|\+")
-_ENTITY: Final = re.compile(
-    rb"&(?:#[xX][0-9a-fA-F]{1,6}|#[0-9]{1,7}|amp|lt|gt|quot|apos|sol|plus|equals);"
-)
-_NAMED: Final = {
-    **{ord(name): byte for name, byte in zip("bfnrt", b"\b\f\n\r\t", strict=True)},
-    **{byte: byte for byte in b"\"'\\/"},
-}
-#: What may be Base64, in either alphabet, and holds a secret. Shorter runs are compared as they are.
-_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
-_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-#: An escape that a text was cut in.
-_CUT_ESCAPE: Final = re.compile(
-    rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
-)
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    escape = found[0]
-    kind = escape[1:2]
-    if kind == b"x":
-        return bytes.fromhex(escape[2:].decode())
-    if kind != b"u":
-        return bytes((_NAMED[escape[1]],))
-    point = int(escape[2:6], 16)
-    if len(escape) > 6:
-        point = 0x10000 + ((point - 0xD800) << 10) + int(escape[8:], 16) - 0xDC00
-    return _utf8(point)
-
-
-def _unquoted(found: re.Match[bytes]) -> bytes:
-    return b" " if found[0] == b"+" else bytes((int(found[0][1:], 16),))
-
-
-def _named(found: re.Match[bytes]) -> bytes:
-    name = found[0][1:]
-    if name[:1] != b"#":
-        return html5[name.decode()].encode()
-    point = int(name[2:-1], 16) if name[1:2] in b"xX" else int(name[1:-1])
-    return _utf8(point) if point < 0x110000 else found[0]
-
-
-def _utf8(point: int) -> bytes:
-    return chr(point).encode("utf-8", "surrogatepass")
-
-
-_Decoding = tuple[bytes, re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]
-_DECODINGS: Final[tuple[_Decoding, ...]] = (
-    (b"\\", _ESCAPE, _unescaped),
-    (b"%", _PERCENT, _unquoted),
-    (b"&", _ENTITY, _named),
-)
-#: As above for a secret with a space, which forms write as a plus.
-_DECODINGS_OF_FORMS: Final[tuple[_Decoding, ...]] = (*_DECODINGS, (b"+", _FORM, _unquoted))
-
-
-class _Text(msgspec.Struct, frozen=True):
-    """A text, as it is or decoded.
-
-    Attributes:
-        data: what is searched.
-        places: where in the original each byte of it began, and the length of that; None: there.
-    """
-
-    data: bytes
-    places: list[int] | None
-
-    def decoded(
-        self, pattern: re.Pattern[bytes], decode: Callable[[re.Match[bytes]], bytes]
-    ) -> _Text:
-        parts, places, done = list[bytes](), list[int](), 0
-        here = self.places or range(len(self.data) + 1)
-        for found in pattern.finditer(self.data):
-            part, start = decode(found), found.start()
-            parts += (self.data[done:start], part)
-            places += here[done:start]
-            places += [here[start]] * len(part)
-            done = found.end()
-        parts.append(self.data[done:])
-        places += here[done:]
-        return _Text(b"".join(parts), places)
-
-    def span(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the original a part of this stands."""
-        if self.places is None:
-            return start, end
-        # The rest of an escape that stands for several bytes belongs to it.
-        while end < len(self.data) and self.places[end] == self.places[end - 1]:
-            end += 1
-        return self.places[start], self.places[end]
-
 
 # -- secrets ---------------------------------------------------------------------------------------
 
@@ -178,7 +77,7 @@ class Redactor:
         self._needles = tuple(sorted(forms, key=len, reverse=True))
         self._words = tuple(_whole_word(one) for one in short)
         spaced = any(" " in one for one in long | short)
-        self._decodings = _DECODINGS_OF_FORMS if spaced else _DECODINGS
+        self._decodings = OF_FORMS if spaced else USUAL
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._needles)} forms)"
@@ -282,7 +181,7 @@ class Redactor:
     def _spans(self, data: bytes, *, cut: bool) -> Iterator[tuple[int, int]]:
         if not self._needles and not self._words:
             return
-        for text in _searched(data, self._decodings):
+        for text in readings(data, self._decodings):
             lower = text.data.lower()
             for needle in self._needles:
                 beginning = needle[:SHORTEST] if cut else needle
@@ -296,7 +195,7 @@ class Redactor:
                     yield text.span(*found.span())
             yield from self._cut_off(text, _CUT_ESCAPE.sub(b"", lower))
 
-    def _cut_off(self, text: _Text, lower: bytes) -> Iterator[tuple[int, int]]:
+    def _cut_off(self, text: Text, lower: bytes) -> Iterator[tuple[int, int]]:
         """The beginning of a secret at the end of a text."""
         for needle in self._needles:
             at = lower.find(needle[:SHORTEST], max(0, len(lower) - len(needle)))
@@ -321,60 +220,6 @@ def _common(text: bytes, at: int, needle: bytes) -> int:
     return length
 
 
-def _searched(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[_Text]:
-    """A text, all that it can be decoded to, and what is in Base64 in any of these."""
-    seen: set[bytes] = set()
-    for text in _all_decoded(_Text(data, None), decodings, DEPTH):
-        yield text
-        inner = _of_base64(text)
-        if inner is not None and inner.data not in seen:
-            seen.add(inner.data)
-            # A whole request or its JSON may be in there.
-            yield from _all_decoded(inner, decodings, 1)
-
-
-def _of_base64(text: _Text) -> _Text | None:
-    """What runs of Base64 hold; where one begins is not known, so each in four ways."""
-    parts, places = list[bytes](), list[int]()
-    here = text.places or range(len(text.data) + 1)
-    for run in _RUN.finditer(text.data):
-        start, end = run.span()
-        characters = run[0].translate(_STANDARD)
-        for skipped in range(4):
-            # A last character by itself holds no byte.
-            count = len(characters) - skipped
-            whole = characters[skipped : len(characters) - (count % 4 == 1)]
-            decoded = a2b_base64(whole + b"=" * (-len(whole) % 4))
-            parts += (decoded, b"\n")
-            places += [here[start]] * len(decoded)
-            places.append(here[end])
-    if not parts:
-        return None
-    places.append(places[-1])
-    return _Text(b"".join(parts), places)
-
-
-def _all_decoded(text: _Text, decodings: tuple[_Decoding, ...], depth: int) -> Iterator[_Text]:
-    """A text, and what comes out when it is decoded again and again in each order."""
-    level, seen = [text], {text.data}
-    yield text
-    for _ in range(depth):
-        following = []
-        for one in level:
-            for mark, pattern, decode in decodings:
-                if mark not in one.data or pattern.search(one.data) is None:
-                    continue
-                decoded = one.decoded(pattern, decode)
-                if decoded.data in seen:
-                    continue
-                seen.add(decoded.data)
-                following.append(decoded)
-                yield decoded
-                if len(seen) >= TEXTS:
-                    return
-        level = following
-
-
 def _forms(secret: str) -> Iterator[bytes]:
     """What is searched for one secret, in lower case.
 
@@ -387,7 +232,7 @@ def _forms(secret: str) -> Iterator[bytes]:
     yield secret.encode("utf-16-le", "surrogatepass").lower()[:-1]
     if not secret.isascii():
         yield secret.encode("latin-1", "ignore").lower()
-    for text in _all_decoded(_Text(exact, None), _DECODINGS, DEPTH):
+    for text in all_decoded(Text(exact, None), USUAL, DEPTH):
         if len(text.data) >= SHORTEST:
             yield text.data.lower()
     # Lower case of bytes is that of ASCII alone.
