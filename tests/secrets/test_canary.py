@@ -424,6 +424,8 @@ async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -
         lambda: APIKeyAuth(f"{KEY}\0"),
         lambda: Endpoint(f"https://me:{PASSWORD}@host", auth=APIKeyAuth("k")),
         lambda: Endpoint(f"https://host/?key={KEY}", auth=APIKeyAuth("k")),
+        lambda: Endpoint(f"https://ak:{KEY}", auth=APIKeyAuth("k")),
+        lambda: Endpoint(f"https://{KEY}\u2100", auth=APIKeyAuth("k")),
         lambda: Endpoint(auth=KEY),  # type: ignore[arg-type]
         lambda: VCloud.from_env(
             {"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": f"{SECRET}\n"}
