@@ -221,11 +221,21 @@ async def test_a_proxy_that_repeats_its_password_is_not_quoted(way: str, scheme:
             assert not smelled(error)
 
 
-async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted() -> None:
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda heard: heard,
+        # What redis-py cannot parse, and what it takes for the store's own error.
+        lambda heard: b"".join(word + b"\r\n" for word in heard.split() if CANARY.encode() in word),
+        lambda heard: b"-ERR no %b\r\n" % PASSWORD.encode(),
+    ],
+    ids=["echo", "a line", "an error"],
+)
+async def test_a_store_that_is_none_and_repeats_its_password_is_not_quoted(way: Way) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while heard := await reader.read(4096):
-                writer.write(heard)
+                writer.write(way(heard))
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
