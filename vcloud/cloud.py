@@ -121,9 +121,9 @@ def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
             hosts.setdefault(host, []).append(name)
     if hosts:
         # Here and not above: importing vcloud must not cost what logging costs.
-        import logging  # noqa: PLC0415
+        from vcloud._core.log import printable_logger  # noqa: PLC0415
 
-        logging.getLogger("vcloud").warning(
+        printable_logger("vcloud").warning(
             "%s=1: credentials travel readable over plain http to %s",
             _ALLOW_HTTP,
             ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
@@ -357,7 +357,7 @@ class VCloud(Secretive):
 
             found = cloud.instances()
             async for instance in found:
-                print(instance.provider, instance.name, instance.state)
+                print(instance.provider, printable(instance.name), instance.state)
             for provider, error in found.errors.items():
                 print(f"{provider} did not answer: {error}")
 
@@ -386,7 +386,7 @@ class VCloud(Secretive):
 
             async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
                 async for outcome in run:
-                    print(outcome.key, outcome.status, outcome.error or "")
+                    print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)
 
         The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from vcloud._core.arguments import identifier, instant
+from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
@@ -71,7 +72,7 @@ class Request(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # The body of a login is a password.
-        return f"Request({self.method} {self.shown_path})"
+        return printable(f"Request({self.method} {self.shown_path})")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # rich would show each field.

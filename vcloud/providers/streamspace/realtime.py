@@ -55,11 +55,11 @@ class Realtime(Handle):
         ::
 
             for line in await session.logs(tail=20):
-                print(line)
+                print(printable(line))  # vcloud.printable: a program there wrote it
 
             async with session.logs(follow=True) as lines:
                 async for line in lines:
-                    print(line)
+                    print(printable(line))
 
         Args:
             follow: go on until the session is over; see :class:`LogStream`.
