@@ -39,15 +39,8 @@ from multidict import CIMultiDictProxy
 
 from vcloud._core.cleanup import abort
 from vcloud._core.endpoint import is_localhost
+from vcloud._core.fault_words import DroppedError, UnaskedError, fault_words
 from vcloud.errors import ConfigurationError
-
-
-class UnaskedError(aiohttp.ClientConnectionError):
-    """The peer sent something before it was asked. Nothing was sent on this connection."""
-
-    def __init__(self) -> None:
-        super().__init__("the peer sent data before it was asked, so the connection was closed")
-
 
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
@@ -57,10 +50,6 @@ NEVER_SENT: Final = (
     aiohttp.ClientHttpProxyError,
     UnaskedError,
 )
-
-
-class DroppedError(Exception):
-    """A kept-alive connection turned out to be dead."""
 
 
 class Pool(aiohttp.TCPConnector):
@@ -297,7 +286,7 @@ async def send_once(
     except NEVER_SENT:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise DroppedError(str(error) or type(error).__name__) from error
+        raise DroppedError(fault_words(error)) from None
 
 
 def middlewares_against_resending(
@@ -413,7 +402,18 @@ def _looked_at(lost: asyncio.Future[None]) -> None:
         lost.exception()
 
 
-class UpgradeResponse(aiohttp.ClientResponse):
+class QuietResponse(aiohttp.ClientResponse):
+    """An answer whose repr shows neither address nor headers.
+
+    aiohttp and asyncio print it: as what was never closed, and in asyncio's debug mode as the
+    argument of a slow callback. An address may have a token in it, and so may a header.
+    """
+
+    def __repr__(self) -> str:
+        return f"<ClientResponse({self.url.host}) [{self.status}]>"
+
+
+class UpgradeResponse(QuietResponse):
     """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
 
     It is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp wants it to hold nothing else.

@@ -315,8 +315,11 @@ def _check(base_url: str, *, allow_http: bool) -> None:
     try:
         parts = urlsplit(base_url)
         _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"base_url is no address: {error}") from None
+    except ValueError:
+        # Its text quotes the host or the port, and either may be a password out of place.
+        raise ConfigurationError(
+            "base_url is no address: its host or its port cannot be read"
+        ) from None
     # First, because nothing that may hold a password is shown.
     if parts.query or parts.fragment or "@" in base_url:
         raise ConfigurationError(

@@ -132,7 +132,7 @@ class Audience:
         """Follow one call."""
         what = operation(request, self._fixed_paths)
         # An id may open something by itself, and a path that a service names may hold a token.
-        path = what.partition(" ")[2] if request.sensitive else request.path
+        path = request.label or (what.partition(" ")[2] if request.sensitive else request.path)
         attempt = partial(Attempt, self._provider, what, request.method, base_url, path)
         return Watch(self._observers, self.log, clock, attempt)
 
@@ -262,7 +262,7 @@ def operation(request: Request, fixed_paths: Collection[str]) -> str:
     Words and ids take turns in a path, except where its beginning is one of ``fixed_paths``, which are two words:
     ``/agents/stats``.
     """
-    parts = request.path.split("/")
+    parts = request.shown_path.split("/")
     first_id = 3 if "/".join(parts[:3]) in fixed_paths else 2
     parts[first_id::2] = ["{id}"] * len(parts[first_id::2])
     return f"{request.method} {'/'.join(parts)}"

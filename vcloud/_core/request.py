@@ -52,11 +52,18 @@ class Request(msgspec.Struct, frozen=True):
     slot: bool = True
     #: It may start something that costs money until it is stopped.
     starts: bool = False
+    #: What stands for the path in texts where the path itself holds a secret: ``/machines/{uid}``.
+    label: str = ""
 
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
         return self.repeatable or self.method in IDEMPOTENT
+
+    @property
+    def shown_path(self) -> str:
+        """The path as errors, logs and reprs may show it."""
+        return self.label or self.path
 
     @property
     def safe(self) -> bool:
@@ -65,11 +72,11 @@ class Request(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # The body of a login is a password.
-        return printable(f"Request({self.method} {self.path})")
+        return printable(f"Request({self.method} {self.shown_path})")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # rich would show each field.
-        return [("method", self.method), ("path", self.path)]
+        return [("method", self.method), ("path", self.shown_path)]
 
 
 class Response(msgspec.Struct, frozen=True):

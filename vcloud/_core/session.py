@@ -7,6 +7,7 @@ import copy
 import functools
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
@@ -34,6 +35,7 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
+from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
     accepts_credentials,
@@ -48,7 +50,7 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.secret import Credentials, concealing, echoless
+from vcloud._core.secret import Credentials, concealing
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -244,7 +246,7 @@ class Session:
         self.transport.check()
         if self.auth.ready(now := self._wall()):
             return self._sign(request, now)
-        return await self._credential(request, None, self.base_url + request.path, root=False)
+        return await self._credential(request, None, self._where(request), root=False)
 
     # These two hand out the loop's own coroutine: one of their own would be one more for each of thousands that wait.
 
@@ -313,10 +315,13 @@ class Session:
             body: bytes | None,  # noqa: ARG001 - as any exchange
             wire: Wire,
         ) -> Response:
+            redactor = self._redactor(request, headers)
             if token_query is not None:
                 url, headers = _with_token(url, headers, token_query)
             try:
-                opened.append(await self.transport.websocket(url, headers, wire))
+                socket = await self.transport.websocket(url, headers, wire)
+                socket.redact(redactor.text)
+                opened.append(socket)
             except RefusedError as refused:
                 return refused.response
             return _UPGRADED
@@ -325,7 +330,7 @@ class Session:
         request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if not opened:
-            where = self._label(request, (self.root_url if root else self.base_url) + request.path)
+            where = self._label(request, self._where(request, root=root))
             raise DecodeError(
                 f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})"
             )
@@ -348,7 +353,7 @@ class Session:
         if cleanup is not None:
             exchange = _to_the_end(exchange, cleanup)
         self.transport.check()
-        where = (self.root_url if root else self.base_url) + request.path
+        where = self._where(request, root=root)
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         slot = request.authenticated and request.slot
@@ -391,8 +396,14 @@ class Session:
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._clocks()
                 try:
-                    url = f"{where}?{request.query}" if request.query else where
-                    response = await exchange(request.method, url, headers, request.body, wire)
+                    response = await exchange(
+                        request.method,
+                        # In no variable of this frame: a path or a query may hold a secret.
+                        self._address(request, root=root),
+                        headers,
+                        request.body,
+                        wire,
+                    )
                 except TransportError as failure:
                     error = failure
                     sent = not isinstance(failure, ConnectError)
@@ -521,9 +532,10 @@ class Session:
         # The credential may have been given up meanwhile: then there is none to look for.
         now = self._wall()
         headers = self._sign(request, now) if self.auth.ready(now) else {}
-        clean = echoless(response, request, headers)
-        unreadable = self._unreadable(request, clean, shape)
-        raise self._about(request, self.base_url + request.path, unreadable)
+        redactor = self._redactor(request, headers)
+        unreadable = self._unreadable(request, redactor.response(response), shape)
+        redactor.error(unreadable, cut=len(response.body) > SEARCHED)
+        raise self._about(request, self._where(request), unreadable)
 
     # A function of its own, so that what was answered is in no variable of a frame that raises.
     def _read(self, request: Request, response: Response, shape: Shape[Any, Any]) -> Any:
@@ -562,7 +574,7 @@ class Session:
             f"{what} is not what the contract says: {broken.reason}; "
             f"error.items holds those that were read{then}"
         )
-        return self._about(request, self.base_url + request.path, error)
+        return self._about(request, self._where(request), error)
 
     def _about(self, request: Request, where: str, error: E) -> E:
         """An error about an answer, with where it happened and whether the outcome is unknown."""
@@ -772,6 +784,10 @@ class Session:
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
             accepted(sent, now=self._wall())
 
+    def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
+        """What takes the secrets of a request out of its answer: those of a proxy between too."""
+        return redactor_for(request, [*headers.items(), *self._wire.proxy_headers.items()])
+
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
@@ -836,13 +852,18 @@ class Session:
         if shape is None or shape.open_partly is None:
             return _NO_SUCCESS
         # Without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers)
+        redactor = self._redactor(request, headers)
+        clean, cut = redactor.response(response), len(response.body) > SEARCHED
         try:
             answer, broken = self.codec.decode_items(
                 clean.body, shape.wire, sensitive=request.sensitive
             )
             if not self.dialect.succeeded(answer):
                 return _NO_SUCCESS
+            broken = {
+                name: msgspec.structs.replace(one, reason=redactor.text(one.reason, cut=cut))
+                for name, one in broken.items()
+            }
             return shape.open_partly(answer, self, clean.body, broken)
         except DecodeError:
             return _NO_SUCCESS
@@ -864,15 +885,18 @@ class Session:
         """
         now = self._wall()
         # Without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers)
+        redactor = self._redactor(request, headers)
+        clean = redactor.response(response)
         error, unreadable = self._explained(request, clean, where, now)
         if isinstance(error, RateLimitError):
             pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
             lane.allowance.note(response.headers, self.clock(), now, number, good=False)
+        failure = error or unreadable or self._unreadable(request, clean, shape)
+        redactor.error(failure, cut=len(response.body) > SEARCHED)
         if error is None:
-            raise self._about(request, where, unreadable or self._unreadable(request, clean, shape))
+            raise self._about(request, where, failure)
         if isinstance(error, AuthenticationError) and self._clock_difference is not None:
             error.clock_difference = self._clock_difference(response, now=now)
         if error.status == 503:
@@ -886,7 +910,7 @@ class Session:
     ) -> tuple[APIError | None, DecodeError | None]:
         """The refusal that an answer is, if it is one; or why the dialect cannot read it."""
         if 300 <= response.status < 400:
-            elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
+            elsewhere = _without_secrets(response.headers.get("Location", "nowhere"))
             error = APIError(
                 f"the service redirects to {elsewhere:.200}, and redirects are not followed: "
                 "is the base_url right?",
@@ -930,6 +954,15 @@ class Session:
         return RequestTimeout(
             f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
         )
+
+    def _address(self, request: Request, *, root: bool) -> str:
+        """What is sent to: with the path and the query as they are."""
+        address = (self.root_url if root else self.base_url) + request.path
+        return f"{address}?{request.query}" if request.query else address
+
+    def _where(self, request: Request, *, root: bool = False) -> str:
+        """The address of a request for texts: without its query, and with its label for its path."""
+        return (self.root_url if root else self.base_url) + request.shown_path
 
     def _label(self, request: Request, where: str) -> str:
         return f"{self.dialect.provider}: {request.method} {where}"
@@ -1017,6 +1050,12 @@ async def _until_urgent(
 async def _slept(seconds: float) -> bool:
     await asyncio.sleep(seconds)
     return True
+
+
+def _without_secrets(address: str) -> str:
+    """Where a redirect leads, without what may open it: the user's part, the query, the fragment."""
+    path = re.split(r"[?#]", address, maxsplit=1)[0]
+    return re.sub(r"//[^/]*@", "//", path, count=1)
 
 
 @concealing

@@ -16,6 +16,7 @@ import msgspec
 
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
+from vcloud._core.fault_words import cause_words
 from vcloud._core.log import printable_logger
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive, concealing
@@ -51,6 +52,10 @@ class _Limit(msgspec.Struct, eq=False):
     #: How many urgent ones wait, and when the next of them will try.
     urgent: int = 0
     urgent_at: float = -math.inf
+
+
+class _NoAnswerError(TimeoutError):
+    """A store that says nothing in time, in words of our own."""
 
 
 class SharedBudget(Secretive):
@@ -198,7 +203,11 @@ class SharedBudget(Secretive):
             try:
                 wait = await self._ask(counter, limit, _SHORT_PATIENCE if optional else PATIENCE)
             except counter.failures as error:
-                reason = f"{type(error).__name__}: {error}"
+                # Not its own text: a client of a store quotes what it cannot parse, and a peer
+                # that is no store may repeat the password that it heard.
+                own = isinstance(error, _NoAnswerError)
+                name = "TimeoutError" if own else type(error).__name__
+                reason = f"{name}: {error if own else cause_words(error)}"
             else:
                 if not wait:
                     with self._lock:
@@ -250,8 +259,8 @@ class SharedBudget(Secretive):
                     # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of
                     # success, and storages use it, redis-py's with a timeout in the address too.
                     raise asyncio.CancelledError
-        except TimeoutError as error:
-            raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
+        except TimeoutError:
+            raise _NoAnswerError(f"no answer in {patience:g} s") from None
         with self._lock:
             self._away = False
             told, self._told = self._told, False

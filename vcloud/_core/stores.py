@@ -84,6 +84,11 @@ class Counter:
         #: What it raises when the store cannot be reached, or does not count.
         self.failures: tuple[type[Exception], ...] = (
             OSError,
+            # What the clients of stores raise when a peer that is no store answers nonsense.
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
             *(failures if isinstance(failures, tuple) else (failures,)),
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import urllib.request
 import warnings
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, Final
@@ -19,8 +20,8 @@ from yarl import URL
 from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
-    DroppedError,
     Pool,
+    QuietResponse,
     UpgradeResponse,
     leave_to_parent,
     loop_of,
@@ -31,9 +32,10 @@ from vcloud._core.aiohttp_compat import (
 )
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
+from vcloud._core.fault_words import DroppedError, fault_words
 from vcloud._core.patience import Patience
 from vcloud._core.request import Response
-from vcloud._core.secret import concealing
+from vcloud._core.secret import Credentials, concealing
 from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
@@ -71,6 +73,8 @@ class Wire(msgspec.Struct, frozen=True):
     max_message: int
     #: Seconds; see :class:`Socket`.
     heartbeat: float = HEARTBEAT
+    #: What proves to a proxy who sends, where it is sent with the request itself.
+    proxy_headers: Mapping[str, str] = Credentials()
 
     @classmethod
     def of(
@@ -90,11 +94,20 @@ class Wire(msgspec.Struct, frozen=True):
         if ssl is not True:
             extra["ssl"] = ssl
         found = _proxy_from_environment(base_url) if proxy == "environment" else proxy
+        proxy_headers = Credentials()
         if found:
-            extra["proxy"] = found
+            address, credentials = _without_user(found)
+            extra["proxy"] = address
+            if credentials and URL(base_url).scheme == "https":
+                extra["proxy_headers"] = credentials
+            elif credentials:
+                # Of a proxied plain request there is one head, which the proxy reads.
+                proxy_headers = credentials
         # The whole attempt's clock is ours.
         clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        return cls(clock, Patience(timeout), extra, max_response, max_message, heartbeat)
+        return cls(
+            clock, Patience(timeout), extra, max_response, max_message, heartbeat, proxy_headers
+        )
 
     def __repr__(self) -> str:
         # A proxy's address may hold a password.
@@ -107,6 +120,23 @@ class Wire(msgspec.Struct, frozen=True):
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
         return msgspec.structs.replace(self, patience=Patience(seconds))
+
+
+@concealing
+def _without_user(proxy: str) -> tuple[str, Credentials]:
+    """A proxy's address without its user and password, and those as a header.
+
+    aiohttp keeps a proxy's address in the key of a connection, and prints that with a connection
+    that was never closed.
+    """
+    url = URL(proxy)
+    if url.raw_user is None and url.raw_password is None:
+        return proxy, Credentials()
+    both = f"{url.user or ''}:{url.password or ''}"
+    # RFC 7617 leaves the encoding open; aiohttp's is Latin-1, as long as that has the characters.
+    encoded = both.encode("latin-1" if max(both) <= "\xff" else "utf-8")
+    credentials = Credentials({"Proxy-Authorization": f"Basic {b64encode(encoded).decode()}"})
+    return str(url.with_user(None)), credentials
 
 
 @concealing
@@ -194,6 +224,8 @@ class Transport:
             LimitExceededError: a success with more than ``wire.max_response`` bytes.
         """
         session = self._session_in_use()
+        if wire.proxy_headers:
+            headers = Credentials({**headers, **wire.proxy_headers})
         turn = wire.patience.begin()
         try:
             answer = await sender(session, own=self._given is None)(
@@ -270,6 +302,8 @@ class Transport:
             )
             # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
+        if wire.proxy_headers:
+            headers = Credentials({**headers, **wire.proxy_headers})
         try:
             async with asyncio.timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -337,6 +371,7 @@ class Transport:
             connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
+            response_class=QuietResponse,
             **_NO_CONTENT_TYPE,
         )
         own = self._given is None
@@ -421,26 +456,19 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     made: VCloudError
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
-        made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
+        made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
     elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {_words(error)}")
+        made = TransportError(f"the connection was dropped: {fault_words(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {_words(error)}")
+        made = TransportError(f"the exchange broke: {fault_words(error)}")
     elif isinstance(error, ValueError):
-        made = ConfigurationError(f"aiohttp refuses to send this: {_words(error)}")
+        made = ConfigurationError(
+            "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"
+        )
     else:
         return error
     return made
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, aiohttp.InvalidURL):
-        return "not a valid address"
-    if isinstance(error, aiohttp.ClientResponseError):
-        # Its text has the whole URL, and a URL may hold a token.
-        return error.message or type(error).__name__
-    return str(error) or type(error).__name__

@@ -21,10 +21,10 @@ from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
+from vcloud._core.redaction import without_sent_secrets
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.scalars import instant_or_none
-from vcloud._core.secret import hidden, sent_secrets
 from vcloud._core.session import Session
 from vcloud.errors import (
     APIError,
@@ -510,7 +510,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             # No AuthenticationError: the first copy was let in, and the next one will be, too.
             kind, meaning = ServerError, _REPLAYED
         made = kind(
-            hidden(words, sent_secrets(request)) or meaning or "no reason given",
+            without_sent_secrets(words, request) or meaning or "no reason given",
             status=response.status,
             code=known if known is not None else code,
             meaning=meaning,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
+from vcloud._core.fault_words import fault_words
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED, printable
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
@@ -45,6 +47,8 @@ class Receiver:
         self.reason = self.cause = ""
         #: One sends at a time.
         self.sending = asyncio.Lock()
+        #: Takes the secrets of the upgrade out of what the peer says.
+        self.redact: Callable[[str], str] = str
         self._opened = opened
         self._connection = connection
         self._max_unread = max_unread
@@ -141,12 +145,16 @@ class Receiver:
                         self._unread += len(message.data)
                         _wake(self._waiter)
                 elif message.type is types.CLOSE:
-                    self._end(message.data or NO_STATUS, printable(message.extra or ""))
+                    self._end(
+                        message.data or NO_STATUS, printable(self.redact(message.extra or ""))
+                    )
                     await self._answer_close()
                 else:
                     self._take(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
-            self._end(ABNORMAL, failure=TransportError(f"the WebSocket broke: {words(error)}"))
+            self._end(
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+            )
         finally:
             self._end(ABNORMAL)
 
@@ -256,8 +264,4 @@ def _broken(error: object) -> VCloudError:
             "a message is larger than max_message of the Endpoint allows, and the "
             "connection was closed; give Endpoint(max_message=...) more"
         )
-    return TransportError(f"the WebSocket broke: {words(error)}")
-
-
-def words(error: object) -> str:
-    return str(error) or type(error).__name__
+    return TransportError(f"the WebSocket broke: {fault_words(error)}")

@@ -17,7 +17,7 @@ from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
 from vcloud._core.session import Session
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
@@ -58,9 +58,14 @@ class StreamMachineRef(Handle):
             raise InvalidArgumentError(
                 f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
-        return await self._session.fetch(
-            Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE
+        # The uid opens the machine, so texts have the label, and no variable has the path.
+        request = Request(
+            "GET",
+            f"/machines/{segment(self.uid, 'uid')}",
+            sensitive=True,
+            label="/machines/{uid}",
         )
+        return await self._session.fetch(request, MACHINE)
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``
@@ -101,7 +106,7 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id or self.uid}",
+            what=f"machine {self.id}" if self.id else "the machine of this uid",
         )
 
 
@@ -261,6 +266,7 @@ class StreamMachines(Collection):
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
 
+    @concealing
     async def get(self, uid: str | int) -> StreamMachine:
         """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
 
@@ -271,6 +277,7 @@ class StreamMachines(Collection):
         handle = StreamMachineRef(uid=identifier(uid, "uid"))
         return await bind(handle, self._session).refresh()
 
+    @concealing
     def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamMachineRef:
         """A handle to act through, without asking the service.
 

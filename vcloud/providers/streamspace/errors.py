@@ -12,9 +12,9 @@ import msgspec
 from vcloud._core.codec import Integer, excerpt, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
+from vcloud._core.redaction import without_sent_secrets
 from vcloud._core.request import Request, Response
 from vcloud._core.scalars import instant_or_none
-from vcloud._core.secret import hidden, sent_secrets
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -182,7 +182,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         """The refusal, if the status is one."""
         if 200 <= response.status < 300:
             return None
-        body = hidden(_object(response.body), sent_secrets(request))
+        body = without_sent_secrets(_object(response.body), request)
         known = _CODES.get(str(body.get("code")))
         message = _message(body) or (
             known.meaning if known else excerpt(response.body, sensitive=request.sensitive)
