@@ -488,7 +488,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         """
         ok = 200 <= response.status < 300
         try:
-            refusal = _CODEC.decode(response.body, _Refusal, sensitive=request.sensitive)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal, sensitive=request.sensitive)
         except DecodeError:
             if ok:
                 raise
@@ -537,7 +537,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         digits that begins with 4 refuses the request, as all do that the documents list.
         """
         try:
-            refusal = _CODEC.decode(response.body, _Refusal)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal)
         except DecodeError:
             return proof_of_answer(response.status, Form.FOREIGN)
         code = refusal.client_code
