@@ -18,6 +18,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
@@ -55,7 +56,7 @@ class StreamMachineRef(Handle):
         """
         if self.uid is None:
             raise InvalidArgumentError(
-                f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+                f"machine {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
         return await self._session.fetch(
             Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE
@@ -100,7 +101,7 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id or self.uid}",
+            what=f"machine {word(self.id or self.uid)}",
         )
 
 

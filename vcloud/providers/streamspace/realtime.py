@@ -11,6 +11,7 @@ from vcloud._core.codec import Shape, required
 from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
+from vcloud._core.text import word
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.providers.streamspace.logs import LogStream
@@ -166,7 +167,7 @@ class Realtime(Handle):
         url = self.vnc_url
         if not url.startswith(f"{self._root}/"):
             raise ConfigurationError(
-                f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}"
+                f"session {word(self.id)}: its picture is at {url:.200}, and the token is only for {self._root}"
             )
         steps = unquote(url.partition("?")[0]).split("/")
         if (
@@ -177,7 +178,7 @@ class Realtime(Handle):
             or ({".", ".."} & set(steps) and not url.endswith(f"/vnc-viewer/{segment(self.id)}"))
         ):
             raise DecodeError(
-                f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"
+                f"session {word(self.id)}: the service says that its picture is at {url!r:.200}, which is no address"
             )
         return url
 
