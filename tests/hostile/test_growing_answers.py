@@ -1,0 +1,213 @@
+"""What an answer costs grows with its size and no faster, whatever is in it, and errors stay small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from tests.contract.harness import PROVIDERS
+from tests.hostile.growth import check_growth
+from tests.unit.hostile import answered
+from vcloud import VCloudError
+
+Make = Callable[[int], bytes]
+
+#: What is bounded, or read at a gigabyte a second, is repeated rather than made larger.
+LARGEST = 2**15
+#: Characters of an error's text and of its notes, whatever was answered.
+MOST_TEXT = 5000
+
+
+@frozen
+class Listed:
+    """A call of one provider whose answer grows with the account."""
+
+    call: Callable[[Any], Any]
+    head: bytes
+    item: bytes
+    #: The same as services in the field may write it, so that the lenient way reads it.
+    lenient: bytes
+    tail: bytes = b"]}"
+
+    def page(self, item: bytes, count: int) -> bytes:
+        return self.head + b",".join([item] * count) + self.tail
+
+
+async def _machines(cloud: Any) -> Any:
+    return await cloud.machines.list(per_page=1).first()
+
+
+_MACHINE = b'"type":"machine","attributes":{"name":"m","friendly_status":"off","region":"dublin"}}'
+LISTS = {
+    "computers": Listed(
+        _machines,
+        b'{"client_code":200,"next_page":null,"machines":[',
+        b'{"id":"1",' + _MACHINE,
+        b'{"id":1,' + _MACHINE,
+    ),
+    "streams": Listed(
+        _machines,
+        b'{"client_code":200,"next_page":null,"machines":[',
+        b'{"id":"1","type":"machine","attributes":{"uid":"u","region":"dublin"}}',
+        b'{"id":1,"type":"machine","attributes":{"uid":7,"region":"dublin"}}',
+    ),
+    "streamspace": Listed(
+        lambda cloud: cloud.sessions.list().first(),
+        b'{"pagination":{"page":1,"limit":1,"total":1,"total_pages":1},"sessions":[',
+        b'{"id":"s","user":"u","template":"t","state":"running","tags":["a"]}',
+        b'{"id":"s","user":"u","template":"t","state":"running","activeConnections":"1"}',
+    ),
+}
+
+
+def call_of(api: str) -> Callable[[Any], Any]:
+    if api == "desktops":
+        return lambda cloud: cloud.get("d")
+    return LISTS[api].call
+
+
+def working(api: str, status: int, *, headers: dict[str, str] | None = None) -> Callable[..., Any]:
+    """What is measured: a call that is answered with this body."""
+    call = call_of(api)
+
+    async def work(body: bytes) -> None:
+        client, _ = answered(PROVIDERS[api], status, headers or {}, body)
+        try:
+            await call(client)
+        except VCloudError as error:
+            texts = [str(error), repr(error), *getattr(error, "__notes__", ())]
+            assert max(map(len, texts)) < MOST_TEXT
+            assert len(json.dumps(getattr(error, "details", None))) < 100_000
+
+    return work
+
+
+def wrapped(api: str, inner: bytes) -> bytes:
+    """A success of this API with more at its top."""
+    starts = {
+        "computers": b'{"client_code":200,"next_page":null,"machines":[],',
+        "streams": b'{"client_code":200,"next_page":null,"machines":[],',
+        "streamspace": b'{"total":0,"sessions":[],',
+        "desktops": b'{"id":"d","status":"running",',
+    }
+    return starts[api] + inner + b"}"
+
+
+def shared_out(apis: Iterable[str], kinds: Iterable[str]) -> list[Any]:
+    """Every kind with every API; in the short form each kind with one of them, in turn."""
+    apis = list(apis)
+    return [
+        pytest.param(api, kind, marks=() if number % len(apis) == index else pytest.mark.long)
+        for number, kind in enumerate(kinds)
+        for index, api in enumerate(apis)
+    ]
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+WRONG_ITEMS = {
+    "empty objects": b"{}",
+    "texts": b'"x"',
+    "lists": b"[[[]]]",
+    "wrong types": b'{"id":[],"type":[],"attributes":{"name":[],"region":[],"permissions":7},"tags":7}',
+    "wrong within lists": b'{"id":"1","attributes":{"machine_types":[7,7]},"tags":[[],[]]}',
+}
+
+
+@pytest.mark.parametrize(("api", "wrong"), shared_out(LISTS, WRONG_ITEMS))
+def test_a_page_on_which_every_item_is_wrong(api: str, wrong: str) -> None:
+    def make(size: int) -> bytes:
+        return LISTS[api].page(WRONG_ITEMS[wrong], size)
+
+    check_growth(make=make, work=working(api, 200))
+
+
+@pytest.mark.parametrize("api", LISTS)
+def test_a_good_page_of_which_the_last_item_alone_is_wrong(api: str) -> None:
+    listed = LISTS[api]
+
+    def make(size: int) -> bytes:
+        return listed.page(listed.item, size).removesuffix(listed.tail) + b",7" + listed.tail
+
+    check_growth(make=make, work=working(api, 200))
+
+
+@pytest.mark.parametrize("api", LISTS)
+def test_a_good_page_that_only_the_lenient_way_reads(api: str) -> None:
+    listed = LISTS[api]
+
+    check_growth(make=lambda size: listed.page(listed.lenient, size), work=working(api, 200))
+
+
+# -- anything at the top of an answer ----------------------------------------------------------------------------------
+
+TOPS: dict[str, Make] = {
+    "unknown fields": lambda size: b",".join(b'"f%d":%d' % (n, n) for n in range(size)),
+    "one field again and again": lambda size: b",".join([b'"message":"x"'] * size),
+    "a field of the wrong type again and again": lambda size: b",".join([b'"id":[]'] * size),
+    "a long name": lambda size: b'"%s":1' % (b"x" * size),
+    "a long text": lambda size: b'"message":"%s"' % (b"x" * size),
+    "a long number": lambda size: b'"page":1' + b"0" * size,
+    "a long fraction": lambda size: b'"page":1.' + b"0" * size,
+    "lone surrogates": lambda size: b'"message":"%s","id":7' % (rb"\ud800\\" * size),
+    "backslashes": lambda size: b'"message":"%s\\ud800","id":[]' % (b"\\\\" * size),
+    "depth": lambda size: b'"more":' + b"[" * size + b"]" * size,
+    "a broken end": lambda size: b'"more":[%s' % (b"{}," * size),
+    "no text in UTF-8": lambda size: b'"more":"%s\xff"' % ("é".encode() * size),
+}
+
+
+@pytest.mark.parametrize(("api", "top"), shared_out(["computers", "desktops", "streamspace"], TOPS))
+def test_a_success_with_much_more_at_its_top(api: str, top: str) -> None:
+    def make(size: int) -> bytes:
+        return wrapped(api, TOPS[top](size))
+
+    check_growth(make=make, work=working(api, 200), largest=LARGEST)
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+REFUSALS: dict[str, tuple[int, Make]] = {
+    "a page of HTML": (404, lambda size: b"<html>" + b"<p>not found</p>" * size),
+    "nothing but spaces": (500, lambda size: b" " * size),
+    "a long message": (
+        400,
+        lambda size: (
+            b'{"client_code":4204,"message":"%s","error":"%s"}' % (b"x" * size, b"y" * size)
+        ),
+    ),
+    "long details": (
+        400,
+        lambda size: b'{"client_code":400,"error":"no","details":[%s{}]}' % (b"{}," * size),
+    ),
+    "many issues": (
+        400,
+        lambda size: b'{"status":"error","error":{"issues":[%s{}]}}' % (b'{"path":["a"]},' * size),
+    ),
+    "a refusal under 200": (
+        200,
+        lambda size: (
+            b'{"client_code":4204,"status":"error","error":{"issues":[%s{}]},"message":[%s{}]}'
+            % (b"{}," * size, b"{}," * size)
+        ),
+    ),
+    "a long one under 200": (
+        200,
+        lambda size: (
+            b'{"client_code":4204,"status":"error","error":"%s","message":"%s"}'
+            % (b"nonce used " * size, b"nonce used " * size)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("api", "refusal"), shared_out(PROVIDERS, REFUSALS))
+def test_a_long_refusal(api: str, refusal: str) -> None:
+    """As a dialect sees it. Over a socket there are no more than 64 KiB of one, unless it is a 200."""
+    status, make = REFUSALS[refusal]
+
+    check_growth(make=make, work=working(api, status), largest=LARGEST)
