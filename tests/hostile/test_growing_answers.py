@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
-from collections.abc import Callable, Iterable
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from attrs import frozen
 
 from tests.contract.harness import PROVIDERS
-from tests.hostile.growth import check_growth
+from tests.hostile.growth import check_growth, shared_out
 from tests.unit.hostile import answered
-from vcloud import VCloudError
+from vcloud import APIError, VCloudError
+from vcloud.providers.computers import MachineStatus
 
 Make = Callable[[int], bytes]
 
@@ -76,14 +80,20 @@ def working(api: str, status: int, *, headers: dict[str, str] | None = None) -> 
 
     async def work(body: bytes) -> None:
         client, _ = answered(PROVIDERS[api], status, headers or {}, body)
+        errors = []
         try:
             await call(client)
         except VCloudError as error:
-            texts = [str(error), repr(error), *getattr(error, "__notes__", ())]
-            assert max(map(len, texts)) < MOST_TEXT
-            assert len(json.dumps(getattr(error, "details", None))) < 100_000
+            errors.append(error)
+        assert all(map(is_small, errors))
 
     return work
+
+
+def is_small(error: VCloudError) -> bool:
+    texts = [str(error), repr(error), *getattr(error, "__notes__", ())]
+    kept = json.dumps(getattr(error, "details", None))
+    return max(map(len, texts)) < MOST_TEXT and len(kept) < 100_000
 
 
 def wrapped(api: str, inner: bytes) -> bytes:
@@ -95,16 +105,6 @@ def wrapped(api: str, inner: bytes) -> bytes:
         "desktops": b'{"id":"d","status":"running",',
     }
     return starts[api] + inner + b"}"
-
-
-def shared_out(apis: Iterable[str], kinds: Iterable[str]) -> list[Any]:
-    """Every kind with every API; in the short form each kind with one of them, in turn."""
-    apis = list(apis)
-    return [
-        pytest.param(api, kind, marks=() if number % len(apis) == index else pytest.mark.long)
-        for number, kind in enumerate(kinds)
-        for index, api in enumerate(apis)
-    ]
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
@@ -211,3 +211,92 @@ def test_a_long_refusal(api: str, refusal: str) -> None:
     status, make = REFUSALS[refusal]
 
     check_growth(make=make, work=working(api, status), largest=LARGEST)
+
+
+# -- words of a request that a refusal may repeat ----------------------------------------------------------------------
+
+
+def refused_command(command: str, said: str) -> APIError:
+    body = json.dumps({"status": "error", "error": said}).encode()
+
+    async def call() -> APIError:
+        client, _ = answered(PROVIDERS["desktops"], 400, {}, body)
+        with pytest.raises(APIError) as caught:
+            await client.ref("d").bash(command)
+        return caught.value
+
+    return asyncio.run(call())
+
+
+def numbered(words: int) -> str:
+    return " ".join(f"word{number:07}" for number in range(words))
+
+
+def test_looking_for_the_words_of_a_command_takes_no_longer_than_reading_both() -> None:
+    def make(size: int) -> tuple[str, bytes]:
+        said = "word" * (min(size, 40_000) // 4)
+        return numbered(size), json.dumps({"status": "error", "error": said}).encode()
+
+    async def work(given: tuple[str, bytes]) -> None:
+        client, _ = answered(PROVIDERS["desktops"], 400, {}, given[1])
+        with pytest.raises(APIError):
+            await client.ref("d").bash(given[0])
+
+    check_growth(make=make, work=work)
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "hidden"),
+    [
+        ("cat secretfile", "no file secretfile", True),
+        ("cat secretfile", "no file secretfiles", True),
+        ("cat secretfile", "no such file", False),
+        ("run averyverylongpassword", "averyverylongpas", True),
+        ("run averyverylongpassword", "averyverylongpa", False),
+        ("ls -l", "cannot ls -l here", True),
+        ("ls -l", "cannot lsx -lx", False),
+        (numbered(500), "there is no word0000499", True),
+        (numbered(500), "there is no word000499x", False),
+        ("ab " * 5000, "ab " * 100, True),
+    ],
+)
+def test_words_of_a_command_that_come_back_are_found(command: str, said: str, hidden: bool) -> None:
+    message = refused_command(command, said).message
+
+    assert (message == "the service's words are not shown because they repeat what was sent") is (
+        hidden
+    )
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------
+
+
+async def _each_with_a_state_of_its_own(body: bytes) -> Any:
+    client, _ = answered(PROVIDERS["computers"], 200, {}, body)
+    return await client.machines.list(per_page=1).first()
+
+
+def states(count: int, first: int = 0) -> bytes:
+    item = b'{"id":"1","type":"machine","attributes":{"friendly_status":"state %d"}}'
+    items = [item % number for number in range(first, first + count)]
+    return LISTS["computers"].head + b",".join(items) + b"]}"
+
+
+def test_states_that_nobody_knows_cost_in_proportion() -> None:
+    check_growth(make=states, work=_each_with_a_state_of_its_own)
+
+
+def test_states_and_ids_that_nobody_knows_are_not_remembered() -> None:
+    with asyncio.Runner() as runner:
+        runner.run(_each_with_a_state_of_its_own(states(2000)))
+        tracemalloc.start()
+        try:
+            for number in range(1, 6):
+                runner.run(_each_with_a_state_of_its_own(states(2000, 2000 * number)))
+            gc.collect()
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert len(MachineStatus) < 20
+    assert held < 100_000
