@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from attrs import frozen
 
@@ -124,6 +125,30 @@ def test_a_page_on_which_every_item_is_wrong(api: str, wrong: str) -> None:
         return LISTS[api].page(WRONG_ITEMS[wrong], size)
 
     check_growth(make=make, work=working(api, 200))
+
+
+def peak(work: Callable[[], object]) -> int:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("wrong", WRONG_ITEMS)
+@pytest.mark.parametrize("api", LISTS)
+def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong: str) -> None:
+    """What is proportional may still be too much: an error for each item is a hundred times the page."""
+    body = LISTS[api].page(WRONG_ITEMS[wrong], 5000)
+    work = working(api, 200)
+    asyncio.run(work(body))
+
+    with asyncio.Runner() as runner:
+        taken = peak(lambda: runner.run(work(body)))
+
+    assert taken < 2 * peak(lambda: msgspec.json.decode(body)) + 1_500_000
 
 
 @pytest.mark.parametrize("api", LISTS)
