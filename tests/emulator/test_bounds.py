@@ -37,7 +37,7 @@ from vcloud import (
     TransportError,
     VagonComputers,
 )
-from vcloud._core.websocket import MAX_REFUSAL
+from vcloud._core.request import MAX_REFUSAL
 from vcloud.emulator import Emulator, Fault
 
 AUTH = HMACAuth("ak", "sk")

@@ -14,13 +14,16 @@ what is quadratic has 100.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 
@@ -99,7 +102,7 @@ def check_growth(
     Raises:
         AssertionError: it grows faster.
     """
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, _without_others():
 
         def run(value: T) -> None:
             done = work(value)
@@ -117,6 +120,17 @@ def check_growth(
     return found
 
 
+@contextlib.contextmanager
+def _without_others() -> Iterator[None]:
+    """Keep the collector from going through what other tests left: it would be counted here."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _best_of(run: Callable[[T], None], value: T, repeats: int, limit: float) -> float:
     """Seconds of the best of five runs; no further run where one settles it."""
     best = float("inf")
@@ -132,7 +146,8 @@ def _size_for(
 ) -> tuple[int, int]:
     """The size, and how often the work is done, that take 20 ms."""
     while (taken := _at(make, run, size)) < LEAST and 2 * size <= largest:
-        size *= 2
+        # In steps of two at the end, so that the size does not depend on noise more than it must.
+        size *= 8 if taken < LEAST / 16 and 8 * size <= largest else 2
     repeats = 1
     value = make(size)
     while taken < LEAST:
@@ -163,3 +178,13 @@ def _peak(run: Callable[[T], None], value: T) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def shared_out(apis: Iterable[str], kinds: Iterable[str]) -> list[Any]:
+    """Every kind with every API; in the short form each kind with one of them, in turn."""
+    apis = list(apis)
+    return [
+        pytest.param(api, kind, marks=() if number % len(apis) == index else pytest.mark.long)
+        for number, kind in enumerate(kinds)
+        for index, api in enumerate(apis)
+    ]

@@ -22,12 +22,14 @@ from typing import (
     get_type_hints,
 )
 
+import attrs
 import cattrs
 import cattrs.v
 import msgspec
 
 from vcloud._core.clock import datetime_class
 from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
+from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import (
     ODD_AMOUNT,
     Amount,
@@ -41,6 +43,7 @@ from vcloud._core.scalars import (
     Seconds,
     convert,
 )
+from vcloud._core.short_fields import short_fields
 from vcloud._core.text import shortened
 from vcloud.errors import DecodeError
 
@@ -164,12 +167,42 @@ class Codec:
         try:
             return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+            failure = _mismatch(error, body, wire, sensitive=sensitive)
+        # Outside of the handler: what is kept of the error would keep the answer's whole tree.
+        del value
+        raise failure
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
         value = _tree(body, sensitive=sensitive)
         return self._structure(value, body, wire, sensitive=sensitive)
+
+    def decode_refusal(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
+        """Decode what says whether an answer is a refusal. Of a long one, the long fields are cut.
+
+        Args:
+            body: the answer.
+            wire: a class with the fields at its top that say so.
+            sensitive: as for :meth:`decode`.
+
+        Raises:
+            DecodeError: it is not JSON, or not of that shape.
+        """
+        if len(body) <= MAX_REFUSAL:
+            return self.decode(body, wire, sensitive=sensitive)
+        quoted = excerpt(body, sensitive=sensitive)
+        try:
+            short = short_fields(body, _names(wire))
+        except msgspec.ValidationError:
+            failure = DecodeError(f"the answer is not what the contract says; {quoted}")
+        except _UNREADABLE as error:
+            failure = _not_json(error, body, sensitive=sensitive)
+        else:
+            try:
+                return self.decode(short, wire, sensitive=sensitive)
+            except DecodeError:
+                failure = DecodeError(f"the answer is not what the contract says; {quoted}")
+        raise failure
 
     def decode_items(
         self, body: bytes, wire: type[T], *, sensitive: bool = False
@@ -321,6 +354,10 @@ def _holds_amounts(kind: msgspec.inspect.Type, seen: frozenset[type[Any]] = froz
 
 
 _Decoder = msgspec.json.Decoder[Any] | _Checked | _WithAmounts
+
+
+def _names(wire: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(wire))
 
 
 def _item_type(hint: Any) -> Any:

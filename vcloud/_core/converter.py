@@ -15,11 +15,14 @@ from cattrs.gen import make_dict_structure_fn
 from vcloud._core.clock import datetime_class
 from vcloud._core.models import DOCUMENTED
 from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
+from vcloud._core.text import shortened
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 
 #: Errors of one list or mapping that are collected before decoding stops: as many as an error text shows.
 MAX_ERRORS: Final = 3
+#: Characters of an object's key that an error shows: it stands in the path of each error below it.
+MAX_KEY: Final = 80
 
 
 def lenient_converter(*, strict: bool) -> cattrs.Converter:
@@ -101,7 +104,8 @@ def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) ->
         try:
             made.append(build(value, item))
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            error.add_note(cattrs.IterableValidationNote(f"at index {name!r:.80}", name, item))
+            place = shortened(name, MAX_KEY) if isinstance(name, str) else name
+            error.add_note(cattrs.IterableValidationNote(f"at index {place!r}", place, item))
             errors.append(error)
             if len(errors) == MAX_ERRORS:
                 break

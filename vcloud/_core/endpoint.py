@@ -205,7 +205,8 @@ class Endpoint:
             those names are not taken for this machine, and a client refuses them. Links that the
             service hands out may be plain ``http`` to this machine, too.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
-            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
+            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read. An
+            answer without a status of success is read to 64 KiB at most, whatever this says.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a
             :class:`~vcloud.LimitExceededError`. As many bytes, in 65 536 messages at most, may wait
             to be read: until then pings are answered and a close is noticed while nobody reads;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -28,6 +28,9 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 #: These change nothing (RFC 9110, 9.2.1), so that nothing can be left of a lost one.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
+
+#: Bytes of a refusal that are read, decompressed. It says why in a few lines.
+MAX_REFUSAL: Final = 64 * 1024
 
 # Structs and not attrs classes, because one of each is made per call and a frozen attrs class takes six times as long.
 
@@ -80,11 +83,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A complete answer. ``headers`` is case-insensitive."""
+    """An answer, complete but for a long refusal. ``headers`` is case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    #: Of a refusal: it was longer, and this is its beginning.
+    cut: bool = False
 
     def __repr__(self) -> str:
         # A body may carry a token or an access link.

@@ -15,6 +15,7 @@ import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.codec import loads
+from vcloud._core.text import shortened, word
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -204,6 +205,7 @@ async def wait_until(
         WaitFailed: it is in a state from which none of the wanted ones is reached.
     """
     goals = _goals(wanted, states)
+    what = shortened(what)
     names = " or ".join(sorted(goals))
     pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
     end = clock() + patience
@@ -218,7 +220,9 @@ async def wait_until(
                 if last in goals:
                     return resource
                 if last in hopeless:
-                    raise WaitFailed(f"{what} is {last} and will not become {names}", last=last)
+                    raise WaitFailed(
+                        f"{what} is {word(last)} and will not become {names}", last=last
+                    )
                 if not patience:
                     break
                 await asyncio.sleep(min(pause, max(0.0, end - clock())))
@@ -226,8 +230,8 @@ async def wait_until(
         if not limit.expired():
             raise
     if not patience:
-        raise WaitTimeout(f"{what} is {last}, not {names}", last=last)
-    seen = f"it was still {last}" if last is not None else "its state was never seen"
+        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
+    seen = f"it was still {word(last)}" if last is not None else "its state was never seen"
     raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last)
 
 

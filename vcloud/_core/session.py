@@ -43,6 +43,7 @@ from vcloud._core.refused import (
     refuses_credentials,
 )
 from vcloud._core.request import (
+    MAX_REFUSAL,
     UPGRADES,
     UPGRADES_WITHOUT_SLOT,
     Request,
@@ -427,9 +428,15 @@ class Session:
                         if renewed or refused.untried or refused.error is not None:
                             self._let_in(request, response, headers, renewed=renewed)
                         return result
-                    error, proof = self._refusal(
-                        request, response, shape, headers, lane, number, where
-                    )
+                    try:
+                        error, proof = self._refusal(
+                            request, response, shape, headers, lane, number, where
+                        )
+                    except DecodeError as unreadable:
+                        # An error that is kept keeps its frames, and they would keep the answer.
+                        response = None
+                        raise unreadable.with_traceback(None)  # noqa: B904 - it is the same one
+                    response = _without_rest(response)
                     if began is not None and isinstance(error, AuthenticationError):
                         proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
@@ -888,6 +895,8 @@ class Session:
         redactor = self._redactor(request, headers)
         clean = redactor.response(response)
         error, unreadable = self._explained(request, clean, where, now)
+        if error is not None and (response.cut or len(response.body) > MAX_REFUSAL):
+            error.add_note(_CUT)
         if isinstance(error, RateLimitError):
             pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
             lane.allowance.pause(pause, response.headers, self.clock(), now)
@@ -1009,6 +1018,19 @@ _ITERATE_ON = ", and iterating on continues after them"
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")
+#: A note of a refusal that is long.
+_CUT: Final = (
+    f"the refusal was longer than {MAX_REFUSAL} bytes, and the service's words may be incomplete"
+)
+
+
+def _without_rest(response: Response) -> Response:
+    """A refusal without what follows its first 64 KiB. Frames of a kept error keep it."""
+    if len(response.body) <= MAX_REFUSAL:
+        return response
+    return Response(response.status, response.headers, response.body[:MAX_REFUSAL], cut=True)
+
+
 #: An answer that is no success.
 _NO_SUCCESS: Final = object()
 

@@ -34,9 +34,9 @@ from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.fault_words import DroppedError, fault_words
 from vcloud._core.patience import Patience
-from vcloud._core.request import Response
+from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
-from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
+from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
@@ -56,7 +56,8 @@ async def _upgrade(
     answer = await send_once(request, handler)
     if answer.status != 101:
         headers = refusal_headers(answer)
-        raise RefusedError(Response(answer.status, headers, await _body(answer, MAX_REFUSAL)))
+        body, cut = await _beginning(answer, MAX_REFUSAL)
+        raise RefusedError(Response(answer.status, headers, body, cut))
     return answer
 
 
@@ -67,7 +68,7 @@ class Wire(msgspec.Struct, frozen=True):
     #: Of each attempt.
     patience: Patience
     extra: Mapping[str, Any]
-    #: Bytes of an answer's body, decompressed.
+    #: Bytes of a success's body, decompressed. A refusal is read to :data:`MAX_REFUSAL` at most.
     max_response: int
     #: Bytes of a WebSocket's message.
     max_message: int
@@ -214,7 +215,7 @@ class Transport:
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
     ) -> Response:
-        """Send once and read the whole answer.
+        """Send once and read the whole answer, or of a long refusal the beginning.
 
         Raises:
             ConfigurationError: it was closed meanwhile.
@@ -242,12 +243,19 @@ class Transport:
                 **self._options,
                 **wire.extra,
             )
-            content = answer.content
-            if content.is_eof() and content.total_bytes <= wire.max_response:
+            content, limit = answer.content, wire.max_response
+            refused = not 200 <= answer.status < 300
+            if refused and limit > MAX_REFUSAL:
+                limit = MAX_REFUSAL
+            if content.is_eof() and content.total_bytes <= limit:
                 # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
-            return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
+            body, cut = await _beginning(answer, limit)
+            if cut and not refused:
+                body = b""  # a frame of the error's
+                raise _too_large(answer.status, limit)
+            return Response(answer.status, answer.headers, body, cut)
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             if self._loop is not None and self._loop.is_closed():
                 # This coroutine is being closed with its loop, and aiohttp hid that.
@@ -416,34 +424,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, decompressed. A refusal that is larger than ``limit`` is cut there: its status says what it is.
-
-    Raises:
-        LimitExceededError: a success that is larger.
-    """
+async def _beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The body, decompressed, or the first ``limit`` bytes of it; whether there is more."""
     content = answer.content
-    refused = answer.status >= 300
-    declared = 0 if refused or "Content-Encoding" in answer.headers else answer.content_length or 0
     body = bytearray()
+    # What is said to be too long is not read at all, where nobody wants its beginning.
+    ok = 200 <= answer.status < 300 and "Content-Encoding" not in answer.headers
+    declared = answer.content_length or 0 if ok else 0
     try:
         # Part by part, because for one who reads all at once aiohttp inflates a bomb whole.
         while max(declared, len(body)) <= limit:
             part = await content.readany()
             if not part:
-                return (
-                    bytes(body) + await answer.read()
-                )  # which is empty, and releases the connection
+                # The read returns nothing, and releases the connection.
+                return bytes(body) + await answer.read(), False
             body += part
     except BaseException:
         answer.close()
         raise
-    # What is still to come is not worth waiting for.
+    # What is still to come is not worth waiting for, and half an answer is on the connection.
     answer.close()
-    if refused:
-        return bytes(body[:limit])
-    raise LimitExceededError(
-        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the "
+    return bytes(body[:limit]), True
+
+
+def _too_large(status: int, limit: int) -> LimitExceededError:
+    return LimitExceededError(
+        f"the answer ({status}) is larger than the {limit} bytes that max_response of the "
         "Endpoint allows; give Endpoint(max_response=...) more, or ask for less at a time"
     )
 

@@ -26,6 +26,7 @@ from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.scalars import instant_or_none
 from vcloud._core.session import Session
+from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -460,8 +461,12 @@ class _Refusal:
     timestamp: Any = None
 
 
+#: Characters of a message in which a used nonce is looked for. An error shows 1000.
+_MAX_WORDS: Final = 2000
+
+
 def _words(refusal: _Refusal) -> str:
-    return refusal.message if isinstance(refusal.message, str) else ""
+    return shortened(refusal.message, _MAX_WORDS) if isinstance(refusal.message, str) else ""
 
 
 class VagonDialect(msgspec.Struct, frozen=True):
@@ -488,7 +493,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         """
         ok = 200 <= response.status < 300
         try:
-            refusal = _CODEC.decode(response.body, _Refusal, sensitive=request.sensitive)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal, sensitive=request.sensitive)
         except DecodeError:
             if ok:
                 raise
@@ -537,7 +542,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         digits that begins with 4 refuses the request, as all do that the documents list.
         """
         try:
-            refusal = _CODEC.decode(response.body, _Refusal)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal)
         except DecodeError:
             return proof_of_answer(response.status, Form.FOREIGN)
         code = refusal.client_code

@@ -11,7 +11,7 @@ from vcloud._core.websocket.closing import (
     describe_close,
     printable,
 )
-from vcloud._core.websocket.refused import MAX_REFUSAL, RefusedError, refusal_headers
+from vcloud._core.websocket.refused import RefusedError, refusal_headers
 from vcloud._core.websocket.socket import LOOK, STALLED, Socket
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "GOING_AWAY",
     "LOOK",
     "MAX_REASON",
-    "MAX_REFUSAL",
     "NORMAL",
     "NO_STATUS",
     "STALLED",

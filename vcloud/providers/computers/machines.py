@@ -26,6 +26,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
@@ -284,7 +285,7 @@ class MachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id}",
+            what=f"machine {word(self.id)}",
         )
 
     async def connect_url(self) -> str:

@@ -12,6 +12,7 @@ from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle
 from vcloud._core.secret import concealing
 from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
 from vcloud.providers.desktops.actions import (
     Action,
@@ -347,7 +348,7 @@ class Controls(Handle):
         """
         result = await self.perform(TakeScreenshot())
         if result.screenshot is None:
-            raise DecodeError(f"desktop {self.id}: the answer to a screenshot holds no image")
+            raise DecodeError(f"desktop {word(self.id)}: the answer to a screenshot holds no image")
         return result.screenshot
 
     async def cursor_position(self) -> Point:

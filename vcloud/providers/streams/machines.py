@@ -19,6 +19,7 @@ from vcloud._core.request import QueryValue, Request, json_body, present, segmen
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive, concealing
 from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
@@ -56,7 +57,7 @@ class StreamMachineRef(Handle):
         """
         if self.uid is None:
             raise InvalidArgumentError(
-                f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+                f"machine {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
         # The uid opens the machine, so texts have the label, and no variable has the path.
         request = Request(
@@ -106,7 +107,7 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id}" if self.id else "the machine of this uid",
+            what=f"machine {word(self.id)}" if self.id else "the machine of this uid",
         )
 
 

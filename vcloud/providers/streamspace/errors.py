@@ -15,6 +15,7 @@ from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.redaction import without_sent_secrets
 from vcloud._core.request import Request, Response
 from vcloud._core.scalars import instant_or_none
+from vcloud._core.text import MAX_WORD, shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -212,8 +213,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             made.retry_after = _retry_after(body, response, now)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = (
-                SessionState(transition[1]),
-                SessionState(transition[2]),
+                SessionState(shortened(transition[1], MAX_WORD)),
+                SessionState(shortened(transition[2], MAX_WORD)),
             )
         return made
 

@@ -12,6 +12,7 @@ from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
+from vcloud._core.text import word
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.providers.streamspace.logs import LogStream
@@ -188,8 +189,8 @@ class Realtime(Handle):
         if not url.startswith(f"{self._root}/"):
             del url
             raise ConfigurationError(
-                f"session {self.id}: its picture is somewhere else than the API, and the token is "
-                f"only for {self._root}"
+                f"session {word(self.id)}: its picture is somewhere else than the API, and the token "
+                f"is only for {self._root}"
             )
         steps = unquote(url.partition("?")[0]).split("/")
         if (
@@ -201,7 +202,7 @@ class Realtime(Handle):
         ):
             del url, steps
             raise DecodeError(
-                f"session {self.id}: where the service says that its picture is, is no address"
+                f"session {word(self.id)}: where the service says that its picture is, is no address"
             )
         return url
 

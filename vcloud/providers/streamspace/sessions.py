@@ -16,6 +16,7 @@ from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, stated, wait_until
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
@@ -158,7 +159,7 @@ class SessionRef(Realtime, Wire):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"session {self.id}",
+            what=f"session {word(self.id)}",
         )
 
     async def _change(self, state: SessionState) -> SessionUpdate:

@@ -121,7 +121,7 @@ class Wire:
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:
     names = _names(model, set())
-    return any(_snake(key.decode()) in names for key in _CAMEL.findall(body))
+    return any(_snake(found[1].decode()) in names for found in _CAMEL.finditer(body))
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
