@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from tests.seeded import ADMIN_PASSWORD
 from vcloud import AuthenticationError
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD, USER
+from vcloud.emulator.streamspace_catalog import ADMIN, USER
 from vcloud.providers.streamspace import (
     AgentStatus,
     Platform,

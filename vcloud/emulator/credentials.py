@@ -9,10 +9,9 @@ from typing import Final, Self
 
 from attrs import evolve, field, fields, frozen
 
-Seed = int | str
+from vcloud.emulator.streamspace_catalog import ADMIN
 
-ADMIN: Final = "admin"
-"""What the StreamSpace administrator is called, unless another name is given."""
+Seed = int | str
 
 _PAIRS: Final = (
     ("computers_key", "computers_secret"),

@@ -327,7 +327,7 @@ class Fault:
 def _number(name: str, value: float) -> float:
     # Also refuses NaN, which is smaller than nothing.
     if not 0 <= value <= LONGEST:
-        msg = f"{name} must be a number from 0 to {LONGEST}, not {value!r}"
+        msg = f"{name} must be at least 0 and at most {LONGEST}, not {value!r}"
         raise ValueError(msg)
     return value
 
