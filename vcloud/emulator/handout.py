@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from attrs import frozen
 
-from vcloud.emulator.credentials import Credentials, variable
+from vcloud.emulator.credentials import Credentials
 
 if TYPE_CHECKING:
     from vcloud import Auth, Endpoint
@@ -58,17 +58,20 @@ class Handout:
 
     def env(self) -> dict[str, str]:
         """Return the environment variables."""
-        names = (
-            *("computers_key", "computers_secret", "desktops_api_key"),
-            *("streams_key", "streams_secret", "streamspace_username", "streamspace_password"),
-            *(("emulator_token",) if self.administered else ()),
-        )
+        given = self.credentials
         return {
             **({} if self.ca_file is None else {"VCLOUD_CA_FILE": self.ca_file}),
             **({"VCLOUD_ALLOW_HTTP": "1"} if self.exposed else {}),
-            **{variable(name): str(getattr(self.credentials, name)) for name in names},
+            **({"VCLOUD_EMULATOR_TOKEN": given.emulator_token} if self.administered else {}),
+            "VCLOUD_COMPUTERS_KEY": given.computers_key,
+            "VCLOUD_COMPUTERS_SECRET": given.computers_secret,
             "VCLOUD_COMPUTERS_URL": self.computers_url,
+            "VCLOUD_DESKTOPS_API_KEY": given.desktops_api_key,
             "VCLOUD_DESKTOPS_URL": self.desktops_url,
+            "VCLOUD_STREAMS_KEY": given.streams_key,
+            "VCLOUD_STREAMS_SECRET": given.streams_secret,
             "VCLOUD_STREAMS_URL": self.streams_url,
+            "VCLOUD_STREAMSPACE_USERNAME": given.streamspace_username,
+            "VCLOUD_STREAMSPACE_PASSWORD": given.streamspace_password,
             "VCLOUD_STREAMSPACE_URL": self.streamspace_url,
         }
