@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -26,7 +27,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def asked(world: World, method: str, path: str, **headers: str) -> int:
-    body = {"json": {"seconds": 3600}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {"seconds": 3600}} if method == "POST" else {}
     url = f"{world.emu.url}{path}"
     async with world.http.request(method, url, headers=headers, **body) as response:
         return response.status
