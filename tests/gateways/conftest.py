@@ -15,7 +15,9 @@ from vcloud.emulator import Emulator
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[Emulator]:
-    with Emulator(rate_limits=False, balance=10**9, seed=SEED) as emulator:
+    # nginx calls a service by the name of its block `upstream`.
+    names = ["one", "two"]
+    with Emulator(rate_limits=False, balance=10**9, seed=SEED, allow_hosts=names) as emulator:
         yield emulator
 
 
