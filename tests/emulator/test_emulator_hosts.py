@@ -10,11 +10,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from yarl import URL
 
 from tests.emulator.realtime_raw import token
 from tests.emulator.test_emulator_http_raw import Wire, wired
 from vcloud import VCloud
 from vcloud.emulator import Emulator, Fault
+from vcloud.emulator.net.hosts import Hosts, host_of, is_loopback
 
 JSON = "Content-Type: application/json"
 ALL_HERE = [
@@ -294,3 +300,42 @@ async def test_browser_s_own_requests_are_answered(site: str) -> None:
     """As of somebody who types the address, and of pages of this machine."""
     async with serving() as (_, wire):
         assert (await sent(wire, advance("Host: localhost", f"Sec-Fetch-Site: {site}")))[0] == 200
+
+
+# -- whatever is sent ------------------------------------------------------------------------------
+
+AUTHORITIES = st.one_of(
+    st.text(max_size=40),
+    st.text("localhst127.0:@[]/ \u017f\u212a%é", max_size=20),
+    st.lists(st.sampled_from([*ALL_HERE, *FOREIGN, *INVALID, "@", ":", "."]), max_size=3).map(
+        "".join
+    ),
+)
+
+
+@given(AUTHORITIES)
+def test_host_is_found_as_a_url_parser_finds_it(authority: str) -> None:
+    """What another parser takes for a foreign host is never taken for loopback."""
+    host = host_of(authority)
+    if host is None or not is_loopback(host):
+        return
+    try:
+        other = URL(f"http://{authority}/").host
+    except ValueError:
+        # It is stricter with ports.
+        return
+    assert other is not None
+    assert is_loopback(other.lower().removesuffix("."))
+
+
+@given(AUTHORITIES, st.sampled_from(["Host", "Origin"]))
+def test_mutated_headers_are_refused_or_answered(text: str, name: str) -> None:
+    headers = CIMultiDict({"Host": "localhost"})
+    headers[name] = text if name == "Host" else f"http://{text}"
+    request = make_mocked_request("GET", "/", headers=headers)
+    refused = Hosts().refusal(request)
+    if refused is None:
+        return
+    assert refused.status in {400, 403, 421}
+    assert isinstance(refused.body, bytes)
+    assert json.loads(refused.body)["error"].isprintable()
