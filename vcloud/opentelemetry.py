@@ -35,6 +35,9 @@ class OpenTelemetry(Observer):
     are ``http.client.request.duration`` and ``http.client.active_requests``. Nothing is added to what is sent: no
     ``traceparent`` goes to the services.
 
+    Attributes are data, and none is a text of a service's: of an answer there are the status and the error's class.
+    ``url.full`` holds ids as they are sent, percent-encoded.
+
     Args:
         tracer_provider: whose tracer is used; None: the process's.
         meter_provider: whose meter is used; None: the process's.

@@ -51,6 +51,11 @@ TIMEOUT: Final = 20.0
 DEADLINE: Final = 30.0
 #: Seconds after which a cell hangs.
 GUARD: Final = 60.0
+#: Seconds in all for which the loop may be held while a cell is played. STALL is short beside what a paused machine loses, and a
+#: client whose time was up before the service had its turn says nothing of either: such a cell is played again.
+HELD: Final = STALL / 4
+#: How often a cell is played at most. What the last play shows counts.
+PLAYS: Final = 4
 RETRY: Final = RetryPolicy(attempts=ATTEMPTS, base=0.02, cap=0.1)
 #: One for all, because making it takes longer than what most cells do with it.
 CODEC: Final = Codec()
@@ -243,6 +248,34 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
         yield f"the next call ends with {error!r}"
 
 
+class Pulse:
+    """Measures for how long the event loop was held, by its own work or by the machine's."""
+
+    BEAT: Final = 0.05
+
+    def __init__(self) -> None:
+        self.held = 0.0
+        """Seconds in all."""
+
+    async def beat(self) -> None:
+        """Measure until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self.BEAT
+            await asyncio.sleep(self.BEAT)
+            self.held += max(0.0, loop.time() - due)
+
+
+async def judged(cell: Cell, starting: asyncio.Semaphore, pulse: Pulse) -> Verdict:
+    """Play a cell, once more where it failed while the loop was held."""
+    for _ in range(PLAYS - 1):
+        held = pulse.held
+        verdict = await run_cell(cell, starting)
+        if not verdict.flaws or pulse.held - held < HELD:
+            return verdict
+    return await run_cell(cell, starting)
+
+
 async def run_cell(cell: Cell, starting: asyncio.Semaphore) -> Verdict:
     """Play one cell and judge it; ``starting`` is held while its world is made."""
     async with contextlib.AsyncExitStack() as stack:
@@ -264,9 +297,11 @@ async def run(todo: Sequence[Cell]) -> list[Verdict]:
     async def worker(line: Iterator[Cell], number: int) -> None:
         await asyncio.sleep(number / 100)
         for cell in line:
-            verdicts[cell] = await run_cell(cell, starting)
+            verdicts[cell] = await judged(cell, starting, pulse)
 
     before = asyncio.all_tasks()
+    pulse = Pulse()
+    beating = asyncio.create_task(pulse.beat())
     patient = sorted(
         filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.LATE, -waits(cell))
     )
@@ -279,7 +314,11 @@ async def run(todo: Sequence[Cell]) -> list[Verdict]:
         )
         for number in range(size)
     ]
-    await asyncio.gather(*workers)
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        beating.cancel()
+        await asyncio.wait({beating})
     left = asyncio.all_tasks() - before
     assert not left, f"tasks are left: {left}"
     return [verdicts[cell] for cell in todo]

@@ -203,7 +203,7 @@ async def test_an_answer_that_does_not_decode_is_a_failed_attempt(clock: Clock) 
 async def test_an_attempt_signed_once_more_is_a_retry_at_once(clock: Clock) -> None:
     diary = Diary()
     early = Response(
-        401, {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}, b'{"client_code":401,"message":"no"}'
+        401, {"Date": "Sun, 09 Sep 2001 03:46:40 GMT"}, b'{"client_code":401,"message":"no"}'
     )
     await session(clock, early, OK, observers=[diary]).send(START)
     assert [(what, number, retry_in) for what, number, *_, retry_in in diary.heard] == [

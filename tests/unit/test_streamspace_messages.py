@@ -157,7 +157,7 @@ COMMAND = {
                 "command_type": "start_session",
                 "data": {"name": "n", "user": "u", "template": "t", "vnc": {"port": "hunter2"}},
             },
-            "data.vnc.port is not a valid int",
+            "data.vnc.port: expected a whole number",
         ),
         (
             {"command_type": "start_session", "data": {"environment": {"PASSWORD": "hunter2"}}},

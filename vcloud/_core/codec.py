@@ -29,9 +29,13 @@ import msgspec
 from vcloud._core.clock import datetime_class
 from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
 from vcloud._core.scalars import (
+    ODD_AMOUNT,
+    Amount,
     ExactFloat,
+    Float,
     GoDuration,
     Id,
+    Integer,
     Minutes,
     OpenEnum,
     Seconds,
@@ -48,11 +52,14 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 __all__ = [
+    "Amount",
     "BrokenItems",
     "Codec",
+    "Float",
     "GoDuration",
     "Id",
     "Instant",
+    "Integer",
     "Minutes",
     "OpenEnum",
     "Seconds",
@@ -212,8 +219,11 @@ class Codec:
         return []
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
-        """The first way alone, for tests that compare the two."""
-        decoded: T = self._decoder(wire).decode(body)
+        """The first way alone, for tests that compare the two; amounts may have any spelling."""
+        decoder = self._decoder(wire)
+        if isinstance(decoder, _WithAmounts):
+            decoder = decoder.fast
+        decoded: T = decoder.decode(body)
         return decoded
 
     def _decode_one_by_one(
@@ -246,7 +256,8 @@ class Codec:
         return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
-        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        plain = msgspec.json.Decoder(wire, dec_hook=convert)
+        fast = _WithAmounts(plain) if _holds_amounts(msgspec.inspect.type_info(wire)) else plain
         # A model may know that the service has a second spelling, which the fast way would pass over as unknown fields.
         check = getattr(wire, "_check_spelling", None)
         decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
@@ -259,7 +270,7 @@ class _Checked:
     __slots__ = ("_check", "_fast")
 
     def __init__(
-        self, fast: msgspec.json.Decoder[Any], check: Callable[[Any, bytes], None]
+        self, fast: msgspec.json.Decoder[Any] | _WithAmounts, check: Callable[[Any, bytes], None]
     ) -> None:
         self._fast = fast
         self._check = check
@@ -270,7 +281,46 @@ class _Checked:
         return value
 
 
-_Decoder = msgspec.json.Decoder[Any] | _Checked
+class _WithAmounts:
+    """A decoder of answers with a bare ``Decimal``, for which :data:`Amount` is four times as fast.
+
+    msgspec takes for it whatever Python does: NaN, an exponent of a million, underscores. What may
+    be such a one is left to the lenient way, which refuses it.
+    """
+
+    __slots__ = ("fast",)
+
+    def __init__(self, fast: msgspec.json.Decoder[Any]) -> None:
+        self.fast = fast
+
+    def decode(self, body: bytes) -> Any:
+        if ODD_AMOUNT.search(body):
+            raise msgspec.ValidationError("an amount may be out of range")
+        return self.fast.decode(body)
+
+
+def _holds_amounts(kind: msgspec.inspect.Type, seen: frozenset[type[Any]] = frozenset()) -> bool:
+    """Whether a value of this type may hold a ``Decimal``."""
+    if isinstance(kind, msgspec.inspect.DecimalType):
+        return True
+    model: type[Any] | None = getattr(kind, "cls", None)
+    if model in seen:
+        return False
+    seen = seen if model is None else seen | {model}
+    inner: list[msgspec.inspect.Type] = [
+        *(field.type for field in getattr(kind, "fields", ())),
+        *getattr(kind, "types", ()),
+        *getattr(kind, "item_types", ()),
+    ]
+    inner += [
+        getattr(kind, name)
+        for name in ("item_type", "key_type", "value_type", "type")
+        if isinstance(getattr(kind, name, None), msgspec.inspect.Type)
+    ]
+    return any(_holds_amounts(one, seen) for one in inner)
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked | _WithAmounts
 
 
 def _item_type(hint: Any) -> Any:

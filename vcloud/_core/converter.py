@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final, get_args, get_origin
 
 import attrs
@@ -12,7 +14,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.clock import datetime_class
 from vcloud._core.models import DOCUMENTED
-from vcloud._core.scalars import SCALARS, OpenEnum, shown, without_exact_floats
+from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 
@@ -33,6 +35,8 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
         lambda kind: kind is Any, lambda value, _: without_exact_floats(value)
     )
     converter.register_structure_hook_func(_is_instant, SCALARS[datetime_class()])
+    for annotated, kind in ((Integer, int), (Float, float)):
+        converter.register_structure_hook_func(partial(operator.eq, annotated), SCALARS[kind])
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
     )

@@ -112,6 +112,10 @@ class Session:
         self._refused = RefusedCredentials(clock)
         # Of strategies whose credentials work once.
         self._may_be_a_copy: Callable[..., bool] | None = getattr(self.auth, "may_be_a_copy", None)
+        # Of strategies whose credentials depend on the time.
+        self._clock_difference: Callable[..., timedelta | None] | None = getattr(
+            self.auth, "clock_difference", None
+        )
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -127,6 +131,8 @@ class Session:
         self.cleanup_timeout = endpoint.cleanup_timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
+        #: Whether links that the service hands out may be plain http.
+        self.allow_http = endpoint.allow_http
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
@@ -867,6 +873,8 @@ class Session:
             lane.allowance.note(response.headers, self.clock(), now, number, good=False)
         if error is None:
             raise self._about(request, where, unreadable or self._unreadable(request, clean, shape))
+        if isinstance(error, AuthenticationError) and self._clock_difference is not None:
+            error.clock_difference = self._clock_difference(response, now=now)
         if error.status == 503:
             error.retry_after = retry_after(response.headers, now=now)
         if 300 <= response.status < 400:

@@ -113,7 +113,8 @@ class Counter:
             if not self._given:
                 raise
             raise ConfigurationError(f"{_ONE_LOOP} ({error})") from None
-        return max(GRAIN, window.reset_time - time.time() + GRAIN)
+        # Whatever the store holds: the oldest of a moving window leaves it within its length.
+        return min(max(GRAIN, window.reset_time - time.time() + GRAIN), length + GRAIN)
 
     def in_background(self, work: Callable[[], Any]) -> None:
         """Do something that nobody waits for, unless something is being done already.

@@ -31,10 +31,10 @@ class Outcome(Generic[T, R]):
 
     Attributes:
         item: the item.
-        key: what names it in the journal; None without one.
+        key: what names it in the journal, as it is; None without one.
         status: what became of it.
         result: what the action returned. The journal does not keep it: None for what an earlier run did.
-        error: what the action raised; of an earlier run its words.
+        error: what the action raised; of an earlier run its words, on one printable line.
         attempts: requests sent for it, each repeat counted; 0 also for what a run that was killed left unknown.
         duration: how long the action took; zero for what a run that was killed left unknown.
         recorded: what the journal keeps of the result: JSON, made by the run's ``record``.

@@ -43,7 +43,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
         async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
             async for outcome in run:
-                print(outcome.key, outcome.status, outcome.error or "")
+                print(repr(outcome.key), outcome.status, outcome.error or "")
         print(run.totals)
 
     Nothing is begun before it is iterated. One failure hides no other: whatever the action raises is an outcome, except

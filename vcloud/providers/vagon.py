@@ -15,7 +15,7 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.arguments import positive_integer
-from vcloud._core.codec import BrokenItems, Codec, Instant, Shape, excerpt, required
+from vcloud._core.codec import BrokenItems, Codec, Instant, Integer, Shape, excerpt, required
 from vcloud._core.models import none_when_absent
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.paging.pager import Page, Pager
@@ -123,7 +123,7 @@ class VagonCode(IntEnum):
 class Envelope:
     """The keys beside every answer. One without ``client_code`` is nobody's success."""
 
-    client_code: int
+    client_code: Integer
     message: str | None = None
     timestamp: Instant | None = None
 
@@ -190,10 +190,10 @@ class Listing(Envelope):
     key: ClassVar[str]
     item_fields: ClassVar[tuple[str, ...]]
 
-    count: int | None = None
-    page: int | None = None
+    count: Integer | None = None
+    page: Integer | None = None
     # ABSENT, because a list without the key is counted, while null is the end.
-    next_page: int | None = ABSENT
+    next_page: Integer | None = ABSENT
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -455,7 +455,7 @@ def is_replay(code: int, words: str) -> bool:
 class _Refusal:
     """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
 
-    client_code: int
+    client_code: Integer
     message: Any = None
     timestamp: Any = None
 

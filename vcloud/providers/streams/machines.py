@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection as Many
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import ClassVar, Final
 
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, number
 from vcloud._core.arguments import instant as instant_text
-from vcloud._core.codec import Id, Instant, Seconds, Shape
+from vcloud._core.codec import Amount, Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.secret import Secretive
+from vcloud._core.session import Session
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
@@ -134,7 +135,7 @@ class StreamMachine(StreamMachineRef):
     friendly_status: str | None
     connection_status: ConnectionStatus | None
     region: Region | None
-    cost: Decimal | None
+    cost: Amount | None
     duration: Seconds | None
     application_name: str | None
     application_id: Id | None
@@ -174,13 +175,19 @@ class AssignmentAnswer(Envelope):
 
 MACHINE = resource(StreamMachine)
 MACHINES = resources(StreamMachineList, StreamMachine)
-ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
-    AssignmentAnswer,
-    lambda wire, session, body: Assignment(
+
+
+def _opened_assignment(wire: AssignmentAnswer, session: Session, body: bytes) -> Assignment:
+    fault = fault_of_link(wire.connection_link, allow_http=session.allow_http)
+    if fault is not None:
+        raise refused_link("connection_link", fault)
+    return Assignment(
         machine=adopt(wire.machine, session, (body, "machine")),
         connection_link=wire.connection_link,
-    ),
-)
+    )
+
+
+ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(AssignmentAnswer, _opened_assignment)
 
 
 def start_request(stream_id: str, region: Region | str) -> Request:

@@ -225,6 +225,8 @@ class StreamRef(Handle):
                 public client of the older API).
             CapacityError: no machine is available (440; the document does not say how the service words this).
             TransportError: with ``outcome_unknown``, when the answer was lost: a machine may have been assigned.
+            DecodeError: the link is not safe to open: not https, say, or with a user before its
+                host. The text does not repeat it. A machine may have been assigned.
         """
         return await self._session.fetch(assign_request(self.id, region, user_id), ASSIGNMENT)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.codec import excerpt, too_deep
+from vcloud._core.codec import Integer, excerpt, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
@@ -53,7 +53,7 @@ class StreamSpaceCode(StrEnum):
     The code decides the class, not the status: the document contradicts itself in some statuses.
     """
 
-    status: int
+    status: Integer
     meaning: str
     error: type[APIError]
 

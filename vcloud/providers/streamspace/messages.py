@@ -10,7 +10,8 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import GoDuration, Id, Instant, OpenEnum
+from vcloud._core.codec import GoDuration, Id, Instant, Integer, OpenEnum
+from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import Wire, go_duration
@@ -112,7 +113,7 @@ class SessionResult(Wire):
     session_id: Id | None = None
     pod_ip: str | None = None
     pod_name: str | None = None
-    vnc_port: int | None = None
+    vnc_port: Integer | None = None
     started_at: Instant | None = None
 
 
@@ -186,7 +187,7 @@ class CommandData(Wire):
 class VNCPort(Wire):
     """Where a session's VNC server is to listen."""
 
-    port: int
+    port: Integer
 
 
 @frozen(kw_only=True)
@@ -272,7 +273,7 @@ class VNCProxyData(Wire):
 
     pod_name: str | None = None
     namespace: str | None = None
-    vnc_port: int | None = None
+    vnc_port: Integer | None = None
 
 
 @frozen(kw_only=True)
@@ -318,7 +319,7 @@ class UnreadableMessage(Message):
         return name if isinstance(name, str) else ""
 
     def __str__(self) -> str:
-        return f"{self.name or 'a message'}: {self.problem}"
+        return printable(f"{self.name or 'a message'}: {self.problem}")
 
 
 #: The messages that the SDK knows, by ``type`` and ``command_type``.

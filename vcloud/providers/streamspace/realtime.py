@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.codec import Shape, required
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
@@ -55,11 +56,11 @@ class Realtime(Handle):
         ::
 
             for line in await session.logs(tail=20):
-                print(line)
+                print(printable(line))  # vcloud.printable: a program there wrote it
 
             async with session.logs(follow=True) as lines:
                 async for line in lines:
-                    print(line)
+                    print(printable(line))
 
         Args:
             follow: go on until the session is over; see :class:`LogStream`.
@@ -147,6 +148,16 @@ class Realtime(Handle):
         It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below
         ``wss://HOST/prefix``.
         """
+        address = self._vnc_address()
+        fault = fault_of_link(address, allow_http=self._session.allow_http)
+        if fault is None:
+            return address
+        # Its path may open the picture: no frame of the error has it.
+        del address
+        raise refused_link(f"vnc_url for session {self.id}", fault)
+
+    def _vnc_address(self) -> str:
+        """:attr:`vnc_url` before it is checked."""
         return f"{self._root}/vnc-viewer/{segment(self.id)}"
 
     async def connect_url(self) -> str:
@@ -163,10 +174,12 @@ class Realtime(Handle):
         return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
 
     def _own_vnc_url(self) -> str:
-        url = self.vnc_url
+        url = self._vnc_address()
         if not url.startswith(f"{self._root}/"):
+            del url
             raise ConfigurationError(
-                f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}"
+                f"session {self.id}: its picture is somewhere else than the API, and the token is "
+                f"only for {self._root}"
             )
         steps = unquote(url.partition("?")[0]).split("/")
         if (
@@ -176,8 +189,9 @@ class Realtime(Handle):
             # step, as in every other path.
             or ({".", ".."} & set(steps) and not url.endswith(f"/vnc-viewer/{segment(self.id)}"))
         ):
+            del url, steps
             raise DecodeError(
-                f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"
+                f"session {self.id}: where the service says that its picture is, is no address"
             )
         return url
 
