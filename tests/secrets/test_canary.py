@@ -38,7 +38,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud.emulator import Emulator, Fault
+from vcloud.emulator import Credentials, Emulator, Fault
 from vcloud.providers.streamspace import StreamSpace
 
 #: Quotes, a backslash and a letter beyond ASCII, because what is escaped must be found, too.
@@ -84,10 +84,14 @@ async def outcomes(cloud: VCloud) -> list[object]:
 async def emulated(
     monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> AsyncIterator[tuple[Emulator, VCloud]]:
-    for name, value in (("SECRET", SECRET), ("API_KEY", KEY), ("ADMIN_PASSWORD", PASSWORD)):
-        monkeypatch.setattr(f"vcloud.emulator.server.{name}", value)
-    async with Emulator(machines=2, rate_limits=False) as emulator:
-        emulator.streamspace.users["admin"].password = PASSWORD
+    credentials = evolve(
+        Credentials.drawn(),
+        computers_secret=SECRET,
+        streams_secret=SECRET,
+        desktops_api_key=KEY,
+        streamspace_password=PASSWORD,
+    )
+    async with Emulator(machines=2, rate_limits=False, credentials=credentials) as emulator:
         emulator.streamspace.add_session()
         patience = {
             "timeout": 0.2,

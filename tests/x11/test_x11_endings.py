@@ -505,8 +505,11 @@ async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(
     assert entries(temporary) == []
 
 
-async def test_the_public_key_does_not_open_what_runs_commands(emulator: Emulator) -> None:
+async def test_another_emulator_s_key_does_not_open_what_runs_commands(
+    emulator: Emulator,
+) -> None:
+    other = Emulator().credentials.desktops_api_key
     url = emulator.env()["VCLOUD_DESKTOPS_URL"]
-    async with Desktops(Endpoint(url, auth=APIKeyAuth("ck_emulator"))) as desktops:
+    async with Desktops(Endpoint(url, auth=APIKeyAuth(other))) as desktops:
         with pytest.raises(AuthenticationError):
             await desktops.launch()
