@@ -149,7 +149,7 @@ class Redactor:
             body = self._body(body)
         if body is response.body and headers is response.headers:
             return response
-        return type(response)(response.status, headers, body)
+        return type(response)(response.status, headers, body, response.cut)
 
     def _body(self, body: bytes) -> bytes:
         # Here and not above: the codec is no part of what a secret needs.
