@@ -33,6 +33,7 @@ from vcloud import (
     OutcomeStatus,
     Settled,
     VCloud,
+    printable,
 )
 from vcloud.emulator import Emulator
 
@@ -166,7 +167,9 @@ async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[N
                 if outcome.status is OutcomeStatus.DONE:
                     recorded.append(outcome.recorded)
                 else:
-                    print(f"  {outcome.key} is {outcome.status}: {outcome.error}", flush=True)
+                    # A key may be an id that the service made, and holds what it says.
+                    line = f"  {outcome.key} is {outcome.status}: {outcome.error}"
+                    print(printable(line), flush=True)
     finally:
         print(f"  {step}: {run.totals}", flush=True)
     return recorded

@@ -13,9 +13,14 @@ import os
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from vcloud import ConflictError, VCloud
+from vcloud import ConflictError, VCloud, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.computers import Machine, Permissions
+
+
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
 
 
 def row(machine: Machine) -> str:
@@ -39,46 +44,50 @@ async def main() -> None:
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
         machines = cloud.computers.machines
 
-        print("Machines that are off:")
+        say("Machines that are off:")
         off = [row(machine) async for machine in machines.list(status="off")]
-        print("\n".join(off) or "  none")
+        for line in off or ["  none"]:
+            say(line)
         if real and os.environ.get("VCLOUD_EXAMPLE_BUY") != "1":
-            print(
-                "\nMachines cost money: set VCLOUD_EXAMPLE_BUY=1 to buy three and go on with those."
-            )
+            print()
+            say("Machines cost money: set VCLOUD_EXAMPLE_BUY=1 to buy three and go on with those.")
             return
 
         made = await machines.create(
             1, quantity=3, region="dublin", permissions=Permissions(screen_recording_enabled=True)
         )
-        print(f"\nBought {len(made)} machines: {', '.join(machine.id for machine in made)}")
+        print()
+        say(f"Bought {len(made)} machines: {', '.join(machine.id for machine in made)}")
 
         # Only those: whatever else there is may be somebody's.
         chosen = made[:2]
-        print(f"\nStarting {len(chosen)} of them, both at once ...")
+        print()
+        say(f"Starting {len(chosen)} of them, both at once ...")
         await asyncio.gather(*[machine.start() for machine in chosen])
         ready = await asyncio.gather(
             *[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen]
         )
         for machine in ready:
             link = await machine.create_access_link(timedelta(hours=1))
-            print(row(machine))
+            say(row(machine))
             # Whoever has the link has the machine: it belongs on its user's screen, not in a log (and is in no repr).
-            print(f"         until {link.expires_at:%H:%M} UTC at {link.connection_link}")
+            say(f"         until {link.expires_at:%H:%M} UTC at {link.connection_link}")
 
-        print("\nA mistake, handled:")
+        print()
+        say("A mistake, handled:")
         try:
             await ready[0].reset()
         except ConflictError as error:
-            print(f"  {error.meaning} (code {error.code:d})")
+            say(f"  {error.meaning} (code {error.code:d})")
 
-        print("\nStopping them again ...")
+        print()
+        say("Stopping them again ...")
         await asyncio.gather(*[machine.stop(gracefully=True) for machine in ready])
         for machine in await asyncio.gather(
             *[machine.wait_until("off", poll=0.1) for machine in ready]
         ):
             used = await machine.sessions.list().first()
-            print(row(machine) + (f", used for {used.duration}" if used else ""))
+            say(row(machine) + (f", used for {used.duration}" if used else ""))
 
 
 if __name__ == "__main__":

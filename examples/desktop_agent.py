@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+from vcloud import printable
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import missing
 from vcloud.providers.desktops import Desktop, Desktops, Screenshot
@@ -34,6 +35,11 @@ for i in 1 2 3; do echo "$i"; done # that's it
 LENGTH = 2000
 NOTE = (LINES * 10)[: LENGTH - 1] + "\n"
 SCRIPT = "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; seq 200; echo Thank you.; touch done; exec cat"
+
+
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -79,9 +85,7 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     """Open a terminal, write a note into it, and look at what came of it."""
 
     def keep(name: str, shot: Screenshot) -> None:
-        print(
-            f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}"
-        )
+        say(f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}")
 
     async def exists(file: str) -> bool:
         return bool(await desktop.bash(f"ls {file} 2>/dev/null || true"))
@@ -89,23 +93,23 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     empty = await desktop.screenshot()
     keep("1-empty", empty)
 
-    print("Opening a terminal, and clicking into it:")
+    say("Opening a terminal, and clicking into it:")
     await desktop.bash(
         'xterm -geometry 100x40+20+20 -fg white -bg "#203040" '
         f'-e bash -c "{SCRIPT}" >/dev/null 2>&1 &'
     )
     await until(lambda: exists("ready"))
     await desktop.click(300, 200)
-    print(f"  the pointer is at {', '.join(map(str, await desktop.cursor_position()))}")
+    say(f"  the pointer is at {', '.join(map(str, await desktop.cursor_position()))}")
     opened = await changed(desktop, empty)
     keep("2-opened", opened)
 
-    print(f"Typing a note of {len(NOTE)} characters, which takes a minute:")
+    say(f"Typing a note of {len(NOTE)} characters, which takes a minute:")
     await desktop.type(NOTE)
     typed = await changed(desktop, opened)
     keep("3-typed", typed)
 
-    print("Pressing Ctrl+D, and scrolling back:")
+    say("Pressing Ctrl+D, and scrolling back:")
     await desktop.press("ctrl+d")
     await until(lambda: exists("done"))
     ended = await changed(desktop, typed)
@@ -116,12 +120,12 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     # encoded.
     note = base64.b64decode(await desktop.bash("base64 note.txt")).decode()
     same = "what was typed" if note == NOTE else "SOMETHING ELSE"
-    print(f"The note, read from the file that it was typed into, is {same}. It begins:")
+    say(f"The note, read from the file that it was typed into, is {same}. It begins:")
     for line in note.splitlines()[:4]:
-        print(f"  {line}")
+        say(f"  {line}")
     files = (await desktop.bash("ls")).split()
     ran = "A PART OF IT RAN" if "owned" in files else "nothing of it ran"
-    print(f"In the desktop's directory there is {', '.join(files)}: {ran}.")
+    say(f"In the desktop's directory there is {', '.join(files)}: {ran}.")
     if note != NOTE or "owned" in files:
         raise SystemExit(1)
 
@@ -130,17 +134,17 @@ async def main() -> None:
     """The main job: one desktop, used like a person would, and nothing left of it."""
     options = arguments()
     if needed := lacking():
-        print(
+        say(
             "This example drives a real desktop on this machine, and something for that is missing."
         )
-        print("It needs:")
+        say("It needs:")
         for each in needed:
-            print(f"  - {each}")
-        print("On Debian or Ubuntu, as root:")
-        print(
+            say(f"  - {each}")
+        say("On Debian or Ubuntu, as root:")
+        say(
             "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
         )
-        print("Nothing was done.")
+        say("Nothing was done.")
         return
     with tempfile.TemporaryDirectory() as temporary:
         pictures: Path = options.directory or Path(temporary)
@@ -151,9 +155,9 @@ async def main() -> None:
             Desktops(emulator.endpoints()["desktops"]) as desktops,
             desktops.launch(timedelta(minutes=10), poll=0.02) as desktop,
         ):
-            print(f"Desktop {desktop.id} is {desktop.status}.")
+            say(f"Desktop {desktop.id} is {desktop.status}.")
             await work(desktop, pictures)
-        print(
+        say(
             f"The desktop is gone{'' if options.directory else ', and so are the pictures: use --directory to keep them'}."
         )
 

@@ -16,7 +16,7 @@ import os
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from vcloud import APIKeyAuth, Endpoint, InvalidArgumentError
+from vcloud import APIKeyAuth, Endpoint, InvalidArgumentError, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.desktops import (
     Action,
@@ -33,6 +33,11 @@ from vcloud.providers.desktops import (
     from_json,
     to_json,
 )
+
+
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -70,15 +75,15 @@ async def work(desktop: DesktopRef, save: str | None) -> None:
     await desktop.drag((100, 100), (400, 250))
     await desktop.scroll("down", 3)
     x, y = await desktop.cursor_position()
-    print(f"  the pointer is at {x}, {y}")
+    say(f"  the pointer is at {x}, {y}")
 
     shot = await desktop.screenshot()
-    print(
+    say(
         f"  the screen is {len(shot.data)} bytes of {shot.media_type}"
         + (f", in {shot.save(save)}" if save else "")
     )
     for command in ("whoami", "uname", "echo 'Hello, World!'"):
-        print(f"  $ {command:<22} {(await desktop.bash(command)).strip()}")
+        say(f"  $ {command:<22} {(await desktop.bash(command)).strip()}")
 
 
 async def replay(desktop: DesktopRef, recording: str) -> None:
@@ -87,7 +92,7 @@ async def replay(desktop: DesktopRef, recording: str) -> None:
     try:
         results = await desktop.perform_all(actions)
     except ActionsFailed as error:
-        print(f"  stopped after {len(error.results)} of {len(actions)}: {error.error}")
+        say(f"  stopped after {len(error.results)} of {len(actions)}: {error.error}")
         return
     for action, result in zip(actions, results, strict=True):
         seen = (
@@ -95,7 +100,7 @@ async def replay(desktop: DesktopRef, recording: str) -> None:
             if result.screenshot
             else " ".join((result.output or "done").split())
         )
-        print(f"  {action.tag:<20} {seen}")
+        say(f"  {action.tag:<20} {seen}")
 
 
 async def main() -> None:
@@ -115,26 +120,28 @@ async def main() -> None:
             endpoint, poll = emulator.endpoints()["desktops"], 0.02
         client = await stack.enter_async_context(Desktops(endpoint))
         if key and os.environ.get("VCLOUD_EXAMPLE_BUY") != "1":
-            print("Desktops cost money: set VCLOUD_EXAMPLE_BUY=1 to go on.")
+            say("Desktops cost money: set VCLOUD_EXAMPLE_BUY=1 to go on.")
             return
 
         # Whatever happens inside of the block, the desktop is stopped at its end.
         async with client.launch(lifetime, poll=poll) as desktop:
-            print(
+            say(
                 f"Desktop {desktop.id} is {desktop.status} until {desktop.timeout_at:%H:%M} UTC at the latest:"
             )
             # Whoever has desktop.stream_url has the desktop, so it is for its user and not for a log.
             await work(desktop, options.save)
-        print(f"  and now it is {(await desktop.refresh()).status}")
+        say(f"  and now it is {(await desktop.refresh()).status}")
 
         recording = json.dumps([to_json(action) for action in PLAN])
-        print(
-            f"\nReplaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:"
+        print()
+        say(
+            f"Replaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:"
         )
         async with client.launch(lifetime, poll=poll) as desktop:
             await replay(desktop, recording)
 
-            print("\nMistakes, caught before anything is sent:")
+            print()
+            say("Mistakes, caught before anything is sent:")
             for mistake in (
                 {"type": "move_mouse", "x": -1, "y": 5},
                 {"type": "press_keys", "keys": "a; reboot"},
@@ -142,7 +149,7 @@ async def main() -> None:
                 try:
                     await desktop.perform(from_json(mistake))
                 except InvalidArgumentError as error:
-                    print(f"  {error}")
+                    say(f"  {error}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from vcloud import Instance, VCloud, VCloudError
+from vcloud import Instance, VCloud, VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.computers import Machine
 from vcloud.providers.streams import StreamMachine
@@ -52,7 +52,7 @@ def row(instance: Instance) -> Row:
         hours_left = None if left is None else Decimal(left.total_seconds()) / 3600
     elif isinstance(instance.resource, StreamMachine):
         cost = instance.resource.cost
-    region, state = str(instance.region or "-"), str(instance.state)
+    region, state = str(instance.region or ""), str(instance.state)
     return Row(
         instance.provider,
         region,
@@ -75,14 +75,16 @@ def table(rows: Iterable[Row]) -> str:
     """How many there are, and their sums: by provider, region and state, then for each provider, then for all."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for one in rows:
-        for key in ((one.provider, one.region, one.state), (one.provider, "", ""), ("", "", "")):
+        region = one.region or "-"
+        for key in ((one.provider, region, one.state), (one.provider, "", ""), ("", "", "")):
             groups.setdefault(key, []).append(one)
 
     def line(key: tuple[str, str, str]) -> str:
         found = groups[key]
         provider, region, state = key if key[1] else (f"{key[0] or 'everything'}, in all", "", "")
         hours, cost = total(one.hours_left for one in found), total(one.cost for one in found)
-        return f"{provider:<22}{region:<18}{state:<13}{len(found):>8,}{hours:>13}{cost:>11}"
+        where = printable(f"{provider:<22}{region:<18}{state:<13}")
+        return f"{where}{len(found):>8,}{hours:>13}{cost:>11}"
 
     # What has no region or no name is a sum, and stands below what it sums up.
     order = sorted(groups, key=lambda key: (not key[0], key[0], not key[1], key))
@@ -90,6 +92,18 @@ def table(rows: Iterable[Row]) -> str:
         f"{'provider':<22}{'region':<18}{'state':<13}{'count':>8}{'hours left':>13}{'cost ($)':>11}"
     )
     return "\n".join([heading, "-" * len(heading), *map(line, order)])
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet may take for a formula."""
+
+
+def cell(text: str) -> str:
+    """A text from outside as a cell: an apostrophe makes a text of what would be a formula.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def csv_text(rows: Iterable[Row]) -> str:
@@ -100,7 +114,12 @@ def csv_text(rows: Iterable[Row]) -> str:
     for one in rows:
         hours_left = None if one.hours_left is None else round(one.hours_left, 2)
         writer.writerow(
-            [*one[:5], one.started_at and one.started_at.isoformat(), hours_left, one.cost]
+            [
+                *(cell(text) for text in one[:5]),
+                one.started_at and one.started_at.isoformat(),
+                hours_left,
+                one.cost,
+            ]
         )
     return text.getvalue()
 
@@ -155,7 +174,8 @@ def main() -> int:
     print(table(rows))
     print(f"\n{len(rows):,} instances, in {perf_counter() - begin:.1f} s")
     if path is not None:
-        path.write_text(csv_text(rows), encoding="utf-8", newline="")
+        # Half an emoji, which JSON can hold and UTF-8 cannot, is written as its escape.
+        path.write_text(csv_text(rows), encoding="utf-8", errors="backslashreplace", newline="")
         print(f"each of them is in {path}")
     for provider, error in errors.items():
         print(f"{provider} did not answer, and is missing here: {error}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from vcloud import ConfigurationError, ConflictError, VCloud, VCloudError
+from vcloud import ConfigurationError, ConflictError, VCloud, VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import Resources
 
@@ -145,14 +145,13 @@ async def main() -> None:
 
         if not real or os.environ.get("VCLOUD_EXAMPLE_BUY") == "1":
             for lines in await asyncio.gather(*[visit(cloud, provider) for provider in TOUR]):
-                print("\n".join(lines), end="\n\n")
+                print("\n".join(map(printable, lines)), end="\n\n")
 
         print("What there is now, on all providers:")
         found = cloud.instances()
         async for instance in found:
-            print(
-                f"   {instance.provider:<12}{instance.name[:34]:<36}{instance.state:<13}{instance.region or '-'}"
-            )
+            line = f"   {instance.provider:<12}{instance.name[:34]:<36}{instance.state:<13}"
+            print(printable(f"{line}{instance.region or '-'}"))
         for provider, error in found.errors.items():
             print(f"   {provider:<12}did not answer: {error}")
 

@@ -14,7 +14,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 
-from vcloud import ConflictError, Endpoint, HMACAuth
+from vcloud import ConflictError, Endpoint, HMACAuth, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streams import Assignment, Stream, StreamMachine, VagonStreams
 
@@ -37,6 +37,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
+
+
 def row(machine: StreamMachine) -> str:
     """One line of the table."""
     return f"  {machine.id:>7}  {machine.region:<12}{machine.machine_type:<14}{machine.connection_status:<12}{machine.duration!s:>9}  $ {machine.cost}"
@@ -45,11 +50,11 @@ def row(machine: StreamMachine) -> str:
 async def show(client: VagonStreams) -> Stream | None:
     """Print what there is; return the first stream."""
     first = None
-    print("Applications and their streams:")
+    say("Applications and their streams:")
     async for application in client.applications.list():
-        print(f"  {application.name} on {application.performance}, {application.friendly_status}")
+        say(f"  {application.name} on {application.performance}, {application.friendly_status}")
         async for stream in client.streams.list(application.id):
-            print(
+            say(
                 f"    stream {stream.id}: {stream.resolution}, sound {stream.sound}, turned off after {stream.auto_turn_off_duration}"
             )
             first = first or stream
@@ -86,11 +91,13 @@ async def main() -> None:
 
         stream = await show(client)
         if stream is None or not (emulator or os.environ.get("VCLOUD_EXAMPLE_BUY") == "1"):
-            print("\nA stream, and VCLOUD_EXAMPLE_BUY=1, are needed to go on: machines cost money.")
+            print()
+            say("A stream, and VCLOUD_EXAMPLE_BUY=1, are needed to go on: machines cost money.")
             return
 
         user = await client.users.create(options.email)
-        print(f"\nGetting visitor {user.id} onto a machine in {options.region} ...")
+        print()
+        say(f"Getting visitor {user.id} onto a machine in {options.region} ...")
         try:
             # Starts a machine if none is available, and stops it again if this fails or is interrupted.
             assignment = await stream.connect(
@@ -98,29 +105,31 @@ async def main() -> None:
             )
             machine = assignment.machine
             try:
-                print(row(machine))
+                say(row(machine))
                 # Whoever has the link has the machine, so assignment.connection_link is for the visitor and not for a log.
-                print(
+                say(
                     f"           can be opened with a link of {len(assignment.connection_link)} characters"
                 )
                 await use(assignment, options.hold, emulator)
-                print(row(await machine.refresh()))
+                say(row(await machine.refresh()))
             finally:
                 await machine.stop()
-            print(row(await machine.refresh()))
+            say(row(await machine.refresh()))
 
-            print("\nA mistake, handled:")
+            print()
+            say("A mistake, handled:")
             try:
                 await machine.stop()
             except ConflictError as error:
-                print(f"  {error.meaning} (code {error.code})")
+                say(f"  {error.meaning} (code {error.code})")
         finally:
             await user.delete()
 
-        print("\nThe latest visit:")
+        print()
+        say("The latest visit:")
         visit = await client.sessions.list(stream_id=stream.id, per_page=1).first()
         if visit is not None:
-            print(
+            say(
                 f"  {visit.customer} stayed {visit.readable_duration} on {visit.application_name}, sound {visit.audio_state or 'unknown'}"
             )
 

@@ -15,7 +15,7 @@ import os
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from vcloud import BearerAuth, CapacityError, Endpoint
+from vcloud import BearerAuth, CapacityError, Endpoint, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import (
     Agent,
@@ -69,6 +69,11 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
     return emulator.endpoints()["streamspace"], 0.02
 
 
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
+
+
 def row(agent: Agent) -> str:
     """One line of the table of agents."""
     used, room = (
@@ -84,31 +89,31 @@ async def overview(client: StreamSpace) -> None:
     """Print who runs sessions, and what can be run."""
     stats = await client.agents.stats()
     full = stats.utilization.percentage if stats.utilization is not None else None
-    print(f"{stats.online_agents} of {stats.total_agents} agents online, {full or 0:g} % full")
+    say(f"{stats.online_agents} of {stats.total_agents} agents online, {full or 0:g} % full")
     async for agent in client.agents.list():
-        print(row(agent))
-    print("Templates:")
+        say(row(agent))
+    say("Templates:")
     async for template in client.templates.list():
-        print(f"  {template.name:<20}{template.display_name or '':<24}{template.category}")
+        say(f"  {template.name:<20}{template.display_name or '':<24}{template.category}")
 
 
 async def use(session: Session, poll: float) -> None:
     """Wait until the session runs, look at it, and let it sleep and wake."""
-    print(f"{session.name} is {session.state}")
+    say(f"{session.name} is {session.state}")
     session = await session.wait_until("running", timeout=120, poll=poll)
-    print(
+    say(
         f"  {session.state} on {session.agent_id} with {session.resources and session.resources.memory}, asleep after {session.idle_timeout}"
     )
-    print(f"  picture at {session.vnc_url} (connect_url() adds the token)")
+    say(f"  picture at {session.vnc_url} (connect_url() adds the token)")
     for line in await session.logs(tail=3):
-        print(f"  | {line}")
+        say(f"  | {line}")
     for change in (session.hibernate, session.wake, session.hibernate):
         status = (await change()).status
-        print(f"  {status.message if status is not None else 'done'}")
+        say(f"  {status.message if status is not None else 'done'}")
     try:
         await session.hibernate()
     except InvalidTransitionError as error:
-        print(f"  cannot go from {error.from_state} to {error.to_state}")
+        say(f"  cannot go from {error.from_state} to {error.to_state}")
 
 
 async def main() -> None:
@@ -134,7 +139,7 @@ async def main() -> None:
             if not options.keep:
                 await session.delete()
         tagged = await client.sessions.list(tags=["example"], sort="updated_at").all()
-        print("Sessions of this example: " + ", ".join(f"{one.name} {one.state}" for one in tagged))
+        say("Sessions of this example: " + ", ".join(f"{one.name} {one.state}" for one in tagged))
         if "VCLOUD_STREAMSPACE_TOKEN" not in os.environ:
             # A token that was given may be used elsewhere; one that was obtained here is of no more use.
             await client.logout()

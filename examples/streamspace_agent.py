@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from vcloud import BearerAuth, Endpoint, VCloudError
+from vcloud import BearerAuth, Endpoint, VCloudError, printable
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop, X11UnavailableError, missing
 from vcloud.providers.streamspace import (
@@ -42,6 +42,11 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
+
+
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
 
 
 class DesktopAgent:
@@ -84,9 +89,8 @@ class DesktopAgent:
                     raise CommandFailed("SESSION_PROVISIONING_FAILED", str(error)) from error
         desktop = self._desktop(command.session_id)
         _, port = await desktop.vnc_address()
-        print(
+        say(
             f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}",
-            flush=True,
         )
         return SessionResult(
             pod_ip="127.0.0.1",
@@ -108,7 +112,7 @@ class DesktopAgent:
         async with self._changing:
             if desktop := self.desktops.pop(command.session_id, None):
                 await desktop.aclose()
-                print(f"  [agent] display {desktop.display} is gone", flush=True)
+                say(f"  [agent] display {desktop.display} is gone")
 
     async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
         """Where the desktop's VNC server is."""
@@ -123,13 +127,13 @@ class DesktopAgent:
         known = {session.id: session for session in sessions if session.id is not None}
         for session_id in self.desktops.keys() - known.keys():
             orphan = self.desktops.pop(session_id)
-            print(f"  [agent] nobody knows display {orphan.display} any more: it is ended")
+            say(f"  [agent] nobody knows display {orphan.display} any more: it is ended")
             await orphan.aclose()
         for session_id, session in known.items():
             desktop = self.desktops.get(session_id)
             gone = desktop is None or not desktop.alive
             if gone and session.state in (SessionState.RUNNING, SessionState.HIBERNATED):
-                print(f"  [agent] {session.name} has no desktop here: it is reported as failed")
+                say(f"  [agent] {session.name} has no desktop here: it is reported as failed")
                 assert self.worker is not None
                 self.worker.report_failed(session_id, "its desktop is gone")
 
@@ -197,7 +201,7 @@ def worker_for(
         capacity=AgentCapacity(max_sessions=options.sessions),
         handler=handler,
         on_registered=handler.reconcile,
-        on_error=lambda error: print(f"  [agent] copes with: {error}", flush=True),
+        on_error=lambda error: say(f"  [agent] copes with: {error}"),
     )
     handler.worker = worker
     return worker
@@ -209,9 +213,8 @@ async def serve(where: Endpoint, options: argparse.Namespace) -> None:
         worker = worker_for(client, handler, options)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-        print(
+        say(
             f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted, which ends its sessions too.",
-            flush=True,
         )
         try:
             await worker.run()
@@ -234,10 +237,10 @@ async def look(session: Session) -> None:
             return taken
 
         greeting = await take(12)
-        print(f"  its VNC server says {greeting.decode().strip()}")
+        say(f"  its VNC server says {greeting.decode(errors='replace').strip()}")
         await tunnel.write(greeting)
         ways = await take((await take(1))[0])
-        print(
+        say(
             f"  it offers the security types {', '.join(map(str, ways))}; 1 is none: the token was the key"
         )
         await tunnel.write(b"\x01")
@@ -247,7 +250,7 @@ async def look(session: Session) -> None:
         await tunnel.write(b"\x01")
         screen = await take(24)
         width, height = (int.from_bytes(screen[at : at + 2], "big") for at in (0, 2))
-        print(f"  its screen has {width} x {height} pixels")
+        say(f"  its screen has {width} x {height} pixels")
 
 
 async def demonstrate(options: argparse.Namespace) -> None:
@@ -258,17 +261,17 @@ async def demonstrate(options: argparse.Namespace) -> None:
         DesktopAgent(options.command) as handler,
         worker_for(client, handler, options) as worker,
     ):
-        print(f"Agent {worker.agent_id} is registered at the embedded emulator.")
+        say(f"Agent {worker.agent_id} is registered at the embedded emulator.")
         session = await client.sessions.create("john.doe", "firefox-browser", platform="docker")
         session = await session.wait_until("running", timeout=30, poll=0.02)
-        print(f"Session {session.name} is {session.state} on {session.agent_id}:")
+        say(f"Session {session.name} is {session.state} on {session.agent_id}:")
         await look(session)
         await session.hibernate()
         session = await session.wait_until("hibernated", timeout=30, poll=0.02)
-        print(f"Session {session.name} is {session.state}, and its desktop is kept.")
+        say(f"Session {session.name} is {session.state}, and its desktop is kept.")
         await session.terminate()
         session = await session.wait_until("terminated", timeout=30, poll=0.02)
-        print(
+        say(
             f"Session {session.name} is {session.state}; {len(handler.desktops)} desktops are left."
         )
 
@@ -277,17 +280,17 @@ async def main() -> None:
     """The main job: serve who is there to be served."""
     options = arguments()
     if needed := lacking(options.command[0]):
-        print(
+        say(
             "This agent gives each session a real desktop on this machine, and something for that is missing."
         )
-        print("It needs:")
+        say("It needs:")
         for each in needed:
-            print(f"  - {each}")
-        print("On Debian or Ubuntu, as root:")
-        print(
+            say(f"  - {each}")
+        say("On Debian or Ubuntu, as root:")
+        say(
             "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
         )
-        print("Nothing was done.")
+        say("Nothing was done.")
     elif where := installation():
         await serve(where, options)
     else:

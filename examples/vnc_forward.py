@@ -17,9 +17,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from vcloud import BearerAuth, Endpoint
+from vcloud import BearerAuth, Endpoint, printable
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import Session, StreamSpace, VNCForward
+
+
+def say(line: str) -> None:
+    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -72,7 +77,7 @@ async def running(
         yield await session.wait_until("running", timeout=120, poll=poll)
     finally:
         await session.delete()
-        print(f"Session {session.name} is ended.")
+        say(f"Session {session.name} is ended.")
 
 
 async def greet(forward: VNCForward) -> None:
@@ -85,7 +90,7 @@ async def greet(forward: VNCForward) -> None:
         await writer.wait_closed()
     for error in forward.errors:
         raise error
-    print(f"  tried, and greeted with {greeting.decode().strip()}")
+    say(f"  tried, and greeted with {greeting.decode(errors='replace').strip()}")
 
 
 async def main() -> None:
@@ -95,22 +100,22 @@ async def main() -> None:
         where, poll = await endpoint(stack)
         client = await stack.enter_async_context(StreamSpace(where))
         session = await stack.enter_async_context(running(client, options, poll))
-        print(f"Session {session.name} is {session.state} on {session.agent_id}.")
+        say(f"Session {session.name} is {session.state} on {session.agent_id}.")
         async with session.forward_vnc(options.port) as forward:
-            print(
+            say(
                 f"Its picture is at {forward.host} port {forward.port}, for programs of this machine only:"
             )
-            print(f"  vncviewer {forward.host}::{forward.port}")
-            print("  or the same host and port in any other viewer; it is asked for no password")
+            say(f"  vncviewer {forward.host}::{forward.port}")
+            say("  or the same host and port in any other viewer; it is asked for no password")
             await greet(forward)
             if options.keep:
-                print("Forwarding until interrupted (Ctrl+C).", flush=True)
+                say("Forwarding until interrupted (Ctrl+C).")
                 await asyncio.Event().wait()
-        print("The port is closed.")
+        say("The port is closed.")
 
 
 if __name__ == "__main__":
     try:
         asyncio.run(main())
     except KeyboardInterrupt:
-        print("Interrupted.")
+        say("Interrupted.")

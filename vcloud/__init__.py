@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
     from vcloud._core.shared import SharedBudget
+    from vcloud._core.text import printable
     from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
     from vcloud.bulk import Bulk, Journal, Outcome, OutcomeStatus, Settled, Totals
     from vcloud.cloud import VCloud
@@ -61,6 +62,7 @@ _HOMES = {
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
     "vcloud._core.shared": ("SharedBudget",),
+    "vcloud._core.text": ("printable",),
     "vcloud.auth": ("APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"),
     "vcloud.bulk": ("Bulk", "Journal", "Outcome", "OutcomeStatus", "Settled", "Totals"),
     "vcloud.cloud": ("VCloud",),
@@ -149,6 +151,7 @@ __all__ = [
     "WaitFailed",
     "WaitTimeout",
     "__version__",
+    "printable",
 ]
 
 

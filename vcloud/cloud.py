@@ -121,9 +121,9 @@ def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
             hosts.setdefault(host, []).append(name)
     if hosts:
         # Here and not above: importing vcloud must not cost what logging costs.
-        import logging  # noqa: PLC0415
+        from vcloud._core.log import printable_logger  # noqa: PLC0415
 
-        logging.getLogger("vcloud").warning(
+        printable_logger("vcloud").warning(
             "%s=1: credentials travel readable over plain http to %s",
             _ALLOW_HTTP,
             ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),

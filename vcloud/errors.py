@@ -28,14 +28,20 @@ Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a 
 ``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
 
 All of them can be pickled and copied, and none of them carries a secret.
+
+What a service says stays as it was sent in the attributes (``message``, ``code``, ``details``,
+``last``) and in ``args``. The text and the repr of an error are one line: a character that would
+act on a terminal, begin a line or turn the text around is a visible escape there.
 """
 
 from __future__ import annotations
 
 import re
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
 
-from vcloud._core.text import shortened
+from vcloud._core.text import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,6 +77,23 @@ __all__ = [
 UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
 
 
+#: Functions that give an error's text or repr as :func:`printable` shows it.
+_ESCAPING: Final[WeakSet[Callable[[Any], str]]] = WeakSet()
+
+
+def _escaping(show: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The same text or repr of an error, as it may be printed."""
+    if show in _ESCAPING:
+        return show
+
+    @wraps(show)
+    def shown(error: Any) -> str:
+        return printable(show(error))
+
+    _ESCAPING.add(shown)
+    return shown
+
+
 def _rebuild(
     cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]
 ) -> VCloudError:
@@ -100,8 +123,18 @@ class VCloudError(Exception):
         if outcome_unknown:
             self.outcome_unknown = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A subclass may have its own text, or that of another base: it is printed as well.
+        cls.__str__ = _escaping(cls.__str__)  # type: ignore[method-assign]
+        cls.__repr__ = _escaping(cls.__repr__)  # type: ignore[method-assign]
+
     def __str__(self) -> str:
-        return self._with_outcome(super().__str__())
+        return printable(self._with_outcome(super().__str__()))
+
+    def __repr__(self) -> str:
+        # Of texts Python escapes what is not printed; other objects have reprs of their own.
+        return printable(super().__repr__())
 
     def _with_outcome(self, text: str) -> str:
         """The text, and that the outcome is unknown, if it is and the text does not say so yet."""

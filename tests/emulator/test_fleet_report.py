@@ -45,7 +45,10 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
     assert [row["id"] for row in rows if row["provider"] == "computers"] == [
         str(number) for number in range(100, 351)
     ]
-    assert (rows[250]["name"], rows[250]["hours_left"]) == ('=1+1, "quoted"\nand more', "1.50")
+    assert (rows[250]["name"], rows[250]["hours_left"]) == (
+        '\'=1+1, "quoted"\nand more',
+        "1.50",
+    )
     (streamed,) = [row for row in rows if row["provider"] == "streams"]
     assert float(streamed["cost"]) > 0
     lines = {line[:22].strip(): line.split() for line in output.splitlines()}

@@ -11,6 +11,7 @@ from typing import ParamSpec, Self, TypeVar
 
 import msgspec
 
+from vcloud._core.log import printable_logger
 from vcloud._core.request import Request, Response
 from vcloud.errors import ConfigurationError
 
@@ -122,7 +123,7 @@ class Audience:
         self, provider: str, observers: Sequence[Observer], fixed_paths: Collection[str]
     ) -> None:
         self.observed = bool(observers)
-        self.log = logging.getLogger(f"vcloud.{provider}")
+        self.log = printable_logger(f"vcloud.{provider}")
         self._provider = provider
         self._observers = (*observers, _Log(self.log))
         self._fixed_paths = fixed_paths

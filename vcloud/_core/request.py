@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from vcloud._core.arguments import identifier, instant
+from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
@@ -64,7 +65,7 @@ class Request(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # The body of a login is a password.
-        return f"Request({self.method} {self.path})"
+        return printable(f"Request({self.method} {self.path})")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # rich would show each field.

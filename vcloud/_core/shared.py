@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import threading
-from logging import INFO, WARNING, getLogger
+from logging import INFO, WARNING
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
 
@@ -16,6 +16,7 @@ import msgspec
 
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
+from vcloud._core.log import printable_logger
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive, concealing
 from vcloud._core.stores import GRAIN, PATIENCE, Counter, Window, counters
@@ -24,7 +25,7 @@ from vcloud.errors import ConfigurationError, ConnectError
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-LOG: Final = getLogger("vcloud.budget")
+LOG: Final = printable_logger("vcloud.budget")
 
 WhenAway = Literal["fail", "unshared"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from vcloud._core.cleanup import run_to_the_end
+from vcloud._core.log import printable_logger
 from vcloud.bulk.ledger import Entry, Ledger
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 #: Seconds that a disk may take to come to an end.
 _PATIENCE = 10.0
-_log = logging.getLogger("vcloud.bulk")
+_log = printable_logger("vcloud.bulk")
 
 
 class Journal:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from vcloud._core.text import printable
 from vcloud.bulk.files import JournalFiles
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
@@ -39,7 +40,8 @@ class Entry:
         status: what became of it: done, failed or unknown. What is undone has no entry.
         attempts: requests sent; 0 when the process was killed meanwhile.
         duration: how long the action took; zero when the process was killed meanwhile.
-        error: what went wrong, in words; None when nothing did, or the process was killed.
+        error: what went wrong, in words, on one printable line; None when nothing did, or the
+            process was killed.
         recorded: what was kept of the result.
     """
 
@@ -301,4 +303,6 @@ def _is_in_use(error: Exception) -> bool:
 def _entry(row: tuple[Any, ...]) -> Entry:
     key, status, attempts, seconds, error, recorded = row
     kept = None if recorded is None else json.loads(recorded)
-    return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), error, kept)
+    # Earlier versions, and other programs, wrote down what a service said as it said it.
+    words = None if error is None else printable(str(error))
+    return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), words, kept)

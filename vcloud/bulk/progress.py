@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from vcloud._core.text import printable
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Drawn:
             # What is printed meanwhile goes above the bar; but what goes into a file or a pipe must arrive there.
             redirect_stdout=sys.stdout.isatty(),
         )
-        self._task = self._progress.add_task(title, total=None, count="")
+        self._task = self._progress.add_task(printable(title), total=None, count="")
         self._progress.start()
 
     def show(self, totals: Totals) -> None:

@@ -17,6 +17,7 @@ from attrs import define, field
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
+from vcloud._core.text import printable
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
@@ -127,7 +128,7 @@ class Worker(Generic[T, R]):
                 raise
             assert outcome.error is not None
             outcome.error.add_note(
-                f"and looking for it failed: {type(failure).__name__}: {failure}"
+                printable(f"and looking for it failed: {type(failure).__name__}: {failure}")
             )
             return outcome
         if not isinstance(settled, Settled):
@@ -330,13 +331,14 @@ def _as_json(value: object) -> Any:
 
 
 def _words(error: Exception) -> str:
-    """What the journal says of an error. Ours hold no secrets; of others nobody knows, so their class must do."""
+    """What the journal says of an error, on one printable line.
+
+    Ours hold no secrets; of others nobody knows, so their class must do.
+    """
     name = type(error).__name__
-    return (
-        _without_surrogates(f"{name}: {error}")[:1000] if isinstance(error, VCloudError) else name
-    )
+    return printable(f"{name}: {error}" if isinstance(error, VCloudError) else name)[:1000]
 
 
 def _without_surrogates(text: str) -> str:
-    """What can be written down of a text; a service's words may hold what cannot."""
+    """What can be written down of a text."""
     return text.encode("utf-8", "replace").decode()

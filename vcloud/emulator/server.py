@@ -403,7 +403,7 @@ class Emulator:
             return self._answer(request, at, await self._handle(request), processed=True)
         except (ConnectionError, web.RequestPayloadError) as error:
             # Mostly the client went away while sending, and nobody is left to be answered.
-            _log.debug("%s %s: the body did not arrive", request.method, path)
+            _log.debug("%s %r: the body did not arrive", request.method, path)
             return plain(400, str(error) or "the body is incomplete")
 
     def _answer(

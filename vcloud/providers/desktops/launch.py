@@ -14,6 +14,7 @@ from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
+from vcloud._core.text import printable
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
@@ -171,7 +172,7 @@ class OpenDesktop:
         if self.closed:
             if error is not None:
                 words = "was stopped" if failure is None else "could not be stopped"
-                error.add_note(f"the client was closed, and desktop {self._id} {words}")
+                error.add_note(printable(f"the client was closed, and desktop {self._id} {words}"))
             failure = None
         self.cleanup.conclude(failure, error)
 

@@ -19,6 +19,7 @@ from vcloud._core.cleanup import Cleanup
 from vcloud._core.codec import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
+from vcloud._core.text import printable
 from vcloud.errors import (
     CapacityError,
     CleanupError,
@@ -152,7 +153,7 @@ class _Connection:
         if self._cleanup.urgent and isinstance(error, VCloudError):
             # The client was closed, which the caller did not ask for.
             for id in [] if isinstance(error, WaitTimeout) else self._settlement.stopped:
-                error.add_note(f"machine {id} was stopped")
+                error.add_note(printable(f"machine {id} was stopped"))
         self._cleanup.conclude(self._failure, error)
 
     def abandon(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vcloud._core.text import printable
 from vcloud.providers.streamspace.messages import (
     Command,
     HibernateSession,
@@ -32,7 +33,7 @@ class CommandFailed(Exception):
         super().__init__(self.code, self.message)
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return printable(f"{self.code}: {self.message}")
 
 
 class AgentHandler(Protocol):

@@ -11,6 +11,7 @@ import msgspec
 from attrs import field, frozen
 
 from vcloud._core.codec import GoDuration, Id, Instant, OpenEnum
+from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import Wire, go_duration
@@ -318,7 +319,7 @@ class UnreadableMessage(Message):
         return name if isinstance(name, str) else ""
 
     def __str__(self) -> str:
-        return f"{self.name or 'a message'}: {self.problem}"
+        return printable(f"{self.name or 'a message'}: {self.problem}")
 
 
 #: The messages that the SDK knows, by ``type`` and ``command_type``.

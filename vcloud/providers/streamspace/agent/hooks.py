@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import attrs
 
 from vcloud._core.cleanup import end
+from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.handler import CommandFailed
@@ -18,7 +18,7 @@ from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentHooks", "Reporter"]
 
-LOG: Final = logging.getLogger("vcloud.streamspace.agent")
+LOG: Final = printable_logger("vcloud.streamspace.agent")
 #: How many errors are kept.
 KEPT_ERRORS: Final = 16
 
