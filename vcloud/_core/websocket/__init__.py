@@ -9,7 +9,6 @@ from vcloud._core.websocket.closing import (
     UNEXPECTED,
     close_message,
     describe_close,
-    printable,
 )
 from vcloud._core.websocket.refused import MAX_REFUSAL, RefusedError, refusal_headers
 from vcloud._core.websocket.socket import LOOK, STALLED, Socket
@@ -28,6 +27,5 @@ __all__ = [
     "Socket",
     "close_message",
     "describe_close",
-    "printable",
     "refusal_headers",
 ]
