@@ -92,6 +92,10 @@ class LogStream(AsyncIterator[str]):
     out. How far that goes lies with the service: after a long drop, lines older than the 1000 last ones are lost, and
     in a log of equal lines without times no one can tell which of them are new.
 
+    A line is data and comes as it was written: it may be as long as a message, and hold characters
+    that act on a terminal. Of what was given out only the last 200 lines are remembered, long ones
+    by a digest.
+
     Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is
     cancelled can be taken up again. Between two lines the connection is read on, up to
     ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages: pings are answered,

@@ -99,7 +99,7 @@ class Overlap:
         return count
 
     def begun(self) -> int:
-        """How many of the first lines are the end of ``previous``, which did not come as a whole."""
+        """How many of the first lines are the end of ``previous``, which did not come whole."""
         head, fallbacks = self._head, _fallbacks(self._head)
         matched = 0
         for key in self._previous if head else ():
@@ -134,9 +134,9 @@ def seen_whole(previous: Sequence[str], fresh: Sequence[str]) -> int | None:
 def unseen(previous: Sequence[str], fresh: Sequence[str]) -> list[str]:
     """The lines of ``fresh`` that come after ``previous``, both being ends of one log at two times.
 
-    The longest overlap decides: either all ``previous`` lines stand somewhere in ``fresh``, or their
-    end is its beginning. Where a log repeats itself so that several places fit, a line is rather
-    given twice than lost.
+    The longest overlap decides: either all ``previous`` lines stand somewhere in ``fresh``, or
+    their end is its beginning. Where a log repeats itself so that several places fit, a line is
+    rather given twice than lost.
     """
     overlap = Overlap([remembered(line) for line in previous])
     count = overlap.feed(iter(fresh), len(fresh))

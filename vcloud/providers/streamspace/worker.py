@@ -43,11 +43,12 @@ class AgentWorker(Secretive):
     drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what
     they came to is sent then.
 
-    It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is answered as
-    ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler does not hear of it. A session counts from then on
-    that its start or wake is accepted, until it is stopped or hibernated. Besides, at most 1024 commands of each
-    kind are under way at once (or ``max_sessions``, if that is more); what exceeds that gets the same answer. The
-    README lists all bounds.
+    It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is
+    answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler does not hear of it. A
+    session counts from the moment that its start or wake is accepted, until it is stopped or
+    hibernated; of sessions from before this process it knows nothing. Besides, at most 1024
+    commands of each kind are under way at once (or ``max_sessions``, if that is more); what exceeds
+    that gets the same answer. The README lists all bounds.
 
     The document names no authentication for this socket; the client's token is sent as for everything else. It does not
     say either how a session's picture travels between agent and control plane. Here (our decision) the agent answers a

@@ -1,4 +1,4 @@
-"""What an agent answered to its last commands, so that one that comes again gets the same answer."""
+"""What an agent answered to its last commands: one that comes again gets the same answer."""
 
 from __future__ import annotations
 
