@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.emulator.realtime_plane import Plane, plane
-from tests.emulator.realtime_server import TOKEN
+from tests.emulator.realtime_server import TOKEN, settled
 from vcloud.providers.streamspace import (
     AgentCapacity,
     AgentWorker,
@@ -38,7 +38,6 @@ ROOM: Final = 3
 MAX_ID: Final = 1024
 ANSWERS: Final = {
     "register",
-    "heartbeat",
     "command_ack",
     "command_result",
     "vnc_proxy_error",
@@ -85,14 +84,23 @@ MESSAGES: Final[list[dict[str, Any]]] = [
 # -- mutations ---------------------------------------------------------------------------------------------------------
 
 
-class Nested:
-    """A value that JSON's own encoder could not write."""
+class Large:
+    """A large value, by its JSON: some of them Python's own encoder could not write."""
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, label: str, text: str) -> None:
+        self.label = label
+        self.text = text
 
     def __repr__(self) -> str:
-        return f"Nested({self.depth})"
+        return f"<{self.label}>"
+
+
+def nested(depth: int) -> Large:
+    return Large(f"{depth} levels", "[" * depth + "]" * depth)
+
+
+def crowded(count: int) -> Large:
+    return Large(f"{count} fields", json.dumps({f"K{number}": number for number in range(count)}))
 
 
 TEXTS: Final = st.one_of(
@@ -118,27 +126,27 @@ VALUES: Final = st.one_of(
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
         max_leaves=8,
     ),
-    st.integers(50, 3000).map(Nested),
-    st.integers(100, 5000).map(lambda count: {f"K{number}": number for number in range(count)}),
+    st.integers(50, 3000).map(nested),
+    st.integers(100, 5000).map(crowded),
 )
 
 
 def written(value: Any) -> str:
     """The JSON of a value."""
-    nested: dict[str, int] = {}
+    large: dict[str, str] = {}
 
     def plain(inner: Any) -> Any:
-        if isinstance(inner, Nested):
-            name = f"<nested {len(nested)}>"
-            nested[name] = inner.depth
+        if isinstance(inner, Large):
+            name = f"<large {len(large)}>"
+            large[name] = inner.text
             return name
         if isinstance(inner, dict):
             return {key: plain(one) for key, one in inner.items()}
         return [plain(one) for one in inner] if isinstance(inner, list) else inner
 
     text = json.dumps(plain(value))
-    for name, depth in nested.items():
-        text = text.replace(json.dumps(name), "[" * depth + "]" * depth, 1)
+    for name, written_so in large.items():
+        text = text.replace(json.dumps(name), written_so, 1)
     return text
 
 
@@ -238,7 +246,7 @@ class Records(logging.Handler):
 
 
 class Bench:
-    """An agent with its control plane, in an event loop of its own that lives from example to example."""
+    """An agent with its control plane, in an event loop that lives from example to example."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
@@ -260,11 +268,14 @@ class Bench:
     async def tell(self, frame: str | bytes) -> list[dict[str, Any]]:
         """Send a frame, and then a command; return what the agent says to the frame."""
         control = self.control
+        await self.stop_all()
         control.said.clear()
         self.records.records.clear()
         socket = control.sockets[-1]
-        await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))
-        self.number += 1
+        if isinstance(frame, str):
+            await socket.send_str(frame.replace("c1", self.fresh))
+        else:
+            await socket.send_bytes(frame.replace(b"c1", self.fresh.encode()))
         last, connections = f"last-{self.number}", 0
         while last not in control.results():
             # A register_ack of another status makes the agent come again.
@@ -275,7 +286,26 @@ class Bench:
             await asyncio.sleep(0)
         del control.sockets[:-1]
         del control.requests[:-1]
-        return [one for one in control.said if one.get("command_id") != last]
+        # A heartbeat comes when its time is there.
+        return [
+            one
+            for one in control.said
+            if one["type"] != "heartbeat" and one.get("command_id") != last
+        ]
+
+    async def stop_all(self) -> None:
+        """Make room for the next example's sessions, and an id that was not answered yet."""
+        self.number += 1
+        stops = {f"stop-{self.number}-{at}": one for at, one in enumerate(self.worker.sessions)}
+        for command_id, session_id in stops.items():
+            await self.control.command("stop_session", command_id, session_id)
+        await settled(lambda: stops.keys() <= self.control.results().keys())
+        assert not self.worker.sessions
+
+    @property
+    def fresh(self) -> str:
+        """What stands for ``c1`` here: a command that comes again is answered as before."""
+        return f"c1-{self.number}"
 
 
 @pytest.fixture
@@ -335,12 +365,14 @@ def fuzz_messages(bench: Bench, examples: int) -> None:
             assert len(warnings) <= 1, warnings
             assert len(said) <= 2, said
         command_id = message.get("command_id")
+        if isinstance(command_id, str):
+            command_id = command_id.replace("c1", bench.fresh)
         if (
             message.get("type") == "command"
             and isinstance(command_id, str)
             and 0 < len(command_id) <= MAX_ID
             and isinstance(message.get("command_type"), str | None)
-            and not any(isinstance(within[key], Nested) for within, key in places(message))
+            and not any(isinstance(within[key], Large) for within, key in places(message))
         ):
             kinds = [(one["type"], one["command_id"]) for one in said]
             assert kinds == [("command_ack", command_id), ("command_result", command_id)]
