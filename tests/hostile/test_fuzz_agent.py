@@ -65,7 +65,7 @@ MESSAGES: Final[list[dict[str, Any]]] = [
         {
             "type": "command",
             "command_type": kind,
-            "command_id": "c1",
+            "command_id": "cmd1",
             "session_id": "s1",
             "data": data,
         }
@@ -109,7 +109,7 @@ TEXTS: Final = st.one_of(
         ["", ".", "..", "\ud83d", "\x1b[2J", "\u202e", "a\nb", "x" * 2000, "x" * 200_000, "NaN"]
     ),
     st.sampled_from(
-        ["registered", "command", "start_session", "c1", "s1", "30m", "1us", "9" * 400]
+        ["registered", "command", "start_session", "cmd1", "s1", "30m", "1us", "9" * 400]
     ),
 )
 SCALARS: Final = st.one_of(
@@ -169,13 +169,24 @@ def mutated(draw: st.DrawFn) -> Any:
         if not found:
             break
         within, key = draw(st.sampled_from(found))
-        match draw(st.sampled_from(["replace", "remove", "exchange", "add", "rename"])):
+        match draw(
+            st.sampled_from(["replace", "text", "id", "remove", "exchange", "add", "rename"])
+        ):
             case "replace":
                 within[key] = draw(VALUES)
+            case "text":
+                within[key] = draw(TEXTS)
+            case "id":
+                message[draw(st.sampled_from(["command_id", "session_id", "proxy_id"]))] = draw(
+                    TEXTS
+                )
             case "remove":
                 del within[key]
             case "exchange":
                 other, other_key = draw(st.sampled_from(found))
+                if "PASSWORD" in (key, other_key):
+                    # What is sent as an id or a name is echoed, and no secret.
+                    continue
                 with contextlib.suppress(KeyError, IndexError):
                     within[key], other[other_key] = (
                         copy.deepcopy(other[other_key]),
@@ -226,7 +237,7 @@ class Echoing:
         raise CommandFailed(command.session_id, command.data.name)
 
     async def wake_session(self, command: WakeSession) -> None:
-        raise RuntimeError("of the handler")
+        raise RuntimeError(command.data.name)
 
     async def stop_session(self, command: StopSession) -> None: ...
 
@@ -273,9 +284,9 @@ class Bench:
         self.records.records.clear()
         socket = control.sockets[-1]
         if isinstance(frame, str):
-            await socket.send_str(frame.replace("c1", self.fresh))
+            await socket.send_str(frame.replace("cmd1", self.fresh))
         else:
-            await socket.send_bytes(frame.replace(b"c1", self.fresh.encode()))
+            await socket.send_bytes(frame.replace(b"cmd1", self.fresh.encode()))
         last, connections = f"last-{self.number}", 0
         while last not in control.results():
             # A register_ack of another status makes the agent come again.
@@ -304,8 +315,8 @@ class Bench:
 
     @property
     def fresh(self) -> str:
-        """What stands for ``c1`` here: a command that comes again is answered as before."""
-        return f"c1-{self.number}"
+        """What stands for ``cmd1`` here: a command that comes again is answered as before."""
+        return f"cmd1-{self.number}"
 
 
 @pytest.fixture
@@ -366,7 +377,7 @@ def fuzz_messages(bench: Bench, examples: int) -> None:
             assert len(said) <= 2, said
         command_id = message.get("command_id")
         if isinstance(command_id, str):
-            command_id = command_id.replace("c1", bench.fresh)
+            command_id = command_id.replace("cmd1", bench.fresh)
         if (
             message.get("type") == "command"
             and isinstance(command_id, str)
