@@ -9,7 +9,6 @@ from vcloud._core.websocket.closing import (
     UNEXPECTED,
     close_message,
     describe_close,
-    printable,
 )
 from vcloud._core.websocket.refused import RefusedError, refusal_headers
 from vcloud._core.websocket.socket import LOOK, STALLED, Socket
@@ -27,6 +26,5 @@ __all__ = [
     "Socket",
     "close_message",
     "describe_close",
-    "printable",
     "refusal_headers",
 ]

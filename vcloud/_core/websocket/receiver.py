@@ -12,7 +12,7 @@ import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
 from vcloud._core.fault_words import fault_words
-from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED, printable
+from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
 
@@ -145,9 +145,7 @@ class Receiver:
                         self._unread += len(message.data)
                         _wake(self._waiter)
                 elif message.type is types.CLOSE:
-                    self._end(
-                        message.data or NO_STATUS, printable(self.redact(message.extra or ""))
-                    )
+                    self._end(message.data or NO_STATUS, self.redact(message.extra or ""))
                     await self._answer_close()
                 else:
                     self._take(message)

@@ -43,6 +43,8 @@ class CommandFailed(Exception):
 class AgentHandler(Protocol):
     """What an agent does. Each method may run many times at once, for different commands, and may be cancelled.
 
+    Sessions beyond the declared ``max_sessions`` are refused before it hears of them.
+
     It raises :class:`CommandFailed` to say why it cannot; of any other exception the control plane learns the class's
     name alone. A command whose method returns anything but a :class:`SessionResult` or None, or a result that
     JSON cannot hold, is answered as ``failed`` with ``INTERNAL_ERROR``, and ``on_error`` is told.
@@ -73,6 +75,17 @@ class AgentHandler(Protocol):
         on loopback takes all of them.
         """
         ...
+
+
+def words(value: object) -> str:
+    """What an object of a handler's says, which may be an error in the place of a text.
+
+    One that cannot say anything gives the name of its class.
+    """
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever a class of the user's does
+        return type(value).__name__
 
 
 async def carry_out(handler: AgentHandler, command: Command) -> SessionResult | None:

@@ -10,7 +10,8 @@ from vcloud._core.cleanup import race
 from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.websocket import Socket, printable
+from vcloud._core.text import printable, shortened
+from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -23,7 +24,7 @@ from vcloud.errors import (
     VCloudError,
 )
 from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.frames import read_frame, readable_id
+from vcloud.providers.streamspace.agent.frames import each_message, readable_id
 from vcloud.providers.streamspace.agent.hooks import Reporter
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.pictures import Pictures
@@ -47,10 +48,17 @@ __all__ = ["HOPELESS", "AgentRejectedError", "Connection"]
 INTERVAL: Final = 10.0
 #: The shortest interval between heartbeats, in seconds, whatever the control plane asks for.
 MIN_INTERVAL: Final = 1.0
+#: The longest, in seconds: the published server ends a connection after 45 without one, and its
+#: own agents say one every 30 by default (both from its source).
+MAX_INTERVAL: Final = 30.0
 #: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
 HOLD: Final = 30.0
 #: Seconds in which the control plane has to answer a registration.
 PATIENCE: Final = 30.0
+#: Messages that are taken in a row before other tasks get their turn; one counts as so many more
+#: as it has times so many characters.
+IN_A_ROW: Final = 64
+MESSAGE_SIZE: Final = 4096
 
 
 class AgentRejectedError(VCloudError):
@@ -108,6 +116,7 @@ class Connection:
         self._reporter = reporter
         self._retry = retry
         self._interval = INTERVAL
+        self._in_a_row = 0
         #: Set while the control plane knows the agent.
         self.registered = asyncio.Event()
         #: Whether it did on the last connection.
@@ -158,8 +167,13 @@ class Connection:
         if frame is None:
             raise TransportError(f"the agent's socket was closed with {socket.ending}")
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        for message in read_frame(text):
-            self._take(message)
+        for message, size in each_message(text):
+            self._take(message, size)
+            self._in_a_row += 1 + size // MESSAGE_SIZE
+            if self._in_a_row >= IN_A_ROW:
+                # A frame, and what waits behind it, may hold any number of them.
+                self._in_a_row = 0
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:
@@ -206,12 +220,12 @@ class Connection:
 
     # -- what it is told -----------------------------------------------------------------------------------------------
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, size: int) -> None:
         match message:
             case RegisterAck():
                 self._acknowledged(message)
             case Command():
-                self._commands.take(message)
+                self._commands.take(message, size)
             case VNCProxyRequest():
                 self._pictures.deliver(message)
             case UnreadableMessage():
@@ -228,11 +242,12 @@ class Connection:
         if message.status == "rejected":
             raise AgentRejectedError(f"the control plane rejected agent {self._register.agent_id}")
         if message.status != "registered":
-            status = printable(message.status[:80])
+            status = printable(shortened(message.status, 80))
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
-        self._interval = max(seconds, MIN_INTERVAL) if seconds > 0 else INTERVAL
+        bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
+        self._interval = bounded if seconds > 0 else INTERVAL
         if self._reporter.reconciles and not self.registered.is_set():
             # At once, because commands may come in the same frame.
             self._commands.may_run.clear()
