@@ -76,7 +76,7 @@ def test_the_two_commands_are_the_first_shell_block_and_ci_runs_them() -> None:
 @pytest.mark.parametrize("page", ["README.md", ".github/SECURITY.md"])
 def test_every_path_that_is_named_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:vcloud|tests|examples|\.ci)/[\w./]*)`", text)
+    paths = re.findall(r"`((?:vcloud|tests|examples|\.ci|\.github)/[\w./]*)`", text)
     assert paths
     for path in paths:
         assert (ROOT / path).exists(), path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from inspect import signature
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import pytest
 
 from vcloud import Endpoint, HMACAuth, RetryPolicy, errors
 from vcloud._core import (
+    arguments,
     closing,
     codec,
     converter,
@@ -31,9 +33,11 @@ from vcloud._core.websocket import receiver, socket
 from vcloud.bulk import ledger
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator import admin, faults, rfb
+from vcloud.emulator import vagon as emulator_vagon
+from vcloud.emulator.desktops import service
 from vcloud.emulator.net import connection as emulator_connection
 from vcloud.emulator.net import hosts
-from vcloud.emulator.x11 import processes, supervisor
+from vcloud.emulator.x11 import desktop, processes, supervisor
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
@@ -73,7 +77,7 @@ def rows() -> dict[str, list[str]]:
 ROWS: Final = rows()
 
 
-def figure(value: float) -> str:
+def figure(value: float | Decimal) -> str:
     """A number as the README writes it: ``1 024``."""
     assert value == int(value)
     return f"{int(value):,}".replace(",", " ")
@@ -157,6 +161,17 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "that store does not answer": (figure(stores.PATIENCE), figure(shared._SHORT_PATIENCE)),
     "closing the connections": (figure(closing._CONNECTIONS),),
     "a typed text in one request": (figure(typed_text.LONGEST),),
+    "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
+    "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
+    "another program": (figure(ledger._BUSY),),
+    "the answer to a close": (
+        figure(socket.GOODBYE),
+        figure(receiver.ANSWER),
+        figure(relay.FLUSH),
+    ),
+    "an account's balance": (figure(emulator_vagon._MOST),),
+    "a desktop's lifetime": (f"{figure(service.LONGEST_TIMEOUT / (365 * 86_400_000))} years",),
+    "the end of a real desktop": (figure(desktop._CLOSING),),
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
     "a peer that takes nothing": (figure(socket.STALLED),),
