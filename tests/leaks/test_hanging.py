@@ -126,7 +126,7 @@ HANGING: dict[str, tuple[str, Fault, Call]] = {
 
 @contextlib.asynccontextmanager
 async def patient(emulator: Emulator, **options: Any) -> AsyncIterator[VCloud]:
-    given: dict[str, Any] = emulator.endpoints()
+    given: Any = emulator.endpoints()
     endpoints = {
         name: evolve(endpoint, timeout=HANGS, cleanup_timeout=0.2, **options)
         for name, endpoint in given.items()
