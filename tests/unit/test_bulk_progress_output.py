@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import os
 import subprocess
@@ -297,6 +298,7 @@ PROGRAM = """
             print("begun", flush=True)
             await asyncio.to_thread(sys.stdin.readline)
         await asyncio.sleep(0.3)  # the bar is drawn ten times a second
+        print(number, flush=True)
 
     async def main():
         totals = await Bulk(range(6), act, concurrency=1, progress="Starting").run()
@@ -306,8 +308,14 @@ PROGRAM = """
 """
 
 
-def said_by_program(stderr: int | None, meanwhile: Callable[[], object], *, shell: str = "") -> str:
-    """Run it: what it says after ``meanwhile``."""
+def said_by_program(
+    stderr: int | None,
+    meanwhile: Callable[[], object],
+    *,
+    shell: str = "",
+    at_last: Callable[[], object] = lambda: None,
+) -> str:
+    """Run it: what it says after ``meanwhile``. ``at_last`` is called when all items are over."""
     python = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
     command = ["sh", "-c", f'exec "$@" {shell}', "sh", *python] if shell else python
     with subprocess.Popen(
@@ -321,9 +329,14 @@ def said_by_program(stderr: int | None, meanwhile: Callable[[], object], *, shel
     ) as process:
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == "begun\n"
+            assert process.stdin is not None
+            assert [process.stdout.readline() for _ in range(4)] == ["0\n", "1\n", "2\n", "begun\n"]
             meanwhile()
-            said, _ = process.communicate("go on\n", timeout=30)
+            process.stdin.write("go on\n")
+            process.stdin.flush()
+            assert [process.stdout.readline() for _ in range(3)] == ["3\n", "4\n", "5\n"]
+            at_last()
+            said, _ = process.communicate(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 0
@@ -342,6 +355,21 @@ def test_a_real_terminal_that_is_closed_in_the_middle_fails_no_run() -> None:
 
     assert said_by_program(slave, close) == "6\n"
     assert b"Starting" in drawn[0] or b"\x1b[" in drawn[0]
+
+
+@POSIX
+def test_a_real_terminal_that_is_halted_holds_up_no_item() -> None:
+    master, slave = os.openpty()
+    # As Ctrl-S does: whoever writes waits.
+    flow = importlib.import_module("termios")
+
+    def go_on() -> None:
+        flow.tcflow(slave, flow.TCOON)
+        os.close(slave)
+
+    said = said_by_program(slave, lambda: flow.tcflow(slave, flow.TCOOFF), at_last=go_on)
+    assert said == "6\n"
+    os.close(master)
 
 
 @POSIX
