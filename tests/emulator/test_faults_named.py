@@ -182,6 +182,18 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(
     assert said in answer.json["error"]
 
 
+async def test_time_is_not_advanced_beyond_what_a_date_can_say(caller: Caller) -> None:
+    for _ in range(198):
+        assert (await caller.admin("POST", "/clock/advance", {"seconds": 1e9})).status == 200
+    answer = await caller.admin("POST", "/clock/advance", {"seconds": 1e9})
+    assert answer.status == 400
+    assert "at most 200000000000" in answer.json["error"]
+    # The latest time of day that can be set beside it.
+    assert (await caller.admin("POST", "/clock", {"offset": 1e9})).status == 200
+    assert (await caller.ask("GET", "/nowhere")).json["timestamp"].startswith("83")
+    await caller.launch()
+
+
 async def test_what_a_web_page_could_send_is_refused(caller: Caller) -> None:
     answer = await caller.ask(
         "POST",

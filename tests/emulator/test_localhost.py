@@ -22,6 +22,7 @@ from vcloud import (
     StreamSpace,
     VCloud,
 )
+from vcloud.emulator import Emulator
 
 #: No machine has it (RFC 5737).
 ELSEWHERE = "192.0.2.1"
@@ -118,6 +119,17 @@ async def test_where_nobody_listens_on_loopback_nothing_was_sent() -> None:
     async with VCloud(desktops=desktops("localhost", port)) as cloud:
         with pytest.raises(ConnectError):
             await cloud.desktops.ref("d").stop()
+
+
+async def test_an_emulator_at_localhost_listens_on_loopback_whatever_the_resolver_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    liar = Liar(monkeypatch)
+    async with Emulator(host="localhost") as emulator:
+        assert emulator.url.startswith("http://localhost:")
+        async with VCloud(**emulator.endpoints()) as cloud:
+            assert await cloud.streamspace.templates.list().all()
+    assert liar.asked == []
 
 
 # With a session of the user's own.

@@ -103,6 +103,21 @@ async def test_what_is_no_address_costs_this_picture_only_and_is_named(
         assert worker.registered
 
 
+async def test_a_handler_whose_own_task_was_cancelled_leaves_no_viewer_waiting() -> None:
+    class Cancelled(Handler):
+        async def vnc_address(self, request: VNCProxyRequest) -> Any:
+            own = asyncio.create_task(asyncio.sleep(60))
+            own.cancel()
+            await own
+
+    async with plane() as control, control.agent(Cancelled()) as worker:
+        await control.sockets[0].send_json(ASK)
+        await settled(lambda: bool(control.of("vnc_proxy_error")))
+        (said,) = control.of("vnc_proxy_error")
+        assert said["error"] == "the VNC server cannot be reached"
+        assert str(worker.errors[-1]) == "vnc_address raised CancelledError"
+
+
 async def test_a_system_without_unix_sockets_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows is."""
     monkeypatch.delattr(asyncio, "open_unix_connection")

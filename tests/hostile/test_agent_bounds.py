@@ -194,6 +194,12 @@ async def test_a_capacity_is_a_number_of_sessions(wrong: Any) -> None:
             control.agent(ready(), capacity={"max_sessions": 5})
 
 
+async def test_a_region_that_no_address_can_hold_is_refused_before_it_connects() -> None:
+    async with plane() as control:
+        with pytest.raises(InvalidArgumentError, match=r"region cannot be 'r\\udce9'"):
+            control.agent(ready(), region="r\udce9")
+
+
 async def test_an_agent_with_room_for_none_starts_none() -> None:
     async with plane() as control, control.agent(ready(), **rooms(0)):
         await control.command("start_session", "c1")

@@ -89,6 +89,26 @@ async def test_giving_out_the_lines_of_one_message_leaves_others_their_turns() -
             assert await turns_of_others(rest) > lines / ROW
 
 
+@pytest.mark.parametrize("opcode", [0x89, 0x8A], ids=["ping", "pong"])
+async def test_a_flood_of_pings_leaves_others_their_turns(opcode: int) -> None:
+    """A hundred thousand of them come with one reading of the socket."""
+    pings = 100_000
+
+    async def flood(request: web.Request, socket: web.WebSocketResponse) -> None:
+        assert request.transport is not None
+        request.transport.write(bytes([opcode, 0]) * pings)
+        await socket.send_str("a")
+        await socket.receive()
+
+    async with serving(flood) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).logs(follow=True) as following:
+
+            async def one() -> None:
+                assert await anext(following) == "a"
+
+            assert await turns_of_others(one) > pings / 1500
+
+
 async def test_long_lines_that_were_given_out_are_not_kept() -> None:
     size = 2**20
 

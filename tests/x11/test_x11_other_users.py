@@ -29,7 +29,7 @@ from tests.x11.machine import (
     until,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.x11 import X11Desktop
+from vcloud.emulator.x11 import X11Desktop, vnc
 from vcloud.emulator.x11.backend import X11Backend
 from vcloud.emulator.x11_vnc import VNCPort
 from vcloud.providers.desktops import Desktop, Desktops
@@ -119,20 +119,45 @@ async def test_a_vnc_port_leads_nobody_else_s_bytes_to_the_server(temporary: Pat
     """Seen from the server's side: it is not even connected to."""
     connections = 0
 
-    async def vnc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         writer.write(GREETING)
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_unix_server(vnc, temporary / "vnc"):
+    async with await asyncio.start_unix_server(serve, temporary / "vnc"):
         port = VNCPort(temporary / "vnc")
         host, number = await port.start()
         for leaves in (False, True, True):
             await asyncio.to_thread(heard, host, number, says=KEYS, leaves=leaves)
         assert connections == 0
         assert await asyncio.to_thread(heard, host, number, user=0) == GREETING
+        await port.aclose()
+
+
+async def test_a_vnc_port_has_so_many_connections_at_most(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vnc, "MOST_CONNECTIONS", 2)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(greet, temporary / "vnc"):
+        port = VNCPort(temporary / "vnc")
+        address = await port.start()
+        taken = [await asyncio.open_connection(*address) for _ in range(2)]
+        for reader, _ in taken:
+            assert await reader.readexactly(12) == GREETING
+        assert await asyncio.to_thread(heard, *address, user=0) == b""
+        taken[0][1].close()
+        assert await taken[0][0].read() == b""
+        while await asyncio.to_thread(heard, *address, user=0) != GREETING:
+            pass
+        taken[1][1].close()
         await port.aclose()
 
 
@@ -344,6 +369,4 @@ async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
 
 
 def test_the_old_place_of_the_port_is_the_new_one() -> None:
-    from vcloud.emulator.x11 import vnc
-
     assert VNCPort is vnc.VNCPort

@@ -26,6 +26,8 @@ MOST_BYTES: Final = 2**20
 """Bytes of a request's body: an order is short, and is kept as long as its rule."""
 MOST_RULES: Final = 1000
 """Rules at once: every request is compared with each of them."""
+LATEST: Final = 2e11
+"""Epoch seconds to which the services' time may be advanced, in the year 8307; dates end with 9999."""
 LONGEST_ROUTE: Final = 1000
 """Characters of a rule's route: every request is compared with it."""
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
@@ -208,7 +210,13 @@ class Admin:
         return await self._clock(asked)
 
     async def _advance(self, asked: Asked) -> tuple[int, Json]:
-        self._emulator.clock.advance(asked.read(_Seconds).seconds)
+        seconds = asked.read(_Seconds).seconds
+        if self._emulator.clock.now() + seconds > LATEST:
+            msg = (
+                f"the services' time is at most {LATEST:.0f}, in seconds: no date could be written"
+            )
+            raise ValueError(msg)
+        self._emulator.clock.advance(seconds)
         return await self._clock(asked)
 
     async def _refuse(self, asked: Asked) -> tuple[int, Json]:

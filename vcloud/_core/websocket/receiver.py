@@ -20,6 +20,9 @@ from vcloud.errors import ConfigurationError, LimitExceededError, TransportError
 ANSWER: Final = 2.0
 #: How many messages may wait to be received: small ones take more than their bytes.
 MAX_MESSAGES: Final = 65536
+#: Frames that are read in a row before other tasks get their turn: the system may hand over 100 000
+#: pings at once, which no bound on messages counts.
+IN_A_ROW: Final = 1000
 
 
 class Receiver:
@@ -131,11 +134,16 @@ class Receiver:
     async def _run(self) -> None:
         types = aiohttp.WSMsgType
         binary, text = types.BINARY, types.TEXT
+        in_a_row = 0
         try:
             while self.code is None:
                 if not self._has_room():
                     await self._room_made()
                     continue
+                in_a_row += 1
+                if in_a_row > IN_A_ROW:
+                    in_a_row = 0
+                    await asyncio.sleep(0)
                 message = await self._opened.receive()
                 if not self._counts_bytes:
                     self._heard()

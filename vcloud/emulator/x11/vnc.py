@@ -11,13 +11,17 @@ from vcloud.emulator.x11.socket_table import LocalPeers
 
 LOOPBACK: Final = "127.0.0.1"
 _PART: Final = 64 * 1024
+MOST_CONNECTIONS: Final = 256
+"""Connections at once, those that are still being looked for in the table among them: other users
+can open any number, and the process has 1024 descriptors by default."""
 
 
 class VNCPort:
     """A loopback port that leads to a unix socket, for programs of this user and of root alone.
 
     Every user of a machine can connect to such a port. Others are hung up on before they hear a
-    byte, and so is a connection that has ended by the time it is looked for in the kernel's table.
+    byte, and so is a connection that has ended by the time it is looked for in the kernel's table, and
+    one beyond `MOST_CONNECTIONS`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,6 +49,9 @@ class VNCPort:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server runs this as a task"
+        if len(self._connections) >= MOST_CONNECTIONS:
+            writer.close()
+            return
         self._connections.add(task)
         try:
             if self._peers is not None and await self._peers.are_ours(writer):

@@ -55,7 +55,11 @@ class AgentHandler(Protocol):
         ...
 
     async def hibernate_session(self, command: HibernateSession) -> SessionResult | None:
-        """Save a session's state and give up its container."""
+        """Save a session's state and give up its container.
+
+        It takes no room of ``max_sessions`` from then on: a handler that keeps anything for it bounds
+        that itself.
+        """
         ...
 
     async def wake_session(self, command: WakeSession) -> SessionResult | None:

@@ -90,7 +90,7 @@ class Connection:
         retry: how patiently the assigned sessions are asked for again.
 
     Raises:
-        InvalidArgumentError: ``register`` holds what JSON cannot.
+        InvalidArgumentError: ``register`` holds what JSON or an address cannot.
     """
 
     def __init__(
@@ -108,8 +108,16 @@ class Connection:
         self._client = client
         self._session = session
         self._register = register
-        # Once and now, because an error here is its owner's, and on a connection it would end the agent.
+        # Once and now, because an error here is its owner's. On a connection it would end the agent,
+        # or keep it connecting for ever.
         self._introduction = encode_message(register)
+        self._query = query(
+            {
+                "agent_id": register.agent_id,
+                "platform": register.platform,
+                "region": register.region,
+            }
+        )
         self._outbox = outbox
         self._commands = commands
         self._pictures = pictures
@@ -125,13 +133,8 @@ class Connection:
     async def run(self) -> None:
         """Connect, register, and stay until the connection is lost, which is an error."""
         self.was_registered = False
-        parameters = {
-            "agent_id": self._register.agent_id,
-            "platform": self._register.platform,
-            "region": self._register.region,
-        }
         # Viewers that use the same client may hold all slots, and wait for this agent.
-        request = Request("GET", "/agent/ws", query(parameters), slot=False)
+        request = Request("GET", "/agent/ws", self._query, slot=False)
         socket = await self._session.connect(request, root=True)
         try:
             await self._introduce(socket)

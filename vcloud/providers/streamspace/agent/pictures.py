@@ -30,6 +30,7 @@ MAX_PICTURES: Final = 400
 MAX_OF_A_SESSION: Final = 200
 #: Characters of a reason that are sent.
 MAX_REASON: Final = 4096
+_UNREACHED: Final = "the VNC server cannot be reached"
 
 
 class Pictures:
@@ -103,9 +104,18 @@ class Pictures:
             path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await dial(await self._handler.vnc_address(request))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled the picture: a task was that the handler awaited.
+            self._failed(
+                request, RuntimeError(f"vnc_address raised {type(error).__name__}"), _UNREACHED
+            )
+            return
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words are not for the wire
             said = error.message if isinstance(error, CommandFailed) else ""
-            self._failed(request, error, said or "the VNC server cannot be reached")
+            self._failed(request, error, said or _UNREACHED)
             return
         tunnel = VNCTunnel(lambda: self._connect(path))
         try:
