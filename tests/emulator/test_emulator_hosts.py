@@ -264,17 +264,26 @@ async def test_foreign_page_is_refused_before_anything_is_done(name: str, *, rem
 
 
 @pytest.mark.parametrize(
-    "origin",
-    ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:9", "http://app.localhost"],
+    ("origin", "allowed"),
+    [
+        ("http://localhost:3000", "localhost"),
+        ("https://127.0.0.1", "127.0.0.1"),
+        ("http://[::1]:9", "::1"),
+        ("http://app.localhost", "app.localhost"),
+    ],
 )
-async def test_page_of_this_machine_is_answered(origin: str) -> None:
-    """As of an application under development, whose browser says where it is."""
-    async with serving() as (_, wire):
-        assert (await sent(wire, advance("Host: localhost", f"Origin: {origin}")))[0] == 200
-    async with serving() as (emu, wire):
-        emu.streamspace.add_session()
-        wire.send(viewer(emu, "Host: localhost", f"Origin: {origin}"))
-        assert (await wire.head()).startswith(b"HTTP/1.1 101 ")
+async def test_page_of_another_port_of_this_machine_is_answered_where_it_is_allowed(
+    origin: str, allowed: str
+) -> None:
+    """Any user of the machine can serve pages there; an application of one's own is allowed."""
+    headers = ("Host: localhost:8080", f"Origin: {origin}")
+    for hosts, (answer, upgrade) in {(): (403, b"403"), (allowed,): (200, b"101")}.items():
+        async with serving(allow_hosts=hosts) as (_, wire):
+            assert (await sent(wire, advance(*headers)))[0] == answer
+        async with serving(allow_hosts=hosts) as (emu, wire):
+            emu.streamspace.add_session()
+            wire.send(viewer(emu, *headers))
+            assert (await wire.head()).startswith(b"HTTP/1.1 " + upgrade)
 
 
 @pytest.mark.parametrize(

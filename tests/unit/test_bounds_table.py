@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from inspect import signature
 from pathlib import Path
@@ -38,6 +39,7 @@ from vcloud.emulator.desktops import service
 from vcloud.emulator.net import connection as emulator_connection
 from vcloud.emulator.net import hosts
 from vcloud.emulator.x11 import desktop, processes, supervisor
+from vcloud.emulator.x11 import vnc as x11_vnc
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
@@ -103,6 +105,9 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
+    "frames that are read": (figure(receiver.IN_A_ROW),),
+    "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
+    "the time to which": (f"{datetime.fromtimestamp(admin.LATEST, UTC).year}",),
     "a message, in bytes": (mib(ENDPOINT.max_message),),
     "silence": (figure(ENDPOINT.heartbeat),),
     "a refusal (any status": (kib(request.MAX_REFUSAL),),

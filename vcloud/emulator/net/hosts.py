@@ -136,9 +136,10 @@ class Hosts:
         host = None if found is None else host_of(found["authority"])
         if found is None or host is None:
             return False
-        # An address of somebody else's server is foreign, even where any address may be asked.
+        # Another port is another origin, on loopback too: any user of this machine can serve pages
+        # there. So is an address of another server, even where any address may be asked.
         same = [found["authority"].lower()] == [one.lower() for one in hosts]
-        return same or is_loopback(host) or host in self._allowed
+        return same or host in self._allowed
 
 
 def _address(text: str) -> str | None:
