@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -40,9 +40,10 @@ __all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent
 #: Characters. A shorter credential is a word like any other: taking it out wherever it stands would
 #: spoil what the service says, and show by the holes what it is. It is taken out as a whole word.
 SHORTEST: Final = 8
-#: Bytes of an answer that are searched as a whole. Of a larger one, which is no refusal, only what
-#: has entered the error is.
-SEARCHED: Final = 256 * 1024
+#: Bytes of an answer that are searched as a whole, and characters of its headers. Of a larger one
+#: only what has entered the error is. Text in which each character is encoded several times takes
+#: a second for some 100 KiB, and meanwhile the event loop stands still.
+SEARCHED: Final = 16 * 1024
 
 #: An escape that a text was cut in.
 _CUT_ESCAPE: Final = re.compile(
@@ -51,6 +52,8 @@ _CUT_ESCAPE: Final = re.compile(
 _HIDDEN: Final = b"***"
 #: Headers that are no credential.
 _PUBLIC_HEADERS: Final = frozenset({"content-type"})
+#: Headers of an answer whose values errors show.
+_QUOTED_HEADERS: Final = frozenset({"location", "x-request-id"})
 #: Characters of a part of a credential that is one by itself: a signature, not a timestamp.
 _PART: Final = 32
 
@@ -137,19 +140,27 @@ class Redactor:
 
         A body of more than :data:`SEARCHED` bytes is left as it is: see :meth:`error`.
         """
-        headers = response.headers
-        values = "\n".join(headers.values())
-        if self.text(values) is not values:
-            # Here and not above: it hardly ever happens.
-            from multidict import CIMultiDict  # noqa: PLC0415
-
-            headers = CIMultiDict((name, self.text(value)) for name, value in headers.items())
+        headers = self._headers(response.headers)
         body = response.body
         if len(body) <= SEARCHED:
             body = self._body(body)
         if body is response.body and headers is response.headers:
             return response
         return type(response)(response.status, headers, body, response.cut)
+
+    def _headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        values = "\n".join(headers.values())
+        if len(values) <= SEARCHED and self.text(values) is values:
+            return headers
+        # Here and not above: it hardly ever happens.
+        from multidict import CIMultiDict  # noqa: PLC0415
+
+        # Of very many headers, those that no error quotes are left as they are.
+        quoted = {name.lower() for name in headers} if len(values) <= SEARCHED else _QUOTED_HEADERS
+        return CIMultiDict(
+            (name, self.text(value) if name.lower() in quoted else value)
+            for name, value in headers.items()
+        )
 
     def _body(self, body: bytes) -> bytes:
         # Here and not above: the codec is no part of what a secret needs.
