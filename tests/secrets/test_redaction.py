@@ -204,7 +204,14 @@ def test_a_password_is_found_as_basic_has_it() -> None:
     assert redactor.text("Basic bWU6cHcgMQ== is wrong") == "Basic ***Q== is wrong"
 
 
-def test_the_signature_alone_is_found_and_the_key_and_the_time_are_not() -> None:
+def test_the_key_of_a_signed_request_is_found_by_itself() -> None:
+    redactor = redactor_for(
+        Request("GET", "/"), [("Authorization", f"HMAC ak_12345678:{'a1' * 32}:{'b2' * 16}:17")]
+    )
+    assert redactor.text("AK_12345678 or ak%5F12345678 is unknown") == "*** or *** is unknown"
+
+
+def test_the_signature_alone_is_found_and_a_short_key_and_the_time_are_not() -> None:
     signature, nonce = "a1" * 32, "b2" * 16
     redactor = redactor_for(
         Request("GET", "/"), [("Authorization", f"HMAC ak_1:{signature}:{nonce}:1700000000000")]

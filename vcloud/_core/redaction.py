@@ -285,7 +285,9 @@ def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
             continue
         scheme, _, credential = value.rpartition(" ")
         found += (value, credential)
-        found += [part for part in credential.split(":") if len(part) >= _PART]
+        # Of a signed request: the key, which stands first, and the signature.
+        key, *parts = credential.split(":")
+        found += [key, *[part for part in parts if len(part) >= _PART]]
         if scheme.lower() == "basic":
             found += _of_basic(credential)
     if request.sensitive:
