@@ -18,6 +18,7 @@ from tests.secrets.spelling import WHOLE, shows, spelled, texts_of
 from tests.unit.hostile import ONCE, STEADY
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, Request, Response, VCloudError
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
+from vcloud.providers.streamspace import InvalidTransitionError, SessionState
 
 SECRET: Final = "ck_+a/secret=of-mine.8"
 #: Stands in an answer until the secret is put there.
@@ -130,17 +131,30 @@ async def test_a_secret_that_the_end_of_an_answer_cuts_off_is_not_told(
             assert not shows(text, secret[:10])
 
 
-async def test_an_answer_too_large_to_search_is_quoted_without_it() -> None:
+@pytest.mark.parametrize("way", WHOLE)
+async def test_an_answer_too_large_to_search_is_quoted_without_it(way: str) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
+    said = WHOLE[way](secret)
     for at in (0, 60, 90, 110, 980):
         for place in ("error", "code", "details", "requestId"):
-            told = {"status": "error", "error": "b", place: "x" * at + secret, "z": "y" * SEARCHED}
+            told = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
             for status in (200, 400):
                 answer = Response(status, {}, json.dumps(told).encode())
                 for api in CALLS:
                     error = await error_of(api, secret, answer)
                     for text in texts_of(error):
                         assert not shows(text, secret[:10])
+
+
+async def test_the_states_of_a_large_refusal_are_told_without_it() -> None:
+    words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
+    told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
+
+    error = await error_of("streamspace", SECRET, Response(400, {}, told))
+
+    assert isinstance(error, InvalidTransitionError)
+    assert (error.from_state, error.to_state) == (SessionState("***"), SessionState("***"))
+    assert_hidden(error, SECRET)
 
 
 @settings(STEADY, max_examples=150)

@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from vcloud._core.scalars import OpenEnum
 from vcloud._core.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ class Redactor:
         error.args = tuple(self.value(one, cut=cut) for one in error.args)
         held = error.__dict__
         for name in _WORDS.intersection(held):
-            held[name] = self.value(held[name], cut=cut)
+            was = held[name]
+            clean = self.value(was, cut=cut)
+            held[name] = type(was)(clean) if isinstance(was, OpenEnum) else clean
 
     def _spans(self, data: bytes, *, cut: bool) -> Iterator[tuple[int, int]]:
         if not self._needles and not self._words:
@@ -218,7 +221,7 @@ class Redactor:
 
 
 #: What an error takes over from an answer, beside its text.
-_WORDS: Final = frozenset({"message", "code", "request_id", "details"})
+_WORDS: Final = frozenset({"message", "code", "request_id", "details", "from_state", "to_state"})
 
 
 def _common(text: bytes, at: int, needle: bytes) -> int:
