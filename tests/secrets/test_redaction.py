@@ -146,6 +146,18 @@ async def test_an_answer_too_large_to_search_is_quoted_without_it(way: str) -> N
                         assert not shows(text, secret[:10])
 
 
+def test_a_header_that_is_not_utf_8_is_searched_by_its_bytes() -> None:
+    redactor = Redactor(["pässwörd-é1"])
+    # As aiohttp reads it.
+    header = "für pässwörd-é1!".encode("latin-1").decode("utf-8", "surrogateescape")
+
+    clean = redactor.response(Response(400, {"X-Request-Id": header}, b"{}"))
+
+    assert clean.headers["X-Request-Id"] == "f\udcfcr ***!"
+    assert redactor.text("\ud83d \udcfc") == "\ud83d \udcfc"
+    assert redactor.text("\ud83d \udcfc pässwörd-é1") == "\ud83d \udcfc ***"
+
+
 async def test_the_states_of_a_large_refusal_are_told_without_it() -> None:
     words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
     told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()

@@ -46,6 +46,8 @@ SHORTEST: Final = 8
 #: a second for some 100 KiB, and meanwhile the event loop stands still.
 SEARCHED: Final = 16 * 1024
 
+#: A text of which all surrogates stand for bytes.
+_RAW_BYTES: Final = re.compile("[^\ud800-\udfff]*[\udc80-\udcff][^\ud800-\udc7f\udd00-\udfff]*")
 #: An escape that a text was cut in.
 _CUT_ESCAPE: Final = re.compile(
     rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
@@ -96,12 +98,14 @@ class Redactor:
             cut: it is put together of parts that may have been cut off, so that the beginning of a
                 secret is taken out wherever it stands.
         """
-        data = text.encode("utf-8", "surrogatepass")
+        # Half of a surrogate pair, or a byte of a header that is not UTF-8 (PEP 383).
+        halves = "surrogateescape" if _RAW_BYTES.fullmatch(text) else "surrogatepass"
+        data = text.encode("utf-8", halves)
         clean = self.data(data, cut=cut)
         if clean is data:
             return text
         try:
-            return clean.decode("utf-8", "surrogatepass")
+            return clean.decode("utf-8", halves)
         except UnicodeDecodeError:
             # A form in another character set began within a character.
             return clean.decode("utf-8", "replace")
