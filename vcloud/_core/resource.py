@@ -184,6 +184,7 @@ async def wait_until(
     poll: timedelta | float,
     clock: Callable[[], float],
     what: str,
+    hide: Callable[[str], str] = str,
 ) -> H:
     """Poll until the state is one of ``wanted``; the one polling function of the SDK.
 
@@ -198,6 +199,7 @@ async def wait_until(
         poll: the polling interval; seconds or timedelta.
         clock: monotonic seconds.
         what: names the resource in errors.
+        hide: takes secrets out of a state that an error shows.
 
     Raises:
         InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
@@ -229,6 +231,7 @@ async def wait_until(
     except TimeoutError:
         if not limit.expired():
             raise
+    last = last if last is None else hide(last)
     if not patience:
         raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
     seen = f"it was still {word(last)}" if last is not None else "its state was never seen"

@@ -52,6 +52,7 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, concealing
+from vcloud._core.text import shortened
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -536,13 +537,19 @@ class Session:
         if found is not _NO_SUCCESS:
             return cast("R", found)
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        # The credential may have been given up meanwhile: then there is none to look for.
-        now = self._wall()
-        headers = self._sign(request, now) if self.auth.ready(now) else {}
-        redactor = self._redactor(request, headers)
+        redactor = self._redactor_now(request)
         unreadable = self._unreadable(request, redactor.response(response), shape)
         redactor.error(unreadable, cut=len(response.body) > SEARCHED)
         raise self._about(request, self._where(request), unreadable)
+
+    def hide(self, text: str) -> str:
+        """What an error may quote of a success: its beginning, without what it repeats of the credentials.
+
+        Args:
+            text: from an answer that was decoded already.
+        """
+        kept = shortened(text)
+        return self._redactor_now(Request("GET", "/")).text(kept, cut=kept is not text)
 
     # A function of its own, so that what was answered is in no variable of a frame that raises.
     def _read(self, request: Request, response: Response, shape: Shape[Any, Any]) -> Any:
@@ -790,6 +797,11 @@ class Session:
             note_success(response, sent)
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
             accepted(sent, now=self._wall())
+
+    def _redactor_now(self, request: Request) -> Redactor:
+        # The credential may have been given up meanwhile: then there is none to look for.
+        now = self._wall()
+        return self._redactor(request, self._sign(request, now) if self.auth.ready(now) else {})
 
     def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
         """What takes the secrets of a request out of its answer: those of a proxy between too."""

@@ -285,6 +285,7 @@ class MachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
+            hide=self._session.hide,
             what=f"machine {word(self.id)}",
         )
 

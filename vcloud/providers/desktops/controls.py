@@ -151,6 +151,7 @@ class Controls(Handle):
         if request.path != COMMAND:
             return await session.fetch(sent, ACTION_RESULT)
         if said := complaint(await session.fetch(sent, BASH_OUTPUT)):
+            said = session.hide(said)
             raise failed_command(said, sent, session.base_url + path)
         return ActionResult(output="")
 
@@ -357,7 +358,9 @@ class Controls(Handle):
         Raises:
             DecodeError: the answer holds no position.
         """
-        return parse_cursor_position((await self.perform(GetCursorPosition())).output or "")
+        said = (await self.perform(GetCursorPosition())).output or ""
+        # An error quotes it.
+        return parse_cursor_position(self._session.hide(said))
 
     @concealing
     async def bash(self, command: str) -> str:

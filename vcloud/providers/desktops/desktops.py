@@ -18,7 +18,7 @@ from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
-from vcloud._core.text import shortened, word
+from vcloud._core.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
@@ -77,9 +77,9 @@ class DesktopRef(Controls):
                 why = " yet: wait_until('running') first"
             else:
                 why = ""
+            status = self._session.hide(desktop.status)
             raise NoStreamError(
-                f"desktop {word(self.id)} is {word(desktop.status)} and has no stream{why}",
-                status=shortened(desktop.status),
+                f"desktop {word(self.id)} is {word(status)} and has no stream{why}", status=status
             )
         fault = fault_of_link(desktop.stream_url, allow_http=self._session.allow_http)
         if fault is not None:
@@ -114,6 +114,7 @@ class DesktopRef(Controls):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
+            hide=self._session.hide,
             what=f"desktop {word(self.id)}",
         )
 

@@ -255,7 +255,8 @@ class _Connection:
         if machine is None:
             self._available = False
             return False
-        self._last = stated(machine.connection_status, "connection_status")
+        status = stated(machine.connection_status, "connection_status")
+        self._last = self._stream._session.hide(status)
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._settlement.started = None
@@ -320,7 +321,9 @@ class _Connection:
             # Those that are turning on are the service's own, for anybody.
             self._startable = False
             return True
-        self._last, self._full = machine.connection_status, None
+        status = machine.connection_status
+        self._last = status and self._stream._session.hide(status)
+        self._full = None
         return True
 
     async def _assign(self) -> Assignment:

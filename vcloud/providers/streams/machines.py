@@ -107,6 +107,7 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
+            hide=self._session.hide,
             what=f"machine {word(self.id)}" if self.id else "the machine of this uid",
         )
 

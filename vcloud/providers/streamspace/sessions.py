@@ -159,6 +159,7 @@ class SessionRef(Realtime, Wire):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
+            hide=self._session.hide,
             what=f"session {word(self.id)}",
         )
 
