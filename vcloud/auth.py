@@ -10,7 +10,7 @@ from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
 from math import inf
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -407,6 +407,11 @@ def login_request(username: str, password: str, *, path: str = "/auth/login") ->
     return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
 
 
+#: Characters of a token that a login gives. Servers take 8 to 16 KiB of headers, and each request
+#: has it in them.
+MAX_TOKEN: Final = 16 * 1024
+
+
 @frozen(repr=False)
 class Token(Secretive):
     """A bearer token in use.
@@ -433,6 +438,8 @@ class Token(Secretive):
         same). Renewing such a token would give another one like it, so it is used until it is
         refused.
         """
+        if len(text) > MAX_TOKEN:
+            raise ConfigurationError(f"the token has {len(text)} characters")
         life = inf if expires_at is None else expires_at.timestamp() - server_now
         # A token that lives for less than the leeway must not be renewed for every request.
         renew_at = now + life - min(BearerAuth.LEEWAY, 0.1 * life) if life > 0 else inf

@@ -144,8 +144,8 @@ class VCloudError(Exception):
         return printable(super().__repr__())
 
     def add_note(self, note: str) -> None:
-        """Add a line to what a traceback shows, of bounded length."""
-        super().add_note(shortened(note, MAX_TEXT))
+        """Add a line to what a traceback shows: printable as the text is, and of bounded length."""
+        super().add_note(printable(shortened(note, MAX_TEXT)))
 
     def _with_outcome(self, text: str) -> str:
         """The text, and that the outcome is unknown, if it is and the text does not say so yet."""

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.emulator.realtime_plane import Handler, plane, ready
-from tests.emulator.realtime_server import refusal, settled
+from tests.emulator.realtime_server import TOKEN, refusal, settled
 from vcloud import (
     APIError,
     AuthenticationError,
@@ -336,6 +336,23 @@ async def test_an_agent_says_nothing_of_itself_that_json_cannot_hold() -> None:
     async with plane() as control:
         with pytest.raises(InvalidArgumentError, match="Register cannot be written as JSON"):
             control.agent(ready(), metadata={"address": ip_address("10.0.0.1")})
+
+
+async def test_what_the_control_plane_repeats_of_the_token_is_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with plane() as control:
+        control.status = f"not with {TOKEN}"
+        worker = control.agent(ready())
+        running = asyncio.create_task(worker.run())
+        await settled(lambda: control.registrations > 2)
+        said = str(worker.errors[0])
+        control.status = "registered"
+        await worker.wait_registered()
+        worker.stop()
+        await running
+    assert "did not register the agent: not with ***" in said
+    assert TOKEN not in caplog.text
 
 
 # -- who is told -------------------------------------------------------------------------------------------------------

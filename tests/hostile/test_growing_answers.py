@@ -238,6 +238,37 @@ def test_a_long_refusal(api: str, refusal: str) -> None:
     check_growth(make=make, work=working(api, status), largest=LARGEST)
 
 
+# -- what is searched for the secrets that were sent -------------------------------------------------------------------
+
+#: Each character is encoded several times over, in another order each, and some are in Base64.
+ENCODED = rb"\u0025\u0032\u0035%5C%5Cu0026&amp;#37;41QUFBQUFBQUFBQUFBQUFBQUFBQUFB "
+
+
+def encoded(size: int) -> bytes:
+    return (ENCODED * (size // len(ENCODED) + 1))[:size]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_what_is_encoded_again_and_again_is_not_decoded_to_its_end(api: str, status: int) -> None:
+    """Its whole would take seconds. Ten times as much costs little more, instead of ten times as much."""
+    check_growth(make=encoded, work=working(api, status), size=2**14, largest=2**14, most_time=3.0)
+
+
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_encoded_headers_are_not_decoded_to_their_end(api: str) -> None:
+    """A hundred of 8 KiB each are as many as aiohttp lets in."""
+
+    async def work(count: int) -> None:
+        value = encoded(8000).decode()
+        headers = {f"X-{number}": value for number in range(count)}
+        client, _ = answered(PROVIDERS[api], 400, headers, b"{}")
+        with pytest.raises(APIError):
+            await call_of(api)(client)
+
+    check_growth(make=lambda size: size, work=work, size=10, largest=10, most_time=3.0)
+
+
 # -- words of a request that a refusal may repeat ----------------------------------------------------------------------
 
 

@@ -52,6 +52,16 @@ def classes() -> list[type[VCloudError]]:
     ]
 
 
+@pytest.mark.parametrize("text", [HOSTILE, HALF])
+def test_a_note_is_printable_whoever_adds_it(text: str) -> None:
+    error = TransportError("broken")
+
+    error.add_note(text)
+
+    assert_harmless(error)
+    assert error.__notes__ == [printable(text)]
+
+
 def argument(name: str, kind: type[VCloudError]) -> st.SearchStrategy[Any]:
     if name == "status" and not issubclass(kind, APIError):
         return ANY

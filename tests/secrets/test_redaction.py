@@ -18,6 +18,7 @@ from tests.secrets.spelling import WHOLE, shows, spelled, texts_of
 from tests.unit.hostile import ONCE, STEADY
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, Request, Response, VCloudError
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
+from vcloud.providers.streamspace import InvalidTransitionError, SessionState
 
 SECRET: Final = "ck_+a/secret=of-mine.8"
 #: Stands in an answer until the secret is put there.
@@ -130,17 +131,42 @@ async def test_a_secret_that_the_end_of_an_answer_cuts_off_is_not_told(
             assert not shows(text, secret[:10])
 
 
-async def test_an_answer_too_large_to_search_is_quoted_without_it() -> None:
+@pytest.mark.parametrize("way", WHOLE)
+async def test_an_answer_too_large_to_search_is_quoted_without_it(way: str) -> None:
     secret = "ck_0123456789abcdefghijklmnopqrstuvwxyz-ABCDEF"
+    said = WHOLE[way](secret)
     for at in (0, 60, 90, 110, 980):
         for place in ("error", "code", "details", "requestId"):
-            told = {"status": "error", "error": "b", place: "x" * at + secret, "z": "y" * SEARCHED}
+            told = {"status": "error", "error": "b", place: "x" * at + said, "z": "y" * SEARCHED}
             for status in (200, 400):
                 answer = Response(status, {}, json.dumps(told).encode())
                 for api in CALLS:
                     error = await error_of(api, secret, answer)
                     for text in texts_of(error):
                         assert not shows(text, secret[:10])
+
+
+def test_a_header_that_is_not_utf_8_is_searched_by_its_bytes() -> None:
+    redactor = Redactor(["pässwörd-é1"])
+    # As aiohttp reads it.
+    header = "für pässwörd-é1!".encode("latin-1").decode("utf-8", "surrogateescape")
+
+    clean = redactor.response(Response(400, {"X-Request-Id": header}, b"{}"))
+
+    assert clean.headers["X-Request-Id"] == "f\udcfcr ***!"
+    assert redactor.text("\ud83d \udcfc") == "\ud83d \udcfc"
+    assert redactor.text("\ud83d \udcfc pässwörd-é1") == "\ud83d \udcfc ***"
+
+
+async def test_the_states_of_a_large_refusal_are_told_without_it() -> None:
+    words = f"Cannot transition from '{SECRET}' to '{SECRET}'"
+    told = json.dumps({"error": words, "fields": "y" * SEARCHED}).encode()
+
+    error = await error_of("streamspace", SECRET, Response(400, {}, told))
+
+    assert isinstance(error, InvalidTransitionError)
+    assert (error.from_state, error.to_state) == (SessionState("***"), SessionState("***"))
+    assert_hidden(error, SECRET)
 
 
 @settings(STEADY, max_examples=150)
@@ -204,7 +230,14 @@ def test_a_password_is_found_as_basic_has_it() -> None:
     assert redactor.text("Basic bWU6cHcgMQ== is wrong") == "Basic ***Q== is wrong"
 
 
-def test_the_signature_alone_is_found_and_the_key_and_the_time_are_not() -> None:
+def test_the_key_of_a_signed_request_is_found_by_itself() -> None:
+    redactor = redactor_for(
+        Request("GET", "/"), [("Authorization", f"HMAC ak_12345678:{'a1' * 32}:{'b2' * 16}:17")]
+    )
+    assert redactor.text("AK_12345678 or ak%5F12345678 is unknown") == "*** or *** is unknown"
+
+
+def test_the_signature_alone_is_found_and_a_short_key_and_the_time_are_not() -> None:
     signature, nonce = "a1" * 32, "b2" * 16
     redactor = redactor_for(
         Request("GET", "/"), [("Authorization", f"HMAC ak_1:{signature}:{nonce}:1700000000000")]

@@ -429,6 +429,15 @@ async def test_a_malformed_login_answer_does_not_show_itself() -> None:
     assert "canary" not in str(caught.value)
 
 
+def test_a_token_that_no_server_would_take_is_not_sent() -> None:
+    """It would be in every request, and be looked for in every refusal."""
+    auth = BearerAuth("the-first-token")
+    auth.adopt("t" * 16_384, None, now=NOW)
+
+    with pytest.raises(DecodeError, match=r"invalid token: the token has 16385 characters$"):
+        auth.adopt("t" * 16_385, None, now=NOW)
+
+
 async def test_a_tokens_life_is_counted_by_the_services_clock() -> None:
     async def send(request: Request) -> Response:
         # The service is two hours behind us; its tokens last for one.

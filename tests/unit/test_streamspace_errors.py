@@ -214,3 +214,15 @@ def test_refusal_that_quotes_the_password_is_told_without_it() -> None:
 )
 def test_no_refusal_is_ever_anything_but_a_typed_error(raw: bytes) -> None:
     assert isinstance(refusal(raw, 418), VCloudError)
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 503])
+@pytest.mark.parametrize("code", [[], {}, [[]], {"a": 1}, 7, 1e300, True, None, "\ud800"])
+def test_a_code_that_is_no_text_proves_what_none_proves(code: object, status: int) -> None:
+    body = {"error": "no", "message": "no"}
+    answers = [Response(status, {}, encoded(one)) for one in (body, {**body, "code": code})]
+    error = refusal(body, status)
+
+    plain, odd = (DIALECT.proof(Request("GET", "/x"), one, error) for one in answers)
+
+    assert odd is plain

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from vcloud._core.scalars import OpenEnum
 from vcloud._core.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ __all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent
 #: Characters. A shorter credential is a word like any other: taking it out wherever it stands would
 #: spoil what the service says, and show by the holes what it is. It is taken out as a whole word.
 SHORTEST: Final = 8
-#: Bytes of an answer that are searched as a whole. Of a larger one, which is no refusal, only what
-#: has entered the error is.
-SEARCHED: Final = 256 * 1024
+#: Bytes of an answer that are searched as a whole, and characters of its headers. Of a larger one
+#: only what has entered the error is. Text in which each character is encoded several times takes
+#: a second for some 100 KiB, and meanwhile the event loop stands still.
+SEARCHED: Final = 16 * 1024
 
+#: A text of which all surrogates stand for bytes.
+_RAW_BYTES: Final = re.compile("[^\ud800-\udfff]*[\udc80-\udcff][^\ud800-\udc7f\udd00-\udfff]*")
 #: An escape that a text was cut in.
 _CUT_ESCAPE: Final = re.compile(
     rb"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&[#\w]{0,8})\Z"
@@ -51,6 +55,8 @@ _CUT_ESCAPE: Final = re.compile(
 _HIDDEN: Final = b"***"
 #: Headers that are no credential.
 _PUBLIC_HEADERS: Final = frozenset({"content-type"})
+#: Headers of an answer whose values errors show.
+_QUOTED_HEADERS: Final = frozenset({"location", "x-request-id"})
 #: Characters of a part of a credential that is one by itself: a signature, not a timestamp.
 _PART: Final = 32
 
@@ -92,12 +98,14 @@ class Redactor:
             cut: it is put together of parts that may have been cut off, so that the beginning of a
                 secret is taken out wherever it stands.
         """
-        data = text.encode("utf-8", "surrogatepass")
+        # Half of a surrogate pair, or a byte of a header that is not UTF-8 (PEP 383).
+        halves = "surrogateescape" if _RAW_BYTES.fullmatch(text) else "surrogatepass"
+        data = text.encode("utf-8", halves)
         clean = self.data(data, cut=cut)
         if clean is data:
             return text
         try:
-            return clean.decode("utf-8", "surrogatepass")
+            return clean.decode("utf-8", halves)
         except UnicodeDecodeError:
             # A form in another character set began within a character.
             return clean.decode("utf-8", "replace")
@@ -137,19 +145,27 @@ class Redactor:
 
         A body of more than :data:`SEARCHED` bytes is left as it is: see :meth:`error`.
         """
-        headers = response.headers
-        values = "\n".join(headers.values())
-        if self.text(values) is not values:
-            # Here and not above: it hardly ever happens.
-            from multidict import CIMultiDict  # noqa: PLC0415
-
-            headers = CIMultiDict((name, self.text(value)) for name, value in headers.items())
+        headers = self._headers(response.headers)
         body = response.body
         if len(body) <= SEARCHED:
             body = self._body(body)
         if body is response.body and headers is response.headers:
             return response
         return type(response)(response.status, headers, body, response.cut)
+
+    def _headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        values = "\n".join(headers.values())
+        if len(values) <= SEARCHED and self.text(values) is values:
+            return headers
+        # Here and not above: it hardly ever happens.
+        from multidict import CIMultiDict  # noqa: PLC0415
+
+        # Of very many headers, those that no error quotes are left as they are.
+        quoted = {name.lower() for name in headers} if len(values) <= SEARCHED else _QUOTED_HEADERS
+        return CIMultiDict(
+            (name, self.text(value) if name.lower() in quoted else value)
+            for name, value in headers.items()
+        )
 
     def _body(self, body: bytes) -> bytes:
         # Here and not above: the codec is no part of what a secret needs.
@@ -176,7 +192,9 @@ class Redactor:
         error.args = tuple(self.value(one, cut=cut) for one in error.args)
         held = error.__dict__
         for name in _WORDS.intersection(held):
-            held[name] = self.value(held[name], cut=cut)
+            was = held[name]
+            clean = self.value(was, cut=cut)
+            held[name] = type(was)(clean) if isinstance(was, OpenEnum) else clean
 
     def _spans(self, data: bytes, *, cut: bool) -> Iterator[tuple[int, int]]:
         if not self._needles and not self._words:
@@ -207,7 +225,7 @@ class Redactor:
 
 
 #: What an error takes over from an answer, beside its text.
-_WORDS: Final = frozenset({"message", "code", "request_id", "details"})
+_WORDS: Final = frozenset({"message", "code", "request_id", "details", "from_state", "to_state"})
 
 
 def _common(text: bytes, at: int, needle: bytes) -> int:
@@ -274,7 +292,9 @@ def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
             continue
         scheme, _, credential = value.rpartition(" ")
         found += (value, credential)
-        found += [part for part in credential.split(":") if len(part) >= _PART]
+        # Of a signed request: the key, which stands first, and the signature.
+        key, *parts = credential.split(":")
+        found += [key, *[part for part in parts if len(part) >= _PART]]
         if scheme.lower() == "basic":
             found += _of_basic(credential)
     if request.sensitive:

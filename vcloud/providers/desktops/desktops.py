@@ -83,7 +83,7 @@ class DesktopRef(Controls):
             )
         fault = fault_of_link(desktop.stream_url, allow_http=self._session.allow_http)
         if fault is not None:
-            raise refused_link(f"stream_url for desktop {self.id}", fault)
+            raise refused_link(f"stream_url for desktop {word(self.id)}", fault)
         return desktop.stream_url
 
     async def wait_until(

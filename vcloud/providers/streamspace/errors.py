@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.codec import Integer, excerpt, too_deep
+from vcloud._core.codec import Integer, excerpt, loads, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.redaction import without_sent_secrets
@@ -232,7 +232,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         beside it. That a session could not be provisioned says how the create ended.
         """
         body = _object(response.body)
-        code = body.get("code")
+        # Whatever it is, only a text can be one of the documented codes.
+        code = _word(body, "code")
         if code == StreamSpaceCode.SESSION_PROVISIONING_FAILED:
             form = Form.FAILURE
         elif code in _CODES:
@@ -250,7 +251,7 @@ DIALECT = StreamSpaceDialect("streamspace")
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(body)
+        found = loads(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) and not too_deep(found) else {}

@@ -165,7 +165,7 @@ class Realtime(Handle):
             return address
         # Its path may open the picture: no frame of the error has it.
         del address
-        raise refused_link(f"vnc_url for session {self.id}", fault)
+        raise refused_link(f"vnc_url for session {word(self.id)}", fault)
 
     def _vnc_address(self) -> str:
         """:attr:`vnc_url` before it is checked."""

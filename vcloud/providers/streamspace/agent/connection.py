@@ -245,7 +245,7 @@ class Connection:
         if message.status == "rejected":
             raise AgentRejectedError(f"the control plane rejected agent {self._register.agent_id}")
         if message.status != "registered":
-            status = printable(shortened(message.status, 80))
+            status = printable(shortened(self._session.hide(message.status), 80))
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
