@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
 from vcloud._core import (
     arguments,
     closing,
@@ -130,7 +130,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "a duration, or a number of attempts": (f"{figure(ledger._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
-    "an answer that is searched": (kib(redaction.SEARCHED),),
+    "an answer, and its headers, that are searched": (kib(redaction.SEARCHED),),
+    "a token that a login gives": (kib(auth.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (

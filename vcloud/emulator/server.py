@@ -251,7 +251,9 @@ class Emulator:
             clock=self.clock, ledger=self.calls, listener=listener, elsewhere=self.elsewhere
         )
         try:
-            port = await listener.listen(self._host, self._port)
+            # DNS and files have no say in what is loopback (RFC 6761, 6.3).
+            listens = "127.0.0.1" if self._host == "localhost" else self._host
+            port = await listener.listen(listens, self._port)
         except BaseException:
             await self.aclose()
             raise
