@@ -72,7 +72,7 @@ class RedisServer:
     def counted(self) -> int:
         """How many requests are counted under all limits."""
         with Redis(unix_socket_path=str(self.socket)) as client:
-            return sum(int(client.llen(key)) for key in client.keys("LIMITS:*"))
+            return sum(int(client.llen(key)) for key in client.keys("vcloud:*:requests"))
 
 
 @contextmanager

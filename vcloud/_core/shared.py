@@ -8,6 +8,7 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Callable, Iterator
 from logging import INFO, WARNING
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
@@ -16,10 +17,11 @@ import msgspec
 
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
+from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay, Line
 from vcloud._core.log import printable_logger
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive, concealing
-from vcloud._core.stores import GRAIN, PATIENCE, Counter, Window, counters
+from vcloud._core.stores import Window, counters
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ _SHORT_PATIENCE: Final = 2.0
 _ASK_AGAIN: Final = 1.0
 #: Seconds by which others let the urgent ones go first.
 _BEHIND: Final = 0.02
+#: Seconds after which the store is told that nobody waits any more: a crowd is cancelled one by
+#: one, and another may come.
+_SETTLED: Final = 0.05
+#: Seconds that telling it may take while a client closes. If it fails, the places expire.
+_PARTING: Final = 1.0
 
 
 class _Limit(msgspec.Struct, eq=False):
@@ -51,6 +58,29 @@ class _Limit(msgspec.Struct, eq=False):
     #: How many urgent ones wait, and when the next of them will try.
     urgent: int = 0
     urgent_at: float = -math.inf
+    #: How many that are not urgent wait in :meth:`SharedBudget.acquire`.
+    calls: int = 0
+    #: What tells how many wait elsewhere, of whom one at a time comes here.
+    crowds: list[Callable[[], int]] = msgspec.field(default_factory=list)
+    #: Whether the store keeps places for some of them.
+    in_line: bool = False
+
+    def waiting(self) -> int:
+        """How many that are not urgent could go now if the limit allowed it."""
+        return self.calls + sum(crowd() for crowd in self.crowds)
+
+    def claim(self, *, urgent: bool = False, patience: float = math.inf) -> Claim:
+        """What the store is asked."""
+        return Claim(
+            self.requests,
+            self.length,
+            self.name,
+            urgent=urgent,
+            waiting=self.waiting(),
+            # The one that asks may be among them already.
+            urgent_waiting=max(self.urgent, int(urgent)),
+            patience=patience,
+        )
 
 
 class SharedBudget(Secretive):
@@ -130,7 +160,13 @@ class SharedBudget(Secretive):
         _IN_USE.add(self)
 
     async def acquire(
-        self, provider: str, rule: RateLimit, patience: float, *, urgent: bool = False
+        self,
+        provider: str,
+        rule: RateLimit,
+        patience: float,
+        *,
+        urgent: bool = False,
+        waiting: Callable[[], int] | None = None,
     ) -> None:
         """Wait until one more request may go, and count it.
 
@@ -138,10 +174,12 @@ class SharedBudget(Secretive):
             provider: whose limit it is.
             rule: the limit.
             patience: seconds that it may be used up for.
-            urgent: the request ends something that costs money. It goes ahead of all others of this
-                process that wait for the same limit. While the store is away it is counted in this
-                process alone, whatever ``when_away`` says. A WARNING says so, one for each absence
-                of the store.
+            urgent: the request ends something that costs money. It goes ahead of all others that
+                wait for the same limit; in Redis ahead of those of other processes, too. While the
+                store is away it is counted in this process alone, whatever ``when_away`` says. A
+                WARNING says so, one for each absence of the store.
+            waiting: where one comes here for a crowd: how many of the crowd could go now, this one
+                included. It is what processes share Redis' limits by.
 
         Raises:
             TooLongError: it is used up for longer.
@@ -149,17 +187,67 @@ class SharedBudget(Secretive):
             ConfigurationError: the store is an object that another event loop uses.
         """
         limit = self._limit(provider, rule)
+        counter = None if self._counters is None else self._counters.here()
+        if counter is None or not counter.takes_turns:
+            await self._wait(limit, patience, urgent=urgent)
+            return
+        line = counter.line((*limit.name, limit.requests, limit.length, urgent))
+        used_up = line.used_up_until - monotonic()
+        if line.lock.locked() and used_up > patience:
+            raise TooLongError(used_up)
+        failures = line.failures
+        with self._announced(limit, waiting, urgent=urgent):
+            try:
+                async with line.lock:
+                    if line.failures > failures and not urgent and self._when_away == "fail":
+                        # It was found away meanwhile. A crowd must not find out one by one.
+                        raise ConnectError(line.failure)
+                    await self._wait(limit, patience, urgent=urgent, line=line)
+            except ConnectError as error:
+                line.failures += 1
+                line.failure = str(error)
+                raise
+            except (asyncio.CancelledError, TooLongError):
+                if limit.in_line and not self._away:
+                    counter.in_background(functools.partial(self._part, counter))
+                raise
+
+    @contextlib.contextmanager
+    def _announced(
+        self, limit: _Limit, waiting: Callable[[], int] | None, *, urgent: bool
+    ) -> Iterator[None]:
+        """Have one counted among those that wait; of the urgent ones :meth:`_wait` does it."""
+        one = 0 if urgent or waiting is not None else 1
+        with self._lock:
+            limit.calls += one
+            if waiting is not None and not urgent:
+                limit.crowds.append(waiting)
+        try:
+            yield
+        finally:
+            with self._lock:
+                limit.calls -= one
+                if waiting is not None and not urgent:
+                    limit.crowds.remove(waiting)
+
+    async def _wait(
+        self, limit: _Limit, patience: float, *, urgent: bool, line: Line | None = None
+    ) -> None:
+        """Ask until it is counted."""
         ahead = False
         try:
-            while wait := await self._take(limit, urgent=urgent):
-                if wait > patience:
-                    raise TooLongError(wait)
+            while (delay := await self._take(limit, patience, urgent=urgent)).turn:
+                now = monotonic()
+                if line is not None:
+                    line.used_up_until = now + delay.used_up
+                if delay.used_up > patience:
+                    raise TooLongError(delay.used_up)
                 if urgent:
                     with self._lock:
                         limit.urgent += not ahead
-                        limit.urgent_at = monotonic() + wait
+                        limit.urgent_at = now + delay.turn
                     ahead = True
-                await asyncio.sleep(wait)
+                await asyncio.sleep(delay.turn)
         finally:
             if ahead:
                 with self._lock:
@@ -170,8 +258,32 @@ class SharedBudget(Secretive):
 
         The next use makes new ones.
         """
-        if self._counters is not None:
-            await self._counters.aclose()
+        counter = None if self._counters is None else self._counters.used_here()
+        if counter is None:
+            return
+        try:
+            await counter.end_background()
+            if not self._away:
+                await self._leave(counter, _PARTING)
+        finally:
+            await counter.aclose()
+
+    async def _part(self, counter: Counter) -> None:
+        await asyncio.sleep(_SETTLED)
+        await self._leave(counter, _SHORT_PATIENCE)
+
+    async def _leave(self, counter: Counter, patience: float) -> None:
+        """Give up the places that the store keeps where nobody of this process waits any more."""
+        with self._lock:
+            limits = [limit for limit in self._limits.values() if limit.in_line]
+        for limit in limits:
+            if limit.waiting() or limit.urgent:
+                continue
+            limit.in_line = False
+            # They expire otherwise.
+            with contextlib.suppress(TimeoutError, *counter.failures):
+                async with asyncio.timeout(patience):
+                    await counter.leave(limit.claim())
 
     def _limit(self, provider: str, rule: RateLimit) -> _Limit:
         length = math.ceil(rule.per + _TRAVEL)
@@ -184,42 +296,46 @@ class SharedBudget(Secretive):
                 limit = self._limits[key] = _Limit(rule.requests, length, name, window)
         return limit
 
-    async def _take(self, limit: _Limit, *, urgent: bool) -> float:
-        """Count one request if that is allowed now; the seconds to wait, 0 if it was counted."""
+    async def _take(self, limit: _Limit, patience: float, *, urgent: bool) -> Delay:
+        """Count one request if that is allowed now; how long it has to wait otherwise."""
         optional = urgent or self._when_away == "unshared"
         while True:
-            wait = self._take_here(limit, urgent=urgent)
-            if wait is not None:
-                return wait
+            delay = self._take_here(limit, urgent=urgent)
+            if delay is not None:
+                return delay
             assert self._counters is not None
             counter = self._counters.here()
             # Before asking, because what was counted here later than there would leave later, too.
             now = monotonic()
+            claim = limit.claim(urgent=urgent, patience=patience)
             try:
-                wait = await self._ask(counter, limit, _SHORT_PATIENCE if optional else PATIENCE)
+                delay = await self._ask(
+                    counter, limit, claim, _SHORT_PATIENCE if optional else PATIENCE
+                )
             except counter.failures as error:
                 reason = f"{type(error).__name__}: {error}"
             else:
-                if not wait:
+                if not delay.turn:
                     with self._lock:
                         limit.window.take(now)
-                return wait
+                return delay
             with self._lock:
                 self._away, self._ask_at, self._reason = True, monotonic() + _ASK_AGAIN, reason
             if not optional:
                 raise ConnectError(f"the store of the shared budget fails ({reason})")
 
-    def _take_here(self, limit: _Limit, *, urgent: bool) -> float | None:
+    def _take_here(self, limit: _Limit, *, urgent: bool) -> Delay | None:
         """The same where no store is asked; None: the store has to say."""
         now = monotonic()
         with self._lock:
             if limit.urgent and not urgent:
-                return max(0.0, limit.urgent_at - now) + _BEHIND
+                used_up = max(0.0, limit.urgent_at - now)
+                return Delay(used_up + _BEHIND, used_up)
             if wait := limit.window.delay(now):
-                return wait + GRAIN
+                return Delay(wait + GRAIN, wait + GRAIN)
             if self._counters is None:
                 limit.window.take(now)
-                return 0.0
+                return COUNTED
             if not self._away or (self._when_away == "fail" and not urgent):
                 return None
             due = now >= self._ask_at
@@ -236,33 +352,35 @@ class SharedBudget(Secretive):
         if due:
             counter = self._counters.here()
             counter.in_background(functools.partial(self._ask_again, counter, limit))
-        return 0.0
+        return COUNTED
 
-    async def _ask(self, counter: Counter, limit: _Limit, patience: float) -> float:
+    async def _ask(self, counter: Counter, limit: _Limit, claim: Claim, patience: float) -> Delay:
         """What the store says, unless it is away."""
         task = asyncio.current_task()
         assert task is not None
         cancelled_before = task.cancelling()
         try:
             async with asyncio.timeout(patience):
-                wait = await counter.take(limit.requests, limit.length, limit.name)
+                delay = await counter.take(claim)
                 if task.cancelling() > cancelled_before:
                     # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of
                     # success, and storages use it, redis-py's with a timeout in the address too.
                     raise asyncio.CancelledError
         except TimeoutError as error:
             raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
+        stays = bool(delay.turn) and delay.used_up <= claim.patience
         with self._lock:
+            limit.in_line = claim.waiting + claim.urgent_waiting + stays > 1
             self._away = False
             told, self._told = self._told, False
         if told:
             LOG.log(INFO, "the store of the shared budget %r answers again", self._account)
-        return wait
+        return delay
 
     async def _ask_again(self, counter: Counter, limit: _Limit) -> None:
         """Find out whether the store is back, by counting there what was counted here."""
         with contextlib.suppress(ConfigurationError, *counter.failures):
-            await self._ask(counter, limit, PATIENCE)
+            await self._ask(counter, limit, limit.claim(), PATIENCE)
 
     def _forked(self) -> None:
         """Share nothing with the parent process but the store."""
