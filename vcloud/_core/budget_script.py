@@ -40,7 +40,7 @@ local patience, grace = tonumber(ARGV[7]), tonumber(ARGV[8])
 -- What one request takes of the order of places. With credit it takes 1: eight turns for one.
 local TURN = 8
 -- How long those whose turn depends on others may sleep.
-local LOOK_AGAIN = 250000
+local LOOK_AGAIN = 50000
 -- The least that they sleep.
 local PAUSE = 2000
 
@@ -56,17 +56,17 @@ end
 
 -- The others, the first place that they wait for, and the last that was given.
 local others, first, newest = {}, nil, 0
-local mine = {place = 0, credit = 0, held = 0}
+local mine = {place = 0, credit = 0, calls = 0}
 local records = redis.call('HGETALL', line)
 for i = 1, #records, 2 do
     local id = records[i]
-    local place, credit, waiting, urgent, ends, held =
-        string.match(records[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d)$')
+    local place, credit, waiting, urgent, ends =
+        string.match(records[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
     if place then
         local one = {id = id, place = tonumber(place), credit = tonumber(credit)}
-        one.calls, one.stops, one.held = tonumber(waiting), tonumber(urgent), tonumber(held)
+        one.calls, one.stops = tonumber(waiting), tonumber(urgent)
         if tonumber(ends) <= now then
-            one.calls, one.stops, one.held = 0, 0, 0
+            one.calls, one.stops = 0, 0
         end
         newest = math.max(newest, one.place)
         if id == me then
@@ -82,12 +82,15 @@ for i = 1, #records, 2 do
     end
 end
 
-local place, credit, held = mine.place, mine.credit, mine.held
-if held == 0 and kind ~= 'none' then
+local place, credit = mine.place, mine.credit
+if kind ~= 'none' then
     first = first or newest
-    if place < first then
-        credit = math.min(limit, credit + math.floor((first - place) / TURN))
-        place = first
+    if mine.calls > 0 then
+        -- It waits already, and keeps its place. Nobody waits behind more than a limit of it.
+        place = math.max(place, first - limit * TURN)
+    elseif place < first then
+        local behind = math.floor((first - place) / TURN)
+        place, credit = place + behind * TURN, math.min(limit, credit + behind)
     end
 end
 
@@ -134,10 +137,7 @@ if kind ~= 'none' and wait == 0 then
     else
         stops = math.max(0, stops - 1)
     end
-    held = 0
-elseif kind == 'none' then
-    held = calls > 0 and held or 0
-else
+elseif kind ~= 'none' then
     if ahead > 0 then
         wait = math.max(PAUSE, math.min(wait, used_up + LOOK_AGAIN))
     end
@@ -149,13 +149,10 @@ else
             stops = math.max(0, stops - 1)
         end
     end
-    if kind == 'call' then
-        held = calls > 0 and 1 or 0
-    end
 end
 
-local record = {place, credit, calls, stops, now + wait + grace, held}
-redis.call('HSET', line, me, string.format('%.0f %.0f %.0f %.0f %.0f %.0f', unpack(record)),
+local record = {place, credit, calls, stops, now + wait + grace}
+redis.call('HSET', line, me, string.format('%.0f %.0f %.0f %.0f %.0f', unpack(record)),
     '=clock', string.format('%.0f %.0f', now, shift))
 local kept = math.ceil((2 * length + 2 * grace) / 1000)
 redis.call('PEXPIRE', requests, kept)

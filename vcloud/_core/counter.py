@@ -92,7 +92,7 @@ class Counter(ABC):
             ConfigurationError: the user's storage belongs to another event loop.
         """
 
-    async def leave(self, claim: Claim) -> None:
+    async def leave(self, claim: Claim) -> None:  # noqa: B027 - nothing to do without turns
         """Tell the store how many wait; nothing is counted.
 
         Raises:

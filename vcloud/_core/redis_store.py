@@ -86,11 +86,9 @@ class RedisCounter(Counter):
         )
         async with self.connected():
             with contextlib.suppress(self._unknown_script):
-                answer: list[int] = await self._redis.evalsha(_SHA, 2, *given)
-                return answer
+                return list[int](await self._redis.evalsha(_SHA, 2, *given))
             # It was started again, or is another one. This teaches it the script, too.
-            answer = await self._redis.eval(SCRIPT, 2, *given)
-            return answer
+            return list[int](await self._redis.eval(SCRIPT, 2, *given))
 
 
 def redis_counter(address: str) -> RedisCounter:

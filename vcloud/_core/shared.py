@@ -201,7 +201,7 @@ class SharedBudget(Secretive):
                 async with line.lock:
                     if line.failures > failures and not urgent and self._when_away == "fail":
                         # It was found away meanwhile. A crowd must not find out one by one.
-                        raise ConnectError(line.failure)
+                        raise ConnectError(line.failure)  # noqa: TRY301 - counted like others
                     await self._wait(limit, patience, urgent=urgent, line=line)
             except ConnectError as error:
                 line.failures += 1
