@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Store:
             patience,
             int(GRACE * SECOND),
         ]
-        answer: list[int] = self.redis.eval(  # type: ignore[assignment]
+        answer: list[int] = self.redis.eval(
             self._script, 2, self.requests, self.line, *map(str, given)
         )
         return Answer(*answer)
@@ -123,7 +124,7 @@ def test_one_that_was_alone_for_a_window_holds_nobody_up_and_is_not_held_up(redi
     assert all(80 <= share <= 120 for share in shares.values())
     # Eight turns of each of the four to one of its own.
     where = [number for number, (name, _) in enumerate(order[:500]) if name == "a"][99:]
-    assert max(later - one for one, later in zip(where, where[1:], strict=False)) <= 4 * 8 + 2
+    assert max(later - one for one, later in pairwise(where)) <= 4 * 8 + 2
 
 
 def test_those_who_come_after_a_long_run_get_no_more_than_turns(redis: Redis) -> None:
@@ -263,4 +264,4 @@ def test_nothing_is_kept_for_ever_in_the_store(redis: Redis) -> None:
     # Processes that come and go leave no records, and the whole goes when nobody asks.
     assert redis.hlen(store.line) < 10
     for key in (store.requests, store.line):
-        assert 0 < redis.pttl(key) <= 2 * (2 + GRACE) * 1000  # type: ignore[operator]
+        assert 0 < redis.pttl(key) <= 2 * (2 + GRACE) * 1000

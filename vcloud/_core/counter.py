@@ -29,6 +29,8 @@ class Delay(NamedTuple):
     turn: float
     #: Seconds for which the limit is used up, whoever asks: it is waited for at least as long.
     used_up: float
+    #: The store keeps a place for it, and places for those that wait behind it.
+    in_line: bool = False
 
 
 COUNTED: Final = Delay(0.0, 0.0)
@@ -81,6 +83,7 @@ class Counter(ABC):
         # A pool that has no connection left would pass for a store that is away.
         self._connections = asyncio.Semaphore(_AT_ONCE)
         self._background: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._lines: dict[tuple[object, ...], Line] = {}
 
     @abstractmethod
@@ -124,8 +127,20 @@ class Counter(ABC):
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
 
+    def later(self, seconds: float, work: Callable[[], Any]) -> None:
+        """Do something in the background after a while, unless that is planned already.
+
+        A timer, because a task that only sleeps would outlive a loop that is about to end.
+        """
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() <= loop.time():
+            self._timer = loop.call_later(seconds, self.in_background, work, context=Context())
+
     async def end_background(self) -> None:
         """End what is done in the background."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         await end(self._background)
 
     async def aclose(self) -> None:

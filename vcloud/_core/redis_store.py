@@ -67,7 +67,7 @@ class RedisCounter(Counter):
         counted, turn, used_up = await self._run(claim, "stop" if claim.urgent else "call")
         if counted:
             return COUNTED
-        return Delay(turn / _MICROSECONDS + GRAIN, used_up / _MICROSECONDS)
+        return Delay(turn / _MICROSECONDS + GRAIN, used_up / _MICROSECONDS, in_line=True)
 
     async def leave(self, claim: Claim) -> None:
         await self._run(claim, "none")

@@ -39,10 +39,12 @@ _SHORT_PATIENCE: Final = 2.0
 _ASK_AGAIN: Final = 1.0
 #: Seconds by which others let the urgent ones go first.
 _BEHIND: Final = 0.02
-#: Seconds after which the store is told that nobody waits any more: a crowd is cancelled one by
-#: one, and another may come.
+#: Seconds after which the store is told that more wait, or nobody any more: a crowd comes and is
+#: cancelled one by one.
 _SETTLED: Final = 0.05
-#: Seconds that telling it may take while a client closes. If it fails, the places expire.
+#: Seconds after which it is told again while many wait long.
+_TELL_AGAIN: Final = 1.0
+#: Seconds that telling it may take when nobody waits any more. If it fails, the places expire.
 _PARTING: Final = 1.0
 
 
@@ -62,7 +64,8 @@ class _Limit(msgspec.Struct, eq=False):
     calls: int = 0
     #: What tells how many wait elsewhere, of whom one at a time comes here.
     crowds: list[Callable[[], int]] = msgspec.field(default_factory=list)
-    #: Whether the store keeps places for some of them.
+    #: How many of them the store knows of, and whether it keeps places for them or for urgent ones.
+    announced: int = 0
     in_line: bool = False
 
     def waiting(self) -> int:
@@ -196,30 +199,29 @@ class SharedBudget(Secretive):
         if line.lock.locked() and used_up > patience:
             raise TooLongError(used_up)
         failures = line.failures
-        with self._announced(limit, waiting, urgent=urgent):
+        # One that finds nobody before it becomes urgent for the others when it has to wait.
+        behind = urgent and line.lock.locked()
+        with self._announced(limit, waiting, urgent=urgent, behind=behind):
             try:
                 async with line.lock:
                     if line.failures > failures and not urgent and self._when_away == "fail":
                         # It was found away meanwhile. A crowd must not find out one by one.
-                        raise ConnectError(line.failure)  # noqa: TRY301 - counted like others
-                    await self._wait(limit, patience, urgent=urgent, line=line)
-            except ConnectError as error:
-                line.failures += 1
-                line.failure = str(error)
-                raise
+                        raise ConnectError(line.failure)
+                    await self._wait(limit, patience, urgent=urgent, line=line, behind=behind)
             except (asyncio.CancelledError, TooLongError):
                 if limit.in_line and not self._away:
-                    counter.in_background(functools.partial(self._part, counter))
+                    counter.later(_SETTLED, functools.partial(self._leave, counter, _PARTING))
                 raise
 
     @contextlib.contextmanager
     def _announced(
-        self, limit: _Limit, waiting: Callable[[], int] | None, *, urgent: bool
+        self, limit: _Limit, waiting: Callable[[], int] | None, *, urgent: bool, behind: bool
     ) -> Iterator[None]:
-        """Have one counted among those that wait; of the urgent ones :meth:`_wait` does it."""
+        """Have one counted among those that wait."""
         one = 0 if urgent or waiting is not None else 1
         with self._lock:
             limit.calls += one
+            limit.urgent += behind
             if waiting is not None and not urgent:
                 limit.crowds.append(waiting)
         try:
@@ -227,14 +229,21 @@ class SharedBudget(Secretive):
         finally:
             with self._lock:
                 limit.calls -= one
+                limit.urgent -= behind
                 if waiting is not None and not urgent:
                     limit.crowds.remove(waiting)
 
     async def _wait(
-        self, limit: _Limit, patience: float, *, urgent: bool, line: Line | None = None
+        self,
+        limit: _Limit,
+        patience: float,
+        *,
+        urgent: bool,
+        line: Line | None = None,
+        behind: bool = False,
     ) -> None:
-        """Ask until it is counted."""
-        ahead = False
+        """Ask until it is counted. ``behind``: it counts as urgent already."""
+        ahead = behind
         try:
             while (delay := await self._take(limit, patience, urgent=urgent)).turn:
                 now = monotonic()
@@ -247,11 +256,25 @@ class SharedBudget(Secretive):
                         limit.urgent += not ahead
                         limit.urgent_at = now + delay.turn
                     ahead = True
-                await asyncio.sleep(delay.turn)
+                await self._sleep(limit, delay)
+        except ConnectError as error:
+            if line is not None:
+                line.failures += 1
+                line.failure = str(error)
+            raise
         finally:
-            if ahead:
+            if ahead and not behind:
                 with self._lock:
                     limit.urgent -= 1
+
+    async def _sleep(self, limit: _Limit, delay: Delay) -> None:
+        """Until it is time to ask again, or to tell the store that another number waits."""
+        ends, step = monotonic() + delay.turn, _SETTLED if delay.in_line else delay.turn
+        while (left := ends - monotonic()) > 0:
+            await asyncio.sleep(min(left, step))
+            if delay.in_line and limit.waiting() != limit.announced:
+                return
+            step = _TELL_AGAIN
 
     async def aclose(self) -> None:
         """Close this event loop's idle connections, if they were made here.
@@ -267,10 +290,6 @@ class SharedBudget(Secretive):
                 await self._leave(counter, _PARTING)
         finally:
             await counter.aclose()
-
-    async def _part(self, counter: Counter) -> None:
-        await asyncio.sleep(_SETTLED)
-        await self._leave(counter, _SHORT_PATIENCE)
 
     async def _leave(self, counter: Counter, patience: float) -> None:
         """Give up the places that the store keeps where nobody of this process waits any more."""
@@ -370,6 +389,8 @@ class SharedBudget(Secretive):
             raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
         stays = bool(delay.turn) and delay.used_up <= claim.patience
         with self._lock:
+            gone = not stays and not claim.urgent
+            limit.announced = max(0, claim.waiting - gone)
             limit.in_line = claim.waiting + claim.urgent_waiting + stays > 1
             self._away = False
             told, self._told = self._told, False
