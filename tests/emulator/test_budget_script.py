@@ -184,6 +184,7 @@ def test_stops_go_ahead_of_the_calls_of_all_processes(redis: Redis) -> None:
     # The place is kept for the stop, though others ask first.
     assert not store.ask("run", waiting=9).counted
     assert not store.ask("other", waiting=9).counted
+    assert not store.ask("stopping", waiting=9, stops=1).counted
     assert store.ask("stopping", kind="stop", waiting=0, stops=1).counted
 
 

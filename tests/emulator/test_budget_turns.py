@@ -19,7 +19,7 @@ from redis import Redis
 
 from tests.emulator.redis_server import RedisServer, redis_server
 from tests.emulator.test_budget import spread
-from vcloud import RateLimit, SharedBudget, VCloud
+from vcloud import ConnectError, RateLimit, SharedBudget, VCloud
 from vcloud._core.admission import TooLongError
 from vcloud.emulator import Emulator
 
@@ -28,6 +28,14 @@ from vcloud.emulator import Emulator
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with redis_server(tmp_path) as server:
         yield server
+
+
+async def use_up(server: RedisServer, limit: RateLimit) -> None:
+    """What others do; what a process does itself it knows without the store."""
+    budget = SharedBudget(server.address)
+    for _ in range(limit.requests):
+        await budget.acquire("computers", limit, 0)
+    await budget.aclose()
 
 
 CROWD = textwrap.dedent("""
@@ -71,6 +79,8 @@ def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[st
         for crowd in crowds:
             assert crowd.stdout is not None
             assert crowd.stdout.readline() == "ready\n"
+        # So that all are in line before the first of them is let in.
+        asyncio.run(use_up(server, RateLimit(limit, per=1)))
         for crowd in crowds:
             assert crowd.stdin is not None
             crowd.stdin.write("go\n")
@@ -83,16 +93,17 @@ def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[st
 
 
 @pytest.mark.parametrize(
-    ("calls", "limit"), [(40, 50), pytest.param(200, 50, marks=pytest.mark.long)]
+    ("calls", "first"), [(30, 100), pytest.param(200, 500, marks=pytest.mark.long)]
 )
 def test_five_processes_have_equal_shares_of_one_budget(
-    server: RedisServer, calls: int, limit: int
+    server: RedisServer, calls: int, first: int
 ) -> None:
+    limit = 50
     whose, times = five_processes(server, calls, limit)
     assert len(whose) == 5 * calls
-    half = Counter(whose[: 5 * calls // 2])
-    assert len(half) == 5
-    assert all(0.8 * calls / 2 <= share <= 1.2 * calls / 2 for share in half.values())
+    shares = Counter(whose[:first])
+    assert len(shares) == 5
+    assert all(0.8 * first <= 5 * share <= 1.2 * first for share in shares.values())
     # Of the two seconds that are counted one is for those that travel for longer than others.
     assert spread(times, limit) >= 1
 
@@ -127,14 +138,6 @@ async def test_no_jump_of_a_process_clock_refuses_or_passes_what_is_counted_in_r
     assert server.counted() == 10  # of those before the window nothing is kept
     await one.aclose()
     await other.aclose()
-
-
-async def use_up(server: RedisServer, limit: RateLimit) -> None:
-    """What others do; what a process does itself it knows without the store."""
-    budget = SharedBudget(server.address)
-    for _ in range(limit.requests):
-        await budget.acquire("computers", limit, 0)
-    await budget.aclose()
 
 
 async def until_in_line(server: RedisServer, counts: list[int]) -> None:
@@ -198,6 +201,64 @@ async def test_what_has_no_slot_to_go_to_takes_no_places(server: RedisServer) ->
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_who_has_less_patience_than_those_in_line_is_told_at_once(
+    server: RedisServer,
+) -> None:
+    limit = RateLimit(1, per=3600)
+    await use_up(server, limit)
+    budget = SharedBudget(server.address)
+    first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
+    await until_in_line(server, [1])
+    for _ in range(3):
+        with pytest.raises(TooLongError) as caught:
+            await budget.acquire("computers", limit, 3000)
+        assert 3000 < caught.value.seconds <= 3602
+    # Of what was refused nobody is left in line.
+    await until_in_line(server, [1])
+    first.cancel()
+    await asyncio.wait([first])
+    await budget.aclose()
+    assert server.in_line() == [0]
+
+
+async def test_a_crowd_finds_out_once_that_the_store_is_away(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcloud._core.shared.PATIENCE", 0.5)
+    budget = SharedBudget(server.address)
+    server.pause()
+    # One by one this would take longer than a test may.
+    asks = [budget.acquire("computers", RateLimit(1000, per=60), 0) for _ in range(500)]
+    ends = await asyncio.gather(*asks, return_exceptions=True)
+    assert {type(end) for end in ends} == {ConnectError}
+    server.resume()
+    await budget.acquire("computers", RateLimit(1000, per=60), 0)
+    await budget.aclose()
+
+
+async def test_a_call_asks_once_where_there_is_room_and_seldom_more_where_it_waits(
+    server: RedisServer,
+) -> None:
+    def asked() -> int:
+        with Redis(unix_socket_path=str(server.socket)) as client:
+            found = client.info("commandstats")
+        return sum(found[f"cmdstat_{name}"]["calls"] for name in ("eval", "evalsha"))
+
+    budgets = [SharedBudget(server.address) for _ in range(2)]
+    limit = RateLimit(50, per=1)
+    for _ in range(25):
+        for budget in budgets:
+            await budget.acquire("computers", limit, 0)
+    # The first time the store did not know the script.
+    assert asked() == 50 + 1
+    await asyncio.gather(
+        *[budget.acquire("computers", limit, 60) for budget in budgets for _ in range(40)]
+    )
+    assert asked() <= 51 + 3 * 80
+    for budget in budgets:
+        await budget.aclose()
 
 
 async def test_a_store_that_forgot_the_script_learns_it_again(server: RedisServer) -> None:

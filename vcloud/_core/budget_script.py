@@ -11,13 +11,14 @@ clock, and one record for each process. Times are microseconds.
 is added from then on, so nobody waits for longer than without the jump. A clock that was put
 forward looks like time that passed: at most what one window counted is forgotten.
 
-**Turns.** Each process says how many of its requests wait, and they take places: a turn apart. A
-free place in the window is left to those requests of other processes that are before this one in
-the order of places. Thus a burst is shared evenly as well, however fast each process asks. A
-process that comes, or comes back, starts at the first place that is waited for. For what it is
-behind the others, at most a limit, its places are closer: it catches up, and holds up nobody. A
-record that its process does not renew in time loses its places, which is what becomes of a process
-that was killed.
+**Turns** are start-time fair queueing (Goyal, Vin, Cheng 1996). Each process says how many of its
+requests wait, and they take places, each a turn behind the one before. What the window has room for
+is left to those requests of other processes that have earlier places. Thus a burst is shared
+evenly, too, however fast each process asks. A process that comes, or comes back, takes the earliest
+place that others wait for. For each turn that it is behind them, at most as many as the limit, it
+has a credit. A request with credit takes an eighth of a turn: the process catches up, and each of
+the others still gets one turn for eight. A process that does not renew its record in time loses its
+places: it was killed, or stands still.
 """
 
 from __future__ import annotations

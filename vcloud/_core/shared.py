@@ -94,20 +94,37 @@ class SharedBudget(Secretive):
         budget = SharedBudget("redis://localhost:6379")
         Endpoint(auth=..., rate_limits=[RateLimit(600, per=60)], shared_budget=budget)
 
-    It counts a moving window with the `limits` library: no more than the limit in *any* ``per``
-    seconds, so never twice the limit around the turn of a minute. A second is added to the window,
-    because requests are counted when they leave and the service counts them when they arrive, some
-    later than others; of a minute that leaves 98 % to use. The processes' clocks must agree. What
-    was let in counts even if it is cancelled before it is sent. A limit that the service announces
-    itself (StreamSpace) needs no store: its answers count all processes.
+    It counts a moving window: no more than the limit in *any* ``per`` seconds, so never twice the
+    limit around the turn of a minute. A second is added to the window, because requests are counted
+    when they leave and the service counts them when they arrive, some later than others; of a
+    minute that leaves 98 % to use. What was let in counts even if it is cancelled before it is
+    sent. Processes that share a limit must configure the same numbers. A limit that the service
+    announces itself (StreamSpace) needs no store: its answers count all processes.
+
+    **In Redis** (5 or newer, or Valkey) a script counts, by the server's clock. The clocks of the
+    processes do not matter, so it is harmless when one is wrong or is put back or forward. When the
+    server's own clock is put back, nobody waits longer than one window for it. When it is put
+    forward, at most what one window counted is forgotten.
+
+    Processes take turns, so each gets the same share of a limit that is used up, however fast it
+    asks and however many of its requests wait. A process that comes later gets up to eight turns
+    for one until it has caught up, with at most one limit. Those who wait have places in a line in
+    the server. Whoever is cancelled leaves the line. A process that does not come back within a
+    second of its turn, because it was killed, loses its places. Stops for a caller that was
+    cancelled, and for a client that closes, go ahead of the calls of all processes.
+
+    **Other stores** count with the `limits` library, by the wall clock of each process: these
+    clocks must agree, and while one is put back, requests are refused or wait too long. There, too,
+    whoever asks first goes first, and nobody has a share.
 
     One budget may be used in several event loops and threads at once, and after a fork. Each loop
     has connections of its own, which are closed with the clients of that loop.
 
     A store is *away* when it cannot be reached, does not count, or does not answer for 5 seconds (2
     where requests can go on without it). What this process lets in is counted in the process as
-    well. So the process keeps the limit even if the store has lost its data. At most 10 requests of
-    one event loop ask the store at once; the others wait in line.
+    well. So the process keeps the limit even if the store has lost its data. In Redis one call of
+    an event loop asks for each limit, and the others wait behind it. At most 10 requests of one
+    event loop ask a store at once.
 
     Stops for a caller that was cancelled, and for a client that closes, go ahead of all others of
     this process. They go on without a store that is away, counted in this process alone, whatever
