@@ -13,15 +13,14 @@ from logging import INFO, WARNING
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
 
-import msgspec
-
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
 from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay, Line
+from vcloud._core.limit import Limit, Window
 from vcloud._core.log import printable_logger
 from vcloud._core.ratelimit import RateLimit
 from vcloud._core.secret import Secretive, concealing
-from vcloud._core.stores import Window, counters
+from vcloud._core.stores import counters
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
@@ -46,44 +45,6 @@ _SETTLED: Final = 0.05
 _TELL_AGAIN: Final = 1.0
 #: Seconds that telling it may take when nobody waits any more. If it fails, the places expire.
 _PARTING: Final = 1.0
-
-
-class _Limit(msgspec.Struct, eq=False):
-    """One limit, as this process sees it."""
-
-    requests: int
-    #: Seconds.
-    length: int
-    #: The account, the provider, the bucket.
-    name: tuple[str, str, str]
-    window: Window
-    #: How many urgent ones wait, and when the next of them will try.
-    urgent: int = 0
-    urgent_at: float = -math.inf
-    #: How many that are not urgent wait in :meth:`SharedBudget.acquire`.
-    calls: int = 0
-    #: What tells how many wait elsewhere, of whom one at a time comes here.
-    crowds: list[Callable[[], int]] = msgspec.field(default_factory=list)
-    #: How many of them the store knows of, and whether it keeps places for them or for urgent ones.
-    announced: int = 0
-    in_line: bool = False
-
-    def waiting(self) -> int:
-        """How many that are not urgent could go now if the limit allowed it."""
-        return self.calls + sum(crowd() for crowd in self.crowds)
-
-    def claim(self, *, urgent: bool = False, patience: float = math.inf) -> Claim:
-        """What the store is asked."""
-        return Claim(
-            self.requests,
-            self.length,
-            self.name,
-            urgent=urgent,
-            waiting=self.waiting(),
-            # The one that asks may be among them already.
-            urgent_waiting=max(self.urgent, int(urgent)),
-            patience=patience,
-        )
 
 
 class SharedBudget(Secretive):
@@ -171,7 +132,7 @@ class SharedBudget(Secretive):
         self._when_away = when_away
         # For what follows, which all loops and threads share. Nobody waits or logs holding it.
         self._lock = threading.Lock()
-        self._limits: dict[tuple[object, ...], _Limit] = {}
+        self._limits: dict[tuple[object, ...], Limit] = {}
         self._away = False
         self._ask_at = -math.inf
         self._reason = ""
@@ -232,7 +193,7 @@ class SharedBudget(Secretive):
 
     @contextlib.contextmanager
     def _announced(
-        self, limit: _Limit, waiting: Callable[[], int] | None, *, urgent: bool, behind: bool
+        self, limit: Limit, waiting: Callable[[], int] | None, *, urgent: bool, behind: bool
     ) -> Iterator[None]:
         """Have one counted among those that wait."""
         one = 0 if urgent or waiting is not None else 1
@@ -252,7 +213,7 @@ class SharedBudget(Secretive):
 
     async def _wait(
         self,
-        limit: _Limit,
+        limit: Limit,
         patience: float,
         *,
         urgent: bool,
@@ -284,7 +245,7 @@ class SharedBudget(Secretive):
                 with self._lock:
                     limit.urgent -= 1
 
-    async def _sleep(self, limit: _Limit, delay: Delay) -> None:
+    async def _sleep(self, limit: Limit, delay: Delay) -> None:
         """Until it is time to ask again, or to tell the store that another number waits."""
         ends, step = monotonic() + delay.turn, _SETTLED if delay.in_line else delay.turn
         while (left := ends - monotonic()) > 0:
@@ -321,7 +282,7 @@ class SharedBudget(Secretive):
                 async with asyncio.timeout(patience):
                     await counter.leave(limit.claim())
 
-    def _limit(self, provider: str, rule: RateLimit) -> _Limit:
+    def _limit(self, provider: str, rule: RateLimit) -> Limit:
         length = math.ceil(rule.per + _TRAVEL)
         key = (provider, rule.bucket, rule.requests, length)
         with self._lock:
@@ -329,10 +290,10 @@ class SharedBudget(Secretive):
             if limit is None:
                 name = (self._account, provider, rule.bucket)
                 window = Window(rule.requests, length)
-                limit = self._limits[key] = _Limit(rule.requests, length, name, window)
+                limit = self._limits[key] = Limit(rule.requests, length, name, window)
         return limit
 
-    async def _take(self, limit: _Limit, patience: float, *, urgent: bool) -> Delay:
+    async def _take(self, limit: Limit, patience: float, *, urgent: bool) -> Delay:
         """Count one request if that is allowed now; how long it has to wait otherwise."""
         optional = urgent or self._when_away == "unshared"
         while True:
@@ -360,7 +321,7 @@ class SharedBudget(Secretive):
             if not optional:
                 raise ConnectError(f"the store of the shared budget fails ({reason})")
 
-    def _take_here(self, limit: _Limit, *, urgent: bool) -> Delay | None:
+    def _take_here(self, limit: Limit, *, urgent: bool) -> Delay | None:
         """The same where no store is asked; None: the store has to say."""
         now = monotonic()
         with self._lock:
@@ -390,7 +351,7 @@ class SharedBudget(Secretive):
             counter.in_background(functools.partial(self._ask_again, counter, limit))
         return COUNTED
 
-    async def _ask(self, counter: Counter, limit: _Limit, claim: Claim, patience: float) -> Delay:
+    async def _ask(self, counter: Counter, limit: Limit, claim: Claim, patience: float) -> Delay:
         """What the store says, unless it is away."""
         task = asyncio.current_task()
         assert task is not None
@@ -415,7 +376,7 @@ class SharedBudget(Secretive):
             LOG.log(INFO, "the store of the shared budget %r answers again", self._account)
         return delay
 
-    async def _ask_again(self, counter: Counter, limit: _Limit) -> None:
+    async def _ask_again(self, counter: Counter, limit: Limit) -> None:
         """Find out whether the store is back, by counting there what was counted here."""
         with contextlib.suppress(ConfigurationError, *counter.failures):
             await self._ask(counter, limit, limit.claim(), PATIENCE)

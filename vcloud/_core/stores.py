@@ -1,4 +1,4 @@
-"""Where configured limits are counted: in a store that several processes use, and in this process.
+"""The stores in which several processes count configured limits together.
 
 Connections belong to the event loop that made them, so each loop has its own :class:`Counter`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -19,31 +18,6 @@ from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
-
-
-class Window:
-    """What this process let in under one limit. Times are monotonic seconds.
-
-    Args:
-        requests: how many may be let in within one window.
-        length: how long the window is, in seconds.
-    """
-
-    __slots__ = ("_length", "_times")
-
-    def __init__(self, requests: int, length: float) -> None:
-        # The first is the one that has to leave the window before another may come.
-        self._times: deque[float] = deque(maxlen=requests)
-        self._length = length
-
-    def delay(self, now: float) -> float:
-        """Seconds until one more may go; 0: now."""
-        times = self._times
-        return max(0.0, times[0] + self._length - now) if len(times) == times.maxlen else 0.0
-
-    def take(self, now: float) -> None:
-        """One goes."""
-        self._times.append(now)
 
 
 class LimitsCounter(Counter):
