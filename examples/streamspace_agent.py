@@ -21,6 +21,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -53,16 +54,19 @@ class DesktopAgent:
     """Carries out the control plane's commands: each session is an X display of its own. Leaving the block ends them all.
 
     A hibernated session keeps its desktop, so that nothing in it is lost; it is the control plane that lets nobody in. An
-    agent with containers would give up the container here, and start it again on the same volume.
+    agent with containers would give up the container here, and start it again on the same volume. To the worker such a
+    session takes no room any more, so the desktops are counted here too.
 
     Args:
         command: the program of each desktop, and its arguments.
+        most: how many desktops there may be at once, those of hibernated sessions among them.
     """
 
-    def __init__(self, command: Sequence[str] = ("xterm",)) -> None:
+    def __init__(self, command: Sequence[str] = ("xterm",), most: int = 5) -> None:
         self.desktops: dict[str, X11Desktop] = {}
         self.worker: AgentWorker | None = None
         self._command = tuple(command)
+        self._most = most
         # One start or stop at a time: a stop must not overtake the start that it is meant for.
         self._changing = asyncio.Lock()
 
@@ -83,19 +87,23 @@ class DesktopAgent:
         """Start a desktop, and say where it is."""
         async with self._changing:
             if command.session_id not in self.desktops:
+                if len(self.desktops) >= self._most:
+                    raise CommandFailed(
+                        "AGENT_CAPACITY_EXCEEDED",
+                        f"this agent has {self._most} desktops, those of hibernated sessions among them",
+                    )
                 try:
                     self.desktops[command.session_id] = await X11Desktop.start(self._command)
                 except X11UnavailableError as error:
                     raise CommandFailed("SESSION_PROVISIONING_FAILED", str(error)) from error
         desktop = self._desktop(command.session_id)
-        _, port = await desktop.vnc_address()
         say(
             f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}",
         )
+        # No vnc_port: other users of this machine could connect to one.
         return SessionResult(
             pod_ip="127.0.0.1",
             pod_name=f"display-{desktop.display[1:]}",
-            vnc_port=port,
             started_at=datetime.now(UTC),
         )
 
@@ -114,9 +122,9 @@ class DesktopAgent:
                 await desktop.aclose()
                 say(f"  [agent] display {desktop.display} is gone")
 
-    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
-        """Where the desktop's VNC server is."""
-        return await self._desktop(request.session_id).vnc_address()
+    async def vnc_address(self, request: VNCProxyRequest) -> Path:
+        """The Unix socket of the desktop's VNC server, which no other user can reach."""
+        return self._desktop(request.session_id).vnc_path
 
     async def reconcile(self, sessions: Sequence[AgentSession]) -> None:
         """Compare the desktops with what the control plane believes, after a restart of either.
@@ -209,7 +217,10 @@ def worker_for(
 
 async def serve(where: Endpoint, options: argparse.Namespace) -> None:
     """Be an agent until SIGINT or SIGTERM."""
-    async with StreamSpace(where) as client, DesktopAgent(options.command) as handler:
+    async with (
+        StreamSpace(where) as client,
+        DesktopAgent(options.command, options.sessions) as handler,
+    ):
         worker = worker_for(client, handler, options)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
@@ -258,7 +269,7 @@ async def demonstrate(options: argparse.Namespace) -> None:
     async with (
         Emulator() as emulator,
         StreamSpace(emulator.endpoints()["streamspace"]) as client,
-        DesktopAgent(options.command) as handler,
+        DesktopAgent(options.command, options.sessions) as handler,
         worker_for(client, handler, options) as worker,
     ):
         say(f"Agent {worker.agent_id} is registered at the embedded emulator.")

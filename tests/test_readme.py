@@ -73,6 +73,10 @@ def test_the_two_commands_are_the_first_shell_block_and_ci_runs_them() -> None:
     assert "command_of_readme 2" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
-def test_every_path_that_is_named_exists() -> None:
-    for path in re.findall(r"`((?:vcloud|tests|examples|\.ci)/[\w./]*)`", README):
+@pytest.mark.parametrize("page", ["README.md", ".github/SECURITY.md"])
+def test_every_path_that_is_named_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:vcloud|tests|examples|\.ci|\.github)/[\w./]*)`", text)
+    assert paths
+    for path in paths:
         assert (ROOT / path).exists(), path

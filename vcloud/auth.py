@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from math import inf
 from typing import Protocol, Self
@@ -173,7 +173,9 @@ class HMACAuth(_StatePerAddress):
 
     When the service refuses a signature and its ``Date`` says that our clock is more than
     :attr:`TOLERANCE` seconds wrong, the difference is learnt and the request signed once more. A
-    difference that did not help is dropped. Each base URL has its own difference. A create whose
+    difference that did not help is dropped. One of more than :attr:`MAX_OFFSET` is not learnt, so
+    that nobody between can make this client sign requests for another day: the error says how far
+    the two clocks differ. Each base URL has its own difference. A create whose
     refusal came later than that is not signed again and has ``outcome_unknown``: see
     :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
     at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
@@ -194,6 +196,9 @@ class HMACAuth(_StatePerAddress):
 
     #: Seconds. A smaller difference is travel time and the one-second grain of ``Date``.
     TOLERANCE = 5.0
+    #: Seconds. A larger difference is not corrected: a clock in a wrong time zone is hours off, and
+    #: a signature for another day could be kept and used on that day.
+    MAX_OFFSET = 86_400.0
 
     @concealing
     def __init__(self, key: str, secret: str, *, signed_path: str | None = None) -> None:
@@ -267,16 +272,35 @@ class HMACAuth(_StatePerAddress):
         What counts is the time that was sent: of many requests that are refused at once the first one teaches, and the
         others only need to be signed again. What is learnt is on trial until a request that was
         signed with it is accepted. A difference that did not help is not learnt from the next
-        refusal.
+        refusal. One of more than a day is not learnt at all: see :meth:`clock_difference`. It is
+        always the difference to this machine's clock, so many small ones never add up to more.
         """
         theirs, signed_at = server_time(response.headers), _signed_at(sent)
         if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
             return False
         offset, useless = theirs - now, self._useless_offset
+        if abs(offset) > self.MAX_OFFSET:
+            return False
         if useless is not None and abs(offset - useless) <= self.TOLERANCE:
             return False
         self._offset = offset
         return True
+
+    def clock_difference(self, response: Response, *, now: float) -> timedelta | None:
+        """By how much the ``Date`` of a refusal is ahead of this machine's clock.
+
+        Args:
+            response: the refusal.
+            now: this machine's clock, in Unix seconds.
+
+        Returns:
+            The difference if it is more than :attr:`MAX_OFFSET`, and so was not learnt; negative
+            where ``Date`` is behind. None for a smaller one, or where there is no ``Date``.
+        """
+        theirs = server_time(response.headers)
+        if theirs is None or abs(theirs - now) <= self.MAX_OFFSET:
+            return None
+        return timedelta(seconds=round(theirs - now))
 
     def may_be_a_copy(self, response: Response, sent: Mapping[str, str], *, seconds: float) -> bool:
         """Whether a refusal may be that of a second copy, after the first one was carried out.

@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import Endpoint, checked_observers, is_loopback
+from vcloud._core.endpoint import (
+    Endpoint,
+    check_resolver,
+    checked_observers,
+    is_localhost,
+    is_loopback,
+)
 from vcloud._core.instance import Instances
 from vcloud._core.secret import Secretive, concealing
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
@@ -102,22 +108,29 @@ def _allows_http(environ: Mapping[str, str]) -> bool:
     return written == "1"
 
 
-def _exposed_host(url: str | None) -> str:
-    """The host that credentials would travel to in the clear; "" for https and for this machine."""
+def _exposed_host(url: str | None, *, foreign_session: bool) -> str:
+    """The host that credentials would travel to in the clear; "" for https and for this machine.
+
+    Args:
+        url: of the environment.
+        foreign_session: names are resolved by a session of the user's own, so that ``localhost`` may
+            be another machine's.
+    """
     try:
         parts = urlsplit((url or "").strip())
         host = parts.hostname or ""
     except ValueError:
         # Endpoint says what is wrong with it.
         return ""
-    return host if parts.scheme == "http" and not is_loopback(host) else ""
+    near = is_loopback(host) and not (foreign_session and is_localhost(host))
+    return "" if near or parts.scheme != "http" else host
 
 
-def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
+def _warn_of_http(endpoints: Mapping[str, Endpoint], *, foreign_session: bool) -> None:
     """Say once where credentials are readable on their way."""
     hosts: dict[str, list[str]] = {}
     for name, endpoint in endpoints.items():
-        if host := _exposed_host(endpoint.base_url):
+        if host := _exposed_host(endpoint.base_url, foreign_session=foreign_session):
             hosts.setdefault(host, []).append(name)
     if hosts:
         # Here and not above: importing vcloud must not cost what logging costs.
@@ -131,11 +144,16 @@ def _warn_of_http(endpoints: Mapping[str, Endpoint]) -> None:
 
 
 def _endpoint_from(
-    name: str, environ: Mapping[str, str], *, allow_http: bool = False
+    name: str,
+    environ: Mapping[str, str],
+    *,
+    allow_http: bool = False,
+    foreign_session: bool = False,
 ) -> Endpoint | None:
     """One provider's endpoint from its variables; None when none of its credentials is set."""
     provider = _PROVIDERS[name]
     url = _variables(name, ["URL"])[0]
+    host = _exposed_host(environ.get(url), foreign_session=foreign_session)
     half: list[str] = []
     for make, parts in provider.ways:
         needed = _variables(name, parts)
@@ -144,21 +162,22 @@ def _endpoint_from(
             if provider.needs_url and not environ.get(url):
                 raise ConfigurationError(f"{url} must be set too, to use {name}")
             try:
-                return Endpoint(
+                endpoint = Endpoint(
                     environ.get(url) or None,
                     auth=make(
                         *(environ[variable] for variable in needed),
                         **_signing(name, make, environ),
                     ),
-                    allow_http=allow_http and bool(_exposed_host(environ.get(url))),
+                    allow_http=allow_http and bool(host),
                 )
+                check_resolver(endpoint, foreign_session=foreign_session)
             except ConfigurationError as error:
-                exposed = not allow_http and _exposed_host(environ.get(url))
-                hint = f"; {_ALLOW_HTTP}=1 permits plain http" if exposed else ""
+                hint = f"; {_ALLOW_HTTP}=1 permits plain http" if host and not allow_http else ""
                 read = [*needed, url]
                 if _signing(name, make, environ):
                     read.append(_signed_path(name))
                 raise ConfigurationError(f"{error} (from {', '.join(read)}{hint})") from None
+            return endpoint
         if len(missing) < len(needed):
             half = missing
     if half:
@@ -211,7 +230,8 @@ class VCloud(Secretive):
         desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
         observers: hear of each attempt to send something, whichever the provider; see :class:`~vcloud.Observer`.
         client_session: an aiohttp session of your own to send through; it is never closed here. Its connector's
-            limit then counts too, and waiting for it counts as part of an attempt's timeout.
+            limit then counts too, and waiting for it counts as part of an attempt's timeout. It
+            resolves names by itself: plain http to ``localhost`` then needs ``allow_http``.
 
     Raises:
         ConfigurationError: no provider was given, or an argument is of the wrong kind.
@@ -246,6 +266,7 @@ class VCloud(Secretive):
                 raise ConfigurationError(
                     f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}"
                 )
+            check_resolver(endpoint, foreign_session=client_session is not None)
             if everywhere:
                 endpoint = evolve(endpoint, observers=(*endpoint.observers, *everywhere))  # noqa: PLW2901 - the same, watched
             client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)
@@ -292,16 +313,21 @@ class VCloud(Secretive):
                 cannot be read, say.
         """
         variables = os.environ if environ is None else environ
-        allow_http = _allows_http(variables)
+        allow_http, foreign_session = _allows_http(variables), client_session is not None
         found = {
             name: endpoint
             for name in _PROVIDERS
-            if (endpoint := _endpoint_from(name, variables, allow_http=allow_http)) is not None
+            if (
+                endpoint := _endpoint_from(
+                    name, variables, allow_http=allow_http, foreign_session=foreign_session
+                )
+            )
+            is not None
         }
         if not found:
             wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        _warn_of_http(found)
+        _warn_of_http(found, foreign_session=foreign_session)
         trusting = _trusting(found, variables)
         return cls(**trusting, observers=observers, client_session=client_session)
 

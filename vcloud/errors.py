@@ -37,10 +37,12 @@ act on a terminal, begin a line or turn the text around is a visible escape ther
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
+from vcloud._core.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
 from vcloud._core.text import printable, shortened
 
 if TYPE_CHECKING:
@@ -75,6 +77,11 @@ __all__ = [
 
 #: Part of the text of every error with ``outcome_unknown``.
 UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
+#: Characters of an error's text, and of each note. What a service says in them is shorter; this is
+#: for what would be forgotten, and for the names of many machines.
+MAX_TEXT: Final = 16 * 1024
+#: Characters of ``APIError.url``: an id of the service's may be in it.
+MAX_URL: Final = 2000
 
 
 #: Functions that give an error's text or repr as :func:`printable` shows it.
@@ -119,7 +126,7 @@ class VCloudError(Exception):
     typed: int | None = None
 
     def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
-        super().__init__(*args)
+        super().__init__(*[shortened(a, MAX_TEXT) if type(a) is str else a for a in args])
         if outcome_unknown:
             self.outcome_unknown = True
 
@@ -135,6 +142,10 @@ class VCloudError(Exception):
     def __repr__(self) -> str:
         # Of texts Python escapes what is not printed; other objects have reprs of their own.
         return printable(super().__repr__())
+
+    def add_note(self, note: str) -> None:
+        """Add a line to what a traceback shows, of bounded length."""
+        super().add_note(shortened(note, MAX_TEXT))
 
     def _with_outcome(self, text: str) -> str:
         """The text, and that the outcome is unknown, if it is and the text does not say so yet."""
@@ -175,9 +186,10 @@ class APIError(VCloudError):
         meaning: what the documents say of the code; empty when they say nothing.
         provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``.
         method: the HTTP verb.
-        url: where it was sent, without the query.
+        url: where it was sent, without the query; the first 2000 characters.
         request_id: the service's id for this request, if it gave one.
-        details: what else the service said, as it said it.
+        details: what else the service said, as it said it: the first 500 values, and 16,384
+            characters of text. A note says so when there was more.
         timestamp: when the service says it happened, if it does.
         retry_after: seconds after which the service asks to come back (with 429 and 503); None when it does not say.
     """
@@ -203,15 +215,20 @@ class APIError(VCloudError):
         message = shortened(message)
         super().__init__(message, outcome_unknown=outcome_unknown)
         self.status = status
-        self.code = shortened(code) if type(code) is str else code
+        self.code = shortened(code) if type(code) is str else _short_number(code)
         self.message = message
         self.meaning = meaning
         self.provider = provider
         self.method = method
-        self.url = url
+        self.url = shortened(url, MAX_URL)
         self.request_id = request_id if request_id is None else shortened(request_id)
-        self.details = details
+        self.details, cut = kept_details(details)
         self.timestamp = timestamp
+        if cut:
+            self.add_note(
+                f"details: the service said more than the {MAX_DETAILS} values and "
+                f"{MAX_DETAIL_TEXT} characters that are kept"
+            )
 
     def __str__(self) -> str:
         """One line: where, what was asked, what came back and what that means."""
@@ -230,6 +247,13 @@ class APIError(VCloudError):
             f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
             f"{self.message}{meaning}{request_id}"
         )
+
+
+def _short_number(code: int | str | None) -> int | str | None:
+    """A code as it is, or the beginning of one that no service counts to, as a text."""
+    if isinstance(code, int) and code.bit_length() > 64:
+        return shortened(hex(code), 40)
+    return code
 
 
 _WORD: Final = re.compile(r"\w+")
@@ -252,9 +276,25 @@ class AuthenticationError(APIError):
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
+        clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
+            (negative: behind it), where signatures depend on the time and the two differ by more
+            than a day. That is not corrected; the text says what to do. None otherwise.
     """
 
     remembered: bool = False
+    clock_difference: timedelta | None = None
+
+    def __str__(self) -> str:
+        """As any refusal; with the difference of the clocks, where that may be the reason."""
+        said = super().__str__()
+        if self.clock_difference is None:
+            return said
+        side = "behind" if self.clock_difference > timedelta() else "ahead of"
+        return (
+            f"{said}; this machine's clock is {abs(self.clock_difference)} {side} the Date of the "
+            "answer, and more than a day is not corrected: set this machine's clock, or, if it is "
+            "right, find what sent that Date (a proxy?)"
+        )
 
 
 class PermissionDeniedError(APIError):
@@ -347,24 +387,24 @@ class WaitTimeout(VCloudError):
     """``wait_until`` ran out of time.
 
     Attributes:
-        last: the last state seen; None when none was.
+        last: the last state seen, the first 1000 characters; None when none was.
     """
 
     def __init__(self, message: str, *, last: str | None) -> None:
         super().__init__(message)
-        self.last = last
+        self.last = last if last is None else shortened(last)
 
 
 class WaitFailed(VCloudError):
     """``wait_until`` met a state from which the awaited one is not reached.
 
     Attributes:
-        last: the state that ended the wait.
+        last: the state that ended the wait, the first 1000 characters.
     """
 
     def __init__(self, message: str, *, last: str) -> None:
         super().__init__(message)
-        self.last = last
+        self.last = shortened(last)
 
 
 _BY_STATUS: dict[int, type[APIError]] = {

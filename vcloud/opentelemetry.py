@@ -89,11 +89,14 @@ class OpenTelemetry(Observer):
 
     def ended(self, attempt: Attempt) -> None:
         """Finish its span, and measure."""
+        # First, so that it is let go of even if a meter raises. A tracer that raised made none.
+        span = self._spans.pop(attempt, None)
         target = _target(attempt)
         self._active.add(-1, target)
         outcome = _outcome(attempt)
         self._durations.record(attempt.duration or 0.0, target | outcome)
-        span = self._spans.pop(attempt)
+        if span is None:
+            return
         span.set_attributes(outcome)
         if attempt.error is not None:
             # Without a description: an error's text is the service's, and error.type says what it was.

@@ -9,7 +9,7 @@ import pytest
 
 from vcloud import AuthenticationError
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD, USER
+from vcloud.emulator.streamspace_catalog import ADMIN, USER
 from vcloud.providers.streamspace import (
     AgentStatus,
     Platform,
@@ -27,7 +27,7 @@ DOCUMENTED = [state for state in SessionState if state not in {"hibernating", "w
 
 
 async def _login(client: StreamSpace, emulator: Emulator) -> None:
-    login = await client.login(ADMIN, ADMIN_PASSWORD)
+    login = await client.login(ADMIN, emulator.credentials.streamspace_password)
     assert login.user is not None
     assert (login.user.username, login.user.role) == (ADMIN, UserRole.ADMIN)
     assert login.expires_at is not None

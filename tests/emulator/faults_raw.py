@@ -13,8 +13,8 @@ from attrs import frozen
 from yarl import URL
 
 from tests.emulator.test_emulator_computers_raw import PREFIX, authorization
+from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator
-from vcloud.emulator.desktops import API_KEY
 
 MACHINES = f"{PREFIX}/machines"
 DESKTOP = "/v1/desktop"
@@ -62,7 +62,7 @@ class Caller:
         url = URL(self.emu.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(
-            f"POST {DESKTOP} HTTP/1.1\r\nHost: x\r\nx-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode()
+            f"POST {DESKTOP} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {API_KEY}\r\nContent-Length: 0\r\n\r\n".encode()
         )
         try:
             yield reader
@@ -77,7 +77,10 @@ class Caller:
 
 @asynccontextmanager
 async def calling(**options: Any) -> AsyncIterator[Caller]:
-    async with Emulator(**options) as emu, aiohttp.ClientSession(auto_decompress=False) as http:
+    async with (
+        Emulator(**{"seed": SEED, **options}) as emu,
+        aiohttp.ClientSession(auto_decompress=False) as http,
+    ):
         yield Caller(emu, http)
 
 

@@ -37,7 +37,7 @@ from vcloud import (
     TransportError,
     VagonComputers,
 )
-from vcloud._core.websocket import MAX_REFUSAL
+from vcloud._core.request import MAX_REFUSAL
 from vcloud.emulator import Emulator, Fault
 
 AUTH = HMACAuth("ak", "sk")
@@ -67,7 +67,7 @@ def test_the_readme_says_what_the_defaults_are() -> None:
         .partition("\n## ")[0]
     )
     said = re.findall(r"(Endpoint|RetryPolicy)\((.*?)\)`", table)
-    assert len(said) == 9
+    assert len(said) == 10
     for kind, settings in said:
         made = Endpoint(auth=AUTH) if kind == "Endpoint" else RetryPolicy()
         for setting in settings.split(", "):

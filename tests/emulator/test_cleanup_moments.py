@@ -134,7 +134,7 @@ async def test_a_stop_that_is_cancelled_from_outside_again_and_again_is_named(
     connector = aiohttp.TCPConnector(resolver=resolver, ttl_dns_cache=0, force_close=True)
     where = emulator.endpoints()["desktops"].base_url
     assert where is not None
-    named = endpoint(emulator, base_url=where.replace("127.0.0.1", "localhost"))
+    named = endpoint(emulator, base_url=where.replace("127.0.0.1", "localhost"), allow_http=True)
     async with (
         aiohttp.ClientSession(connector=connector) as session,
         VCloud(desktops=named, client_session=session) as cloud,

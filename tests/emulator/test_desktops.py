@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.seeded import API_KEY, SEED
 from vcloud import (
     APIKeyAuth,
     AuthenticationError,
@@ -47,14 +48,14 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(clock=Clock.stopped(START)) as emulator:
+    async with Emulator(clock=Clock.stopped(START), seed=SEED) as emulator:
         yield emulator
 
 
 @pytest.fixture
 async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
     endpoint = Endpoint(
-        f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001)
+        f"{emulator.url}/v1", auth=APIKeyAuth(API_KEY), retry=RetryPolicy(base=0.001)
     )
     async with Desktops(endpoint) as desktops:
         yield desktops
@@ -320,9 +321,7 @@ async def test_a_wrong_key_is_refused_and_a_missing_one_looks_like_a_missing_pag
         with pytest.raises(AuthenticationError, match="Invalid API key") as wrong:
             await desktops.launch()
         assert "ck_wrong" not in str(wrong.value)
-    async with Desktops(
-        Endpoint(url, auth=APIKeyAuth("ck_emulator", header="x-other"))
-    ) as desktops:
+    async with Desktops(Endpoint(url, auth=APIKeyAuth(API_KEY, header="x-other"))) as desktops:
         with pytest.raises(AuthenticationError, match="the API key is missing") as missing:
             await desktops.get(NOBODY)
         assert missing.value.status == 404

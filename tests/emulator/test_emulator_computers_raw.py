@@ -18,8 +18,8 @@ import pytest
 from attrs import frozen
 from yarl import URL
 
+from tests.seeded import KEY, SECRET, SEED
 from vcloud.emulator import Call, Clock, Emulator, Fault
-from vcloud.emulator.server import KEY, SECRET
 from vcloud.emulator.vagon_signature import Signatures
 
 pytestmark = pytest.mark.asyncio
@@ -84,7 +84,7 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     async with (
-        Emulator(machines=3, clock=Clock.stopped(START)) as emu,
+        Emulator(machines=3, clock=Clock.stopped(START), seed=SEED) as emu,
         aiohttp.ClientSession() as http,
     ):
         yield Api(emu, http)
@@ -380,7 +380,7 @@ async def test_tasks_are_created_reactivated_and_deleted_by_the_documents_rules(
 
 
 async def test_lists_are_paged_and_filtered() -> None:
-    async with Emulator(machines=45) as emu, aiohttp.ClientSession() as http:
+    async with Emulator(machines=45, seed=SEED) as emu, aiohttp.ClientSession() as http:
         api = Api(emu, http)
         pages = [(await api("GET", f"/machines?page={page}")).body for page in (1, 2, 3, 4)]
         assert [len(page["machines"]) for page in pages] == [20, 20, 5, 0]

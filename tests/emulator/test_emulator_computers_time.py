@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.emulator.test_emulator_computers_raw import PREFIX, START, Api, authorization
+from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.computers_state import Machine
 
@@ -20,7 +21,7 @@ READY = 25
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     async with (
-        Emulator(clock=Clock.stopped(START), balance="100.00") as emu,
+        Emulator(clock=Clock.stopped(START), balance="100.00", seed=SEED) as emu,
         aiohttp.ClientSession() as http,
     ):
         yield Api(emu, http)

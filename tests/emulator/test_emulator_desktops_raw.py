@@ -11,6 +11,7 @@ import pytest
 from attrs import frozen
 from yarl import URL
 
+from tests.seeded import API_KEY, SEED
 from vcloud import (
     APIKeyAuth,
     Endpoint,
@@ -28,20 +29,20 @@ from vcloud.providers.desktops import (
 
 START = 1_770_000_000.0
 NOBODY = "00000000-0000-4000-8000-000000000000"
-KEY = {"x-api-key": "ck_emulator"}
+KEY = {"x-api-key": API_KEY}
 JSON = {**KEY, "Content-Type": "application/json"}
 
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(clock=Clock.stopped(START)) as emulator:
+    async with Emulator(clock=Clock.stopped(START), seed=SEED) as emulator:
         yield emulator
 
 
 @pytest.fixture
 async def desktops(emulator: Emulator) -> AsyncIterator[Desktops]:
     endpoint = Endpoint(
-        f"{emulator.url}/v1", auth=APIKeyAuth("ck_emulator"), retry=RetryPolicy(base=0.001)
+        f"{emulator.url}/v1", auth=APIKeyAuth(API_KEY), retry=RetryPolicy(base=0.001)
     )
     async with Desktops(endpoint) as desktops:
         yield desktops
@@ -421,7 +422,7 @@ async def test_keys_that_are_held_are_to_be_seen_under_the_names_that_were_sent(
 
 def test_equal_seeds_give_equal_desktops() -> None:
     def ids(seed: int) -> list[str]:
-        service = Service(Clock.stopped(START), seed=seed)
+        service = Service(Clock.stopped(START), seed=seed, key="ck")
         return [service.add_desktop().id for _ in range(3)]
 
     assert ids(1) == ids(1)

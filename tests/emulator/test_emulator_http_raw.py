@@ -14,12 +14,13 @@ from attrs import define
 
 from tests.emulator.realtime_raw import until
 from tests.emulator.test_emulator_computers_raw import PREFIX, authorization
+from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator, Fault
 
 pytestmark = pytest.mark.asyncio
 
 BODY = b'{"timeout_ms": 3600000}'
-LAUNCH = b"POST /v1/desktop HTTP/1.1\r\nHost: x\r\nx-api-key: ck_emulator\r\n"
+LAUNCH = b"POST /v1/desktop HTTP/1.1\r\nHost: localhost\r\nx-api-key: %b\r\n" % API_KEY.encode()
 TYPED = LAUNCH + b"Content-Type: application/json\r\n"
 SIZED = TYPED + b"Content-Length: %d\r\n" % len(BODY)
 CHUNKED = TYPED + b"Transfer-Encoding: chunked\r\n"
@@ -70,7 +71,8 @@ async def wired(emu: Emulator) -> AsyncIterator[Wire]:
 
 @pytest.fixture
 async def emu() -> AsyncIterator[Emulator]:
-    async with Emulator(machines=2) as running:
+    # Two that targets in absolute form name.
+    async with Emulator(machines=2, seed=SEED, allow_hosts=["x", "api.vagon.io"]) as running:
         yield running
 
 
@@ -143,7 +145,7 @@ async def test_refusal_before_the_body_ends_the_connection(emu: Emulator, wire: 
 
 async def test_admin_routes_ask_for_a_body_too(emu: Emulator, wire: Wire) -> None:
     advance = b'{"seconds": 60}'
-    wire.send(b"POST /_emulator/clock/advance HTTP/1.1\r\nHost: x\r\n", EXPECTING)
+    wire.send(b"POST /_emulator/clock/advance HTTP/1.1\r\nHost: localhost\r\n", EXPECTING)
     wire.send(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(advance))
     assert await wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
     wire.send(advance)
@@ -152,24 +154,24 @@ async def test_admin_routes_ask_for_a_body_too(emu: Emulator, wire: Wire) -> Non
 
 # -- what is no HTTP, and what is none that is understood ------------------------------------------
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 MALFORMED = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "no request line": b"hello\r\n\r\n",
-    "unknown version": b"GET / HTTP/3.7\r\nHost: x\r\n\r\n",
+    "unknown version": b"GET / HTTP/3.7\r\nHost: localhost\r\n\r\n",
     "preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
-    "two hosts": GET + b"Host: y\r\n\r\n",
+    "two hosts": GET + b"Host: localhost\r\n\r\n",
     "no colon": GET + b"Authorization HMAC secret\r\n\r\n",
     "space before the colon": GET + b"A : b\r\n\r\n",
     "folded": GET + b"A: b\r\n c\r\n\r\n",
     "NUL": GET + b"A: \0\r\n\r\n",
-    "lines without CR": b"GET / HTTP/1.1\nHost: x\n\n",
+    "lines without CR": b"GET / HTTP/1.1\nHost: localhost\n\n",
     "length in words": LAUNCH + b"Content-Length: many\r\n\r\n",
     "two lengths": SIZED + b"Content-Length: 1\r\n\r\n" + BODY,
     "length and chunks": SIZED + b"Transfer-Encoding: chunked\r\n\r\n" + IN_CHUNKS,
     "length of a chunk in words": CHUNKED + b"\r\nzz\r\n",
-    "a path without end": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a path without end": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "headers without end": GET + b"A: b\r\n" * 500 + b"\r\n",
 }
 
@@ -237,7 +239,7 @@ async def test_known_codings_are_decoded(emu: Emulator, wire: Wire) -> None:
 async def test_other_versions_of_http_are_not_served(
     emu: Emulator, wire: Wire, version: bytes, refused: int
 ) -> None:
-    wire.send(b"GET /v1/desktop", version, b"\r\nHost: x\r\n\r\n")
+    wire.send(b"GET /v1/desktop", version, b"\r\nHost: localhost\r\n\r\n")
     status, head, _ = await wire.answer()
     assert (status, head[:9]) == (refused, b"HTTP/1.1 ")
     assert await wire.is_over()
@@ -258,7 +260,7 @@ async def test_refusals_of_the_server_have_the_service_s_time(emu: Emulator, wir
 @pytest.mark.parametrize("host", ["http://x", "HTTPS://x:8443", "http://api.vagon.io"])
 async def test_target_in_absolute_form_is_served(emu: Emulator, wire: Wire, host: str) -> None:
     path = f"{PREFIX}/machines"
-    head = f"GET {host}{path}?page=1 HTTP/1.1\r\nHost: y\r\n"
+    head = f"GET {host}{path}?page=1 HTTP/1.1\r\nHost: localhost\r\n"
     wire.send(f"{head}Authorization: {authorization('GET', path)}\r\n\r\n".encode())
     status, _, body = await wire.answer()
     assert (status, b'"count":2' in body) == (200, True)
@@ -279,13 +281,13 @@ async def test_target_in_absolute_form_is_served(emu: Emulator, wire: Wire, host
 async def test_path_and_query_stay_as_they_were_sent(
     emu: Emulator, wire: Wire, target: str, path: str, query: str
 ) -> None:
-    wire.send(f"GET {target} HTTP/1.1\r\nHost: y\r\n\r\n".encode())
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert await wire.status() == 404
     assert [(call.path, call.query) for call in emu.calls] == [(path, query)]
 
 
 async def test_admin_routes_have_targets_in_absolute_form(emu: Emulator, wire: Wire) -> None:
-    wire.send(b"GET http://x/_emulator/clock HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"GET http://x/_emulator/clock HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await wire.status() == 200
 
 
@@ -373,7 +375,7 @@ async def test_vagon_refuses_a_parameter_with_two_values(
     emu: Emulator, wire: Wire, query: str, status: int
 ) -> None:
     path = f"{PREFIX}/machines"
-    wire.send(f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\n".encode())
+    wire.send(f"GET {path}?{query} HTTP/1.1\r\nHost: localhost\r\n".encode())
     wire.send(f"Authorization: {authorization('GET', path)}\r\n\r\n".encode())
     answered, _, body = await wire.answer()
     assert answered == status
@@ -397,7 +399,9 @@ async def test_streamspace_refuses_a_parameter_with_two_values(
     emu: Emulator, wire: Wire, target: str, status: int
 ) -> None:
     token, *_ = emu.streamspace.tokens.issue(emu.streamspace.users["admin"])
-    wire.send(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n".encode())
+    wire.send(
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n".encode()
+    )
     wire.send(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
     wire.send(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
     answered, _, body = await wire.answer()
@@ -420,12 +424,12 @@ async def test_streamspace_refuses_a_parameter_with_two_values(
     ids=str,
 )
 async def test_no_fault_sends_a_body_after_a_head(fault: Fault) -> None:
-    async with Emulator() as emu, wired(emu) as wire:
+    async with Emulator(seed=SEED) as emu, wired(emu) as wire:
         emu.faults.add("HEAD *", fault)
-        wire.send(b"HEAD /v1/desktop/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.send(b"HEAD /v1/desktop/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await wire.head()).startswith(b"HTTP/1.1 ")
         if fault.name in {"truncate", "drip"}:
             assert await wire.is_over()
         else:
-            wire.send(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            wire.send(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await wire.status() == 404

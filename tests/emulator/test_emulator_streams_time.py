@@ -13,6 +13,7 @@ from attrs import frozen
 
 from tests.emulator.test_emulator_computers_raw import START, Answer, authorization
 from tests.emulator.test_emulator_computers_raw import Api as Raw
+from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 
 PREFIX = "/app-stream-management/v2"
@@ -70,7 +71,7 @@ class Api(Raw):
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     async with (
-        Emulator(clock=Clock.stopped(START), balance=1000) as emu,
+        Emulator(clock=Clock.stopped(START), balance=1000, seed=SEED) as emu,
         aiohttp.ClientSession() as http,
     ):
         yield Api(emu, http)

@@ -13,8 +13,9 @@ import pytest
 from attrs import define
 from yarl import URL
 
+from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,7 +50,7 @@ class Api:
 
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
-    async with Emulator(clock=Clock.stopped()) as emu, aiohttp.ClientSession() as http:
+    async with Emulator(clock=Clock.stopped(), seed=SEED) as emu, aiohttp.ClientSession() as http:
         api = Api(emu, http)
         body = json.dumps({"username": ADMIN, "password": ADMIN_PASSWORD}).encode()
         _, answer, _ = await api.send("POST", "/auth/login", body, JSON)
@@ -252,7 +253,7 @@ async def test_strangers_are_counted_by_where_they_come_from(api: Api) -> None:
 
 
 async def test_resets_are_told_in_the_clients_time_however_fast_the_emulators_goes() -> None:
-    async with Emulator(speed=30) as emu, aiohttp.ClientSession() as http:
+    async with Emulator(speed=30, seed=SEED) as emu, aiohttp.ClientSession() as http:
         _, _, headers = await Api(emu, http).send("GET", "/agents")
         # Finer than the document's whole seconds, because a minute passes in two of them.
         assert 0 <= float(headers["X-RateLimit-Reset"]) - time.time() <= 2
@@ -260,7 +261,7 @@ async def test_resets_are_told_in_the_clients_time_however_fast_the_emulators_go
 
 async def test_equal_emulators_give_equal_ids() -> None:
     async def ids() -> list[str]:
-        async with Emulator(clock=Clock.stopped(1.8e9)) as emu:
+        async with Emulator(clock=Clock.stopped(1.8e9), seed=SEED) as emu:
             return [emu.streamspace.add_session().id for _ in range(3)]
 
     assert await ids() == await ids()

@@ -57,7 +57,7 @@ async def closed(wire: Wire) -> tuple[int, bytes]:
 def upgrade(path: str, *headers: str, connection: str = "Connection: Upgrade") -> bytes:
     lines = [
         f"GET {path} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         connection,
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from tests.emulator.faults_raw import DESKTOP, Caller, calling
 from vcloud.emulator import Fault
 from vcloud.emulator.__main__ import main
+from vcloud.emulator.admin import LONGEST_ROUTE, MOST_BYTES, MOST_RULES
+from vcloud.emulator.faults import LONGEST_VALUE, MOST_SIZE
 from vcloud.emulator.faults_named import HEADER, NAMES, from_header, named
 from vcloud.emulator.faults_play import ACTS
 
@@ -178,6 +182,18 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(
     assert said in answer.json["error"]
 
 
+async def test_time_is_not_advanced_beyond_what_a_date_can_say(caller: Caller) -> None:
+    for _ in range(198):
+        assert (await caller.admin("POST", "/clock/advance", {"seconds": 1e9})).status == 200
+    answer = await caller.admin("POST", "/clock/advance", {"seconds": 1e9})
+    assert answer.status == 400
+    assert "at most 200000000000" in answer.json["error"]
+    # The latest time of day that can be set beside it.
+    assert (await caller.admin("POST", "/clock", {"offset": 1e9})).status == 200
+    assert (await caller.ask("GET", "/nowhere")).json["timestamp"].startswith("83")
+    await caller.launch()
+
+
 async def test_what_a_web_page_could_send_is_refused(caller: Caller) -> None:
     answer = await caller.ask(
         "POST",
@@ -248,3 +264,103 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
         word in printed
         for word in (HEADER, "/_emulator/faults", "--keep-calls", "--fault-seed", "stall_headers")
     )
+
+
+# -- what an order may cost --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "huge_body; size=4000000001",
+        "gzip_bomb; size=1000000000000000",
+        f"gzip_bomb; size={10**30}",
+        "deep; levels=1000001",
+        "delay; seconds=86401",
+        "delay; seconds=1e300",
+        "stall_headers; seconds=1e9",
+        "stall_body; seconds=1e9",
+        "drip; pause=1e9",
+        "refuse; seconds=1e9",
+        'too_many; retry_after=1000000001; form="date"',
+        f'too_many; retry_after={10**30}; form="date"',
+        "server_error; retry_after=-1e10",
+        "clock; offset=1e300",
+    ],
+)
+async def test_fault_has_a_bounded_size(text: str) -> None:
+    async with calling() as caller:
+        answer = await caller.launch(**{HEADER: text})
+        assert answer.status == 400
+        assert caller.last == (400, False, None)
+        name, _, arguments = text.partition("; ")
+        given = dict(pair.split("=") for pair in arguments.split("; "))
+        body = {
+            "route": "*",
+            "fault": name,
+            "arguments": {name: json.loads(value) for name, value in given.items()},
+        }
+        assert (await caller.admin("POST", "/faults", body)).status == 400
+        assert not caller.emu.faults.rules
+
+
+@pytest.mark.parametrize("name", ["huge_body", "gzip_bomb"])
+def test_largest_fault_is_made(name: str) -> None:
+    assert named(name, {"size": MOST_SIZE}).arguments["size"] == MOST_SIZE
+    with pytest.raises(ValueError, match="size must be at most 4000000000"):
+        named(name, {"size": MOST_SIZE + 1})
+
+
+def test_value_that_stands_in_every_field_is_short() -> None:
+    named("unknown_values", {"value": "x" * LONGEST_VALUE})
+    with pytest.raises(ValueError, match="value must have at most"):
+        named("unknown_values", {"value": "x" * (LONGEST_VALUE + 1)})
+
+
+async def test_number_of_rules_is_bounded() -> None:
+    async with calling() as caller:
+        order = {"route": "GET /nowhere", "fault": "html"}
+        for _ in range(MOST_RULES):
+            caller.emu.faults.add("GET /nowhere", Fault.html())
+        refused = await caller.admin("POST", "/faults", order)
+        assert refused.status == 400
+        assert f"there are {MOST_RULES} rules" in refused.json["error"]
+        caller.emu.faults.rules[0].remove()
+        assert (await caller.admin("POST", "/faults", order)).status == 201
+
+
+async def test_route_of_a_rule_is_short() -> None:
+    async with calling() as caller:
+        order = {"route": "*" * (LONGEST_ROUTE + 1), "fault": "html"}
+        assert (await caller.admin("POST", "/faults", order)).status == 400
+        order["route"] = "*" * LONGEST_ROUTE
+        assert (await caller.admin("POST", "/faults", order)).status == 201
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_body_of_an_order_is_bounded(*, chunked: bool) -> None:
+    def body(size: int) -> Any:
+        filled = b'{"route": "*", "fault": "reply", "arguments": {"status": 200, "body": "%b"}}'
+        raw = filled % (b"x" * (size - len(filled) + 2))
+        assert len(raw) == size
+
+        async def parts() -> AsyncIterator[bytes]:
+            for start in range(0, size, 2**16):
+                yield raw[start : start + 2**16]
+
+        return parts() if chunked else io.BytesIO(raw)
+
+    typed = {"Content-Type": "application/json"}
+    async with calling() as caller:
+        for size, status in ((MOST_BYTES, 201), (MOST_BYTES + 1, 413)):
+            answer = await caller.ask("POST", "/_emulator/faults", data=body(size), headers=typed)
+            assert answer.status == status
+        assert len(caller.emu.faults.rules) == 1
+
+
+async def test_deep_order_is_refused() -> None:
+    typed = {"Content-Type": "application/json"}
+    async with calling() as caller:
+        raw = b'{"route": "*", "fault": "html", "arguments": ' + b'{"a":' * 100_000
+        answer = await caller.ask("POST", "/_emulator/faults", data=raw, headers=typed)
+        assert answer.status == 400

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.emulator.realtime_raw import token
+from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator
 
 HERE = Path(__file__).parent / "foreign"
@@ -27,7 +28,8 @@ UNASKED = {"status": 200, "asked": False}
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    # What a client asks for that takes the emulator for its proxy.
+    with Emulator(seed=SEED, allow_hosts=["api.cyberdesk.example"]) as running:
         yield running
 
 
@@ -46,7 +48,7 @@ def ran(tmp_path: Path, program: str, *arguments: str, **environment: str) -> st
     done = subprocess.run(
         [found, *arguments],
         cwd=tmp_path,
-        env={**unproxied, **environment},
+        env={**unproxied, "API_KEY": API_KEY, **environment},
         capture_output=True,
         text=True,
         timeout=500,
@@ -108,7 +110,7 @@ def test_java(emulator: Emulator, tmp_path: Path) -> None:
 def test_curl(emulator: Emulator, tmp_path: Path) -> None:
     def curl(*more: str, base: str = emulator.url) -> list[str]:
         """The statuses of one command, the interim ones too."""
-        basics = ["-sS", "-o", os.devnull, "-D", "-", "-H", "x-api-key: ck_emulator"]
+        basics = ["-sS", "-o", os.devnull, "-D", "-", "-H", f"x-api-key: {API_KEY}"]
         typed = ["-H", "Content-Type: application/json", "-d", '{"timeout_ms": 3600000}']
         said = ran(tmp_path, "curl", *basics, *typed, *more, f"{base}/v1/desktop")
         return [line.split()[1] for line in said.splitlines() if line.startswith("HTTP/")]

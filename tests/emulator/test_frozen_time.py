@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
+import aiohttp
 import pytest
 import time_machine
 
-from vcloud import VCloud
+from vcloud import AuthenticationError, VCloud
 from vcloud.emulator import Emulator
 
 #: What is imported before the time is frozen. `vcloud` loads most of itself when it is first used.
@@ -160,3 +165,88 @@ async def test_the_end_of_a_token_is_written_in_the_time_of_day(moved: float) ->
                 login = await cloud.streamspace.login()
             assert login.expires_at is not None
             assert login.expires_at - day == timedelta(days=1)
+
+
+async def use_everything(emulator: Emulator, cloud: VCloud) -> None:
+    """Calls of all four services, none of which may be refused for the time."""
+    await cloud.computers.machines.list().all()
+    await cloud.computers.machines.ref("100").create_access_link(timedelta(hours=1))
+    await cloud.streams.applications.list().all()
+    await cloud.streamspace.templates.list().first()
+    desktop = await cloud.desktops.launch()
+    await desktop.stop()
+
+
+@pytest.mark.parametrize("moved", ["by a month", "by ten years", "a thousandfold speed"])
+async def test_a_clock_of_the_emulator_that_is_moved_breaks_no_client(moved: str) -> None:
+    async with Emulator(machines=2) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        await use_everything(emulator, cloud)
+        if moved == "a thousandfold speed":
+            emulator.clock.speed = 1000.0
+        else:
+            emulator.clock.advance(MONTH.total_seconds() * (1 if "month" in moved else 120))
+        before = emulator.clock.now()
+        for _ in range(3):
+            await use_everything(emulator, cloud)
+        async with VCloud(**emulator.endpoints()) as another:
+            await use_everything(emulator, another)
+        assert emulator.clock.now() > before
+        refused = [call.path for call in emulator.calls if call.status == 401]
+        # The service ended the token by its own clock.
+        assert all(path.startswith("/api/v1") for path in refused), refused
+        assert len(refused) <= 1
+        assert logins(emulator) <= 3
+
+
+async def test_dates_and_signatures_follow_the_real_day_while_the_emulators_clock_moves() -> None:
+    async with Emulator(machines=1) as emulator:
+        emulator.clock.advance(12 * MONTH.total_seconds())
+        emulator.clock.speed = 1000.0
+        async with aiohttp.ClientSession() as http, http.get(f"{emulator.url}/nowhere") as answer:
+            date = parsedate_to_datetime(answer.headers["Date"])
+        assert abs(date - datetime.now(UTC)) < timedelta(seconds=60)
+        frozen = datetime(2031, 5, 1, tzinfo=UTC)
+        async with VCloud(**emulator.endpoints()) as cloud:
+            with time_machine.travel(frozen, tick=False):
+                assert len(await cloud.computers.machines.list().all()) == 1
+                async with (
+                    aiohttp.ClientSession() as http,
+                    http.get(f"{emulator.url}/nowhere") as answer,
+                ):
+                    assert parsedate_to_datetime(answer.headers["Date"]) == frozen
+        assert [call.status for call in emulator.calls if "machines" in call.path] == [200]
+
+
+def test_an_emulator_in_another_process_is_told_of_a_frozen_day() -> None:
+    """The client's day differs by more than a client learns, so the service's clock is set too."""
+    command = [sys.executable, "-m", "vcloud.emulator", "--port", "0", "--machines", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            env: dict[str, str] = {}
+            for line in server.stdout:
+                if found := re.search(r"(VCLOUD_COMPUTERS_\w+)=(\S+)", line):
+                    env[found[1]] = found[2].strip("'\"")
+                if len(env) == 3:
+                    break
+            frozen = datetime(2031, 5, 1, tzinfo=UTC)
+
+            async def count() -> int:
+                async with VCloud.from_env(env) as cloud:
+                    return len(await cloud.computers.machines.list().all())
+
+            with time_machine.travel(frozen, tick=False):
+                with pytest.raises(AuthenticationError, match="set this machine's clock"):
+                    asyncio.run(count())
+            url = env["VCLOUD_COMPUTERS_URL"].partition("/organization-management")[0]
+            offset = (frozen - datetime.now(UTC)).total_seconds()
+            body = json.dumps({"offset": offset}).encode()
+            told = urllib.request.Request(
+                f"{url}/_emulator/clock", body, {"Content-Type": "application/json"}
+            )
+            urllib.request.urlopen(told).close()
+            with time_machine.travel(frozen, tick=False):
+                assert asyncio.run(count()) == 2
+        finally:
+            server.terminate()
+            server.wait(10)

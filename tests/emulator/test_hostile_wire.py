@@ -95,7 +95,7 @@ async def test_a_header_that_would_be_two_is_never_sent(value: str) -> None:
 
     async with serving(answer) as url:
         async with VagonComputers(Endpoint(url, auth=Careless(value), retry=ONCE)) as cloud:
-            with pytest.raises(ConfigurationError, match="refuses to send"):
+            with pytest.raises(ConfigurationError, match="refuses this exchange"):
                 await cloud.machines.ref("100").start()
         async with VagonComputers(Endpoint(url, auth=Careless("fine"), retry=ONCE)) as cloud:
             await cloud.machines.ref("100").start()

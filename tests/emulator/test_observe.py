@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
     APIKeyAuth,
     Attempt,
@@ -26,8 +27,6 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.emulator import Emulator, Fault
-from vcloud.emulator.server import KEY, SECRET
-from vcloud.emulator.streamspace_catalog import ADMIN_PASSWORD
 from vcloud.opentelemetry import OpenTelemetry
 
 
@@ -55,7 +54,7 @@ class Diary(Observer):
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(machines=3, speed=200, rate_limits=False) as emulator:
+    async with Emulator(machines=3, speed=200, rate_limits=False, seed=SEED) as emulator:
         yield emulator
 
 

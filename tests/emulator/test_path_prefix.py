@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.emulator.realtime_plane import ready
+from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
     AuthenticationError,
     BearerAuth,
@@ -27,7 +28,6 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.server import KEY, SECRET
 from vcloud.providers.streamspace import StreamSpace
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -121,7 +121,7 @@ async def gateway(
 ) -> AsyncIterator[tuple[Emulator, str]]:
     program: str = request.param
     async with (
-        Emulator(machines=2, speed=300) as emulator,
+        Emulator(machines=2, speed=300, seed=SEED) as emulator,
         behind(program, emulator, tmp_path, documented(program)) as url,
     ):
         yield emulator, url
@@ -137,7 +137,7 @@ async def test_web_sockets_of_streamspace_stay_below_the_prefix(
     gateway: tuple[Emulator, str],
 ) -> None:
     emulator, url = gateway
-    endpoint = Endpoint(f"{url}{PREFIX}/api/v1", auth=BearerAuth.login("admin", "admin-password"))
+    endpoint = Endpoint(f"{url}{PREFIX}/api/v1", auth=BearerAuth.login("admin", ADMIN_PASSWORD))
     async with StreamSpace(endpoint) as cloud:
         session = await cloud.sessions.create("admin", "firefox-browser")
         session = await session.wait_until("running", poll=0.01)
@@ -182,7 +182,7 @@ async def test_what_is_signed_is_the_path_that_the_service_sees(
 
 async def test_a_gateway_that_decodes_paths_changes_what_was_signed(tmp_path: Path) -> None:
     async with (
-        Emulator(machines=2) as emulator,
+        Emulator(machines=2, seed=SEED) as emulator,
         behind("nginx", emulator, tmp_path, DECODING) as url,
         VagonComputers(signing(url, COMPUTERS)) as computers,
     ):

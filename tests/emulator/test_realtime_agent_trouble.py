@@ -186,7 +186,7 @@ async def test_words_of_a_handler_that_are_no_unicode_do_not_end_the_agent() -> 
         async with control.agent(handler):
             await control.command("start_session", "c1")
             await settled(lambda: "c1" in control.results())
-            assert control.results()["c1"]["error"] == "no such file: caf?"
+            assert control.results()["c1"]["error"] == "no such file: caf\\udce9"
 
 
 async def test_why_a_handler_has_no_picture_reaches_the_control_plane() -> None:

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 from tests.emulator.realtime_plane import plane, ready
 from tests.emulator.realtime_server import Script, client, refusal, serving, settled
 from vcloud import APIError, ConflictError, Request, TransportError
-from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close, printable
+from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace.rfb import GREETING
 from vcloud.providers.streamspace.rfb import refusal as rfb_refusal
@@ -84,7 +84,7 @@ async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None
 def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> None:
     assert describe_close(4001, "x") == "code 4001: x"
     assert close_message("é" * 100) == "é".encode() * (MAX_REASON // 2)
-    assert printable("a\x1b[2Jb\nc") == "a\ufffd[2Jb\ufffdc"
+    assert describe_close(4001, "a\x1b[2Jb\nc") == r"code 4001: a\x1b[2Jb\nc"
 
 
 # -- everything is delivered -------------------------------------------------------------------------------------------

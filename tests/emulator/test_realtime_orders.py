@@ -26,6 +26,7 @@ from tests.emulator.realtime_server import (
     settled,
     trusting,
 )
+from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import (
     BearerAuth,
     ConfigurationError,
@@ -36,7 +37,7 @@ from vcloud import (
 )
 from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
 from vcloud.providers.streamspace.relay import let_go
 
@@ -469,7 +470,7 @@ async def left_alone(forward: VNCForward) -> None:
 @on_each_loop
 async def test_what_goes_over_websockets_behind_a_proxy_is_left_in_good_order(tls: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        emulator = await stack.enter_async_context(Emulator(speed=300))
+        emulator = await stack.enter_async_context(Emulator(speed=300, seed=SEED))
         url = emulator.url
         if tls:
             url = await stack.enter_async_context(terminating(url))

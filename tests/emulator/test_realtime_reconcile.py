@@ -10,9 +10,10 @@ from attrs import define, field
 
 from tests.emulator.realtime_plane import Handler
 from tests.emulator.realtime_server import settled
+from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import BearerAuth, Endpoint, RetryPolicy
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN
 from vcloud.providers.streamspace import (
     AgentSession,
     AgentWorker,
@@ -74,7 +75,10 @@ async def started(client: StreamSpace) -> str:
 
 
 async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
-    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with (
+        Emulator(rate_limits=False, seed=SEED) as emulator,
+        StreamSpace(endpoint(emulator)) as client,
+    ):
         before = Reconciling()
         worker = before.serve(client)
         running = asyncio.create_task(worker.run())
@@ -97,7 +101,10 @@ async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
 
 async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() -> None:
     lost: list[Exception] = []
-    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with (
+        Emulator(rate_limits=False, seed=SEED) as emulator,
+        StreamSpace(endpoint(emulator)) as client,
+    ):
         port = int(emulator.url.rpartition(":")[2])
         handler = Reconciling()
         async with handler.serve(client, on_lost=lost.append) as worker:
@@ -107,7 +114,7 @@ async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() ->
             await settled(lambda: len(lost) == 1)
             assert "1001 (going away): the emulator ends" in str(lost[0])
             # Its tokens are others', its sessions are none.
-            async with Emulator(port=port, rate_limits=False):
+            async with Emulator(port=port, rate_limits=False, seed=SEED):
                 await settled(lambda: handler.compared == 2)
                 assert worker.registered
                 assert handler.orphans == [forgotten]
@@ -116,7 +123,10 @@ async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() ->
 
 
 async def test_an_agent_that_only_lost_its_connection_keeps_what_it_has() -> None:
-    async with Emulator(rate_limits=False) as emulator, StreamSpace(endpoint(emulator)) as client:
+    async with (
+        Emulator(rate_limits=False, seed=SEED) as emulator,
+        StreamSpace(endpoint(emulator)) as client,
+    ):
         handler = Reconciling()
         async with handler.serve(client):
             ids = {await started(client) for _ in range(2)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
     APIKeyAuth,
     Attempt,
@@ -29,15 +30,16 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.server import KEY, SECRET
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN
 
 ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(machines=3, clock=Clock.stopped(), rate_limits=False) as emulator:
+    async with Emulator(
+        machines=3, clock=Clock.stopped(), rate_limits=False, seed=SEED
+    ) as emulator:
         yield emulator
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.seeded import KEY, SEED
 from vcloud import (
     AuthenticationError,
     CapacityError,
@@ -48,7 +49,7 @@ POLL = 0.002
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(clock=Clock.stopped()) as emulator:
+    async with Emulator(clock=Clock.stopped(), seed=SEED) as emulator:
         yield emulator
 
 
@@ -486,7 +487,7 @@ async def test_a_wrong_key_or_a_missing_permission_is_refused(
     emulator: Emulator, client: VagonStreams
 ) -> None:
     url = emulator.endpoints()["streams"].base_url
-    async with VagonStreams(Endpoint(url, auth=HMACAuth("ak_emulator", "wrong"))) as stranger:
+    async with VagonStreams(Endpoint(url, auth=HMACAuth(KEY, "wrong"))) as stranger:
         with pytest.raises(AuthenticationError):
             await stranger.applications.list().all()
     emulator.organization.permissions = {"read"}
@@ -498,7 +499,7 @@ async def test_a_wrong_key_or_a_missing_permission_is_refused(
 async def test_equal_seeds_give_equal_ids() -> None:
     async def ids() -> tuple[str, str | None]:
         async with (
-            Emulator(clock=Clock.stopped()) as emulator,
+            Emulator(clock=Clock.stopped(), seed=SEED) as emulator,
             VagonStreams(emulator.endpoints()["streams"]) as client,
         ):
             return (await client.users.create()).id, (

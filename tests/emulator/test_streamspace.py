@@ -23,7 +23,7 @@ from vcloud import (
 )
 from vcloud._core.instance import Controllable, InstanceState
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace_catalog import STATES, TRANSITIONS, USER, USER_PASSWORD
+from vcloud.emulator.streamspace_catalog import STATES, TRANSITIONS, USER
 from vcloud.providers.streamspace import (
     InvalidTransitionError,
     Platform,
@@ -53,9 +53,8 @@ async def admin(emulator: Emulator) -> AsyncIterator[StreamSpace]:
 @pytest.fixture
 async def john(emulator: Emulator) -> AsyncIterator[StreamSpace]:
     base_url = emulator.endpoints()["streamspace"].base_url
-    async with StreamSpace(
-        Endpoint(base_url, auth=BearerAuth.login(USER, USER_PASSWORD), retry=NO_RETRY)
-    ) as client:
+    login = BearerAuth.login(USER, emulator.streamspace.users[USER].password)
+    async with StreamSpace(Endpoint(base_url, auth=login, retry=NO_RETRY)) as client:
         yield client
 
 

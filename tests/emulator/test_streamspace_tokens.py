@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import time_machine
 
+from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import (
     AuthenticationError,
     BearerAuth,
@@ -21,7 +22,7 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD, USER, USER_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN, USER
 from vcloud.providers.streamspace import StreamSpace, StreamSpaceCode
 
 STATS = "/api/v1/agents/stats"
@@ -29,7 +30,7 @@ STATS = "/api/v1/agents/stats"
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(clock=Clock.stopped(), rate_limits=False) as emulator:
+    async with Emulator(clock=Clock.stopped(), rate_limits=False, seed=SEED) as emulator:
         yield emulator
 
 
@@ -140,7 +141,7 @@ async def test_client_with_a_token_can_log_in_as_somebody_and_stays_it(emulator:
     ) as client:
         with pytest.raises(AuthenticationError):
             await client.agents.stats()
-        login = await client.login(USER, USER_PASSWORD)
+        login = await client.login(USER, emulator.streamspace.users[USER].password)
         assert login.user is not None
         assert login.user.username == USER
         emulator.streamspace.tokens.revoke_all()

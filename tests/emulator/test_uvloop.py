@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.emulator.test_emulator_http_raw import BODY, SIZED, wired
+from tests.seeded import SEED
 from vcloud import (
     ConnectError,
     Endpoint,
@@ -33,7 +34,10 @@ GREETING = b"RFB 003.008\n"
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[Emulator, VCloud]]:
     assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
-    async with Emulator(machines=3, speed=300) as emulator, VCloud(**emulator.endpoints()) as cloud:
+    async with (
+        Emulator(machines=3, speed=300, seed=SEED) as emulator,
+        VCloud(**emulator.endpoints()) as cloud,
+    ):
         yield emulator, cloud
 
 

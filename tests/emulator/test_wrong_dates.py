@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import pickle
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from time import time
 
 import pytest
 from aiohttp import ClientSession, web
 
-from vcloud import AuthenticationError, Endpoint, VCloud
-from vcloud.emulator import Emulator
+from vcloud import AuthenticationError, Endpoint, HMACAuth, VCloud
+from vcloud.emulator import Emulator, Fault
 
 #: Seconds by which the gateway's clock is ahead; the service tolerates 300.
 AHEAD = 1200
@@ -120,3 +122,111 @@ async def test_calls_beside_the_one_that_learnt_a_wrong_clock_go_through(always:
         assert ended.count("refused") <= 1
         assert "remembered" not in ended
         assert await outcome(cloud) == "ok"
+
+
+YEARS = 73 * 365 * 86_400.0
+MONTH = 30 * 86_400.0
+
+
+@pytest.mark.parametrize("provider", ["computers", "streams"])
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [(YEARS, r"2664[45] days, [0-9:]{7,8} behind"), (-MONTH, r"30 days, 0:00:0[0-9] ahead of")],
+)
+async def test_a_service_whose_clock_is_years_off_is_refused_and_the_error_says_by_how_much(
+    provider: str, offset: float, said: str
+) -> None:
+    async with Emulator(machines=1) as emulator:
+        emulator.clock.offset = offset
+        async with VCloud(**emulator.endpoints()) as cloud:
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
+                "computers": lambda: cloud.computers.machines.ref("100").start(),
+                "streams": lambda: cloud.streams.applications.list().first(),
+            }
+            for remembered in (False, True):
+                with pytest.raises(AuthenticationError) as caught:
+                    await calls[provider]()
+                error = caught.value
+                assert error.remembered is remembered
+                assert not error.outcome_unknown
+                assert re.search(
+                    rf"this machine's clock is {said} the Date of the answer", f"{error}"
+                )
+                assert "set this machine's clock" in f"{error}"
+                assert len(f"{error}".splitlines()) == 1
+                assert error.clock_difference is not None
+                assert abs(error.clock_difference.total_seconds() - offset) < 10
+                assert "behind" not in error.message, "the service's words stay as they were sent"
+                again = pickle.loads(pickle.dumps(error))
+                assert f"{again}" == f"{error}"
+        assert [call.status for call in emulator.calls] == [401]
+
+
+@pytest.mark.parametrize("offset", [7 * 3600.0, -7 * 3600.0])
+async def test_a_fault_that_puts_the_services_clock_off_is_learnt_by_hours_and_not_by_years(
+    offset: float,
+) -> None:
+    async with Emulator(machines=1) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        emulator.faults.add("GET */machines*", Fault.clock(offset), times=2)
+        await cloud.computers.machines.list().all()
+        assert [call.status for call in emulator.calls] == [401, 200]
+        emulator.calls.clear()
+    async with Emulator(machines=1) as emulator, VCloud(**emulator.endpoints()) as cloud:
+        emulator.faults.add("GET */machines*", Fault.clock(offset * 1000), times=2)
+        with pytest.raises(AuthenticationError, match="more than a day is not corrected"):
+            await cloud.computers.machines.list().all()
+        assert [call.status for call in emulator.calls] == [401]
+
+
+async def test_a_gateway_s_date_years_off_leaves_what_was_learnt_for_the_next_call() -> None:
+    """A start is signed for this day only, whatever stands between says."""
+    signed: list[float] = []
+
+    async def refuse(request: web.BaseRequest) -> web.Response:
+        signed.append(int(request.headers["Authorization"].rpartition(":")[2]) / 1000 - time())
+        body = {"client_code": 401, "message": "no"}
+        date = "Tue, 01 Dec 2099 00:00:00 GMT"
+        return web.json_response(body, status=401, headers={"Date": date})
+
+    runner = web.ServerRunner(web.Server(refuse))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    try:
+        async with VCloud(computers=Endpoint(url, auth=HMACAuth("a key", "a secret"))) as cloud:
+            with pytest.raises(AuthenticationError, match="find what sent that Date"):
+                await cloud.computers.machines.ref("100").start()
+    finally:
+        await runner.cleanup()
+    assert len(signed) == 1, "no second try where none can help"
+    assert abs(signed[0]) < 60
+
+
+@pytest.mark.parametrize(
+    ("date", "is_one"),
+    [
+        (None, False),
+        ("never", False),
+        ("9" * 4000, False),
+        ("Fri, 31 Dec 9999 23:59:59 -1400", True),
+        ("Mon, 01 Jan 0001 00:00:00 +1400", True),
+    ],
+)
+async def test_an_absent_or_absurd_date_is_no_reason_for_another_error(
+    date: str | None, is_one: bool
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                body = b'{"client_code":401,"message":"no"}'
+                line = b"" if date is None else b"Date: %s\r\n" % date.encode()
+                writer.write(b"HTTP/1.1 401 No\r\n%sContent-Length: %d\r\n\r\n" % (line, len(body)))
+                writer.write(body)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server, VCloud(computers=Endpoint(url, auth=HMACAuth("a key", "s"))) as cloud:
+        with pytest.raises(AuthenticationError) as caught:
+            await cloud.computers.machines.list().first()
+    assert (caught.value.clock_difference is not None) is is_one

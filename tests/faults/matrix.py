@@ -39,6 +39,7 @@ from tests.faults.oracle import (
 )
 from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
+from tests.seeded import SEED
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
 from vcloud._core.codec import Codec
 from vcloud.emulator import Emulator
@@ -120,7 +121,7 @@ def waits(cell: Cell) -> float:
 async def staged(cell: Cell) -> AsyncIterator[Stage]:
     """The world of a cell, and a client that is logged in."""
     api = cell.target.api
-    async with world(Emulator(), api) as emulator:
+    async with world(Emulator(seed=SEED), api) as emulator:
         cell.target.prepare(emulator)
         found = endpoint(
             emulator,

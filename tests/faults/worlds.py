@@ -12,12 +12,11 @@ from tests.contract.computers_calls import ALL_PERMISSIONS
 from tests.contract.desktops_calls import UUID
 from tests.contract.streams_calls import UID
 from tests.contract.streamspace_calls import SESSION
+from tests.seeded import API_KEY, KEY, SECRET
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth
 from vcloud.emulator import Emulator
 from vcloud.emulator.computers_state import Session as UsageSession
 from vcloud.emulator.computers_state import Task
-from vcloud.emulator.desktops import API_KEY
-from vcloud.emulator.server import KEY, SECRET
 from vcloud.emulator.streams_state import Machine as StreamMachine
 from vcloud.emulator.streams_state import User as Visitor
 

@@ -9,12 +9,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.gateways.programs import PROGRAMS, Gateway, running
+from tests.seeded import SEED
 from vcloud.emulator import Emulator
 
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[Emulator]:
-    with Emulator(rate_limits=False, balance=10**9) as emulator:
+    # nginx calls a service by the name of its block `upstream`.
+    names = ["one", "two"]
+    with Emulator(rate_limits=False, balance=10**9, seed=SEED, allow_hosts=names) as emulator:
         yield emulator
 
 

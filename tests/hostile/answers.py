@@ -189,6 +189,20 @@ def answers(draw: st.DrawFn, case: Case) -> Answer:
 
 
 @st.composite
+def heads(draw: st.DrawFn, case: Case) -> Answer:
+    """A documented answer with any head: known headers with any value, and its bytes mutated."""
+    lines = [b"HTTP/1.1 %d OK" % draw(st.just(200) | STATUSES)]
+    echoes = tuple(draw(st.lists(ECHOES, max_size=2)))
+    values = draw(st.lists(_VALUES, max_size=6)) + list(map(str, echoes))
+    for value in values:
+        lines.append(f"{draw(NAMES)}: {value}".encode("utf-8", "surrogatepass"))
+    head = b"\r\n".join(lines)
+    head = draw(st.just(head) | mutated(head))
+    body = json.dumps(draw(st.sampled_from(case.answers))).encode()
+    return Answer(head + b"\r\n\r\n" + body, echoes)
+
+
+@st.composite
 def mutated(draw: st.DrawFn, raw: bytes) -> bytes:
     """Bytes some of which are gone, doubled, exchanged or new."""
     for _ in range(draw(st.integers(1, 3))):

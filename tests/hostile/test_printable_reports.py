@@ -27,6 +27,7 @@ from vcloud import (
     APIKeyAuth,
     Bulk,
     CleanupError,
+    DecodeError,
     Endpoint,
     Journal,
     OutcomeStatus,
@@ -97,12 +98,12 @@ async def test_why_a_look_failed_is_a_printable_note(tmp_path: Path) -> None:
         raise AssertionError("nobody knows whether it was done")
 
     async def look(_: str) -> Any:
-        raise ValueError(HALF)
+        raise DecodeError(HALF)
 
     async with Bulk(["1"], never, journal=path, settle=look) as run:
         (outcome,) = [outcome async for outcome in run]
     assert outcome.error is not None
-    assert r"ValueError: busy\x1b[2J" in outcome.error.__notes__[0]
+    assert r"DecodeError: busy\x1b[2J" in outcome.error.__notes__[0]
     assert_harmless(outcome.error)
 
 

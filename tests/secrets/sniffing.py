@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pickle
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.pretty import pretty_repr
 from sentry_sdk.serializer import serialize
+
+from tests.secrets.spelling import readings, texts_of
 
 # In two parts, because a traceback prints lines of the tests, too.
 CANARY = "kana" + "rie"
@@ -45,6 +48,27 @@ def smelled(thing: object) -> list[str]:
             )
         found += _in_traceback(thing)
     return found
+
+
+def found_decoded(texts: Iterable[str], where: str) -> list[str]:
+    """Where the canary stands in what texts say to one who decodes them."""
+    return [
+        hit
+        for text in set(texts)
+        for reading in readings(text)
+        for hit in found_in(reading, f"{where}, decoded")
+    ]
+
+
+def smelled_decoded(error: BaseException) -> list[str]:
+    """What is found, in any spelling, in what an error says and in all that led to it."""
+    return [
+        hit
+        for link in _chain(error)
+        for hit in found_decoded(
+            [*texts_of(link), *getattr(link, "__notes__", ())], type(link).__name__
+        )
+    ]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -103,9 +127,25 @@ class Listener(logging.Handler):
         self.found: list[str] = []
         self.heard = 0
 
+    @contextlib.contextmanager
+    def everywhere(self) -> Iterator[None]:
+        """Listen to every logger, at every level."""
+        root = logging.getLogger()
+        before = root.level
+        root.addHandler(self)
+        root.setLevel(1)
+        try:
+            yield
+        finally:
+            root.setLevel(before)
+            root.removeHandler(self)
+
     def emit(self, record: logging.LogRecord) -> None:
         self.heard += 1
-        self.found += found_in(self.format(record), f"log of {record.name}")
+        text = self.format(record)
+        self.found += found_in(text, f"log of {record.name}")
+        if set(text) & set("%&") or "\\u" in text:
+            self.found += found_decoded([text], f"log of {record.name}")
 
 
 def smelled_below(root: object) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,15 @@ from aiohttp import web
 from attrs import evolve, frozen
 
 from tests.contract.harness import PROVIDERS
-from tests.secrets.sniffing import CANARY, Listener, found_in, smelled, smelled_below
+from tests.secrets.sniffing import (
+    CANARY,
+    Listener,
+    found_in,
+    smelled,
+    smelled_below,
+    smelled_decoded,
+)
+from tests.secrets.spelling import WHOLE
 from vcloud import (
     APIKeyAuth,
     BearerAuth,
@@ -31,7 +38,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud.emulator import Emulator, Fault
+from vcloud.emulator import Credentials, Emulator, Fault
 from vcloud.providers.streamspace import StreamSpace
 
 #: Quotes, a backslash and a letter beyond ASCII, because what is escaped must be found, too.
@@ -43,13 +50,9 @@ ONCE = RetryPolicy(attempts=1, base=0.001)
 @pytest.fixture(autouse=True)
 def listener() -> Iterator[Listener]:
     """Of every logger, at every level."""
-    listener, root = Listener(), logging.getLogger()
-    before = root.level
-    root.addHandler(listener)
-    root.setLevel(1)
-    yield listener
-    root.setLevel(before)
-    root.removeHandler(listener)
+    listener = Listener()
+    with listener.everywhere():
+        yield listener
     assert not listener.found[:5]
 
 
@@ -81,10 +84,14 @@ async def outcomes(cloud: VCloud) -> list[object]:
 async def emulated(
     monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> AsyncIterator[tuple[Emulator, VCloud]]:
-    for name, value in (("SECRET", SECRET), ("API_KEY", KEY), ("ADMIN_PASSWORD", PASSWORD)):
-        monkeypatch.setattr(f"vcloud.emulator.server.{name}", value)
-    async with Emulator(machines=2, rate_limits=False) as emulator:
-        emulator.streamspace.users["admin"].password = PASSWORD
+    credentials = evolve(
+        Credentials.drawn(),
+        computers_secret=SECRET,
+        streams_secret=SECRET,
+        desktops_api_key=KEY,
+        streamspace_password=PASSWORD,
+    )
+    async with Emulator(machines=2, rate_limits=False, credentials=credentials) as emulator:
         emulator.streamspace.add_session()
         patience = {
             "timeout": 0.2,
@@ -141,6 +148,7 @@ class Reflecting:
 
     status: int
     form: str
+    spell: Callable[[str], str] = str
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         heard = f"{request.method} {request.raw_path} {dict(request.headers)} {(await request.read()).decode()}"
@@ -149,7 +157,9 @@ class Reflecting:
             for name, value in request.headers.items()
             if CANARY in value.lower()
         ]
-        repeated = "".join(told)
+        # A header is one line of ASCII.
+        repeated = "".join(map(self.spell, told))
+        heard = self.spell(heard) if self.spell is not str else heard
         headers = {
             "X-Request-ID": repeated,
             "Retry-After": repeated,
@@ -237,6 +247,95 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
                 ]
                 hits = [hit for one in ended for hit in smelled(one)]
                 assert not hits[:5]
+
+
+@pytest.mark.parametrize("way", WHOLE)
+async def test_a_service_that_spells_what_it_was_sent_in_another_way_is_not_quoted(
+    way: str,
+) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    spell = WHOLE[way]
+
+    def on_one_line(text: str) -> str:
+        return spell(text).replace("\n", "")
+
+    for status, form in ((422, "object"), (200, "misfit"), (503, "text")):
+        async with (
+            serving(Reflecting(status, form, on_one_line)) as url,
+            everything(url, BearerAuth.login("admin", PASSWORD), deadline=5) as cloud,
+        ):
+            ended = [
+                await outcome(call)
+                for call in (
+                    lambda: cloud.computers.machines.get("100"),
+                    cloud.computers.machines.list().all,
+                    cloud.streams.applications.list().all,
+                    cloud.streamspace.agents.stats,
+                    lambda: cloud.streamspace.login("admin", PASSWORD),
+                    lambda: cloud.streamspace.users.create("name", "name@example.com", PASSWORD),
+                    cloud.streamspace.sessions.ref("1").open_vnc().aopen,
+                    lambda: cloud.desktops.ref("1").stop(),
+                    cloud.desktops.launch,
+                )
+            ]
+            async with everything(url, BearerAuth(TOKEN), deadline=5) as other:
+                ended += [
+                    await outcome(other.streamspace.agents.stats),
+                    await outcome(other.streamspace.sessions.list().all),
+                    await outcome(other.streamspace.sessions.ref("1").open_vnc().aopen),
+                ]
+            errors = [one for one in ended if isinstance(one, VCloudError)]
+            assert len(errors) > 8
+            assert not [hit for one in ended for hit in smelled(one)][:5]
+            assert not [hit for one in errors for hit in smelled_decoded(one)][:5]
+
+
+async def test_a_machines_uid_is_in_no_error_log_pickle_or_journal(tmp_path: Path) -> None:
+    uid = f"{CANARY}-uid/0123456789"
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        status, where = next(statuses), f"no machine {request.path}: {request.raw_path}"
+        words = {"client_code": status, "message": where}
+        return web.json_response(words, status=status, headers={"Location": request.path})
+
+    statuses = iter([404, 500, 302, 200, 404, 404])
+    async with serving(answer) as url, everything(url, BearerAuth(TOKEN)) as cloud:
+        machines = cloud.streams.machines
+        for call in [
+            *[lambda: machines.get(uid)] * 4,
+            lambda: machines.ref("1", uid=uid).wait_until("available", timeout=0),
+        ]:
+            error = await outcome(call)
+            assert isinstance(error, VCloudError)
+            assert "/machines/{uid}" in str(error)
+            assert not smelled(error)
+            assert not smelled_decoded(error)
+
+        async def look(id: str) -> None:
+            await machines.ref(id, uid=uid).refresh()
+
+        async with Bulk(["1"], look, journal=tmp_path / "journal") as run:
+            assert not [hit async for one in run for hit in smelled(one.error)]
+    for file in list(tmp_path.iterdir()):  # noqa: ASYNC240 - nothing else runs any more
+        assert not found_in(file.read_bytes(), file.name)
+
+
+async def test_a_pictures_path_that_the_service_named_is_in_no_error_and_no_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with emulated(monkeypatch) as (emulator, cloud):
+        id = next(iter(emulator.streamspace.sessions))
+
+        def named(answer: Any) -> Any:
+            path = f"/vnc/{TOKEN}/picture/{TOKEN}?key={TOKEN}"
+            return {**answer, "status": {"phase": "Running", "vncUrl": path, "vnc_url": path}}
+
+        emulator.faults.add("GET */sessions/*", Fault.edit(named), times=None)
+        session = await cloud.streamspace.sessions.get(id)
+        error = await outcome(session.open_vnc().aopen)
+        assert isinstance(error, VCloudError)
+        assert "/vnc-viewer/{session_id}" in str(error)
+        assert not smelled(error)
 
 
 async def test_what_a_service_gives_in_confidence_is_not_shown(
@@ -329,6 +428,8 @@ async def test_no_connection_a_closed_client_and_another_loop_show_no_secret() -
         lambda: APIKeyAuth(f"{KEY}\0"),
         lambda: Endpoint(f"https://me:{PASSWORD}@host", auth=APIKeyAuth("k")),
         lambda: Endpoint(f"https://host/?key={KEY}", auth=APIKeyAuth("k")),
+        lambda: Endpoint(f"https://ak:{KEY}", auth=APIKeyAuth("k")),
+        lambda: Endpoint(f"https://{KEY}\u2100", auth=APIKeyAuth("k")),
         lambda: Endpoint(auth=KEY),  # type: ignore[arg-type]
         lambda: VCloud.from_env(
             {"VCLOUD_COMPUTERS_KEY": "ak", "VCLOUD_COMPUTERS_SECRET": f"{SECRET}\n"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.seeded import KEY, SEED
 from vcloud import (
     APIKeyAuth,
     AuthenticationError,
@@ -20,7 +21,6 @@ from vcloud import (
     VCloud,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.server import KEY
 from vcloud.emulator.streamspace_catalog import ADMIN
 
 WRONG = {
@@ -33,7 +33,7 @@ WRONG = {
 
 
 async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
-    async with Emulator() as emulator:
+    async with Emulator(seed=SEED) as emulator:
         addresses = {
             sock.getsockname()[0]
             for server in emulator._running.listener._servers
@@ -68,7 +68,7 @@ async def test_what_is_secret_is_compared_in_constant_time(
         compared.append((one, other))
         return compare(one, other)
 
-    async with Emulator() as emulator:
+    async with Emulator(seed=SEED) as emulator:
         url = emulator.url
         token = (await _token(emulator))[:-4] + "AAAA"
         ends: dict[str, Any] = {

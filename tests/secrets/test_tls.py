@@ -14,6 +14,7 @@ import trustme
 
 from tests.leaks.wholeness import at_rest, whole
 from tests.secrets.tls import authority, before, client_context, server_context, write_authority
+from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (
     BearerAuth,
     ConfigurationError,
@@ -26,8 +27,7 @@ from vcloud import (
 )
 from vcloud._core.transport import Wire
 from vcloud.emulator import Emulator, Fault
-from vcloud.emulator.server import KEY, SECRET
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
+from vcloud.emulator.streamspace_catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace
 
 ONCE = RetryPolicy(attempts=1)
@@ -35,7 +35,7 @@ ONCE = RetryPolicy(attempts=1)
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(machines=1, rate_limits=False) as emulator:
+    async with Emulator(machines=1, rate_limits=False, seed=SEED) as emulator:
         emulator.streamspace.add_session()
         yield emulator
 

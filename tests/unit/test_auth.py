@@ -175,6 +175,79 @@ def test_a_refusal_without_a_date_teaches_nothing() -> None:
     assert not HMACAuth("ak", "sk").refused(Response(401, {}, b""), {}, now=NOW)
 
 
+def differs(auth: HMACAuth, response: Response) -> timedelta | None:
+    return auth.clock_difference(response, now=NOW)
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("skew", [DAY + 2, -DAY - 2, 30 * DAY, -30 * DAY, 73 * 365 * DAY])
+def test_a_clock_that_is_more_than_a_day_off_is_not_learnt(skew: float) -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    assert not auth.refused(refusal(NOW + skew), sent, now=NOW)
+    assert signed_by(auth)[1] == pytest.approx(0, abs=0.01), "nothing is signed for another day"
+    found = differs(auth, refusal(NOW + skew))
+    assert found is not None
+    assert abs(found.total_seconds() - skew) <= 1
+
+
+@pytest.mark.parametrize("skew", [0.0, 3600.0, -DAY + 2, DAY])
+def test_a_clock_that_can_be_learnt_is_no_difference_to_be_told_of(skew: float) -> None:
+    assert differs(HMACAuth("ak", "sk"), refusal(NOW + skew)) is None
+    assert differs(HMACAuth("ak", "sk"), Response(401, {}, b"")) is None
+
+
+def test_many_refusals_never_move_the_signed_time_by_more_than_a_day() -> None:
+    auth = HMACAuth("ak", "sk")
+    for step in range(1, 50):
+        sent, ahead = signed_by(auth)
+        assert abs(ahead) <= DAY
+        # Each Date is only some hours after the time that was signed last.
+        learnt = auth.refused(refusal(NOW + ahead + 20_000), sent, now=NOW)
+        assert learnt == (ahead + 20_000 <= DAY), step
+        if learnt:
+            auth.accepted(signed_by(auth)[0], now=NOW)
+    assert 0 < signed_by(auth)[1] <= DAY
+
+
+ODD_DATES = [
+    "Fri, 31 Dec 9999 23:59:59 -1400",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Mon, 01 Jan 0001 00:00:00 +1400",
+    "Mon, 01 Jan 0001 00:00:00 GMT",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Tue, 32 Jan 2026 00:00:00 GMT",
+    "Tue, \uff101 Dec 2026 00:00:00 GMT",
+    "1e400",
+    "nan",
+    "9" * 5000,
+    "",
+]
+
+
+@pytest.mark.parametrize("date", ODD_DATES)
+async def test_an_odd_date_teaches_nothing_and_breaks_nothing(date: str) -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    response = Response(401, {"Date": date}, b"{}")
+    assert not auth.refused(response, sent, now=NOW)
+    assert signed_by(auth)[1] == pytest.approx(0, abs=0.01)
+    differs(auth, response)
+    auth.note_success(response, sent)
+    auth.may_be_a_copy(response, sent, seconds=0.0)
+    # A token's life is reckoned with the Date of its login.
+    bearer = BearerAuth.login("somebody", "a password")
+
+    async def send(request: Request) -> Response:
+        body = json_body({"token": "t", "expires_at": "9999-12-31T23:59:59.999999-14:00"})
+        return Response(200, {"Date": date}, body)
+
+    await bearer.acquire(send, now=NOW)
+    assert bearer.ready(NOW), "it is used until it is refused, or ends"
+
+
 @pytest.mark.parametrize(
     "bad", ["", "   ", "line\nbreak", "crlf\r\nX: y", "nul\0", "ümlaut", None, 5]
 )

@@ -396,6 +396,39 @@ async def test_a_file_that_is_no_sound_journal_is_refused(
         await Bulk(range(200), never, journal=path).run()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seconds = 1e300",
+        "seconds = 9e999",
+        "seconds = -1",
+        "seconds = 'soon'",
+        "attempts = 'many'",
+        "attempts = -1",
+        "recorded = 'NaN'",
+        "recorded = '[-Infinity]'",
+        "recorded = '1e999'",
+        f"recorded = '{'9' * 5000}'",
+        f"recorded = '{'[' * 100_000}'",
+    ],
+    ids=lambda text: text[:24],
+)
+async def test_numbers_that_no_run_writes_are_damage(tmp_path: Path, change: str) -> None:
+    async def act(number: int) -> str:
+        return str(number)
+
+    path = tmp_path / "journal"
+    await Bulk(range(3), act, journal=path, record=str).run()
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE item SET {change} WHERE key = '1'")
+    database.close()
+    with pytest.raises(ConfigurationError, match="damaged") as caught:
+        await entries(path)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(ConfigurationError, match="damaged"):
+        await Bulk(range(3), never, journal=path).run()
+
+
 async def test_the_journal_of_another_job_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     assert await entries(path, "start") == {}

@@ -276,7 +276,7 @@ class Bill:
 
 
 @given(
-    st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", fullmatch=True),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,30})?([eE](-?[0-9]|\+[0-9]))?", fullmatch=True),
     st.booleans(),
 )
 def test_an_amount_keeps_every_digit_both_ways(digits: str, quoted: bool) -> None:

@@ -33,7 +33,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.observe import Audience, line
+from vcloud._core.observe import Audience, Hook, call_hook, line
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, Wire
 from vcloud.providers.computers.machines import MACHINE
@@ -203,7 +203,7 @@ async def test_an_answer_that_does_not_decode_is_a_failed_attempt(clock: Clock) 
 async def test_an_attempt_signed_once_more_is_a_retry_at_once(clock: Clock) -> None:
     diary = Diary()
     early = Response(
-        401, {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}, b'{"client_code":401,"message":"no"}'
+        401, {"Date": "Sun, 09 Sep 2001 03:46:40 GMT"}, b'{"client_code":401,"message":"no"}'
     )
     await session(clock, early, OK, observers=[diary]).send(START)
     assert [(what, number, retry_in) for what, number, *_, retry_in in diary.heard] == [
@@ -332,14 +332,127 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     assert await shared.send(START) is OK
     assert len(diary.heard) == 5
     assert shared._gate._free == 1
-    assert [(record.levelname, record.name) for record in caplog.records] == [
-        ("ERROR", "vcloud.computers")
-    ] * 5
-    assert (
-        "Broken.started failed for POST /machines/{id}/start; the call goes on"
-        in caplog.messages[0]
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("ERROR", "vcloud.computers")
+    assert record.exc_info is None
+    (message,) = caplog.messages
+    assert message.startswith(
+        "Broken.started failed for POST /machines/{id}/start; the call goes on: "
+        f"ValueError: at the start ({__file__}:"
     )
-    assert "at the start" in caplog.text
+
+
+async def test_an_observer_that_raises_costs_one_line_a_minute_which_counts_the_others(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = session(clock, *[OK] * 100, observers=[Broken()])
+    began = clock.now
+    for _ in range(11):
+        await shared.send(START)  # a quarter of a second each
+    assert len(caplog.records) == 1
+    clock.now = began + 59.7
+    await shared.send(START)
+    assert len(caplog.records) == 1
+    clock.now = began + 60
+    await shared.send(START)
+    # Of twelve calls, a start and an end each, but for the one that was said.
+    assert caplog.messages[1].endswith("; 23 more failures since the last such line")
+    clock.now = began + 150
+    await shared.send(START)
+    assert caplog.messages[2].endswith("; 1 more failures since the last such line")
+    assert len(caplog.records) == 3
+
+
+async def test_each_observer_has_a_line_of_its_own_whichever_clients_it_watches(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    @define  # compares by value, so it cannot be hashed
+    class Other(Broken):
+        name: str
+
+    one, other = Other("one"), Other("one")
+    first = session(clock, *[OK] * 9, observers=[one, other])
+    second = session(clock, *[OK] * 9, observers=[one])
+    for _ in range(4):
+        await first.send(START)
+        await second.send(START)
+    assert len(caplog.records) == 2
+
+
+async def test_a_new_observer_is_not_taken_for_one_that_is_gone(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Objects of one kind that follow each other often have the same address.
+    for number in range(1, 6):
+        await session(clock, OK, observers=[Broken()]).send(START)
+        gc.collect()
+        assert len(caplog.records) == number
+
+
+async def test_where_the_log_is_enabled_for_debug_it_has_the_traceback_too(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "vcloud")
+    await session(clock, OK, observers=[Broken()]).send(START)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info is not None
+    assert "in started" in caplog.text
+
+
+async def test_what_an_observer_raises_may_be_long_and_have_no_words(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    class Long(Observer):
+        def started(self, attempt: Attempt) -> None:
+            raise ValueError("x\n" * 100_000)
+
+    class Wordless(Observer):
+        def started(self, attempt: Attempt) -> None:
+            raise Unspeakable
+
+    await session(clock, OK, observers=[Long(), Wordless()]).send(START)
+    long, wordless = caplog.messages
+    assert "\n" not in long
+    assert len(long) < 3000
+    assert "Unspeakable" in wordless
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "with slots"])
+async def test_a_hook_that_raises_costs_one_line_a_minute_too(
+    clock: Clock, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    class Owner:
+        __slots__ = ()
+
+        def __call__(self, error: Exception) -> None:
+            raise KeyError("in the hook")
+
+        async def later(self, error: Exception) -> None:
+            self(error)
+
+    owner = Owner()
+
+    def function(error: Exception) -> None:
+        owner(error)
+
+    hooks: dict[str, Hook[Exception]] = {
+        "function": function,
+        "method": owner.later,
+        "with slots": owner,
+    }
+    hook = hooks[kind]
+    log = logging.getLogger("vcloud.test")
+    for _ in range(10):
+        raised = await call_hook(hook, ValueError(), "on_error of x", log, clock)
+        assert isinstance(raised, KeyError)
+    (message,) = caplog.messages
+    assert message.startswith(
+        "on_error of x failed; what it was told of goes on: KeyError: 'in the hook' ("
+    )
 
 
 async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_slot_free(

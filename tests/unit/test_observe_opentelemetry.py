@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -206,3 +209,27 @@ def test_without_an_sdk_it_does_nothing() -> None:
     observer.started(one)
     end(observer, one)
     assert observer._spans == {}
+
+
+def test_a_tracer_or_a_meter_that_raises_leaves_nothing_behind(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("the exporter")
+
+    def failing(name: str, part: object) -> None:
+        one = attempt()
+        gone = weakref.ref(one)
+        with monkeypatch.context() as patch:
+            patch.setattr(part, name, fail)
+            with contextlib.suppress(ValueError):
+                seen.observer.started(one)
+            with contextlib.suppress(ValueError):
+                end(seen.observer, one)
+        del one
+        gc.collect()
+        assert gone() is None, name
+
+    failing("record", seen.observer._durations)
+    failing("start_span", seen.observer._tracer)
+    assert seen.metrics["http.client.active_requests"].data.data_points[0].value == 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from contextvars import ContextVar
 
 import pytest
 
-from vcloud._core.patience import Patience
+from vcloud._core.patience import Patience, Turn
 
 
 class Clock:
@@ -75,7 +78,6 @@ async def test_one_timer_is_enough_for_all_and_goes_when_they_are_over(clock: Cl
     await clock.move(0)
     assert [await attempt.task for attempt in attempts] == ["in time"] * 100
     assert clock.pending == 0
-    assert not patience._line
 
 
 async def test_whose_time_is_up_is_cancelled_and_those_who_began_later_go_on(clock: Clock) -> None:
@@ -107,7 +109,6 @@ async def test_who_is_cancelled_besides_stays_cancelled(clock: Clock) -> None:
     await clock.move(0)
     assert attempt.task.cancelled()
     assert attempt.cancelling == 1, "the one of the clock is taken back, the other is not"
-    assert not patience._line
 
 
 async def test_a_cancelled_one_is_forgotten_and_keeps_no_timer(clock: Clock) -> None:
@@ -149,17 +150,126 @@ async def test_it_is_as_good_as_new_after_everybody_was_late(clock: Clock) -> No
         assert clock.pending == 0
 
 
-async def test_those_that_are_over_are_not_kept_behind_one_that_is_not_for_longer_than_its_time(
-    clock: Clock,
-) -> None:
-    patience = Patience(10)
-    slow = Attempt(patience)
-    for _ in range(50):
+async def finished_beside(slow: Attempt, patience: Patience, clock: Clock) -> list[object]:
+    """What is still held of twenty attempts that ended while another one hangs."""
+    seen: list[weakref.ref[object]] = []
+    for _ in range(20):
         quick = Attempt(patience)
         await clock.move(0)
         quick.answer.set_result("in time")
         await clock.move(0)
-    assert len(patience._line) == 51
-    await clock.move(10.1)
-    assert await slow.task == "late"
-    assert not patience._line
+        seen.append(weakref.ref(quick.task))
+        del quick
+    assert not slow.task.done()
+    return [one for reference in seen if (one := reference()) is not None]
+
+
+async def test_what_is_over_is_let_go_at_once_whatever_hangs_before_or_after_it(
+    clock: Clock,
+) -> None:
+    patience = Patience(10)
+    slow = Attempt(patience)
+    await clock.move(0)
+    gc.disable()
+    try:
+        assert await finished_beside(slow, patience, clock) == []
+        await clock.move(6)
+        slower = Attempt(patience)
+        await clock.move(0)
+        assert await finished_beside(slow, patience, clock) == []
+        await clock.move(4.1)
+        assert await slow.task == "late"
+        assert await finished_beside(slower, patience, clock) == []
+    finally:
+        gc.enable()
+    assert clock.pending == 1
+    await clock.move(6)
+    assert await slower.task == "late"
+    assert clock.pending == 0
+
+
+async def test_one_that_ends_among_others_changes_nothing_for_them(clock: Clock) -> None:
+    patience = Patience(10)
+    attempts = []
+    for _ in range(5):
+        attempts.append(Attempt(patience))
+        await clock.move(0)
+        await clock.move(1)
+    # The one whose end the timer is set to, one in the middle, and the last.
+    for index in (0, 2, 4):
+        attempts[index].answer.set_result("in time")
+    await clock.move(4.9)
+    assert not attempts[1].task.done()
+    await clock.move(1.2)
+    assert await attempts[1].task == "late"
+    assert not attempts[3].task.done()
+    await clock.move(2)
+    assert await attempts[3].task == "late"
+    assert [await attempts[index].task for index in (0, 2, 4)] == ["in time"] * 3
+    assert clock.pending == 0
+
+
+@pytest.mark.parametrize("besides", [False, True])
+async def test_why_it_was_cancelled_is_known_after_its_end_too(clock: Clock, besides: bool) -> None:
+    patience = Patience(10)
+    turns: list[Turn] = []
+    said: list[bool] = []
+
+    async def attempt() -> None:
+        turns.append(turn := patience.begin())
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            said.append(turn.only_late())
+        patience.end(turn)
+        said.append(turn.only_late())
+        # What comes later is not about the attempt.
+        task.cancel()
+        said.append(turn.only_late())
+
+    task = asyncio.create_task(attempt())
+    await clock.move(0)
+    if besides:
+        clock.now += 11
+        asyncio.get_running_loop().call_soon(task.cancel)
+    await clock.move(11)
+    assert task.done()
+    assert said == [not besides] * 3
+    assert turns[0].task is None, "whoever keeps the turn does not keep the task"
+
+
+async def test_one_that_ended_in_time_was_not_late(clock: Clock) -> None:
+    patience = Patience(10)
+    turn = patience.begin()
+    patience.end(turn)
+    await clock.move(20)
+    assert not turn.only_late()
+
+
+async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> None:
+    class Kept:
+        """Something that a caller has in its context."""
+
+    variable: ContextVar[Kept] = ContextVar("variable")
+    patience = Patience(10)
+
+    async def first() -> weakref.ref[Kept]:
+        variable.set(kept := Kept())
+        turn = patience.begin()
+        await clock.move(1)
+        patience.end(turn)
+        return weakref.ref(kept)
+
+    task = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    slow = Attempt(patience)
+    reference = await task
+    del task
+    await clock.move(0)  # the loop itself still holds the task's last step
+    gc.collect()
+    assert clock.pending == 1
+    assert reference() is None
+    slow.answer.set_result("in time")
+    await slow.task

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import tracemalloc
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcloud.providers.streamspace.logs import seen_whole, split, unseen
+from tests.hostile.growth import check_growth
+from vcloud.providers.streamspace.overlap import (
+    WHOLE_LINE,
+    Lines,
+    Overlap,
+    remembered,
+    seen_whole,
+    split,
+    unseen,
+)
 
 LINES = st.lists(st.sampled_from("abc"), max_size=12)
+LONG = "x" * WHOLE_LINE
+#: Logs that repeat themselves, with lines around the length from which a digest stands for them.
+REPETITIVE = st.lists(st.sampled_from(["a", "b", "", LONG, LONG + "y", LONG + "z"]), max_size=14)
 
 
 @given(
@@ -56,6 +70,67 @@ def test_the_longest_overlap_decides(previous: list[str], fresh: list[str]) -> N
         assert overlap == max(matching)
     else:
         assert fresh[overlap - len(previous) : overlap] == previous
+
+
+def naively_seen(previous: list[str], fresh: list[str]) -> int | None:
+    """Compare all lines at each place."""
+    for end in range(len(previous), len(fresh) + 1):
+        if fresh[end - len(previous) : end] == previous:
+            return end
+    return None
+
+
+def naively_unseen(previous: list[str], fresh: list[str]) -> list[str]:
+    if (end := naively_seen(previous, fresh)) is not None:
+        return fresh[end:]
+    for count in range(min(len(previous), len(fresh)), -1, -1):
+        if previous[len(previous) - count :] == fresh[:count]:
+            return fresh[count:]
+    raise AssertionError("no lines at all overlap with any")
+
+
+@settings(max_examples=1000)
+@given(REPETITIVE, REPETITIVE, st.integers(1, 5))
+def test_lines_are_recognised_as_by_comparing_all_of_them(
+    previous: list[str], fresh: list[str], at_once: int
+) -> None:
+    assert seen_whole(previous, fresh) == naively_seen(previous, fresh)
+    assert unseen(previous, fresh) == naively_unseen(previous, fresh)
+    overlap, lines, count = Overlap([remembered(line) for line in previous]), iter(fresh), 0
+    while looked := overlap.feed(lines, at_once):
+        count += looked
+    assert fresh[count if overlap.whole else overlap.begun() :] == naively_unseen(previous, fresh)
+
+
+def test_looking_for_an_overlap_costs_in_proportion_to_the_lines() -> None:
+    previous = [*["a"] * 198, "b", "a"]
+    check_growth(
+        make=lambda size: "\n".join(["a"] * size),
+        work=lambda message: unseen(previous, split(message)),
+    )
+
+
+def test_the_remembered_lines_are_compared_in_proportion_too() -> None:
+    def work(lines: list[str]) -> None:
+        assert unseen([*lines, "b"], [*lines, "c"]) == [*lines, "c"]
+
+    check_growth(make=lambda size: ["a"] * size, work=work)
+
+
+def test_a_million_empty_lines_take_the_room_of_their_message() -> None:
+    message = "\n" * 1_000_000
+    tracemalloc.start()
+    try:
+        assert sum(not line for line in Lines(message)) == 1_000_000
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.text(alphabet="a\r\n", max_size=12))
+def test_lines_are_cut_as_by_splitting_the_whole_message(message: str) -> None:
+    whole = message.removesuffix("\n").split("\n") if message else []
+    assert split(message) == [line.removesuffix("\r") for line in whole]
 
 
 def test_a_message_is_one_or_more_lines() -> None:

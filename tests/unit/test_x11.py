@@ -9,7 +9,6 @@ from vcloud.emulator.__main__ import main
 from vcloud.emulator.desktops.commands import number
 from vcloud.emulator.desktops.keysyms import character, symbol_of, text_of
 from vcloud.emulator.x11 import X11UnavailableError, missing
-from vcloud.emulator.x11.vnc import owner_of
 
 
 @pytest.mark.parametrize(
@@ -89,15 +88,6 @@ def test_capital_letters_of_latin_1_come_in_lower_case(
 def test_numbers_are_written_as_the_service_s_language_writes_them(value: float, text: str) -> None:
     """The texts are node's."""
     assert number(value) == text
-
-
-def test_a_socket_s_owner_is_read_from_the_kernel_s_table() -> None:
-    table = (
-        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-        "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n"
-        "   1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 2 1 0\n"
-    )
-    assert (owner_of(0xC350, table), owner_of(0x1F90, table), owner_of(1, table)) == (1000, 0, None)
 
 
 def test_running_commands_must_be_asked_for_by_name() -> None:

@@ -8,16 +8,17 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import frozen
 
 from examples.streamspace_agent import DesktopAgent
+from tests.emulator.realtime_plane import plane
 from tests.x11.machine import content, entries, has_socket, processes, require_x11, until
 from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop
-from vcloud.providers.streamspace import AgentWorker, Session, StreamSpace
+from vcloud.providers.streamspace import AgentCapacity, AgentWorker, Session, StreamSpace
 
 #: The terminal lies in the screen's upper left corner: 80 x 24 characters of the built-in font, 6 x 13 pixels each.
 TERMINAL = ("xterm", "-geometry", "80x24+0+0", "-fg", "black", "-bg", "white", "-fn", "fixed")
@@ -76,6 +77,26 @@ async def stage(*command: str) -> AsyncIterator[Stage]:
         session = await client.sessions.create("john.doe", "firefox-browser", platform="docker")
         session = await session.wait_until("running", poll=0.01)
         yield Stage(handler=handler, worker=worker, session=session)
+
+
+async def test_the_example_s_agent_keeps_no_more_desktops_than_it_has_room_for() -> None:
+    """Also when its control plane hibernates each session before it starts the next."""
+    require_x11()
+    async with plane() as control, DesktopAgent(("true",), most=1) as handler:
+        capacity = AgentCapacity(max_sessions=1)
+        async with control.agent(cast("Any", handler), capacity=capacity) as worker:
+            await control.command("start_session", "c1", "s1")
+            await until(lambda: worker.sessions == {"s1"})
+            await control.command("hibernate_session", "c2", "s1")
+            await until(lambda: not worker.sessions)
+            await control.command("start_session", "c3", "s2")
+            await until(lambda: "c3" in control.results())
+            assert control.results()["c3"]["error_code"] == "AGENT_CAPACITY_EXCEEDED"
+            assert handler.desktops.keys() == {"s1"}
+            await control.command("stop_session", "c4", "s1")
+            await until(lambda: not handler.desktops)
+            await control.command("start_session", "c5", "s2")
+            await until(lambda: worker.sessions == {"s2"})
 
 
 def dark(frame: Any, area: tuple[slice, slice]) -> int:

@@ -24,11 +24,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import socket
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
@@ -36,15 +38,9 @@ from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
 
 from vcloud._core.cleanup import abort
+from vcloud._core.endpoint import is_localhost
+from vcloud._core.fault_words import DroppedError, UnaskedError, fault_words
 from vcloud.errors import ConfigurationError
-
-
-class UnaskedError(aiohttp.ClientConnectionError):
-    """The peer sent something before it was asked. Nothing was sent on this connection."""
-
-    def __init__(self) -> None:
-        super().__init__("the peer sent data before it was asked, so the connection was closed")
-
 
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
@@ -56,12 +52,8 @@ NEVER_SENT: Final = (
 )
 
 
-class DroppedError(Exception):
-    """A kept-alive connection turned out to be dead."""
-
-
 class Pool(aiohttp.TCPConnector):
-    """A pool that can end the connections that it has closed already.
+    """A pool that can end the connections that it has closed already, and resolves ``localhost``.
 
     Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
     after an answer that was the last one on it, and then knows it no more. Where the event loop
@@ -69,7 +61,9 @@ class Pool(aiohttp.TCPConnector):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        # Kept here too, because a connector does not close a resolver that it was given.
+        self._names = _Names()
+        super().__init__(resolver=self._names, **options)
         #: What carries each connection over TLS, until it is lost.
         self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
 
@@ -87,6 +81,7 @@ class Pool(aiohttp.TCPConnector):
 
     async def finish(self) -> None:
         """End at once what is still closing. Nothing may be under way."""
+        await self._names.close()
         left = dict(self._carriers)
         for transport in left.values():
             transport.abort()
@@ -101,6 +96,43 @@ def _forget(
     # Whoever uses a connection is told of its end in another way.
     if not lost.cancelled():
         lost.exception()
+
+
+class _Names(AbstractResolver):
+    """Resolves ``localhost`` and the names below it to loopback, and the others as aiohttp does.
+
+    Plain http is permitted to those names, so nobody may say that they are another machine: neither
+    DNS nor a file (RFC 6761, 6.3).
+    """
+
+    def __init__(self) -> None:
+        self._others = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if not is_localhost(host):
+            return await self._others.resolve(host, port, family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=kind,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, address in _LOOPBACK
+            if family in (kind, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        await self._others.close()
+
+
+#: The one that most servers listen on first. aiohttp tries the other when it is refused, or after
+#: 250 ms (RFC 8305).
+_LOOPBACK: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 def pool() -> Pool:
@@ -254,7 +286,7 @@ async def send_once(
     except NEVER_SENT:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise DroppedError(str(error) or type(error).__name__) from error
+        raise DroppedError(fault_words(error)) from None
 
 
 def middlewares_against_resending(
@@ -370,7 +402,18 @@ def _looked_at(lost: asyncio.Future[None]) -> None:
         lost.exception()
 
 
-class UpgradeResponse(aiohttp.ClientResponse):
+class QuietResponse(aiohttp.ClientResponse):
+    """An answer whose repr shows neither address nor headers.
+
+    aiohttp and asyncio print it: as what was never closed, and in asyncio's debug mode as the
+    argument of a slow callback. An address may have a token in it, and so may a header.
+    """
+
+    def __repr__(self) -> str:
+        return f"<ClientResponse({self.url.host}) [{self.status}]>"
+
+
+class UpgradeResponse(QuietResponse):
     """The answer to an upgrade, with a ``Connection`` header that aiohttp understands.
 
     It is a list that holds "upgrade" (RFC 6455, 4.1). aiohttp wants it to hold nothing else.

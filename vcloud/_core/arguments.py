@@ -70,6 +70,17 @@ def positive_integer(value: int, name: str) -> int:
     return value
 
 
+def number_from_zero(value: int, name: str) -> int:
+    """A whole number that is not negative.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    if type(value) is not int or value < 0:
+        raise InvalidArgumentError(f"{name} must be a whole number from 0 on, not {value!r:.80}")
+    return value
+
+
 def text(value: object, name: str) -> str:
     """A text that says something.
 

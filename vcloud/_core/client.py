@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from vcloud._core.closing import close
 from vcloud._core.codec import Codec
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import Endpoint
+from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.instance import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud._core.retry import RetryPolicy
@@ -30,6 +30,7 @@ class Client(Secretive):
     Args:
         endpoint: where and how to reach it.
         client_session: an aiohttp session of your own to send through; it is never closed here.
+            It resolves names by itself: plain http to ``localhost`` then needs ``allow_http``.
         transport: the facade's, shared by all its clients.
         codec: how answers are decoded; for tests.
     """
@@ -54,6 +55,7 @@ class Client(Secretive):
             raise ConfigurationError(
                 f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)"
             )
+        check_resolver(endpoint, foreign_session=client_session is not None)
         self._transport = transport or Transport(client_session)
         self._shares_transport = transport is not None
         self._attach(Session(self.dialect, endpoint, base_url, self._transport, codec=codec))

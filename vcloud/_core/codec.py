@@ -22,21 +22,28 @@ from typing import (
     get_type_hints,
 )
 
+import attrs
 import cattrs
 import cattrs.v
 import msgspec
 
 from vcloud._core.clock import datetime_class
 from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
+from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import (
+    ODD_AMOUNT,
+    Amount,
     ExactFloat,
+    Float,
     GoDuration,
     Id,
+    Integer,
     Minutes,
     OpenEnum,
     Seconds,
     convert,
 )
+from vcloud._core.short_fields import short_fields
 from vcloud._core.text import shortened
 from vcloud.errors import DecodeError
 
@@ -48,11 +55,14 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 __all__ = [
+    "Amount",
     "BrokenItems",
     "Codec",
+    "Float",
     "GoDuration",
     "Id",
     "Instant",
+    "Integer",
     "Minutes",
     "OpenEnum",
     "Seconds",
@@ -157,12 +167,42 @@ class Codec:
         try:
             return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            raise _mismatch(error, body, wire, sensitive=sensitive) from None
+            failure = _mismatch(error, body, wire, sensitive=sensitive)
+        # Outside of the handler: what is kept of the error would keep the answer's whole tree.
+        del value
+        raise failure
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
         value = _tree(body, sensitive=sensitive)
         return self._structure(value, body, wire, sensitive=sensitive)
+
+    def decode_refusal(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
+        """Decode what says whether an answer is a refusal. Of a long one, the long fields are cut.
+
+        Args:
+            body: the answer.
+            wire: a class with the fields at its top that say so.
+            sensitive: as for :meth:`decode`.
+
+        Raises:
+            DecodeError: it is not JSON, or not of that shape.
+        """
+        if len(body) <= MAX_REFUSAL:
+            return self.decode(body, wire, sensitive=sensitive)
+        quoted = excerpt(body, sensitive=sensitive)
+        try:
+            short = short_fields(body, _names(wire))
+        except msgspec.ValidationError:
+            failure = DecodeError(f"the answer is not what the contract says; {quoted}")
+        except _UNREADABLE as error:
+            failure = _not_json(error, body, sensitive=sensitive)
+        else:
+            try:
+                return self.decode(short, wire, sensitive=sensitive)
+            except DecodeError:
+                failure = DecodeError(f"the answer is not what the contract says; {quoted}")
+        raise failure
 
     def decode_items(
         self, body: bytes, wire: type[T], *, sensitive: bool = False
@@ -212,8 +252,11 @@ class Codec:
         return []
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
-        """The first way alone, for tests that compare the two."""
-        decoded: T = self._decoder(wire).decode(body)
+        """The first way alone, for tests that compare the two; amounts may have any spelling."""
+        decoder = self._decoder(wire)
+        if isinstance(decoder, _WithAmounts):
+            decoder = decoder.fast
+        decoded: T = decoder.decode(body)
         return decoded
 
     def _decode_one_by_one(
@@ -246,7 +289,8 @@ class Codec:
         return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
-        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        plain = msgspec.json.Decoder(wire, dec_hook=convert)
+        fast = _WithAmounts(plain) if _holds_amounts(msgspec.inspect.type_info(wire)) else plain
         # A model may know that the service has a second spelling, which the fast way would pass over as unknown fields.
         check = getattr(wire, "_check_spelling", None)
         decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
@@ -259,7 +303,7 @@ class _Checked:
     __slots__ = ("_check", "_fast")
 
     def __init__(
-        self, fast: msgspec.json.Decoder[Any], check: Callable[[Any, bytes], None]
+        self, fast: msgspec.json.Decoder[Any] | _WithAmounts, check: Callable[[Any, bytes], None]
     ) -> None:
         self._fast = fast
         self._check = check
@@ -270,7 +314,50 @@ class _Checked:
         return value
 
 
-_Decoder = msgspec.json.Decoder[Any] | _Checked
+class _WithAmounts:
+    """A decoder of answers with a bare ``Decimal``, for which :data:`Amount` is four times as fast.
+
+    msgspec takes for it whatever Python does: NaN, an exponent of a million, underscores. What may
+    be such a one is left to the lenient way, which refuses it.
+    """
+
+    __slots__ = ("fast",)
+
+    def __init__(self, fast: msgspec.json.Decoder[Any]) -> None:
+        self.fast = fast
+
+    def decode(self, body: bytes) -> Any:
+        if ODD_AMOUNT.search(body):
+            raise msgspec.ValidationError("an amount may be out of range")
+        return self.fast.decode(body)
+
+
+def _holds_amounts(kind: msgspec.inspect.Type, seen: frozenset[type[Any]] = frozenset()) -> bool:
+    """Whether a value of this type may hold a ``Decimal``."""
+    if isinstance(kind, msgspec.inspect.DecimalType):
+        return True
+    model: type[Any] | None = getattr(kind, "cls", None)
+    if model in seen:
+        return False
+    seen = seen if model is None else seen | {model}
+    inner: list[msgspec.inspect.Type] = [
+        *(field.type for field in getattr(kind, "fields", ())),
+        *getattr(kind, "types", ()),
+        *getattr(kind, "item_types", ()),
+    ]
+    inner += [
+        getattr(kind, name)
+        for name in ("item_type", "key_type", "value_type", "type")
+        if isinstance(getattr(kind, name, None), msgspec.inspect.Type)
+    ]
+    return any(_holds_amounts(one, seen) for one in inner)
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked | _WithAmounts
+
+
+def _names(wire: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(wire))
 
 
 def _item_type(hint: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final, get_args, get_origin
 
 import attrs
@@ -12,12 +14,15 @@ from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.clock import datetime_class
 from vcloud._core.models import DOCUMENTED
-from vcloud._core.scalars import SCALARS, OpenEnum, shown, without_exact_floats
+from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
+from vcloud._core.text import shortened
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 
 #: Errors of one list or mapping that are collected before decoding stops: as many as an error text shows.
 MAX_ERRORS: Final = 3
+#: Characters of an object's key that an error shows: it stands in the path of each error below it.
+MAX_KEY: Final = 80
 
 
 def lenient_converter(*, strict: bool) -> cattrs.Converter:
@@ -33,6 +38,8 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
         lambda kind: kind is Any, lambda value, _: without_exact_floats(value)
     )
     converter.register_structure_hook_func(_is_instant, SCALARS[datetime_class()])
+    for annotated, kind in ((Integer, int), (Float, float)):
+        converter.register_structure_hook_func(partial(operator.eq, annotated), SCALARS[kind])
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
     )
@@ -97,7 +104,8 @@ def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) ->
         try:
             made.append(build(value, item))
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
-            error.add_note(cattrs.IterableValidationNote(f"at index {name!r:.80}", name, item))
+            place = shortened(name, MAX_KEY) if isinstance(name, str) else name
+            error.add_note(cattrs.IterableValidationNote(f"at index {place!r}", place, item))
             errors.append(error)
             if len(errors) == MAX_ERRORS:
                 break

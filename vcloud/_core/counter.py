@@ -70,7 +70,7 @@ class Counter(ABC):
     """One event loop's way to the store.
 
     Args:
-        failures: what it raises when the store cannot be reached, or does not count.
+        failures: what the client of the store raises.
         pool: the connections, if they are ours to close.
     """
 
@@ -78,7 +78,16 @@ class Counter(ABC):
     takes_turns = False
 
     def __init__(self, failures: tuple[type[Exception], ...], pool: Any = None) -> None:
-        self.failures = failures
+        #: What it raises when the store cannot be reached, or does not count.
+        self.failures: tuple[type[Exception], ...] = (
+            OSError,
+            # What the clients of stores raise when a peer that is no store answers nonsense.
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            *failures,
+        )
         self._pool = pool
         # A pool that has no connection left would pass for a store that is away.
         self._connections = asyncio.Semaphore(_AT_ONCE)

@@ -199,8 +199,14 @@ class Endpoint:
         proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask
             ``HTTPS_PROXY`` and its kin once, when the client is made.
         allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
+            This machine are the addresses of loopback, and ``localhost`` with all names below it,
+            which are resolved to 127.0.0.1 and ::1 without asking DNS or ``/etc/hosts`` (RFC 6761).
+            With a ``client_session`` of your own, or a ``proxy``, which resolve names by themselves,
+            those names are not taken for this machine, and a client refuses them. Links that the
+            service hands out may be plain ``http`` to this machine, too.
         max_response: how large an answer may be, in bytes after decompression; a larger one is a
-            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read.
+            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read. An
+            answer without a status of success is read to 64 KiB at most, whatever this says.
         max_message: how large a WebSocket's message may be, in bytes; a larger one is a
             :class:`~vcloud.LimitExceededError`. As many bytes, in 65 536 messages at most, may wait
             to be read: until then pings are answered and a close is noticed while nobody reads;
@@ -310,8 +316,11 @@ def _check(base_url: str, *, allow_http: bool) -> None:
     try:
         parts = urlsplit(base_url)
         _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"base_url is no address: {error}") from None
+    except ValueError:
+        # Its text quotes the host or the port, and either may be a password out of place.
+        raise ConfigurationError(
+            "base_url is no address: its host or its port cannot be read"
+        ) from None
     # First, because nothing that may hold a password is shown.
     if parts.query or parts.fragment or "@" in base_url:
         raise ConfigurationError(
@@ -332,9 +341,54 @@ def _check(base_url: str, *, allow_http: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Whether a host is this machine: by its address, or by a name that we resolve to one."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        name = host.lower()
-        return name == "localhost" or name.endswith(".localhost")
+        return is_localhost(host)
+
+
+def is_localhost(name: str) -> bool:
+    """Whether a name means the loopback addresses, whatever DNS says of it (RFC 6761, 6.3)."""
+    bare = name.lower().removesuffix(".")
+    return bare == "localhost" or bare.endswith(".localhost")
+
+
+def check_resolver(endpoint: Endpoint, *, foreign_session: bool) -> None:
+    """Refuse plain http to a name that means this machine only where we resolve it.
+
+    A session of the user's own asks whom its resolver asks, and a proxy likewise: DNS may send the
+    credentials to another machine.
+
+    Args:
+        endpoint: what a client is given.
+        foreign_session: it is given a ``client_session``, too.
+
+    Raises:
+        ConfigurationError: its address, or its proxy's, is such a name, somebody else resolves it,
+            and the Endpoint does not allow http.
+    """
+    found = _resolved_by_others(endpoint, foreign_session=foreign_session)
+    if found is not None:
+        what, who = found
+        raise ConfigurationError(
+            f"the name in {what} is resolved by {who}, and may be another machine's, to which your "
+            "credentials would travel readable: give an address such as 127.0.0.1, use https, or "
+            "say allow_http=True"
+        )
+
+
+# A function of its own, so that the proxy's password is in no frame that raises.
+def _resolved_by_others(endpoint: Endpoint, *, foreign_session: bool) -> tuple[str, str] | None:
+    url = endpoint.base_url
+    # For this machine the environment's proxy is not used.
+    proxy = None if endpoint.proxy == "environment" else endpoint.proxy
+    if endpoint.allow_http or url is None or not url.startswith("http:"):
+        return None
+    if is_localhost(urlsplit(url).hostname or ""):
+        if proxy is not None:
+            return "base_url", "the proxy"
+        return ("base_url", "the client_session") if foreign_session else None
+    if foreign_session and proxy is not None and is_localhost(urlsplit(proxy).hostname or ""):
+        return "proxy", "the client_session"
+    return None

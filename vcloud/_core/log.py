@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from traceback import TracebackException
 from typing import Final
 
 from vcloud._core.text import printable
 
-__all__ = ["printable_logger"]
+__all__ = ["Throttle", "printable_logger"]
 
 _CAUSED: Final = "The above exception was the direct cause of the following exception:"
 _MEANWHILE: Final = "During handling of the above exception, another exception occurred:"
@@ -27,6 +28,37 @@ def printable_logger(name: str) -> logging.Logger:
     made = logging.getLogger(name)
     made.addFilter(_PRINTABLE)  # adds it once
     return made
+
+
+class Throttle:
+    """Lets one record of a kind into the log in each interval, and counts those that it keeps out.
+
+    Args:
+        interval: seconds between two records.
+    """
+
+    __slots__ = ("_interval", "_next", "_suppressed")
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next = -math.inf
+        self._suppressed = 0
+
+    def admit(self, now: float) -> int | None:
+        """Whether a record may be written now.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            how many were kept out since the last one that was written; None: this is kept out too.
+        """
+        if now < self._next:
+            self._suppressed += 1
+            return None
+        self._next = now + self._interval
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
 
 
 class _Printable(logging.Filter):

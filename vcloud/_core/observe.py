@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 import msgspec
 
-from vcloud._core.log import printable_logger
+from vcloud._core.clock import monotonic
+from vcloud._core.log import Throttle, printable_logger
 from vcloud._core.request import Request, Response
+from vcloud._core.text import shortened
 from vcloud.errors import ConfigurationError
 
 P = ParamSpec("P")
@@ -22,8 +26,26 @@ T = TypeVar("T")
 Hook = Callable[[T], object]
 
 
-async def call_hook(hook: Hook[T], value: T, name: str, logger: logging.Logger) -> Exception | None:
+#: Seconds between two lines on what one observer or hook raised. It may raise for each attempt, and
+#: a broken observer must not fill a disk.
+FAILURE_INTERVAL: Final = 60.0
+
+
+async def call_hook(
+    hook: Hook[T],
+    value: T,
+    name: str,
+    logger: logging.Logger,
+    clock: Callable[[], float] = monotonic,
+) -> Exception | None:
     """Call it, and await what it returns if that is awaitable.
+
+    Args:
+        hook: the function.
+        value: what it is told.
+        name: what the log calls it.
+        logger: for what it raises.
+        clock: monotonic seconds.
 
     Returns:
         what it raised, which is logged and harms nobody; None when it raised nothing.
@@ -32,10 +54,65 @@ async def call_hook(hook: Hook[T], value: T, name: str, logger: logging.Logger) 
         result = hook(value)
         if isawaitable(result):
             await result
-    except Exception as error:
-        logger.exception("%s failed; what it was told of goes on", name)
+    except Exception as error:  # noqa: BLE001 - it is the user's code
+        throttle = _throttle_of(hook, name)
+        _log_failure(throttle, error, logger, clock(), _HOOK_FAILED, name)
         return error
     return None
+
+
+_HOOK_FAILED: Final = "%s failed; what it was told of goes on: %s%s"
+_OBSERVER_FAILED: Final = "%s.%s failed for %s; the call goes on: %s%s"
+#: By the identity of those who raised something, because an observer may be unhashable; then by
+#: what they were, because one function may be several hooks.
+_THROTTLES: Final[dict[int, dict[str, Throttle]]] = {}
+
+
+def _throttle_of(culprit: object, role: str) -> Throttle:
+    """The one of this observer or hook, whichever of the clients it was given to."""
+    key = id(culprit)
+    roles = _THROTTLES.get(key)
+    if roles is None:
+        try:
+            forgotten = weakref.finalize(culprit, _THROTTLES.pop, key, None)
+        except TypeError:
+            # With slots, nobody would say when it is gone. All of its class share one.
+            return _throttle_of(type(culprit), role)
+        forgotten.atexit = False
+        roles = _THROTTLES[key] = {}
+    return roles.setdefault(role, Throttle(FAILURE_INTERVAL))
+
+
+def _log_failure(
+    throttle: Throttle,
+    error: Exception,
+    logger: logging.Logger,
+    now: float,
+    form: str,
+    *names: str,
+) -> None:
+    """Say on one line what the user's code raised, unless it had such a line less than a minute ago.
+
+    Its traceback is added where the logger is enabled for DEBUG.
+    """
+    suppressed = throttle.admit(now)
+    if suppressed is None:
+        return
+    more = f"; {suppressed} more failures since the last such line" if suppressed else ""
+    trace = error if logger.isEnabledFor(logging.DEBUG) else None
+    logger.error(form, *names, _described(error), more, exc_info=trace)
+
+
+def _described(error: Exception) -> str:
+    """What was raised, and where."""
+    # This is safe where an exception's own __str__ raises.
+    words = shortened("".join(traceback.format_exception_only(error)).strip())
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    if where is None:
+        return words
+    return f"{words} ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})"
 
 
 class Attempt(msgspec.Struct, eq=False, weakref=True):
@@ -79,7 +156,8 @@ class Observer:
     """Hears of each attempt: every request that is sent, each repeat, logins and WebSocket upgrades too.
 
     Subclass it and write what you need. The methods run in the event loop, in the task that sends, so they must be quick; to do
-    more, put it into a queue. What they raise is logged, and neither the call nor other observers notice.
+    more, put it into a queue. What they raise is logged, one line a minute for each observer, and neither the call nor other
+    observers notice.
     """
 
     def started(self, attempt: Attempt) -> None:
@@ -132,7 +210,7 @@ class Audience:
         """Follow one call."""
         what = operation(request, self._fixed_paths)
         # An id may open something by itself, and a path that a service names may hold a token.
-        path = what.partition(" ")[2] if request.sensitive else request.path
+        path = request.label or (what.partition(" ")[2] if request.sensitive else request.path)
         attempt = partial(Attempt, self._provider, what, request.method, base_url, path)
         return Watch(self._observers, self.log, clock, attempt)
 
@@ -211,11 +289,10 @@ class Watch:
         for observer in self._observers:
             try:
                 tell(observer)
-            except Exception:
-                name = type(observer).__qualname__
-                self._logger.exception(
-                    "%s.%s failed for %s; the call goes on", name, what, attempt.operation
-                )
+            except Exception as error:  # noqa: BLE001 - it is the user's code
+                names = type(observer).__qualname__, what, attempt.operation
+                throttle = _throttle_of(observer, "observer")
+                _log_failure(throttle, error, self._logger, self._clock(), _OBSERVER_FAILED, *names)
 
     def __enter__(self) -> Self:
         return self
@@ -262,7 +339,7 @@ def operation(request: Request, fixed_paths: Collection[str]) -> str:
     Words and ids take turns in a path, except where its beginning is one of ``fixed_paths``, which are two words:
     ``/agents/stats``.
     """
-    parts = request.path.split("/")
+    parts = request.shown_path.split("/")
     first_id = 3 if "/".join(parts[:3]) in fixed_paths else 2
     parts[first_id::2] = ["{id}"] * len(parts[first_id::2])
     return f"{request.method} {'/'.join(parts)}"

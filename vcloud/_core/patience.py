@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from contextvars import Context
 from typing import Any
 
 import msgspec
@@ -12,18 +12,19 @@ import msgspec
 class Turn(msgspec.Struct, eq=False):
     """One attempt under way."""
 
-    task: asyncio.Task[Any]
+    #: None once it is over: whoever still holds this must not hold the task and its result.
+    task: asyncio.Task[Any] | None
     #: When its time is up, by the loop's clock.
     ends: float
     #: How often the task had been cancelled before.
     cancelled_before: int
-    over: bool = False
-    #: Whether its time ran out, and its task was cancelled for that.
+    #: Whether its time ran out, and its task was cancelled for that; once it is over: for nothing else.
     late: bool = False
 
     def only_late(self) -> bool:
-        """Whether nothing but the clock cancelled the task."""
-        return self.late and self.task.cancelling() <= self.cancelled_before + 1
+        """Whether nothing but the clock cancelled the task. Once it is over: as it was at its end."""
+        task = self.task
+        return self.late and (task is None or task.cancelling() <= self.cancelled_before + 1)
 
 
 class Patience:
@@ -35,13 +36,16 @@ class Patience:
         seconds: for each attempt.
     """
 
-    __slots__ = ("_line", "_timer", "seconds")
+    __slots__ = ("_context", "_line", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # In the order of their ends.
-        self._line: deque[Turn] = deque()
+        # Those under way, in the order of their ends. A dict keeps that order, and lets go of one in
+        # the middle at once: one that hangs must not keep all that began after it.
+        self._line: dict[Turn, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # An empty one, or the timer would keep the context of the call that happened to set it.
+        self._context = Context()
 
     def begin(self) -> Turn:
         """Let the running task's attempt begin. :meth:`end` must follow, whatever happens."""
@@ -49,32 +53,38 @@ class Patience:
         task = asyncio.current_task(loop)
         assert task is not None
         turn = Turn(task, loop.time() + self.seconds, task.cancelling())
-        self._line.append(turn)
+        self._line[turn] = None
         if self._timer is None:
-            self._timer = loop.call_at(turn.ends, self._ring, loop)
+            self._timer = self._set(turn, loop)
         return turn
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
-        turn.over = True
         if turn.late:
-            turn.task.uncancel()
-        line = self._line
-        while line and line[0].over:
-            line.popleft()
-        if not line and self._timer is not None:
+            task = turn.task
+            assert task is not None
+            turn.late = turn.only_late()
+            task.uncancel()
+        else:
+            del self._line[turn]
+        turn.task = None
+        if self._timer is not None and not self._line:
             self._timer.cancel()
             self._timer = None
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        now, line = loop.time(), self._line
-        while line:
-            first = line[0]
-            if not first.over:
-                if first.ends > now:
-                    self._timer = loop.call_at(first.ends, self._ring, loop)
-                    return
-                first.late = True
-                first.task.cancel()
-            line.popleft()
+        now, late = loop.time(), list[Turn]()
+        for turn in self._line:
+            if turn.ends > now:
+                self._timer = self._set(turn, loop)
+                break
+            late.append(turn)
+        for turn in late:
+            del self._line[turn]
+            turn.late = True
+            assert turn.task is not None
+            turn.task.cancel()
+
+    def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
+        return loop.call_at(turn.ends, self._ring, loop, context=self._context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC
@@ -36,13 +37,20 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds asked for by ``Retry-After`` (seconds or HTTP date) or ``Retry-After-Ms``; ``now`` is Unix time."""
     for name, unit in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
         asked = _number(text := headers.get(name))
-        if asked is None and text is not None and text.isdecimal():
-            asked = _FOREVER * unit  # too long to reckon with, but not to be undercut
+        if asked is None and text is not None and text.isascii() and text.isdecimal():
+            asked = MAX_RETRY_AFTER * unit  # too long to reckon with, but not to be undercut
         if asked is not None:
-            return max(0.0, asked / unit)
+            return _bounded(asked / unit)
     at = _moment(headers.get("Retry-After"))
+    if at is None:
+        return None
     # Both are the service's clock, so ours being wrong does no harm.
-    return None if at is None else max(0.0, at - (server_time(headers) or now))
+    theirs = server_time(headers)
+    return _bounded(at - (now if theirs is None else theirs))
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
@@ -62,20 +70,25 @@ def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
         # None at all, or less, is how some gateways say that there is no limit.
         limit=None if limit is None or limit < 1 else int(limit),
         # A whole second may have been rounded down, and a request that comes too early is refused.
-        reset_in=None if reset is None else max(0.0, reset + reset.is_integer() - now),
+        reset_in=None if reset is None else _window_length(reset + reset.is_integer() - now),
     )
 
 
+def _window_length(seconds: float) -> float | None:
+    return max(0.0, seconds) if seconds <= MAX_WINDOW else None
+
+
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
+    # float() takes more: underscores, digits of other scripts, nan, a text of any length.
+    if text is None or not _NUMBER.fullmatch(text):
         return None
-    return value if value is not None and abs(value) < _FOREVER else None
+    value = float(text)
+    return value if abs(value) < _FOREVER else None
 
 
 def _moment(text: str | None) -> float | None:
-    if text is None:
+    # The parser takes digits of other scripts.
+    if text is None or not text.isascii():
         return None
     try:
         moment = parsedate_to_datetime(text)
@@ -90,8 +103,17 @@ def _moment(text: str | None) -> float | None:
         return None
 
 
-#: Seconds. What is beyond them means nothing, or never.
-_FOREVER = 1e12
+#: What is beyond it is neither a number of seconds or requests nor a point in time.
+_FOREVER: Final = 1e12
+_NUMBER: Final = re.compile(
+    r"[-+]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][-+]?[0-9]{1,3})?"
+)
+#: Seconds that a service may ask to wait, 100 years. Longer means never; added to the present time,
+#: it would overflow a datetime.
+MAX_RETRY_AFTER: Final = 36_525 * 86_400.0
+#: Seconds until an announced limit starts anew: no quota is for longer than a month. More is a wrong
+#: clock, of the service or of a gateway that sets ``Date``, and would end all calls for years.
+MAX_WINDOW: Final = 31 * 86_400.0
 
 
 @frozen

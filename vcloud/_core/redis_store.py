@@ -59,7 +59,7 @@ class RedisCounter(Counter):
         from redis.asyncio import Redis  # noqa: PLC0415 - only those who share need it
         from redis.exceptions import NoScriptError, RedisError  # noqa: PLC0415
 
-        super().__init__((OSError, RedisError), pool)
+        super().__init__((RedisError,), pool)
         self._redis: Any = Redis(connection_pool=pool)
         self._unknown_script = NoScriptError
 
@@ -67,7 +67,9 @@ class RedisCounter(Counter):
         counted, turn, used_up = await self._run(claim, "stop" if claim.urgent else "call")
         if counted:
             return COUNTED
-        return Delay(turn / _MICROSECONDS + GRAIN, used_up / _MICROSECONDS, in_line=True)
+        # Whatever the store says: the oldest of a moving window leaves it within its length.
+        waits = [min(max(0.0, wait / _MICROSECONDS), claim.length) for wait in (turn, used_up)]
+        return Delay(waits[0] + GRAIN, waits[1], in_line=True)
 
     async def leave(self, claim: Claim) -> None:
         await self._run(claim, "none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -28,6 +28,9 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 #: These change nothing (RFC 9110, 9.2.1), so that nothing can be left of a lost one.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
+
+#: Bytes of a refusal that are read, decompressed. It says why in a few lines.
+MAX_REFUSAL: Final = 64 * 1024
 
 # Structs and not attrs classes, because one of each is made per call and a frozen attrs class takes six times as long.
 
@@ -52,11 +55,18 @@ class Request(msgspec.Struct, frozen=True):
     slot: bool = True
     #: It may start something that costs money until it is stopped.
     starts: bool = False
+    #: What stands for the path in texts where the path itself holds a secret: ``/machines/{uid}``.
+    label: str = ""
 
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
         return self.repeatable or self.method in IDEMPOTENT
+
+    @property
+    def shown_path(self) -> str:
+        """The path as errors, logs and reprs may show it."""
+        return self.label or self.path
 
     @property
     def safe(self) -> bool:
@@ -65,19 +75,21 @@ class Request(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # The body of a login is a password.
-        return printable(f"Request({self.method} {self.path})")
+        return printable(f"Request({self.method} {self.shown_path})")
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # rich would show each field.
-        return [("method", self.method), ("path", self.path)]
+        return [("method", self.method), ("path", self.shown_path)]
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A complete answer. ``headers`` is case-insensitive."""
+    """An answer, complete but for a long refusal. ``headers`` is case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    #: Of a refusal: it was longer, and this is its beginning.
+    cut: bool = False
 
     def __repr__(self) -> str:
         # A body may carry a token or an access link.

@@ -15,6 +15,7 @@ import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.codec import loads
+from vcloud._core.text import shortened, word
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -183,6 +184,7 @@ async def wait_until(
     poll: timedelta | float,
     clock: Callable[[], float],
     what: str,
+    hide: Callable[[str], str] = str,
 ) -> H:
     """Poll until the state is one of ``wanted``; the one polling function of the SDK.
 
@@ -197,6 +199,7 @@ async def wait_until(
         poll: the polling interval; seconds or timedelta.
         clock: monotonic seconds.
         what: names the resource in errors.
+        hide: takes secrets out of a state that an error shows.
 
     Raises:
         InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
@@ -204,6 +207,7 @@ async def wait_until(
         WaitFailed: it is in a state from which none of the wanted ones is reached.
     """
     goals = _goals(wanted, states)
+    what = shortened(what)
     names = " or ".join(sorted(goals))
     pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
     end = clock() + patience
@@ -218,16 +222,19 @@ async def wait_until(
                 if last in goals:
                     return resource
                 if last in hopeless:
-                    raise WaitFailed(f"{what} is {last} and will not become {names}", last=last)
+                    raise WaitFailed(
+                        f"{what} is {word(last)} and will not become {names}", last=last
+                    )
                 if not patience:
                     break
                 await asyncio.sleep(min(pause, max(0.0, end - clock())))
     except TimeoutError:
         if not limit.expired():
             raise
+    last = last if last is None else hide(last)
     if not patience:
-        raise WaitTimeout(f"{what} is {last}, not {names}", last=last)
-    seen = f"it was still {last}" if last is not None else "its state was never seen"
+        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
+    seen = f"it was still {word(last)}" if last is not None else "its state was never seen"
     raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last)
 
 

@@ -9,19 +9,24 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import msgspec
 
 from vcloud._core.clock import datetime_class
 
 __all__ = [
+    "MAX_NUMBER",
+    "ODD_AMOUNT",
     "SCALARS",
+    "Amount",
     "ExactFloat",
+    "Float",
     "GoDuration",
     "Id",
+    "Integer",
     "Minutes",
     "OpenEnum",
     "Seconds",
@@ -31,7 +36,28 @@ __all__ = [
     "without_exact_floats",
 ]
 
+#: The largest integer of 64 bits: what a service can count with. What is beyond it overflows a
+#: float, a timedelta or a page number sooner or later, in the caller's code.
+MAX_NUMBER: Final = 2**63 - 1
+#: Characters of a number in a text: an amount has some twenty.
+MAX_NUMBER_TEXT: Final = 64
+#: Digits after the point of an amount. ``1E-1000000`` takes a million characters to print.
+MAX_DECIMAL_PLACES: Final = 100
+#: The longest duration that Go can hold, 292 years: a point in time can be reckoned with it.
+MAX_DURATION: Final = timedelta(microseconds=MAX_NUMBER // 1000 + 1)
+
+#: A little larger than the integer, which no float equals.
+_MAX_FLOAT: Final = float(MAX_NUMBER)
+
+#: A whole number of at most 64 bits.
+Integer = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+#: A finite number of a size that an integer may have, too.
+Float = Annotated[float, msgspec.Meta(ge=-_MAX_FLOAT, le=_MAX_FLOAT)]
+
+T = TypeVar("T", int, float, Decimal)
+
 if TYPE_CHECKING:
+    Amount = Decimal
     GoDuration = timedelta
     Id = str
     Minutes = timedelta
@@ -44,6 +70,17 @@ else:
         """A ``str`` that some answers spell as a number."""
 
         __slots__ = ()
+
+    class _IsDecimal(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, Decimal)
+
+    class Amount(metaclass=_IsDecimal):
+        """A ``Decimal``, which the wire writes as a text.
+
+        For msgspec it is a class of its own, so that :func:`convert` sees the text: of a bare
+        ``Decimal`` it takes every spelling that Python does. The value is a plain ``Decimal``.
+        """
 
     class Seconds(timedelta):
         """A ``timedelta`` that the wire writes as seconds."""
@@ -111,6 +148,8 @@ def convert(kind: type[Any], value: Any) -> Any:
     # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
     if value.__class__ is int or value.__class__ is str:
         return REMEMBERED[kind][value]
+    if kind is Amount and value.__class__ is float:
+        raise ValueError("an amount that is no text has lost digits: the lenient way keeps them")
     return SCALARS[kind](value, kind)
 
 
@@ -145,33 +184,77 @@ def shown(value: object) -> str:
 
 def _text(value: object, kind: type[str]) -> str:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        made = kind(value)
         # What is remembered must be small; an error is not remembered.
-        if kind is Id and isinstance(value, str) and len(value) > MAX_ID:
-            raise ValueError(f"expected an id, got a text of {len(value)} characters")
-        return kind(value)
+        if kind is Id and len(made) > MAX_ID:
+            raise ValueError(f"expected an id, got a text of {len(made)} characters")
+        return made
     raise ValueError(f"expected text, got {shown(value)}")
+
+
+#: As JSON writes them, and with the plus sign and the bare point that JSON has not. ``float`` and
+#: ``Decimal`` would take underscores, digits of other scripts, and words for what is no number.
+_NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+_WHOLE: Final = re.compile(r"[-+]?[0-9]+")
+#: What in a body may be an amount in a spelling that ``Decimal`` takes and :data:`_NUMBER` does not,
+#: or one that may be out of range: an exponent, many digits, an escape or an underscore beside a
+#: digit, digits of other scripts, a word. It also finds what is no amount, which costs only time.
+ODD_AMOUNT: Final = re.compile(
+    rb"""[":,\[]\s*+[-+]?+(?:
+        [0-9.]++(?:[eE_\\\x80-\xff]|(?<=[0-9.]{19})) | [_\\\x80-\xff]
+        | [nN](?:\\|[aA][\\nN]) | [iI](?:\\|[nN][\\fF]) | [sS](?:\\|[nN](?:\\|[aA][\\nN])) )""",
+    re.VERBOSE,
+)
+
+
+#: A longer integer may be too large for a float.
+_BITS: Final = 64
+
+
+def _spelt(value: str, what: str, spelling: re.Pattern[str] = _NUMBER) -> str:
+    """A number in a text, without the white space around it."""
+    text = value.strip() if len(value) <= 2 * MAX_NUMBER_TEXT else value
+    if len(text) > MAX_NUMBER_TEXT or not spelling.fullmatch(text):
+        raise ValueError(f"expected {what}, got {shown(value)}")
+    return text
+
+
+def _in_range(value: T, said: object, most: float = MAX_NUMBER) -> T:
+    """A number as it is.
+
+    Raises:
+        ValueError: it is NaN, or its magnitude is above ``most``.
+    """
+    if not -most <= value <= most:
+        raise ValueError(f"a number out of range: {shown(said)}")
+    return value
 
 
 def _integer(value: object, _: type[int] = int) -> int:
     if isinstance(value, bool):
         raise ValueError("expected a whole number, got a boolean")
     if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and len(value) < 40:
-        return int(value)
+        return _in_range(value, value)
+    if isinstance(value, ExactFloat):
+        exact = _decimal(value)
+        if exact == exact.to_integral_value():
+            return int(exact)
+    elif isinstance(value, float) and value.is_integer():
+        return _in_range(int(value), value)
+    if isinstance(value, str):
+        return _in_range(int(_spelt(value, "a whole number", _WHOLE)), value)
     raise ValueError(f"expected a whole number, got {shown(value)}")
 
 
 def _real(value: object, _: type[float] = float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | str)
-        or (isinstance(value, str) and len(value) > 40)
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected a number, got {shown(value)}")
-    return _finite(value) if isinstance(value, ExactFloat) else float(value)
+    if isinstance(value, str):
+        return _in_range(float(_spelt(value, "a number")), value, _MAX_FLOAT)
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        raise ValueError(f"a number out of range: {shown(value)}")
+    said = value.digits if isinstance(value, ExactFloat) else value
+    return _in_range(float(value), said, _MAX_FLOAT)
 
 
 def _finite(value: ExactFloat) -> float:
@@ -191,10 +274,14 @@ def _boolean(value: object, _: type[bool] = bool) -> bool:
 def _decimal(value: object, _: type[Decimal] = Decimal) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected an amount, got {shown(value)}")
-    try:
-        return Decimal(value.digits if isinstance(value, ExactFloat) else str(value))
-    except InvalidOperation:
-        raise ValueError(f"expected an amount, got {shown(value)}") from None
+    if isinstance(value, int):
+        return Decimal(_in_range(value, value))
+    digits = value.digits if isinstance(value, ExactFloat) else str(value)
+    amount = Decimal(_spelt(digits, "an amount"))
+    places = amount.as_tuple().exponent
+    if not isinstance(places, int) or places < -MAX_DECIMAL_PLACES:
+        raise ValueError(f"a number out of range: {shown(digits)}")
+    return _in_range(amount, digits)
 
 
 def _moment(value: object, _: type[datetime] = datetime) -> datetime:
@@ -213,10 +300,22 @@ def instant_or_none(value: object) -> datetime | None:
 
 
 def _duration(value: object, kind: type[timedelta]) -> timedelta:
+    return _lasting(kind, value, **{kind.__name__.lower(): _real(value)})
+
+
+def _lasting(kind: type[timedelta], said: object, **amount: float) -> timedelta:
+    """A duration of this kind.
+
+    Raises:
+        ValueError: it is longer than :data:`MAX_DURATION`.
+    """
     try:
-        return kind(**{kind.__name__.lower(): _real(value)})
+        made = kind(**amount)
     except OverflowError:
-        raise ValueError(f"a duration out of range: {shown(value)}") from None
+        made = None
+    if made is None or abs(made) > MAX_DURATION:
+        raise ValueError(f"a duration out of range: {shown(said)}")
+    return made
 
 
 _GO_UNITS = {
@@ -238,10 +337,9 @@ def _go_duration(value: object, kind: type[timedelta]) -> timedelta:
     if not isinstance(value, str) or len(value) > 80 or not _GO_DURATION.fullmatch(value):
         raise ValueError(f"expected a duration such as 30m, got {shown(value)}")
     microseconds = sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PARTS.findall(value))
-    try:
-        return kind(microseconds=-microseconds if value.startswith("-") else microseconds)
-    except OverflowError:
-        raise ValueError(f"a duration out of range: {shown(value)}") from None
+    return _lasting(
+        kind, value, microseconds=-microseconds if value.startswith("-") else microseconds
+    )
 
 
 SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
@@ -251,9 +349,10 @@ SCALARS: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     float: _real,
     bool: _boolean,
     Decimal: _decimal,
+    Amount: _decimal,
     datetime_class(): _moment,
     Seconds: _duration,
     Minutes: _duration,
     GoDuration: _go_duration,
 }
-REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Id, Seconds, Minutes, GoDuration)}
+REMEMBERED: Final = {kind: _Remembered(kind) for kind in (Amount, Id, Seconds, Minutes, GoDuration)}

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
-from urllib.parse import quote
-
-import msgspec
-
-if TYPE_CHECKING:
-    from vcloud._core.request import Request, Response
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,8 +16,6 @@ C = TypeVar("C", bound=type)
 
 #: Where Python's own modules are.
 _PYTHON: Final = os.__file__.removesuffix("os.py")
-#: Characters. A shorter credential is a word like any other, and blotting it out would spoil what the service says.
-_SHORTEST: Final = 8
 
 
 class Secretive:
@@ -132,73 +123,3 @@ def _is_of_a_library(file: str) -> bool:
         or "site-packages" in file
         or "dist-packages" in file
     )
-
-
-def echoless(response: Response, request: Request, sent: Mapping[str, str]) -> Response:
-    """An answer as an error may quote it: without the credentials that were sent, which some services repeat.
-
-    Args:
-        response: the answer.
-        request: what was asked; its body may be a login.
-        sent: the headers that it was sent with.
-
-    Returns:
-        The answer itself when it repeats nothing.
-    """
-    heads = "\n".join(response.headers.values())
-    found = {
-        form for form in _forms(request, sent) if form.encode() in response.body or form in heads
-    }
-    if not found:
-        return response
-    # Here and not above: it hardly ever happens.
-    from multidict import CIMultiDict  # noqa: PLC0415
-
-    body, headers = response.body, CIMultiDict(response.headers)
-    for form in sorted(found, key=len, reverse=True):
-        body = body.replace(form.encode(), b"***")
-        headers = CIMultiDict((name, value.replace(form, "***")) for name, value in headers.items())
-    return type(response)(response.status, headers, body)
-
-
-def _forms(request: Request, sent: Mapping[str, str]) -> Iterator[str]:
-    """The secrets of a request, in the forms in which a text, an address, a JSON text, or one within another may have them."""
-    values = [value for name, value in sent.items() if name != "Content-Type"]
-    for secret in (
-        *values,
-        *(value.rpartition(" ")[2] for value in values),
-        *sent_secrets(request),
-    ):
-        if len(secret) >= _SHORTEST:
-            yield quote(secret, safe="")
-            for form in (secret, _escaped(secret, ascii=False), _escaped(secret, ascii=True)):
-                yield form
-                yield _escaped(form, ascii=True)
-
-
-def _escaped(text: str, *, ascii: bool) -> str:
-    return json.dumps(text, ensure_ascii=ascii)[1:-1]
-
-
-def sent_secrets(request: Request) -> tuple[str, ...]:
-    """What a request sends that must not come back in an error: the password or token in its body."""
-    if not request.sensitive or request.body is None:
-        return ()
-    sent = msgspec.json.decode(request.body)
-    return tuple(
-        text for name in ("password", "token") if isinstance(text := sent.get(name), str) and text
-    )
-
-
-def hidden(value: Any, secrets: tuple[str, ...]) -> Any:
-    """What was answered, without the secrets that were sent: a validation message may quote one."""
-    if not secrets:
-        return value
-    if isinstance(value, dict):
-        return {key: hidden(inner, secrets) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [hidden(inner, secrets) for inner in value]
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "***")
-    return value

@@ -7,6 +7,7 @@ import copy
 import functools
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
@@ -34,6 +35,7 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.ratelimit import REMAINING, retry_after
+from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
     accepts_credentials,
@@ -41,6 +43,7 @@ from vcloud._core.refused import (
     refuses_credentials,
 )
 from vcloud._core.request import (
+    MAX_REFUSAL,
     UPGRADES,
     UPGRADES_WITHOUT_SLOT,
     Request,
@@ -48,7 +51,8 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.secret import Credentials, concealing, echoless
+from vcloud._core.secret import Credentials, concealing
+from vcloud._core.text import shortened
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -112,6 +116,10 @@ class Session:
         self._refused = RefusedCredentials(clock)
         # Of strategies whose credentials work once.
         self._may_be_a_copy: Callable[..., bool] | None = getattr(self.auth, "may_be_a_copy", None)
+        # Of strategies whose credentials depend on the time.
+        self._clock_difference: Callable[..., timedelta | None] | None = getattr(
+            self.auth, "clock_difference", None
+        )
         self.clock = clock
         self._wall = wall
         self._entropy = entropy
@@ -127,6 +135,8 @@ class Session:
         self.cleanup_timeout = endpoint.cleanup_timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
+        #: Whether links that the service hands out may be plain http.
+        self.allow_http = endpoint.allow_http
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
@@ -238,7 +248,7 @@ class Session:
         self.transport.check()
         if self.auth.ready(now := self._wall()):
             return self._sign(request, now)
-        return await self._credential(request, None, self.base_url + request.path, root=False)
+        return await self._credential(request, None, self._where(request), root=False)
 
     # These two hand out the loop's own coroutine: one of their own would be one more for each of thousands that wait.
 
@@ -307,10 +317,13 @@ class Session:
             body: bytes | None,  # noqa: ARG001 - as any exchange
             wire: Wire,
         ) -> Response:
+            redactor = self._redactor(request, headers)
             if token_query is not None:
                 url, headers = _with_token(url, headers, token_query)
             try:
-                opened.append(await self.transport.websocket(url, headers, wire))
+                socket = await self.transport.websocket(url, headers, wire)
+                socket.redact(redactor.text)
+                opened.append(socket)
             except RefusedError as refused:
                 return refused.response
             return _UPGRADED
@@ -319,7 +332,7 @@ class Session:
         request = msgspec.structs.replace(request, bucket=bucket)
         answer = await self.send(request, exchange=upgrade, root=root)
         if not opened:
-            where = self._label(request, (self.root_url if root else self.base_url) + request.path)
+            where = self._label(request, self._where(request, root=root))
             raise DecodeError(
                 f"{where}: a WebSocket was asked for, and the answer is a plain one ({answer.status})"
             )
@@ -342,7 +355,7 @@ class Session:
         if cleanup is not None:
             exchange = _to_the_end(exchange, cleanup)
         self.transport.check()
-        where = (self.root_url if root else self.base_url) + request.path
+        where = self._where(request, root=root)
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
         slot = request.authenticated and request.slot
@@ -385,8 +398,14 @@ class Session:
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._clocks()
                 try:
-                    url = f"{where}?{request.query}" if request.query else where
-                    response = await exchange(request.method, url, headers, request.body, wire)
+                    response = await exchange(
+                        request.method,
+                        # In no variable of this frame: a path or a query may hold a secret.
+                        self._address(request, root=root),
+                        headers,
+                        request.body,
+                        wire,
+                    )
                 except TransportError as failure:
                     error = failure
                     sent = not isinstance(failure, ConnectError)
@@ -410,9 +429,15 @@ class Session:
                         if renewed or refused.untried or refused.error is not None:
                             self._let_in(request, response, headers, renewed=renewed)
                         return result
-                    error, proof = self._refusal(
-                        request, response, shape, headers, lane, number, where
-                    )
+                    try:
+                        error, proof = self._refusal(
+                            request, response, shape, headers, lane, number, where
+                        )
+                    except DecodeError as unreadable:
+                        # An error that is kept keeps its frames, and they would keep the answer.
+                        response = None
+                        raise unreadable.with_traceback(None)  # noqa: B904 - it is the same one
+                    response = _without_rest(response)
                     if began is not None and isinstance(error, AuthenticationError):
                         proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
@@ -512,12 +537,19 @@ class Session:
         if found is not _NO_SUCCESS:
             return cast("R", found)
         # Once more, without what the answer repeats of the request, because the error quotes it.
-        # The credential may have been given up meanwhile: then there is none to look for.
-        now = self._wall()
-        headers = self._sign(request, now) if self.auth.ready(now) else {}
-        clean = echoless(response, request, headers)
-        unreadable = self._unreadable(request, clean, shape)
-        raise self._about(request, self.base_url + request.path, unreadable)
+        redactor = self._redactor_now(request)
+        unreadable = self._unreadable(request, redactor.response(response), shape)
+        redactor.error(unreadable, cut=len(response.body) > SEARCHED)
+        raise self._about(request, self._where(request), unreadable)
+
+    def hide(self, text: str) -> str:
+        """What an error may quote of a success: its beginning, without what it repeats of the credentials.
+
+        Args:
+            text: from an answer that was decoded already.
+        """
+        kept = shortened(text)
+        return self._redactor_now(Request("GET", "/")).text(kept, cut=kept is not text)
 
     # A function of its own, so that what was answered is in no variable of a frame that raises.
     def _read(self, request: Request, response: Response, shape: Shape[Any, Any]) -> Any:
@@ -556,7 +588,7 @@ class Session:
             f"{what} is not what the contract says: {broken.reason}; "
             f"error.items holds those that were read{then}"
         )
-        return self._about(request, self.base_url + request.path, error)
+        return self._about(request, self._where(request), error)
 
     def _about(self, request: Request, where: str, error: E) -> E:
         """An error about an answer, with where it happened and whether the outcome is unknown."""
@@ -766,6 +798,15 @@ class Session:
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
             accepted(sent, now=self._wall())
 
+    def _redactor_now(self, request: Request) -> Redactor:
+        # The credential may have been given up meanwhile: then there is none to look for.
+        now = self._wall()
+        return self._redactor(request, self._sign(request, now) if self.auth.ready(now) else {})
+
+    def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
+        """What takes the secrets of a request out of its answer: those of a proxy between too."""
+        return redactor_for(request, [*headers.items(), *self._wire.proxy_headers.items()])
+
     def _sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
         headers: Mapping[str, str] = {}
         if request.authenticated:
@@ -830,13 +871,18 @@ class Session:
         if shape is None or shape.open_partly is None:
             return _NO_SUCCESS
         # Without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers)
+        redactor = self._redactor(request, headers)
+        clean, cut = redactor.response(response), len(response.body) > SEARCHED
         try:
             answer, broken = self.codec.decode_items(
                 clean.body, shape.wire, sensitive=request.sensitive
             )
             if not self.dialect.succeeded(answer):
                 return _NO_SUCCESS
+            broken = {
+                name: msgspec.structs.replace(one, reason=redactor.text(one.reason, cut=cut))
+                for name, one in broken.items()
+            }
             return shape.open_partly(answer, self, clean.body, broken)
         except DecodeError:
             return _NO_SUCCESS
@@ -858,15 +904,22 @@ class Session:
         """
         now = self._wall()
         # Without what the answer repeats of the request, because the error quotes it.
-        clean = echoless(response, request, headers)
+        redactor = self._redactor(request, headers)
+        clean = redactor.response(response)
         error, unreadable = self._explained(request, clean, where, now)
+        if error is not None and (response.cut or len(response.body) > MAX_REFUSAL):
+            error.add_note(_CUT)
         if isinstance(error, RateLimitError):
             pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
             lane.allowance.pause(pause, response.headers, self.clock(), now)
         else:
             lane.allowance.note(response.headers, self.clock(), now, number, good=False)
+        failure = error or unreadable or self._unreadable(request, clean, shape)
+        redactor.error(failure, cut=len(response.body) > SEARCHED)
         if error is None:
-            raise self._about(request, where, unreadable or self._unreadable(request, clean, shape))
+            raise self._about(request, where, failure)
+        if isinstance(error, AuthenticationError) and self._clock_difference is not None:
+            error.clock_difference = self._clock_difference(response, now=now)
         if error.status == 503:
             error.retry_after = retry_after(response.headers, now=now)
         if 300 <= response.status < 400:
@@ -878,7 +931,7 @@ class Session:
     ) -> tuple[APIError | None, DecodeError | None]:
         """The refusal that an answer is, if it is one; or why the dialect cannot read it."""
         if 300 <= response.status < 400:
-            elsewhere = response.headers.get("Location", "nowhere").partition("?")[0]
+            elsewhere = _without_secrets(response.headers.get("Location", "nowhere"))
             error = APIError(
                 f"the service redirects to {elsewhere:.200}, and redirects are not followed: "
                 "is the base_url right?",
@@ -922,6 +975,15 @@ class Session:
         return RequestTimeout(
             f"{self._label(request, where)}: {passed}{what}", outcome_unknown=unknown
         )
+
+    def _address(self, request: Request, *, root: bool) -> str:
+        """What is sent to: with the path and the query as they are."""
+        address = (self.root_url if root else self.base_url) + request.path
+        return f"{address}?{request.query}" if request.query else address
+
+    def _where(self, request: Request, *, root: bool = False) -> str:
+        """The address of a request for texts: without its query, and with its label for its path."""
+        return (self.root_url if root else self.base_url) + request.shown_path
 
     def _label(self, request: Request, where: str) -> str:
         return f"{self.dialect.provider}: {request.method} {where}"
@@ -968,6 +1030,19 @@ _ITERATE_ON = ", and iterating on continues after them"
 
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")
+#: A note of a refusal that is long.
+_CUT: Final = (
+    f"the refusal was longer than {MAX_REFUSAL} bytes, and the service's words may be incomplete"
+)
+
+
+def _without_rest(response: Response) -> Response:
+    """A refusal without what follows its first 64 KiB. Frames of a kept error keep it."""
+    if len(response.body) <= MAX_REFUSAL:
+        return response
+    return Response(response.status, response.headers, response.body[:MAX_REFUSAL], cut=True)
+
+
 #: An answer that is no success.
 _NO_SUCCESS: Final = object()
 
@@ -1009,6 +1084,12 @@ async def _until_urgent(
 async def _slept(seconds: float) -> bool:
     await asyncio.sleep(seconds)
     return True
+
+
+def _without_secrets(address: str) -> str:
+    """Where a redirect leads, without what may open it: the user's part, the query, the fragment."""
+    path = re.split(r"[?#]", address, maxsplit=1)[0]
+    return re.sub(r"//[^/]*@", "//", path, count=1)
 
 
 @concealing

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from vcloud._core.admission import TooLongError
 from vcloud._core.clock import monotonic
 from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay, Line
+from vcloud._core.fault_words import cause_words
 from vcloud._core.limit import Limit, Window
 from vcloud._core.log import printable_logger
 from vcloud._core.ratelimit import RateLimit
@@ -45,6 +46,10 @@ _SETTLED: Final = 0.05
 _TELL_AGAIN: Final = 1.0
 #: Seconds that telling it may take when nobody waits any more. If it fails, the places expire.
 _PARTING: Final = 1.0
+
+
+class _NoAnswerError(TimeoutError):
+    """A store that says nothing in time, in words of our own."""
 
 
 class SharedBudget(Secretive):
@@ -310,7 +315,11 @@ class SharedBudget(Secretive):
                     counter, limit, claim, _SHORT_PATIENCE if optional else PATIENCE
                 )
             except counter.failures as error:
-                reason = f"{type(error).__name__}: {error}"
+                # Not its own text: a client of a store quotes what it cannot parse, and a peer
+                # that is no store may repeat the password that it heard.
+                own = isinstance(error, _NoAnswerError)
+                name = "TimeoutError" if own else type(error).__name__
+                reason = f"{name}: {error if own else cause_words(error)}"
             else:
                 if not delay.turn:
                     with self._lock:
@@ -363,8 +372,8 @@ class SharedBudget(Secretive):
                     # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of
                     # success, and storages use it, redis-py's with a timeout in the address too.
                     raise asyncio.CancelledError
-        except TimeoutError as error:
-            raise TimeoutError(str(error) or f"no answer in {patience:g} s") from None
+        except TimeoutError:
+            raise _NoAnswerError(f"no answer in {patience:g} s") from None
         stays = bool(delay.turn) and delay.used_up <= claim.patience
         with self._lock:
             gone = not stays and not claim.urgent

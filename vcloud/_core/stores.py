@@ -44,9 +44,7 @@ class LimitsCounter(Counter):
                 "the store of a SharedBudget must be asyncio's, and able to count moving windows"
             ) from None
         failures = storage.base_exceptions
-        super().__init__(
-            (OSError, *(failures if isinstance(failures, tuple) else (failures,))),
-        )
+        super().__init__(failures if isinstance(failures, tuple) else (failures,))
         self._item = RateLimitItemPerSecond
         self._given = given
 
@@ -62,7 +60,8 @@ class LimitsCounter(Counter):
             if not self._given:
                 raise
             raise ConfigurationError(f"{_ONE_LOOP} ({error})") from None
-        wait = max(GRAIN, window.reset_time - time.time() + GRAIN)
+        # Whatever the store holds: the oldest of a moving window leaves it within its length.
+        wait = min(max(GRAIN, window.reset_time - time.time() + GRAIN), claim.length + GRAIN)
         return Delay(wait, wait)
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Final
 from unicodedata import category
 
-__all__ = ["printable", "shortened"]
+__all__ = ["MAX_WORD", "printable", "shortened", "word"]
+
+#: Characters of an id, a state or another name of a service's in an error's text. A UUID has 36.
+MAX_WORD: Final = 200
 
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -50,3 +53,12 @@ def shortened(text: str, most: int = 1000) -> str:
         most: characters that are kept; how many there were is said after them.
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+def word(name: object) -> str:
+    """An id, a state or another name from outside, as it stands within an error's text.
+
+    Args:
+        name: the name; what is no text is shown as ``str`` shows it.
+    """
+    return shortened(name if isinstance(name, str) else str(name), MAX_WORD)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import urllib.request
 import warnings
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, Final
@@ -19,8 +20,8 @@ from yarl import URL
 from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
-    DroppedError,
     Pool,
+    QuietResponse,
     UpgradeResponse,
     leave_to_parent,
     loop_of,
@@ -31,10 +32,11 @@ from vcloud._core.aiohttp_compat import (
 )
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
+from vcloud._core.fault_words import DroppedError, fault_words
 from vcloud._core.patience import Patience
-from vcloud._core.request import Response
-from vcloud._core.secret import concealing
-from vcloud._core.websocket import MAX_REFUSAL, RefusedError, Socket, refusal_headers
+from vcloud._core.request import MAX_REFUSAL, Response
+from vcloud._core.secret import Credentials, concealing
+from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
@@ -54,7 +56,8 @@ async def _upgrade(
     answer = await send_once(request, handler)
     if answer.status != 101:
         headers = refusal_headers(answer)
-        raise RefusedError(Response(answer.status, headers, await _body(answer, MAX_REFUSAL)))
+        body, cut = await _beginning(answer, MAX_REFUSAL)
+        raise RefusedError(Response(answer.status, headers, body, cut))
     return answer
 
 
@@ -65,12 +68,14 @@ class Wire(msgspec.Struct, frozen=True):
     #: Of each attempt.
     patience: Patience
     extra: Mapping[str, Any]
-    #: Bytes of an answer's body, decompressed.
+    #: Bytes of a success's body, decompressed. A refusal is read to :data:`MAX_REFUSAL` at most.
     max_response: int
     #: Bytes of a WebSocket's message.
     max_message: int
     #: Seconds; see :class:`Socket`.
     heartbeat: float = HEARTBEAT
+    #: What proves to a proxy who sends, where it is sent with the request itself.
+    proxy_headers: Mapping[str, str] = Credentials()
 
     @classmethod
     def of(
@@ -90,11 +95,20 @@ class Wire(msgspec.Struct, frozen=True):
         if ssl is not True:
             extra["ssl"] = ssl
         found = _proxy_from_environment(base_url) if proxy == "environment" else proxy
+        proxy_headers = Credentials()
         if found:
-            extra["proxy"] = found
+            address, credentials = _without_user(found)
+            extra["proxy"] = address
+            if credentials and URL(base_url).scheme == "https":
+                extra["proxy_headers"] = credentials
+            elif credentials:
+                # Of a proxied plain request there is one head, which the proxy reads.
+                proxy_headers = credentials
         # The whole attempt's clock is ours.
         clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        return cls(clock, Patience(timeout), extra, max_response, max_message, heartbeat)
+        return cls(
+            clock, Patience(timeout), extra, max_response, max_message, heartbeat, proxy_headers
+        )
 
     def __repr__(self) -> str:
         # A proxy's address may hold a password.
@@ -107,6 +121,23 @@ class Wire(msgspec.Struct, frozen=True):
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
         return msgspec.structs.replace(self, patience=Patience(seconds))
+
+
+@concealing
+def _without_user(proxy: str) -> tuple[str, Credentials]:
+    """A proxy's address without its user and password, and those as a header.
+
+    aiohttp keeps a proxy's address in the key of a connection, and prints that with a connection
+    that was never closed.
+    """
+    url = URL(proxy)
+    if url.raw_user is None and url.raw_password is None:
+        return proxy, Credentials()
+    both = f"{url.user or ''}:{url.password or ''}"
+    # RFC 7617 leaves the encoding open; aiohttp's is Latin-1, as long as that has the characters.
+    encoded = both.encode("latin-1" if max(both) <= "\xff" else "utf-8")
+    credentials = Credentials({"Proxy-Authorization": f"Basic {b64encode(encoded).decode()}"})
+    return str(url.with_user(None)), credentials
 
 
 @concealing
@@ -184,7 +215,7 @@ class Transport:
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
     ) -> Response:
-        """Send once and read the whole answer.
+        """Send once and read the whole answer, or of a long refusal the beginning.
 
         Raises:
             ConfigurationError: it was closed meanwhile.
@@ -194,6 +225,8 @@ class Transport:
             LimitExceededError: a success with more than ``wire.max_response`` bytes.
         """
         session = self._session_in_use()
+        if wire.proxy_headers:
+            headers = Credentials({**headers, **wire.proxy_headers})
         turn = wire.patience.begin()
         try:
             answer = await sender(session, own=self._given is None)(
@@ -210,12 +243,19 @@ class Transport:
                 **self._options,
                 **wire.extra,
             )
-            content = answer.content
-            if content.is_eof() and content.total_bytes <= wire.max_response:
+            content, limit = answer.content, wire.max_response
+            refused = not 200 <= answer.status < 300
+            if refused and limit > MAX_REFUSAL:
+                limit = MAX_REFUSAL
+            if content.is_eof() and content.total_bytes <= limit:
                 # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
-            return Response(answer.status, answer.headers, await _body(answer, wire.max_response))
+            body, cut = await _beginning(answer, limit)
+            if cut and not refused:
+                body = b""  # a frame of the error's
+                raise _too_large(answer.status, limit)
+            return Response(answer.status, answer.headers, body, cut)
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             if self._loop is not None and self._loop.is_closed():
                 # This coroutine is being closed with its loop, and aiohttp hid that.
@@ -270,6 +310,8 @@ class Transport:
             )
             # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
             self._upgrading.trace_configs.clear()
+        if wire.proxy_headers:
+            headers = Credentials({**headers, **wire.proxy_headers})
         try:
             async with asyncio.timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -337,6 +379,7 @@ class Transport:
             connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
+            response_class=QuietResponse,
             **_NO_CONTENT_TYPE,
         )
         own = self._given is None
@@ -381,34 +424,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, decompressed. A refusal that is larger than ``limit`` is cut there: its status says what it is.
-
-    Raises:
-        LimitExceededError: a success that is larger.
-    """
+async def _beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The body, decompressed, or the first ``limit`` bytes of it; whether there is more."""
     content = answer.content
-    refused = answer.status >= 300
-    declared = 0 if refused or "Content-Encoding" in answer.headers else answer.content_length or 0
     body = bytearray()
+    # What is said to be too long is not read at all, where nobody wants its beginning.
+    ok = 200 <= answer.status < 300 and "Content-Encoding" not in answer.headers
+    declared = answer.content_length or 0 if ok else 0
     try:
         # Part by part, because for one who reads all at once aiohttp inflates a bomb whole.
         while max(declared, len(body)) <= limit:
             part = await content.readany()
             if not part:
-                return (
-                    bytes(body) + await answer.read()
-                )  # which is empty, and releases the connection
+                # The read returns nothing, and releases the connection.
+                return bytes(body) + await answer.read(), False
             body += part
     except BaseException:
         answer.close()
         raise
-    # What is still to come is not worth waiting for.
+    # What is still to come is not worth waiting for, and half an answer is on the connection.
     answer.close()
-    if refused:
-        return bytes(body[:limit])
-    raise LimitExceededError(
-        f"the answer ({answer.status}) is larger than the {limit} bytes that max_response of the "
+    return bytes(body[:limit]), True
+
+
+def _too_large(status: int, limit: int) -> LimitExceededError:
+    return LimitExceededError(
+        f"the answer ({status}) is larger than the {limit} bytes that max_response of the "
         "Endpoint allows; give Endpoint(max_response=...) more, or ask for less at a time"
     )
 
@@ -421,26 +462,19 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     made: VCloudError
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
-        made = ConnectError(f"cannot reach it: {_words(error)}{hint}")
+        made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
     elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {_words(error)}")
+        made = TransportError(f"the connection was dropped: {fault_words(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {_words(error)}")
+        made = TransportError(f"the exchange broke: {fault_words(error)}")
     elif isinstance(error, ValueError):
-        made = ConfigurationError(f"aiohttp refuses to send this: {_words(error)}")
+        made = ConfigurationError(
+            "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"
+        )
     else:
         return error
     return made
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, aiohttp.InvalidURL):
-        return "not a valid address"
-    if isinstance(error, aiohttp.ClientResponseError):
-        # Its text has the whole URL, and a URL may hold a token.
-        return error.message or type(error).__name__
-    return str(error) or type(error).__name__

@@ -4,7 +4,9 @@
 to hold the journal. SQLite's own locks do not suffice: POSIX drops the locks that a process has on
 a file as soon as that process closes any descriptor of it (fcntl(2)), as whoever copies it does. A
 lock by flock(2) belongs to one open file description, and lasts until it is unlocked or the last
-descriptor of that description is closed. ``NAME-journal`` is SQLite's rollback journal.
+descriptor of that description is closed. ``NAME-journal`` is SQLite's rollback journal, and
+``NAME-wal`` with ``NAME-shm`` its write-ahead log, which no journal of ours has. SQLite restores the
+database from either, so they must be the user's own as the journal must.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
+from vcloud.bulk.ownership import POSIX, assert_safe_if_there, make_empty, open_file, owners_in
 from vcloud.errors import ConfigurationError
 
 if sys.platform == "win32":
@@ -45,10 +48,14 @@ else:
 _HELD_BY_OTHERS: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 #: How often a lock file is opened anew that was replaced before it was locked.
 _TRIES: Final = 5
-_BINARY: Final = getattr(os, "O_BINARY", 0)
 #: Where the database's header ends. It counts the changes that SQLite makes to the file
 #: (https://sqlite.org/fileformat2.html, 1.3.7).
 _HEADER: Final = 100
+#: Where the header says that the database has a write-ahead log (the same, 1.3.3).
+_WRITE_VERSION: Final = slice(18, 20)
+_WRITE_AHEAD: Final = b"\2\2"
+#: What SQLite puts beside a database.
+_COMPANIONS: Final = ("-journal", "-wal", "-shm")
 
 #: Held while files are opened or closed, and while the process forks, so that a child knows of all.
 #: Reentrant, because the garbage collector may close some while others are opened.
@@ -66,44 +73,63 @@ class JournalFiles:
 
     Args:
         path: the journal; made when it is not there, as its lock file is, for its owner alone.
+        check_owner: refuse files that are somebody else's, or that others may write.
 
     Attributes:
         database: SQLite's connection. A child that is forked must not even close it
             (https://sqlite.org/howtocorrupt.html, 2.6): that would remove the rollback journal.
         real: the journal's path without symbolic links, which is where SQLite works.
+        write_ahead: whether it had a write-ahead log when it was opened.
         lost: what became of the files, in words; None as long as they are in their places.
 
     Raises:
-        ConfigurationError: another run holds it, or it cannot be opened, written or locked.
+        ConfigurationError: another run holds it, or it cannot be opened, written or locked, or it
+            is not this user's alone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, check_owner: bool = True) -> None:
         self.lost: str | None = None
         self.database: object = None
         self._path = path
         # What is checked later must not depend on the working directory of that moment.
         self._place = path.absolute()
-        # One journal has one lock file, by whichever symbolic link it is reached.
-        self.real = Path(os.path.realpath(path))
+        # One journal has one lock file, by whichever symbolic links its folder is reached. The file
+        # itself is no link, where that can be refused.
+        self.real = (
+            Path(os.path.realpath(path.parent), path.name)
+            if POSIX
+            else Path(os.path.realpath(path))
+        )
         if self.real.is_dir():
             raise ConfigurationError(
                 f"the journal {path} cannot be written: {os.strerror(errno.EISDIR)}"
             )
-        self._lock_place = self.real.with_name(f"{self.real.name}.lock")
-        self._rollback_place = self.real.with_name(f"{self.real.name}-journal")
+        self._lock_place = self._beside(".lock")
+        self._rollback_place = self._beside("-journal")
         self._process = os.getpid()
         self._descriptors: list[int] = []
         self._journal: os.stat_result | None = None
         self._lock: os.stat_result | None = None
         self._rollback: os.stat_result | None = None
+        self._made_rollback: os.stat_result | None = None
         self._size = 0
         self._header = b""
         try:
+            self._owners = owners_in(self.real.parent) if check_owner else None
+            # Before a lock file is made for it. Once it is open, this is asked again.
+            assert_safe_if_there(self.real, self._owners)
             self._hold_lock()
             # Only now: to open and close a journal that another run of this process holds would
             # drop the locks that SQLite has on it.
             self._hold_journal()
+            self.check_companions()
+            # Before SQLite looks for one: in a folder that others may write, somebody else could
+            # put one there meanwhile. It does not use an empty one.
+            self._made_rollback = make_empty(self._rollback_place)
             self.record()
+            self.write_ahead = (
+                self._beside("-wal").exists() or self._header[_WRITE_VERSION] == _WRITE_AHEAD
+            )
         except OSError as error:
             self.close()
             raise ConfigurationError(
@@ -135,7 +161,7 @@ class JournalFiles:
     def _hold_journal(self) -> None:
         with _changing:
             with contextlib.suppress(FileNotFoundError):
-                found = self.real.stat()
+                found = self.real.lstat()
                 # SQLite in this process believes that it has the locks of the parent.
                 if (found.st_dev, found.st_ino) in _inherited:
                     raise ConfigurationError(
@@ -148,10 +174,22 @@ class JournalFiles:
             self._journal = os.fstat(self._open(self.real))
 
     def _open(self, place: Path) -> int:
-        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+        descriptor = open_file(place, self._owners)
         self._descriptors.append(descriptor)
         _open_files.add(self)
         return descriptor
+
+    def _beside(self, suffix: str) -> Path:
+        return self.real.with_name(f"{self.real.name}{suffix}")
+
+    def check_companions(self) -> None:
+        """Assert that what SQLite restores the journal from is this user's own.
+
+        Raises:
+            ConfigurationError: it is not.
+        """
+        for suffix in _COMPANIONS:
+            assert_safe_if_there(self._beside(suffix), self._owners)
 
     def _in_use(self) -> ConfigurationError:
         return ConfigurationError(f"the journal {self._path} is in use by another run")
@@ -244,12 +282,29 @@ class JournalFiles:
             _open_files.discard(self)
         self._journal = self._lock = None
         if descriptors and not self.foreign:
+            self._remove_unused_rollback()
             # A child that was forked without Python's hooks may have the lock file open still. To
             # unlock what somebody else has locked does nothing.
             with contextlib.suppress(OSError):
                 _unlock(descriptors[0])
         for descriptor in reversed(descriptors):
             os.close(descriptor)
+
+    def _remove_unused_rollback(self) -> None:
+        """Remove the rollback journal that was made here, unless SQLite did so or has used it."""
+        made, self._made_rollback = self._made_rollback, None
+        if made is None or self.lost is not None:
+            return
+        with contextlib.suppress(OSError):
+            found = self._rollback_place.lstat()
+            if os.path.samestat(found, made) and found.st_size == 0:
+                self._rollback_place.unlink()
+
+
+def never_close(database: object) -> None:
+    """Keep SQLite's connection from being freed, at the end of the interpreter too."""
+    # One reference more than there are.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
 
 
 def _displaced(place: Path, file: os.stat_result, size: int = 0) -> str | None:
@@ -270,8 +325,7 @@ def _after_fork_in_child() -> None:
     for files in list(_open_files):
         if files._journal is not None:
             _inherited.add((files._journal.st_dev, files._journal.st_ino))
-        # Never freed, at the end of the interpreter neither: one reference more than there are.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(files.database))
+        never_close(files.database)
         # Closed but not unlocked: the lock is the parent's. Left open it would outlive the parent.
         files.close()
 

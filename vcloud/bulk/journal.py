@@ -48,6 +48,13 @@ class Journal:
     :class:`~vcloud.ConfigurationError`, and a run ends before it begins one more item. So it does
     when the file cannot be written, because its disk is full, say.
 
+    **It is its owner's alone.** Whoever can write a journal decides what is done and what is not. So
+    a journal that belongs to another user, that group or others may write, or that is a symbolic
+    link is refused, and so are its lock file and what SQLite puts beside it. Symbolic links on the
+    way to its folder are followed. root accepts its own files, and those of the user who owns the
+    folder. A folder in which others may replace files is logged at WARNING; a sticky one, such as
+    ``/tmp``, is none. All this is for POSIX.
+
     **On a local disk.** NFS has flock(2) since Linux 2.6.12, if server and mount permit it. With
     the mount options ``nolock`` or ``local_lock=flock``, two hosts do not see each other's locks.
     What another host does to the file is seen only when the client has refreshed its attributes
@@ -56,11 +63,17 @@ class Journal:
     Args:
         path: the file; made when it is not there, as ``NAME.lock`` is, for its owner alone.
         job: says what the run does, in your words. A journal of another job is refused.
+        check_owner: False accepts files whoever owns and may write them, for file systems without
+            owners and rights (FAT, SMB) or with those of another machine (NFS). Symbolic links are
+            refused all the same.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, job: str = "") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, job: str = "", check_owner: bool = True
+    ) -> None:
         self.path = Path(path)
         self.job = job
+        self.check_owner = check_owner
         self._ledger: Ledger | None = None
         self._opening = False
         #: Why it could not be written, once that has failed.
@@ -72,15 +85,15 @@ class Journal:
         """Open without ``async with``; then :meth:`aclose` is yours to call.
 
         Raises:
-            ConfigurationError: it is in use, damaged, of another job, from a later version, or
-                cannot be written or locked.
+            ConfigurationError: it is in use, damaged, of another job, from a later version, not
+                this user's alone, or cannot be written or locked.
         """
         if self._ledger is not None or self._opening:
             raise ConfigurationError(f"the journal {self.path} is in use by another run")
         self._opening = True
         # One thread, because waiting for the disk is all that is done there.
         thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
-        opening = thread.submit(Ledger, self.path, self.job)
+        opening = thread.submit(Ledger, self.path, self.job, check_owner=self.check_owner)
         try:
             ledger = await asyncio.wrap_future(opening)
         except BaseException:

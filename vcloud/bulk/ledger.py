@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 import weakref
 from collections.abc import Callable, Container, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vcloud._core.text import printable
-from vcloud.bulk.files import JournalFiles
+from vcloud.bulk.files import JournalFiles, never_close
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 
@@ -28,6 +29,8 @@ _SCHEMA: Final = (
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
         error TEXT, recorded TEXT) WITHOUT ROWID""",
 )
+#: Seconds, 100 years: no action takes as long, and a timedelta can hold it.
+_LONGEST: Final = 36_525 * 86_400.0
 _COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
 
 
@@ -62,16 +65,18 @@ class Ledger:
     Args:
         path: the file; made when it is not there, for its owner's eyes only.
         job: what it must be the journal of.
+        check_owner: refuse a file that is somebody else's, or that others may write.
 
     Raises:
-        ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot be written.
+        ConfigurationError: it is in use, damaged, of another job, from a later version, or cannot
+            be written, or it is not this user's alone.
     """
 
-    def __init__(self, path: Path, job: str) -> None:
+    def __init__(self, path: Path, job: str, *, check_owner: bool = True) -> None:
         self._path = path
         #: What stood there of items that are begun once more, until something becomes of them.
         self._before: dict[str, Entry] = {}
-        self._files = JournalFiles(path)
+        self._files = JournalFiles(path, check_owner=check_owner)
         try:
             # In full, because some names are no file's to SQLite. What is dropped without being
             # closed is closed by the thread that drops it.
@@ -100,6 +105,16 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")
         self._db.execute("BEGIN EXCLUSIVE")
+        (mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
+        if mode == "wal" and not self._files.write_ahead:
+            # Closing it would write what the log says into the journal.
+            never_close(self._db)
+            self._closer.detach()
+            self._files.close()
+            raise ConfigurationError(
+                f"the journal {self._path} got a write-ahead log while it was opened, and not by "
+                "this program: look who else can write its folder"
+            )
         application, version, tables = (
             self._number(question)
             for question in (
@@ -137,6 +152,8 @@ class Ledger:
         self._db.execute(
             "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
         )
+        # SQLite opens files by their names, so only now is it known that they were those.
+        self._files.check_companions()
         self._files.check_written(self._bytes())
 
     def _bytes(self) -> int:
@@ -257,7 +274,8 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """All of it, by key."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM item ORDER BY key")  # noqa: S608 - a constant
-        return [_entry(row) for row in rows]
+        # All at once: a row that cannot be read would leave a query open, and with it the file locked.
+        return [_entry(row) for row in rows.fetchall()]
 
     def counts(self) -> dict[OutcomeStatus, int]:
         """How many items have each status."""
@@ -300,9 +318,31 @@ def _is_in_use(error: Exception) -> bool:
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _finite(text: str) -> float:
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text:.80} is no number of JSON")
+
+
+#: Reads JSON as it is written here: without NaN, infinities and what is as large.
+_FINITE: Final[dict[str, Any]] = {"parse_constant": _finite, "parse_float": _finite}
+
+
 def _entry(row: tuple[Any, ...]) -> Entry:
+    """What a row says.
+
+    Raises:
+        ValueError: it holds what no run writes.
+    """
     key, status, attempts, seconds, error, recorded = row
-    kept = None if recorded is None else json.loads(recorded)
+    # The columns of SQLite take any value, and a duration of 1e300 s is none.
+    sound = isinstance(attempts, int) and isinstance(seconds, int | float)
+    if not (sound and attempts >= 0 and 0 <= seconds <= _LONGEST):
+        raise ValueError(f"attempts or seconds of {key!r:.80} are out of range")
+    try:
+        kept = None if recorded is None else json.loads(recorded, **_FINITE)
+    except (TypeError, RecursionError):
+        raise ValueError(f"what was recorded of {key!r:.80} cannot be read") from None
     # Earlier versions, and other programs, wrote down what a service said as it said it.
     words = None if error is None else printable(str(error))
     return Entry(key, OutcomeStatus(status), attempts, timedelta(seconds=seconds), words, kept)

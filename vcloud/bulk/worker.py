@@ -127,9 +127,7 @@ class Worker(Generic[T, R]):
             if isinstance(failure, asyncio.CancelledError) and self.ended:
                 raise
             assert outcome.error is not None
-            outcome.error.add_note(
-                printable(f"and looking for it failed: {type(failure).__name__}: {failure}")
-            )
+            outcome.error.add_note(printable(f"and looking for it failed: {_words(failure)}"))
             return outcome
         if not isinstance(settled, Settled):
             raise InvalidArgumentError(
@@ -330,7 +328,7 @@ def _as_json(value: object) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """What the journal says of an error, on one line.
 
     Ours hold no secrets and are printable; of others nobody knows, so their class must do.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 
-from vcloud.emulator.admin import PREFIX
+from vcloud.emulator.admin import PREFIX, TOKEN_HEADER
+from vcloud.emulator.credentials import Credentials
 from vcloud.emulator.faults_named import HEADER, NAMES
 from vcloud.emulator.server import BALANCE, Emulator
 
@@ -21,6 +23,7 @@ What goes wrong, on order:
       '{{"route": "POST */machines", "fault": "reset_after", "times": 1, "skip": 2, "every": 1, "probability": 1}}'
   GET URL{PREFIX} lists all faults with their arguments, and the routes: the rules, the ledger of calls, the clock,
   the account, visitors and their visits, going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
+  Where it serves real desktops, they and the header need VCLOUD_EMULATOR_TOKEN, which it prints, in `{TOKEN_HEADER}`.
   Faults: {", ".join(NAMES)}.
 """
 _EVERY_ADDRESS = ("0.0.0.0:", "[::]:")
@@ -32,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, serve, return the exit status."""
     options = _parser().parse_args(argv)
     try:
+        credentials, taken = Credentials.drawn(options.seed).given(os.environ)
         emulator = Emulator(
             machines=options.machines,
             host=options.host,
@@ -48,8 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             visitors=options.visitors,
             tls=options.tls,
             tls_names=options.tls_names,
+            allow_hosts=options.allow_hosts,
+            seed=options.seed,
+            credentials=credentials,
         )
-        asyncio.run(_serve(emulator))
+        asyncio.run(_serve(emulator, taken))
     except (ValueError, OverflowError, OSError, ModuleNotFoundError) as error:
         sys.stderr.write(f"vcloud.emulator: {error}\n")
         return 1
@@ -72,11 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--machines", type=int, default=20, help="computers at the start")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one")
-    parser.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="allow a host that is not loopback; prints VCLOUD_ALLOW_HTTP=1, too",
-    )
     parser.add_argument(
         "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
     )
@@ -102,9 +104,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="calls in the ledger; 0 keeps all (default: %(default)s)",
     )
+    _add_access(parser)
     _add_tls(parser)
     _add_account(parser)
     return parser
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="allow a --host that is not loopback, and requests to any address; prints VCLOUD_ALLOW_HTTP=1, too",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        dest="allow_hosts",
+        metavar="NAME",
+        help="answer requests to this name too, and web pages of it; may be repeated (in a Compose file: the service's name)",
+    )
+    parser.add_argument(
+        "--seed",
+        help="draw keys, tokens, passwords and UUIDs from this: the same each time, and unsafe, "
+        "for whoever knows it has every key (default: nobody can guess them)",
+    )
 
 
 def _add_tls(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +168,7 @@ def _add_account(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def _serve(emulator: Emulator) -> None:
+async def _serve(emulator: Emulator, taken: Sequence[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -156,7 +180,12 @@ async def _serve(emulator: Emulator) -> None:
             sys.stdout.write(
                 "# That is every address of this machine: elsewhere, write one of them instead.\n"
             )
+        if taken:
+            # They may be those of a real account, and whoever gave them has them.
+            sys.stdout.write(f"# As this environment has them: {', '.join(taken)}\n")
         for name, value in emulator.env().items():
+            if name in taken:
+                continue
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
         sys.stdout.flush()
         await stop.wait()

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 
 from vcloud.emulator.admin_vagon import Asked, Handler, vagon_routes
+from vcloud.emulator.faults import FARTHEST, LONGEST
 from vcloud.emulator.faults_named import HEADER, described, named
 from vcloud.emulator.faults_table import Rule
 from vcloud.emulator.ledger import without_token
+from vcloud.emulator.net.connection import Request
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 
 if TYPE_CHECKING:
     from vcloud.emulator.server import Emulator
 
 PREFIX: Final = "/_emulator"
+TOKEN_HEADER: Final = "X-VCloud-Token"  # noqa: S105 - a header's name
+"""What proves the right to administer an emulator that serves real desktops."""
+MOST_BYTES: Final = 2**20
+"""Bytes of a request's body: an order is short, and is kept as long as its rule."""
+MOST_RULES: Final = 1000
+"""Rules at once: every request is compared with each of them."""
+LATEST: Final = 2e11
+"""Epoch seconds to which the services' time may be advanced, in the year 8307; dates end with 9999."""
+LONGEST_ROUTE: Final = 1000
+"""Characters of a rule's route: every request is compared with it."""
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-_AGES: Final = 1e9
-"""Seconds. Beyond this, dates cannot be written any more."""
 
 Json = dict[str, Any]
 
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
-    route: str
+    route: Annotated[str, msgspec.Meta(max_length=LONGEST_ROUTE)]
     fault: str
     arguments: Json = msgspec.field(default_factory=dict)
     times: int | None = 1
@@ -35,19 +46,29 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Seconds(msgspec.Struct, forbid_unknown_fields=True):
-    seconds: Annotated[float, msgspec.Meta(ge=0, le=_AGES)]
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=FARTHEST)]
+
+
+class _Pause(msgspec.Struct, forbid_unknown_fields=True):
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST)]
 
 
 class _Offset(msgspec.Struct, forbid_unknown_fields=True):
-    offset: Annotated[float, msgspec.Meta(ge=-_AGES, le=_AGES)]
+    offset: Annotated[float, msgspec.Meta(ge=-FARTHEST, le=FARTHEST)]
+
+
+def is_administrative(path: str) -> bool:
+    """Return whether a path is one of the emulator's own."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 class Admin:
     """Answers what lies below `PREFIX`, in JSON."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        """Look after this emulator."""
+    def __init__(self, emulator: Emulator, token: str | None) -> None:
+        """Look after this emulator, for whoever has `token`; None lets everybody in."""
         self._emulator = emulator
+        self._token = token
         self._routes: Routes[Handler] = Routes(PREFIX)
         self._help: dict[str, str] = {}
         for method, template, handler, what in (
@@ -90,31 +111,43 @@ class Admin:
             self._routes.add(method, template, handler)
             self._help[f"{method} {PREFIX}{template.removesuffix('/')}"] = what
 
+    def lets_in(self, request: web.BaseRequest) -> bool:
+        """Return whether a request may administer, or order a fault for itself."""
+        if self._token is None:
+            return True
+        shown = ",".join(request.headers.getall(TOKEN_HEADER, []))
+        return hmac.compare_digest(shown.encode(errors="replace"), self._token.encode())
+
+    def needs_token(self) -> web.Response:
+        """Return the refusal of a request that is not let in."""
+        return _ended(
+            _json(
+                401,
+                {
+                    "error": "this emulator serves real desktops, so its administration, and the header "
+                    f"{HEADER}, need its token in {TOKEN_HEADER}: it prints the token as VCLOUD_EMULATOR_TOKEN"
+                },
+            )
+        )
+
     async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Answer one request; refusals are answers, too."""
         try:
             found = self._routes.find(request.method, path)
-            body = await request.read()
+            body = await _body(request)
             # A web page can send anything else to this machine without asking first.
             if request.method in {"POST", "PATCH"} and request.content_type != "application/json":
                 return _json(415, {"error": "Content-Type must be application/json"})
             status, payload = await found.handler(Asked(request, found.params, body))
-        except NoRouteError:
-            return _json(404, {"error": f"nothing at {path}; GET {PREFIX} lists what there is"})
-        except WrongMethodError as error:
-            allow = ", ".join(error.allowed)
-            return _json(
-                405, {"error": f"{request.method} is not allowed here, only {allow}"}, Allow=allow
-            )
         except LookupError as error:
-            return _json(404, {"error": str(error.args[0])})
-        except (ValueError, msgspec.ValidationError) as error:
+            return _not_found(error, request.method, path)
+        except _TooLargeError:
+            return _ended(_json(413, {"error": f"a body has at most {MOST_BYTES} bytes here"}))
+        except (ValueError, msgspec.ValidationError, RecursionError) as error:
             # Unicode's errors are such too, and msgspec's from 0.20.
             return _json(400, {"error": str(error)})
-        response = _json(status, payload)
         # After going down, the connection that was spared for this answer is no way in.
-        response.force_close()
-        return response
+        return _ended(_json(status, payload))
 
     async def _index(self, _: Asked) -> tuple[int, Json]:
         return 200, {"routes": self._help, "header": HEADER, "faults": described()}
@@ -124,6 +157,9 @@ class Admin:
 
     async def _add(self, asked: Asked) -> tuple[int, Json]:
         order = asked.read(_Order)
+        if len(self._emulator.faults.rules) >= MOST_RULES:
+            msg = f"there are {MOST_RULES} rules, which is the most: remove some"
+            raise ValueError(msg)
         rule = self._emulator.faults.add(
             order.route,
             named(order.fault, order.arguments),
@@ -174,11 +210,17 @@ class Admin:
         return await self._clock(asked)
 
     async def _advance(self, asked: Asked) -> tuple[int, Json]:
-        self._emulator.clock.advance(asked.read(_Seconds).seconds)
+        seconds = asked.read(_Seconds).seconds
+        if self._emulator.clock.now() + seconds > LATEST:
+            msg = (
+                f"the services' time is at most {LATEST:.0f}, in seconds: no date could be written"
+            )
+            raise ValueError(msg)
+        self._emulator.clock.advance(seconds)
         return await self._clock(asked)
 
     async def _refuse(self, asked: Asked) -> tuple[int, Json]:
-        seconds = asked.read(_Seconds).seconds
+        seconds = asked.read(_Pause).seconds
         await self._emulator.refuse_for(seconds, spare=asked.request.transport)
         return 202, {"seconds": seconds}
 
@@ -202,6 +244,39 @@ class Admin:
     async def _empty(self, _: Asked) -> tuple[int, Json]:
         self._emulator.elsewhere.arrivals.clear()
         return 200, {"arrivals": []}
+
+
+class _TooLargeError(Exception):
+    """The body is longer than any order."""
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    length = request.content_length
+    if length is not None and length > MOST_BYTES:
+        # Before a client that waits is asked to send it.
+        raise _TooLargeError
+    if isinstance(request, Request):
+        await request.ask_for_body()
+    body = bytearray()
+    async for part in request.content.iter_any():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise _TooLargeError
+    return bytes(body)
+
+
+def _not_found(error: LookupError, method: str, path: str) -> web.Response:
+    if isinstance(error, NoRouteError):
+        return _json(404, {"error": f"nothing at {path}; GET {PREFIX} lists what there is"})
+    if isinstance(error, WrongMethodError):
+        allow = ", ".join(error.allowed)
+        return _json(405, {"error": f"{method} is not allowed here, only {allow}"}, Allow=allow)
+    return _json(404, {"error": str(error.args[0])})
+
+
+def _ended(response: web.Response) -> web.Response:
+    response.force_close()
+    return response
 
 
 def _view(rule: Rule) -> Json:

@@ -3,8 +3,10 @@
 One rule says which of them counts. What the service *does* goes by its own time: machines boot,
 sessions and tokens end, rate limits start anew. What a client compares with *its* clock is written
 in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So neither a
-clock that is driven nor a day that a test froze or moved makes a client renew its token for each
-call.
+clock that is driven, by a month or a thousandfold speed, nor a day that a test froze or moved makes
+a client renew its token for each call, or has a signature refused. Only `offset` does, because a
+service whose own clock is wrong does: clients learn hours, and no client that is careful learns a
+difference of more than a day.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from random import Random
 from typing import Any
 
 from vcloud.emulator.clock import Clock
@@ -48,6 +47,7 @@ from vcloud.emulator.computers_views import (
     session_view,
     task_view,
 )
+from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.vagon import (
     REGIONS,
     Organization,
@@ -81,7 +81,7 @@ class Computers(VagonService):
         clock: Clock,
         *,
         machines: int = 0,
-        seed: int = 0,
+        seed: Seed | None = None,
     ) -> None:
         """Serve `organization`, with so many machines from the start; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
@@ -90,7 +90,7 @@ class Computers(VagonService):
         """How many machines may run at once in a region; unlimited where nothing is said."""
         self.access_links: dict[str, str] = {}
         """Every link handed out, by its id."""
-        self._random = Random(seed)
+        self._random = generator(seed)
         self._machine_ids = itertools.count(FIRST_MACHINE)
         self._session_ids = itertools.count(FIRST_SESSION)
         self._task_ids = itertools.count(1)

@@ -11,6 +11,7 @@ from aiohttp import web
 from attrs import field, frozen
 
 from vcloud.emulator.listener import Listener
+from vcloud.emulator.net.hosts import Hosts
 
 # Another address where the system has one, else another port: either way another origin.
 _HOSTS: Final = ("127.0.0.2", "127.0.0.1")
@@ -37,6 +38,7 @@ class Elsewhere:
         self._listener: Listener | None = None
         self._url = ""
         self._opening = asyncio.Lock()
+        self._hosts = Hosts()
 
     async def open(self) -> str:
         """Listen, if it does not yet; returns the URL, without a path."""
@@ -55,6 +57,9 @@ class Elsewhere:
             await listener.aclose()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        # Web pages of others have no more business here than with the emulator.
+        if (foreign := self._hosts.refusal(request)) is not None:
+            return foreign
         body = await request.read()
         path, _, query = request.raw_path.partition("?")
         self.arrivals.append(Arrival(request.method, path, query, request.headers, body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -20,6 +19,16 @@ ENUMERATED = (
 """The fields of answers whose values the documents enumerate."""
 
 MEGABYTE = 10**6
+MOST_SIZE = 4000 * MEGABYTE
+"""Bytes of `huge_body` and `gzip_bomb`: beyond any client's own limit, and a checksum of this size takes a second."""
+MOST_LEVELS = 10**6
+"""Levels of `deep`: its body is held in memory, and has eleven bytes for each."""
+LONGEST_VALUE = 64 * 1024
+"""Characters of `unknown_values`: they stand in every field of every item of an answer."""
+LONGEST = 86_400
+"""Seconds that a fault lasts: it holds a connection, or the whole emulator. None is for until the client goes."""
+FARTHEST = 1e9
+"""Seconds that an answer may speak of: beyond this, dates cannot be written any more."""
 
 
 @frozen
@@ -161,12 +170,12 @@ class Fault:
     @classmethod
     def huge_body(cls, size: int = 200 * MEGABYTE, *, chunked: bool = False) -> Self:
         """Process, and send the JSON of the answer after so much white space that it has `size` bytes."""
-        return cls("huge_body", {"size": _count("size", size), "chunked": chunked})
+        return cls("huge_body", {"size": _count("size", size, most=MOST_SIZE), "chunked": chunked})
 
     @classmethod
     def gzip_bomb(cls, size: int = 1000 * MEGABYTE) -> Self:
         """Process, and send the answer as `huge_body` does, but compressed: a thousandth of `size` travels."""
-        return cls("gzip_bomb", {"size": _count("size", size)})
+        return cls("gzip_bomb", {"size": _count("size", size, most=MOST_SIZE)})
 
     @classmethod
     def content_type(cls, value: str = "text/html") -> Self:
@@ -196,7 +205,7 @@ class Fault:
     @classmethod
     def deep(cls, levels: int = 100_000) -> Self:
         """Process, and send JSON objects within each other, so many levels deep."""
-        return cls("deep", {"levels": _count("levels", levels, least=1)})
+        return cls("deep", {"levels": _count("levels", levels, least=1, most=MOST_LEVELS)})
 
     # -- what the answer says ------------------------------------------------------------------------------------------
 
@@ -223,6 +232,9 @@ class Fault:
     @classmethod
     def unknown_values(cls, *names: str, value: str = "never_heard_of") -> Self:
         """Process, and put `value` into every text of these fields; without any, those that the documents enumerate."""
+        if len(value) > LONGEST_VALUE:
+            msg = f"value must have at most {LONGEST_VALUE} characters, not {len(value)}"
+            raise ValueError(msg)
         return cls("unknown_values", {"names": names or ENUMERATED, "value": value})
 
     @classmethod
@@ -314,22 +326,26 @@ class Fault:
 
 def _number(name: str, value: float) -> float:
     # Also refuses NaN, which is smaller than nothing.
-    if not 0 <= value < float("inf"):
-        msg = f"{name} must be a finite number of at least 0, not {value!r}"
+    if not 0 <= value <= LONGEST:
+        msg = f"{name} must be at least 0 and at most {LONGEST}, not {value!r}"
         raise ValueError(msg)
     return value
 
 
 def _finite(value: T) -> T:
-    if isinstance(value, float) and not math.isfinite(value):
-        msg = f"{value!r} is no number of seconds"
+    # Also refuses NaN, which no comparison holds for.
+    if isinstance(value, int | float) and not abs(value) <= FARTHEST:
+        msg = f"{value!r} is no number of seconds of at most {FARTHEST:.0f}"
         raise ValueError(msg)
     return value
 
 
-def _count(name: str, value: int, *, least: int = 0) -> int:
+def _count(name: str, value: int, *, least: int = 0, most: int | None = None) -> int:
     if value < least:
         msg = f"{name} must be at least {least}, not {value!r}"
+        raise ValueError(msg)
+    if most is not None and value > most:
+        msg = f"{name} must be at most {most}, not {value!r}"
         raise ValueError(msg)
     return value
 

@@ -5,49 +5,45 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import secrets
 import ssl
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypedDict, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from aiohttp import web
 
-from vcloud.emulator.admin import PREFIX, Admin
+from vcloud.emulator.admin import Admin, is_administrative
+from vcloud.emulator.backends import is_real, real, require_real
 from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.computers import Computers
-from vcloud.emulator.desktops import API_KEY, Desktops
-from vcloud.emulator.desktops.backend import Backend
+from vcloud.emulator.credentials import Credentials, Seed
+from vcloud.emulator.desktops import Desktops
 from vcloud.emulator.elsewhere import Elsewhere
 from vcloud.emulator.faults import Fault
 from vcloud.emulator.faults_exchange import Stage
 from vcloud.emulator.faults_named import HEADER, from_header
 from vcloud.emulator.faults_play import play
 from vcloud.emulator.faults_table import Faults
+from vcloud.emulator.handout import Endpoints, Handout
 from vcloud.emulator.ledger import Call, Ledger
 from vcloud.emulator.listener import Listener, Refusing, running_loop
 from vcloud.emulator.net.connection import plain
+from vcloud.emulator.net.hosts import Hosts, host_of, named
 from vcloud.emulator.net.screening import refusal
 from vcloud.emulator.sockets import ended
 from vcloud.emulator.streams import Streams
 from vcloud.emulator.streamspace import StreamSpace
-from vcloud.emulator.streamspace_catalog import ADMIN, ADMIN_PASSWORD
 from vcloud.emulator.thread import EmulatorThread
 from vcloud.emulator.tls import Authority, certificate_names, require
 from vcloud.emulator.vagon import Organization, amount, envelope, region
 from vcloud.emulator.vagon_account import Account
 from vcloud.emulator.vagon_signature import Signatures
 
-if TYPE_CHECKING:
-    from vcloud import Auth, Endpoint
-
 T = TypeVar("T")
 
-KEY = "ak_emulator"
-SECRET = "sk_emulator"  # noqa: S105 - opens nothing but this emulator
 BALANCE = Decimal("1000000.00")
 _log = logging.getLogger(__name__)
 
@@ -62,15 +58,6 @@ class Service(Protocol):
         ...
 
 
-class Endpoints(TypedDict):
-    """The arguments that lead a `VCloud` to an emulator: one endpoint for each provider."""
-
-    computers: Endpoint
-    desktops: Endpoint
-    streams: Endpoint
-    streamspace: Endpoint
-
-
 class Emulator:
     """All emulated APIs on one socket.
 
@@ -83,6 +70,7 @@ class Emulator:
         clock: the services' time.
         calls: all that was asked, and what became of it.
         elsewhere: the other host that `Fault.redirect` leads to.
+        credentials: what clients show to it.
     """
 
     def __init__(
@@ -104,13 +92,16 @@ class Emulator:
         visitors: Iterable[str] = (),
         tls: bool = False,
         tls_names: Iterable[str] = (),
+        allow_hosts: Iterable[str] = (),
+        seed: Seed | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Prepare an emulator with so many computers; port 0 picks a free one, `speed` is for its own clock.
 
         `backend="x11"` puts a real X display behind each desktop of the desktop-action API. Its shell then runs commands on
-        this machine, so `allow_exec=True` must say that this is meant, it is never served beyond loopback, and its API key
-        is a random one, handed out by `endpoints()` and `env()` alone: loopback is open to every user of the machine and,
-        by way of a browser, to any web page. See `vcloud.emulator.x11`.
+        this machine, so `allow_exec=True` must say that this is meant, and it is never served beyond loopback. Loopback is
+        open to every user of the machine, so agents need a token then, and administration needs `admin_token`. See
+        `vcloud.emulator.x11`.
 
         `rate_limits=False` lifts the limits that StreamSpace documents. Equal values of `fault_seed` make faults that have
         a probability happen to the same requests. `calls` holds the last `keep_calls` calls; None keeps all.
@@ -124,7 +115,14 @@ class Emulator:
         `host`, and for the `tls_names` (names or addresses) that clients use besides. Needs the extra `vcloud-sdk[tls]`;
         raises ModuleNotFoundError without.
 
-        The keys are public, so hosts other than loopback are refused unless `allow_remote` is set.
+        Keys, tokens, passwords and UUIDs are drawn anew by `secrets`; `endpoints()` and `env()` hand them out. With `seed`
+        they are the same each time, for tests that write them down. That is unsafe where anybody else can reach the
+        emulator: who knows the seed has every key. It is refused for real desktops. `credentials` are used as they are.
+
+        To listen on another host than loopback, set `allow_remote`. Requests are answered that are addressed to loopback
+        (an address, `localhost`, or a name below it), to `host`, to `tls_names` or to `allow_hosts`; with `allow_remote`
+        to any address. Others are refused with 421, and those of foreign web pages with 403 (`vcloud.emulator.net.hosts`).
+        So a page in a browser on this machine can do nothing here, by its own name neither.
         """
         if machines < 0:
             msg = f"machines must not be below 0, not {machines}"
@@ -132,8 +130,11 @@ class Emulator:
         if not allow_remote and not _is_loopback(host):
             msg = f"{host!r} is not a loopback address; pass allow_remote=True (--allow-remote) to serve it all the same"
             raise ValueError(msg)
-        self._real = _is_real(
-            backend, allow_exec=allow_exec, loopback=not allow_remote and _is_loopback(host)
+        self._real = is_real(
+            backend,
+            allow_exec=allow_exec,
+            loopback=not allow_remote and _is_loopback(host),
+            seeded=seed is not None,
         )
         tls_names = tuple(tls_names)
         if tls:
@@ -141,6 +142,14 @@ class Emulator:
         elif tls_names:
             msg = "tls_names are for tls=True (--tls)"
             raise ValueError(msg)
+        allow_hosts = (allow_hosts,) if isinstance(allow_hosts, str) else tuple(allow_hosts)
+        listens = (host, *tls_names) if allow_remote else tls_names
+        self._hosts = Hosts(
+            # What is no host, as a wildcard of a certificate, is never in a request either.
+            (*map(named, allow_hosts), *(found for one in listens if (found := host_of(one)))),
+            any_address=allow_remote,
+        )
+        self.credentials = Credentials.drawn(seed) if credentials is None else credentials
         self._certified = certificate_names(host, tls_names) if tls else ()
         self._authority: Authority | None = None
         self.clock = clock if clock is not None else Clock(speed)
@@ -148,22 +157,33 @@ class Emulator:
         self.calls = Ledger(keep_calls)
         self.elsewhere = Elsewhere()
         self.organization = Organization(
-            key=KEY,
-            secret=SECRET,
+            key=self.credentials.computers_key,
+            secret=self.credentials.computers_secret,
             name="Emulated",
             account=Account(amount(balance), self.clock),
             default_region=None if default_region is None else region(default_region),
         )
-        signatures = Signatures({KEY: SECRET}, self.clock)
-        self.computers = Computers(self.organization, signatures, self.clock, machines=machines)
-        self.streams = Streams(self.organization, signatures, self.clock)
+        keys = {
+            self.credentials.computers_key: self.credentials.computers_secret,
+            self.credentials.streams_key: self.credentials.streams_secret,
+        }
+        signatures = Signatures(keys, self.clock)
+        self.computers = Computers(
+            self.organization, signatures, self.clock, machines=machines, seed=seed
+        )
+        self.streams = Streams(self.organization, signatures, self.clock, seed=seed)
         for email in visitors:
             self.streams.add_user(email or None)
-        self._desktops_key = secrets.token_urlsafe(24) if self._real else API_KEY
         self.desktops = Desktops(
-            self.clock, backend=(lambda _: _real()) if self._real else None, key=self._desktops_key
+            self.clock,
+            backend=(lambda _: real()) if self._real else None,
+            seed=seed,
+            key=self.credentials.desktops_api_key,
         )
-        self.streamspace = StreamSpace(self.clock, rate_limits=rate_limits)
+        self.streamspace = StreamSpace(
+            self.clock, self.credentials, rate_limits=rate_limits, seed=seed
+        )
+        self.streamspace.control.token_required = self._real
         self._services: tuple[Service, ...] = (
             self.computers,
             self.streams,
@@ -175,7 +195,7 @@ class Emulator:
         )
         self._host = host
         self._port = port
-        self._admin = Admin(self)
+        self._admin = Admin(self, self.admin_token)
         self._stage: Stage | None = None
         self._playing: set[asyncio.Task[web.StreamResponse]] = set()
         self._thread: EmulatorThread | None = None
@@ -221,9 +241,7 @@ class Emulator:
             msg = "the emulator is already running"
             raise RuntimeError(msg)
         if self._real:
-            from vcloud.emulator.x11 import require  # noqa: PLC0415 - see _real
-
-            require()
+            require_real()
         if self._certified:
             self._authority = Authority(self._certified)
         listener = Listener(
@@ -321,90 +339,78 @@ class Emulator:
 
     def endpoints(self) -> Endpoints:
         """Return the arguments for `VCloud(**emulator.endpoints())`."""
-        # Imported here because the emulator must serve, and be tested, without the SDK.
-        from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
-
-        trust = self.ssl_context() if self._authority else None
-
-        def at(url: str, auth: Auth) -> Endpoint:
-            return Endpoint(url, auth=auth, ssl=trust, allow_http=self._exposed)
-
-        return {
-            "computers": at(self._computers_url, HMACAuth(KEY, SECRET)),
-            "desktops": at(self._desktops_url, APIKeyAuth(self._desktops_key)),
-            "streams": at(self._streams_url, HMACAuth(KEY, SECRET)),
-            "streamspace": at(self._streamspace_url, BearerAuth.login(ADMIN, ADMIN_PASSWORD)),
-        }
+        return self._handout.endpoints(self.ssl_context() if self._authority else None)
 
     def env(self) -> dict[str, str]:
         """Return the environment variables that lead `VCloud.from_env()`, or any other client, here.
 
         For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials travel
-        readable then, and these ones are public.
+        readable then. `VCLOUD_EMULATOR_TOKEN` is among them while real desktops are served.
         """
-        return {
-            **({"VCLOUD_CA_FILE": str(self.ca_file)} if self._authority else {}),
-            **({"VCLOUD_ALLOW_HTTP": "1"} if self._exposed else {}),
-            "VCLOUD_COMPUTERS_KEY": KEY,
-            "VCLOUD_COMPUTERS_SECRET": SECRET,
-            "VCLOUD_COMPUTERS_URL": self._computers_url,
-            "VCLOUD_DESKTOPS_API_KEY": self._desktops_key,
-            "VCLOUD_DESKTOPS_URL": self._desktops_url,
-            "VCLOUD_STREAMS_KEY": KEY,
-            "VCLOUD_STREAMS_SECRET": SECRET,
-            "VCLOUD_STREAMS_URL": self._streams_url,
-            "VCLOUD_STREAMSPACE_USERNAME": ADMIN,
-            "VCLOUD_STREAMSPACE_PASSWORD": ADMIN_PASSWORD,
-            "VCLOUD_STREAMSPACE_URL": self._streamspace_url,
-        }
+        return self._handout.env()
 
     @property
-    def _exposed(self) -> bool:
-        """Return whether clients on other machines reach it over plain http."""
-        return self.url.startswith("http:") and not _is_loopback(self._host)
+    def admin_token(self) -> str | None:
+        """Return what the routes below `/_emulator` take in `X-VCloud-Token`; None if nothing.
+
+        They take it while real desktops are served, and so does a fault that a header orders.
+        """
+        return self.credentials.emulator_token if self._real else None
 
     @property
-    def _computers_url(self) -> str:
-        return f"{self.url}{self.computers.prefix}"
-
-    @property
-    def _desktops_url(self) -> str:
-        return f"{self.url}{self.desktops.prefix}"
-
-    @property
-    def _streams_url(self) -> str:
-        return f"{self.url}{self.streams.prefix}"
-
-    @property
-    def _streamspace_url(self) -> str:
-        return f"{self.url}{self.streamspace.prefix}"
+    def _handout(self) -> Handout:
+        url = self.url
+        return Handout(
+            credentials=self.credentials,
+            computers_url=f"{url}{self.computers.prefix}",
+            desktops_url=f"{url}{self.desktops.prefix}",
+            streams_url=f"{url}{self.streams.prefix}",
+            streamspace_url=f"{url}{self.streamspace.prefix}",
+            exposed=url.startswith("http:") and not _is_loopback(self._host),
+            ca_file=str(self.ca_file) if self._authority else None,
+            administered=self._real,
+        )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         at = monotonic()
         path = request.raw_path.partition("?")[0]
-        administers = path == PREFIX or path.startswith(f"{PREFIX}/")
-        if (refused := refusal(request)) is not None:
-            refused.headers["Date"] = self._date()
-            return refused if administers else self._answer(request, at, refused, processed=False)
+        if (refused := self._refused(request, path, at)) is not None:
+            return refused
         try:
-            if administers:
+            if is_administrative(path):
                 return await self._admin.answer(request, path)
-            ordered = request.headers.get(HEADER)
-            try:
-                fault = (
-                    from_header(ordered)
-                    if ordered is not None
-                    else self.faults.take(request.method, path)
-                )
-            except ValueError as error:
-                return self._answer(request, at, _malformed(error), processed=False)
-            if fault is not None and self._stage is not None:
-                return await self._play(fault, request, self._stage)
-            return self._answer(request, at, await self._handle(request), processed=True)
+            return await self._exchange(request, path, at)
         except (ConnectionError, web.RequestPayloadError) as error:
             # Mostly the client went away while sending, and nobody is left to be answered.
             _log.debug("%s %s: the body did not arrive", request.method, path)
             return plain(400, str(error) or "the body is incomplete")
+
+    def _refused(self, request: web.BaseRequest, path: str, at: float) -> web.StreamResponse | None:
+        """Return how a request is refused before any service or administration sees it."""
+        # Not written down: a page could push all that is the user's out of the ledger.
+        if (foreign := self._hosts.refusal(request)) is not None:
+            return self._dated(foreign)
+        administers = is_administrative(path)
+        if (refused := refusal(request)) is not None:
+            self._dated(refused)
+            return refused if administers else self._answer(request, at, refused, processed=False)
+        if (administers or HEADER in request.headers) and not self._admin.lets_in(request):
+            return self._dated(self._admin.needs_token())
+        return None
+
+    async def _exchange(self, request: web.BaseRequest, path: str, at: float) -> web.StreamResponse:
+        ordered = request.headers.get(HEADER)
+        try:
+            fault = (
+                from_header(ordered)
+                if ordered is not None
+                else self.faults.take(request.method, path)
+            )
+        except ValueError as error:
+            return self._answer(request, at, _malformed(error), processed=False)
+        if fault is not None and self._stage is not None:
+            return await self._play(fault, request, self._stage)
+        return self._answer(request, at, await self._handle(request), processed=True)
 
     def _answer(
         self, request: web.BaseRequest, at: float, response: web.StreamResponse, *, processed: bool
@@ -445,31 +451,12 @@ class Emulator:
         body = envelope(404, f"no API at {path}; served are {prefixes}", timestamp)
         return web.Response(status=404, body=body, content_type="application/json")
 
+    def _dated(self, response: web.Response) -> web.Response:
+        response.headers["Date"] = self._date()
+        return response
+
     def _date(self) -> str:
         return formatdate(self.clock.wall(), usegmt=True)
-
-
-def _is_real(backend: str, *, allow_exec: bool, loopback: bool) -> bool:
-    """Whether desktops are to be real; refuses what is unsafe or unknown."""
-    if backend == "simulated":
-        return False
-    if backend != "x11":
-        msg = f"the backend must be 'simulated' or 'x11', not {backend!r}"
-        raise ValueError(msg)
-    if not allow_exec:
-        msg = "the x11 backend runs commands on this machine: pass allow_exec=True (--allow-exec) if that is what you want"
-        raise ValueError(msg)
-    if not loopback:
-        msg = "the x11 backend runs commands on this machine, so it is served on loopback only, without allow_remote"
-        raise ValueError(msg)
-    return True
-
-
-def _real() -> Backend:
-    # Not before it is asked for: most emulators never need it.
-    from vcloud.emulator.x11.backend import X11Backend  # noqa: PLC0415 - see above
-
-    return X11Backend()
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterable, Sequence
-from random import Random
 from typing import Any
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.streams_arguments import (
     APPLICATION,
     STREAM,
@@ -58,14 +58,19 @@ class Streams(VagonService):
     prefix = "/app-stream-management/v2"
 
     def __init__(
-        self, organization: Organization, signatures: Signatures, clock: Clock, *, seed: int = 0
+        self,
+        organization: Organization,
+        signatures: Signatures,
+        clock: Clock,
+        *,
+        seed: Seed | None = None,
     ) -> None:
         """Serve `organization`; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
         self.applications: dict[int, Application] = {}
         self.streams: dict[int, Stream] = {}
         self.users: dict[str, User] = {}
-        self._random = Random(seed)
+        self._random = generator(seed)
         self._fleet = Fleet(organization.account, clock, self._random)
         self.machines = self._fleet.machines
         self.visits = self._fleet.visits

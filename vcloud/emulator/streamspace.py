@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.rfb import Screen
 from vcloud.emulator.streamspace_api import Route, StreamSpaceRequest, Upgrade
 from vcloud.emulator.streamspace_arguments import (
@@ -22,9 +23,6 @@ from vcloud.emulator.streamspace_arguments import (
     required,
 )
 from vcloud.emulator.streamspace_catalog import (
-    ADMIN,
-    ADMIN_ID,
-    ADMIN_PASSWORD,
     AGENT_STATUSES,
     AGENTS,
     ORDERS,
@@ -35,7 +33,6 @@ from vcloud.emulator.streamspace_catalog import (
     TEMPLATES,
     TRANSITIONS,
     USER,
-    USER_PASSWORD,
 )
 from vcloud.emulator.streamspace_control import ControlPlane
 from vcloud.emulator.streamspace_fleet import Fleet
@@ -64,8 +61,15 @@ DAY = 86_400.0
 class StreamSpace(Fleet):
     """The service and its state, which tests may read and change: `users`, `agents`, `templates`, `sessions`, `tokens`, `limits`."""
 
-    def __init__(self, clock: Clock, *, rate_limits: bool = True, seed: int = 0) -> None:
-        """Serve the document's users, agents and templates."""
+    def __init__(
+        self,
+        clock: Clock,
+        credentials: Credentials,
+        *,
+        rate_limits: bool = True,
+        seed: Seed | None = None,
+    ) -> None:
+        """Serve the document's users, agents and templates; `credentials` are the administrator's."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
         self.control = ControlPlane(self)
         """Where agents connect; its times, in real seconds, may be set."""
@@ -74,8 +78,12 @@ class StreamSpace(Fleet):
         self._numbers = itertools.count(1)
         self._add_routes()
         born = clock.now() - 40 * DAY
-        self.add_user(ADMIN, ADMIN_PASSWORD, role="admin", created_at=born, id=ADMIN_ID)
-        self.add_user(USER, USER_PASSWORD, created_at=born)
+        admin = credentials.streamspace_username
+        self.add_user(admin, credentials.streamspace_password, role="admin", created_at=born)
+        if admin != USER:
+            self.add_user(USER, self.random.randbytes(16).hex(), created_at=born)
+        if credentials.streamspace_token is not None:
+            self.tokens.accept(credentials.streamspace_token, admin)
         for seeded in AGENTS:
             agent = Agent(
                 **{

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from random import Random
 
 import msgspec
 from aiohttp import web
 from attrs import field, frozen
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.net.query import Query
 from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
 from vcloud.emulator.sockets import Live, Use, wants_socket
@@ -78,10 +78,10 @@ class StreamSpaceApi:
 
     prefix = "/api/v1"
 
-    def __init__(self, clock: Clock, *, rate_limits: bool, seed: int) -> None:
+    def __init__(self, clock: Clock, *, rate_limits: bool, seed: Seed | None) -> None:
         """Serve nothing yet; equal seeds give equal ids and tokens."""
         self.clock = clock
-        self.random = Random(seed)
+        self.random = generator(seed)
         self.tokens = Tokens(clock, self.random)
         self.limits = RateLimits(clock, enabled=rate_limits)
         self.users: dict[str, User] = {}

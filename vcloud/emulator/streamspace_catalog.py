@@ -25,10 +25,8 @@ TRANSITIONS: Final = frozenset(
 )
 
 ADMIN: Final = "admin"
-ADMIN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
-ADMIN_PASSWORD: Final = "admin-password"  # noqa: S105 - opens nothing but this emulator
+"""What the administrator is called, unless the environment gives another name."""
 USER: Final = "john.doe"
-USER_PASSWORD: Final = "secure-password"  # noqa: S105 - as above
 
 #: The status and the short text of every code.
 CODES: Final = {

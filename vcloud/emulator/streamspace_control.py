@@ -53,7 +53,8 @@ Endpoint = Callable[[web.BaseRequest, str, dict[str, str]], Awaitable[web.Stream
 class ControlPlane:
     """``GET /agent/ws`` and ``GET /agent/vnc/{proxy_id}``, both at the host's root.
 
-    The document names no authentication for agents: a token that is sent must be good, and none will do. Nor does it say how the
+    The document names no authentication for agents: a token that is sent must be good, and none will do unless
+    `token_required`, which is set where real desktops are served. Nor does it say how the
     bytes of a picture reach the control plane: here, the agent opens the second address, and sends them in binary frames. It says
     ``vnc_proxy_error`` (with ``proxy_id`` and ``error``) if it cannot reach the VNC server. Both are this project's own. So is
     ``status`` (with ``session_id``, ``state``, which must be ``failed``, and ``message``), by which an agent says that a session is
@@ -75,6 +76,8 @@ class ControlPlane:
         """How long an agent may take for a command, in real seconds."""
         self.vnc_timeout = 10.0
         """How long an agent may take to open a session's picture, in real seconds."""
+        self.token_required = False
+        """Whether agents without a token are refused."""
         self.commands: dict[str, Command] = {}
         """What was not answered yet."""
         self._fleet = fleet
@@ -102,6 +105,8 @@ class ControlPlane:
         found = self._routes.find(request.method, path)
         if (authorization := request.headers.get("Authorization")) is not None:
             self._fleet.user_of(authorization.partition(" ")[2])
+        elif self.token_required:
+            raise StreamSpaceError("AUTH_TOKEN_MISSING", "Authorization header missing")
         if not wants_socket(request):
             raise StreamSpaceError("INVALID_PARAMETER", f"{path} needs a WebSocket upgrade")
         return found

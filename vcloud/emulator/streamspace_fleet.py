@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import Seed
 from vcloud.emulator.sockets import Live, Pulse
 from vcloud.emulator.streamspace_api import StreamSpaceApi, StreamSpaceRequest
 from vcloud.emulator.streamspace_arguments import NewSession, StreamSpaceError, amount
@@ -19,7 +20,7 @@ GIB = 2.0**30
 class Fleet(StreamSpaceApi):
     """The state, and how things in it are found and chosen."""
 
-    def __init__(self, clock: Clock, *, rate_limits: bool, seed: int) -> None:
+    def __init__(self, clock: Clock, *, rate_limits: bool, seed: Seed | None) -> None:
         """Begin with nothing."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
         self.agents: dict[str, Agent] = {}

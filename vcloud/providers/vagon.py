@@ -15,17 +15,18 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.arguments import positive_integer
-from vcloud._core.codec import BrokenItems, Codec, Instant, Shape, excerpt, required
+from vcloud._core.codec import BrokenItems, Codec, Instant, Integer, Shape, excerpt, required
 from vcloud._core.models import none_when_absent
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.ratelimit import RateLimit, retry_after
+from vcloud._core.redaction import without_sent_secrets
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.scalars import instant_or_none
-from vcloud._core.secret import hidden, sent_secrets
 from vcloud._core.session import Session
+from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -123,7 +124,7 @@ class VagonCode(IntEnum):
 class Envelope:
     """The keys beside every answer. One without ``client_code`` is nobody's success."""
 
-    client_code: int
+    client_code: Integer
     message: str | None = None
     timestamp: Instant | None = None
 
@@ -190,10 +191,10 @@ class Listing(Envelope):
     key: ClassVar[str]
     item_fields: ClassVar[tuple[str, ...]]
 
-    count: int | None = None
-    page: int | None = None
+    count: Integer | None = None
+    page: Integer | None = None
     # ABSENT, because a list without the key is counted, while null is the end.
-    next_page: int | None = ABSENT
+    next_page: Integer | None = ABSENT
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -455,13 +456,17 @@ def is_replay(code: int, words: str) -> bool:
 class _Refusal:
     """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
 
-    client_code: int
+    client_code: Integer
     message: Any = None
     timestamp: Any = None
 
 
+#: Characters of a message in which a used nonce is looked for. An error shows 1000.
+_MAX_WORDS: Final = 2000
+
+
 def _words(refusal: _Refusal) -> str:
-    return refusal.message if isinstance(refusal.message, str) else ""
+    return shortened(refusal.message, _MAX_WORDS) if isinstance(refusal.message, str) else ""
 
 
 class VagonDialect(msgspec.Struct, frozen=True):
@@ -488,7 +493,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         """
         ok = 200 <= response.status < 300
         try:
-            refusal = _CODEC.decode(response.body, _Refusal, sensitive=request.sensitive)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal, sensitive=request.sensitive)
         except DecodeError:
             if ok:
                 raise
@@ -510,7 +515,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             # No AuthenticationError: the first copy was let in, and the next one will be, too.
             kind, meaning = ServerError, _REPLAYED
         made = kind(
-            hidden(words, sent_secrets(request)) or meaning or "no reason given",
+            without_sent_secrets(words, request) or meaning or "no reason given",
             status=response.status,
             code=known if known is not None else code,
             meaning=meaning,
@@ -537,7 +542,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         digits that begins with 4 refuses the request, as all do that the documents list.
         """
         try:
-            refusal = _CODEC.decode(response.body, _Refusal)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal)
         except DecodeError:
             return proof_of_answer(response.status, Form.FOREIGN)
         code = refusal.client_code

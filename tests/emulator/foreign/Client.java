@@ -9,7 +9,7 @@ import java.net.http.HttpResponse;
 public class Client {
     static HttpRequest.Builder launch(String base) {
         return HttpRequest.newBuilder(URI.create(base + "/v1/desktop"))
-            .header("x-api-key", "ck_emulator")
+            .header("x-api-key", System.getenv("API_KEY"))
             .header("Content-Type", "application/json")
             .POST(HttpRequest.BodyPublishers.ofString("{\"timeout_ms\": 3600000}"));
     }

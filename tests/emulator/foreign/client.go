@@ -26,7 +26,7 @@ func ask(client *http.Client, address string, headers map[string]string, body io
 	request, err := http.NewRequestWithContext(
 		httptrace.WithClientTrace(context.Background(), trace), "POST", address, body)
 	check(err)
-	request.Header.Set("x-api-key", "ck_emulator")
+	request.Header.Set("x-api-key", os.Getenv("API_KEY"))
 	request.Header.Set("Content-Type", "application/json")
 	for name, value := range headers {
 		request.Header.Set(name, value)
@@ -45,7 +45,7 @@ func halfClosed(host string) string {
 	connection, err := net.Dial("tcp", host)
 	check(err)
 	defer connection.Close()
-	_, err = fmt.Fprintf(connection, "POST /v1/desktop HTTP/1.1\r\nHost: x\r\nx-api-key: ck_emulator\r\nContent-Length: 0\r\n\r\n")
+	_, err = fmt.Fprintf(connection, "POST /v1/desktop HTTP/1.1\r\nHost: localhost\r\nx-api-key: %s\r\nContent-Length: 0\r\n\r\n", os.Getenv("API_KEY"))
 	check(err)
 	check(connection.(*net.TCPConn).CloseWrite())
 	all, err := io.ReadAll(connection)

@@ -4,7 +4,7 @@ import http from "node:http";
 const [base, token] = process.argv.slice(2);
 const { hostname, port } = new URL(base);
 const body = JSON.stringify({ timeout_ms: 3600000 });
-const headers = { "x-api-key": "ck_emulator", "Content-Type": "application/json" };
+const headers = { "x-api-key": process.env.API_KEY, "Content-Type": "application/json" };
 
 function ask(options, onContinue) {
   return new Promise((resolve, reject) => {

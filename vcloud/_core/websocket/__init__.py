@@ -9,9 +9,8 @@ from vcloud._core.websocket.closing import (
     UNEXPECTED,
     close_message,
     describe_close,
-    printable,
 )
-from vcloud._core.websocket.refused import MAX_REFUSAL, RefusedError, refusal_headers
+from vcloud._core.websocket.refused import RefusedError, refusal_headers
 from vcloud._core.websocket.socket import LOOK, STALLED, Socket
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "GOING_AWAY",
     "LOOK",
     "MAX_REASON",
-    "MAX_REFUSAL",
     "NORMAL",
     "NO_STATUS",
     "STALLED",
@@ -28,6 +26,5 @@ __all__ = [
     "Socket",
     "close_message",
     "describe_close",
-    "printable",
     "refusal_headers",
 ]

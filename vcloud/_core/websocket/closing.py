@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from vcloud._core.text import printable
+
 #: Close codes of RFC 6455: done, no reason given, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
 #: The peer goes away in good order: a page that is left, a server or a client that stops.
@@ -36,14 +38,12 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 
 def describe_close(code: int, reason: str = "") -> str:
-    """How a WebSocket was closed, in words: the code, what it means, and what the peer said."""
+    """How a WebSocket was closed, in words: the code, what it means, and what the peer said.
+
+    It is one line, whatever the peer said.
+    """
     meaning = f" ({_MEANINGS[code]})" if code in _MEANINGS else ""
-    return f"code {code}{meaning}" + (f": {reason}" if reason else "")
-
-
-def printable(text: str) -> str:
-    """A text from outside on one line, without characters that a terminal would obey."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return f"code {code}{meaning}" + (f": {printable(reason)}" if reason else "")
 
 
 def close_message(reason: str) -> bytes:

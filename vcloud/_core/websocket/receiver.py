@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
-from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED, printable
+from vcloud._core.fault_words import fault_words
+from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
 
@@ -18,6 +20,9 @@ from vcloud.errors import ConfigurationError, LimitExceededError, TransportError
 ANSWER: Final = 2.0
 #: How many messages may wait to be received: small ones take more than their bytes.
 MAX_MESSAGES: Final = 65536
+#: Frames that are read in a row before other tasks get their turn: the system may hand over 100 000
+#: pings at once, which no bound on messages counts.
+IN_A_ROW: Final = 1000
 
 
 class Receiver:
@@ -45,6 +50,8 @@ class Receiver:
         self.reason = self.cause = ""
         #: One sends at a time.
         self.sending = asyncio.Lock()
+        #: Takes the secrets of the upgrade out of what the peer says.
+        self.redact: Callable[[str], str] = str
         self._opened = opened
         self._connection = connection
         self._max_unread = max_unread
@@ -127,11 +134,16 @@ class Receiver:
     async def _run(self) -> None:
         types = aiohttp.WSMsgType
         binary, text = types.BINARY, types.TEXT
+        in_a_row = 0
         try:
             while self.code is None:
                 if not self._has_room():
                     await self._room_made()
                     continue
+                in_a_row += 1
+                if in_a_row > IN_A_ROW:
+                    in_a_row = 0
+                    await asyncio.sleep(0)
                 message = await self._opened.receive()
                 if not self._counts_bytes:
                     self._heard()
@@ -141,12 +153,14 @@ class Receiver:
                         self._unread += len(message.data)
                         _wake(self._waiter)
                 elif message.type is types.CLOSE:
-                    self._end(message.data or NO_STATUS, printable(message.extra or ""))
+                    self._end(message.data or NO_STATUS, self.redact(message.extra or ""))
                     await self._answer_close()
                 else:
                     self._take(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
-            self._end(ABNORMAL, failure=TransportError(f"the WebSocket broke: {words(error)}"))
+            self._end(
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+            )
         finally:
             self._end(ABNORMAL)
 
@@ -256,8 +270,4 @@ def _broken(error: object) -> VCloudError:
             "a message is larger than max_message of the Endpoint allows, and the "
             "connection was closed; give Endpoint(max_message=...) more"
         )
-    return TransportError(f"the WebSocket broke: {words(error)}")
-
-
-def words(error: object) -> str:
-    return str(error) or type(error).__name__
+    return TransportError(f"the WebSocket broke: {fault_words(error)}")

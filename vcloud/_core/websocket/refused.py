@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import aiohttp
 
 from vcloud._core.request import Response
-
-#: It says why in a few lines.
-MAX_REFUSAL: Final = 64 * 1024
 
 
 class RefusedError(Exception):

@@ -11,6 +11,7 @@ import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
 from vcloud._core.cleanup import end
+from vcloud._core.fault_words import fault_words
 from vcloud._core.websocket.closing import (
     ABNORMAL,
     NO_STATUS,
@@ -18,7 +19,7 @@ from vcloud._core.websocket.closing import (
     close_message,
     describe_close,
 )
-from vcloud._core.websocket.receiver import Receiver, words
+from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
 #: Seconds that closing may take, when the peer does not answer.
@@ -68,6 +69,10 @@ class Socket:
         if receiver is not None and not receiver.task.done():
             with contextlib.suppress(RuntimeError):
                 receiver.loop.call_soon_threadsafe(receiver.abandon)
+
+    def redact(self, redact: Callable[[str], str]) -> None:
+        """Pass what the peer says when it closes through this: it may repeat a credential."""
+        self._receiver.redact = redact
 
     @property
     def close_code(self) -> int | None:
@@ -215,11 +220,15 @@ class Socket:
                 else:
                     await self._send_apart(send(data))
             except (aiohttp.ClientError, OSError) as error:
-                # What the connection ended with is read meanwhile.
-                await receiver.over(within=GOODBYE)
-                why = words(error) if self.close_code is None else self.ending
-                raise TransportError(f"the WebSocket is closed: {why}") from error
-            receiver.sent(size)
+                fault = fault_words(error)
+            else:
+                receiver.sent(size)
+                return
+            # Outside of the handler: what aiohttp raises may quote the address with its token.
+            # What the connection ended with is read meanwhile.
+            await receiver.over(within=GOODBYE)
+            why = fault if self.close_code is None else self.ending
+            raise TransportError(f"the WebSocket is closed: {why}")
 
     async def _before_taken(self) -> None:
         """Wait until the peer has taken what was left by a send that was cancelled.

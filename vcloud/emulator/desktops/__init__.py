@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vcloud.emulator.desktops.service import API_KEY, DOCS, Desktop, Desktops
+from vcloud.emulator.desktops.service import DOCS, Desktop, Desktops
 
-__all__ = ["API_KEY", "DOCS", "Desktop", "Desktops"]
+__all__ = ["DOCS", "Desktop", "Desktops"]

@@ -7,7 +7,6 @@ import hmac
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
+from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.commands import command_of
@@ -31,7 +31,6 @@ from vcloud.emulator.desktops.schema import (
 from vcloud.emulator.desktops.screen import Event
 from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
 
-API_KEY: Final = "ck_emulator"
 OWNER: Final = "emulated"
 DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
 
@@ -161,8 +160,8 @@ class Desktops:
         clock: Clock,
         *,
         backend: Callable[[Clock], Backend] | None = None,
-        seed: int = 0,
-        key: str = API_KEY,
+        seed: Seed | None = None,
+        key: str,
     ) -> None:
         """Serve without any desktop; `backend` makes what each runs on, equal seeds give equal ids, `key` opens it."""
         self.clock = clock
@@ -170,7 +169,7 @@ class Desktops:
         self.keys: dict[str, str] = {key: OWNER}
         self._lifetimes = Lifetimes(clock)
         self._backend = backend or (lambda clock: SimulatedBackend(clock=clock))
-        self._random = Random(seed)
+        self._random = generator(seed)
         self._routes: Routes[_Handler] = Routes(self.prefix)
         for method, template, handler in (
             ("POST", "/desktop", self._launch),

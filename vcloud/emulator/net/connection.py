@@ -30,14 +30,20 @@ class Request(web.BaseRequest):
 
     asked_version = HttpVersion11
     """The version that the client speaks; answers are always HTTP/1.0 or HTTP/1.1."""
+    target_authority: str | None = None
+    """Host and port of a target in absolute form, None where it was in another."""
 
     async def read(self) -> bytes:
-        """Return the body; a client that expects it is told to send it first (RFC 9110, 10.1.1)."""
+        """Return the body, whatever its size."""
+        await self.ask_for_body()
+        return await super().read()
+
+    async def ask_for_body(self) -> None:
+        """Tell a client that expects it to send its body now (RFC 9110, 10.1.1)."""
         if self.waits_to_send():
             await self.writer.write(_CONTINUE)
             # As aiohttp's own handler does: nothing of the answer has been sent.
             self.writer.output_size = 0
-        return await super().read()
 
     def waits_to_send(self) -> bool:
         """Return whether the client waits for 100: a body is to come, and none of it is here."""
@@ -61,12 +67,13 @@ def new_request(*parts: Any) -> Request:
     """Make a request of what aiohttp has parsed."""
     message, payload, protocol, writer, task = parts
     version = message.version
+    authority: str | None = None
     if message is ERROR:
         message = message._replace(version=HttpVersion11, headers=_NO_HEADERS)
     elif version.major != 1 or version > HttpVersion11:
         message = message._replace(version=HttpVersion11)
     if "://" in message.path and not message.path.startswith("/") and message.method != "CONNECT":
-        target = origin_form(message.path)
+        authority, target = absolute_form(message.path)
         path, _, query = target.partition("?")
         # As aiohttp makes it of a target in origin form.
         url = URL.build(path=path.partition("#")[0], query_string=query, encoded=True)
@@ -81,19 +88,22 @@ def new_request(*parts: Any) -> Request:
         client_max_size=MAX_BODY,
     )
     request.asked_version = version
+    request.target_authority = authority
     if isinstance(protocol, Connection):
         protocol.begin(request)
     return request
 
 
-def origin_form(target: str) -> str:
-    """Return path and query of a target in absolute form (RFC 9112, 3.2.2), byte for byte.
+def absolute_form(target: str) -> tuple[str, str]:
+    """Return the authority, and path with query, of a target in absolute form, byte for byte.
 
-    The path of `http://host?q=1` is empty, and an empty one is `/` (RFC 9110, 4.2.3).
+    The path of `http://host?q=1` is empty, and an empty one is `/` (RFC 9110, 4.2.3; the form is
+    that of RFC 9112, 3.2.2).
     """
     rest = target.partition("://")[2]
     start = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
-    return rest[start:] if rest.startswith("/", start) else f"/{rest[start:]}"
+    path = rest[start:] if rest.startswith("/", start) else f"/{rest[start:]}"
+    return rest[:start], path
 
 
 class Connection(RequestHandler):

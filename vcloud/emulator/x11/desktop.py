@@ -222,10 +222,11 @@ class X11Desktop:
         return await asyncio.open_unix_connection(self.vnc_path)
 
     async def vnc_address(self) -> tuple[str, int]:
-        """Return host and port of its VNC server, for what knows no unix sockets, such as the handler of an agent.
+        """Return host and port of its VNC server. Prefer `vnc_path` where unix sockets will do.
 
         The port is opened when this is first called and lasts as long as the desktop. It is on loopback, and hangs up on
-        every other user of the machine, because the VNC server itself asks for no password.
+        every user of the machine but this one and root, because the VNC server itself asks for no
+        password.
         """
         if self._port is None:
             self._port = asyncio.ensure_future(self._vnc.start())

@@ -1,16 +1,38 @@
-"""What a supervisor needs of the kernel to find and end processes; nothing but the standard library."""
+"""How a supervisor starts, finds and ends processes; nothing but the standard library."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+LONGEST_ARGUMENT = 128 * 1024
+"""Bytes of an argument with its NUL, as Linux bounds it; on the service a command is one."""
 _SUBREAPER = 36
 _DEATH_SIGNAL = 1
+
+
+@contextlib.contextmanager
+def unlisted(text: str) -> Iterator[int]:
+    """A descriptor from which a shell can read a command: every user can read arguments in /proc.
+
+    Raises:
+        OSError: the text is longer than an argument may be.
+        ValueError: it holds a NUL, as no argument may.
+    """
+    encoded = text.encode(errors="surrogateescape")
+    if len(encoded) >= LONGEST_ARGUMENT:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    with os.fdopen(os.memfd_create("command"), "w+b", buffering=0) as file:
+        file.write(encoded)
+        file.seek(0)
+        yield file.fileno()
 
 
 def adopt_orphans() -> None:

@@ -208,7 +208,10 @@ class Supervisor:
 
     def _run(self, number: int, text: str, limit: float | None) -> None:
         try:
-            process = self._popen(["bash", "-c", text], subprocess.PIPE)
+            with processes.unlisted(text) as descriptor:
+                # The shell does not hand the descriptor on: it is closed in all that the text runs.
+                shell = f'eval "$(</dev/fd/{descriptor})" {descriptor}<&-'
+                process = self._popen(["bash", "-c", shell], subprocess.PIPE, [descriptor])
         except (OSError, ValueError) as error:
             # A text of megabytes, or one with a NUL, is no argument.
             self._answer(number, 126, stderr=f"bash: {error}\n")
@@ -234,7 +237,9 @@ class Supervisor:
     ) -> None:
         self._say(event="ended", id=number, code=code, stdout=stdout, stderr=stderr, late=late)
 
-    def _popen(self, argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+    def _popen(
+        self, argv: Sequence[str], output: int, descriptors: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
         handover = redirect.Handover()
         try:
             process = subprocess.Popen(  # noqa: S603 - to run what it is told is what this is for, and it was asked for by name
@@ -244,6 +249,7 @@ class Supervisor:
                 stderr=output,
                 cwd=self.home,
                 env=self.environment,
+                pass_fds=descriptors,
                 start_new_session=True,
                 preexec_fn=handover.install,  # noqa: PLW1509 - there is one thread only
             )

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any, Final
 
 from vcloud._core.cleanup import end, race
+from vcloud.emulator.x11.socket_table import LocalPeers
 
 LOOPBACK: Final = "127.0.0.1"
 _PART: Final = 64 * 1024
-
-
-def owner_of(port: int, table: str) -> int | None:
-    """The user whose socket has this port of 127.0.0.1, from the text of /proc/net/tcp; None if there is none."""
-    wanted = f"0100007F:{port:04X}"
-    for row in table.splitlines()[1:]:
-        columns = row.split()
-        if columns[1] == wanted:
-            return int(columns[7])
-    return None
+MOST_CONNECTIONS: Final = 256
+"""Connections at once, those that are still being looked for in the table among them: other users
+can open any number, and the process has 1024 descriptors by default."""
 
 
 class VNCPort:
-    """A loopback port that leads to a unix socket. Every user of a machine can connect to such a port; others are hung up on."""
+    """A loopback port that leads to a unix socket, for programs of this user and of root alone.
+
+    Every user of a machine can connect to such a port. Others are hung up on before they hear a
+    byte, and so is a connection that has ended by the time it is looked for in the kernel's table, and
+    one beyond `MOST_CONNECTIONS`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Lead to this socket."""
         self._path = path
         self._server: asyncio.Server | None = None
+        self._peers: LocalPeers | None = None
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns host and port."""
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-        host, port = self._server.sockets[0].getsockname()
+        server = await asyncio.start_server(self._serve, LOOPBACK, 0, start_serving=False)
+        self._server = server
+        host, port = server.sockets[0].getsockname()
+        self._peers = LocalPeers(port)
+        await server.start_serving()
         return host, port
 
     async def aclose(self) -> None:
@@ -47,11 +49,12 @@ class VNCPort:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "the server runs this as a task"
+        if len(self._connections) >= MOST_CONNECTIONS:
+            writer.close()
+            return
         self._connections.add(task)
         try:
-            port = writer.get_extra_info("peername")[1]
-            table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
-            if owner_of(port, table) == os.getuid():
+            if self._peers is not None and await self._peers.are_ours(writer):
                 from_vnc, to_vnc = await asyncio.open_unix_connection(self._path)
                 try:
                     await race(_copy(reader, to_vnc), _copy(from_vnc, writer))

@@ -18,12 +18,15 @@ from vcloud._core.arguments import (
     text,
     whole_units,
 )
-from vcloud._core.codec import Id, Instant, Minutes, Seconds, Shape
+from vcloud._core.codec import Id, Instant, Integer, Minutes, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
+from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
@@ -46,11 +49,11 @@ from vcloud.providers.vagon import (
     Found,
     Item,
     Listing,
+    Value,
     fetch_list,
     listing,
     resource,
     resources,
-    value,
     values,
     with_id,
 )
@@ -220,6 +223,8 @@ class MachineRef(Handle):
             InvalidArgumentError: less than a minute, or not whole minutes.
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
+            DecodeError: the link is not safe to open: not https, say, or with a user before its
+                host. The text does not repeat it.
         """
         body = json_body({"expires_in": whole_units(expires_in, MINUTE, "expires_in", at_least=1)})
         return await self._session.fetch(
@@ -280,7 +285,8 @@ class MachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id}",
+            hide=self._session.hide,
+            what=f"machine {word(self.id)}",
         )
 
     async def connect_url(self) -> str:
@@ -289,6 +295,7 @@ class MachineRef(Handle):
         Raises:
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
+            DecodeError: the link is not safe to open; see :meth:`create_access_link`.
         """
         return (await self.create_access_link(timedelta(hours=1))).connection_link
 
@@ -327,9 +334,9 @@ class Machine(MachineRef):
     name: str | None
     last_session_start_at: Instant | None
     auto_stop_threshold: Seconds | None
-    file_storage_size: int | None
-    disk_size: int | None
-    network_credit: int | None
+    file_storage_size: Integer | None
+    disk_size: Integer | None
+    network_credit: Integer | None
     assigned_image_id: Id | None
     assigned_image_name: str | None
     region: str | None
@@ -355,7 +362,17 @@ class MachineList(Listing):
 
 MACHINE = resource(Machine)
 MACHINES = resources(MachineList, Machine)
-ACCESS_LINK = value(AccessLink)
+
+
+def _opened_link(wire: Value[AccessLink], session: Session, body: bytes) -> AccessLink:  # noqa: ARG001 - the signature of every shape
+    link = with_id(wire)
+    fault = fault_of_link(link.connection_link, allow_http=session.allow_http)
+    if fault is not None:
+        raise refused_link("connection_link", fault)
+    return link
+
+
+ACCESS_LINK: Shape[Value[AccessLink], AccessLink] = Shape(Value[AccessLink], _opened_link)
 MACHINE_TYPES: Shape[MachineTypeList, Found[MachineType]] = values(
     MachineTypeList, "machine_types", with_id
 )

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
-from vcloud._core.codec import Id, Instant, OpenEnum
+from vcloud._core.codec import Id, Instant, Integer, OpenEnum
 from vcloud._core.models import none_when_absent
 from vcloud._core.secret import Secretive
 from vcloud.providers.vagon import Envelope, Item
@@ -160,9 +160,9 @@ class MachineType:
     id: str = ""
     name: str | None
     friendly_name: str | None
-    cpu: int | None
+    cpu: Integer | None
     memory: str | None
-    gpu: int | None
+    gpu: Integer | None
     gpu_memory: str | None
 
 
@@ -190,7 +190,7 @@ class Software:
 
     id: Id
     name: str | None = None
-    size: int | None = None
+    size: Integer | None = None
 
 
 @frozen(kw_only=True)
@@ -206,7 +206,7 @@ class BaseImage:
 
     id: Id
     name: str | None = None
-    size: int | None = None
+    size: Integer | None = None
     type: str | None = None
 
 
@@ -236,7 +236,7 @@ class CatalogAttributes:
     """A program or an image in the form that Vagon's published client reads: beside an id and a type."""
 
     name: str | None
-    size: int | None
+    size: Integer | None
     type: str | None = None
 
 
@@ -246,7 +246,7 @@ class CatalogItem:
 
     id: Id
     name: str | None
-    size: int | None = None
+    size: Integer | None = None
     type: str | None = None
     attributes: CatalogAttributes | None = None
 

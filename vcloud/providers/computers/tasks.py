@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.codec import Instant, Shape
+from vcloud._core.codec import Instant, Integer, Shape
 from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, segment
@@ -67,7 +67,7 @@ class Task(TaskRef):
     status: TaskStatus | None
     source_path: str | None
     snapshot_destination: str | None
-    folder_size: int | None
+    folder_size: Integer | None
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)

@@ -12,6 +12,7 @@ from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle
 from vcloud._core.secret import concealing
 from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
 from vcloud.providers.desktops.actions import (
     Action,
@@ -150,6 +151,7 @@ class Controls(Handle):
         if request.path != COMMAND:
             return await session.fetch(sent, ACTION_RESULT)
         if said := complaint(await session.fetch(sent, BASH_OUTPUT)):
+            said = session.hide(said)
             raise failed_command(said, sent, session.base_url + path)
         return ActionResult(output="")
 
@@ -347,7 +349,7 @@ class Controls(Handle):
         """
         result = await self.perform(TakeScreenshot())
         if result.screenshot is None:
-            raise DecodeError(f"desktop {self.id}: the answer to a screenshot holds no image")
+            raise DecodeError(f"desktop {word(self.id)}: the answer to a screenshot holds no image")
         return result.screenshot
 
     async def cursor_position(self) -> Point:
@@ -356,7 +358,9 @@ class Controls(Handle):
         Raises:
             DecodeError: the answer holds no position.
         """
-        return parse_cursor_position((await self.perform(GetCursorPosition())).output or "")
+        said = (await self.perform(GetCursorPosition())).output or ""
+        # An error quotes it.
+        return parse_cursor_position(self._session.hide(said))
 
     @concealing
     async def bash(self, command: str) -> str:

@@ -13,10 +13,12 @@ from attrs import field, frozen
 
 from vcloud._core.codec import Instant, Shape, loads
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
@@ -64,6 +66,8 @@ class DesktopRef(Controls):
         Raises:
             NoStreamError: there is none: the desktop is still pending, or it ended before it ran.
             NotFoundError: there is no such desktop.
+            DecodeError: it is not safe to open: not https, say, or with a user before its host.
+                The text does not repeat it.
         """
         desktop = await self.refresh()
         if desktop.stream_url is None:
@@ -73,10 +77,13 @@ class DesktopRef(Controls):
                 why = " yet: wait_until('running') first"
             else:
                 why = ""
+            status = self._session.hide(desktop.status)
             raise NoStreamError(
-                f"desktop {self.id} is {desktop.status} and has no stream{why}",
-                status=desktop.status,
+                f"desktop {word(self.id)} is {word(status)} and has no stream{why}", status=status
             )
+        fault = fault_of_link(desktop.stream_url, allow_http=self._session.allow_http)
+        if fault is not None:
+            raise refused_link(f"stream_url for desktop {self.id}", fault)
         return desktop.stream_url
 
     async def wait_until(
@@ -107,7 +114,8 @@ class DesktopRef(Controls):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"desktop {self.id}",
+            hide=self._session.hide,
+            what=f"desktop {word(self.id)}",
         )
 
 
@@ -134,7 +142,8 @@ class Desktop(DesktopRef):
         timeout_at: when it stops by itself.
         stream_url: where a person sees it and works on it; None while it is pending, and for good
             if it was stopped then. Anyone who has it can use the desktop, so it is treated as a
-            secret: not in the repr, and not to be pickled.
+            secret: not in the repr, and not to be pickled. It is as the service sent it; to open
+            it, or to put it into a page, take it from :meth:`connect_url`, which checks it.
     """
 
     status: DesktopStatus

@@ -13,6 +13,7 @@ from vcloud._core.codec import Codec, excerpt, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
+from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -168,18 +169,28 @@ class _Refusal:
             return self.error or None
         if self.issues is not None:
             return (
-                "; ".join(_issue(issue) for issue in self.issues)
+                "; ".join(_issue(issue) for issue in self.issues[:_MAX_ISSUES])
                 or "the request breaks the service's schema"
             )
         return None
 
 
+#: Violations of a schema that an error's text names. All that are kept stand in its details.
+_MAX_ISSUES: Final = 10
+#: Steps of the path to a field that breaks the schema. The documented bodies are two levels deep.
+_MAX_STEPS: Final = 8
+
+
 def _issue(issue: object) -> str:
     if not isinstance(issue, dict):
-        return str(issue)
+        return _said(issue)
     steps = issue.get("path")
-    path = ".".join(map(str, steps)) if isinstance(steps, list) else ""
-    return f"{path}: {issue.get('message')}" if path else str(issue.get("message"))
+    path = ".".join(map(_said, steps[:_MAX_STEPS])) if isinstance(steps, list) else ""
+    return f"{path}: {_said(issue.get('message'))}" if path else _said(issue.get("message"))
+
+
+def _said(value: object) -> str:
+    return shortened(value if isinstance(value, str) else str(value), 200)
 
 
 class DesktopsDialect(msgspec.Struct, frozen=True):
@@ -200,7 +211,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         """The refusal in the status, or in the body of an HTTP success."""
         ok = 200 <= response.status < 300
         try:
-            refusal = _CODEC.decode(response.body, _Refusal)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal)
         except DecodeError:
             if ok:
                 # The endpoint's own decoding says better what is wrong with it.
@@ -263,7 +274,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         if isinstance(error, AuthenticationError) and error.status == 404:
             return proof_of_answer(status, Form.OWN)
         try:
-            refusal = _CODEC.decode(response.body, _Refusal)
+            refusal = _CODEC.decode_refusal(response.body, _Refusal)
         except DecodeError:
             return proof_of_answer(status, Form.FOREIGN)
         if refusal.issues is not None:
@@ -302,21 +313,54 @@ def _repeats(request: Request, refusal: _Refusal, status: int) -> bool:
         return False
     said = _OWN_PHRASES.sub(" ", "\n".join(_texts([refusal.error, refusal.details])))
     harmless = _OWN_WORDS if status in _REFUSED_UNREAD else frozenset[str]()
-    return any(
-        _is_in(text, said, harmless)
+    sent = {
+        text.strip()
         for name, value in msgspec.json.decode(request.body).items()
         if name != "type"
         for text in _texts(value)
+    }
+    words = {word for text in sent for word in text.split() if word.lower() not in harmless}
+    long = {word for word in words if len(word) >= _SHORTEST}
+    short = words - long
+    # A text with a long word stands nowhere where that word does not.
+    return _holds_any(long, said) or any(
+        _stands_in(text, said)
+        for text in sent
+        if not short.isdisjoint(found := text.split()) and long.isdisjoint(found)
     )
 
 
-def _is_in(text: str, said: str, harmless: frozenset[str]) -> bool:
-    words = {word for word in text.split() if word.lower() not in harmless}
-    if any(word in said for word in words if len(word) >= 4):
-        return True
-    # A short text is in any long one: only where it stands by itself it is one that was repeated.
-    whole = rf"(?<!\w){re.escape(text.strip())}(?!\w)"
-    return bool(words) and re.search(whole, said) is not None
+#: Characters of a word that is looked for anywhere. A shorter one is in any long text.
+_SHORTEST: Final = 4
+#: Characters of a word that are looked for: where so many of them came back, it was repeated.
+_LONGEST: Final = 16
+#: Characters of a whole text that are looked for, likewise.
+_MAX_WHOLE: Final = 200
+
+
+def _holds_any(words: set[str], said: str) -> bool:
+    """Whether any of the words is a part of what was said.
+
+    The work is that of a few passes over what was said, however many words there are: of each
+    length up to 16, all parts of what was said are looked up among the words.
+    """
+    by_length: dict[int, set[str]] = {}
+    for word in words:
+        start = word[:_LONGEST]
+        by_length.setdefault(len(start), set()).add(start)
+    return any(
+        starts.pop() in said
+        if len(starts) == 1
+        else not starts.isdisjoint(said[at : at + length] for at in range(len(said) - length + 1))
+        for length, starts in by_length.items()
+    )
+
+
+def _stands_in(text: str, said: str) -> bool:
+    """Whether a short text stands in what was said by itself, and not as a part of a word."""
+    start = text[:_MAX_WHOLE]
+    end = r"(?!\w)" if start == text else ""
+    return re.search(rf"(?<!\w){re.escape(start)}{end}", said) is not None
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -14,7 +14,7 @@ from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud._core.text import printable
+from vcloud._core.text import printable, word
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
@@ -155,7 +155,7 @@ class OpenDesktop:
         self._desktop = launched
         self.cleanup.conclude(await self.stop(), None)
         raise ConfigurationError(
-            f"the client was closed while desktop {launched.id} was launched; it was stopped"
+            f"the client was closed while desktop {word(launched.id)} was launched; it was stopped"
         )
 
     async def leave(self, error: BaseException | None) -> None:
@@ -172,7 +172,8 @@ class OpenDesktop:
         if self.closed:
             if error is not None:
                 words = "was stopped" if failure is None else "could not be stopped"
-                error.add_note(printable(f"the client was closed, and desktop {self._id} {words}"))
+                note = f"the client was closed, and desktop {word(self._id)} {words}"
+                error.add_note(printable(note))
             failure = None
         self.cleanup.conclude(failure, error)
 
@@ -259,7 +260,7 @@ class OpenDesktop:
 
     def _tell(self, why: BaseException) -> None:
         if self._failure is None:
-            what = f"desktop {self._id} could not be stopped, and runs until it times out"
+            what = f"desktop {word(self._id)} could not be stopped, and runs until it times out"
             self._failure = self._left(what, why)
 
     def _left(self, what: str, why: BaseException) -> CleanupError:

@@ -127,7 +127,7 @@ class ActionResult:
 
 
 _SIGNATURES: Final = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
-_CURSOR: Final = re.compile(r"\s*X=(-?\d{1,9})\s+Y=(-?\d{1,9})(?:\s|$)")
+_CURSOR: Final = re.compile(r"\s*X=(-?[0-9]{1,9})\s+Y=(-?[0-9]{1,9})(?:\s|$)")
 
 
 def read_screenshot(base64_image: str) -> Screenshot:

@@ -74,8 +74,8 @@ class Application(ApplicationRef):
         id: the application's id.
         name: its name.
         status: such as ``active``.
-        banner_url: its banner; None when it has none.
-        logo_url: its logo; None when it has none.
+        banner_url: its banner, as the service sent it; None when it has none.
+        logo_url: its logo, as the service sent it; None when it has none.
         friendly_status: such as ``live`` or ``no_streams``.
         os: what it runs on, such as ``windows``.
         active_executable: the version that streams use; None before the first upload.

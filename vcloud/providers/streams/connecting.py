@@ -19,7 +19,7 @@ from vcloud._core.cleanup import Cleanup
 from vcloud._core.codec import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
-from vcloud._core.text import printable
+from vcloud._core.text import printable, word
 from vcloud.errors import (
     CapacityError,
     CleanupError,
@@ -153,7 +153,7 @@ class _Connection:
         if self._cleanup.urgent and isinstance(error, VCloudError):
             # The client was closed, which the caller did not ask for.
             for id in [] if isinstance(error, WaitTimeout) else self._settlement.stopped:
-                error.add_note(printable(f"machine {id} was stopped"))
+                error.add_note(printable(f"machine {word(id)} was stopped"))
         self._cleanup.conclude(self._failure, error)
 
     def abandon(self) -> None:
@@ -207,7 +207,7 @@ class _Connection:
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
         return WaitTimeout(
-            f"stream {self._stream.id} gave no machine in {self._region} within {timeout:g} s: "
+            f"stream {word(self._stream.id)} gave no machine in {word(self._region)} within {timeout:g} s: "
             f"{self._seen()}{self._awaited()}",
             last=self._last,
         )
@@ -216,7 +216,7 @@ class _Connection:
         """What the last look showed."""
         if self._last:
             still = "" if self._last == ConnectionStatus.AVAILABLE else "still "
-            return f"the machine that was started was {still}{self._last}"
+            return f"the machine that was started was {still}{word(self._last)}"
         if self._settlement.started is not None:
             return "a machine was started, and its status is not known"
         if self._available is None:
@@ -255,12 +255,14 @@ class _Connection:
         if machine is None:
             self._available = False
             return False
-        self._last = stated(machine.connection_status, "connection_status")
+        status = stated(machine.connection_status, "connection_status")
+        self._last = self._stream._session.hide(status)
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._settlement.started = None
             raise WaitFailed(
-                f"machine {machine.id} was terminated before it became available", last=self._last
+                f"machine {word(machine.id)} was terminated before it became available",
+                last=self._last,
             )
         if machine.connection_status not in UNASSIGNED:
             # It is somebody else's now: leave it alone, and ask for theirs before another is started.
@@ -319,7 +321,9 @@ class _Connection:
             # Those that are turning on are the service's own, for anybody.
             self._startable = False
             return True
-        self._last, self._full = machine.connection_status, None
+        status = machine.connection_status
+        self._last = status and self._stream._session.hide(status)
+        self._full = None
         return True
 
     async def _assign(self) -> Assignment:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection as Many
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import ClassVar, Final
 
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, number
 from vcloud._core.arguments import instant as instant_text
-from vcloud._core.codec import Id, Instant, Seconds, Shape
+from vcloud._core.codec import Amount, Id, Instant, Seconds, Shape
 from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import QueryValue, Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
-from vcloud._core.secret import Secretive
+from vcloud._core.secret import Secretive, concealing
+from vcloud._core.session import Session
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
@@ -55,11 +57,16 @@ class StreamMachineRef(Handle):
         """
         if self.uid is None:
             raise InvalidArgumentError(
-                f"machine {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+                f"machine {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
-        return await self._session.fetch(
-            Request("GET", f"/machines/{segment(self.uid, 'uid')}", sensitive=True), MACHINE
+        # The uid opens the machine, so texts have the label, and no variable has the path.
+        request = Request(
+            "GET",
+            f"/machines/{segment(self.uid, 'uid')}",
+            sensitive=True,
+            label="/machines/{uid}",
         )
+        return await self._session.fetch(request, MACHINE)
 
     async def stop(self) -> None:
         """Turn the running machine off, for good.  ``POST /streams/stop-machine``
@@ -100,7 +107,8 @@ class StreamMachineRef(Handle):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"machine {self.id or self.uid}",
+            hide=self._session.hide,
+            what=f"machine {word(self.id)}" if self.id else "the machine of this uid",
         )
 
 
@@ -134,7 +142,7 @@ class StreamMachine(StreamMachineRef):
     friendly_status: str | None
     connection_status: ConnectionStatus | None
     region: Region | None
-    cost: Decimal | None
+    cost: Amount | None
     duration: Seconds | None
     application_name: str | None
     application_id: Id | None
@@ -174,13 +182,19 @@ class AssignmentAnswer(Envelope):
 
 MACHINE = resource(StreamMachine)
 MACHINES = resources(StreamMachineList, StreamMachine)
-ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(
-    AssignmentAnswer,
-    lambda wire, session, body: Assignment(
+
+
+def _opened_assignment(wire: AssignmentAnswer, session: Session, body: bytes) -> Assignment:
+    fault = fault_of_link(wire.connection_link, allow_http=session.allow_http)
+    if fault is not None:
+        raise refused_link("connection_link", fault)
+    return Assignment(
         machine=adopt(wire.machine, session, (body, "machine")),
         connection_link=wire.connection_link,
-    ),
-)
+    )
+
+
+ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(AssignmentAnswer, _opened_assignment)
 
 
 def start_request(stream_id: str, region: Region | str) -> Request:
@@ -254,6 +268,7 @@ class StreamMachines(Collection):
             self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
         )
 
+    @concealing
     async def get(self, uid: str | int) -> StreamMachine:
         """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
 
@@ -264,6 +279,7 @@ class StreamMachines(Collection):
         handle = StreamMachineRef(uid=identifier(uid, "uid"))
         return await bind(handle, self._session).refresh()
 
+    @concealing
     def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamMachineRef:
         """A handle to act through, without asking the service.
 

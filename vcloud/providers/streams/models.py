@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from attrs import field, frozen
 
 from vcloud._core.arguments import member, positive_integer
-from vcloud._core.codec import Instant, OpenEnum
+from vcloud._core.codec import Instant, Integer, OpenEnum
 from vcloud._core.models import ListOf, NullAsEmpty, none_when_absent
 
 __all__ = [
@@ -238,12 +238,12 @@ class StreamCapacity:
 
     id: str = ""
     region: Region | None
-    machine_type_id: int | None
+    machine_type_id: Integer | None
     capacity_type: CapacityType | None
-    reserve_capacity: int | None
-    total_capacity: int | None
-    used_capacity: int | None
-    assignable_machine_count: int | None
+    reserve_capacity: Integer | None
+    total_capacity: Integer | None
+    used_capacity: Integer | None
+    assignable_machine_count: Integer | None
 
 
 @frozen(kw_only=True)
@@ -282,7 +282,7 @@ class Executable(NullAsEmpty):
     launch_arguments: str | None
     restart_arguments: str | None
     file: str | None
-    version: int | None
+    version: Integer | None
     active: bool | None
     created_at: Instant | None
     images: ListOf[Any] = ()

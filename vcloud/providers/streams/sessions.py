@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.codec import Id, Instant, Minutes
+from vcloud._core.codec import Float, Id, Instant, Minutes
 from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
@@ -51,7 +51,7 @@ class VisitorSession(Handle):
     start_at: Instant | None
     end_at: Instant | None = None
     region: Region | None
-    ping: float | None = None
+    ping: Float | None = None
     audio_state: AudioState | None = None
     audio_input: AudioDevice | None = None
     audio_output: AudioDevice | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import define, field
 
 from vcloud._core.cleanup import Cleanup, left_behind
+from vcloud._core.text import word
 from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
 from vcloud.providers.streams.machines import Assignment, StreamMachine
 from vcloud.providers.streams.models import ConnectionStatus
@@ -171,7 +172,7 @@ class Settlement:
         if not self._open and not self.stopped:
             self._open = [one.id for one in self._known()]
         for id_ in self._open:
-            self._leave(f"machine {id_}", why, id=id_)
+            self._leave(f"machine {word(id_)}", why, id=id_)
         if not self._open:
             self._leave("a machine that was started or assigned in vain", why)
 
@@ -194,7 +195,7 @@ class Settlement:
         if started is not None and started.id in self._open:
             await self._stop_unless_taken(started, lost)
         if lost is not None and lost is not error:
-            words = f"the visitor may have been given a machine of stream {self.stream.id}"
+            words = f"the visitor may have been given a machine of stream {word(self.stream.id)}"
             self._left.append((f"{words}, which may still run: {lost!r}", None))
 
     async def _stop_assigned(self, assigned: StreamMachine, *, ours: bool) -> None:
@@ -203,10 +204,10 @@ class Settlement:
             return
         # It ran before, kept ready by others, who say when it is stopped.
         self._open.remove(assigned.id)
-        self._leave(f"machine {assigned.id} was assigned in vain, and it", id=assigned.id)
+        self._leave(f"machine {word(assigned.id)} was assigned in vain, and it", id=assigned.id)
 
     async def _stop_unless_taken(self, started: StreamMachine, lost: VCloudError | None) -> None:
-        which = f"machine {started.id} was started in vain, and"
+        which = f"machine {word(started.id)} was started in vain, and"
         try:
             machine = await self._look_twice(started)
         except VCloudError as failure:
@@ -229,7 +230,9 @@ class Settlement:
             self._leave(f"{which} its status is not known: it", id=started.id)
         elif lost is not None and status != ConnectionStatus.TERMINATED:
             # Nobody can tell whether it is the visitor's or somebody else's.
-            words = f"machine {started.id} was started for this, and may be assigned and running"
+            words = (
+                f"machine {word(started.id)} was started for this, and may be assigned and running"
+            )
             self._left.append((f"{words}: look before you go on", started.id))
 
     async def _look_twice(self, started: StreamMachine) -> StreamMachine | None:
@@ -246,7 +249,7 @@ class Settlement:
             await machine.stop()
         except VCloudError as failure:
             if not (isinstance(failure, ConflictError) and await self._is_over(machine)):
-                words = f"machine {machine.id} was started or assigned in vain, and it"
+                words = f"machine {word(machine.id)} was started or assigned in vain, and it"
                 self._leave(words, failure, id=machine.id)
         else:
             self.stopped.append(machine.id)
@@ -262,4 +265,4 @@ class Settlement:
 
     def _leave(self, what: str, why: Exception | None = None, *, id: str | None = None) -> None:
         reason = "" if why is None else f": {why!r}"
-        self._left.append((f"{what} may still run in stream {self.stream.id}{reason}", id))
+        self._left.append((f"{what} may still run in stream {word(self.stream.id)}{reason}", id))

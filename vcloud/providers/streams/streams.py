@@ -14,6 +14,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.secret import concealing
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.applications import PER_PAGE, Application
 from vcloud.providers.streams.connecting import connect
@@ -65,7 +66,7 @@ class StreamRef(Handle):
         """
         if self.uid is None:
             raise InvalidArgumentError(
-                f"stream {self.id} can only be fetched by its uid: make the handle with ref(id, uid=...)"
+                f"stream {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
         return await self._session.fetch(
             Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM
@@ -225,6 +226,8 @@ class StreamRef(Handle):
                 public client of the older API).
             CapacityError: no machine is available (440; the document does not say how the service words this).
             TransportError: with ``outcome_unknown``, when the answer was lost: a machine may have been assigned.
+            DecodeError: the link is not safe to open: not https, say, or with a user before its
+                host. The text does not repeat it. A machine may have been assigned.
         """
         return await self._session.fetch(assign_request(self.id, region, user_id), ASSIGNMENT)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from vcloud._core.arguments import identifier, member, seconds_from_zero, text
+from vcloud._core.arguments import identifier, member, number_from_zero, seconds_from_zero, text
 from vcloud._core.client import Client
 from vcloud._core.codec import Shape, plain
 from vcloud._core.instance import Instance
@@ -116,7 +116,8 @@ class StreamSpace(Client):
             platform: what it runs sessions on.
             handler: what carries the commands out.
             region: where it is.
-            capacity: how much it can take.
+            capacity: how much it can take. It keeps to ``max_sessions``: what exceeds that is answered as ``failed`` with
+                ``AGENT_CAPACITY_EXCEEDED``. The other numbers are for the control plane, which places sessions.
             metadata: what else it says of itself; other keys for each platform.
             grace: how long commands under way get to finish when it stops; seconds or timedelta.
             retry: how long it waits before it connects again (``base``, ``cap``); there is no limit to how often. None:
@@ -131,13 +132,20 @@ class StreamSpace(Client):
                 is cancelled when the connection is lost.
             on_lost: is called with the error when the connection of a registered agent is lost; it connects again by itself.
             on_error: is called with everything that goes wrong and that the agent copes with, lost connections included:
-                what :attr:`AgentWorker.errors` keeps and the log says.
+                what :attr:`AgentWorker.errors` keeps and the log says. While 64 calls of hooks have not returned, it is
+                not called.
                 All three may be functions or coroutine functions; what they raise is logged and harms nobody.
 
         Raises:
             InvalidArgumentError: an empty name, another platform, a handler that lacks a method, a hook that is no function,
-                a grace time below zero, or metadata, region or capacity that JSON cannot hold.
+                a grace time below zero, a ``max_sessions`` below zero, or metadata, region or capacity that JSON cannot hold.
         """
+        if not isinstance(capacity, AgentCapacity | None):
+            raise InvalidArgumentError(
+                f"capacity must be an AgentCapacity, not {type(capacity).__name__}"
+            )
+        if capacity is not None and capacity.max_sessions is not None:
+            number_from_zero(capacity.max_sessions, "max_sessions")
         register = Register(
             agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),
             platform=member(platform, Platform, "platform"),

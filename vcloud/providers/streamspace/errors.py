@@ -9,12 +9,13 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.codec import excerpt, too_deep
+from vcloud._core.codec import Integer, excerpt, too_deep
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.ratelimit import RateLimit, retry_after
+from vcloud._core.redaction import without_sent_secrets
 from vcloud._core.request import Request, Response
 from vcloud._core.scalars import instant_or_none
-from vcloud._core.secret import hidden, sent_secrets
+from vcloud._core.text import MAX_WORD, shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -53,7 +54,7 @@ class StreamSpaceCode(StrEnum):
     The code decides the class, not the status: the document contradicts itself in some statuses.
     """
 
-    status: int
+    status: Integer
     meaning: str
     error: type[APIError]
 
@@ -182,7 +183,7 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         """The refusal, if the status is one."""
         if 200 <= response.status < 300:
             return None
-        body = hidden(_object(response.body), sent_secrets(request))
+        body = without_sent_secrets(_object(response.body), request)
         known = _CODES.get(str(body.get("code")))
         message = _message(body) or (
             known.meaning if known else excerpt(response.body, sensitive=request.sensitive)
@@ -212,8 +213,8 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
             made.retry_after = _retry_after(body, response, now)
         if isinstance(made, InvalidTransitionError) and transition:
             made.from_state, made.to_state = (
-                SessionState(transition[1]),
-                SessionState(transition[2]),
+                SessionState(shortened(transition[1], MAX_WORD)),
+                SessionState(shortened(transition[2], MAX_WORD)),
             )
         return made
 

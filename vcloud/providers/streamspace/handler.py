@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 from vcloud._core.text import printable
@@ -16,6 +17,9 @@ from vcloud.providers.streamspace.messages import (
 )
 
 __all__ = ["AgentHandler", "CommandFailed"]
+
+#: Host and port, or the absolute path of a Unix socket.
+VNCAddress = tuple[str, int] | str | os.PathLike[str]
 
 
 class CommandFailed(Exception):
@@ -39,6 +43,8 @@ class CommandFailed(Exception):
 class AgentHandler(Protocol):
     """What an agent does. Each method may run many times at once, for different commands, and may be cancelled.
 
+    Sessions beyond the declared ``max_sessions`` are refused before it hears of them.
+
     It raises :class:`CommandFailed` to say why it cannot; of any other exception the control plane learns the class's
     name alone. A command whose method returns anything but a :class:`SessionResult` or None, or a result that
     JSON cannot hold, is answered as ``failed`` with ``INTERNAL_ERROR``, and ``on_error`` is told.
@@ -49,7 +55,11 @@ class AgentHandler(Protocol):
         ...
 
     async def hibernate_session(self, command: HibernateSession) -> SessionResult | None:
-        """Save a session's state and give up its container."""
+        """Save a session's state and give up its container.
+
+        It takes no room of ``max_sessions`` from then on: a handler that keeps anything for it bounds
+        that itself.
+        """
         ...
 
     async def wake_session(self, command: WakeSession) -> SessionResult | None:
@@ -60,9 +70,26 @@ class AgentHandler(Protocol):
         """End a session; one that is not there is ended already."""
         ...
 
-    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
-        """The host and port where the session's VNC server can be reached from here."""
+    async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:
+        """Where the session's VNC server can be reached from here.
+
+        Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an
+        ``os.PathLike`` of ``str``, such as :class:`pathlib.Path`. A path is better where there is a
+        choice: the rights of its folder say which users of this machine can connect, while a port
+        on loopback takes all of them.
+        """
         ...
+
+
+def words(value: object) -> str:
+    """What an object of a handler's says, which may be an error in the place of a text.
+
+    One that cannot say anything gives the name of its class.
+    """
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever a class of the user's does
+        return type(value).__name__
 
 
 async def carry_out(handler: AgentHandler, command: Command) -> SessionResult | None:

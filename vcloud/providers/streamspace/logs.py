@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import LimitExceededError, TransportError
+from vcloud.providers.streamspace.overlap import Lines, Overlap, remembered
 
 __all__ = ["LogStream"]
 
@@ -20,44 +21,67 @@ REMEMBERED: Final = 200
 MISSED: Final = 1000
 #: Seconds of silence after which the lines that the service repeats are taken to be all there.
 QUIET: Final = 1.0
+#: Characters that are held at most until it is clear which lines are new: the 1200 lines that are
+#: asked for, of 16 KiB each, which is where Docker and Kubernetes break a line.
+MAX_HELD: Final = 20 * 1024 * 1024
+#: Lines in a row that are looked at, or given out, before other tasks get their turn: a message of
+#: 4 MiB may have two million.
+IN_A_ROW: Final = 2000
 
 
-def split(message: bytes | str) -> list[str]:
-    """The lines of one message: one or more, with or without an end to the last."""
-    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+class _Held:
+    """The messages since a connection was made anew, until it is clear which lines are new.
 
-
-def seen_whole(previous: Sequence[str], fresh: Sequence[str]) -> int | None:
-    """Where in ``fresh`` the first occurrence of all ``previous`` lines ends; None when they are not there."""
-    count = len(previous)
-    if not count:
-        return 0
-    last = previous[-1]
-    for end in range(count, len(fresh) + 1):
-        if fresh[end - 1] == last and all(
-            fresh[end - count + at] == previous[at] for at in range(count)
-        ):
-            return end
-    return None
-
-
-def unseen(previous: Sequence[str], fresh: Sequence[str]) -> list[str]:
-    """The lines of ``fresh`` that come after ``previous``, both being the ends of one log at two times.
-
-    The longest overlap decides: either all ``previous`` lines stand somewhere in ``fresh``, or their end is its
-    beginning. Where a log repeats itself so that several places fit, a line is rather given twice than lost.
+    Args:
+        previous: what stands for the lines that were given out.
+        asked: how many lines the service was asked for.
     """
-    end = seen_whole(previous, fresh)
-    if end is None:
-        shortest = max(0, len(previous) - len(fresh))
-        start = next(
-            at
-            for at in range(shortest, len(previous) + 1)
-            if list(previous[at:]) == list(fresh[: len(previous) - at])
+
+    def __init__(self, previous: list[str | bytes], asked: int) -> None:
+        self._overlap = Overlap(previous)
+        self._asked = asked
+        self._messages: list[bytes | str] = []
+        self._size = 0
+        #: The lines of the last message that were not looked at.
+        self._left: Lines | None = None
+        #: How many lines were looked at.
+        self.count = 0
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is clear which lines are new, or there is no room to wait for more."""
+        return self._overlap.whole or (
+            self._left is None and (self.count >= self._asked or self._size > MAX_HELD)
         )
-        end = len(previous) - start
-    return list(fresh[end:])
+
+    def take(self, message: bytes | str) -> None:
+        """Hold one more message. None may be left to be looked at."""
+        self._messages.append(message)
+        self._size += len(message)
+        self._left = Lines(message)
+
+    def look(self) -> bool:
+        """Look at some lines of the last message; False when none were left."""
+        if self._left is None:
+            return False
+        looked = self._overlap.feed(self._left, IN_A_ROW)
+        self.count += looked
+        if looked < IN_A_ROW and not self._overlap.whole:
+            self._left = None
+        return True
+
+    def new(self) -> list[Lines]:
+        """What comes after the lines that were given out."""
+        overlap, found = self._overlap, []
+        if overlap.whole:
+            return [] if self._left is None else [self._left]
+        known = overlap.begun()
+        for message in self._messages:
+            lines = Lines(message)
+            while known and next(lines, None) is not None:
+                known -= 1
+            found.append(lines)
+        return found
 
 
 class LogStream(AsyncIterator[str]):
@@ -67,6 +91,10 @@ class LogStream(AsyncIterator[str]):
     with growing pauses; the service is then asked for its last lines again, and those that were given out are left
     out. How far that goes lies with the service: after a long drop, lines older than the 1000 last ones are lost, and
     in a log of equal lines without times no one can tell which of them are new.
+
+    A line is data and comes as it was written: it may be as long as a message, and hold characters
+    that act on a terminal. Of what was given out only the last 200 lines are remembered, long ones
+    by a digest.
 
     Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is
     cancelled can be taken up again. Between two lines the connection is read on, up to
@@ -101,11 +129,13 @@ class LogStream(AsyncIterator[str]):
         self._tail = tail
         self._retry = retry
         self._entropy = entropy
-        self._given: deque[str] = deque(maxlen=REMEMBERED)
-        self._ready: deque[str] = deque()
+        #: What stands for the lines that were given out last.
+        self._given: deque[str | bytes] = deque(maxlen=REMEMBERED)
+        #: Messages whose lines can be given out.
+        self._ready: deque[Lines] = deque()
+        self._in_a_row = 0
         #: The lines since the connection was made anew, until it is clear which of them are new.
-        self._held: list[str] | None = None
-        self._asked = tail
+        self._held: _Held | None = None
         self._socket: Socket | None = None
         self._drops = 0
         self._over = False
@@ -114,14 +144,25 @@ class LogStream(AsyncIterator[str]):
         return self
 
     async def __anext__(self) -> str:
-        while not self._ready:
+        self._in_a_row += 1
+        if self._in_a_row > IN_A_ROW:
+            # Before a line is taken, so that a cancellation loses none.
+            self._in_a_row = 0
+            await asyncio.sleep(0)
+        while (line := self._next_ready()) is None:
             if self._over:
                 raise StopAsyncIteration
             await self._advance()
         self._drops = 0
-        line = self._ready.popleft()
-        self._given.append(line)
+        self._given.append(remembered(line))
         return line
+
+    def _next_ready(self) -> str | None:
+        while self._ready:
+            if (line := next(self._ready[0], None)) is not None:
+                return line
+            self._ready.popleft()
+        return None
 
     async def aclose(self) -> None:
         """Close the connection; what was not read yet is dropped. May be called twice."""
@@ -143,16 +184,23 @@ class LogStream(AsyncIterator[str]):
         await self.aclose()
 
     async def _advance(self) -> None:
-        """One step: connect, or take one message."""
+        """One step: connect, look at some of the lines that are held, or take one message."""
         if self._socket is None:
             if self._drops:
                 await asyncio.sleep(self._retry.backoff(self._drops, self._entropy()))
-            self._held = [] if self._given else None
-            self._asked = len(self._given) + MISSED if self._given else self._tail
-            self._socket = await self._connect(self._asked)
+            asked = len(self._given) + MISSED if self._given else self._tail
+            self._held = _Held(list(self._given), asked) if self._given else None
+            self._socket = await self._connect(asked)
+            return
+        if self._held is not None and self._held.look():
+            if self._held.decided:
+                self._release()
+            await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(QUIET if self._held else None):
+            async with asyncio.timeout(
+                QUIET if self._held is not None and self._held.count else None
+            ):
                 message = await self._socket.receive()
         except TimeoutError:
             self._release()
@@ -166,7 +214,7 @@ class LogStream(AsyncIterator[str]):
             await self._dropped(error)
             return
         if message is not None:
-            self._take(split(message))
+            self._take(message)
         elif self._socket.close_code in (NORMAL, NO_STATUS):
             self._release()
             self._over = True
@@ -176,18 +224,17 @@ class LogStream(AsyncIterator[str]):
                 TransportError(f"the log's connection was closed with {self._socket.ending}")
             )
 
-    def _take(self, lines: list[str]) -> None:
+    def _take(self, message: bytes | str) -> None:
+        self._in_a_row = 0
         if self._held is None:
-            self._ready.extend(lines)
-            return
-        self._held.extend(lines)
-        if len(self._held) >= self._asked or seen_whole(tuple(self._given), self._held) is not None:
-            self._release()
+            self._ready.append(Lines(message))
+        else:
+            self._held.take(message)
 
     def _release(self) -> None:
         held, self._held = self._held, None
-        if held:
-            self._ready.extend(unseen(tuple(self._given), held))
+        if held is not None:
+            self._ready.extend(held.new())
 
     async def _dropped(self, error: TransportError) -> None:
         # What is held was not recognised yet; the next connection brings it again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -10,8 +11,8 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import GoDuration, Id, Instant, OpenEnum
-from vcloud._core.text import printable
+from vcloud._core.codec import GoDuration, Id, Instant, Integer, OpenEnum
+from vcloud._core.text import printable, shortened
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import Wire, go_duration
@@ -113,7 +114,7 @@ class SessionResult(Wire):
     session_id: Id | None = None
     pod_ip: str | None = None
     pod_name: str | None = None
-    vnc_port: int | None = None
+    vnc_port: Integer | None = None
     started_at: Instant | None = None
 
 
@@ -187,7 +188,7 @@ class CommandData(Wire):
 class VNCPort(Wire):
     """Where a session's VNC server is to listen."""
 
-    port: int
+    port: Integer
 
 
 @frozen(kw_only=True)
@@ -273,7 +274,7 @@ class VNCProxyData(Wire):
 
     pod_name: str | None = None
     namespace: str | None = None
-    vnc_port: int | None = None
+    vnc_port: Integer | None = None
 
 
 @frozen(kw_only=True)
@@ -319,9 +320,13 @@ class UnreadableMessage(Message):
         return name if isinstance(name, str) else ""
 
     def __str__(self) -> str:
-        return printable(f"{self.name or 'a message'}: {self.problem}")
+        return printable(f"{shortened(self.name, MAX_NAME) or 'a message'}: {self.problem}")
 
 
+#: Characters of a message's name in a text. The longest known one has 17.
+MAX_NAME: Final = 80
+#: What the other side knows a thing by, and what is echoed exactly as it came.
+_IDS: Final = frozenset({"command_id", "proxy_id", "session_id"})
 #: The messages that the SDK knows, by ``type`` and ``command_type``.
 KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
     (kind.type, kind.command_type): kind
@@ -333,7 +338,11 @@ KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
 
 
 def encode_message(message: Message) -> str:
-    """The JSON text of a message; what is None is left out.
+    r"""The JSON text of a message; what is None is left out.
+
+    A text that is not valid unicode (a file's name, half an emoji) goes out with visible escapes:
+    ``caf\udce9`` becomes the ten characters ``caf\\udce9``. An id goes out as JSON's own escape of
+    the very same characters, ``"\ud83d"``: only so does whoever sent it that way find it again.
 
     Raises:
         InvalidArgumentError: it holds a value that JSON has no form for, such as an ``ip_address``.
@@ -344,7 +353,7 @@ def encode_message(message: Message) -> str:
         head = {"type": message.type} | (
             {"command_type": message.command_type} if message.command_type else {}
         )
-        return msgspec.json.encode(head | _plain(message)).decode()
+        return _json(head | _plain(message))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         # The error names types and no values.
         raise InvalidArgumentError(
@@ -352,14 +361,25 @@ def encode_message(message: Message) -> str:
         ) from None
 
 
+def _json(plain: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(plain).decode()
+    except UnicodeEncodeError:
+        # Slower, but it escapes what is not valid unicode. Texts have escapes already.
+        return json.dumps(plain, separators=(",", ":"))
+
+
 def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         named = ((part.name, getattr(value, part.name)) for part in attrs.fields(type(value)))
-        return {name: _plain(inner) for name, inner in named if inner is not None}
+        return {
+            name: str(inner) if name in _IDS and isinstance(inner, str) else _plain(inner)
+            for name, inner in named
+            if inner is not None
+        }
     if isinstance(value, str):
-        # An Id or a member of an enumeration is more than msgspec writes. A handler's words may hold
-        # the name of a file, which need not be valid unicode.
-        return str(value).encode("utf-8", "replace").decode()
+        # An Id or a member of an enumeration is more than msgspec writes.
+        return str(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, timedelta):
         return _go(value)
     return value if not isinstance(value, datetime) else value.isoformat().replace("+00:00", "Z")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from vcloud._core.codec import Id, Instant, OpenEnum
+from vcloud._core.codec import Float, Id, Instant, Integer, OpenEnum
 from vcloud._core.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.secret import Secretive
 from vcloud.errors import InvalidArgumentError
@@ -151,10 +151,10 @@ class AgentCapacity(Wire):
         current_sessions: how many there are.
     """
 
-    max_cpu: float | None = None
-    max_memory: float | None = None
-    max_sessions: int | None = None
-    current_sessions: int | None = None
+    max_cpu: Float | None = None
+    max_memory: Float | None = None
+    max_sessions: Integer | None = None
+    current_sessions: Integer | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -182,19 +182,19 @@ class AgentUpdate(Wire):
 class Utilization(Wire):
     """How full all agents are: in per cent, and in sessions that still fit."""
 
-    percentage: float | None
-    sessions_available: int | None
+    percentage: Float | None
+    sessions_available: Integer | None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentStats(NullAsEmpty, Wire):
     """All agents counted together; ``by_platform`` counts those of each platform."""
 
-    total_agents: int
-    online_agents: int | None
-    offline_agents: int | None
-    draining_agents: int | None
-    by_platform: MappingOf[int | None] = field(
+    total_agents: Integer
+    online_agents: Integer | None
+    offline_agents: Integer | None
+    draining_agents: Integer | None
+    by_platform: MappingOf[Integer | None] = field(
         factory=dict, hash=False, metadata={DOCUMENTED: True}
     )
     total_capacity: AgentCapacity | None
@@ -209,7 +209,8 @@ class SessionStatus(Wire):
         phase: the platform's word, such as ``Running``.
         message: the same as a sentence.
         pod_ip: its address inside the cluster.
-        vnc_url: where its picture is served: a path on the host, or a whole URL; see :attr:`Session.vnc_url`.
+        vnc_url: where its picture is served: a path on the host, or a whole URL, as the service sent it;
+            see :attr:`Session.vnc_url`, which is whole and checked.
         pod_name: its pod; only in a fetched session, like all that follow.
         container_id: its container.
         started_at: when that was started.
@@ -243,9 +244,9 @@ class TemplateVNC(Wire):
     """How a template's picture is served; ``resolution`` and ``color_depth`` (bits) only in a fetched template."""
 
     enabled: bool | None
-    port: int | None
+    port: Integer | None
     resolution: str | None = None
-    color_depth: int | None = None
+    color_depth: Integer | None = None
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

@@ -8,9 +8,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.codec import Shape, required
+from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.observe import Hook
 from vcloud._core.request import Request, query, segment
 from vcloud._core.resource import Handle
+from vcloud._core.text import word
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
 from vcloud.providers.streamspace.logs import LogStream
@@ -103,7 +105,10 @@ class Realtime(Handle):
             ConflictError: it is not running.
         """
         path, _, parameters = self._own_vnc_url().removeprefix(self._root).partition("?")
-        request = Request("GET", path, parameters, sensitive=True)
+        # A path that the service named may open the picture by itself, so texts have this instead.
+        own = path == f"/vnc-viewer/{segment(self.id)}"
+        label = "" if own else "/vnc-viewer/{session_id}"
+        request = Request("GET", path, parameters, sensitive=True, label=label)
         session = self._session
         return VNCTunnel(lambda: session.connect(request, root=True, token_query="token"))  # noqa: S106 - a parameter's name
 
@@ -113,6 +118,7 @@ class Realtime(Handle):
         *,
         host: str = "127.0.0.1",
         on_error: Hook[Exception] | None = None,
+        anyone: bool = False,
     ) -> VNCForward:
         """A local port for any VNC viewer; each of its connections is a tunnel of its own, see :meth:`open_vnc`.
 
@@ -124,12 +130,17 @@ class Realtime(Handle):
 
         Args:
             port: which; 0 takes a free one.
-            host: an address of this machine's own. Whoever can connect to it controls the session.
+            host: an address of this machine's own, a loopback one.
             on_error: is called, and awaited if it returns an awaitable, with the error of each connection that did not
                 end well. The viewer is told the reason too, as far as its protocol allows.
+            anyone: let in every user of this machine. Whoever is let in controls the session.
+                Without it only programs of this process's user and of root are, by the kernel's
+                table of sockets; systems that have no such table (macOS, Windows) let everybody in
+                all the same, and one WARNING says so.
 
         Raises:
-            InvalidArgumentError: ``host`` is no loopback address, or ``port`` no port.
+            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone``
+                no bool.
             OSError: the port is taken; raised when it is entered.
         """
         return VNCForward(
@@ -137,6 +148,7 @@ class Realtime(Handle):
             host=host,
             port=port,
             on_error=on_error,
+            anyone=anyone,
             known_to=self._session.opened,
         )
 
@@ -147,6 +159,16 @@ class Realtime(Handle):
         It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below
         ``wss://HOST/prefix``.
         """
+        address = self._vnc_address()
+        fault = fault_of_link(address, allow_http=self._session.allow_http)
+        if fault is None:
+            return address
+        # Its path may open the picture: no frame of the error has it.
+        del address
+        raise refused_link(f"vnc_url for session {self.id}", fault)
+
+    def _vnc_address(self) -> str:
+        """:attr:`vnc_url` before it is checked."""
         return f"{self._root}/vnc-viewer/{segment(self.id)}"
 
     async def connect_url(self) -> str:
@@ -163,10 +185,12 @@ class Realtime(Handle):
         return f"{url}{'&' if urlsplit(url).query else '?'}token={token}"
 
     def _own_vnc_url(self) -> str:
-        url = self.vnc_url
+        url = self._vnc_address()
         if not url.startswith(f"{self._root}/"):
+            del url
             raise ConfigurationError(
-                f"session {self.id}: its picture is at {url:.200}, and the token is only for {self._root}"
+                f"session {word(self.id)}: its picture is somewhere else than the API, and the token "
+                f"is only for {self._root}"
             )
         steps = unquote(url.partition("?")[0]).split("/")
         if (
@@ -176,8 +200,9 @@ class Realtime(Handle):
             # step, as in every other path.
             or ({".", ".."} & set(steps) and not url.endswith(f"/vnc-viewer/{segment(self.id)}"))
         ):
+            del url, steps
             raise DecodeError(
-                f"session {self.id}: the service says that its picture is at {url!r:.200}, which is no address"
+                f"session {word(self.id)}: where the service says that its picture is, is no address"
             )
         return url
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from vcloud._core.cleanup import abort, end
-from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, printable
+from vcloud._core.text import printable
+from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED
 from vcloud.errors import APIError
 from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
 

@@ -16,6 +16,7 @@ from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, stated, wait_until
+from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
@@ -158,7 +159,8 @@ class SessionRef(Realtime, Wire):
             timeout=timeout,
             poll=poll,
             clock=self._session.clock,
-            what=f"session {self.id}",
+            hide=self._session.hide,
+            what=f"session {word(self.id)}",
         )
 
     async def _change(self, state: SessionState) -> SessionUpdate:
@@ -220,9 +222,16 @@ class Session(NullAsEmpty, SessionRef):
 
         It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below ``wss://HOST/prefix``, also when
         the service, which a proxy before it does not tell of the prefix, names a path at the host's root.
+
+        Raises:
+            DecodeError: the address that the service names is not safe to open: not wss, say, or
+                with a user before its host. The text does not repeat it.
         """
+        return super().vnc_url
+
+    def _vnc_address(self) -> str:
         named = self.status.vnc_url if self.status is not None else None
-        return below(self._root, named) if named else super().vnc_url
+        return below(self._root, named) if named else super()._vnc_address()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Template(NullAsEmpty, TemplateRef):
         environment: variables of the container; like the three below only in a single template, not in a list.
         persistent_home: whether the home directory outlives a session.
         idle_timeout: how long a session may be idle before it hibernates.
-        icon_url: its picture.
+        icon_url: its picture, as the service sent it.
         tags: words to find it by.
         created_at: when it was made.
         updated_at: when it last changed.

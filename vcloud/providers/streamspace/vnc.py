@@ -19,6 +19,7 @@ from vcloud._core.observe import Hook, call_hook
 from vcloud._core.secret import Secretive
 from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, TransportError
+from vcloud.providers.streamspace.admission import Admission
 from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
 
 __all__ = ["VNCForward", "VNCTunnel"]
@@ -192,19 +193,29 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
 class VNCForward:
     """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
 
-    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone; leaving the block ends all.
-    A viewer that gets no picture is told why, as RFB 3.8 does it (RFC 6143, 7.1.2), unless the VNC server
-    has said more than its version to it.
+    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone;
+    leaving the block ends all. A viewer that gets no picture is told why, as RFB 3.8 does it (RFC
+    6143, 7.1.2), unless the VNC server has said more than its version to it.
+
+    Programs of this process's user and of root are let in. Every other user of the machine is hung
+    up on before a byte is passed on, and so is a connection that is gone by the time its row is
+    looked for in the kernel's table of sockets. On a system without that table (macOS, Windows)
+    every user of the machine is let in, and one WARNING says so.
+
+    At most 256 connections may be without a word from their viewer; more are hung up on. So is a
+    viewer that has said nothing for two minutes.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
         host: a loopback address.
         port: which; 0 takes a free one.
         on_error: is called with what ended a connection that did not end well.
+        anyone: let in every user of this machine.
         known_to: what the client ends when it closes.
 
     Raises:
-        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``on_error`` no function.
+        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no
+            function, or ``anyone`` no bool.
     """
 
     def __init__(
@@ -214,16 +225,20 @@ class VNCForward:
         host: str,
         port: int,
         on_error: Hook[Exception] | None = None,
+        anyone: bool = False,
         known_to: WeakSet[Opened],
     ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
         if on_error is not None and not callable(on_error):
             raise InvalidArgumentError(f"on_error must be a function, not {on_error!r}")
+        if type(anyone) is not bool:
+            raise InvalidArgumentError(f"anyone must be True or False, not {anyone!r}")
         self._host = _loopback(host)
         self._port = port
         self._open_tunnel = open_tunnel
         self._on_error = on_error
+        self._admission = Admission(anyone=anyone)
         self._known_to = known_to
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -249,6 +264,15 @@ class VNCForward:
         """What ended connections that did not end well, the last one at the end; the older ones are forgotten."""
         return tuple(self._errors)
 
+    @property
+    def refused(self) -> int:
+        """How many connections were hung up on: other users', gone ones, too many silent ones.
+
+        They are no :attr:`errors`, so that nobody else can fill those. The first one is a WARNING
+        in the log.
+        """
+        return self._admission.refused
+
     async def __aenter__(self) -> Self:
         """Listen.
 
@@ -265,6 +289,7 @@ class VNCForward:
         )
         try:
             self._port = self._server.sockets[0].getsockname()[1]
+            self._admission.listen(self._port)
             await self._server.start_serving()
             self._known_to.add(self)
         except BaseException:
@@ -310,19 +335,28 @@ class VNCForward:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         WITHIN.set(self)
+        task = asyncio.current_task()
+        assert task is not None
         relayed = Relayed()
         try:
-            tunnel = self._open_tunnel()
-            try:
-                await tunnel.aopen()
-                await relay(tunnel, reader, writer, relayed)
-            finally:
-                with contextlib.suppress(TransportError):
-                    await tunnel.aclose()
+            if self._admission.take(relayed, task.cancel) and await self._admission.lets_in(writer):
+                await self._relay(reader, writer, relayed)
         except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's, and is kept to be looked at
             await self._failed(error.with_traceback(None), reader, writer, relayed)
         finally:
+            self._admission.forget(relayed)
             await let_go(writer)
+
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relayed: Relayed
+    ) -> None:
+        tunnel = self._open_tunnel()
+        try:
+            await tunnel.aopen()
+            await relay(tunnel, reader, writer, relayed)
+        finally:
+            with contextlib.suppress(TransportError):
+                await tunnel.aclose()
 
     async def _failed(
         self,

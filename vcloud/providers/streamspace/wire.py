@@ -13,7 +13,7 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.arguments import whole_units
-from vcloud._core.codec import BrokenItems, Shape, required
+from vcloud._core.codec import BrokenItems, Integer, Shape, required
 from vcloud._core.models import DOCUMENTED, none_when_absent
 from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import next_by_total
@@ -121,17 +121,17 @@ class Wire:
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:
     names = _names(model, set())
-    return any(_snake(key.decode()) in names for key in _CAMEL.findall(body))
+    return any(_snake(found[1].decode()) in names for found in _CAMEL.finditer(body))
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Pagination(Wire):
     """Where a page stands in its list."""
 
-    page: int | None
-    limit: int | None
-    total: int | None
-    total_pages: int | None
+    page: Integer | None
+    limit: Integer | None
+    total: Integer | None
+    total_pages: Integer | None
 
     @property
     def pages(self) -> int:
@@ -161,7 +161,7 @@ class Listing(Wire):
     item_fields: ClassVar[tuple[str, ...]]
 
     pagination: Pagination | None = None
-    total: int | None = None
+    total: Integer | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -43,6 +43,13 @@ class AgentWorker(Secretive):
     drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what
     they came to is sent then.
 
+    It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is
+    answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler does not hear of it. A
+    session counts from the moment that its start or wake is accepted, until it is stopped or
+    hibernated; of sessions from before this process it knows nothing. Besides, at most 1024
+    commands of each kind are under way at once (or ``max_sessions``, if that is more); what exceeds
+    that gets the same answer. The README lists all bounds.
+
     The document names no authentication for this socket; the client's token is sent as for everything else. It does not
     say either how a session's picture travels between agent and control plane. Here (our decision) the agent answers a
     ``vnc_proxy_request`` by opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries
@@ -83,7 +90,8 @@ class AgentWorker(Secretive):
         self._outbox = Outbox()
         self._reporter = Reporter(register.agent_id, hooks)
         trouble = self._reporter.trouble
-        self._commands = Commands(register.agent_id, handler, self._outbox, trouble)
+        most = register.capacity.max_sessions if register.capacity is not None else None
+        self._commands = Commands(register.agent_id, handler, self._outbox, trouble, most)
         self._pictures = Pictures(
             self._session, handler, self._outbox, trouble, self._token_refused
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -11,9 +10,12 @@ import attrs
 
 from vcloud._core.arguments import identifier
 from vcloud._core.cleanup import end
+from vcloud._core.text import shortened
 from vcloud.errors import InvalidArgumentError
+from vcloud.providers.streamspace.agent.answers import Answers
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, carry_out
+from vcloud.providers.streamspace.agent.room import Room
+from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, carry_out, words
 from vcloud.providers.streamspace.messages import (
     Command,
     CommandAck,
@@ -22,14 +24,14 @@ from vcloud.providers.streamspace.messages import (
     SessionReport,
     SessionResult,
     StartSession,
-    WakeSession,
 )
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["Commands"]
 
-#: How many answers are remembered for commands that come again.
-REMEMBERED: Final = 1024
+#: Characters of a reason that are sent, and of its code.
+MAX_REASON: Final = 4096
+MAX_CODE: Final = 100
 
 
 class Commands:
@@ -40,6 +42,7 @@ class Commands:
         handler: does the work.
         outbox: takes the answers.
         trouble: is told what a handler raised.
+        max_sessions: how many sessions it takes at once; None: it declared no number.
     """
 
     def __init__(
@@ -48,16 +51,18 @@ class Commands:
         handler: AgentHandler,
         outbox: Outbox,
         trouble: Callable[[Exception], None],
+        max_sessions: int | None,
     ) -> None:
         self._agent_id = agent_id
         self._handler = handler
         self._outbox = outbox
         self._trouble = trouble
         self._open: set[str] = set()
-        self._answers: OrderedDict[str, CommandResult] = OrderedDict()
+        self._answers = Answers()
+        #: Apart, so that no number of refusals makes it forget what it has carried out.
+        self._refusals = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
-        #: The sessions that it started or woke, and neither hibernated nor stopped.
-        self.sessions: set[str] = set()
+        self._room = Room(max_sessions)
         #: Whether it refuses new sessions.
         self.draining = False
         #: Whether it refuses all commands.
@@ -66,22 +71,42 @@ class Commands:
         self.may_run = asyncio.Event()
         self.may_run.set()
 
-    def take(self, command: Command) -> None:
-        """Acknowledge a command and carry it out; one that comes again is answered again."""
-        if not self._is_new(command.command_id):
+    @property
+    def sessions(self) -> set[str]:
+        """The sessions that it started or woke, and neither hibernated nor stopped."""
+        return self._room.sessions
+
+    def take(self, command: Command, size: int) -> None:
+        """Acknowledge a command and carry it out; one that comes again is answered again.
+
+        Args:
+            command: what is to be done.
+            size: characters of the message that brought it.
+        """
+        command_id = command.command_id
+        if not self._is_new(command_id):
             return
         if self.stopping or (self.draining and isinstance(command, StartSession)):
-            self._fail(command.command_id, "AGENT_DRAINING", "the agent takes no new sessions")
+            self._turn_away(command_id, "AGENT_DRAINING", "the agent takes no new sessions")
             return
-        self._open.add(command.command_id)
+        if (reason := self._room.refusal(command, size)) is not None:
+            self._turn_away(command_id, "AGENT_CAPACITY_EXCEEDED", reason)
+            return
+        self._open.add(command_id)
+        self._room.enter(command, size)
         task = asyncio.create_task(self._carry_out(command))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled before its first step does nothing.
+        task.add_done_callback(lambda task: self._room.leave(command, size))
 
     def refuse(self, command_id: str, code: str, reason: str) -> None:
-        """Acknowledge a command that cannot be carried out, and say why."""
+        """Acknowledge a command that cannot be carried out, and say why.
+
+        Its id is not remembered: when it comes again, the answer is the same.
+        """
         if self._is_new(command_id):
-            self._fail(command_id, code, reason)
+            self._outbox.say(self._failure(command_id, code, reason))
 
     def report_failed(self, session_id: str, reason: str) -> None:
         """Say that a session is over though no command ended it.
@@ -98,7 +123,7 @@ class Commands:
                 agent_id=self._agent_id,
                 session_id=session_id,
                 state=SessionState.FAILED,
-                message=reason,
+                message=shortened(reason, MAX_REASON),
             )
         )
 
@@ -117,8 +142,9 @@ class Commands:
 
     def _is_new(self, command_id: str) -> bool:
         self._outbox.say(CommandAck(command_id=command_id, agent_id=self._agent_id))
-        if (answer := self._answers.get(command_id)) is not None:
-            self._outbox.say(answer)
+        answer = self._answers.get(command_id) or self._refusals.get(command_id)
+        if answer is not None:
+            self._outbox.say_again(answer)
         return answer is None and command_id not in self._open
 
     async def _carry_out(self, command: Command) -> None:
@@ -136,7 +162,7 @@ class Commands:
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words and lines are not for the wire
             self._raised(command, error)
         else:
-            self._count(command)
+            self._room.completed(command)
             self._complete(command, result)
 
     def _raised(self, command: Command, error: BaseException) -> None:
@@ -159,31 +185,30 @@ class Commands:
         except InvalidArgumentError as error:
             self._fail(command.command_id, "INTERNAL_ERROR", str(error))
             self._trouble(error)
-
-    def _count(self, command: Command) -> None:
-        if isinstance(command, StartSession | WakeSession):
-            self.sessions.add(command.session_id)
-        else:
-            self.sessions.discard(command.session_id)
+        except Exception as error:  # noqa: BLE001 - a class of the user's may do anything when it is read
+            self._raised(command, error)
 
     def _fail(self, command_id: str, code: str, reason: str) -> None:
-        self._answer(
-            CommandResult(
-                command_id=command_id,
-                agent_id=self._agent_id,
-                status=CommandStatus.FAILED,
-                # A handler may have put other objects in the place of its failure's texts.
-                error=str(reason),
-                error_code=str(code),
-            )
+        self._answer(self._failure(command_id, code, reason))
+
+    def _turn_away(self, command_id: str, code: str, reason: str) -> None:
+        refusal = self._failure(command_id, code, reason)
+        self._refusals.remember(command_id, self._outbox.say(refusal))
+
+    def _failure(self, command_id: str, code: str, reason: str) -> CommandResult:
+        return CommandResult(
+            command_id=command_id,
+            agent_id=self._agent_id,
+            status=CommandStatus.FAILED,
+            # A handler may have put other objects in the place of its failure's texts.
+            error=shortened(words(reason), MAX_REASON),
+            error_code=words(code)[:MAX_CODE],
         )
 
     def _answer(self, result: CommandResult) -> None:
-        self._outbox.say(result)
+        said = self._outbox.say(result)
         self._open.discard(result.command_id)
-        self._answers[result.command_id] = result
-        if len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        self._answers.remember(result.command_id, said)
 
 
 def _checked(result: object, command: Command) -> SessionResult:

@@ -10,7 +10,8 @@ from vcloud._core.cleanup import race
 from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.websocket import Socket, printable
+from vcloud._core.text import printable, shortened
+from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -23,7 +24,7 @@ from vcloud.errors import (
     VCloudError,
 )
 from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.frames import read_frame, readable_id
+from vcloud.providers.streamspace.agent.frames import each_message, readable_id
 from vcloud.providers.streamspace.agent.hooks import Reporter
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.pictures import Pictures
@@ -47,10 +48,17 @@ __all__ = ["HOPELESS", "AgentRejectedError", "Connection"]
 INTERVAL: Final = 10.0
 #: The shortest interval between heartbeats, in seconds, whatever the control plane asks for.
 MIN_INTERVAL: Final = 1.0
+#: The longest, in seconds: the published server ends a connection after 45 without one, and its
+#: own agents say one every 30 by default (both from its source).
+MAX_INTERVAL: Final = 30.0
 #: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
 HOLD: Final = 30.0
 #: Seconds in which the control plane has to answer a registration.
 PATIENCE: Final = 30.0
+#: Messages that are taken in a row before other tasks get their turn; one counts as so many more
+#: as it has times so many characters.
+IN_A_ROW: Final = 64
+MESSAGE_SIZE: Final = 4096
 
 
 class AgentRejectedError(VCloudError):
@@ -82,7 +90,7 @@ class Connection:
         retry: how patiently the assigned sessions are asked for again.
 
     Raises:
-        InvalidArgumentError: ``register`` holds what JSON cannot.
+        InvalidArgumentError: ``register`` holds what JSON or an address cannot.
     """
 
     def __init__(
@@ -100,14 +108,23 @@ class Connection:
         self._client = client
         self._session = session
         self._register = register
-        # Once and now, because an error here is its owner's, and on a connection it would end the agent.
+        # Once and now, because an error here is its owner's. On a connection it would end the agent,
+        # or keep it connecting for ever.
         self._introduction = encode_message(register)
+        self._query = query(
+            {
+                "agent_id": register.agent_id,
+                "platform": register.platform,
+                "region": register.region,
+            }
+        )
         self._outbox = outbox
         self._commands = commands
         self._pictures = pictures
         self._reporter = reporter
         self._retry = retry
         self._interval = INTERVAL
+        self._in_a_row = 0
         #: Set while the control plane knows the agent.
         self.registered = asyncio.Event()
         #: Whether it did on the last connection.
@@ -116,13 +133,8 @@ class Connection:
     async def run(self) -> None:
         """Connect, register, and stay until the connection is lost, which is an error."""
         self.was_registered = False
-        parameters = {
-            "agent_id": self._register.agent_id,
-            "platform": self._register.platform,
-            "region": self._register.region,
-        }
         # Viewers that use the same client may hold all slots, and wait for this agent.
-        request = Request("GET", "/agent/ws", query(parameters), slot=False)
+        request = Request("GET", "/agent/ws", self._query, slot=False)
         socket = await self._session.connect(request, root=True)
         try:
             await self._introduce(socket)
@@ -158,8 +170,13 @@ class Connection:
         if frame is None:
             raise TransportError(f"the agent's socket was closed with {socket.ending}")
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        for message in read_frame(text):
-            self._take(message)
+        for message, size in each_message(text):
+            self._take(message, size)
+            self._in_a_row += 1 + size // MESSAGE_SIZE
+            if self._in_a_row >= IN_A_ROW:
+                # A frame, and what waits behind it, may hold any number of them.
+                self._in_a_row = 0
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:
@@ -206,12 +223,12 @@ class Connection:
 
     # -- what it is told -----------------------------------------------------------------------------------------------
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, size: int) -> None:
         match message:
             case RegisterAck():
                 self._acknowledged(message)
             case Command():
-                self._commands.take(message)
+                self._commands.take(message, size)
             case VNCProxyRequest():
                 self._pictures.deliver(message)
             case UnreadableMessage():
@@ -228,11 +245,12 @@ class Connection:
         if message.status == "rejected":
             raise AgentRejectedError(f"the control plane rejected agent {self._register.agent_id}")
         if message.status != "registered":
-            status = printable(message.status[:80])
+            status = printable(shortened(message.status, 80))
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
-        self._interval = max(seconds, MIN_INTERVAL) if seconds > 0 else INTERVAL
+        bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
+        self._interval = bounded if seconds > 0 else INTERVAL
         if self._reporter.reconciles and not self.registered.is_set():
             # At once, because commands may come in the same frame.
             self._commands.may_run.clear()

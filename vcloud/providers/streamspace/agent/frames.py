@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,67 +15,82 @@ from vcloud.errors import DecodeError
 from vcloud.providers.streamspace.messages import KINDS, Message, RegisterAck, UnknownMessage
 from vcloud.providers.streamspace.messages import UnreadableMessage as Unreadable
 
-__all__ = ["read_frame", "readable_id"]
+__all__ = ["each_message", "read_frame", "readable_id"]
 
 _CODEC: Final = Codec()
 _JSON: Final = json.JSONDecoder()
 _SOMETHING: Final = re.compile(r"\S")
 #: How many problems of an unreadable message are named.
 MAX_PROBLEMS: Final = 3
-#: How many times reading a frame is taken up again after what is not JSON. Each may read on to its end.
-MAX_NOT_JSON: Final = 100
+#: How many messages of a frame may be unreadable. The rest of such a frame is not read.
+MAX_UNREADABLE: Final = 100
+#: How often a frame is read in all, where reading is taken up again after what is not JSON, because
+#: each such try may read on to the frame's end.
+MAX_READINGS: Final = 4
 
 
 def read_frame(text: str, *, codec: Codec = _CODEC) -> list[Message]:
-    """The messages of one frame: one, or several one after the other (the published server's, newline-separated).
+    """All messages of one frame, see :func:`each_message`."""
+    return [message for message, _ in each_message(text, codec=codec)]
 
-    What cannot be read is an :class:`UnreadableMessage` in its place; it does not keep those after it from being read.
+
+def each_message(text: str, *, codec: Codec = _CODEC) -> Iterator[tuple[Message, int]]:
+    """The messages of one frame, one by one, each with the number of its characters.
+
+    They come one after the other (the published server's, newline-separated). What cannot be read
+    is an :class:`UnreadableMessage` in its place; it does not keep those after it from being read,
+    unless there are a hundred of them.
     """
-    return [
-        found if isinstance(found, Message) else _message(found, codec) for found in _parts(text)
-    ]
+    unreadable = 0
+    for found, size in _parts(text):
+        message = found if isinstance(found, Message) else _message(found, codec)
+        yield message, size
+        unreadable += isinstance(message, Unreadable)
+        if unreadable == MAX_UNREADABLE:
+            yield Unreadable(raw={}, problem=f"the {unreadable}th of its frame, which ends here"), 0
+            return
 
 
 def readable_id(raw: dict[str, Any], name: str) -> str | None:
-    """The id of this name (``command_id``, or ``commandId`` as the published server writes it); None without a usable one."""
+    """The id of this name (``command_id``, or ``commandId`` as the published server writes it).
+
+    None without a usable one: what is longer than any id is not sent back, nor kept.
+    """
     head, *rest = name.split("_")
     camel_case = head + "".join(word.capitalize() for word in rest)
     value = raw.get(name, raw.get(camel_case))
-    if type(value) is int:
+    if type(value) is int and abs(value) < 10**19:
         value = str(value)
-    usable = isinstance(value, str) and 0 < len(value) <= MAX_ID and _is_unicode(value)
-    return value if usable else None
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_ID else None
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _parts(text: str) -> list[dict[str, Any] | Unreadable]:
-    """The objects of a frame, and what is none."""
-    found: list[dict[str, Any] | Unreadable] = []
-    end = not_json = 0
+def _parts(text: str) -> Iterator[tuple[dict[str, Any] | Unreadable, int]]:
+    """The objects of a frame, and what is none, each with its size."""
+    end, readings = 0, MAX_READINGS * len(text)
     while (start := _SOMETHING.search(text, end)) is not None:
+        at = start.start()
         try:
-            value, end = _JSON.raw_decode(text, start.start())
+            value, end = _JSON.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            found.append(Unreadable(raw={}, problem=f"not JSON ({error})"))
+            # How far it read is known of what is not JSON; all else may have read everything.
+            readings -= (error.pos if isinstance(error, json.JSONDecodeError) else len(text)) - at
             # Messages begin on lines of their own, without indentation.
-            following = text.find("\n{", start.start())
-            not_json += 1
-            end = len(text) if following < 0 or not_json == MAX_NOT_JSON else following
+            following = text.find("\n{", at)
+            end = len(text) if following < 0 or readings <= 0 else following
+            yield Unreadable(raw={}, problem=f"not JSON ({_why(error)})"), end - at
             continue
         if not isinstance(value, dict):
-            found.append(Unreadable(raw={}, problem=f"no object, but {type(value).__name__}"))
+            problem = f"no object, but {type(value).__name__}"
+            yield Unreadable(raw={}, problem=problem), end - at
         elif too_deep(value):
-            found.append(Unreadable(raw={}, problem=f"nested more than {MAX_DEPTH} levels deep"))
+            problem = f"nested more than {MAX_DEPTH} levels deep"
+            yield Unreadable(raw={}, problem=problem), end - at
         else:
-            found.append(value)
-    return found
+            yield value, end - at
+
+
+def _why(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _message(value: dict[str, Any], codec: Codec) -> Message:

@@ -13,7 +13,7 @@ from vcloud._core.cleanup import end
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
 from vcloud.errors import InvalidArgumentError, VCloudError
-from vcloud.providers.streamspace.handler import CommandFailed
+from vcloud.providers.streamspace.handler import CommandFailed, words
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentHooks", "Reporter"]
@@ -21,6 +21,8 @@ __all__ = ["AgentHooks", "Reporter"]
 LOG: Final = printable_logger("vcloud.streamspace.agent")
 #: How many errors are kept.
 KEPT_ERRORS: Final = 16
+#: How many calls of hooks may be under way. What goes wrong beyond them stands in the log alone.
+MAX_TELLING: Final = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -84,8 +86,8 @@ class Reporter:
         # The traceback of an unexpected exception shows where the owner's handler raised it.
         expected = isinstance(error, VCloudError | OSError | CommandFailed)
         trace = None if expected else error
-        words = str(error) or type(error).__name__
-        LOG.warning("agent %s: %s", self._agent_id, words, exc_info=trace)
+        said = words(error) or type(error).__name__
+        LOG.warning("agent %s: %s", self._agent_id, said, exc_info=trace)
         self._note(error)
 
     def ended(self, error: Exception) -> None:
@@ -106,7 +108,7 @@ class Reporter:
         self._tell("on_error", self._hooks.on_error, error)
 
     def _tell(self, name: str, hook: Hook[Exception] | None, error: Exception) -> None:
-        if hook is not None:
+        if hook is not None and len(self._telling) < MAX_TELLING:
             task = asyncio.create_task(call_hook(hook, error, self._named(name), LOG))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)

@@ -7,12 +7,18 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from vcloud._core.websocket import Socket
+from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.messages import Heartbeat, Message, encode_message
 
 __all__ = ["Outbox"]
 
 #: How many messages wait to be sent: a control plane that is away for days must not make the agent grow.
 UNSENT: Final = 4096
+#: Characters of these messages; of some 200 each, the number above comes first.
+UNSENT_SIZE: Final = 16 * 1024 * 1024
+#: Characters of one message, of four bytes at most: the published server ends the connection at a
+#: message above 512 KiB.
+MAX_MESSAGE: Final = 128 * 1024
 
 
 class _Unsent(NamedTuple):
@@ -24,7 +30,8 @@ class Outbox:
     """The messages that wait to be sent, over one connection or the next."""
 
     def __init__(self) -> None:
-        self._unsent: deque[_Unsent] = deque(maxlen=UNSENT)
+        self._unsent: deque[_Unsent] = deque()
+        self._size = 0
         self._something = asyncio.Event()
         self._nothing = asyncio.Event()
 
@@ -32,16 +39,28 @@ class Outbox:
         """Whether anything waits."""
         return bool(self._unsent)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Message) -> str:
         """Send it when there is a connection.
 
+        Returns:
+            its JSON.
+
         Raises:
-            InvalidArgumentError: it cannot be written as JSON. Nothing is sent of it.
+            InvalidArgumentError: it cannot be written as JSON, or is too long. Nothing is sent.
         """
         # Written here, where who says it can still say something else.
-        self._unsent.append(_Unsent(encode_message(message), isinstance(message, Heartbeat)))
-        self._nothing.clear()
-        self._something.set()
+        text = encode_message(message)
+        if len(text) > MAX_MESSAGE:
+            raise InvalidArgumentError(
+                f"a {type(message).__name__} of {len(text)} characters is longer than the "
+                f"{MAX_MESSAGE} that are sent"
+            )
+        self._append(_Unsent(text, isinstance(message, Heartbeat)))
+        return text
+
+    def say_again(self, text: str) -> None:
+        """Send what :meth:`say` returned once more."""
+        self._append(_Unsent(text, is_heartbeat=False))
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Send a heartbeat; one that waits to be sent says enough."""
@@ -50,9 +69,20 @@ class Outbox:
 
     def forget_heartbeats(self) -> None:
         """To say on the next connection that one was alive before would be worse than nothing."""
-        self._unsent = deque(
-            (message for message in self._unsent if not message.is_heartbeat), UNSENT
-        )
+        self._unsent = deque(message for message in self._unsent if not message.is_heartbeat)
+        self._size = sum(len(message.text) for message in self._unsent)
+
+    def _append(self, message: _Unsent) -> None:
+        self._unsent.append(message)
+        self._size += len(message.text)
+        # The oldest go first: a command whose answer is lost is sent again, and answered again.
+        while len(self._unsent) > UNSENT or self._size > UNSENT_SIZE:
+            self._drop_first()
+        self._nothing.clear()
+        self._something.set()
+
+    def _drop_first(self) -> None:
+        self._size -= len(self._unsent.popleft().text)
 
     async def send_all(self, socket: Socket) -> None:
         """Send what waits, and then what comes.
@@ -66,7 +96,7 @@ class Outbox:
                 await socket.send_text(message.text)
                 # The bound may have dropped it meanwhile.
                 if self._unsent and self._unsent[0] is message:
-                    self._unsent.popleft()
+                    self._drop_first()
             self._nothing.set()
             self._something.clear()
             await self._something.wait()

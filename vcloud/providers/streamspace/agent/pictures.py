@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from vcloud._core.cleanup import end
 from vcloud._core.request import Request, segment
 from vcloud._core.session import Session
+from vcloud._core.text import shortened
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
+from vcloud.providers.streamspace.agent.dial import dial
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, words
 from vcloud.providers.streamspace.messages import VNCProxyError, VNCProxyRequest
-from vcloud.providers.streamspace.relay import PART, let_go, relay
+from vcloud.providers.streamspace.relay import let_go, relay
 from vcloud.providers.streamspace.vnc import VNCTunnel
 
 __all__ = ["Pictures"]
 
 #: Seconds in which a VNC server has to take a connection.
 PATIENCE: Final = 30.0
+#: How many pictures are open at once. Each takes two sockets, and a process has 1024 by default.
+MAX_PICTURES: Final = 400
+#: How many of them show the same session: half, so that none takes those of all others.
+MAX_OF_A_SESSION: Final = 200
+#: Characters of a reason that are sent.
+MAX_REASON: Final = 4096
+_UNREACHED: Final = "the VNC server cannot be reached"
 
 
 class Pictures:
@@ -52,31 +62,60 @@ class Pictures:
         self._ended = ended
         self._opening = asyncio.Semaphore(session.concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of_session: Counter[str] = Counter()
 
     def deliver(self, request: VNCProxyRequest) -> None:
-        """Open the picture that a viewer waits for, and relay it until one side ends."""
+        """Open the picture that a viewer waits for, and relay it until one side ends.
+
+        A viewer beyond the bounds is refused.
+        """
+        session_id = request.session_id
+        if (open_here := self._of_session[session_id]) >= MAX_OF_A_SESSION:
+            reason = f"the session has {open_here} viewers, and the agent takes no more of it"
+            self.refuse(request.proxy_id, session_id, reason)
+            return
+        if len(self._tasks) >= MAX_PICTURES:
+            reason = f"the agent has {MAX_PICTURES} viewers, and takes no more"
+            self.refuse(request.proxy_id, session_id, reason)
+            return
+        self._of_session[session_id] += 1
         task = asyncio.create_task(self._relay(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._ended_for(session_id))
 
     def refuse(self, proxy_id: str, session_id: str | None, reason: str) -> None:
         """Say why a viewer gets no picture."""
         # A handler may have put another object in the place of its failure's message.
-        self._outbox.say(VNCProxyError(proxy_id=proxy_id, session_id=session_id, error=str(reason)))
+        error = shortened(words(reason), MAX_REASON)
+        self._outbox.say(VNCProxyError(proxy_id=proxy_id, session_id=session_id, error=error))
 
     async def cancel(self) -> None:
         """End all of them."""
         await end(set(self._tasks))
 
+    def _ended_for(self, session_id: str) -> None:
+        self._of_session[session_id] -= 1
+        if not self._of_session[session_id]:
+            del self._of_session[session_id]
+
     async def _relay(self, request: VNCProxyRequest) -> None:
         try:
             path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
             async with asyncio.timeout(PATIENCE):
-                host, port = await self._handler.vnc_address(request)
-                reader, writer = await asyncio.open_connection(host, port, limit=PART)
+                reader, writer = await dial(await self._handler.vnc_address(request))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled the picture: a task was that the handler awaited.
+            self._failed(
+                request, RuntimeError(f"vnc_address raised {type(error).__name__}"), _UNREACHED
+            )
+            return
         except Exception as error:  # noqa: BLE001 - the handler is the user's; its words are not for the wire
             said = error.message if isinstance(error, CommandFailed) else ""
-            self._failed(request, error, said or "the VNC server cannot be reached")
+            self._failed(request, error, said or _UNREACHED)
             return
         tunnel = VNCTunnel(lambda: self._connect(path))
         try:

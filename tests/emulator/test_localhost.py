@@ -1,0 +1,200 @@
+"""``localhost`` is this machine, whatever anybody says of the name: over sockets, with a lying resolver."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.unit.streamspace_samples import ID
+from vcloud import (
+    APIKeyAuth,
+    BearerAuth,
+    ConfigurationError,
+    ConnectError,
+    Endpoint,
+    StreamSpace,
+    VCloud,
+)
+from vcloud.emulator import Emulator
+
+#: No machine has it (RFC 5737).
+ELSEWHERE = "192.0.2.1"
+NAMES = ["localhost", "LOCALHOST", "localhost.", "desk.localhost", "a.b.LocalHost."]
+DESKTOP = {"id": "d", "status": "running", "stream_url": None}
+
+
+async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    if request.headers.get("Upgrade"):
+        opened = web.WebSocketResponse()
+        await opened.prepare(request)
+        await opened.send_str("a line")
+        await opened.close()
+        return opened
+    return web.json_response(DESKTOP)
+
+
+@asynccontextmanager
+async def serving(*addresses: str) -> AsyncIterator[int]:
+    """A server on one port of these addresses."""
+    loop = asyncio.get_running_loop()
+    runner = web.Server(answer)
+    first = await loop.create_server(runner, addresses[0], 0)
+    port: int = first.sockets[0].getsockname()[1]
+    others = [await loop.create_server(runner, address, port) for address in addresses[1:]]
+    try:
+        yield port
+    finally:
+        for server in (first, *others):
+            server.close()
+        await runner.shutdown()
+
+
+class Liar:
+    """What the system says of names: each of them is a machine elsewhere."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        loop = asyncio.get_running_loop()
+        self._ask = loop.getaddrinfo
+        monkeypatch.setattr(loop, "getaddrinfo", self.getaddrinfo, raising=True)
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        try:
+            socket.inet_aton(host)
+        except OSError:
+            self.asked.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ELSEWHERE, port))]
+        return await self._ask(host, port, **options)
+
+
+def desktops(host: str, port: int, **options: Any) -> Endpoint:
+    return Endpoint(f"http://{host}:{port}", auth=APIKeyAuth("key"), connect_timeout=5, **options)
+
+
+@pytest.mark.parametrize("addresses", [("127.0.0.1",), ("::1",), ("::1", "127.0.0.1")])
+@pytest.mark.parametrize("name", NAMES)
+async def test_localhost_is_loopback_whatever_the_resolver_says(
+    name: str, addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(*addresses) as port:
+        liar = Liar(monkeypatch)
+        async with VCloud(desktops=desktops(name, port)) as cloud:
+            assert (await cloud.desktops.get("d")).id == "d"
+        assert liar.asked == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_websockets_to_localhost_go_to_loopback(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving("127.0.0.1") as port:
+        liar = Liar(monkeypatch)
+        endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
+        async with StreamSpace(endpoint) as streamspace:
+            async with streamspace.sessions.ref(ID).logs(follow=True) as lines:
+                assert await anext(aiter(lines)) == "a line"
+        assert liar.asked == []
+
+
+async def test_other_names_are_resolved_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    liar = Liar(monkeypatch)
+    monkeypatch.setattr("tests.emulator.test_localhost.ELSEWHERE", "127.0.0.1")
+    async with serving("127.0.0.1") as port:
+        for name in ("localhost.example", "notlocalhost", "streamspace.test"):
+            async with VCloud(desktops=desktops(name, port, allow_http=True)) as cloud:
+                assert (await cloud.desktops.get("d")).id == "d"
+            assert liar.asked.pop() == name
+
+
+async def test_where_nobody_listens_on_loopback_nothing_was_sent() -> None:
+    async with serving("127.0.0.1") as port:
+        pass
+    async with VCloud(desktops=desktops("localhost", port)) as cloud:
+        with pytest.raises(ConnectError):
+            await cloud.desktops.ref("d").stop()
+
+
+async def test_an_emulator_at_localhost_listens_on_loopback_whatever_the_resolver_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    liar = Liar(monkeypatch)
+    async with Emulator(host="localhost") as emulator:
+        assert emulator.url.startswith("http://localhost:")
+        async with VCloud(**emulator.endpoints()) as cloud:
+            assert await cloud.streamspace.templates.list().all()
+    assert liar.asked == []
+
+
+# With a session of the user's own.
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_with_a_session_of_ones_own_localhost_is_any_name(name: str) -> None:
+    async with serving("127.0.0.1") as port, aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="resolved by the client_session"):
+            VCloud(desktops=desktops(name, port), client_session=session)
+        endpoint = Endpoint(f"http://{name}:{port}/api/v1", auth=BearerAuth("token"))
+        with pytest.raises(ConfigurationError, match="resolved by the client_session"):
+            StreamSpace(endpoint, client_session=session)
+        # By its address, over TLS, or when told so.
+        VCloud(desktops=desktops("127.0.0.1", port), client_session=session)
+        VCloud(desktops=Endpoint(f"https://{name}", auth=APIKeyAuth("key")), client_session=session)
+        VCloud(desktops=desktops(name, port, allow_http=True), client_session=session)
+
+
+async def test_with_a_session_of_ones_own_a_proxy_at_localhost_is_any_name() -> None:
+    endpoint = desktops("127.0.0.1", 1, proxy="http://user:s3cret@localhost:3128")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="the name in proxy") as caught:
+            VCloud(desktops=endpoint, client_session=session)
+    assert "s3cret" not in str(caught.value)
+    VCloud(desktops=endpoint)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_by_way_of_a_proxy_localhost_is_any_name(name: str) -> None:
+    near = "http://user:s3cret@127.0.0.1:3128"
+    with pytest.raises(ConfigurationError, match="resolved by the proxy") as caught:
+        VCloud(desktops=desktops(name, 1, proxy=near))
+    assert "s3cret" not in str(caught.value)
+    VCloud(desktops=desktops(name, 1, proxy=near, allow_http=True))
+    VCloud(desktops=desktops("127.0.0.1", 1, proxy=near))
+    VCloud(desktops=Endpoint(f"https://{name}", auth=APIKeyAuth("key"), proxy=near))
+
+
+async def test_the_environment_s_proxy_is_not_asked_for_localhost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(variable, f"http://{ELSEWHERE}:3128")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    async with serving("127.0.0.1") as port:
+        liar = Liar(monkeypatch)
+        async with VCloud(desktops=desktops("localhost.", port, proxy="environment")) as cloud:
+            assert (await cloud.desktops.get("d")).id == "d"
+        assert liar.asked == []
+
+
+async def test_the_environment_permits_it_with_a_warning_that_names_the_host(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    variables = {"VCLOUD_DESKTOPS_URL": "http://localhost:1", "VCLOUD_DESKTOPS_API_KEY": "key"}
+    VCloud.from_env(variables)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="VCLOUD_ALLOW_HTTP=1 permits plain http"):
+            VCloud.from_env(variables, client_session=session)
+        assert not caplog.records
+        VCloud.from_env({**variables, "VCLOUD_ALLOW_HTTP": "1"}, client_session=session)
+    assert "localhost (desktops)" in caplog.text
+    caplog.clear()
+    # Where we resolve the name, nothing travels readable.
+    VCloud.from_env({**variables, "VCLOUD_ALLOW_HTTP": "1"})
+    assert not caplog.records

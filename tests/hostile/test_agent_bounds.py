@@ -1,0 +1,424 @@
+"""What an agent takes on, whatever its control plane asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import tracemalloc
+from typing import Any, cast
+
+import pytest
+
+from tests.emulator.realtime_plane import Handler, Plane, plane, ready
+from tests.emulator.realtime_server import settled
+from vcloud import InvalidArgumentError, VCloudError
+from vcloud.providers.streamspace import (
+    AgentCapacity,
+    CommandFailed,
+    HibernateSession,
+    SessionResult,
+    StartSession,
+    StopSession,
+    VNCProxyRequest,
+    WakeSession,
+)
+from vcloud.providers.streamspace.agent import answers, connection, hooks, pictures, room
+
+FULL = "AGENT_CAPACITY_EXCEEDED"
+
+
+class Busy(Handler):
+    """Holds every command until the gate opens, and knows how many it had at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    async def hold(self, words: str) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.gate.wait()
+        finally:
+            self.now -= 1
+        self.done.append(words)
+
+    async def start_session(self, command: StartSession) -> SessionResult:
+        await self.hold(f"start {command.session_id}")
+        return SessionResult()
+
+    async def hibernate_session(self, command: HibernateSession) -> None:
+        await self.hold(f"hibernate {command.session_id}")
+
+    async def wake_session(self, command: WakeSession) -> None:
+        await self.hold(f"wake {command.session_id}")
+
+    async def stop_session(self, command: StopSession) -> None:
+        await self.hold(f"stop {command.session_id}")
+
+
+def rooms(count: int) -> dict[str, Any]:
+    return {"capacity": AgentCapacity(max_sessions=count)}
+
+
+def failed(control: Plane, *ids: str) -> bool:
+    results = control.results()
+    return all(one in results and results[one]["error_code"] == FULL for one in ids)
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------------
+
+
+async def test_no_more_sessions_are_started_at_once_than_were_declared() -> None:
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler, **rooms(5)) as worker:
+            for number in range(300):
+                await control.command("start_session", f"c{number}", f"s{number}")
+            await settled(lambda: len(control.results()) == 295)
+            assert handler.most == handler.now == 5
+            result = control.results()["c5"]
+            assert result == {
+                "type": "command_result",
+                "command_id": "c5",
+                "agent_id": "agent-1",
+                "status": "failed",
+                "error": "the agent has no room for another session: it takes 5 at once",
+                "error_code": FULL,
+            }
+            assert len(control.of("command_ack")) == 300
+            handler.gate.set()
+            await settled(lambda: len(worker.sessions) == 5)
+            # Those that run count as those did that were under way.
+            await control.command("start_session", "late", "another")
+            await settled(lambda: failed(control, "late"))
+        assert len(handler.done) == 5
+
+
+async def test_a_session_that_is_gone_leaves_its_place_to_another() -> None:
+    async with plane() as control, control.agent(ready(), **rooms(1)) as worker:
+        await control.command("start_session", "c1", "s1")
+        await settled(lambda: worker.sessions == {"s1"})
+        for number, end in enumerate(("stop_session", "hibernate_session")):
+            await control.command("start_session", f"no{number}", "s2")
+            await settled(lambda number=number: failed(control, f"no{number}"))  # type: ignore[misc]
+            await control.command(end, end, "s1")
+            await settled(lambda: worker.sessions == set())
+            await control.command("start_session", f"yes{number}", "s1")
+            await settled(lambda: worker.sessions == {"s1"})
+
+
+async def test_waking_a_session_needs_room_too_and_counts_from_the_beginning() -> None:
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler, **rooms(1)) as worker:
+            await control.command("wake_session", "c1", "s1")
+            await control.command("start_session", "c2", "s2")
+            await control.command("wake_session", "c3", "s3")
+            await settled(lambda: failed(control, "c2", "c3"))
+            handler.gate.set()
+            await settled(lambda: worker.sessions == {"s1"})
+            assert handler.done == ["wake s1"]
+
+
+async def test_commands_for_a_session_that_is_there_or_coming_take_no_second_place() -> None:
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler, **rooms(1)) as worker:
+            await control.command("start_session", "c1", "s1")
+            await control.command("start_session", "c2", "s1")
+            await settled(lambda: handler.now == 2)
+            handler.gate.set()
+            await settled(lambda: len(control.results()) == 2)
+            await control.command("wake_session", "c3", "s1")
+            await settled(lambda: "c3" in control.results())
+            assert [one["status"] for one in control.results().values()] == ["completed"] * 3
+            assert worker.sessions == {"s1"}
+
+
+async def test_a_start_that_failed_takes_no_place() -> None:
+    async with plane() as control:
+        handler = ready()
+        handler.failure = CommandFailed("X", "no")
+        async with control.agent(handler, **rooms(1)) as worker:
+            for number in range(3):
+                await control.command("start_session", f"c{number}", f"s{number}")
+                await settled(lambda number=number: f"c{number}" in control.results())  # type: ignore[misc]
+            handler.failure = None
+            await control.command("start_session", "good", "s9")
+            await settled(lambda: worker.sessions == {"s9"})
+        assert not failed(control, "c1")
+
+
+async def test_a_session_keeps_its_place_until_its_end_is_carried_out() -> None:
+    class Stuck(Busy):
+        async def start_session(self, command: StartSession) -> SessionResult:
+            return SessionResult()
+
+    async with plane() as control:
+        handler = Stuck()
+        async with control.agent(handler, **rooms(1)) as worker:
+            await control.command("start_session", "c1", "s1")
+            await settled(lambda: worker.sessions == {"s1"})
+            await control.command("stop_session", "c2", "s1")
+            await settled(lambda: handler.now == 1)
+            await control.command("start_session", "c3", "s3")
+            await settled(lambda: failed(control, "c3"))
+            handler.gate.set()
+            await settled(lambda: worker.sessions == set())
+
+
+async def test_a_refused_command_that_comes_again_is_refused_again_though_there_is_room() -> None:
+    async with plane() as control, control.agent(ready(), **rooms(1)) as worker:
+        await control.command("start_session", "c1", "s1")
+        await settled(lambda: worker.sessions == {"s1"})
+        await control.command("start_session", "c2", "s2")
+        await settled(lambda: failed(control, "c2"))
+        await control.command("stop_session", "c3", "s1")
+        await settled(lambda: worker.sessions == set())
+        await control.command("start_session", "c2", "s2")
+        await settled(lambda: len(control.of("command_result")) == 4)
+        first, second = (one for one in control.of("command_result") if one["command_id"] == "c2")
+        assert first == second
+        assert worker.sessions == set()
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "5", True])
+async def test_a_capacity_is_a_number_of_sessions(wrong: Any) -> None:
+    async with plane() as control:
+        with pytest.raises(InvalidArgumentError, match="max_sessions must be a whole number"):
+            control.agent(ready(), **rooms(wrong))
+        with pytest.raises(InvalidArgumentError, match="capacity must be an AgentCapacity"):
+            control.agent(ready(), capacity={"max_sessions": 5})
+
+
+async def test_a_region_that_no_address_can_hold_is_refused_before_it_connects() -> None:
+    async with plane() as control:
+        with pytest.raises(InvalidArgumentError, match=r"region cannot be 'r\\udce9'"):
+            control.agent(ready(), region="r\udce9")
+
+
+async def test_an_agent_with_room_for_none_starts_none() -> None:
+    async with plane() as control, control.agent(ready(), **rooms(0)):
+        await control.command("start_session", "c1")
+        await settled(lambda: failed(control, "c1"))
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler) as worker:
+            for number in range(50):
+                await control.command("stop_session", f"c{number}", f"s{number}")
+            await settled(lambda: len(control.results()) == 30)
+            assert handler.most == 20
+            assert control.results()["c20"]["error"] == (
+                "20 commands stop_session are under way, and the agent takes no more at once"
+            )
+            assert failed(control, *[f"c{number}" for number in range(20, 50)])
+            await control.command("start_session", "start")
+            await settled(lambda: handler.now == 21)
+            handler.gate.set()
+            await settled(lambda: worker.sessions == {"s1"} and handler.now == 0)
+            await control.command("stop_session", "again", "s1")
+            await settled(lambda: worker.sessions == set())
+
+
+async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler, **rooms(30)):
+            for number in range(31):
+                await control.command("start_session", f"c{number}", f"s{number}")
+            await settled(lambda: failed(control, "c30"))
+            assert handler.now == 30
+            handler.gate.set()
+
+
+async def test_large_commands_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "UNDER_WAY_SIZE", 100_000)
+    data = {"name": "n", "user": "u", "template": "t", "environment": {"A": "x" * 40_000}}
+    async with plane() as control:
+        handler = Busy()
+        async with control.agent(handler):
+            for number in range(10):
+                await control.sockets[0].send_json(
+                    {
+                        "type": "command",
+                        "command_type": "start_session",
+                        "command_id": f"c{number}",
+                        "session_id": f"s{number}",
+                        "data": data,
+                    }
+                )
+            await settled(lambda: len(control.results()) == 8)
+            assert handler.now == 2
+            handler.gate.set()
+
+
+async def test_unknown_commands_are_answered_and_their_ids_forgotten() -> None:
+    async with plane() as control, control.agent(ready()) as worker:
+        await control.command("stop_session", "kept")
+        await settled(lambda: "kept" in control.results())
+        for number in range(answers.REMEMBERED + 10):
+            await control.command("dance", f"c{number}")
+        await settled(lambda: len(control.results()) == answers.REMEMBERED + 11)
+        # What was carried out is not pushed out by them.
+        handler = cast("Handler", worker._commands._handler)
+        await control.command("stop_session", "kept")
+        await settled(lambda: len(control.of("command_result")) == answers.REMEMBERED + 12)
+        assert handler.done == ["stop s1"]
+
+
+async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
+    async with plane() as control, control.agent(ready()) as worker:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for number in range(30):
+                await control.command("dance", str(number).ljust(2**20, "x"))
+                await control.command("stop_session", str(number).ljust(2**20, "y"))
+                await control.command("stop_session", f"c{number}", str(number).ljust(2**20, "z"))
+            await settled(lambda: len(control.results()) == 30)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 8 * 2**20
+        finally:
+            tracemalloc.stop()
+        assert {one["error_code"] for one in control.results().values()} == {"VALIDATION_FAILED"}
+        assert worker.registered
+        assert all(len(str(error)) < 400 for error in worker.errors)
+
+
+async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
+    kept = answers.Answers()
+    for number in range(300):
+        kept.remember(f"c{number}", str(number).ljust(100_000, "x"))
+    assert kept.get("c0") is None
+    assert kept.get("c299") is not None
+    held = [kept.get(f"c{number}") for number in range(300)]
+    assert sum(sys.getsizeof(text) for text in held if text) <= answers.REMEMBERED_BYTES
+    # The same id twice is one answer.
+    for _ in range(100):
+        kept.remember("c1", "x" * 100_000)
+    assert kept.get("c299") is not None
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+class Watched(Handler):
+    """Lets viewers wait until the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
+        self.asked.append(request.session_id)
+        await self.gate.wait()
+        raise CommandFailed("X", "not today")
+
+
+async def look(control: Plane, count: int, session_id: str) -> None:
+    for number in range(count):
+        await control.sockets[0].send_json(
+            {
+                "type": "vnc_proxy_request",
+                "session_id": session_id,
+                "proxy_id": f"{session_id}-{number}",
+                "data": {},
+            }
+        )
+
+
+async def test_pictures_are_bounded_for_each_session_and_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_OF_A_SESSION", 4)
+    monkeypatch.setattr(pictures, "MAX_PICTURES", 10)
+    async with plane() as control:
+        handler = Watched()
+        async with control.agent(handler):
+            await look(control, 6, "s1")
+            await settled(lambda: len(control.of("vnc_proxy_error")) == 2)
+            assert control.of("vnc_proxy_error")[0] == {
+                "type": "vnc_proxy_error",
+                "proxy_id": "s1-4",
+                "session_id": "s1",
+                "error": "the session has 4 viewers, and the agent takes no more of it",
+            }
+            await look(control, 4, "s2")
+            await look(control, 4, "s3")
+            await settled(lambda: len(control.of("vnc_proxy_error")) == 4)
+            assert control.of("vnc_proxy_error")[-1]["error"] == (
+                "the agent has 10 viewers, and takes no more"
+            )
+            assert handler.asked == ["s1"] * 4 + ["s2"] * 4 + ["s3"] * 2
+            # Those that end leave their places.
+            handler.gate.set()
+            await settled(lambda: len(control.of("vnc_proxy_error")) == 14)
+            await look(control, 1, "s1")
+            await settled(lambda: len(handler.asked) == 11)
+
+
+async def test_three_hundred_viewers_of_a_session_are_not_all_taken() -> None:
+    async with plane() as control:
+        handler = Watched()
+        async with control.agent(handler):
+            await look(control, 300, "s1")
+            await settled(lambda: len(control.of("vnc_proxy_error")) == 100)
+            assert len(handler.asked) == 200
+            handler.gate.set()
+
+
+# -- heartbeats --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"),
+    [
+        ("1us", 1), ("999ms", 1), ("1s", 1), ("30s", 30), ("31s", 30), ("1h", 30), ("2562047h47m", 30),
+        ("0s", 10), ("0", 10), ("-5s", 10), ("-0s", 10), ("NaN", 10), ("nan s", 10), ("inf", 10), ("1e400s", 10),
+        ("9" * 400 + "h", 10), (float("nan"), 10), (1e308, 10), (True, 10), ("", 10),
+    ],
+)  # fmt: skip
+async def test_heartbeats_are_a_second_to_half_a_minute_apart_whatever_is_asked(
+    interval: object, seconds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with plane(interval) as control, control.agent(ready()) as worker:
+        assert worker.registered
+        assert f"with heartbeats every {seconds} s" in caplog.text
+        assert (connection.MIN_INTERVAL, connection.MAX_INTERVAL) == (1, 30)
+
+
+# -- hooks ------------------------------------------------------------------------------------------------------------
+
+
+async def test_hooks_that_do_not_return_are_not_called_without_end() -> None:
+    called = 0
+
+    async def stuck(error: Exception) -> None:
+        nonlocal called
+        called += 1
+        await asyncio.Event().wait()
+
+    async with plane() as control:
+        async with control.agent(ready(), on_error=stuck, grace=0.01) as worker:
+            for _ in range(3 * hooks.MAX_TELLING):
+                await control.sockets[0].send_str("nonsense")
+            await control.command("stop_session", "c1")
+            await settled(lambda: "c1" in control.results())
+            assert called == hooks.MAX_TELLING
+            assert all(isinstance(error, VCloudError) for error in worker.errors)

@@ -1,0 +1,428 @@
+"""Mutated messages of a control plane, over a real socket, to a real agent.
+
+Whatever comes, the agent goes on: it carries out the next command. It answers in a documented form
+or writes one record of one printable line, it shows no secret, and it keeps nothing of what came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+from unicodedata import category
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.emulator.realtime_plane import Plane, plane
+from tests.emulator.realtime_server import TOKEN, settled
+from vcloud.providers.streamspace import (
+    AgentCapacity,
+    AgentWorker,
+    CommandFailed,
+    HibernateSession,
+    SessionResult,
+    StartSession,
+    StopSession,
+    VNCProxyRequest,
+    WakeSession,
+)
+
+SECRET: Final = "hunter2-of-an-environment"
+ROOM: Final = 3
+#: The longest id that is answered.
+MAX_ID: Final = 1024
+ANSWERS: Final = {
+    "register",
+    "command_ack",
+    "command_result",
+    "vnc_proxy_error",
+}
+
+#: The messages of the document.
+DATA: Final = {"name": "n", "namespace": "x"}
+START: Final = DATA | {
+    "user": "u",
+    "template": "t",
+    "image": "i",
+    "resources": {"cpu": "1", "memory": "2Gi"},
+    "vnc": {"port": 5900},
+    "persistent_home": True,
+    "environment": {"PASSWORD": SECRET},
+}
+MESSAGES: Final[list[dict[str, Any]]] = [
+    {
+        "type": "register_ack",
+        "agent_id": "agent-1",
+        "status": "registered",
+        "heartbeat_interval": "10s",
+    },
+    *[
+        {
+            "type": "command",
+            "command_type": kind,
+            "command_id": "cmd1",
+            "session_id": "s1",
+            "data": data,
+        }
+        for kind, data in (
+            ("start_session", START),
+            ("hibernate_session", DATA),
+            ("wake_session", DATA),
+            ("stop_session", DATA | {"graceful": True, "timeout": "30s"}),
+            ("dance", {}),
+        )
+    ],
+    {"type": "vnc_proxy_request", "session_id": "s1", "proxy_id": "p1", "data": {"vnc_port": 1}},
+    {"type": "news", "text": "of a newer control plane"},
+]
+
+# -- mutations ---------------------------------------------------------------------------------------------------------
+
+
+class Large:
+    """A large value, by its JSON: some of them Python's own encoder could not write."""
+
+    def __init__(self, label: str, text: str) -> None:
+        self.label = label
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
+
+
+def nested(depth: int) -> Large:
+    return Large(f"{depth} levels", "[" * depth + "]" * depth)
+
+
+def crowded(count: int) -> Large:
+    return Large(f"{count} fields", json.dumps({f"K{number}": number for number in range(count)}))
+
+
+TEXTS: Final = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        ["", ".", "..", "\ud83d", "\x1b[2J", "\u202e", "a\nb", "x" * 2000, "x" * 200_000, "NaN"]
+    ),
+    st.sampled_from(
+        ["registered", "command", "start_session", "cmd1", "s1", "30m", "1us", "9" * 400]
+    ),
+)
+SCALARS: Final = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**400, -1, 0, 2**63]),
+    st.floats(),
+    TEXTS,
+)
+VALUES: Final = st.one_of(
+    st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+        max_leaves=8,
+    ),
+    st.integers(50, 3000).map(nested),
+    st.integers(100, 5000).map(crowded),
+)
+
+
+def written(value: Any) -> str:
+    """The JSON of a value."""
+    large: dict[str, str] = {}
+
+    def plain(inner: Any) -> Any:
+        if isinstance(inner, Large):
+            name = f"<large {len(large)}>"
+            large[name] = inner.text
+            return name
+        if isinstance(inner, dict):
+            return {key: plain(one) for key, one in inner.items()}
+        return [plain(one) for one in inner] if isinstance(inner, list) else inner
+
+    text = json.dumps(plain(value))
+    for name, written_so in large.items():
+        text = text.replace(json.dumps(name), written_so, 1)
+    return text
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Everything in a value, each with what it stands in and its key there."""
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    for key in list(keys):
+        yield value, key
+        yield from places(value[key])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Any:
+    """A message with some of its parts replaced, removed or exchanged."""
+    message = copy.deepcopy(draw(st.sampled_from(MESSAGES)))
+    for _ in range(draw(st.integers(0, 3))):
+        found = list(places(message))
+        if not found:
+            break
+        within, key = draw(st.sampled_from(found))
+        match draw(
+            st.sampled_from(["replace", "text", "id", "remove", "exchange", "add", "rename"])
+        ):
+            case "replace":
+                within[key] = draw(VALUES)
+            case "text":
+                within[key] = draw(TEXTS)
+            case "id":
+                message[draw(st.sampled_from(["command_id", "session_id", "proxy_id"]))] = draw(
+                    TEXTS
+                )
+            case "remove":
+                del within[key]
+            case "exchange":
+                other, other_key = draw(st.sampled_from(found))
+                if "PASSWORD" in (key, other_key):
+                    # What is sent as an id or a name is echoed, and no secret.
+                    continue
+                with contextlib.suppress(KeyError, IndexError):
+                    within[key], other[other_key] = (
+                        copy.deepcopy(other[other_key]),
+                        copy.deepcopy(within[key]),
+                    )
+            case "add" if isinstance(within, dict):
+                within[draw(TEXTS)] = draw(VALUES)
+            case "rename" if isinstance(within, dict):
+                within[draw(TEXTS)] = within.pop(key)
+    return message
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> str | bytes:
+    """A frame that holds several messages, duplicates, parts of messages, or none."""
+    messages = [written(one) for one in draw(st.lists(mutated(), min_size=1, max_size=4))]
+    text = draw(st.sampled_from(["\n", "", " ", ",", "\n\n"])).join(messages)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text)))
+        match draw(st.sampled_from(["cut", "insert", "double", "quotes", "repeat"])):
+            case "cut":
+                text = text[:at]
+            case "insert":
+                text = text[:at] + draw(st.text(max_size=5)) + text[at:]
+            case "double":
+                text += text[:at]
+            case "quotes":
+                text = text.replace('"', "'", 3)
+            case "repeat" if len(text) < 2000:
+                text = text * 150
+    data = text.encode("utf-8", "replace")
+    form = draw(st.sampled_from(["text", "text", "binary", "no UTF-8"]))
+    if form == "no UTF-8":
+        return data[: len(data) // 2] + draw(st.binary(max_size=8)) + data[len(data) // 2 :]
+    return data if form == "binary" else data.decode()
+
+
+# -- the agent ---------------------------------------------------------------------------------------------------------
+
+
+class Echoing:
+    """Answers with words of what it was told."""
+
+    async def start_session(self, command: StartSession) -> SessionResult:
+        return SessionResult(pod_name=command.data.name)
+
+    async def hibernate_session(self, command: HibernateSession) -> None:
+        raise CommandFailed(command.session_id, command.data.name)
+
+    async def wake_session(self, command: WakeSession) -> None:
+        raise RuntimeError(command.data.name)
+
+    async def stop_session(self, command: StopSession) -> None: ...
+
+    async def vnc_address(self, request: VNCProxyRequest) -> tuple[str, int]:
+        raise CommandFailed("X", request.session_id)
+
+
+class Records(logging.Handler):
+    """What was logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class Bench:
+    """An agent with its control plane, in an event loop that lives from example to example."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.stack = contextlib.AsyncExitStack()
+        self.records = Records()
+        self.number = 0
+        self.control: Plane
+        self.worker: AgentWorker
+
+    async def begin(self) -> None:
+        self.control = await self.stack.enter_async_context(plane())
+        self.worker = self.control.agent(
+            Echoing(),  # type: ignore[arg-type]
+            capacity=AgentCapacity(max_sessions=ROOM),
+            grace=0.1,
+        )
+        await self.stack.enter_async_context(self.worker)
+
+    async def tell(self, frame: str | bytes) -> list[dict[str, Any]]:
+        """Send a frame, and then a command; return what the agent says to the frame."""
+        control = self.control
+        await self.stop_all()
+        control.said.clear()
+        self.records.records.clear()
+        socket = control.sockets[-1]
+        if isinstance(frame, str):
+            await socket.send_str(frame.replace("cmd1", self.fresh))
+        else:
+            await socket.send_bytes(frame.replace(b"cmd1", self.fresh.encode()))
+        last, connections = f"last-{self.number}", 0
+        while last not in control.results():
+            # A register_ack of another status makes the agent come again.
+            if len(control.sockets) != connections and not control.sockets[-1].closed:
+                connections = len(control.sockets)
+                with contextlib.suppress(ConnectionError):
+                    await control.command("stop_session", last, "none")
+            await asyncio.sleep(0)
+        del control.sockets[:-1]
+        del control.requests[:-1]
+        # A heartbeat comes when its time is there.
+        return [
+            one
+            for one in control.said
+            if one["type"] != "heartbeat" and one.get("command_id") != last
+        ]
+
+    async def stop_all(self) -> None:
+        """Make room for the next example's sessions, and an id that was not answered yet."""
+        self.number += 1
+        stops = {f"stop-{self.number}-{at}": one for at, one in enumerate(self.worker.sessions)}
+        for command_id, session_id in stops.items():
+            await self.control.command("stop_session", command_id, session_id)
+        await settled(lambda: stops.keys() <= self.control.results().keys())
+        assert not self.worker.sessions
+
+    @property
+    def fresh(self) -> str:
+        """What stands for ``cmd1`` here: a command that comes again is answered as before."""
+        return f"cmd1-{self.number}"
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    logger = logging.getLogger("vcloud")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(made.records)
+    with made.runner:
+        made.runner.run(made.begin())
+        try:
+            yield made
+        finally:
+            made.runner.run(made.stack.aclose())
+            logger.removeHandler(made.records)
+            logger.setLevel(before)
+
+
+def check(bench: Bench, frame: str | bytes) -> tuple[list[dict[str, Any]], list[str]]:
+    """Tell the agent this, and see what holds of everything; return its answers and its warnings."""
+    said = bench.runner.run(bench.tell(frame))
+    for message in said:
+        assert message["type"] in ANSWERS
+        text = json.dumps(message)
+        assert len(text) < 128 * 1024
+        assert SECRET not in text
+    warnings = []
+    for record in bench.records.records:
+        line = record.getMessage()
+        # Spaces of any width are harmless.
+        assert all(one.isprintable() or category(one) == "Zs" for one in line), line
+        assert len(line) < 5000
+        assert SECRET not in line
+        assert TOKEN not in line
+        if record.levelno >= logging.WARNING:
+            warnings.append(line)
+    for error in bench.worker.errors:
+        assert len(str(error)) < 5000
+        assert SECRET not in str(error)
+        str(error).encode()
+    assert bench.worker.registered
+    assert len(bench.worker.sessions) <= ROOM
+    return said, warnings
+
+
+def fuzz_messages(bench: Bench, examples: int) -> None:
+    """Messages that are JSON, one in a frame: each costs its answer, or one record."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(mutated())
+    def run(message: Any) -> None:
+        frame = written(message)
+        if "rejected" in frame:
+            return
+        said, warnings = check(bench, frame)
+        if message.get("type") != "register_ack":
+            assert len(warnings) <= 1, warnings
+            assert len(said) <= 2, said
+        command_id = message.get("command_id")
+        if isinstance(command_id, str):
+            command_id = command_id.replace("cmd1", bench.fresh)
+        if (
+            message.get("type") == "command"
+            and isinstance(command_id, str)
+            and 0 < len(command_id) <= MAX_ID
+            and isinstance(message.get("command_type"), str | None)
+            and not any(isinstance(within[key], Large) for within, key in places(message))
+        ):
+            kinds = [(one["type"], one["command_id"]) for one in said]
+            assert kinds == [("command_ack", command_id), ("command_result", command_id)]
+
+    run()
+
+
+def fuzz_frames(bench: Bench, examples: int) -> None:
+    """Frames of any kind."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(broken())
+    def run(frame: str | bytes) -> None:
+        if (b"rejected" if isinstance(frame, bytes) else "rejected") in frame:  # type: ignore[operator]
+            return
+        said, warnings = check(bench, frame)
+        # Of a frame's messages a hundred may be unreadable; then the agent says so once more.
+        readable = 2 * (frame.count(b'"type"' if isinstance(frame, bytes) else '"type"'))  # type: ignore[arg-type]
+        assert len(said) <= readable + 2
+        assert len(warnings) <= readable + 105
+
+    run()
+
+
+def test_mutated_messages_cost_their_answer_alone(bench: Bench) -> None:
+    fuzz_messages(bench, 200)
+
+
+def test_mutated_frames_end_no_agent(bench: Bench) -> None:
+    fuzz_frames(bench, 100)
+
+
+@pytest.mark.long
+def test_twenty_thousand_mutated_messages_cost_their_answers_alone(bench: Bench) -> None:
+    fuzz_messages(bench, 20_000)
+
+
+@pytest.mark.long
+def test_twenty_thousand_mutated_frames_end_no_agent(bench: Bench) -> None:
+    fuzz_frames(bench, 20_000)

@@ -1,0 +1,269 @@
+"""The README's tables of bounds are complete in each row, and have the figures of the code."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from inspect import signature
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from vcloud import Endpoint, HMACAuth, RetryPolicy, errors
+from vcloud._core import (
+    arguments,
+    closing,
+    codec,
+    converter,
+    counter,
+    details,
+    ratelimit,
+    redaction,
+    redis_store,
+    refused,
+    request,
+    scalars,
+    shared,
+    short_fields,
+    spellings,
+    text,
+)
+from vcloud._core.paging import pages
+from vcloud._core.websocket import receiver, socket
+from vcloud.bulk import ledger
+from vcloud.emulator import __main__ as emulator_command
+from vcloud.emulator import admin, faults, rfb
+from vcloud.emulator import vagon as emulator_vagon
+from vcloud.emulator.desktops import service
+from vcloud.emulator.net import connection as emulator_connection
+from vcloud.emulator.net import hosts
+from vcloud.emulator.x11 import desktop, processes, supervisor
+from vcloud.emulator.x11 import vnc as x11_vnc
+from vcloud.providers import vagon
+from vcloud.providers.desktops import actions, requests, typed_text
+from vcloud.providers.desktops import errors as desktops_errors
+from vcloud.providers.streamspace import admission, logs, messages, overlap, relay, vnc, worker
+from vcloud.providers.streamspace import rfb as client_rfb
+from vcloud.providers.streamspace.agent import (
+    answers,
+    commands,
+    connection,
+    frames,
+    hooks,
+    outbox,
+    pictures,
+    room,
+)
+
+ROOT: Final = Path(__file__).parents[2]
+SECTION: Final = (
+    (ROOT / "README.md")
+    .read_text(encoding="utf-8")
+    .partition("\n## Bounds\n")[2]
+    .partition("\n## ")[0]
+)
+COLUMNS: Final = ("bound", "default", "setting", "beyond it", "reason")
+YEAR: Final = 365.25 * 86_400
+
+
+def rows() -> dict[str, list[str]]:
+    """The other cells of each row, by the first one."""
+    lines = [line for line in SECTION.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    found = [row for row in cells if row[0] != "bound" and not row[0].startswith("---")]
+    assert len({row[0] for row in found}) == len(found), "a bound stands there twice"
+    return {row[0]: row[1:] for row in found}
+
+
+ROWS: Final = rows()
+
+
+def figure(value: float | Decimal) -> str:
+    """A number as the README writes it: ``1 024``."""
+    assert value == int(value)
+    return f"{int(value):,}".replace(",", " ")
+
+
+def kib(value: float) -> str:
+    return f"{figure(value / 1024)} KiB"
+
+
+def mib(value: float) -> str:
+    return f"{figure(value / 1024**2)} MiB"
+
+
+ENDPOINT: Final = Endpoint(auth=HMACAuth("a key", "a secret"))
+#: What must stand in the column of defaults, by the beginning of the first column.
+FIGURES: Final[dict[str, tuple[str, ...]]] = {
+    "an answer, in bytes": (mib(ENDPOINT.max_response),),
+    "pages that one iteration": (figure(ENDPOINT.max_pages),),
+    "one attempt, one connection": (
+        f"{figure(ENDPOINT.timeout)}, {figure(ENDPOINT.connect_timeout)}",
+    ),
+    "attempts of one call": (figure(RetryPolicy().attempts),),
+    "requests under way": (figure(ENDPOINT.concurrency),),
+    "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
+    "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
+    "frames that are read": (figure(receiver.IN_A_ROW),),
+    "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
+    "the time to which": (f"{datetime.fromtimestamp(admin.LATEST, UTC).year}",),
+    "a message, in bytes": (mib(ENDPOINT.max_message),),
+    "silence": (figure(ENDPOINT.heartbeat),),
+    "a refusal (any status": (kib(request.MAX_REFUSAL),),
+    "a refusal under a status of success": (
+        kib(request.MAX_REFUSAL / 2),
+        figure(short_fields._MAX_WORDS),
+    ),
+    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "errors of one list": (figure(converter.MAX_ERRORS),),
+    "items of one page": (figure(codec.MAX_BROKEN),),
+    "pages in a row": (figure(pages.STALE),),
+    "an id of a command": (figure(scalars.MAX_ID),),
+    "an id": (figure(scalars.MAX_ID),),
+    "ids, amounts and durations": (figure(scalars.MAX_REMEMBERED),),
+    "a whole number": (f"{(scalars.MAX_NUMBER + 1).bit_length()} bits",),
+    "an amount": (
+        f"{(scalars.MAX_NUMBER + 1).bit_length()} bits",
+        f"{scalars.MAX_DECIMAL_PLACES} decimal places",
+        f"{scalars.MAX_NUMBER_TEXT} characters",
+    ),
+    "a duration, or a number of attempts": (f"{figure(ledger._LONGEST / YEAR)} years",),
+    "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
+    "an answer that is searched": (kib(redaction.SEARCHED),),
+    "encodings within one another": (figure(spellings.DEPTH),),
+    "decoded forms": (figure(spellings.TEXTS),),
+    "a credential that is searched": (
+        f"{redaction.SHORTEST} characters",
+        f"from {redaction._PART}",
+    ),
+    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
+    "ids and states": (figure(text.MAX_WORD),),
+    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.details`": (
+        f"{details.MAX_DETAILS} values",
+        f"{figure(details.MAX_DETAIL_TEXT)} characters",
+        f"{details._MAX_LEVELS} levels",
+    ),
+    "an object's key": (figure(converter.MAX_KEY),),
+    "violations of a schema": (
+        figure(desktops_errors._MAX_ISSUES),
+        f"{desktops_errors._MAX_STEPS} steps",
+    ),
+    "a typed text or a command": (
+        f"{desktops_errors._LONGEST} characters",
+        f"{desktops_errors._MAX_WHOLE} of",
+    ),
+    "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
+    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(vnc.KEPT_ERRORS)),
+    "one attempt of an action": (figure(requests.TIMEOUT),),
+    "`Retry-After` as a number": (f"{figure(ratelimit.MAX_RETRY_AFTER / YEAR)} years",),
+    "the end of a rate limit": (f"{figure(ratelimit.MAX_WINDOW / 86_400)} days",),
+    "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
+    "refused credentials": (figure(refused.HOLD),),
+    "a [shared budget]": (figure(counter._AT_ONCE),),
+    "a process that waits in that store": (figure(redis_store.GRACE),),
+    "that store does not answer": (figure(counter.PATIENCE), figure(shared._SHORT_PATIENCE)),
+    "closing the connections": (figure(closing._CONNECTIONS),),
+    "a typed text in one request": (figure(typed_text.LONGEST),),
+    "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
+    "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
+    "another program": (figure(ledger._BUSY),),
+    "the answer to a close": (
+        figure(socket.GOODBYE),
+        figure(receiver.ANSWER),
+        figure(relay.FLUSH),
+    ),
+    "an account's balance": (figure(emulator_vagon._MOST),),
+    "a desktop's lifetime": (f"{figure(service.LONGEST_TIMEOUT / (365 * 86_400_000))} years",),
+    "the end of a real desktop": (figure(desktop._CLOSING),),
+    "clicks": (figure(actions.MAX_CLICKS),),
+    "what waits unread": (figure(receiver.MAX_MESSAGES),),
+    "a peer that takes nothing": (figure(socket.STALLED),),
+    "log lines remembered": (figure(logs.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "log text held": (mib(logs.MAX_HELD),),
+    "log lines looked at": (figure(logs.IN_A_ROW),),
+    "viewers of `forward_vnc`": (figure(admission.MAX_SILENT),),
+    "time until a viewer": (figure(admission.SILENCE),),
+    "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
+    "such a viewer": (figure(relay.VERSION_TIMEOUT),),
+    "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
+    "answers remembered": (figure(answers.REMEMBERED), mib(answers.REMEMBERED_BYTES)),
+    "pictures delivered": (
+        f"{pictures.MAX_OF_A_SESSION} of one session",
+        f"{pictures.MAX_PICTURES} in all",
+    ),
+    "a VNC server's connection": (figure(pictures.PATIENCE),),
+    "seconds between heartbeats": (
+        f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
+        f"{figure(connection.INTERVAL)} when",
+    ),
+    "the answer to a registration": (figure(connection.PATIENCE),),
+    "commands wait for": (figure(connection.HOLD),),
+    "what waits to be sent": (figure(outbox.UNSENT), mib(outbox.UNSENT_SIZE)),
+    "one message of an agent": (
+        f"{figure(outbox.MAX_MESSAGE / 1024)} Ki",
+        figure(commands.MAX_REASON),
+        figure(pictures.MAX_REASON),
+        f"code {commands.MAX_CODE}",
+    ),
+    "the name of a message": (figure(messages.MAX_NAME),),
+    "unreadable messages": (figure(frames.MAX_UNREADABLE),),
+    "readings of a frame": (f"{frames.MAX_READINGS} times",),
+    "messages taken in a row": (
+        figure(connection.IN_A_ROW),
+        kib(connection.IN_A_ROW * connection.MESSAGE_SIZE),
+    ),
+    "calls of an agent's hooks": (figure(hooks.MAX_TELLING),),
+    "the last results": (figure(worker.FLUSH),),
+    "a request's body": (mib(emulator_connection.MAX_BODY),),
+    "a fault's body": (f"{figure(faults.MOST_SIZE / faults.MEGABYTE)} MB",),
+    "levels of `Fault.deep`": (figure(faults.MOST_LEVELS),),
+    "a value of `Fault.unknown_values`": (figure(faults.LONGEST_VALUE),),
+    "how long a fault": (figure(faults.LONGEST),),
+    "seconds that an answer speaks of": (figure(faults.FARTHEST),),
+    "the body of an order": (mib(admin.MOST_BYTES),),
+    "rules": (
+        f"{figure(admin.MOST_RULES)} at once",
+        f"{figure(admin.LONGEST_ROUTE)} characters",
+    ),
+    "what a refusal quotes": (figure(hosts._SHOWN),),
+    "calls in the ledger": (figure(emulator_command._KEPT),),
+    "events that a desktop's screen": (figure(rfb.EVENTS),),
+    "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
+    "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),
+    "what a command on a real desktop prints": (mib(supervisor.OUTPUT_LIMIT),),
+}
+
+
+def beginning(bound: str) -> str | None:
+    """The longest beginning of a bound's name that has figures."""
+    return max((one for one in FIGURES if bound.startswith(one)), key=len, default=None)
+
+
+@pytest.mark.parametrize("bound", ROWS)
+def test_a_row_has_all_columns_and_the_figures_of_the_code(bound: str) -> None:
+    cells = ROWS[bound]
+    assert len(cells) == len(COLUMNS) - 1
+    assert all(cells), "an empty cell"
+    for said in FIGURES.get(beginning(bound) or "", ()):
+        alone = rf"(?<!\d)(?<!\d ){re.escape(said)}(?!\d| \d{{3}})"
+        assert re.search(alone, cells[0]), f"{said} is not in {cells[0]!r}"
+
+
+def test_every_figure_has_its_row() -> None:
+    assert {beginning(bound) for bound in ROWS} - {None} == set(FIGURES)
+
+
+def test_a_row_without_figures_is_that_of_aiohttp_or_of_no_constant() -> None:
+    assert {bound for bound in ROWS if beginning(bound) is None} == {
+        "sessions that an agent starts or wakes at once",
+        "one call with all its repeats",
+        "the head of an answer",
+        "a numeric code of a refusal",
+        "redirects",
+        "a wait that that store asks for",
+        "readings of the kernel's table of sockets",
+    }

@@ -1,0 +1,68 @@
+"""What is read of a refusal that came as an HTTP success, however long it is."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from vcloud._core.request import MAX_REFUSAL
+from vcloud._core.text import shortened
+
+__all__ = ["short_fields"]
+
+#: Characters that are kept of a text that is too long. An error shows 1000.
+_MAX_WORDS: Final = 2048
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def short_fields(body: bytes, names: tuple[str, ...]) -> bytes:
+    """A body of at most 64 KiB, in which the fields of a refusal stand as the service sent them.
+
+    An HTTP success may be a refusal by what its body says, and only when it was read it is known
+    that it should have been short. It is gone through once, and only these fields are decoded.
+
+    Args:
+        body: the answer.
+        names: the fields at its top that say whether and how it refuses.
+
+    Returns:
+        An object of these fields, with the beginning of a long text; a long list or object is left
+        empty.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON object.
+        RecursionError: it is nested too deep.
+    """
+    found = _decoder(names).decode(body.removeprefix(_BOM))
+    fields: dict[str, Any] = {}
+    left = MAX_REFUSAL // 2
+    for name in names:
+        raw = bytes(getattr(found, name))
+        if raw and len(raw) <= left:
+            fields[name] = msgspec.Raw(raw)
+            left -= len(raw)
+        elif raw:
+            fields[name] = _beginning(raw)
+    return msgspec.json.encode(fields)
+
+
+def _beginning(raw: bytes) -> Any:
+    """Of a JSON value that is too long."""
+    if raw.startswith(b"{"):
+        return {}
+    if not raw.startswith(b'"'):
+        return []
+    try:
+        return shortened(msgspec.json.decode(raw), _MAX_WORDS)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+@cache
+def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    # Every other field is skipped and takes no memory, however many there are.
+    return msgspec.json.Decoder(
+        msgspec.defstruct("Fields", [(name, msgspec.Raw, msgspec.Raw()) for name in names])
+    )

@@ -1,0 +1,40 @@
+"""What the emulated desktops run on: memory, or a real X display each."""
+
+from __future__ import annotations
+
+from vcloud.emulator.desktops.backend import Backend
+
+
+def is_real(backend: str, *, allow_exec: bool, loopback: bool, seeded: bool) -> bool:
+    """Return whether desktops are to be real; refuses what is unsafe or unknown."""
+    if backend == "simulated":
+        return False
+    if backend != "x11":
+        msg = f"the backend must be 'simulated' or 'x11', not {backend!r}"
+        raise ValueError(msg)
+    if not allow_exec:
+        msg = "the x11 backend runs commands on this machine: pass allow_exec=True (--allow-exec) if that is what you want"
+        raise ValueError(msg)
+    if not loopback:
+        msg = "the x11 backend runs commands on this machine, so it is served on loopback only, without allow_remote"
+        raise ValueError(msg)
+    if seeded:
+        msg = (
+            "the x11 backend runs commands on this machine, so its keys must not follow from a seed"
+        )
+        raise ValueError(msg)
+    return True
+
+
+def require_real() -> None:
+    """Raise `x11.X11UnavailableError` if real desktops cannot start."""
+    from vcloud.emulator.x11 import require  # noqa: PLC0415 - most emulators never need it
+
+    require()
+
+
+def real() -> Backend:
+    """Return what a real desktop runs on."""
+    from vcloud.emulator.x11.backend import X11Backend  # noqa: PLC0415 - as above
+
+    return X11Backend()

@@ -1,0 +1,43 @@
+"""What an agent answered to its last commands: one that comes again gets the same answer."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from typing import Final
+
+__all__ = ["Answers"]
+
+#: How many answers are remembered for commands that come again.
+REMEMBERED: Final = 1024
+#: Bytes of these answers and their ids in memory. An answer has some 300, and 256 KiB at most.
+REMEMBERED_BYTES: Final = 4 * 1024 * 1024
+
+
+class Answers:
+    """The last answers by the ids of their commands; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._size = 0
+
+    def get(self, command_id: str) -> str | None:
+        """The answer to this command, as JSON; None if it is not known."""
+        return self._texts.get(command_id)
+
+    def remember(self, command_id: str, text: str) -> None:
+        """Remember one more answer."""
+        self._forget(command_id)
+        self._texts[command_id] = text
+        self._size += _size(command_id, text)
+        while len(self._texts) > REMEMBERED or self._size > REMEMBERED_BYTES:
+            self._forget(next(iter(self._texts)))
+
+    def _forget(self, command_id: str) -> None:
+        text = self._texts.pop(command_id, None)
+        if text is not None:
+            self._size -= _size(command_id, text)
+
+
+def _size(command_id: str, text: str) -> int:
+    return sys.getsizeof(command_id) + sys.getsizeof(text)

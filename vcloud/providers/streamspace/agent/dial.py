@@ -1,0 +1,40 @@
+"""How an agent connects to the VNC server of a session, from what its handler said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import PurePath
+
+from vcloud.providers.streamspace.handler import VNCAddress
+from vcloud.providers.streamspace.relay import PART
+
+__all__ = ["dial"]
+
+_EXPECTED = "vnc_address must return (host, port) or the absolute path of a Unix socket"
+
+
+async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect.
+
+    Args:
+        address: what :meth:`~vcloud.providers.streamspace.AgentHandler.vnc_address` returned.
+
+    Raises:
+        TypeError: it is of another type.
+        ValueError: it is a path that is not absolute, or there are no Unix sockets here (Windows).
+        OSError: nothing takes connections there.
+    """
+    if isinstance(address, (str, os.PathLike)):
+        path: object = os.fspath(address)
+        # A relative one is more likely a host's name, or "host:port", than a socket's path.
+        if not isinstance(path, str) or not PurePath(path).is_absolute():
+            raise ValueError(f"{_EXPECTED}, not {path!r}")
+        if not hasattr(asyncio, "open_unix_connection"):
+            raise ValueError("vnc_address returned a path, and this system has no Unix sockets")
+        return await asyncio.open_unix_connection(path, limit=PART)
+    try:
+        host, port = address
+    except (TypeError, ValueError):
+        raise TypeError(f"{_EXPECTED}, not {address!r}") from None
+    return await asyncio.open_connection(host, port, limit=PART)
