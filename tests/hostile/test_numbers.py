@@ -419,7 +419,7 @@ async def test_numbers_of_redis_keep_nobody_waiting_for_longer_than_the_window(w
                 for _ in range(int(command[1:]))
             ]
             counts = words[0].upper().startswith(b"EVAL")
-            writer.write(b"*3\r\n:0\r\n" + 2 * b":%d\r\n" % wait if counts else b"+OK\r\n")
+            writer.write(b"*3\r\n:0\r\n" + 2 * (b":%d\r\n" % wait) if counts else b"+OK\r\n")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
