@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
 
@@ -21,9 +22,10 @@ class RedisServer:
     Args:
         program: its path.
         folder: where its socket is.
+        more: settings besides those that it always has.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, more: Mapping[str, str] = {}) -> None:
         self.socket = folder / "redis.sock"
         self.address = f"unix://{self.socket}"
         settings = {
@@ -32,6 +34,7 @@ class RedisServer:
             "save": "",
             "appendonly": "no",
             "dir": str(folder),
+            **more,
         }
         self._command = [
             program,
@@ -43,9 +46,17 @@ class RedisServer:
         """Start it, and return as soon as it answers."""
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        while not self.socket.exists():
+        while not self._answers():
             assert self._process.poll() is None
             time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        # The file is there before the server listens.
+        try:
+            with Redis(unix_socket_path=str(self.socket)) as client:
+                return bool(client.ping())
+        except RedisConnectionError:
+            return False
 
     def kill(self) -> None:
         """End it without a word, as a crash does."""
@@ -72,11 +83,19 @@ class RedisServer:
     def counted(self) -> int:
         """How many requests are counted under all limits."""
         with Redis(unix_socket_path=str(self.socket)) as client:
-            return sum(int(client.llen(key)) for key in client.keys("LIMITS:*"))
+            return sum(int(client.llen(key)) for key in client.keys("vcloud:*:requests"))
+
+    def in_line(self) -> list[int]:
+        """How many requests wait, as each of the processes said; the least first."""
+        with Redis(unix_socket_path=str(self.socket), decode_responses=True) as client:
+            [key] = client.keys("vcloud:*:line")
+            records = client.hgetall(key)
+        del records["=clock"]
+        return sorted(int(record.split()[2]) for record in records.values())
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
+def redis_server(folder: Path, more: Mapping[str, str] = {}) -> Iterator[RedisServer]:
     """Run one; without the program the test is skipped, or fails in CI."""
     program = shutil.which("redis-server")
     if program is None:
@@ -87,7 +106,7 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    server = RedisServer(program, folder)
+    server = RedisServer(program, folder, more)
     server.start()
     try:
         yield server

@@ -229,3 +229,5 @@ def test_a_forked_process_counts_with_connections_of_its_own(
     assert (errors, said, parent.returncode) == ("", "whole\n", 0)
     assert len(emulator.calls) == server.counted() == 61
     assert server.connections() == set()
+    # Two processes take turns, though one is made of the other.
+    assert server.in_line() == [0, 0]

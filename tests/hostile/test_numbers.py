@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
@@ -35,9 +36,11 @@ from vcloud._core.codec import (
     Minutes,
     Seconds,
 )
+from vcloud._core.counter import COUNTED, GRAIN, Claim
 from vcloud._core.ratelimit import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
+from vcloud._core.redis_store import redis_counter
 from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
-from vcloud._core.stores import GRAIN, Counter
+from vcloud._core.stores import LimitsCounter
 
 CODEC = Codec()
 NOW = 1_771_000_000.0
@@ -399,10 +402,34 @@ async def test_a_store_s_numbers_keep_nobody_waiting_for_longer_than_the_window(
         async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
             return oldest, limit
 
-    counter = Counter(Odd(), given=True)
-    assert await counter.take(1, 60, ("account", "computers", "")) == 0.0
-    wait = await counter.take(1, 60, ("account", "computers", ""))
-    assert 0 < wait <= 60 + GRAIN
+    counter = LimitsCounter(Odd(), given=True)
+    claim = Claim(1, 60, ("account", "computers", ""))
+    assert await counter.take(claim) == COUNTED
+    delay = await counter.take(claim)
+    assert 0 < delay.turn <= 60 + GRAIN
+    assert 0 < delay.used_up <= 60 + GRAIN
+
+
+@pytest.mark.parametrize("wait", [-(2**63), -1, 0, 1, 2**63 - 1])
+async def test_numbers_of_redis_keep_nobody_waiting_for_longer_than_the_window(wait: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while command := await reader.readline():
+            words = [
+                (await reader.readline(), await reader.readline())[1]
+                for _ in range(int(command[1:]))
+            ]
+            counts = words[0].upper().startswith(b"EVAL")
+            writer.write(b"*3\r\n:0\r\n" + 2 * (b":%d\r\n" % wait) if counts else b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        counter = redis_counter(f"redis://127.0.0.1:{port}?protocol=2")
+        delay = await counter.take(Claim(1, 60, ("account", "computers", "")))
+        assert 0 < delay.turn <= 60 + GRAIN
+        assert 0 <= delay.used_up <= 60
+        await counter.aclose()
 
 
 def test_a_bound_of_the_fast_way_is_that_of_the_lenient_one() -> None:

@@ -54,6 +54,8 @@ class Lane(msgspec.Struct, eq=False):
     #: How often the store was away, and what it said the last time.
     failures: int = 0
     failure: str = ""
+    #: How many wait for the store, the one who asks included.
+    askers: int = 0
 
 
 class Gate:
@@ -159,6 +161,19 @@ class Gate:
         """
         if lane.shared is None or self._acquire is None:
             return await self._wait(lane, deadline, slot=slot, patience=patience, urgent=urgent)
+        lane.askers += not urgent
+        try:
+            return await self._enter_shared(
+                lane, deadline, slot=slot, patience=patience, urgent=urgent
+            )
+        finally:
+            lane.askers -= not urgent
+
+    async def _enter_shared(
+        self, lane: Lane, deadline: float | None, *, slot: bool, patience: float, urgent: bool
+    ) -> int:
+        assert self._acquire is not None
+        assert lane.shared is not None
         failures = lane.failures
         async with (
             asyncio.timeout(None if deadline is None else deadline - self._clock()),
@@ -174,7 +189,12 @@ class Gate:
                 if urgent:
                     await self._acquire(lane.shared, min(patience, left), urgent=True)
                 else:
-                    await self._acquire(lane.shared, min(patience, left))
+                    await self._acquire(
+                        lane.shared,
+                        min(patience, left),
+                        # Those that have no slot to go to leave their place to other processes.
+                        waiting=lambda: max(1, min(lane.askers, self._free)),
+                    )
             except TooLongError as error:
                 if error.seconds > patience:
                     raise

@@ -1,4 +1,4 @@
-"""Where configured limits are counted: in a store that several processes use, and in this process.
+"""The stores in which several processes count configured limits together.
 
 Connections belong to the event loop that made them, so each loop has its own :class:`Counter`.
 """
@@ -6,65 +6,34 @@ Connections belong to the event loop that made them, so each loop has its own :c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from vcloud._core.cleanup import end
+from vcloud._core.counter import COUNTED, GRAIN, Claim, Counter, Delay
+from vcloud._core.redis_store import redis_counter
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-#: How many may ask a store at once, in one event loop.
-_AT_ONCE: Final = 10
-#: Seconds for which a store may be silent.
-PATIENCE: Final = 5.0
 
+class LimitsCounter(Counter):
+    """One event loop's way to a storage of the `limits` library.
 
-class Window:
-    """What this process let in under one limit. Times are monotonic seconds.
+    It counts by the wall clock of each process, and whoever asks first goes first.
 
     Args:
-        requests: how many may be let in within one window.
-        length: how long the window is, in seconds.
-    """
-
-    __slots__ = ("_length", "_times")
-
-    def __init__(self, requests: int, length: float) -> None:
-        # The first is the one that has to leave the window before another may come.
-        self._times: deque[float] = deque(maxlen=requests)
-        self._length = length
-
-    def delay(self, now: float) -> float:
-        """Seconds until one more may go; 0: now."""
-        times = self._times
-        return max(0.0, times[0] + self._length - now) if len(times) == times.maxlen else 0.0
-
-    def take(self, now: float) -> None:
-        """One goes."""
-        self._times.append(now)
-
-
-class Counter:
-    """One event loop's way to the store.
-
-    Args:
-        storage: an asyncio storage of the `limits` library.
-        pool: the connections, if they are ours to close.
+        storage: an asyncio storage.
         given: the storage is the user's own.
 
     Raises:
         ConfigurationError: it is not asyncio's, or cannot count moving windows.
     """
 
-    def __init__(self, storage: Storage, pool: Any = None, *, given: bool = False) -> None:
+    def __init__(self, storage: Storage, *, given: bool = False) -> None:
         from limits import RateLimitItemPerSecond  # noqa: PLC0415 - only those who share need it
         from limits.aio.strategies import MovingWindowRateLimiter  # noqa: PLC0415
 
@@ -74,80 +43,26 @@ class Counter:
             raise ConfigurationError(
                 "the store of a SharedBudget must be asyncio's, and able to count moving windows"
             ) from None
-        self._item = RateLimitItemPerSecond
-        self._pool = pool
-        self._given = given
-        # A pool that has no connection left would pass for a store that is away.
-        self._line = asyncio.Semaphore(_AT_ONCE)
-        self._background: set[asyncio.Task[None]] = set()
         failures = storage.base_exceptions
-        #: What it raises when the store cannot be reached, or does not count.
-        self.failures: tuple[type[Exception], ...] = (
-            OSError,
-            # What the clients of stores raise when a peer that is no store answers nonsense.
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-            *(failures if isinstance(failures, tuple) else (failures,)),
-        )
+        super().__init__(failures if isinstance(failures, tuple) else (failures,))
+        self._item = RateLimitItemPerSecond
+        self._given = given
 
-    async def take(self, requests: int, length: int, name: tuple[str, ...]) -> float:
-        """Count one request, if the limit allows it.
-
-        Args:
-            requests: how many may be let in within one window.
-            length: how long the window is, in seconds.
-            name: whose limit it is; those with the same name are counted together.
-
-        Returns:
-            0 when it was counted, or else the seconds until one more may go, which may be very few.
-
-        Raises:
-            Exception: one of :attr:`failures`.
-            ConfigurationError: the user's storage belongs to another event loop.
-        """
-        item = self._item(requests, length, namespace="vcloud")
+    async def take(self, claim: Claim) -> Delay:
+        item = self._item(claim.requests, claim.length, namespace="vcloud")
         try:
-            async with self._line:
-                if await self._limiter.hit(item, *name):
-                    return 0.0
-                window = await self._limiter.get_window_stats(item, *name)
+            async with self.connected():
+                if await self._limiter.hit(item, *claim.name):
+                    return COUNTED
+                window = await self._limiter.get_window_stats(item, *claim.name)
         except RuntimeError as error:
             # What asyncio raises where something is used in one loop that belongs to another.
             if not self._given:
                 raise
             raise ConfigurationError(f"{_ONE_LOOP} ({error})") from None
         # Whatever the store holds: the oldest of a moving window leaves it within its length.
-        return min(max(GRAIN, window.reset_time - time.time() + GRAIN), length + GRAIN)
-
-    def in_background(self, work: Callable[[], Any]) -> None:
-        """Do something that nobody waits for, unless something is being done already.
-
-        :meth:`aclose` ends it.
-        """
-        if not self._background:
-            # In no context of the caller's, because it is not the caller's work.
-            task = asyncio.create_task(work(), context=Context())
-            if not task.done():  # an eager task may be
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
-
-    async def aclose(self) -> None:
-        """Close the connections that are ours and idle. The next use makes new ones."""
-        try:
-            await end(self._background)
-        finally:
-            if self._pool is not None:
-                # Closing that fails, or takes too long, harms nobody: the connection is gone then.
-                with contextlib.suppress(*self.failures):
-                    async with asyncio.timeout(PATIENCE):
-                        # One that is in use is another client's, which closes it at its own end.
-                        await self._pool.disconnect(inuse_connections=False)
-
-
-#: Seconds; a store's own comparison is inclusive, and an exact wake-up would come in vain.
-GRAIN: Final = 0.001
+        wait = min(max(GRAIN, window.reset_time - time.time() + GRAIN), claim.length + GRAIN)
+        return Delay(wait, wait)
 
 
 class Counters:
@@ -185,12 +100,10 @@ class Counters:
                 self._of[loop] = counter
         return counter
 
-    async def aclose(self) -> None:
-        """Close the idle connections of the running loop, and those of no other."""
+    def used_here(self) -> Counter | None:
+        """The counter of the running loop, if it has one."""
         with self._lock:
-            counter = self._of.get(asyncio.get_running_loop())
-        if counter is not None:
-            await counter.aclose()
+            return self._of.get(asyncio.get_running_loop())
 
     def forked(self) -> None:
         """Leave the connections to the parent process.
@@ -223,13 +136,13 @@ def counters(store: str | Storage) -> Counters | None:
     """
     if not isinstance(store, str):
         _require_limits()
-        return Counters(lambda: Counter(store, given=True), exclusive=True)
+        return Counters(lambda: LimitsCounter(store, given=True), exclusive=True)
     plain = store.removeprefix("async+")
     if plain.startswith("memory://"):
         return None
-    _require_limits()
     if plain.startswith(("redis://", "rediss://", "unix://")):
-        return Counters(lambda: _redis(plain))
+        return Counters(lambda: redis_counter(plain))
+    _require_limits()
     return Counters(lambda: _other(plain))
 
 
@@ -240,30 +153,6 @@ def _require_limits() -> None:
         raise ConfigurationError(
             "a SharedBudget needs the extra: pip install 'vcloud-sdk[redis]'"
         ) from None
-
-
-def _redis(address: str) -> Counter:
-    try:
-        from redis.asyncio import ConnectionPool  # noqa: PLC0415
-    except ImportError:
-        raise ConfigurationError(
-            "this store needs the extra: pip install 'vcloud-sdk[redis]'"
-        ) from None
-    from limits.aio.storage import RedisStorage  # noqa: PLC0415
-
-    # A pool of our own, because the storage has no way to close the one that it makes.
-    try:
-        # Our own clock runs over all of it. With a timeout for each command, redis-py uses
-        # asyncio.wait_for, which before Python 3.12 loses a cancellation in the moment of success.
-        pool: Any = ConnectionPool.from_url(
-            address, socket_timeout=None, socket_connect_timeout=PATIENCE
-        )
-    except ValueError:
-        # Whose words may hold a part of the password: what is before a slash passes for the port.
-        raise ConfigurationError("the store of a SharedBudget is no valid address") from None
-    return Counter(
-        RedisStorage("redis://", implementation="redispy", connection_pool=pool), pool=pool
-    )
 
 
 def _other(address: str) -> Counter:
@@ -278,4 +167,4 @@ def _other(address: str) -> Counter:
             f"a SharedBudget cannot count in a {scheme!r} store: "
             "give it an address such as redis://localhost:6379"
         ) from None
-    return Counter(storage)
+    return LimitsCounter(storage)

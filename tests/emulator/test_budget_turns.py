@@ -1,0 +1,295 @@
+"""A budget in Redis: processes take turns, and no clock but the server's says what is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket as socket_server
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from redis import Redis
+
+from tests.emulator.redis_server import RedisServer, redis_server
+from tests.emulator.test_budget import spread
+from vcloud import ConnectError, RateLimit, SharedBudget, VCloud
+from vcloud._core.admission import TooLongError
+from vcloud.emulator import Emulator
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path) as server:
+        yield server
+
+
+async def use_up(server: RedisServer, limit: RateLimit) -> None:
+    """What others do; what a process does itself it knows without the store."""
+    budget = SharedBudget(server.address)
+    for _ in range(limit.requests):
+        await budget.acquire("computers", limit, 0)
+    await budget.aclose()
+
+
+CROWD = textwrap.dedent("""
+    import asyncio, sys
+    from vcloud import Endpoint, HMACAuth, RateLimit, SharedBudget, VagonComputers
+
+    async def main(url, key, secret, store, machine, calls, limit):
+        endpoint = Endpoint(
+            url,
+            auth=HMACAuth(key, secret),
+            rate_limits=[RateLimit(int(limit), per=1)],
+            shared_budget=SharedBudget(store),
+        )
+        async with VagonComputers(endpoint) as computers:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            mine = computers.machines.ref(machine)
+            await asyncio.gather(*[mine.refresh() for _ in range(int(calls))])
+
+    asyncio.run(main(*sys.argv[1:]))
+""")
+
+
+def five_processes(server: RedisServer, calls: int, limit: int) -> tuple[list[str], list[float]]:
+    """Whose calls arrived, in the order of arrival, and when. Each has a machine of its own."""
+    with Emulator(machines=5) as emulator, contextlib.ExitStack() as running:
+        env = emulator.env()
+        given = [env[f"VCLOUD_COMPUTERS_{name}"] for name in ("URL", "KEY", "SECRET")]
+        command = [sys.executable, "-W", "error", "-c", CROWD, *given, server.address]
+        crowds = [
+            running.enter_context(
+                subprocess.Popen(
+                    [*command, str(100 + number), str(calls), str(limit)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(5)
+        ]
+        for crowd in crowds:
+            assert crowd.stdout is not None
+            assert crowd.stdout.readline() == "ready\n"
+        # So that all are in line before the first of them is let in.
+        asyncio.run(use_up(server, RateLimit(limit, per=1)))
+        for crowd in crowds:
+            assert crowd.stdin is not None
+            crowd.stdin.write("go\n")
+            crowd.stdin.flush()
+        for crowd in crowds:
+            crowd.communicate()
+        assert [crowd.returncode for crowd in crowds] == [0] * 5
+        arrived = sorted(emulator.calls, key=lambda call: call.at)
+    return [call.path for call in arrived], [call.at for call in arrived]
+
+
+@pytest.mark.parametrize(
+    ("calls", "first"), [(30, 100), pytest.param(200, 500, marks=pytest.mark.long)]
+)
+def test_five_processes_have_equal_shares_of_one_budget(
+    server: RedisServer, calls: int, first: int
+) -> None:
+    limit = 50
+    whose, times = five_processes(server, calls, limit)
+    assert len(whose) == 5 * calls
+    shares = Counter(whose[:first])
+    assert len(shares) == 5
+    assert all(0.8 * first <= 5 * share <= 1.2 * first for share in shares.values())
+    # Of the two seconds that are counted one is for those that travel for longer than others.
+    assert spread(times, limit) >= 1
+
+
+DAY = 24 * 3600.0
+#: Seconds by which the clock of a process is wrong, one after the other.
+JUMPS = (-1.0, 1.0, -3600.0, 3600.0, -23 * 3600.0, 23 * 3600.0, -365 * DAY, 365 * DAY, 0.0)
+
+
+@pytest.mark.parametrize("before", JUMPS)
+async def test_no_jump_of_a_process_clock_refuses_or_passes_what_is_counted_in_redis(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, before: float
+) -> None:
+    real, shift = time.time, before
+    monkeypatch.setattr(time, "time", lambda: real() + shift)
+    # Two of them, because each keeps the limit by itself.
+    one, other = SharedBudget(server.address), SharedBudget(server.address)
+    limit = RateLimit(10, per=1)
+    begin = time.monotonic()
+    await asyncio.gather(*[one.acquire("computers", limit, 0) for _ in range(10)])
+    shift = 0.0
+    with pytest.raises(TooLongError) as caught:
+        await other.acquire("computers", limit, 1.0)
+    assert caught.value.seconds <= 2.01
+    # Nobody waits for more than the window.
+    waits = [asyncio.create_task(other.acquire("computers", limit, 2.01)) for _ in range(10)]
+    for shift in JUMPS:  # noqa: B007 - what time.time adds
+        await asyncio.sleep(0.1)
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    assert time.monotonic() - begin >= 2
+    await asyncio.gather(*waits)
+    assert server.counted() == 10  # of those before the window nothing is kept
+    await one.aclose()
+    await other.aclose()
+
+
+async def until_in_line(server: RedisServer, counts: list[int]) -> None:
+    async with asyncio.timeout(60):
+        while server.in_line() != counts:  # noqa: ASYNC110 - the server is another process
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("client", [False, True])
+async def test_calls_that_are_cancelled_leave_the_line(server: RedisServer, client: bool) -> None:
+    budget = SharedBudget(server.address)
+    limit = RateLimit(1, per=3600)
+    await use_up(server, limit)
+    if client:
+        async with Emulator(machines=1) as emulator:
+            endpoint = evolve(
+                emulator.endpoints()["computers"], rate_limits=[limit], shared_budget=budget
+            )
+            endpoint = evolve(endpoint, retry=evolve(endpoint.retry, max_retry_after=10_000))
+            async with VCloud(computers=endpoint) as cloud:
+                machine = cloud.computers.machines.ref("100")
+                waits = [asyncio.create_task(machine.refresh()) for _ in range(7)]
+                await until_in_line(server, [7])
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.wait(waits)
+                await until_in_line(server, [0])
+                last = asyncio.create_task(machine.refresh())
+                await until_in_line(server, [1])
+                last.cancel()
+                await asyncio.wait([last])
+    else:
+        asks = [asyncio.create_task(budget.acquire("computers", limit, 10_000)) for _ in range(7)]
+        await until_in_line(server, [7])
+        for ask in asks:
+            ask.cancel()
+        await asyncio.wait(asks)
+        await budget.aclose()
+    # The client's end says it, too.
+    assert server.in_line() == [0]
+    assert server.counted() == 1
+    assert server.connections() == set()
+
+
+async def test_what_has_no_slot_to_go_to_takes_no_places(server: RedisServer) -> None:
+    budget = SharedBudget(server.address)
+    limit = RateLimit(2, per=3600)
+    await use_up(server, limit)
+    async with Emulator(machines=1) as emulator:
+        endpoint = evolve(
+            emulator.endpoints()["computers"],
+            rate_limits=[limit],
+            shared_budget=budget,
+            concurrency=5,
+        )
+        endpoint = evolve(endpoint, retry=evolve(endpoint.retry, max_retry_after=10_000))
+        async with VCloud(computers=endpoint) as cloud:
+            machine = cloud.computers.machines.ref("100")
+            waits = [asyncio.create_task(machine.refresh()) for _ in range(50)]
+            await until_in_line(server, [5])
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_who_has_less_patience_than_those_in_line_is_told_at_once(
+    server: RedisServer,
+) -> None:
+    limit = RateLimit(1, per=3600)
+    await use_up(server, limit)
+    budget = SharedBudget(server.address)
+    first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
+    await until_in_line(server, [1])
+    for _ in range(3):
+        with pytest.raises(TooLongError) as caught:
+            await budget.acquire("computers", limit, 3000)
+        assert 3000 < caught.value.seconds <= 3602
+    # Of what was refused nobody is left in line.
+    await until_in_line(server, [1])
+    first.cancel()
+    await asyncio.wait([first])
+    await budget.aclose()
+    assert server.in_line() == [0]
+
+
+async def test_a_crowd_finds_out_once_that_the_store_is_away(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcloud._core.shared.PATIENCE", 0.5)
+    budget = SharedBudget(server.address)
+    server.pause()
+    # One by one this would take longer than a test may.
+    asks = [budget.acquire("computers", RateLimit(1000, per=60), 0) for _ in range(500)]
+    ends = await asyncio.gather(*asks, return_exceptions=True)
+    assert {type(end) for end in ends} == {ConnectError}
+    server.resume()
+    await budget.acquire("computers", RateLimit(1000, per=60), 0)
+    await budget.aclose()
+
+
+async def test_a_call_asks_once_where_there_is_room_and_seldom_more_where_it_waits(
+    server: RedisServer,
+) -> None:
+    def asked() -> int:
+        with Redis(unix_socket_path=str(server.socket)) as client:
+            found = client.info("commandstats")
+        return sum(found[f"cmdstat_{name}"]["calls"] for name in ("eval", "evalsha"))
+
+    budgets = [SharedBudget(server.address) for _ in range(2)]
+    limit = RateLimit(50, per=1)
+    for _ in range(25):
+        for budget in budgets:
+            await budget.acquire("computers", limit, 0)
+    # The first time the store did not know the script.
+    assert asked() == 50 + 1
+    await asyncio.gather(
+        *[budget.acquire("computers", limit, 60) for budget in budgets for _ in range(40)]
+    )
+    assert asked() <= 51 + 3 * 80
+    for budget in budgets:
+        await budget.aclose()
+
+
+async def test_a_store_that_forgot_the_script_learns_it_again(server: RedisServer) -> None:
+    budget = SharedBudget(server.address)
+    limit = RateLimit(10, per=3600)
+    with Redis(unix_socket_path=str(server.socket)) as client:
+        for _ in range(3):
+            await budget.acquire("computers", limit, 0)
+            client.script_flush()
+    assert server.counted() == 3
+    await budget.aclose()
+
+
+def test_all_keys_of_a_limit_are_on_one_node_of_a_cluster(tmp_path: Path) -> None:
+    async def count(account: str) -> None:
+        budget = SharedBudget(f"unix://{socket}", account=account)
+        for _ in range(2):
+            await budget.acquire("computers", RateLimit(10, per=3600), 0)
+        await budget.aclose()
+
+    socket = tmp_path / "redis.sock"
+    with socket_server.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with redis_server(tmp_path, {"port": port, "bind": "127.0.0.1", "cluster-enabled": "yes"}):
+        with Redis(unix_socket_path=str(socket)) as client:
+            client.execute_command("CLUSTER ADDSLOTS", *range(16384))
+            while client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
+                time.sleep(0.05)
+            for account in ("plain", "a}b", "{}", "", "a:b/c", "é"):
+                asyncio.run(count(account))
+            found = [key.decode() for key in client.keys("*")]
+            slots = {client.execute_command("CLUSTER KEYSLOT", key) for key in found}
+    assert len(found) == 12
+    assert len(slots) == 6

@@ -1,0 +1,165 @@
+"""What a store is asked when a configured limit is counted in it, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from vcloud._core.cleanup import end
+
+#: How many may ask a store at once, in one event loop.
+_AT_ONCE: Final = 10
+#: Seconds for which a store may be silent.
+PATIENCE: Final = 5.0
+#: Seconds; a store's own comparison is inclusive, and an exact wake-up would come in vain.
+GRAIN: Final = 0.001
+
+
+class Delay(NamedTuple):
+    """How long a request has to wait. All zero: it was counted, and may go."""
+
+    #: Seconds after which to ask again.
+    turn: float
+    #: Seconds for which the limit is used up, whoever asks: it is waited for at least as long.
+    used_up: float
+    #: The store keeps a place for it, and places for those that wait behind it.
+    in_line: bool = False
+
+
+COUNTED: Final = Delay(0.0, 0.0)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One request that asks to be counted."""
+
+    #: How many may be let in within one window.
+    requests: int
+    #: How long the window is, in whole seconds.
+    length: int
+    #: Whose limit it is; those with the same name are counted together.
+    name: tuple[str, ...]
+    #: It ends something that costs money, and goes ahead of those that do not.
+    urgent: bool = False
+    #: How many of this process could go now if the limit allowed it, this one included.
+    waiting: int = 0
+    #: How many of them are urgent; they are not among the others.
+    urgent_waiting: int = 0
+    #: Seconds for which the limit may be used up; a request that has less patience will not wait.
+    patience: float = math.inf
+
+
+class Line(msgspec.Struct, eq=False):
+    """Those of one event loop that wait for one limit: the first of them asks, for all of them."""
+
+    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    #: Until when the limit is used up at least, in monotonic seconds.
+    used_up_until: float = -math.inf
+    #: How often the store was away, and what was said the last time.
+    failures: int = 0
+    failure: str = ""
+
+
+class Counter(ABC):
+    """One event loop's way to the store.
+
+    Args:
+        failures: what the client of the store raises.
+        pool: the connections, if they are ours to close.
+    """
+
+    #: Whether the processes take turns, so that the store has to know how many wait.
+    takes_turns = False
+
+    def __init__(self, failures: tuple[type[Exception], ...], pool: Any = None) -> None:
+        #: What it raises when the store cannot be reached, or does not count.
+        self.failures: tuple[type[Exception], ...] = (
+            OSError,
+            # What the clients of stores raise when a peer that is no store answers nonsense.
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            *failures,
+        )
+        self._pool = pool
+        # A pool that has no connection left would pass for a store that is away.
+        self._connections = asyncio.Semaphore(_AT_ONCE)
+        self._background: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lines: dict[tuple[object, ...], Line] = {}
+
+    @abstractmethod
+    async def take(self, claim: Claim) -> Delay:
+        """Count one request, if the limit allows it.
+
+        Raises:
+            Exception: one of :attr:`failures`.
+            ConfigurationError: the user's storage belongs to another event loop.
+        """
+
+    async def leave(self, claim: Claim) -> None:  # noqa: B027 - nothing to do without turns
+        """Tell the store how many wait; nothing is counted.
+
+        Raises:
+            Exception: one of :attr:`failures`.
+        """
+
+    def line(self, key: tuple[object, ...]) -> Line:
+        """The line of those that wait in this event loop for one limit, urgent or not."""
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line()
+        return line
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """One of a limited number of connections."""
+        async with self._connections:
+            yield
+
+    def in_background(self, work: Callable[[], Any]) -> None:
+        """Do something that nobody waits for, unless something is being done already.
+
+        :meth:`end_background` ends it.
+        """
+        if not self._background:
+            # In no context of the caller's, because it is not the caller's work.
+            task = asyncio.create_task(work(), context=Context())
+            if not task.done():  # an eager task may be
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    def later(self, seconds: float, work: Callable[[], Any]) -> None:
+        """Do something in the background after a while, unless that is planned already.
+
+        A timer, because a task that only sleeps would outlive a loop that is about to end.
+        """
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() <= loop.time():
+            self._timer = loop.call_later(seconds, self.in_background, work, context=Context())
+
+    async def end_background(self) -> None:
+        """End what is done in the background."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await end(self._background)
+
+    async def aclose(self) -> None:
+        """Close the connections that are ours and idle. The next use makes new ones."""
+        try:
+            await self.end_background()
+        finally:
+            if self._pool is not None:
+                # Closing that fails, or takes too long, harms nobody: the connection is gone then.
+                with contextlib.suppress(*self.failures):
+                    async with asyncio.timeout(PATIENCE):
+                        # One that is in use is another client's, which closes it at its own end.
+                        await self._pool.disconnect(inuse_connections=False)
