@@ -336,7 +336,10 @@ def said_by_program(
             process.stdin.flush()
             assert [process.stdout.readline() for _ in range(3)] == ["3\n", "4\n", "5\n"]
             at_last()
-            said, _ = process.communicate(timeout=30)
+            process.stdin.close()
+            # communicate() would not see what readline() has read ahead.
+            said = process.stdout.read()
+            process.wait(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 0
