@@ -24,7 +24,7 @@ class Clock:
     """The loop's time, which stands still unless it is moved."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patch: pytest.MonkeyPatch) -> None:
-        self.now = loop.time()
+        self.now = float(round(loop.time()))  # so that sums of seconds are exact
         patch.setattr(loop, "time", lambda: self.now)
 
     async def move(self, seconds: float) -> None:
