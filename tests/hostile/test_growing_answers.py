@@ -17,6 +17,7 @@ from tests.contract.harness import PROVIDERS
 from tests.hostile.growth import check_growth, shared_out
 from tests.unit.hostile import answered
 from vcloud import APIError, VCloudError
+from vcloud._core.codec import MAX_COMMAS
 from vcloud.providers.computers import MachineStatus
 
 Make = Callable[[int], bytes]
@@ -149,6 +150,30 @@ def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong
         taken = peak(lambda: runner.run(work(body)))
 
     assert taken < 2 * peak(lambda: msgspec.json.decode(body)) + 1_500_000
+
+
+@pytest.mark.parametrize("wrong", ["empty objects", "lists"])
+@pytest.mark.parametrize("api", LISTS)
+def test_a_page_of_more_values_than_anybody_looks_at_costs_no_more_than_its_bytes(
+    api: str, wrong: str
+) -> None:
+    """A million of them take the time of a read; an object for each would take gigabytes."""
+    body = LISTS[api].page(WRONG_ITEMS[wrong], MAX_COMMAS + 10)
+    found: list[object] = []
+
+    async def read() -> None:
+        client, _ = answered(PROVIDERS[api], 200, {}, body)
+        try:
+            await LISTS[api].call(client)
+        except VCloudError as error:
+            found.append(error)
+
+    with asyncio.Runner() as runner:
+        taken = peak(lambda: runner.run(read()))
+
+    assert taken < 2 * len(body) + 1_500_000
+    assert "too many values to say where" in str(found[0])
+    assert is_small(found[0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("api", LISTS)

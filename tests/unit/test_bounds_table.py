@@ -119,6 +119,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "levels of JSON": (figure(codec.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
+    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),

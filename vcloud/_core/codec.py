@@ -82,6 +82,9 @@ else:
 MAX_DEPTH: Final = 64
 #: Broken items of one list that are passed over before decoding stops.
 MAX_BROKEN: Final = 100
+#: Commas of an answer that the second way looks at. It makes an object of each value, which takes up
+#: to thirty times the answer's memory. The largest page of the documents has some ten thousand.
+MAX_COMMAS: Final = 1_000_000
 
 
 class BrokenItems(msgspec.Struct, frozen=True):
@@ -425,8 +428,13 @@ def _tree(body: bytes, *, sensitive: bool) -> Any:
     """The JSON of a body as the lenient converter takes it.
 
     Raises:
-        DecodeError: it is not JSON, or nested too deep.
+        DecodeError: it is not JSON, nested too deep, or holds too many values to look at each.
     """
+    if body.count(b",") > MAX_COMMAS:
+        raise DecodeError(
+            "the answer is not what the contract says, and it holds too many values to say where "
+            f"(more than {MAX_COMMAS}); {excerpt(body, sensitive=sensitive)}"
+        )
     try:
         try:
             value = _EXACT.decode(body)
