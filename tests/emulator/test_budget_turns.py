@@ -223,6 +223,32 @@ async def test_who_has_less_patience_than_those_in_line_is_told_at_once(
     assert server.in_line() == [0]
 
 
+async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_that_is_answered(
+    server: RedisServer,
+) -> None:
+    limit = RateLimit(1, per=3600)
+    await use_up(server, limit)
+    budget = SharedBudget(server.address)
+    server.pause()
+    first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
+    behind = [
+        asyncio.create_task(budget.acquire("computers", limit, patience))
+        for patience in (3000, 10_000, 3000)
+    ]
+    await asyncio.sleep(0.1)
+    server.resume()
+    for waits in (behind[0], behind[2]):
+        with pytest.raises(TooLongError):
+            await waits
+    assert not first.done()
+    assert not behind[1].done()
+    for waits in (first, behind[1]):
+        waits.cancel()
+    await asyncio.wait([first, behind[1]])
+    await budget.aclose()
+    assert server.in_line() == [0]
+
+
 async def test_a_crowd_finds_out_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import math
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from vcloud._core.admission import TooLongError
 from vcloud._core.cleanup import end
+from vcloud._core.clock import monotonic
 
 #: How many may ask a store at once, in one event loop.
 _AT_ONCE: Final = 10
@@ -55,15 +58,69 @@ class Claim(msgspec.Struct, frozen=True):
     patience: float = math.inf
 
 
-class Line(msgspec.Struct, eq=False):
+class Line:
     """Those of one event loop that wait for one limit: the first of them asks, for all of them."""
 
-    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-    #: Until when the limit is used up at least, in monotonic seconds.
-    used_up_until: float = -math.inf
-    #: How often the store was away, and what was said the last time.
-    failures: int = 0
-    failure: str = ""
+    def __init__(self) -> None:
+        #: Whether one of them asks, or sleeps until it asks again.
+        self.busy = False
+        #: How often the store was away, and what was said the last time.
+        self.failures = 0
+        self.failure = ""
+        # Until when the limit is used up at least, in monotonic seconds.
+        self._used_up_until = -math.inf
+        # Those behind the first, each with its patience in seconds.
+        self._waiting: OrderedDict[asyncio.Future[None], float] = OrderedDict()
+
+    @contextlib.asynccontextmanager
+    async def first(self, patience: float) -> AsyncIterator[None]:
+        """Wait to be the first, in the order of arrival.
+
+        Raises:
+            TooLongError: the limit is used up for longer than the patience, as the first learns.
+        """
+        if self.busy:
+            self.check(patience)
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[turn] = patience
+            try:
+                await turn
+            except BaseException:
+                self._waiting.pop(turn, None)
+                # Whoever is given the turn while it is cancelled passes it on.
+                if turn.done() and not turn.cancelled() and turn.exception() is None:
+                    self._hand_on()
+                raise
+        self.busy = True
+        try:
+            yield
+        finally:
+            self._hand_on()
+
+    def check(self, patience: float) -> None:
+        """Refuse to wait behind the first, as far as it is known for how long.
+
+        Raises:
+            TooLongError: the limit is used up for longer than the patience.
+        """
+        used_up = self._used_up_until - monotonic()
+        if self.busy and used_up > patience:
+            raise TooLongError(used_up)
+
+    def learn(self, used_up: float) -> None:
+        """The limit is used up for so many seconds. Who has less patience need not wait."""
+        self._used_up_until = monotonic() + used_up
+        for turn, patience in self._waiting.items():
+            if used_up > patience and not turn.done():
+                turn.set_exception(TooLongError(used_up))
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            turn, _ = self._waiting.popitem(last=False)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.busy = False
 
 
 class Counter(ABC):

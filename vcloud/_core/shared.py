@@ -178,15 +178,13 @@ class SharedBudget(Secretive):
             await self._wait(limit, patience, urgent=urgent)
             return
         line = counter.line((*limit.name, limit.requests, limit.length, urgent))
-        used_up = line.used_up_until - monotonic()
-        if line.lock.locked() and used_up > patience:
-            raise TooLongError(used_up)
+        line.check(patience)
         failures = line.failures
         # One that finds nobody before it becomes urgent for the others when it has to wait.
-        behind = urgent and line.lock.locked()
+        behind = urgent and line.busy
         with self._announced(limit, waiting, urgent=urgent, behind=behind):
             try:
-                async with line.lock:
+                async with line.first(patience):
                     if line.failures > failures and not urgent and self._when_away == "fail":
                         # It was found away meanwhile. A crowd must not find out one by one.
                         raise ConnectError(line.failure)
@@ -231,7 +229,7 @@ class SharedBudget(Secretive):
             while (delay := await self._take(limit, patience, urgent=urgent)).turn:
                 now = monotonic()
                 if line is not None:
-                    line.used_up_until = now + delay.used_up
+                    line.learn(delay.used_up)
                 if delay.used_up > patience:
                     raise TooLongError(delay.used_up)
                 if urgent:

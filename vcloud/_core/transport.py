@@ -176,7 +176,8 @@ class Transport:
 
     def __del__(self) -> None:
         session = getattr(self, "_session", None)
-        if session is not None and session is not self._given and not session.closed:
+        # Not "and open": where all of it is collected at once, aiohttp may have closed it before.
+        if session is not None and session is not self._given:
             warnings.warn(
                 "a vcloud client was never closed: use `async with`, or await its aclose()",
                 ResourceWarning,
