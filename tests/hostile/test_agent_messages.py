@@ -187,6 +187,7 @@ async def test_half_an_emoji_elsewhere_fails_its_command_alone() -> None:
 
 def test_a_frame_is_read_one_message_at_a_time() -> None:
     frame = "{}\n" * 30_000
+    assert len(read_frame("{}\n")) == 1  # what is made for the first message of a process stays
     tracemalloc.start()
     try:
         assert sum(1 for _ in each_message(frame)) == 30_000
