@@ -138,8 +138,7 @@ def peak(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("wrong", WRONG_ITEMS)
-@pytest.mark.parametrize("api", LISTS)
+@pytest.mark.parametrize(("api", "wrong"), shared_out(LISTS, WRONG_ITEMS))
 def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong: str) -> None:
     """What is proportional may still be too much: an error for each item is a hundred times the page."""
     body = LISTS[api].page(WRONG_ITEMS[wrong], 5000)
@@ -152,8 +151,7 @@ def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong
     assert taken < 2 * peak(lambda: msgspec.json.decode(body)) + 1_500_000
 
 
-@pytest.mark.parametrize("wrong", ["empty objects", "lists"])
-@pytest.mark.parametrize("api", LISTS)
+@pytest.mark.parametrize(("api", "wrong"), shared_out(LISTS, ["empty objects", "lists"]))
 def test_a_page_of_more_values_than_anybody_looks_at_costs_no_more_than_its_bytes(
     api: str, wrong: str
 ) -> None:
