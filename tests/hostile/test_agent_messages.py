@@ -187,13 +187,17 @@ async def test_half_an_emoji_elsewhere_fails_its_command_alone() -> None:
 
 def test_a_frame_is_read_one_message_at_a_time() -> None:
     frame = "{}\n" * 30_000
-    assert len(read_frame("{}\n")) == 1  # what is made for the first message of a process stays
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in each_message(frame)) == 30_000
-        assert tracemalloc.get_traced_memory()[1] < 100_000
-    finally:
-        tracemalloc.stop()
+    peaks = []
+    # The lowest counts: something else of the process, such as a table that grows once, may be in
+    # one of them.
+    for _ in range(3):
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in each_message(frame)) == 30_000
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert min(peaks) < 100_000
 
 
 @pytest.mark.parametrize("broken", ["nonsense\n", "[1]\n", '{"type":"command"}\n'])
