@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import pickle
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.lacking import untested
 from tests.unit.streamspace_samples import ID, SESSION, STATUS
 from vcloud import (
     APIKeyAuth,
@@ -221,9 +221,7 @@ class Node:
 def node() -> Iterator[Node]:
     path = shutil.which("node")
     if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("node is not here: install Debian's nodejs")
-        pytest.skip("node is not here")
+        untested("LINKS ARE NOT COMPARED WITH NODE'S: there is no node (Debian: nodejs)")
     made = Node(path)
     yield made
     made.process.kill()
