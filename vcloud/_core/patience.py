@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextvars import Context
 from typing import Any
 
 import msgspec
+
+from vcloud._core.timeouts import Alarm, call_when_due
 
 
 class Turn(msgspec.Struct, eq=False):
@@ -43,7 +46,7 @@ class Patience:
         # Those under way, in the order of their ends. A dict keeps that order, and lets go of one in
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
@@ -86,5 +89,6 @@ class Patience:
             assert turn.task is not None
             turn.task.cancel()
 
-    def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
-        return loop.call_at(turn.ends, self._ring, loop, context=self._context)
+    def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> Alarm:
+        ring = functools.partial(self._ring, loop)
+        return call_when_due(loop, turn.ends, ring, context=self._context)

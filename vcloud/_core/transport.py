@@ -36,6 +36,7 @@ from vcloud._core.fault_words import DroppedError, fault_words
 from vcloud._core.patience import Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
+from vcloud._core.timeouts import timeout
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
@@ -314,7 +315,7 @@ class Transport:
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
         try:
-            async with asyncio.timeout(wire.patience.seconds):
+            async with timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
                     URL(url, encoded=True),
                     headers=headers,
