@@ -134,6 +134,8 @@ class Session:
         self._deadline = endpoint.deadline
         #: Seconds for what must be finished after a cancellation, or when the client closes.
         self.cleanup_timeout = endpoint.cleanup_timeout
+        #: Seconds for one attempt.
+        self.attempt_timeout = endpoint.timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
         #: Whether links that the service hands out may be plain http.
