@@ -43,6 +43,8 @@ class Pause(Observer):
     turns: int
     #: How many more answers there are before it stands still; None: they do not matter.
     answers: int | None = None
+    #: Whether it waits until a stop is sent.
+    with_stop: bool = False
 
     def __call__(self) -> None:
         print("still", flush=True)
@@ -54,12 +56,19 @@ class Pause(Observer):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def soon(self) -> None:
-        """Stand still when the loop has turned so often."""
+        """Stand still when the loop has turned so often, or so often after a stop is sent."""
+        if self.with_stop:
+            return
         if self.turns > 0:
             self.turns -= 1
             asyncio.get_running_loop().call_soon(self.soon)
         else:
             self()
+
+    def started(self, attempt: Attempt) -> None:
+        if self.with_stop and attempt.path.endswith("/stop"):
+            self.with_stop = False
+            self.soon()
 
     def ended(self, attempt: Attempt) -> None:
         if self.answers is not None:
@@ -80,15 +89,13 @@ def client(pause: Pause, **options: Any) -> VCloud:
     )
     auths = {**hmac, "STREAMSPACE": login}
     auths["DESKTOPS"] = APIKeyAuth(given["VCLOUD_DESKTOPS_API_KEY"])  # type: ignore[assignment]
-    return VCloud(
-        **{
-            name.lower(): Endpoint(
-                given[f"VCLOUD_{name}_URL"], auth=auth, retry=RetryPolicy(base=0.01), **options
-            )
-            for name, auth in auths.items()
-        },
-        observers=[pause],
-    )
+    endpoints: dict[str, Any] = {
+        name.lower(): Endpoint(
+            given[f"VCLOUD_{name}_URL"], auth=auth, retry=RetryPolicy(base=0.01), **options
+        )
+        for name, auth in auths.items()
+    }
+    return VCloud(**endpoints, observers=[pause])
 
 
 # -- what is to be stopped ------------------------------------------------------------------------
@@ -229,10 +236,11 @@ if __name__ == "__main__":
     parser.add_argument("--how", choices=["blocked", "stopped"], required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--turns", type=int, default=0)
+    parser.add_argument("--with-stop", action="store_true")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--options", type=json.loads, default={})
     found = parser.parse_args()
-    pause = Pause(found.seconds, found.how, found.turns)
+    pause = Pause(found.seconds, found.how, found.turns, with_stop=found.with_stop)
     with asyncio.Runner(loop_factory=LOOPS[found.loop]) as runner:
         runner.run(main(SCENARIOS[found.scenario], pause, found.options))
     sys.exit(0)
