@@ -276,9 +276,9 @@ class AgentWorker(Secretive):
         if self._outbox and not link.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
-                await asyncio.wait(
-                    {flushed, link}, timeout=FLUSH, return_when=asyncio.FIRST_COMPLETED
-                )
+                with suppress(TimeoutError):
+                    async with timeout_running(FLUSH):
+                        await asyncio.wait({flushed, link}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await end({flushed})
 
