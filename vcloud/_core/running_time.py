@@ -33,14 +33,14 @@ class Countdown:
         seconds: 0 or more.
     """
 
-    __slots__ = ("_alarm", "_began", "_left", "_length", "_loop", "_ring", "_slice")
+    __slots__ = ("_began", "_left", "_length", "_loop", "_ring", "_slice", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
         self._length = min(SLICE, seconds / SLICES)
         self._slice = 0.0
         self._began = 0.0
-        self._alarm: Alarm | None = None
+        self._timer: Alarm | asyncio.TimerHandle | None = None
         self._ring: Callable[[], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -55,32 +55,37 @@ class Countdown:
         Args:
             ring: what to call.
         """
-        if self._alarm is None:
+        if self._timer is None:
             self._ring = ring
             self._begin_slice()
 
     def pause(self) -> None:
         """Do not count until it is started again."""
-        if self._alarm is not None:
+        if self._timer is not None:
             self._left = self.left
-            self._alarm.cancel()
-            self._alarm = self._ring = None
+            self._timer.cancel()
+            self._timer = self._ring = None
 
     def _begin_slice(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._slice = min(self._length, self._left)
         self._began = self._loop.time()
-        self._alarm = call_when_due(self._loop, self._began + self._slice, self._slice_over)
+        due = self._began + self._slice
+        if self._slice < self._left:
+            self._timer = self._loop.call_at(due, self._slice_over)
+        else:
+            # The last one ends something, so what has arrived is read first.
+            self._timer = call_when_due(self._loop, due, self._slice_over)
 
     def _counted(self) -> float:
         """What counts of the slice under way: at most its length, however long ago it began."""
         # A closed loop has no time: uvloop's would read memory that it gave back.
-        if self._alarm is None or self._loop is None or self._loop.is_closed():
+        if self._timer is None or self._loop is None or self._loop.is_closed():
             return 0.0
         return min(self._slice, max(0.0, self._loop.time() - self._began))
 
     def _slice_over(self) -> None:
-        self._alarm = None
+        self._timer = None
         self._left -= self._slice
         if self._left > 0:
             self._begin_slice()
