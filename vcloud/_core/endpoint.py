@@ -181,7 +181,8 @@ class Endpoint:
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
         cleanup_timeout: for all that a launch, a connection or an agent still has to finish when
             its caller is cancelled, or the client closes: the answer that has the id, and the stop;
-            seconds or timedelta. What could not be ended is then a :class:`~vcloud.CleanupError`.
+            seconds or timedelta, of which only those count in which the event loop runs.
+            What could not be ended is then a :class:`~vcloud.CleanupError`.
             A pause that the service asks for is not undercut; one that outlasts the rest of this
             time is reported at once. The default is below the 30 seconds that Kubernetes gives a
             container to end: that grace must be longer than this.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
+from math import inf
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 from weakref import WeakSet
@@ -133,6 +134,8 @@ class Session:
         self._deadline = endpoint.deadline
         #: Seconds for what must be finished after a cancellation, or when the client closes.
         self.cleanup_timeout = endpoint.cleanup_timeout
+        #: Seconds for one attempt.
+        self.attempt_timeout = endpoint.timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
         #: Whether links that the service hands out may be plain http.
@@ -610,12 +613,13 @@ class Session:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         stopping = CLEANUP.get()
         urgent = False
+        ends, until = inf, deadline
         if stopping is not None and stopping.urgent:
             urgent = True
             ends = self.clock() + stopping.left
-            deadline = ends if deadline is None else min(ends, deadline)
+            until = ends if deadline is None else min(ends, deadline)
         slot = request.authenticated and request.slot
-        entering = self._enter(lane, deadline, slot=slot, lost=lost, urgent=urgent)
+        entering = self._enter(lane, until, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
@@ -624,7 +628,10 @@ class Session:
             if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
-            raise self._too_late(request, where, lost=lost, urgent=urgent) from None
+            # A cleanup has time left when the process stood still. Before its end, nothing does:
+            # the pause of a limit outlasts it.
+            if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
+                raise self._too_late(request, where, lost=lost, urgent=urgent) from None
         except TooLongError as error:
             raise self._exhausted(request, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes

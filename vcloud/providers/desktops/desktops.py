@@ -101,7 +101,8 @@ class DesktopRef(Controls):
             poll: between two looks; seconds or timedelta.
 
         Raises:
-            WaitTimeout: time is up; ``last`` is the last status seen.
+            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
+                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
             WaitFailed: it is over (terminated, error or completed), and none of these was waited for.
             NotFoundError: there is no such desktop.
         """
@@ -115,6 +116,7 @@ class DesktopRef(Controls):
             poll=poll,
             clock=self._session.clock,
             hide=self._session.hide,
+            attempt=self._session.attempt_timeout,
             what=f"desktop {word(self.id)}",
         )
 

@@ -12,6 +12,7 @@ import attrs
 from vcloud._core.cleanup import end
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
+from vcloud._core.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.handler import CommandFailed, words
 from vcloud.providers.streamspace.models import AgentSession
@@ -99,9 +100,9 @@ class Reporter:
         await end(set(self._telling))
 
     async def finish(self, grace: float) -> None:
-        """Give the hooks that still run so many seconds."""
+        """Give the hooks that still run so many seconds of the loop."""
         if self._telling:
-            await asyncio.wait(self._telling, timeout=grace)
+            await wait_running(self._telling, grace)
 
     def _note(self, error: Exception) -> None:
         self.errors.append(error.with_traceback(None))
