@@ -44,7 +44,16 @@ from vcloud.emulator.x11 import vnc as x11_vnc
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
-from vcloud.providers.streamspace import admission, logs, messages, overlap, relay, vnc, worker
+from vcloud.providers.streamspace import (
+    admission,
+    logs,
+    messages,
+    overlap,
+    relay,
+    replay,
+    vnc,
+    worker,
+)
 from vcloud.providers.streamspace import rfb as client_rfb
 from vcloud.providers.streamspace.agent import (
     answers,
@@ -184,7 +193,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
     "a peer that takes nothing": (figure(socket.STALLED),),
-    "log lines remembered": (figure(logs.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "log lines remembered": (figure(replay.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "silence after which lines of a log": (figure(logs.QUIET),),
     "log text held": (mib(logs.MAX_HELD),),
     "log lines looked at": (figure(logs.IN_A_ROW),),
     "viewers of `forward_vnc`": (figure(admission.MAX_SILENT),),
