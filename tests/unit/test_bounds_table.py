@@ -46,12 +46,12 @@ from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
 from vcloud.providers.streamspace import (
     admission,
+    forward,
     logs,
     messages,
     overlap,
     relay,
     replay,
-    vnc,
     worker,
 )
 from vcloud.providers.streamspace import rfb as client_rfb
@@ -168,7 +168,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{desktops_errors._MAX_WHOLE} of",
     ),
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
-    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(vnc.KEPT_ERRORS)),
+    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(forward.KEPT_ERRORS)),
     "one attempt of an action": (figure(requests.TIMEOUT),),
     "`Retry-After` as a number": (f"{figure(ratelimit.MAX_RETRY_AFTER / YEAR)} years",),
     "the end of a rate limit": (f"{figure(ratelimit.MAX_WINDOW / 86_400)} days",),

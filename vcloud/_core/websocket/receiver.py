@@ -157,6 +157,10 @@ class Receiver:
                     await self._answer_close()
                 else:
                     self._take(message)
+        except asyncio.CancelledError:
+            # The loop ends, and nobody will close it.
+            self._connection.abort()
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
             self._end(
                 ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")

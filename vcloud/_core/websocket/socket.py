@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -64,11 +63,22 @@ class Socket:
         self._closing: asyncio.Task[bool] | None = None
 
     def __del__(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> bool:
+        """Nobody refers to it any more: drop the connection; return whether it was open.
+
+        It may be called in another thread, and after the loop has ended.
+        """
         receiver = getattr(self, "_receiver", None)
-        # It may be collected in another thread, and after its loop.
-        if receiver is not None and not receiver.task.done():
-            with contextlib.suppress(RuntimeError):
-                receiver.loop.call_soon_threadsafe(receiver.abandon)
+        if receiver is None or receiver.task.done():
+            return False
+        open_until_now = receiver.code is None
+        try:
+            receiver.loop.call_soon_threadsafe(receiver.abandon)
+        except RuntimeError:
+            return False
+        return open_until_now
 
     def redact(self, redact: Callable[[str], str]) -> None:
         """Pass what the peer says when it closes through this: it may repeat a credential."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
+from vcloud._core.left_open import calling_line, warn_left_open
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.timeouts import timeout_at
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
@@ -46,7 +47,9 @@ class LogStream(AsyncIterator[str]):
     that act on a terminal. Of what was given out only the last 1200 lines are remembered, long ones
     by a digest.
 
-    Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is
+    Close it with ``async with`` or :meth:`aclose`. One that nobody holds any more, left by
+    ``break`` say, is closed as well, and a ResourceWarning names the line that called ``logs``. A
+    task that waits for a line holds it. One task may iterate; a wait for a line that is
     cancelled can be taken up again. Between two lines the connection is read on, up to
     ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages: pings are answered,
     and a service that writes more has to wait. A ping goes out as soon as either direction has been
@@ -92,6 +95,12 @@ class LogStream(AsyncIterator[str]):
         self._socket: Socket | None = None
         self._drops = 0
         self._over = False
+        self._where = calling_line()
+
+    def __del__(self) -> None:
+        socket = getattr(self, "_socket", None)
+        if socket is not None and socket.abandon():
+            warn_left_open("a log", self._where)
 
     def __aiter__(self) -> Self:
         return self
