@@ -64,6 +64,7 @@ from vcloud.providers.streamspace.agent import (
     outbox,
     pictures,
     room,
+    streak,
 )
 
 ROOT: Final = Path(__file__).parents[2]
@@ -202,6 +203,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
     "such a viewer": (figure(relay.VERSION_TIMEOUT),),
     "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
+    "an agent's connection that counts": (figure(streak.LASTED),),
+    "connections of an agent in a row": (figure(streak.DISPLACED),),
     "answers remembered": (figure(answers.REMEMBERED), mib(answers.REMEMBERED_BYTES)),
     "pictures delivered": (
         f"{pictures.MAX_OF_A_SESSION} of one session",

@@ -127,12 +127,13 @@ class Connection:
         self._in_a_row = 0
         #: Set while the control plane knows the agent.
         self.registered = asyncio.Event()
-        #: Whether it did on the last connection.
-        self.was_registered = False
+        #: For how many seconds it did on the last connection; None: not at all.
+        self.registered_for: float | None = None
+        self._registered_at = 0.0
 
     async def run(self) -> None:
         """Connect, register, and stay until the connection is lost, which is an error."""
-        self.was_registered = False
+        self.registered_for = None
         # Viewers that use the same client may hold all slots, and wait for this agent.
         request = Request("GET", "/agent/ws", self._query, slot=False)
         socket = await self._session.connect(request, root=True)
@@ -144,7 +145,8 @@ class Connection:
                 works.append(self._reconcile())
             await race(*works)
         finally:
-            self.was_registered = self.registered.is_set()
+            if self.registered.is_set():
+                self.registered_for = self._session.clock() - self._registered_at
             self.registered.clear()
             self._commands.may_run.set()
             self._outbox.forget_heartbeats()
@@ -251,9 +253,11 @@ class Connection:
         seconds = interval.total_seconds() if interval else 0.0
         bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
         self._interval = bounded if seconds > 0 else INTERVAL
-        if self._reporter.reconciles and not self.registered.is_set():
-            # At once, because commands may come in the same frame.
-            self._commands.may_run.clear()
+        if not self.registered.is_set():
+            self._registered_at = self._session.clock()
+            if self._reporter.reconciles:
+                # At once, because commands may come in the same frame.
+                self._commands.may_run.clear()
         self.registered.set()
 
     def _unreadable(self, message: UnreadableMessage) -> None:
