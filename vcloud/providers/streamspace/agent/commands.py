@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from vcloud._core.arguments import identifier
 from vcloud._core.cleanup import end
 from vcloud._core.text import shortened
+from vcloud._core.timeouts import timeout
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.answers import Answers
 from vcloud.providers.streamspace.agent.outbox import Outbox
@@ -130,7 +132,9 @@ class Commands:
     async def finish(self, grace: float) -> None:
         """Give those under way so many seconds, cancel the others, and answer them."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+            with suppress(TimeoutError):
+                async with timeout(grace):
+                    await asyncio.wait(self._tasks)
         await self.cancel()
         # A command without an answer would be awaited for ever.
         for command_id in sorted(self._open):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -12,6 +13,7 @@ import attrs
 from vcloud._core.cleanup import end
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
+from vcloud._core.timeouts import timeout
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.handler import CommandFailed, words
 from vcloud.providers.streamspace.models import AgentSession
@@ -112,7 +114,9 @@ class Reporter:
     async def finish(self, grace: float) -> None:
         """Give the hooks that still run so many seconds."""
         if self._telling:
-            await asyncio.wait(self._telling, timeout=grace)
+            with suppress(TimeoutError):
+                async with timeout(grace):
+                    await asyncio.wait(self._telling)
 
     def _note(self, error: Exception) -> None:
         self.errors.append(error.with_traceback(None))
