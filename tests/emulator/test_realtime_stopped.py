@@ -67,18 +67,20 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
         async for message in socket:
             if message.type is web.WSMsgType.PING:
                 pings += 1
+                # So that it is answered while the client's loop is blocked.
+                await asyncio.sleep(0.1)
                 await socket.pong(message.data)
             else:
                 await socket.send_bytes(message.data)
 
     async def scenario(server: Server) -> None:
-        async with client(server, heartbeat=0.1) as streamspace:
+        async with client(server, heartbeat=0.3) as streamspace:
             async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
                 for _ in range(3):
                     before = pings
                     await settled(lambda before=before: pings > before)  # type: ignore[misc]
                     # Many times what a ping may wait for its answer.
-                    time.sleep(0.5)  # noqa: ASYNC251 - the loop is to be blocked
+                    time.sleep(0.7)  # noqa: ASYNC251 - the loop is to be blocked
                     await asyncio.sleep(0)
                 await tunnel.write(b"alive")
                 assert await tunnel.read() == b"alive"
@@ -121,13 +123,15 @@ def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
 def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.websocket.socket.STALLED", 0.2)
-    size = 8 * 1024 * 1024
+    monkeypatch.setattr("vcloud._core.websocket.socket.STALLED", 1.0)
     received: list[int] = []
     reads = threading.Event()
 
     async def slow(request: web.Request, socket: web.WebSocketResponse) -> None:
+        assert request.transport is not None
+        request.transport.pause_reading()
         await asyncio.to_thread(reads.wait)
+        request.transport.resume_reading()
         total = 0
         async for message in socket:
             total += len(message.data)
@@ -136,18 +140,27 @@ def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
     async def scenario(server: Server) -> None:
         async with client(server) as streamspace:
             tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
-            writing = asyncio.create_task(tunnel.write(bytes(size)))
-            await asyncio.sleep(0.05)
-            reads.set()
-            await writing
+            size = 0
+            assert tunnel._socket is not None
+            # Until the buffers of both systems are full.
+            while not tunnel._socket._unsent():
+                await tunnel.write(bytes(8192))
+                size += 8192
+                if tunnel._socket._unsent():
+                    await asyncio.sleep(0.05)
             finishing = asyncio.create_task(tunnel.finish())
-            await asyncio.sleep(0)
-            time.sleep(0.6)  # noqa: ASYNC251 - the loop is to be blocked
+            await asyncio.sleep(0.05)
+            # Soon after the loop goes on; it was blocked for longer than the peer may take nothing.
+            asyncio.get_running_loop().call_soon(
+                asyncio.get_running_loop().call_later, 0.1, reads.set
+            )
+            time.sleep(1.5)  # noqa: ASYNC251 - the loop is to be blocked
             await finishing
+            await settled(lambda: bool(received))
+            assert received == [size]
 
     with in_a_thread(slow) as server:
         run(loop, scenario(server))
-    assert received == [size]
 
 
 PROGRAM = """
