@@ -45,7 +45,16 @@ from vcloud.emulator.x11 import vnc as x11_vnc
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
-from vcloud.providers.streamspace import admission, logs, messages, overlap, relay, vnc, worker
+from vcloud.providers.streamspace import (
+    admission,
+    forward,
+    logs,
+    messages,
+    overlap,
+    relay,
+    replay,
+    worker,
+)
 from vcloud.providers.streamspace import rfb as client_rfb
 from vcloud.providers.streamspace.agent import (
     answers,
@@ -56,6 +65,7 @@ from vcloud.providers.streamspace.agent import (
     outbox,
     pictures,
     room,
+    streak,
 )
 
 ROOT: Final = Path(__file__).parents[2]
@@ -162,7 +172,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{desktops_errors._MAX_WHOLE} of",
     ),
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
-    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(vnc.KEPT_ERRORS)),
+    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(forward.KEPT_ERRORS)),
     "one attempt of an action": (figure(requests.TIMEOUT),),
     "`Retry-After` as a number": (f"{figure(ratelimit.MAX_RETRY_AFTER / YEAR)} years",),
     "the end of a rate limit": (f"{figure(ratelimit.MAX_WINDOW / 86_400)} days",),
@@ -187,7 +197,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
     "a peer that takes nothing": (figure(socket.STALLED),),
-    "log lines remembered": (figure(logs.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "log lines remembered": (figure(replay.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "silence after which lines of a log": (figure(logs.QUIET),),
     "log text held": (mib(logs.MAX_HELD),),
     "log lines looked at": (figure(logs.IN_A_ROW),),
     "viewers of `forward_vnc`": (figure(admission.MAX_SILENT),),
@@ -195,6 +206,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
     "such a viewer": (figure(relay.VERSION_TIMEOUT),),
     "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
+    "an agent's connection that counts": (figure(streak.LASTED),),
+    "connections of an agent in a row": (figure(streak.DISPLACED),),
     "answers remembered": (figure(answers.REMEMBERED), mib(answers.REMEMBERED_BYTES)),
     "pictures delivered": (
         f"{pictures.MAX_OF_A_SESSION} of one session",

@@ -158,6 +158,8 @@ class Session:
         self.opened: WeakSet[Opened] = WeakSet()
         #: The WebSockets, which end after what uses them.
         self.sockets: WeakSet[Socket] = WeakSet()
+        #: Is told the id of what was ended here for good, by a client that remembers what it made.
+        self.forget: Callable[[str], None] | None = None
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         self._budget = endpoint.shared_budget
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}

@@ -82,6 +82,17 @@ class Reporter:
         if known:
             self._tell("on_lost", self._hooks.on_lost, error)
 
+    def displaced(self, times: int, seconds: float) -> None:
+        """So often in a row, the control plane ended a connection before so many seconds."""
+        LOG.warning(
+            "agent %s was registered %d times in a row and lost each connection within %g s:"
+            " another agent of this name seems to be running (an older process, a second"
+            " container). Stop it, or give each agent an agent_id of its own",
+            self._agent_id,
+            times,
+            seconds,
+        )
+
     def trouble(self, error: Exception) -> None:
         """Something went wrong, and the agent goes on."""
         # The traceback of an unexpected exception shows where the owner's handler raised it.
