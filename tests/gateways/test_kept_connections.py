@@ -1,6 +1,6 @@
 """Real servers that close idle connections while the client's event loop is blocked.
 
-The next request of the client is a create, and the end of its connection lies unread in the socket.
+The next request of the client is a POST, and the end of its connection lies unread in the socket.
 Of aiohttp it was reported again and again as a ServerDisconnectedError (its issues 394, 850, 7495
 and 9138, for example).
 """
@@ -21,11 +21,11 @@ from typing import Any, Final
 import pytest
 import uvicorn
 
-from tests.gateways.clients import behind, creates, done
+from tests.gateways.clients import behind
 from tests.gateways.programs import END, PROGRAMS, START, Gateway
 from tests.gateways.setups import IDLE, Setup
 from tests.lacking import untested
-from vcloud import Endpoint, HMACAuth, VagonComputers, VCloud
+from vcloud import Endpoint, HMACAuth, VagonComputers
 from vcloud.emulator import Emulator
 
 #: Requests at once, so that as many connections are kept.
@@ -65,10 +65,18 @@ def run(loop: str, test: Awaitable[None]) -> None:
 
 
 async def before_and_after_a_block(*calls: Call) -> None:
-    """Let connections be kept, block the loop until their servers have closed them, and go on."""
-    for pause in (IDLE + 1, 0):
-        await asyncio.gather(*(call() for call in calls for _ in range(AT_ONCE)))
-        time.sleep(pause)  # noqa: ASYNC251 - somebody's code does that
+    """Let connections be kept, block the loop until their servers have closed them, and go on.
+
+    The calls have no body: before Python 3.12 aiohttp would write that one turn of the loop later,
+    when the loop has seen the end.
+    """
+    for call in calls:
+        await asyncio.gather(*(call() for _ in range(AT_ONCE)))
+    time.sleep(IDLE + 1)  # noqa: ASYNC251 - somebody's code does that
+    # Right behind the block. The loop has looked nowhere, and uvloop looks before it starts tasks.
+    await calls[0]()
+    for call in calls:
+        await asyncio.gather(*(call() for _ in range(AT_ONCE)))
 
 
 @contextlib.contextmanager
@@ -119,27 +127,27 @@ def served_by_uvicorn() -> Iterator[tuple[int, list[str]]]:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_no_create_is_lost_in_a_connection_that_a_gateway_has_closed(
+def test_no_start_is_lost_in_a_connection_that_a_gateway_has_closed(
     loop: str, emulator: Emulator, started: Callable[[str], Gateway]
 ) -> None:
     urls = [started(name).urls[Setup.HASTY] for name in PROGRAMS]
+    count = 2 * AT_ONCE * len(urls) + 1
+    ids = [emulator.run(lambda: emulator.computers.add_machine().id) for _ in range(count)]
+    left = iter(ids)
 
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
+            machines = []
+            for url in urls:
+                client = behind(emulator, url, only=("computers",))
+                machines.append((await stack.enter_async_context(client)).computers.machines)
+            await before_and_after_a_block(
+                *(lambda behind=behind: behind.ref(next(left)).start() for behind in machines)
+            )
 
-            async def create(cloud: VCloud) -> None:
-                await cloud.computers.machines.create(1, region="dublin")
-
-            clouds = [
-                await stack.enter_async_context(behind(emulator, url, only=("computers",)))
-                for url in urls
-            ]
-            await before_and_after_a_block(*(lambda cloud=cloud: create(cloud) for cloud in clouds))
-
-    machines = len(emulator.computers.machines)
     run(loop, test())
-    made = len(emulator.computers.machines) - machines
-    assert done(creates(emulator)) == len(creates(emulator)) == made == 2 * AT_ONCE * len(urls)
+    starts = [call.path.split("/")[-2] for call in emulator.calls if call.method == "POST"]
+    assert sorted(starts) == sorted(ids)
 
 
 @pytest.mark.parametrize("serving", [node, served_by_uvicorn], ids=["Node", "uvicorn"])
@@ -152,7 +160,7 @@ def test_nothing_is_lost_in_a_connection_that_a_server_has_closed(
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", auth=HMACAuth("ak", "sk"))
             async with VagonComputers(endpoint) as computers:
                 machine = computers.machines.ref("1")
-                await before_and_after_a_block(lambda: machine.start(region="dublin"))
+                await before_and_after_a_block(machine.start)
 
         run("asyncio", test())
-    assert methods == ["POST"] * 2 * AT_ONCE
+    assert methods == ["POST"] * (2 * AT_ONCE + 1)
