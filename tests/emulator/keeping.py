@@ -194,3 +194,56 @@ class Service:
                     with contextlib.suppress(OSError):
                         one.do(end)
                 one.join(LONG)
+
+
+class Proxy:
+    """A proxy that opens tunnels (``CONNECT``), in threads of its own."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        #: One for each tunnel. It ends when either side has ended.
+        self.tunnels: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            tunnel = threading.Thread(target=self._carry, args=(connection,), daemon=True)
+            self.tunnels.append(tunnel)
+            tunnel.start()
+
+    def _carry(self, client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65536)
+        host, _, port = head.split(b" ")[1].decode().rpartition(":")
+        with client, socket.create_connection((host, int(port))) as target:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            other = {client: target, target: client}
+            while True:
+                for one in select.select([client, target], [], [])[0]:
+                    try:
+                        data = one.recv(65536)
+                    except OSError:
+                        return
+                    if not data:
+                        return
+                    other[one].sendall(data)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Proxy]:
+        """Serve until the end of the block."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._thread.join(LONG)
+            for tunnel in self.tunnels:
+                tunnel.join(LONG)

@@ -100,6 +100,26 @@ def test_what_must_not_be_repeated_is_not_written_where_the_peer_has_left(
 
 
 @both_ways
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("leave", [keeping.finish, keeping.end], ids=lambda leave: leave.__name__)
+def test_through_a_proxys_tunnel_the_look_is_the_same(loop: str, leave: keeping.Act) -> None:
+    async def test(service: Service, proxy: keeping.Proxy) -> None:
+        async with VagonComputers(at(service, proxy=proxy.url)) as computers:
+            await warmed(computers, 1)
+            service.each(leave)
+            for tunnel in proxy.tunnels:
+                tunnel.join(keeping.LONG)
+            await start(computers, "1")
+
+    with (
+        Service(server_context("127.0.0.1")).serving() as service,
+        keeping.Proxy().serving() as proxy,
+    ):
+        run(loop, test(service, proxy))
+    assert service.requests == [["GET warm0"], ["POST 1"]]
+
+
+@both_ways
 async def test_what_may_be_repeated_is_sent_without_a_look(
     plain: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
