@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import select
 import socket
@@ -23,7 +24,7 @@ from tests.emulator.keeping import Service
 from tests.secrets.tls import client_context, server_context
 from vcloud import ConnectError, Endpoint, RequestTimeout, RetryPolicy, VagonComputers
 from vcloud._core import transport
-from vcloud._core.aiohttp_compat import pool
+from vcloud._core.aiohttp_compat import Pool, pool
 from vcloud._core.clock import SUSPENDED, was_suspended
 from vcloud._core.pooled import MAX_AGE, is_stale
 
@@ -302,6 +303,40 @@ async def test_after_a_silent_death_the_next_attempt_uses_a_new_connection(
     await forgotten(service, call, retry=QUICK)
     assert sorted(map(len, service.requests)) == [1, 1, 1, 2]
     assert service.requests[3] == ["GET 1"]
+
+
+@both_ways
+async def test_after_an_upgrade_without_an_answer_the_next_one_uses_a_new_connection(
+    service: Service,
+) -> None:
+    async with VagonComputers(at(service)) as computers:
+        await warmed(computers, 3)
+        for one in service.conversations:
+            one.answers = False
+        session = computers._session
+        wire = session._wire.within(TIMEOUT)
+        with pytest.raises(RequestTimeout):
+            await session.transport.websocket(f"{session.base_url}/machines/socket", {}, wire)
+        await computers.machines.ref("1").refresh()
+    assert sorted(map(len, service.requests)) == [1, 1, 1, 2]
+    assert service.requests[3] == ["GET 1"]
+
+
+@both_ways
+async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
+    async with VagonComputers(at(plain, retry=QUICK)) as computers:
+        connector = computers._session.transport._begin().connector
+        assert isinstance(connector, Pool)
+        for _ in range(20):
+            await warmed(computers, 1)
+            plain.conversations[-1].do(keeping.end)
+            await start(computers, "1")
+            plain.conversations[-1].do(keeping.reset)
+            await until(lambda: all(one.ended.is_set() for one in plain.conversations))
+            await asyncio.sleep(0.01)
+        gc.collect()
+        assert len(connector._pooled._made) <= 1
+    assert len(plain.conversations) == 40
 
 
 async def test_connections_to_another_host_are_kept(plain: Service) -> None:

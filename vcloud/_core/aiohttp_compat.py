@@ -99,7 +99,8 @@ class Pool(aiohttp.TCPConnector):
             lost.add_done_callback(functools.partial(_forget, self._carriers))
         return handler
 
-    def connect(
+    # No coroutine function of its own, which would be one more for each request.
+    def connect(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Coroutine[Any, Any, Connection]:
         """A connection from the pool, or a new one.
