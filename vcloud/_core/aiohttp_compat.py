@@ -107,7 +107,8 @@ class Pool(aiohttp.TCPConnector):
 
         Not one that the peer has left, if the request must not be repeated: what was written into
         that might have been carried out, for all we know. Its method says so, and the POST that may
-        be repeated pays for the look too. After the look it is written at once.
+        be repeated pays for the look too. The look takes 3 us of some 170 for a call, and what all
+        requests pay (two clocks are read) 0.3 us.
         """
         self._pooled.look_after()
         if req.method in IDEMPOTENT:

@@ -57,7 +57,8 @@ def _events(transport: asyncio.BaseTransport) -> int:
     if (poll := getattr(select, "poll", None)) is not None:
         look = poll()
         look.register(descriptor, _READABLE | _ENDED)
-        return sum(events for _, events in look.poll(0))
+        found = look.poll(0)
+        return found[0][1] if found else 0
     try:
         return _READABLE if select.select([descriptor], [], [], 0)[0] else 0
     except (OSError, ValueError):  # select knows no descriptor above 1023
