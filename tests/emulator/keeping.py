@@ -6,6 +6,7 @@ returns: a test that calls it and then the client has given the loop no time to 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import select
@@ -18,11 +19,15 @@ from typing import Any, Final
 
 import msgspec
 
-from vcloud import Endpoint, HMACAuth
+from tests.secrets.tls import client_context
+from vcloud import Endpoint, HMACAuth, RetryPolicy, VagonComputers
 
 #: Seconds. It is never waited for that long unless something is broken.
 LONG: Final = 30.0
 LATE: Final = b"HTTP/1.1 408 Request Time-out\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+ONCE: Final = RetryPolicy(attempts=1)
+TWICE: Final = RetryPolicy(attempts=2, base=0.0)
 
 Act = Callable[[socket.socket], object]
 
@@ -247,3 +252,25 @@ class Proxy:
             self._thread.join(LONG)
             for tunnel in self.tunnels:
                 tunnel.join(LONG)
+
+
+def at(service: Service, **options: Any) -> Endpoint:
+    """Where it is, with trust in its authority."""
+    return service.endpoint(client_context(), **{"retry": ONCE, **options})
+
+
+async def warmed(computers: VagonComputers, count: int) -> None:
+    """Let so many connections be made, and be idle afterwards."""
+    machines = [computers.machines.ref(f"warm{number}") for number in range(count)]
+    await asyncio.gather(*(machine.refresh() for machine in machines))
+
+
+async def start(computers: VagonComputers, id: str, *, body: bool = True) -> None:
+    """What must not be repeated, with a body or without."""
+    await computers.machines.ref(id).start(region="dublin" if body else None)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG):
+        while not condition():  # noqa: ASYNC110 - it is another thread's
+            await asyncio.sleep(0.001)
