@@ -14,11 +14,13 @@ import pytest
 from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
 from vcloud._core import (
     arguments,
+    clock,
     closing,
     codec,
     converter,
     counter,
     details,
+    pooled,
     ratelimit,
     redaction,
     redis_store,
@@ -113,6 +115,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "one attempt, one connection": (
         f"{figure(ENDPOINT.timeout)}, {figure(ENDPOINT.connect_timeout)}",
     ),
+    "a kept connection": (figure(pooled.MAX_AGE),),
+    "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),

@@ -27,6 +27,13 @@ class UnaskedError(aiohttp.ClientConnectionError):
         super().__init__("the peer sent data before it was asked, so the connection was closed")
 
 
+class StaleError(aiohttp.ClientConnectionError):
+    """The peer had left a kept-alive connection. Nothing was sent on this connection."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer had closed the kept connection before anything was sent on it")
+
+
 class DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
 
@@ -145,6 +152,7 @@ _NAMES: Final = {
 _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (DroppedError, str),
     (UnaskedError, str),
+    (StaleError, str),
     (aiohttp.InvalidURL, lambda error: "not a valid address"),
     (
         aiohttp.ClientHttpProxyError,

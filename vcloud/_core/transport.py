@@ -26,13 +26,14 @@ from vcloud._core.aiohttp_compat import (
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
+    nothing_written,
     pool,
     send_once,
     sender,
 )
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
-from vcloud._core.fault_words import DroppedError, fault_words
+from vcloud._core.fault_words import DroppedError, StaleError, fault_words
 from vcloud._core.patience import Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
@@ -269,6 +270,7 @@ class Transport:
             failure = _translated(TimeoutError(), wire, closed=False)
         finally:
             wire.patience.end(turn)
+        _drop_idle_after(failure, session, url)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure
 
@@ -333,6 +335,7 @@ class Transport:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
+        _drop_idle_after(failure, session, url)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
 
@@ -456,6 +459,16 @@ def _too_large(status: int, limit: int) -> LimitExceededError:
     )
 
 
+def _drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: str) -> None:
+    """Let repeats use fresh connections, where one to this host ended without an answer.
+
+    The connections of a session of the user's own are the user's.
+    """
+    sent = isinstance(failure, TransportError) and not isinstance(failure, ConnectError)
+    if sent and isinstance(session.connector, Pool):
+        session.connector.drop_idle(URL(url, encoded=True).origin())
+
+
 _TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"
 
 
@@ -465,6 +478,8 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
         made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
+    elif nothing_written(error):
+        made = ConnectError(f"cannot reach it: {StaleError()}")
     elif isinstance(error, TimeoutError):
         made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
     elif isinstance(error, _DROPPED):
