@@ -54,6 +54,7 @@ from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.text import shortened
 from vcloud._core.transport import CLOSED, Transport, Wire
+from vcloud._core.unsent import unsent
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     UNKNOWN,
@@ -61,6 +62,7 @@ from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectError,
+    ConnectTimeout,
     DecodeError,
     InvalidArgumentError,
     LimitExceededError,
@@ -408,7 +410,9 @@ class Session:
                     )
                 except TransportError as failure:
                     error = failure
-                    sent = not isinstance(failure, ConnectError)
+                    if isinstance(failure, ConnectError):
+                        sent = False
+                        _count_unsent(request)
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
@@ -418,7 +422,9 @@ class Session:
                     # A frame below holds a password, or an address with a token.
                     raise failure.with_traceback(None)  # noqa: B904 - as below
                 except (asyncio.CancelledError, GeneratorExit) as stopped:
-                    if request.starts:
+                    if unsent(stopped) is not None:
+                        _count_unsent(request)
+                    if request.starts and (lost or unsent(stopped) is None):
                         self._report_lost(request, where)
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
@@ -1019,8 +1025,11 @@ class Session:
                 error.add_note(why.strip(" ;()"))
             return error
         # One attempt that never arrived proves nothing of those before it.
-        kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
-        final = kind(f"{self._label(request, where)}: {error}{why}", outcome_unknown=unknown)
+        kind, text = type(error), f"{error}"
+        if unknown and isinstance(error, ConnectError):
+            kind = RequestTimeout if isinstance(error, ConnectTimeout) else TransportError
+            text = text.replace("; nothing was sent", "; this time nothing was sent")
+        final = kind(f"{self._label(request, where)}: {text}{why}", outcome_unknown=unknown)
         if error.__cause__ is not None:  # or else what was being handled would be hidden
             final.__cause__ = error.__cause__
         return final
@@ -1079,6 +1088,12 @@ async def _until_urgent(
     if cleanup is None:
         return await waiting
     return await cleanup.unless_urgent(waiting, drop=drop)
+
+
+def _count_unsent(request: Request) -> None:
+    """Note that the attempt that was counted last had no connection."""
+    if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+        count.unsent += 1
 
 
 async def _slept(seconds: float) -> bool:

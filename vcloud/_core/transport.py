@@ -8,6 +8,7 @@ import urllib.request
 import warnings
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from ssl import SSLContext
 from typing import Any, Final
 from weakref import WeakSet
@@ -23,6 +24,7 @@ from vcloud._core.aiohttp_compat import (
     Pool,
     QuietResponse,
     UpgradeResponse,
+    bounded_connecting,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
@@ -37,10 +39,12 @@ from vcloud._core.patience import Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.timeouts import timeout
+from vcloud._core.unsent import unsent
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
+    ConnectTimeout,
     LimitExceededError,
     RequestTimeout,
     TransportError,
@@ -50,11 +54,15 @@ from vcloud.errors import (
 _DROPPED = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 
+#: How patiently the upgrade that is sent here connects; None: as long as it may take in all.
+_CONNECTING: Final[ContextVar[Patience | None]] = ContextVar("vcloud_connecting", default=None)
+
+
 async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await send_once(request, handler)
+    answer = await send_once(request, handler, patience=_CONNECTING.get())
     if answer.status != 101:
         headers = refusal_headers(answer)
         body, cut = await _beginning(answer, MAX_REFUSAL)
@@ -65,9 +73,14 @@ async def _upgrade(
 class Wire(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
+    #: Of what is left to aiohttp: connecting, in its pool's own time.
     timeout: aiohttp.ClientTimeout
     #: Of each attempt.
     patience: Patience
+    #: Of all that comes before the request can be written; None: as long as the attempt may take.
+    connecting: Patience | None
+    #: Seconds for that, as they were chosen.
+    connect_timeout: float
     extra: Mapping[str, Any]
     #: Bytes of a success's body, decompressed. A refusal is read to :data:`MAX_REFUSAL` at most.
     max_response: int
@@ -105,10 +118,14 @@ class Wire(msgspec.Struct, frozen=True):
             elif credentials:
                 # Of a proxied plain request there is one head, which the proxy reads.
                 proxy_headers = credentials
-        # The whole attempt's clock is ours.
-        clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         return cls(
-            clock, Patience(timeout), extra, max_response, max_message, heartbeat, proxy_headers
+            *_clocks(timeout, connect_timeout),
+            connect_timeout,
+            extra,
+            max_response,
+            max_message,
+            heartbeat,
+            proxy_headers,
         )
 
     def __repr__(self) -> str:
@@ -121,7 +138,25 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return msgspec.structs.replace(self, patience=Patience(seconds))
+        clock, patience, connecting = _clocks(seconds, self.connect_timeout)
+        return msgspec.structs.replace(
+            self, timeout=clock, patience=patience, connecting=connecting
+        )
+
+
+def _clocks(
+    timeout: float, connect_timeout: float
+) -> tuple[aiohttp.ClientTimeout, Patience, Patience | None]:
+    """The clocks of an attempt: aiohttp's, the whole attempt's, and that of its connection."""
+    if connect_timeout >= timeout:
+        # One clock suffices: whether a connection came about is known without another.
+        return _NO_CLOCK, Patience(timeout), None
+    clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+    return clock, Patience(timeout), Patience(connect_timeout)
+
+
+#: The whole attempt's clock is ours.
+_NO_CLOCK: Final = aiohttp.ClientTimeout(total=None)
 
 
 @concealing
@@ -230,6 +265,9 @@ class Transport:
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
         turn = wire.patience.begin()
+        middlewares = self._middlewares
+        if self._given is not None and wire.connecting is not None:
+            middlewares = bounded_connecting(session, wire.connecting)
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -241,7 +279,7 @@ class Transport:
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=self._middlewares,
+                middlewares=middlewares,
                 **self._options,
                 **wire.extra,
             )
@@ -263,10 +301,10 @@ class Transport:
                 # This coroutine is being closed with its loop, and aiohttp hid that.
                 raise GeneratorExit from None
             failure = _translated(error, wire, closed=session.closed)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as stopped:
             if not turn.only_late():
                 raise
-            failure = _translated(TimeoutError(), wire, closed=False)
+            failure = _late(wire, unsent(stopped))
         finally:
             wire.patience.end(turn)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
@@ -306,7 +344,7 @@ class Transport:
                 connector_owner=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=session.headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
+                timeout=_NO_CLOCK,
                 middlewares=(_upgrade,),
                 response_class=UpgradeResponse,
             )
@@ -314,6 +352,8 @@ class Transport:
             self._upgrading.trace_configs.clear()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
+        # A task's context is its own, and nothing else in it opens a WebSocket meanwhile.
+        before = _CONNECTING.set(wire.connecting)
         try:
             async with timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -333,6 +373,8 @@ class Transport:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
             failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
+        finally:
+            _CONNECTING.reset(before)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
 
@@ -464,9 +506,13 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     made: VCloudError
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return _unconnected(
+                fault_words(error), wire.connect_timeout, "connect_timeout of the Endpoint"
+            )
         made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
     elif isinstance(error, TimeoutError):
-        made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
+        return _late(wire, unsent(error))
     elif isinstance(error, _DROPPED):
         made = TransportError(f"the connection was dropped: {fault_words(error)}")
     elif closed:
@@ -480,3 +526,22 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     else:
         return error
     return made
+
+
+def _late(wire: Wire, awaited: str | None) -> RequestTimeout:
+    """The error of an attempt whose time ran out.
+
+    Args:
+        wire: how it was sent.
+        awaited: what did not come about, if nothing was sent.
+    """
+    seconds = wire.patience.seconds
+    if awaited is None:
+        return RequestTimeout(f"no complete answer within {seconds:g} s")
+    return _unconnected(awaited, seconds, "all the time that the attempt had")
+
+
+def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
+    return ConnectTimeout(
+        f"cannot reach it: {awaited} within {seconds:.4g} s, {bound}; nothing was sent"
+    )
