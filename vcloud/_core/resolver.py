@@ -131,7 +131,7 @@ def _look_up(host: str, port: int, family: int) -> list[ResolveResult]:
         _result(host, port, kind, address)
         for kind, _, _, _, address in found
         # A Python without IPv6 gives addresses of it as bytes.
-        if kind in {socket.AF_INET, socket.AF_INET6} and type(address[0]) is str
+        if isinstance(address[0], str)
     ]
 
 
