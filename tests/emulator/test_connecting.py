@@ -382,13 +382,14 @@ class Handshake:
     """A TLS server for one connection, in a thread. It answers each part of the handshake at once.
 
     Attributes:
-        accepted: set when there is the connection.
+        greeted: set when the client has begun.
+        go: to be set before it answers.
         answered: set when the client has all that it needs to send its request.
         asked: the requests.
     """
 
     def __init__(self) -> None:
-        self.accepted, self.answered = threading.Event(), threading.Event()
+        self.greeted, self.go, self.answered = (threading.Event() for _ in range(3))
         self.asked: list[bytes] = []
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = server_context("127.0.0.1").wrap_bio(
@@ -408,7 +409,9 @@ class Handshake:
 
     def _serve(self) -> None:
         with self._listener.accept()[0] as plain:
-            self.accepted.set()
+            self._incoming.write(plain.recv(65536))
+            self.greeted.set()
+            assert self.go.wait(60)
             self._step(plain, self._tls.do_handshake)
             self.asked.append(self._step(plain, self._tls.read))
             self._tls.write(
@@ -440,12 +443,10 @@ def test_a_handshake_that_was_answered_while_the_loop_was_blocked_goes_on() -> N
         )
         async with VCloud(desktops=endpoint) as cloud:
             asking = asyncio.create_task(cloud.desktops.get(ID))
-            while not server.accepted.is_set():  # noqa: ASYNC110 - a thread tells it
+            while not server.greeted.is_set():  # noqa: ASYNC110 - a thread tells it
                 await asyncio.sleep(0.001)
-            # What the client says first is written in the same turns.
-            for _ in range(20):
-                await asyncio.sleep(0)
             # Somebody's code blocks the loop.
+            server.go.set()
             assert server.answered.wait(30)
             time.sleep(1.2)  # noqa: ASYNC251
             return (await asking).id
