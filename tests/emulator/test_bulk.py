@@ -142,7 +142,7 @@ async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left
         task = asyncio.create_task(consume())
         for _ in range(4):
             await begun.acquire()
-        while rule.hits < 2:  # until it is there, nothing was sent
+        while rule.hits < 2:  # noqa: ASYNC110 - until it is there, nothing was sent
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
