@@ -9,6 +9,7 @@ import warnings
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from errno import EADDRNOTAVAIL
 from ssl import SSLContext
 from typing import Any, Final
 from weakref import WeakSet
@@ -25,6 +26,7 @@ from vcloud._core.aiohttp_compat import (
     QuietResponse,
     UpgradeResponse,
     bounded_connecting,
+    close_idle,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
@@ -35,6 +37,14 @@ from vcloud._core.aiohttp_compat import (
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.fault_words import DroppedError, fault_words
+from vcloud._core.own_limits import (
+    HOLDERS,
+    OwnLimitError,
+    Shortage,
+    is_port_shortage,
+    limit_reached,
+    relieve,
+)
 from vcloud._core.patience import Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
@@ -207,6 +217,8 @@ class Transport:
         self._options: Mapping[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
+        #: Calls that wait until this process may open a connection again.
+        self.shortage = Shortage()
         #: The closing, once it began.
         self.closing: asyncio.Task[None] | None = None
 
@@ -233,6 +245,12 @@ class Transport:
         """Send nothing more, but for what a cleanup sends."""
         if self._state in ("not open", "open"):
             self._state = "closing"
+            self.shortage.wake_all()
+
+    def relieve(self) -> None:
+        """Close the idle connections of a pool of our own: something lacks file descriptors."""
+        if self._session is not None and self._given is None and self.runs_here():
+            close_idle(self._session)
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -264,10 +282,8 @@ class Transport:
         session = self._session_in_use()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
+        failure: Exception | None = None
         turn = wire.patience.begin()
-        middlewares = self._middlewares
-        if self._given is not None and wire.connecting is not None:
-            middlewares = bounded_connecting(session, wire.connecting)
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -279,7 +295,9 @@ class Transport:
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=middlewares,
+                middlewares=self._middlewares
+                if self._given is None
+                else bounded_connecting(session, wire.connecting),
                 **self._options,
                 **wire.extra,
             )
@@ -300,13 +318,16 @@ class Transport:
             if self._loop is not None and self._loop.is_closed():
                 # This coroutine is being closed with its loop, and aiohttp hid that.
                 raise GeneratorExit from None
-            failure = _translated(error, wire, closed=session.closed)
+            failure = self._translated(error, wire, closed=session.closed)
         except asyncio.CancelledError as stopped:
             if not turn.only_late():
                 raise
             failure = _late(wire, unsent(stopped))
         finally:
             wire.patience.end(turn)
+            if self.shortage.waiting and not isinstance(failure, OwnLimitError):
+                # What this held may be the next one's.
+                self.shortage.wake()
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure
 
@@ -372,11 +393,26 @@ class Transport:
         except RefusedError:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
-            failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
+            failure = self._translated(
+                error, wire, closed=session.closed or self._upgrading is None
+            )
         finally:
             _CONNECTING.reset(before)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
+
+    def _translated(self, error: Exception, wire: Wire, *, closed: bool) -> Exception:
+        """Ours for aiohttp's."""
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = limit_reached(error.os_error)
+            if number == EADDRNOTAVAIL and not is_port_shortage(error.host):
+                number = None
+            if number is not None:
+                self.shortage.failed(number)
+                # Those to other hosts are of no use to whoever waits.
+                relieve()
+                return OwnLimitError(number)
+        return _translated(error, wire, closed=closed)
 
     def check(self) -> None:
         """Refuse, before anything is sent or waited for, what cannot work.
@@ -431,6 +467,7 @@ class Transport:
         # A session of the user's own is not changed, so each request says it.
         self._options = {} if own else _NO_CONTENT_TYPE
         _IN_USE.add(self)
+        HOLDERS.add(self)
         return self._session
 
     def _forked(self) -> None:
