@@ -529,7 +529,7 @@ class Session:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
         waited = asyncio.get_running_loop().time() - place.since
         final = ConnectError(
-            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.3g} s: "
+            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.2g} s: "
             f"{LIMITS[error.number][1]}; nothing was sent"
         )
         raise self._final(request, final, where, lost=lost, before=lost, why="")
