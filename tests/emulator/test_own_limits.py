@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -189,7 +190,7 @@ asyncio.run(main())
         assert starts(emulator) == []
     assert (kind, unknown) == ("ConnectError", False)
     assert "cannot reach it: this process has no file descriptor left (EMFILE, ulimit -n" in text
-    assert "none came free within 0.3 s: close what it holds open, raise its limit" in text
+    assert re.search(r"none came free within 0\.\d+ s: close what it holds open, raise its", text)
     assert text.endswith("; nothing was sent")
 
 
