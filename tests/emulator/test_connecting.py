@@ -360,6 +360,24 @@ async def test_a_cancelled_start_that_had_no_connection_is_reported_as_none(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+async def test_a_cancelled_launch_that_had_no_connection_left_no_desktop() -> None:
+    async with full() as port:
+        endpoint = Endpoint(
+            f"http://127.0.0.1:{port}",
+            auth=APIKeyAuth("key"),
+            connect_timeout=60,
+            timeout=60,
+            cleanup_timeout=0.3,
+        )
+        async with VCloud(desktops=endpoint) as cloud:
+            launch = asyncio.create_task(cloud.desktops.launch())
+            await asyncio.sleep(0.1)
+            launch.cancel()
+            # Not the CleanupError of a desktop that may be there.
+            with pytest.raises(asyncio.CancelledError):
+                await launch
+
+
 @pytest.mark.usefixtures("resolver")
 @pytest.mark.parametrize("what", ["a name", "a SYN"])
 async def test_a_run_whose_deadline_passes_before_there_is_a_connection_leaves_items_undone(

@@ -1111,10 +1111,11 @@ def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
             return await cleanup.finish(exchange(*given))  # type: ignore[arg-type]
         except VCloudError:
             raise
-        except TimeoutError:
-            failure: VCloudError = RequestTimeout(
-                f"there was no answer within the {cleanup.timeout:g} s of cleanup_timeout"
-            )
+        except TimeoutError as late:
+            bound = f"within the {cleanup.timeout:g} s of cleanup_timeout"
+            failure: VCloudError = RequestTimeout(f"there was no answer {bound}")
+            if (awaited := unsent(late)) is not None:
+                failure = ConnectTimeout(f"cannot reach it: {awaited} {bound}; nothing was sent")
         except Exception as error:  # noqa: BLE001 - of a signal's handler, raised while this ran
             cleanup.interrupt(error)
             failure = TransportError(f"it was interrupted by {type(error).__name__}")

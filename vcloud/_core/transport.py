@@ -148,6 +148,8 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
+        if self.connecting is not None and seconds > self.connect_timeout:
+            return msgspec.structs.replace(self, patience=Patience(seconds))
         clock, patience, connecting = _clocks(seconds, self.connect_timeout)
         return msgspec.structs.replace(
             self, timeout=clock, patience=patience, connecting=connecting
@@ -373,8 +375,8 @@ class Transport:
             self._upgrading.trace_configs.clear()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
-        # A task's context is its own, and nothing else in it opens a WebSocket meanwhile.
-        before = _CONNECTING.set(wire.connecting)
+        # Left as it is afterwards: only an upgrade looks, and the next one says its own.
+        _CONNECTING.set(wire.connecting)
         try:
             async with timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -396,8 +398,6 @@ class Transport:
             failure = self._translated(
                 error, wire, closed=session.closed or self._upgrading is None
             )
-        finally:
-            _CONNECTING.reset(before)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
 
