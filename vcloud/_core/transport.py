@@ -207,6 +207,10 @@ class Transport:
         client_session: a session of the user's own. It is used as it is, and never closed here.
     """
 
+    #: Calls that wait until this process may open a connection again. Doubles that make no
+    #: connection, and call no constructor of this class, have this one, in which nobody waits.
+    shortage: Shortage = Shortage()
+
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigurationError(
@@ -219,7 +223,6 @@ class Transport:
         self._options: Mapping[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
-        #: Calls that wait until this process may open a connection again.
         self.shortage = Shortage()
         #: The closing, once it began.
         self.closing: asyncio.Task[None] | None = None
