@@ -287,7 +287,7 @@ class Transport:
         session = self._session_in_use()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
-        failure: Exception | None = None
+        short = False
         turn = wire.patience.begin()
         try:
             answer = await sender(session, own=self._given is None)(
@@ -324,13 +324,14 @@ class Transport:
                 # This coroutine is being closed with its loop, and aiohttp hid that.
                 raise GeneratorExit from None
             failure = self._translated(error, wire, closed=session.closed)
+            short = isinstance(failure, OwnLimitError)
         except asyncio.CancelledError as stopped:
             if not turn.only_late():
                 raise
             failure = _late(wire, unsent(stopped))
         finally:
             wire.patience.end(turn)
-            if self.shortage.waiting and not isinstance(failure, OwnLimitError):
+            if self.shortage.waiting and not short:
                 # What this held may be the next one's.
                 self.shortage.wake()
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
