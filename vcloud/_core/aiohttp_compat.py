@@ -14,6 +14,8 @@ run with each of these parts present and absent.
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 | ``BaseConnector._acquired``, ``_factory`` | idle connections that notice what comes | ``connect`` |
+| ``BaseConnector._conns`` | idle ones are closed when descriptors are short | 15 s until aiohttp does |
+| ``BaseConnector._available_connections`` | whether a user's pool is full | aiohttp's own timer |
 
 The connections that a pool keeps are looked after in :mod:`vcloud._core.pooled`.
 
@@ -26,13 +28,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import socket
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
@@ -42,10 +42,20 @@ from yarl import URL
 
 from vcloud._core.cleanup import abort
 from vcloud._core.clock import monotonic, wall
-from vcloud._core.endpoint import is_localhost
-from vcloud._core.fault_words import DroppedError, StaleError, UnaskedError, fault_words
+from vcloud._core.fault_words import (
+    DroppedError,
+    StaleError,
+    UnaskedError,
+    UnconnectedError,
+    awaited_words,
+    fault_words,
+)
+from vcloud._core.patience import Patience
 from vcloud._core.pooled import PooledConnections, is_stale
 from vcloud._core.request import IDEMPOTENT
+from vcloud._core.resolver import Names
+from vcloud._core.timeouts import timeout as time_limit
+from vcloud._core.unsent import mark_unsent
 from vcloud.errors import ConfigurationError
 
 #: What aiohttp raises when the request did not reach the service.
@@ -56,11 +66,15 @@ NEVER_SENT: Final = (
     aiohttp.ClientHttpProxyError,
     UnaskedError,
     StaleError,
+    UnconnectedError,
 )
 
 
 class Pool(aiohttp.TCPConnector):
-    """A pool that can end the connections that it has closed already, and resolves ``localhost``.
+    """A pool that can end the connections that it has closed already, and resolves names itself.
+
+    Its ``sock_connect`` is for all that comes before a request can be written: the name, the
+    connection, TLS, and a proxy's consent.
 
     Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
     after an answer that was the last one on it, and then knows it no more. Where the event loop
@@ -82,13 +96,22 @@ class Pool(aiohttp.TCPConnector):
     ) -> None:
         self._pooled = PooledConnections(_is_idle, clock, wall)
         # Kept here too, because a connector does not close a resolver that it was given.
-        self._names = _Names()
+        self._names = Names()
         super().__init__(resolver=self._names, **options)
         #: What carries each connection over TLS, until it is lost.
         self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
 
-    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
-        handler = await super()._create_connection(*args, **options)
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        try:
+            async with time_limit(timeout.sock_connect):
+                handler = await super()._create_connection(req, traces, _NO_TIME_LIMIT)
+        except TimeoutError:
+            raise UnconnectedError(self._awaited(req)) from None
+        except asyncio.CancelledError as stopped:
+            mark_unsent(stopped, self._awaited(req))
+            raise
         # The handler forgets its transport as soon as it closes it.
         transport = handler.transport
         if transport is None or transport.get_extra_info("sslcontext") is None:
@@ -98,6 +121,11 @@ class Pool(aiohttp.TCPConnector):
             self._carriers[lost] = transport
             lost.add_done_callback(functools.partial(_forget, self._carriers))
         return handler
+
+    def _awaited(self, req: aiohttp.ClientRequest) -> str:
+        """What a connection that did not come about was waiting for."""
+        asked = (req.proxy or req.url).raw_host
+        return awaited_words(req, unresolved=asked if asked and self._names.asks(asked) else None)
 
     # No coroutine function of its own, which would be one more for each request.
     def connect(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
@@ -141,12 +169,15 @@ class Pool(aiohttp.TCPConnector):
 
     async def finish(self) -> None:
         """End at once what is still closing. Nothing may be under way."""
-        await self._names.close()
         left = dict(self._carriers)
         for transport in left.values():
             transport.abort()
         if left:
             await asyncio.wait(left)
+
+
+#: Instead of aiohttp's own timers, which know nothing of what has arrived.
+_NO_TIME_LIMIT: Final = aiohttp.ClientTimeout(total=None)
 
 
 def _forget(
@@ -156,43 +187,6 @@ def _forget(
     # Whoever uses a connection is told of its end in another way.
     if not lost.cancelled():
         lost.exception()
-
-
-class _Names(AbstractResolver):
-    """Resolves ``localhost`` and the names below it to loopback, and the others as aiohttp does.
-
-    Plain http is permitted to those names, so nobody may say that they are another machine: neither
-    DNS nor a file (RFC 6761, 6.3).
-    """
-
-    def __init__(self) -> None:
-        self._others = aiohttp.DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        if not is_localhost(host):
-            return await self._others.resolve(host, port, family)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=kind,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, address in _LOOPBACK
-            if family in (kind, socket.AF_UNSPEC)
-        ]
-
-    async def close(self) -> None:
-        await self._others.close()
-
-
-#: The one that most servers listen on first. aiohttp tries the other when it is refused, or after
-#: 250 ms (RFC 8305).
-_LOOPBACK: Final = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wall) -> Pool:
@@ -369,7 +363,10 @@ _NOT_WRITTEN: Final = ("Cannot write to closing transport",)
 
 
 async def send_once(
-    request: aiohttp.ClientRequest, handler: ClientHandlerType
+    request: aiohttp.ClientRequest,
+    handler: ClientHandlerType,
+    *,
+    patience: Patience | None = None,
 ) -> aiohttp.ClientResponse:
     """Keep aiohttp from sending one request twice, by an exception that it does not know.
 
@@ -380,15 +377,28 @@ async def send_once(
     or which the peer has left, is refused when the request is about to be sent. Only this one is
     closed. A part of an answer that was read is not seen.
 
+    Args:
+        request: what to send.
+        handler: what sends it.
+        patience: for all that comes before it can be written; None: what aiohttp has.
+
     Raises:
         DroppedError: the connection broke.
         UnaskedError, StaleError: the connection was refused, and nothing was sent.
+        UnconnectedError: there was none in time, and nothing was sent.
     """
     send = request.send
+    turn = None if patience is None else patience.begin()
+    written = False
 
     async def send_on(connection: Connection) -> aiohttp.ClientResponse:
+        nonlocal written, turn
         refuse_unasked(connection)
         refuse_stale(request, connection)
+        if patience is not None and turn is not None:
+            patience.end(turn)
+            turn = None
+        written = True
         return await send(connection)
 
     # For this request alone.
@@ -401,6 +411,38 @@ async def send_once(
         if nothing_written(error):
             raise StaleError from None
         raise DroppedError(fault_words(error)) from None
+    except asyncio.CancelledError as stopped:
+        if turn is not None and turn.only_late():
+            raise UnconnectedError(awaited_words(request)) from None
+        if not written:
+            mark_unsent(stopped, awaited_words(request))
+        raise
+    finally:
+        if patience is not None and turn is not None:
+            patience.end(turn)
+
+
+def bounded_connecting(
+    session: aiohttp.ClientSession, patience: Patience | None
+) -> Sequence[ClientMiddlewareType]:
+    """:func:`send_once`, with a bound for connecting, for a request of a user's session.
+
+    Where the user's pool is full, the request waits for one of its connections first, which is no
+    connecting: then the bound is aiohttp's own alone, of each connection that it makes.
+
+    Args:
+        session: the user's.
+        patience: for all that comes before a request can be written; None: what aiohttp has.
+    """
+
+    async def once(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        free = _private(session.connector, "_available_connections")
+        known = free is not None and free(request.connection_key) > 0
+        return await send_once(request, handler, patience=patience if known else None)
+
+    return (once,)
 
 
 def middlewares_against_resending(
@@ -546,6 +588,14 @@ class UpgradeResponse(QuietResponse):
         understood = headers.copy()
         understood["Connection"] = "upgrade"
         return CIMultiDictProxy(understood)
+
+
+def close_idle(session: aiohttp.ClientSession) -> None:
+    """Close the connections that no request uses. aiohttp takes none that is closed."""
+    idle = _private(session.connector, "_conns") or {}
+    for connections in list(idle.values()):
+        for connection, _ in list(connections):
+            connection.abort()
 
 
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:

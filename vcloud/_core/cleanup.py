@@ -148,7 +148,7 @@ class Cleanup:
             raise TimeoutError
         if task.cancelled():
             if self.expired:
-                raise TimeoutError
+                raise TimeoutError from _cancellation(task)
             # The end of the loop cancels tasks of libraries that this one may have waited for.
             raise TransportError("the exchange was cancelled from outside", outcome_unknown=True)
         failure = task.exception()
@@ -249,6 +249,15 @@ class Cleanup:
         for task in self._tasks:
             task.cancel()
         Countdown(_GRACE).start(functools.partial(_set_all, self._given_up))
+
+
+def _cancellation(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """What a cancelled task ended with: it may say that nothing was sent."""
+    try:
+        task.result()
+    except asyncio.CancelledError as stopped:
+        return stopped
+    return None
 
 
 #: Seconds that what was given up has for its end.

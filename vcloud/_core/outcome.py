@@ -165,13 +165,25 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
+        unsent: how many of them had no connection, so that nothing was sent.
         guard: called before the first attempt, and before each that starts something. What it
             raises keeps that from being sent. Others are not held up, because what was started has
             to be seen and stopped.
     """
 
     attempts: int = 0
+    unsent: int = 0
     guard: Callable[[], None] | None = None
+
+    @property
+    def acted(self) -> bool:
+        """Whether any of them may have reached a service."""
+        return self.attempts > self.unsent
+
+    def include(self, other: AttemptCount) -> None:
+        """Count what another one has counted, too."""
+        self.attempts += other.attempts
+        self.unsent += other.unsent
 
     def add(self, *, starts: bool = False) -> None:
         """Count an attempt that is about to be sent.

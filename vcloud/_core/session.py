@@ -35,6 +35,7 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
+from vcloud._core.own_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
 from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
@@ -55,6 +56,7 @@ from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.text import shortened
 from vcloud._core.transport import CLOSED, Transport, Wire
+from vcloud._core.unsent import unsent
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     UNKNOWN,
@@ -62,6 +64,7 @@ from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectError,
+    ConnectTimeout,
     DecodeError,
     InvalidArgumentError,
     LimitExceededError,
@@ -363,6 +366,7 @@ class Session:
         where = self._where(request, root=root)
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, renewed, lost = 1, False, False
+        place: Place | None = None
         slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
         # Those who wait for a credential may fill every other lane.
@@ -403,6 +407,8 @@ class Session:
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._clocks()
                 try:
+                    if place is None and self.transport.shortage.waiting:
+                        self.transport.shortage.refuse()
                     response = await exchange(
                         request.method,
                         # In no variable of this frame: a path or a query may hold a secret.
@@ -413,7 +419,9 @@ class Session:
                     )
                 except TransportError as failure:
                     error = failure
-                    sent = not isinstance(failure, ConnectError)
+                    if isinstance(failure, ConnectError):
+                        sent = False
+                        _count_unsent(request, failure)
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
@@ -423,7 +431,9 @@ class Session:
                     # A frame below holds a password, or an address with a token.
                     raise failure.with_traceback(None)  # noqa: B904 - as below
                 except (asyncio.CancelledError, GeneratorExit) as stopped:
-                    if request.starts:
+                    if unsent(stopped) is not None:
+                        _count_unsent(request, stopped)
+                    if request.starts and (lost or unsent(stopped) is None):
                         self._report_lost(request, where)
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
@@ -449,6 +459,13 @@ class Session:
                 self._gate.leave(lane, number, counted=sent, slot=slot)
                 self._end_trial(tries)
 
+            if isinstance(error, OwnLimitError):
+                if watch is not None:
+                    watch.end(error, retry_in=0.0)
+                place = await self._wait_for_room(
+                    request, error, place, deadline, where, lost=lost, cleanup=cleanup
+                )
+                continue
             before, lost = lost, lost or proof is Proof.NONE
             if cleanup is not None and cleanup.urgent:
                 raise self._final(request, error, where, lost=lost, before=before, why="")
@@ -485,6 +502,42 @@ class Session:
                     why = "; the client was closed before it was sent again"
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             attempt += 1
+
+    async def _wait_for_room(
+        self,
+        request: Request,
+        error: OwnLimitError,
+        place: Place | None,
+        deadline: float | None,
+        where: str,
+        *,
+        lost: bool,
+        cleanup: Cleanup | None,
+    ) -> Place:
+        """Wait until this process may open a connection again; the one place where that is done.
+
+        Meanwhile the call holds neither a slot nor a place in a rate limit.
+        """
+        stopping, shortage = CLEANUP.get(), self.transport.shortage
+        if place is None:
+            place = shortage.join(error, self.log, first=stopping is not None)
+        now = asyncio.get_running_loop().time()
+        left = place.since + PATIENCE - now
+        if deadline is not None:
+            left = min(left, deadline - self.clock())
+        if stopping is not None and stopping.urgent:
+            left = min(left, stopping.left)
+        came = await _until_urgent(shortage.wait(place, left), cleanup)
+        if came:
+            return place
+        if came is None:
+            raise ConfigurationError(f"{CLOSED}; nothing was sent")
+        waited = asyncio.get_running_loop().time() - place.since
+        final = ConnectError(
+            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.2g} s: "
+            f"{LIMITS[error.number][1]}; nothing was sent"
+        )
+        raise self._final(request, final, where, lost=lost, before=lost, why="")
 
     async def _rest(self, pause: float, cleanup: Cleanup | None) -> bool:
         """Wait before a repeat; whether there is time for one.
@@ -1028,8 +1081,11 @@ class Session:
                 error.add_note(why.strip(" ;()"))
             return error
         # One attempt that never arrived proves nothing of those before it.
-        kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
-        final = kind(f"{self._label(request, where)}: {error}{why}", outcome_unknown=unknown)
+        kind, text = type(error), f"{error}"
+        if unknown and isinstance(error, ConnectError):
+            kind = RequestTimeout if isinstance(error, ConnectTimeout) else TransportError
+            text = text.replace("; nothing was sent", "; this time nothing was sent")
+        final = kind(f"{self._label(request, where)}: {text}{why}", outcome_unknown=unknown)
         if error.__cause__ is not None:  # or else what was being handled would be hidden
             final.__cause__ = error.__cause__
         return final
@@ -1064,10 +1120,11 @@ def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
             return await cleanup.finish(exchange(*given))  # type: ignore[arg-type]
         except VCloudError:
             raise
-        except TimeoutError:
-            failure: VCloudError = RequestTimeout(
-                f"there was no answer within the {cleanup.timeout:g} s of cleanup_timeout"
-            )
+        except TimeoutError as late:
+            bound = f"within the {cleanup.timeout:g} s of cleanup_timeout"
+            failure: VCloudError = RequestTimeout(f"there was no answer {bound}")
+            if (awaited := unsent(late)) is not None:
+                failure = ConnectTimeout(f"cannot reach it: {awaited} {bound}; nothing was sent")
         except Exception as error:  # noqa: BLE001 - of a signal's handler, raised while this ran
             cleanup.interrupt(error)
             failure = TransportError(f"it was interrupted by {type(error).__name__}")
@@ -1088,6 +1145,16 @@ async def _until_urgent(
     if cleanup is None:
         return await waiting
     return await cleanup.unless_urgent(waiting, drop=drop)
+
+
+def _count_unsent(request: Request, error: BaseException) -> None:
+    """Note that the attempt that was counted last had no connection, or was none."""
+    if not request.authenticated or (count := ATTEMPT_COUNT.get()) is None:
+        return
+    if isinstance(error, OwnLimitError):
+        count.attempts -= 1
+    else:
+        count.unsent += 1
 
 
 async def _slept(seconds: float) -> bool:

@@ -170,12 +170,12 @@ class Worker(Generic[T, R]):
         ) -> Outcome[T, R]:
             self.attempts += count.attempts
             if self.outer is not None:
-                self.outer.attempts += count.attempts
+                self.outer.include(count)
             duration = timedelta(seconds=monotonic() - began_at)
             return Outcome(item, key, status, result, error, count.attempts, duration)
 
         def interrupted(why: str) -> Outcome[T, R]:
-            acted = count.attempts > 0 or not self.counted
+            acted = count.acted or not self.counted
             error = RequestTimeout(why, outcome_unknown=acted)
             return over(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
 
@@ -191,7 +191,7 @@ class Worker(Generic[T, R]):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
-                acted = count.attempts > 0 or not self.counted
+                acted = count.acted or not self.counted
                 lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
                     error, acted=acted
                 )
