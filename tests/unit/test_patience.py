@@ -29,7 +29,8 @@ class Clock:
 
     async def move(self, seconds: float) -> None:
         self.now += seconds
-        for _ in range(5):
+        # An overdue timer gives the loop 64 turns; see timeouts.TURNS.
+        for _ in range(70):
             await asyncio.sleep(0)
 
     @property

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from vcloud._core.timeouts import Alarm, call_when_due
+
+
+class Body(Protocol):
+    """The body of an answer, as far as it has arrived."""
+
+    #: How much that is.
+    total_bytes: int
 
 
 class Turn(msgspec.Struct, eq=False):
@@ -23,6 +30,10 @@ class Turn(msgspec.Struct, eq=False):
     cancelled_before: int
     #: Whether its time ran out, and its task was cancelled for that; once it is over: for nothing else.
     late: bool = False
+    #: What is being read, where an answer did not come in one piece.
+    body: Body | None = None
+    #: How much of it had arrived when an overdue timer looked last.
+    arrived: int = 0
 
     def only_late(self) -> bool:
         """Whether nothing but the clock cancelled the task. Once it is over: as it was at its end."""
@@ -70,7 +81,7 @@ class Patience:
             task.uncancel()
         else:
             del self._line[turn]
-        turn.task = None
+        turn.task = turn.body = None
         if self._timer is not None and not self._line:
             self._timer.cancel()
             self._timer = None
@@ -91,4 +102,15 @@ class Patience:
 
     def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> Alarm:
         ring = functools.partial(self._ring, loop)
-        return call_when_due(loop, turn.ends, ring, context=self._context)
+        grows = functools.partial(self._grows, loop)
+        return call_when_due(loop, turn.ends, ring, context=self._context, grows=grows)
+
+    def _grows(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether more has arrived of the answers that are overdue, since this was asked last."""
+        now, grows = loop.time(), False
+        for turn in self._line:
+            if turn.ends > now:
+                break
+            if turn.body is not None and turn.body.total_bytes > turn.arrived:
+                turn.arrived, grows = turn.body.total_bytes, True
+        return grows

@@ -252,6 +252,7 @@ class Transport:
             if content.is_eof() and content.total_bytes <= limit:
                 # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
+            turn.body = content
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             body, cut = await _beginning(answer, limit)
             if cut and not refused:

@@ -26,6 +26,7 @@ from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
+from vcloud._core.timeouts import timeout_at
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
@@ -306,7 +307,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     async def _dispatch(self) -> None:
         """Take items as there is room, and give each a task with a context of its own."""
-        limit = asyncio.timeout_at(self._worker.ends_at)
+        limit = timeout_at(self._worker.ends_at)
         try:
             async with limit:
                 # Under eager tasks an item's task ends, and may stop the run, before this goes on.

@@ -10,6 +10,7 @@ from attrs import define
 
 from vcloud._core.cleanup import abort, end
 from vcloud._core.text import printable
+from vcloud._core.timeouts import timeout
 from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED
 from vcloud.errors import APIError
 from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
@@ -110,7 +111,7 @@ async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) 
     try:
         if stalled is not None:
             await _taken(writer, stalled)
-        async with asyncio.timeout(FLUSH):
+        async with timeout(FLUSH):
             await writer.wait_closed()
     except (OSError, TimeoutError):
         # OSError holds TimeoutError; named because that is the case that counts.
@@ -141,7 +142,7 @@ async def tell_why(
         return
     version = relayed.version
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-        async with asyncio.timeout(VERSION_TIMEOUT):
+        async with timeout(VERSION_TIMEOUT):
             if not relayed.inward:
                 writer.write(GREETING)
             version += await reader.readexactly(VERSION_LENGTH - len(version))

@@ -13,6 +13,7 @@ from vcloud._core.cleanup import WITHIN, end, left_behind, race
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
+from vcloud._core.timeouts import timeout
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -224,7 +225,7 @@ class AgentWorker(Secretive):
         """See :class:`~vcloud._core.cleanup.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
-            async with asyncio.timeout(bound):
+            async with timeout(bound):
                 await self._ended.wait()
                 return
         what = f"agent {self.agent_id} had not stopped after {bound:g} s, and loses its client"

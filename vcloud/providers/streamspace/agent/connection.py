@@ -11,6 +11,7 @@ from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.text import printable, shortened
+from vcloud._core.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
@@ -153,7 +154,7 @@ class Connection:
     async def _introduce(self, socket: Socket) -> None:
         await socket.send_text(self._introduction)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with timeout(PATIENCE):
                 while not self.registered.is_set():
                     await self._hear(socket)
         except TimeoutError:
@@ -194,11 +195,11 @@ class Connection:
             self._commands.may_run.clear()
             found = None
             try:
-                async with asyncio.timeout(HOLD):
+                async with timeout(HOLD):
                     found = await assigned_sessions(self._client, self._register.agent_id)
                 # Cancelled when it takes longer: beside commands, it could take a session that one
                 # of them starts for an orphan.
-                async with asyncio.timeout(HOLD):
+                async with timeout(HOLD):
                     await self._reporter.assigned(found)
                 break
             except TimeoutError:
