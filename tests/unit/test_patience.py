@@ -10,6 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from vcloud._core.patience import Patience, Turn
+from vcloud._core.timeouts import LOOK
 
 
 class Clock:
@@ -274,3 +275,57 @@ async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> 
     assert reference() is None
     slow.answer.set_result("in time")
     await slow.task
+
+
+class Growing:
+    """A body of which a part has arrived."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_an_overdue_answer_that_is_there_in_part_may_arrive_as_long_as_it_grows(
+    clock: Clock, grows: bool
+) -> None:
+    patience = Patience(10)
+    ended: list[str] = []
+
+    async def read(body: Growing, more: int) -> None:
+        turn = patience.begin()
+        turn.body = body
+        try:
+            while body.total_bytes < 1000:
+                await asyncio.sleep(LOOK / 2)
+                body.total_bytes += more
+            ended.append("read")
+        except asyncio.CancelledError:
+            ended.append("late")
+        finally:
+            patience.end(turn)
+
+    async def both() -> None:
+        # One that has more of its answer, and hangs, does not hide how the other grows.
+        await asyncio.gather(read(Growing(100), 200 if grows else 0), read(Growing(900), 0))
+
+    task = asyncio.create_task(both())
+    await clock.move(0)
+    await clock.move(43)
+    assert ended == []
+    for _ in range(12):
+        await clock.move(LOOK / 2)
+    assert ended == (["read", "late"] if grows else ["late", "late"])
+    await task
+    assert clock.pending == 0
+
+
+async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_ran(
+    clock: Clock,
+) -> None:
+    patience = Patience(10)
+    attempt = Attempt(patience)
+    await clock.move(0)
+    (turn,) = patience._line
+    turn.body = Growing(100)
+    await clock.move(10)
+    assert await attempt.task == "late"

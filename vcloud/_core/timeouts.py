@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from enum import Enum
 from types import TracebackType
 from typing import Final, Self
 
@@ -106,10 +107,14 @@ class Alarm:
         # asyncio's timers ring after the sockets were read. Those of uvloop ring before that, and
         # nothing that takes less than half a millisecond is a timer there.
         self._after_read = 0.0 if isinstance(loop, asyncio.BaseEventLoop) else 0.001
-        # When the loop was last known to run. A time that has passed already is over at once:
-        # nobody waits for anything yet.
-        self._seen = max(when, loop.time())
-        self._handle: asyncio.Handle = loop.call_at(self._seen, self._due, context=context)
+        # When the loop was last known to run.
+        self._seen = when
+        # A time that has passed already is over at once: nobody waits for anything yet.
+        self._handle: asyncio.Handle = (
+            loop.call_soon(ring, context=context)
+            if when <= loop.time()
+            else loop.call_at(when, self._due, context=context)
+        )
 
     def cancel(self) -> None:
         """Do not ring any more."""
@@ -158,24 +163,37 @@ class Alarm:
             self._read_on(self._after_read)
 
 
+class _State(Enum):
+    CREATED = "created"
+    ENTERED = "active"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    EXITED = "finished"
+
+
 class Timeout:
     """What :class:`asyncio.Timeout` is, with an :class:`Alarm` for its timer.
 
     It is no wrapper of that, which cancels one turn after it was told to: by then the loop may have
-    read an answer, and the cancellation would drop it.
+    read an answer, and the cancellation would drop it. CPython's own tests are run with it.
 
     Args:
         when: by the loop's clock, in seconds; None: never.
     """
 
-    __slots__ = ("_alarm", "_cancelling", "_entered", "_expired", "_task", "_when")
+    __slots__ = ("_alarm", "_cancelling", "_state", "_task", "_when")
 
     def __init__(self, when: float | None) -> None:
         self._when = when
         self._alarm: Alarm | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
-        self._entered = self._expired = False
+        self._state = _State.CREATED
+
+    def __repr__(self) -> str:
+        when = self._when if self._when is None else round(self._when, 3)
+        active = f" when={when}" if self._state is _State.ENTERED else ""
+        return f"<Timeout [{self._state.value}]{active}>"
 
     def when(self) -> float | None:
         """When it ends what it surrounds, by the loop's clock; None: never."""
@@ -183,7 +201,7 @@ class Timeout:
 
     def expired(self) -> bool:
         """Whether it has ended what it surrounds."""
-        return self._expired
+        return self._state in {_State.EXPIRING, _State.EXPIRED}
 
     def reschedule(self, when: float | None) -> None:
         """Let it end at another time, by the loop's clock; None: never.
@@ -191,19 +209,23 @@ class Timeout:
         Raises:
             RuntimeError: it surrounds nothing (any more), or has ended it.
         """
-        if self._task is None or self._expired:
-            raise RuntimeError("a timeout that is not under way cannot be changed")
+        if self._state is _State.CREATED:
+            raise RuntimeError("Timeout has not been entered")
+        if self._state is not _State.ENTERED:
+            raise RuntimeError(f"Cannot change state of {self._state.value} Timeout")
         self._when = when
-        self._set()
+        self._cancel()
+        if when is not None:
+            self._alarm = call_when_due(asyncio.get_running_loop(), when, self._ring)
 
     async def __aenter__(self) -> Self:
-        if self._entered:
-            raise RuntimeError("a timeout is entered once")
+        if self._state is not _State.CREATED:
+            raise RuntimeError("Timeout has already been entered")
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a timeout must be used inside of a task")
-        self._entered, self._task, self._cancelling = True, task, task.cancelling()
-        self._set()
+            raise RuntimeError("Timeout should be used inside a task")
+        self._state, self._task, self._cancelling = _State.ENTERED, task, task.cancelling()
+        self.reschedule(self._when)
         return self
 
     async def __aexit__(
@@ -212,31 +234,43 @@ class Timeout:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._cancel()
         task, self._task = self._task, None
-        if (
-            self._expired
-            and task is not None
-            # It was cancelled for nothing else.
-            and task.uncancel() <= self._cancelling
-            and isinstance(error, asyncio.CancelledError)
-        ):
-            raise TimeoutError from error
+        if self._state is _State.ENTERED:
+            self._state = _State.EXITED
+        elif self._state is _State.EXPIRING:
+            self._state = _State.EXPIRED
+            assert task is not None
+            # If something else cancelled the task, too, that counts.
+            if task.uncancel() <= self._cancelling and error is not None:
+                if isinstance(error, asyncio.CancelledError):
+                    raise TimeoutError from error
+                inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+                for one in (error, *inner):
+                    _insert_timeout(one)
 
-    def _set(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._when is not None:
-            self._alarm = call_when_due(asyncio.get_running_loop(), self._when, self._ring)
+    def _cancel(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.cancel()
 
     def _ring(self) -> None:
         self._alarm = None
-        self._expired = True
+        self._state = _State.EXPIRING
         assert self._task is not None
         self._task.cancel()
+
+
+def _insert_timeout(error: BaseException) -> None:
+    """Say in an error's context that it came of a timeout, as Python does since 3.13."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link.__context__, asyncio.CancelledError):
+            expired = TimeoutError()
+            expired.__context__ = expired.__cause__ = link.__context__
+            link.__context__ = expired
+            return
+        link = link.__context__
 
 
 def timeout(seconds: float | None) -> Timeout:
