@@ -29,8 +29,8 @@ GRACE: Final = 0.25
 LONGEST_TURN: Final = GRACE / 4
 
 #: Seconds between two looks at whether an answer grows that is there in part. Its sender had to
-#: stop, too, when the buffers were full; this is how long the rest takes from another continent.
-LOOK: Final = GRACE / 5
+#: stop, too, when the buffers were full; this is about one way to another continent and back.
+LOOK: Final = GRACE / 3
 
 
 def call_when_due(
@@ -109,12 +109,7 @@ class Alarm:
         self._after_read = 0.0 if isinstance(loop, asyncio.BaseEventLoop) else 0.001
         # When the loop was last known to run.
         self._seen = when
-        # A time that has passed already is over at once: nobody waits for anything yet.
-        self._handle: asyncio.Handle = (
-            loop.call_soon(ring, context=context)
-            if when <= loop.time()
-            else loop.call_at(when, self._due, context=context)
-        )
+        self._handle: asyncio.Handle = loop.call_at(when, self._due, context=context)
 
     def cancel(self) -> None:
         """Do not ring any more."""
@@ -185,7 +180,7 @@ class Timeout:
 
     def __init__(self, when: float | None) -> None:
         self._when = when
-        self._alarm: Alarm | None = None
+        self._alarm: Alarm | asyncio.Handle | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._state = _State.CREATED
@@ -215,8 +210,12 @@ class Timeout:
             raise RuntimeError(f"Cannot change state of {self._state.value} Timeout")
         self._when = when
         self._cancel()
-        if when is not None:
-            self._alarm = call_when_due(asyncio.get_running_loop(), when, self._ring)
+        if when is None:
+            return
+        loop = asyncio.get_running_loop()
+        # As asyncio does: a time that has passed is over at once, and nothing is begun.
+        over = when <= loop.time()
+        self._alarm = loop.call_soon(self._ring) if over else call_when_due(loop, when, self._ring)
 
     async def __aenter__(self) -> Self:
         if self._state is not _State.CREATED:

@@ -1,0 +1,125 @@
+"""A loop that somebody's code blocks past the timeouts: answers in part, and what is not begun."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import attrs
+import pytest
+
+from tests.emulator.each_loop import on_each_loop
+from tests.secrets.tls import client_context, server_context
+from vcloud import (
+    Endpoint,
+    HMACAuth,
+    OutcomeStatus,
+    Request,
+    RequestTimeout,
+    RetryPolicy,
+    VagonComputers,
+    VCloud,
+)
+from vcloud.emulator import Emulator, Fault
+
+AUTH: Final = HMACAuth("ak", "sk")
+ONCE: Final = RetryPolicy(attempts=1)
+BODY: Final = b'{"client_code":200,"message":"OK"}' + b" " * 100_000
+HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+)
+TIMEOUT, BLOCK = 0.3, 0.6
+
+
+class Halves:
+    """A service that sends the second half of its answer when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.half_sent = asyncio.Event()
+        self.rest_wanted = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            self.asked += 1
+            writer.write(HEAD + BODY[: len(BODY) // 2])
+            await writer.drain()
+            self.half_sent.set()
+            await self.rest_wanted.wait()
+            # More than the turns of an overdue timer take.
+            await asyncio.sleep(0.03)
+            writer.write(BODY[len(BODY) // 2 :])
+            await writer.drain()
+            await reader.read()
+        writer.transport.abort()
+        self.over.set()
+
+    @contextlib.asynccontextmanager
+    async def asked_once(self, *, tls: bool) -> AsyncIterator[asyncio.Task[object]]:
+        """A call that has half of its answer, in a loop that was blocked past the timeout."""
+        context = server_context("localhost") if tls else None
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
+        url = f"http{'s' * tls}://localhost:{server.sockets[0].getsockname()[1]}/v1"
+        try:
+            async with VagonComputers(
+                Endpoint(
+                    url,
+                    auth=AUTH,
+                    timeout=TIMEOUT,
+                    retry=ONCE,
+                    ssl=client_context() if tls else None,
+                )
+            ) as client:
+                task = asyncio.create_task(client._session.send(Request("GET", "/machines")))
+                await self.half_sent.wait()
+                await asyncio.sleep(0.02)
+                time.sleep(BLOCK)  # noqa: ASYNC251 - what blocks the loop
+                yield task
+        finally:
+            self.rest_wanted.set()
+            await self.over.wait()
+            server.close()
+            await server.wait_closed()
+
+
+@on_each_loop
+async def test_the_rest_of_an_answer_that_is_there_in_part_is_waited_for(*, tls: bool) -> None:
+    service = Halves()
+    async with service.asked_once(tls=tls) as call:
+        service.rest_wanted.set()
+        await call
+    assert service.asked == 1
+
+
+@on_each_loop
+async def test_but_not_without_end(*, tls: bool) -> None:
+    service = Halves()
+    async with service.asked_once(tls=tls) as call:
+        with pytest.raises(RequestTimeout):
+            await call
+
+
+async def test_an_overdue_bulk_run_begins_nothing_while_it_reads_what_has_arrived() -> None:
+    with Emulator(machines=1) as emulator:
+        emulator.faults.add("POST *", Fault.delay(0.2), times=None)
+        slots = attrs.evolve(emulator.endpoints()["computers"], concurrency=2)
+        async with VCloud(computers=slots) as cloud:
+            run = cloud.bulk(
+                range(6),
+                lambda _: cloud.computers.machines.create(1, region="dublin"),
+                deadline=TIMEOUT,
+            )
+            outcomes = []
+            async with run:
+                outcomes.append(asyncio.ensure_future(anext(run)))
+                await asyncio.sleep(0.1)
+                time.sleep(BLOCK)  # noqa: ASYNC251 - what blocks the loop
+                statuses = [(await outcomes[0]).status] + [one.status async for one in run]
+        assert sorted(statuses) == [OutcomeStatus.DONE] * 2 + [OutcomeStatus.UNDONE] * 4
+        assert len(emulator.calls) == 2
+        assert run.totals.stopped == "deadline"
