@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from vcloud import OutcomeStatus, RetryPolicy, VCloud, VCloudError
@@ -125,7 +125,8 @@ async def bulk(
 
 async def main(what: str, options: dict[str, Any]) -> None:
     async with VCloud.from_env() as cloud:
-        report = await {"each_kind": each_kind, "bulk": bulk}[what](cloud, **options)
+        works: dict[str, Callable[..., Awaitable[Any]]] = {"each_kind": each_kind, "bulk": bulk}
+        report = await works[what](cloud, **options)
     sys.stdout.write(json.dumps(report) + "\n")
 
 

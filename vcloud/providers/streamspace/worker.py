@@ -13,7 +13,6 @@ from vcloud._core.cleanup import WITHIN, end, left_behind, race
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
-from vcloud._core.timeouts import timeout
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -225,7 +224,7 @@ class AgentWorker(Secretive):
         """See :class:`~vcloud._core.cleanup.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
-            async with timeout(bound):
+            async with asyncio.timeout(bound):
                 await self._ended.wait()
                 return
         what = f"agent {self.agent_id} had not stopped after {bound:g} s, and loses its client"
