@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
+import aiohttp
 import attrs
 import pytest
 
-from tests.emulator.each_loop import on_each_loop
+from tests.emulator.each_loop import LOOPS, on_each_loop
 from tests.secrets.tls import client_context, server_context
 from vcloud import (
     Endpoint,
@@ -59,7 +61,7 @@ class Halves:
         writer.transport.abort()
         self.over.set()
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def asked_once(self, *, tls: bool) -> AsyncIterator[asyncio.Task[object]]:
         """A call that has half of its answer, in a loop that was blocked past the timeout."""
         context = server_context("localhost") if tls else None
@@ -102,6 +104,64 @@ async def test_but_not_without_end(*, tls: bool) -> None:
     async with service.asked_once(tls=tls) as call:
         with pytest.raises(RequestTimeout):
             await call
+
+
+@asynccontextmanager
+async def bought_by(*, tls: bool, **options: Any) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """What buys one machine, whose answer takes its time, and says what became of that."""
+    with Emulator(tls=tls) as emulator:
+        emulator.faults.add("POST *", Fault.delay(0.15), times=None)
+        endpoint = attrs.evolve(emulator.endpoints()["computers"], timeout=TIMEOUT, retry=ONCE)
+        async with VCloud(computers=endpoint, **options) as cloud:
+
+            async def buy() -> str:
+                machines = await cloud.computers.machines.create(1, region="dublin")
+                return f"bought {len(machines)}"
+
+            yield buy
+        assert len(emulator.calls) == len(emulator.computers.machines)
+
+
+@on_each_loop
+async def test_a_request_that_leaves_only_after_the_loop_was_blocked_gets_its_whole_time(
+    *, tls: bool
+) -> None:
+    async with bought_by(tls=tls) as buy:
+        await buy()
+        task = asyncio.ensure_future(buy())
+        # In the turn in which it is written, or (uvloop) before what was written leaves.
+        asyncio.get_running_loop().call_soon(time.sleep, BLOCK)
+        assert await task == "bought 1"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_so_does_one_whose_connection_was_made_meanwhile(loop: str) -> None:
+    # Not over TLS: that handshake is not over in the turns of the timer, and nothing is sent.
+    async def main() -> None:
+        async with bought_by(tls=False) as buy:
+            task = asyncio.ensure_future(buy())
+            asyncio.get_running_loop().call_soon(time.sleep, BLOCK)
+            assert await task == "bought 1"
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
+
+
+@on_each_loop
+@pytest.mark.parametrize("moment", ["on_request_start", "on_connection_create_end"])
+async def test_so_does_one_before_which_a_trace_of_the_users_session_blocks_the_loop(
+    moment: str, *, tls: bool
+) -> None:
+    async def block(*_: object) -> None:
+        time.sleep(BLOCK)  # noqa: ASYNC251 - what blocks the loop
+
+    trace = aiohttp.TraceConfig()
+    getattr(trace, moment).append(block)
+    async with (
+        aiohttp.ClientSession(trace_configs=[trace]) as session,
+        bought_by(tls=tls, client_session=session) as buy,
+    ):
+        assert await buy() == "bought 1"
 
 
 async def test_an_overdue_bulk_run_begins_nothing_while_it_reads_what_has_arrived() -> None:

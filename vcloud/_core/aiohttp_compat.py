@@ -40,6 +40,7 @@ from multidict import CIMultiDictProxy
 from vcloud._core.cleanup import abort
 from vcloud._core.endpoint import is_localhost
 from vcloud._core.fault_words import DroppedError, UnaskedError, fault_words
+from vcloud._core.patience import about_to_write
 from vcloud.errors import ConfigurationError
 
 #: What aiohttp raises when the request did not reach the service.
@@ -69,6 +70,7 @@ class Pool(aiohttp.TCPConnector):
 
     async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
         handler = await super()._create_connection(*args, **options)
+        about_to_write()
         # The handler forgets its transport as soon as it closes it.
         transport = handler.transport
         if transport is None or transport.get_extra_info("sslcontext") is None:
@@ -277,6 +279,7 @@ async def send_once(
 
     async def send_on(connection: Connection) -> aiohttp.ClientResponse:
         refuse_unasked(connection)
+        about_to_write()
         return await send(connection)
 
     # For this request alone.

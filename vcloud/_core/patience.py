@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from vcloud._core.timeouts import Alarm, call_when_due
+from vcloud._core.timeouts import LATE, Alarm, call_when_due
 
 
 class Body(Protocol):
@@ -46,11 +46,16 @@ class Patience:
 
     A timer for each would take a tenth of a call: it is made, set among all others, and cancelled, nearly always in vain.
 
+    **Written late.** If the loop stands still between the beginning and the moment in which the
+    request leaves, an attempt is overdue whose request only just left, and whose answer cannot be
+    there. It gets its whole time again. There are two such moments: the turn in which an attempt
+    begins (uvloop writes at the end of it), and the end of connecting (:func:`about_to_write`).
+
     Args:
         seconds: for each attempt.
     """
 
-    __slots__ = ("_context", "_line", "_timer", "seconds")
+    __slots__ = ("_begun", "_context", "_line", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -58,6 +63,8 @@ class Patience:
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
         self._timer: Alarm | None = None
+        # Those that began in this turn of the loop.
+        self._begun: list[Turn] = []
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
@@ -70,7 +77,17 @@ class Patience:
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
+        if not self._begun:
+            loop.call_soon(self._written, loop, context=self._context)
+        self._begun.append(turn)
         return turn
+
+    def renew(self, turn: Turn) -> None:
+        """Give an attempt its whole time again, from now on."""
+        if turn in self._line:
+            del self._line[turn]
+            turn.ends = asyncio.get_running_loop().time() + self.seconds
+            self._line[turn] = None
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
@@ -85,6 +102,14 @@ class Patience:
         if self._timer is not None and not self._line:
             self._timer.cancel()
             self._timer = None
+
+    def _written(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What began in the last turn has been written, if its connection was there."""
+        begun, self._begun = self._begun, []
+        latest = loop.time() + self.seconds - LATE
+        for turn in begun:
+            if turn.ends < latest:
+                self.renew(turn)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
@@ -114,3 +139,17 @@ class Patience:
             if turn.body is not None and turn.body.total_bytes > turn.arrived:
                 turn.arrived, grows = turn.body.total_bytes, True
         return grows
+
+
+#: The attempt of each task that exchanges something, for what knows the task alone.
+UNDER_WAY: Final[dict[asyncio.Task[Any], tuple[Patience, Turn]]] = {}
+
+
+def about_to_write() -> None:
+    """The running task has its connection, and will write its request now."""
+    task = asyncio.current_task()
+    found = None if task is None else UNDER_WAY.get(task)
+    if found is not None:
+        patience, turn = found
+        if turn.ends <= asyncio.get_running_loop().time():
+            patience.renew(turn)

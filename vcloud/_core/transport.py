@@ -33,7 +33,7 @@ from vcloud._core.aiohttp_compat import (
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.fault_words import DroppedError, fault_words
-from vcloud._core.patience import Patience
+from vcloud._core.patience import UNDER_WAY, Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.timeouts import timeout
@@ -230,6 +230,9 @@ class Transport:
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
         turn = wire.patience.begin()
+        task = turn.task
+        assert task is not None
+        UNDER_WAY[task] = wire.patience, turn
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -269,6 +272,7 @@ class Transport:
                 raise
             failure = _translated(TimeoutError(), wire, closed=False)
         finally:
+            del UNDER_WAY[task]
             wire.patience.end(turn)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure
