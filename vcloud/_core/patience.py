@@ -48,8 +48,8 @@ class Patience:
 
     **Written late.** If the loop stands still between the beginning and the moment in which the
     request leaves, an attempt is overdue whose request only just left, and whose answer cannot be
-    there. It gets its whole time again. There are two such moments: the turn in which an attempt
-    begins (uvloop writes at the end of it), and the end of connecting (:func:`about_to_write`).
+    there. It gets its whole time again. There are two such moments: the two turns after an attempt
+    begins, and the end of connecting with the two after it (:func:`about_to_write`).
 
     Args:
         seconds: for each attempt.
@@ -63,8 +63,8 @@ class Patience:
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
         self._timer: Alarm | None = None
-        # Those that began in this turn of the loop.
-        self._begun: list[Turn] = []
+        # Those that are about to write, and since when.
+        self._begun: list[tuple[Turn, float]] = []
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
@@ -77,17 +77,15 @@ class Patience:
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
-        if not self._begun:
-            loop.call_soon(self._written, loop, context=self._context)
-        self._begun.append(turn)
+        self._watch(turn, loop)
         return turn
 
-    def renew(self, turn: Turn) -> None:
-        """Give an attempt its whole time again, from now on."""
-        if turn in self._line:
-            del self._line[turn]
-            turn.ends = asyncio.get_running_loop().time() + self.seconds
-            self._line[turn] = None
+    def connected(self, turn: Turn) -> None:
+        """Its connection is there, and its request will be written now."""
+        loop = asyncio.get_running_loop()
+        if turn.ends <= loop.time():
+            self._renew(turn, loop)
+        self._watch(turn, loop)
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
@@ -103,13 +101,26 @@ class Patience:
             self._timer.cancel()
             self._timer = None
 
+    def _watch(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that the loop runs until the request is written, if its connection is there."""
+        if not self._begun:
+            # aiohttp writes a body in the next turn, and uvloop at the end of that.
+            two_turns = functools.partial(loop.call_soon, self._written, loop)
+            loop.call_soon(two_turns, context=self._context)
+        self._begun.append((turn, loop.time()))
+
     def _written(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What began in the last turn has been written, if its connection was there."""
         begun, self._begun = self._begun, []
-        latest = loop.time() + self.seconds - LATE
-        for turn in begun:
-            if turn.ends < latest:
-                self.renew(turn)
+        latest = loop.time() - LATE
+        for turn, began in begun:
+            if began < latest:
+                self._renew(turn, loop)
+
+    def _renew(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+        if turn in self._line:
+            del self._line[turn]
+            turn.ends = loop.time() + self.seconds
+            self._line[turn] = None
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
@@ -151,5 +162,4 @@ def about_to_write() -> None:
     found = None if task is None else UNDER_WAY.get(task)
     if found is not None:
         patience, turn = found
-        if turn.ends <= asyncio.get_running_loop().time():
-            patience.renew(turn)
+        patience.connected(turn)
