@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextvars import Context
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from vcloud._core.timeouts import LATE, Alarm, call_when_due
+from vcloud._core.timeouts import LATE, Alarm
 
 
 class Body(Protocol):
@@ -73,19 +72,21 @@ class Patience:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
-        turn = Turn(task, loop.time() + self.seconds, task.cancelling())
+        now = loop.time()
+        turn = Turn(task, now + self.seconds, task.cancelling())
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
-        self._watch(turn, loop)
+        self._watch(turn, now, loop)
         return turn
 
     def connected(self, turn: Turn) -> None:
         """Its connection is there, and its request will be written now."""
         loop = asyncio.get_running_loop()
-        if turn.ends <= loop.time():
+        now = loop.time()
+        if turn.ends <= now:
             self._renew(turn, loop)
-        self._watch(turn, loop)
+        self._watch(turn, now, loop)
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
@@ -101,16 +102,15 @@ class Patience:
             self._timer.cancel()
             self._timer = None
 
-    def _watch(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+    def _watch(self, turn: Turn, now: float, loop: asyncio.AbstractEventLoop) -> None:
         """See to it that the loop runs until the request is written, if its connection is there."""
         if not self._begun:
             # aiohttp writes a body in the next turn, and uvloop at the end of that.
-            two_turns = functools.partial(loop.call_soon, self._written, loop)
-            loop.call_soon(two_turns, context=self._context)
-        self._begun.append((turn, loop.time()))
+            loop.call_soon(loop.call_soon, self._written, context=self._context)
+        self._begun.append((turn, now))
 
-    def _written(self, loop: asyncio.AbstractEventLoop) -> None:
-        begun, self._begun = self._begun, []
+    def _written(self) -> None:
+        loop, begun, self._begun = asyncio.get_running_loop(), self._begun, []
         latest = loop.time() - LATE
         for turn, began in begun:
             if began < latest:
@@ -122,7 +122,8 @@ class Patience:
             turn.ends = loop.time() + self.seconds
             self._line[turn] = None
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _ring(self) -> None:
+        loop = asyncio.get_running_loop()
         self._timer = None
         now, late = loop.time(), list[Turn]()
         for turn in self._line:
@@ -137,13 +138,11 @@ class Patience:
             turn.task.cancel()
 
     def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> Alarm:
-        ring = functools.partial(self._ring, loop)
-        grows = functools.partial(self._grows, loop)
-        return call_when_due(loop, turn.ends, ring, context=self._context, grows=grows)
+        return Alarm(loop, turn.ends, self._ring, self._context, self._grows)
 
-    def _grows(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def _grows(self) -> bool:
         """Whether more has arrived of the answers that are overdue, since this was asked last."""
-        now, grows = loop.time(), False
+        now, grows = asyncio.get_running_loop().time(), False
         for turn in self._line:
             if turn.ends > now:
                 break

@@ -99,14 +99,11 @@ class Alarm:
         context: Context | None,
         grows: Callable[[], bool] | None,
     ) -> None:
+        # No more than it takes: nearly all timers are cancelled.
         self._loop = loop
         self._ring = ring
         self._context = context
         self._grows = grows
-        self._turns, self._left = TURNS, GRACE
-        # asyncio's timers ring after the sockets were read. Those of uvloop ring before that, and
-        # nothing that takes less than half a millisecond is a timer there.
-        self._after_read = 0.0 if isinstance(loop, asyncio.BaseEventLoop) else 0.001
         # When the loop was last known to run.
         self._seen = when
         self._handle: asyncio.Handle = loop.call_at(when, self._due, context=context)
@@ -116,6 +113,10 @@ class Alarm:
         self._handle.cancel()
 
     def _due(self) -> None:
+        self._turns, self._left = TURNS, GRACE
+        # asyncio's timers ring after the sockets were read. Those of uvloop ring before that, and
+        # nothing that takes less than half a millisecond is a timer there.
+        self._after_read = 0.0 if isinstance(self._loop, asyncio.BaseEventLoop) else 0.001
         if self._after_read:
             self._read_on(self._after_read)
         else:
