@@ -329,3 +329,27 @@ async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_r
     turn.body = Growing(100)
     await clock.move(10)
     assert await attempt.task == "late"
+
+
+@pytest.mark.parametrize(("turns", "again"), [(0, True), (1, True), (5, False)])
+async def test_what_leaves_only_after_the_loop_stood_still_gets_its_whole_time_again(
+    clock: Clock, turns: int, again: bool
+) -> None:
+    patience = Patience(10)
+    # Another one began in the turn before: each has its own two turns.
+    before, attempt = Attempt(patience), None
+    await asyncio.sleep(0)
+    attempt = Attempt(patience)
+    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    clock.now += 33
+    await clock.move(0)
+    assert attempt.task.done() is not again
+    if again:
+        await clock.move(9.9)
+        assert not attempt.task.done()
+        await clock.move(0.2)
+    assert await attempt.task == "late"
+    assert await before.task == "late"
+    assert clock.pending == 0

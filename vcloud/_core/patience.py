@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextvars import Context
 from typing import Any, Final, Protocol
 
@@ -62,7 +63,7 @@ class Patience:
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
         self._timer: Alarm | None = None
-        # Those that are about to write, and since when.
+        # Those that began in this turn of the loop, and when.
         self._begun: list[tuple[Turn, float]] = []
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
@@ -105,12 +106,17 @@ class Patience:
     def _watch(self, turn: Turn, now: float, loop: asyncio.AbstractEventLoop) -> None:
         """See to it that the loop runs until the request is written, if its connection is there."""
         if not self._begun:
-            # aiohttp writes a body in the next turn, and uvloop at the end of that.
-            loop.call_soon(loop.call_soon, self._written, context=self._context)
+            loop.call_soon(self._next_turn, loop, context=self._context)
         self._begun.append((turn, now))
 
-    def _written(self) -> None:
-        loop, begun, self._begun = asyncio.get_running_loop(), self._begun, []
+    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In which aiohttp writes a body; uvloop hands it on at the turn's end.
+        begun, self._begun = self._begun, []
+        loop.call_soon(self._written, loop, begun, context=self._context)
+
+    def _written(
+        self, loop: asyncio.AbstractEventLoop, begun: Iterable[tuple[Turn, float]]
+    ) -> None:
         latest = loop.time() - LATE
         for turn, began in begun:
             if began < latest:
