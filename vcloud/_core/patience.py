@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -157,14 +157,15 @@ class Patience:
         return grows
 
 
-#: The attempt of each task that exchanges something, for what knows the task alone.
-UNDER_WAY: Final[dict[asyncio.Task[Any], tuple[Patience, Turn]]] = {}
+#: The attempt that runs here, for what knows nothing of it but that it runs in its task.
+UNDER_WAY: Final[ContextVar[tuple[Patience, Turn] | None]] = ContextVar(
+    "vcloud_under_way", default=None
+)
 
 
 def about_to_write() -> None:
-    """The running task has its connection, and will write its request now."""
-    task = asyncio.current_task()
-    found = None if task is None else UNDER_WAY.get(task)
+    """The attempt that runs here has its connection, and will write its request now."""
+    found = UNDER_WAY.get()
     if found is not None:
         patience, turn = found
         patience.connected(turn)

@@ -230,9 +230,7 @@ class Transport:
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
         turn = wire.patience.begin()
-        task = turn.task
-        assert task is not None
-        UNDER_WAY[task] = wire.patience, turn
+        UNDER_WAY.set((wire.patience, turn))
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -272,7 +270,8 @@ class Transport:
                 raise
             failure = _translated(TimeoutError(), wire, closed=False)
         finally:
-            del UNDER_WAY[task]
+            # No reset, which fails where this is closed with its loop, in another context.
+            UNDER_WAY.set(None)
             wire.patience.end(turn)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure

@@ -79,6 +79,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         concurrency: how many at once.
         max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
         deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
+            If the process was stopped or its loop blocked until then, what has arrived is read first.
         journal: the file, or a :class:`Journal`, in which the run is written down.
         key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
             ``id`` of anything that has one.
