@@ -34,6 +34,7 @@ from vcloud._core import (
     short_fields,
     spellings,
     text,
+    timeouts,
 )
 from vcloud._core.paging import pages
 from vcloud._core.websocket import receiver, socket
@@ -125,6 +126,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         figure(own_limits.AT_ONCE),
         f"{own_limits.TICK:g} s",
     ),
+    "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),

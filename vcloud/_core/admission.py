@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from vcloud._core.ratelimit import Allowance, RateLimit
+from vcloud._core.timeouts import timeout
 from vcloud.errors import ConnectError, VCloudError
 
 
@@ -176,7 +177,7 @@ class Gate:
         assert lane.shared is not None
         failures = lane.failures
         async with (
-            asyncio.timeout(None if deadline is None else deadline - self._clock()),
+            timeout(None if deadline is None else deadline - self._clock()),
             # What is urgent does not wait behind the others.
             nullcontext() if urgent else lane.asking,
         ):
@@ -243,7 +244,7 @@ class Gate:
         try:
             if deadline is None:
                 return await turn
-            async with asyncio.timeout(deadline - self._clock()):
+            async with timeout(deadline - self._clock()):
                 return await turn
         except BaseException:
             if turn.get_loop().is_closed():

@@ -50,7 +50,7 @@ from vcloud._core.fault_words import (
     awaited_words,
     fault_words,
 )
-from vcloud._core.patience import Patience
+from vcloud._core.patience import Patience, about_to_write
 from vcloud._core.pooled import PooledConnections, is_stale
 from vcloud._core.request import IDEMPOTENT
 from vcloud._core.resolver import Names
@@ -112,6 +112,7 @@ class Pool(aiohttp.TCPConnector):
         except asyncio.CancelledError as stopped:
             mark_unsent(stopped, self._awaited(req))
             raise
+        about_to_write()
         # The handler forgets its transport as soon as it closes it.
         transport = handler.transport
         if transport is None or transport.get_extra_info("sslcontext") is None:
@@ -399,6 +400,7 @@ async def send_once(
             patience.end(turn)
             turn = None
         written = True
+        about_to_write()
         return await send(connection)
 
     # For this request alone.

@@ -55,6 +55,7 @@ from vcloud._core.request import (
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.text import shortened
+from vcloud._core.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.unsent import unsent
 from vcloud._core.websocket import RefusedError, Socket
@@ -742,7 +743,7 @@ class Session:
     ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
-            limit = asyncio.timeout(None if deadline is None else deadline - self.clock())
+            limit = timeout(None if deadline is None else deadline - self.clock())
             try:
                 async with limit:
                     await self.auth.acquire(self.send, now=self._wall())
@@ -773,7 +774,7 @@ class Session:
         if not is_held_back(request):
             return False
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+            async with timeout(None if deadline is None else deadline - self.clock()):
                 return await self._refused.turn()
         except AuthenticationError as error:
             error.outcome_unknown = is_unknown(request, lost=lost)

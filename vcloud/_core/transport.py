@@ -46,7 +46,7 @@ from vcloud._core.own_limits import (
     limit_reached,
     relieve,
 )
-from vcloud._core.patience import Patience
+from vcloud._core.patience import UNDER_WAY, Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.timeouts import timeout
@@ -290,6 +290,7 @@ class Transport:
             headers = Credentials({**headers, **wire.proxy_headers})
         short = False
         turn = wire.patience.begin()
+        UNDER_WAY.set((wire.patience, turn))
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -314,6 +315,7 @@ class Transport:
             if content.is_eof() and content.total_bytes <= limit:
                 # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
+            turn.body = content
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             body, cut = await _beginning(answer, limit)
             if cut and not refused:
@@ -331,6 +333,8 @@ class Transport:
                 raise
             failure = _late(wire, unsent(stopped))
         finally:
+            # No reset, which fails where this is closed with its loop, in another context.
+            UNDER_WAY.set(None)
             wire.patience.end(turn)
             if self.shortage.waiting and not short:
                 # What this held may be the next one's.

@@ -26,6 +26,7 @@ from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
+from vcloud._core.timeouts import timeout_at
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
@@ -78,6 +79,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         concurrency: how many at once.
         max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
         deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
+            If the process was stopped or its loop blocked until then, what has arrived is read first.
         journal: the file, or a :class:`Journal`, in which the run is written down.
         key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
             ``id`` of anything that has one.
@@ -306,7 +308,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     async def _dispatch(self) -> None:
         """Take items as there is room, and give each a task with a context of its own."""
-        limit = asyncio.timeout_at(self._worker.ends_at)
+        limit = timeout_at(self._worker.ends_at)
         try:
             async with limit:
                 # Under eager tasks an item's task ends, and may stop the run, before this goes on.
