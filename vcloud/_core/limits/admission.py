@@ -277,9 +277,12 @@ class Admission:
 
     async def _wait(self, bucket: Bucket, waiter: Waiter) -> int:
         """Get in line, and wait for the turn."""
+        turn = waiter.turn
         self._join(bucket, waiter)
         try:
-            while not (number := await waiter.turn):
+            while not (number := await turn):
+                # The next one, which whoever let it ask has made.
+                turn = waiter.turn
                 await self._ask(bucket, waiter)
         except BaseException:
             if not waiter.turn.get_loop().is_closed():
@@ -332,7 +335,8 @@ class Admission:
         """Send one off that is in line."""
         asks = waiter.state is WaiterState.ASKING
         self._remove(bucket, waiter, WaiterState.ENDED)
-        waiter.turn.set_exception(error)
+        if not waiter.gone:
+            waiter.turn.set_exception(error)
         if asks and bucket.asking is not None:
             bucket.asking.reschedule(waiter.turn.get_loop().time())
 
@@ -370,9 +374,11 @@ class Admission:
         """
         lane = min(ready, key=lambda one: one[1].served)[1].lane
         here = [
-            (bucket, queue.first)
+            (bucket, first)
             for bucket, _ in ready
-            if (queue := bucket.turns[rank].of(lane)) and (self._free > 0 or not queue.first.slot)
+            if (queue := bucket.turns[rank].of(lane))
+            and (first := self._first(bucket, queue))
+            and (self._free > 0 or not first.slot)
         ]
         self._number += 1
         for bucket, _ in here:
@@ -397,15 +403,20 @@ class Admission:
         """The lane that has the next turn, once those are gone that wait in vain for it."""
         turns = bucket.turns[rank]
         while (lane := turns.next_lane()) is not None:
-            first = lane.first
-            if first.turn.get_loop().is_closed():
-                # Nobody can be told any more.
-                self._remove(bucket, first, WaiterState.ENDED)
-            elif (error := first.waits_in_vain(wait, now)) is not None:
-                self._end(bucket, first, error)
-            else:
-                break
-        return lane
+            if (first := self._first(bucket, lane)) is None:
+                continue
+            if (error := first.waits_in_vain(wait, now)) is None:
+                return lane
+            self._end(bucket, first, error)
+        return None
+
+    def _first(self, bucket: Bucket, lane: LaneQueue) -> Waiter | None:
+        """The first in a lane, once those are removed that are gone."""
+        while lane.count:
+            if not (first := lane.first).gone:
+                return first
+            self._remove(bucket, first, WaiterState.ENDED)
+        return None
 
     def _tell_refused(self, bucket: Bucket) -> None:
         """The service asked for a pause: end those for whom it is too long.
@@ -418,8 +429,10 @@ class Admission:
         wait = bucket.allowance.delay(now)
         for turns in bucket.turns:
             for lane in turns.lanes():
-                while lane.count and (error := lane.first.waits_in_vain(wait, now)) is not None:
-                    self._end(bucket, lane.first, error)
+                while first := self._first(bucket, lane):
+                    if (error := first.waits_in_vain(wait, now)) is None:
+                        break
+                    self._end(bucket, first, error)
 
     def _set_alarm(self, bucket: Bucket, wait: float, now: float) -> None:
         if wait == inf and (wait := bucket.allowance.next_look(now)) == inf:

@@ -75,6 +75,12 @@ class Waiter(msgspec.Struct, eq=False):
         """Whether it is still in line."""
         return self.state in _IN_LINE
 
+    @property
+    def gone(self) -> bool:
+        """Whether it is in line only because its task has not run since it was cancelled."""
+        # Or the loop was closed over it: nobody can be told any more.
+        return self.turn.done() or self.turn.get_loop().is_closed()
+
     def waits_in_vain(self, wait: float, now: float) -> Exception | None:
         """Why it makes no sense to wait on for so many seconds; None: it does.
 
