@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from vcloud._core.limits.cooldown import Cooldown, CooldownState
+from vcloud._core.limits.cooldown import Cooldown
 from vcloud._core.limits.headers import REMAINING, ServerClock, limits
 from vcloud._core.limits.windows import AnnouncedWindow, ConfiguredWindow, RateLimit, WindowState
 
@@ -38,7 +38,7 @@ class Allowance:
         self._announced: AnnouncedWindow | None = None
         if expected is not None:
             self._announced = AnnouncedWindow(expected.requests, expected.per)
-        self._cooldown = Cooldown()
+        self._cooldown: Cooldown | None = None
         self._clock = ServerClock()
         self._sent = 0
         #: How many were sent and have not ended.
@@ -50,27 +50,27 @@ class Allowance:
 
     def delay(self, now: float) -> float:
         """Seconds until one more may go: 0 now, infinity when an answer has to come first."""
-        if not self.bounded:
-            return 0.0
-        wait = self._cooldown.delay(now)
-        if wait < inf and (announced := self._announced) is not None:
-            wait = max(wait, announced.delay(now))
-        if wait < inf and (configured := self._configured) is not None:
-            wait = max(wait, configured.delay(now))
+        wait = 0.0
+        if (cooldown := self._cooldown) is not None and (wait := cooldown.delay(now)) == inf:
+            return inf
+        if (announced := self._announced) is not None and (more := announced.delay(now)) > wait:
+            wait = more
+        if (configured := self._configured) is not None and (more := configured.delay(now)) > wait:
+            wait = more
         return wait
 
     def next_look(self, now: float) -> float:
         """Where the delay is infinity: seconds after which to ask again, if no answer comes."""
-        return self._cooldown.next_look(now)
+        return inf if self._cooldown is None else self._cooldown.next_look(now)
 
     def pauses(self, now: float) -> bool:
         """Whether it is a refusal of the service that keeps the next one waiting."""
-        return self._cooldown.delay(now) > 0
+        return self._cooldown is not None and self._cooldown.delay(now) > 0
 
     @property
     def probing(self) -> bool:
         """Whether the answer to the first request after a refusal has not come yet."""
-        return self._cooldown.probing
+        return self._cooldown is not None and self._cooldown.probing
 
     @property
     def used(self) -> int:
@@ -79,14 +79,15 @@ class Allowance:
 
     def sent(self, now: float) -> int:
         """One goes out. Gives its number, from 1."""
-        number = self.sent_unbounded()
-        if self.bounded:
-            self._cooldown.sent(now, number)
-            if self._announced is not None:
-                self._announced.sent()
-            if self._configured is not None:
-                self._configured.sent()
-        return number
+        if self._announced is not None:
+            self._announced.sent()
+        if self._configured is not None:
+            self._configured.sent()
+        self.in_flight += 1
+        self._sent += 1
+        if self._cooldown is not None:
+            self._cooldown.sent(now, self._sent)
+        return self._sent
 
     def sent_unbounded(self) -> int:
         """The same while nothing is bounded, and the time does not matter."""
@@ -97,7 +98,8 @@ class Allowance:
     def ended(self, now: float, number: int = 0, *, counted: bool = True) -> None:
         """One that went out has ended. Not ``counted``: it never reached the service."""
         self.in_flight -= 1
-        self._cooldown.ended(number)
+        if self._cooldown is not None:
+            self._cooldown.ended(number)
         if self._announced is not None:
             self._announced.ended(counted=counted)
         if self._configured is not None:
@@ -121,13 +123,16 @@ class Allowance:
             number: what :meth:`sent` gave.
             good: the service itself answered, and not a gateway before it.
         """
-        self._cooldown.accepted(number)
+        if self._cooldown is not None and self._cooldown.accepted(number):
+            self._cooldown = None
         if self._announced is not None or REMAINING in headers:
             self._read(headers, now, wall, good=good)
         self._set_bounded()
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
         """The service refused: nobody sends for this long."""
+        if self._cooldown is None:
+            self._cooldown = Cooldown()
         self._cooldown.refused(now, seconds, self._sent)
         self.refusals += 1
         self._read(headers, now, wall, good=False)
@@ -146,5 +151,5 @@ class Allowance:
         self.bounded = (
             self._announced is not None
             or self._configured is not None
-            or self._cooldown.state is not CooldownState.OVER
+            or self._cooldown is not None
         )

@@ -79,10 +79,11 @@ class Cooldown:
         self._newest = newest
         self.state = CooldownState.PAUSED
 
-    def accepted(self, number: int) -> None:
-        """The service did not refuse this request for its rate."""
+    def accepted(self, number: int) -> bool:
+        """The service did not refuse this request for its rate; whether the cooldown is over."""
         if self.state is CooldownState.PROBING and number > self._newest:
             self.state, self._probe = CooldownState.OVER, 0
+        return self.state is CooldownState.OVER
 
     def ended(self, number: int) -> None:
         """This request has ended, answered or not."""
