@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Final
 
@@ -14,6 +12,7 @@ import msgspec
 from attrs import field, frozen
 
 from vcloud._core.arguments import seconds
+from vcloud._core.server_clock import ServerClock, moment, server_time, time_left
 from vcloud.errors import InvalidArgumentError
 
 #: The header without which the others say nothing.
@@ -26,11 +25,8 @@ class Limits(msgspec.Struct, frozen=True):
     remaining: int
     limit: int | None = None
     reset_in: float | None = None
-
-
-def server_time(headers: Mapping[str, str]) -> float | None:
-    """The service's clock (Unix seconds) from its ``Date`` header."""
-    return _moment(headers.get("Date"))
+    #: Seconds since the end that was announced, where it has passed.
+    overdue: float = 0.0
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -41,7 +37,7 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             asked = MAX_RETRY_AFTER * unit  # too long to reckon with, but not to be undercut
         if asked is not None:
             return _bounded(asked / unit)
-    at = _moment(headers.get("Retry-After"))
+    at = moment(headers.get("Retry-After"))
     if at is None:
         return None
     # Both are the service's clock, so ours being wrong does no harm.
@@ -65,12 +61,14 @@ def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
         return None
     limit = _number(headers.get("X-RateLimit-Limit"))
     reset = _number(headers.get("X-RateLimit-Reset"))
+    # A whole second may have been rounded down, and a request that comes too early is refused.
+    left = None if reset is None else reset + reset.is_integer() - now
     return Limits(
         remaining=max(0, int(remaining)),
         # None at all, or less, is how some gateways say that there is no limit.
         limit=None if limit is None or limit < 1 else int(limit),
-        # A whole second may have been rounded down, and a request that comes too early is refused.
-        reset_in=None if reset is None else _window_length(reset + reset.is_integer() - now),
+        reset_in=None if left is None else _window_length(left),
+        overdue=0.0 if left is None else max(0.0, -left),
     )
 
 
@@ -84,23 +82,6 @@ def _number(text: str | None) -> float | None:
         return None
     value = float(text)
     return value if abs(value) < _FOREVER else None
-
-
-def _moment(text: str | None) -> float | None:
-    # The parser takes digits of other scripts.
-    if text is None or not text.isascii():
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-        # Of the three forms of an HTTP date (RFC 9110, 5.6.7) one names no zone, and means the same as the others.
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        IndexError,
-    ):  # it was written for the dates of mail, and trusts them
-        return None
 
 
 #: What is beyond it is neither a number of seconds or requests nor a point in time.
@@ -138,33 +119,6 @@ class RateLimit:
             )
 
 
-class ServerClock(msgspec.Struct):
-    """How far the service's clock is ahead of our monotonic one, learnt from ``Date`` headers.
-
-    ``Date`` has whole seconds, and a minute's window is over a second sooner or later. Each answer says that the
-    service's time was at least its ``Date``; the best of these bounds comes close to the truth and never passes it, so
-    what is reckoned with it is never too early.
-    """
-
-    _ahead: float | None = None
-    _date: str = ""
-
-    def read(self, headers: Mapping[str, str], now: float) -> float | None:
-        """The service's time (Unix seconds) at ``now`` (monotonic), at least; None when it never told it."""
-        date = headers.get("Date", "")
-        # The same text a moment later gives a lower bound than it gave before.
-        if date != self._date and (theirs := server_time(headers)) is not None:
-            self._date = date
-            ahead = theirs - now
-            # Much less than what was known: their clock, or ours, was put back.
-            if self._ahead is None or ahead > self._ahead or ahead < self._ahead - _PUT_BACK:
-                self._ahead = ahead
-        return None if self._ahead is None else now + self._ahead
-
-
-_PUT_BACK = 5.0
-
-
 class _Window(msgspec.Struct):
     """What a limit that the service announces still allows until ``ends``."""
 
@@ -178,17 +132,32 @@ class _Window(msgspec.Struct):
     #: The service has not yet said when this one ends.
     expected: bool = True
     announced: bool = False
+    #: What the documents say that it lasts, or else what was seen before a clock was moved; None:
+    #: neither.
+    documented: float | None = None
+    #: Whether it may end at another time: then one request asks.
+    doubtful: bool = False
 
     def renew(self, now: float, flying: int) -> None:
         # Those under way may be counted on either side of the turn; the careful guess is this one.
         self.before, self.ends = self.ends, now + self.length
         self.left, self.expected = self.limit - flying, True
+        self.doubtful = False
 
     def give(self) -> None:
         self.left = min(self.left + 1, self.limit)
 
-    def note(self, seen: Limits, now: float, flying: int) -> None:
-        length = seen.reset_in or 1e-3
+    def note(self, seen: Limits, now: float, flying: int, *, moved: bool) -> None:
+        if moved and self.announced and self.documented is None:
+            self.documented = self.length
+        left, doubtful = time_left(
+            (seen.reset_in or 0.0) - seen.overdue,
+            documented=self.documented,
+            seen=self.length if self.announced else None,
+            moved=moved,
+        )
+        self.doubtful |= doubtful
+        length = left or 1e-3
         ends = now + length
         limit = seen.limit or max(self.limit, seen.remaining + 1)
         same = min(_SAME_WINDOW, self.length / 4)
@@ -244,7 +213,7 @@ class Allowance:
         self._spent: deque[float] = deque()
         self._window: _Window | None = None
         if expected is not None:
-            self._window = _Window(expected.requests, expected.per)
+            self._window = _Window(expected.requests, expected.per, documented=expected.per)
         self._clock = ServerClock()
         #: How many are under way.
         self.flying = 0
@@ -264,6 +233,8 @@ class Allowance:
             return inf
         if (window := self._window) is not None:
             if now >= window.ends:
+                if window.doubtful:
+                    self._cautious, self._refused = True, self._taken
                 window.renew(now, self.flying)
             if window.left <= 0:
                 wait = max(wait, window.ends - now)
@@ -332,6 +303,6 @@ class Allowance:
             if self._window is None:
                 self._window = _Window(0, seen.reset_in)
                 self.bounded = True
-            self._window.note(seen, now, self.flying - 1)
+            self._window.note(seen, now, self.flying - 1, moved=self._clock.moved)
         elif good and self._window is not None and not self._window.announced:
             self._window = None  # the documents promise a limit that this service does not have
