@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import evolve, field, frozen
 
-from vcloud._core.clock import monotonic
+from vcloud._core.clock import TimeOfDay, monotonic
 from vcloud._core.codec import Codec, Instant
 from vcloud._core.refused import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
@@ -136,6 +136,8 @@ class _StatePerAddress(Secretive, Auth):
     """A strategy that learns something from a service, and never uses it for another one."""
 
     _base_url: str | None = None
+    #: The clock of all clients that share what was learnt; the first of them sets it.
+    time_of_day: TimeOfDay | None = None
 
     def _forget_everything(self) -> None:
         """Return to what the constructor was given."""
@@ -156,7 +158,7 @@ class _StatePerAddress(Secretive, Auth):
             other = type(self).__new__(type(self))
             # A subclass may keep more than we know of.
             vars(other).update(vars(self))
-            other._base_url, other._for_others = base_url, {}
+            other._base_url, other._for_others, other.time_of_day = base_url, {}, None
             other._forget_everything()
             self._for_others[base_url] = other
         return other
@@ -275,11 +277,26 @@ class HMACAuth(_StatePerAddress):
         refusal. One of more than a day is not learnt at all: see :meth:`clock_difference`. It is
         always the difference to this machine's clock, so many small ones never add up to more.
         """
+        return self.refused_after_jump(response, sent, now=now, clocks=(now,))
+
+    def refused_after_jump(
+        self, response: Response, sent: Mapping[str, str], *, now: float, clocks: Sequence[float]
+    ) -> bool:
+        """Learn as :meth:`refused` does, where this machine's clock was put back or forward.
+
+        Its opinions on the time differ then, and the service's ``Date`` says which of them is right.
+
+        Args:
+            response: the refusal.
+            sent: what the request was signed with.
+            now: the time that requests are signed with, in Unix seconds, without what was learnt.
+            clocks: those opinions, in Unix seconds. What is learnt is within a day of one of them.
+        """
         theirs, signed_at = server_time(response.headers), _signed_at(sent)
         if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
             return False
         offset, useless = theirs - now, self._useless_offset
-        if abs(offset) > self.MAX_OFFSET:
+        if all(abs(theirs - clock) > self.MAX_OFFSET for clock in clocks):
             return False
         if useless is not None and abs(offset - useless) <= self.TOLERANCE:
             return False
