@@ -47,7 +47,8 @@ class Auth(Protocol):
         Args:
             request: what is about to be sent; ``request.body`` is the exact bytes.
             path: the full path on the host, with the base path and without the query, as it is sent.
-            now: Unix seconds.
+            now: Unix seconds: the time of day when the client was made, plus those that have
+                passed since, so that it does not jump with the machine's clock.
             nonce: a fresh random text.
         """
         ...
@@ -177,7 +178,9 @@ class HMACAuth(_StatePerAddress):
     :attr:`TOLERANCE` seconds wrong, the difference is learnt and the request signed once more. A
     difference that did not help is dropped. One of more than :attr:`MAX_OFFSET` is not learnt, so
     that nobody between can make this client sign requests for another day: the error says how far
-    the two clocks differ. Each base URL has its own difference. A create whose
+    the two clocks differ. A machine's clock that is put back or forward later changes nothing,
+    because clients add the time that passes to the time of day that they began with; one that was
+    put right is believed where it agrees with the service. Each base URL has its own difference. A create whose
     refusal came later than that is not signed again and has ``outcome_unknown``: see
     :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
     at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
@@ -275,7 +278,8 @@ class HMACAuth(_StatePerAddress):
         others only need to be signed again. What is learnt is on trial until a request that was
         signed with it is accepted. A difference that did not help is not learnt from the next
         refusal. One of more than a day is not learnt at all: see :meth:`clock_difference`. It is
-        always the difference to this machine's clock, so many small ones never add up to more.
+        always the difference to the time that this machine tells, so many small ones never add up
+        to more.
         """
         return self.refused_after_jump(response, sent, now=now, clocks=(now,))
 
