@@ -24,6 +24,7 @@ from vcloud._core import (
     refused,
     request,
     scalars,
+    server_clock,
     shared,
     short_fields,
     spellings,
@@ -199,6 +200,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{pictures.MAX_PICTURES} in all",
     ),
     "a VNC server's connection": (figure(pictures.PATIENCE),),
+    "what a service's `Date` shifts": (figure(server_clock.GRAIN),),
     "seconds between heartbeats": (
         f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
         f"{figure(connection.INTERVAL)} when",

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
 from vcloud._core.limits.allowance import Allowance
-from vcloud._core.limits.headers import Limits, ServerClock, limits, retry_after
+from vcloud._core.limits.headers import Limits, limits, retry_after
 from vcloud._core.limits.windows import RateLimit
+from vcloud._core.server_clock import ServerClock
 
 NOW = 1_771_000_000.0
 

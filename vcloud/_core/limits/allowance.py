@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from math import inf
 
 from vcloud._core.limits.cooldown import Cooldown
-from vcloud._core.limits.headers import REMAINING, ServerClock, limits
+from vcloud._core.limits.headers import REMAINING, limits
 from vcloud._core.limits.windows import AnnouncedWindow, ConfiguredWindow, RateLimit, WindowState
+from vcloud._core.server_clock import ServerClock
 
 
 class Allowance:
@@ -37,7 +38,7 @@ class Allowance:
         self._configured = None if rule is None else ConfiguredWindow(rule)
         self._announced: AnnouncedWindow | None = None
         if expected is not None:
-            self._announced = AnnouncedWindow(expected.requests, expected.per)
+            self._announced = AnnouncedWindow(expected.requests, expected.per, documented=True)
         self._cooldown: Cooldown | None = None
         self._clock = ServerClock()
         self._sent = 0
@@ -53,8 +54,11 @@ class Allowance:
         wait = 0.0
         if (cooldown := self._cooldown) is not None and (wait := cooldown.delay(now)) == inf:
             return inf
-        if (announced := self._announced) is not None and (more := announced.delay(now)) > wait:
-            wait = more
+        if (announced := self._announced) is not None:
+            if announced.doubtful and announced.is_over(now):
+                self._cool_down().ask_first(self._sent)
+            if (more := announced.delay(now)) > wait:
+                wait = more
         if (configured := self._configured) is not None and (more := configured.delay(now)) > wait:
             wait = more
         return wait
@@ -131,9 +135,7 @@ class Allowance:
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
         """The service refused: nobody sends for this long."""
-        if self._cooldown is None:
-            self._cooldown = Cooldown()
-        self._cooldown.refused(now, seconds, self._sent)
+        self._cool_down().refused(now, seconds, self._sent)
         self.refusals += 1
         self._read(headers, now, wall, good=False)
         self._set_bounded()
@@ -143,9 +145,14 @@ class Allowance:
         if seen is not None and seen.reset_in is not None:
             if self._announced is None:
                 self._announced = AnnouncedWindow(0, seen.reset_in, self.in_flight)
-            self._announced.announced(seen, now)
+            self._announced.announced(seen, now, moved=self._clock.moved)
         elif good and self._announced is not None and self._announced.state is WindowState.PROMISED:
             self._announced = None  # this service does not keep what the documents promise
+
+    def _cool_down(self) -> Cooldown:
+        if self._cooldown is None:
+            self._cooldown = Cooldown()
+        return self._cooldown
 
     def _set_bounded(self) -> None:
         self.bounded = (

@@ -79,6 +79,16 @@ class Cooldown:
         self._newest = newest
         self.state = CooldownState.PAUSED
 
+    def ask_first(self, newest: int) -> None:
+        """It is not known whether the service accepts anything: one request is to find out.
+
+        Args:
+            newest: the number of the newest request that has been sent.
+        """
+        self._newest = newest
+        if self.state is CooldownState.OVER:
+            self.state, self._probe = CooldownState.PROBING, 0
+
     def accepted(self, number: int) -> bool:
         """The service did not refuse this request for its rate; whether the cooldown is over."""
         if self.state is CooldownState.PROBING and number > self._newest:

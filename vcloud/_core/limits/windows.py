@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from vcloud._core.arguments import seconds
 from vcloud._core.limits.headers import Limits
+from vcloud._core.server_clock import time_left
 from vcloud.errors import InvalidArgumentError
 
 
@@ -110,20 +111,29 @@ class AnnouncedWindow:
         limit: how many it allows; 0: not known.
         length: how long one lasts, in seconds.
         in_flight: how many have been sent already, and have not ended.
+        documented: whether the documents say how long one lasts.
     """
 
     __slots__ = (
+        "_documented",
         "_ends",
         "_in_flight",
         "_length",
         "_limit",
         "_previous_end",
         "_remaining",
+        "doubtful",
         "state",
     )
 
-    def __init__(self, limit: int, length: float, in_flight: int = 0) -> None:
+    def __init__(
+        self, limit: int, length: float, in_flight: int = 0, *, documented: bool = False
+    ) -> None:
         self.state = WindowState.PROMISED
+        #: Whether it may end at another time, because a clock was moved or is wrong.
+        self.doubtful = False
+        # What one lasts, by the documents, or by what was seen before a clock was moved.
+        self._documented = length if documented else None
         self._limit, self._length, self._in_flight = limit, length, in_flight
         self._remaining = 0
         self._ends = self._previous_end = -inf
@@ -145,14 +155,29 @@ class AnnouncedWindow:
         if not counted:
             self._give_back()
 
-    def announced(self, seen: Limits, now: float) -> None:
+    def is_over(self, now: float) -> bool:
+        """Whether its end has passed."""
+        return now >= self._ends
+
+    def announced(self, seen: Limits, now: float, *, moved: bool = False) -> None:
         """An answer said how it stands. It is one of those that have not ended.
 
         Args:
             seen: what its headers said.
             now: when it came.
+            moved: whether the service's clock, or ours, was moved since the answer before.
         """
-        length = seen.reset_in or _SHORTEST
+        promised = self.state is WindowState.PROMISED
+        if moved and not promised and self._documented is None:
+            self._documented = self._length
+        left = time_left(
+            (seen.reset_in or 0.0) - seen.overdue,
+            documented=self._documented,
+            seen=None if promised else self._length,
+            moved=moved,
+        )
+        self.doubtful |= left.doubtful
+        length = left.seconds or _SHORTEST
         ends = now + length
         limit = seen.limit or max(self._limit, seen.remaining + 1)
         same = min(_SAME_WINDOW, self._length / 4)
@@ -174,13 +199,13 @@ class AnnouncedWindow:
         else:
             self._previous_end, self._ends = self._ends, ends
             self._remaining = seen.remaining - others
-        promised = self.state is WindowState.PROMISED
         self._length = length if promised else max(self._length, length)
         self._limit, self.state = limit, WindowState.ANNOUNCED
 
     def _begin(self, now: float) -> None:
         self._previous_end, self._ends = self._ends, now + self._length
         self._remaining = self._limit - self._in_flight
+        self.doubtful = False
         if self.state is WindowState.ANNOUNCED:
             self.state = WindowState.ASSUMED
 
