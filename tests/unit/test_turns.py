@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -202,7 +203,7 @@ async def test_a_run_that_comes_is_behind_those_that_wait_already(
         await one_more()
     turns = [place for place, name in enumerate(line.order) if name == "long"]
     assert len(turns) >= 4
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in itertools.pairwise(turns):
         assert all(joined[name] <= before for name in line.order[before + 1 : after])
     await line.end()
 
@@ -305,7 +306,8 @@ async def test_a_client_that_closes_ends_even_the_one_that_asks_the_store() -> N
     stop = line.join("stop", urgent=True)
     await settle()
     line.admission.refuse(lambda: ConfigurationError("closed"))
-    await asyncio.wait(calls)
+    async with asyncio.timeout(10):
+        await asyncio.wait(calls)
     assert {type(task.exception()) for task in calls} == {ConfigurationError}
     assert [urgent for urgent, _ in store.asking] == [True]
     await store.grant(urgent=True)
