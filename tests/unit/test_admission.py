@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.limits.admission import Admission, Bucket, Reason, Wait, Waiting
+from vcloud._core.limits.admission import Admission, Reason, Wait, Waiting
+from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
 from vcloud.errors import ConfigurationError

@@ -23,8 +23,9 @@ from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
-from vcloud._core.limits.admission import Admission, Bucket
+from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
+from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.outcome import (

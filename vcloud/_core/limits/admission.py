@@ -9,20 +9,11 @@ from functools import partial
 from math import inf
 from typing import Final, NamedTuple
 
-import msgspec
-
 from vcloud._core.limits.allowance import Allowance
-from vcloud._core.limits.turns import (
-    LANE,
-    LaneQueue,
-    Rank,
-    TooLongError,
-    Turns,
-    Waiter,
-    WaiterState,
-)
+from vcloud._core.limits.line import Bucket, Line, Ready
+from vcloud._core.limits.turns import LANE, LaneQueue, Rank, TooLongError, Waiter, WaiterState
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.timeouts import Timeout, timeout
+from vcloud._core.timeouts import timeout
 from vcloud.errors import ConnectError, VCloudError
 
 
@@ -51,33 +42,6 @@ class Waiting(NamedTuple):
     number: int
     #: As for :class:`Wait`; the latest of several buckets.
     until: float | None
-
-
-class Bucket(msgspec.Struct, eq=False):
-    """The requests that one of the provider's limits counts, and those of them that wait."""
-
-    allowance: Allowance
-    #: The configured limit, where it is counted in a store together with other processes.
-    shared: RateLimit | None = None
-    #: One for each rank.
-    turns: tuple[Turns, ...] = msgspec.field(default_factory=lambda: tuple(Turns() for _ in Rank))
-    #: How many are in line.
-    count: int = 0
-    #: One alarm for the whole line, however many wait, and when it rings in seconds of the clock.
-    alarm: asyncio.TimerHandle | None = None
-    alarm_at: float = inf
-    #: How many refusals those in line were told of.
-    refusals: int = 0
-    #: The store has counted one request that was not sent yet.
-    permit: bool = False
-    #: The one in line that asks the store now, and what ends its asking.
-    asker: Waiter | None = None
-    asking: Timeout | None = None
-
-    @property
-    def calls(self) -> int:
-        """How many in line are no cleanups."""
-        return self.count - self.turns[Rank.CLEANUP].count
 
 
 class Admission:
@@ -110,9 +74,8 @@ class Admission:
         "_clock",
         "_expected",
         "_free",
-        "_number",
+        "_line",
         "_rules",
-        "_waiting",
     )
 
     def __init__(
@@ -130,9 +93,7 @@ class Admission:
         self._expected = {rule.bucket: rule for rule in expected}
         self._acquire = acquire
         self._buckets: dict[str, Bucket] = {}
-        # Of arrivals and turns, in one sequence.
-        self._number = 0
-        self._waiting = 0
+        self._line = Line()
 
     def bucket(self, name: str) -> Bucket:
         """The bucket of this name."""
@@ -159,7 +120,7 @@ class Admission:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is in flight, in line or asked for."""
-        return not self._waiting and not any(
+        return not self._line.count and not any(
             bucket.allowance.in_flight or bucket.allowance.probing or bucket.asker or bucket.permit
             for bucket in self._buckets.values()
         )
@@ -264,16 +225,18 @@ class Admission:
             allowance.ended(self._clock(), number, counted=counted)
         else:
             allowance.in_flight -= 1
-        if self._waiting:
+        if self._line.count:
             if bucket.refusals != allowance.refusals:
-                self._tell_refused(bucket)
+                bucket.refusals = allowance.refusals
+                now = self._clock()
+                self._line.tell(bucket, allowance.delay(now), now)
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:
         """End all who wait and are no cleanups, each with an error of its own."""
         for bucket in self._buckets.values():
-            for waiter in _calls(bucket):
-                self._end(bucket, waiter, make_error())
+            for waiter in bucket.all_calls():
+                self._line.end(bucket, waiter, make_error())
 
     async def _wait(self, bucket: Bucket, waiter: Waiter) -> int:
         """Get in line, and wait for the turn."""
@@ -291,15 +254,11 @@ class Admission:
         return number
 
     def _join(self, bucket: Bucket, waiter: Waiter) -> None:
-        self._number += 1
-        waiter.arrival = self._number
-        bucket.turns[waiter.rank].add(waiter)
-        bucket.count += 1
-        self._waiting += 1
+        self._line.add(bucket, waiter)
         now = self._clock()
         # Who waits in vain is told at once, whatever its place in line.
         if (error := waiter.waits_in_vain(bucket.allowance.delay(now), now)) is not None:
-            self._end(bucket, waiter, error)
+            self._line.end(bucket, waiter, error)
         else:
             self._admit()
 
@@ -309,7 +268,7 @@ class Admission:
         if asked:
             bucket.asker = None
         if waiter.waits:
-            self._remove(bucket, waiter, WaiterState.ENDED)
+            self._line.remove(bucket, waiter, WaiterState.ENDED)
             waiter.turn.cancel()
         elif waiter.state is WaiterState.ADMITTED:
             # In the same moment as the cancellation: what it was given must not be lost.
@@ -319,32 +278,11 @@ class Admission:
         if asked:
             self._admit()
 
-    def _remove(self, bucket: Bucket, waiter: Waiter, state: WaiterState) -> None:
-        waiter.state = state
-        bucket.turns[waiter.rank].remove(waiter)
-        bucket.count -= 1
-        self._waiting -= 1
-        if not bucket.count and bucket.alarm is not None:
-            bucket.alarm.cancel()
-            bucket.alarm, bucket.alarm_at = None, inf
-        if not bucket.calls:
-            # For those that come later it may have been counted long ago.
-            bucket.permit = False
-
-    def _end(self, bucket: Bucket, waiter: Waiter, error: Exception) -> None:
-        """Send one off that is in line."""
-        asks = waiter.state is WaiterState.ASKING
-        self._remove(bucket, waiter, WaiterState.ENDED)
-        if not waiter.gone:
-            waiter.turn.set_exception(error)
-        if asks and bucket.asking is not None:
-            bucket.asking.reschedule(waiter.turn.get_loop().time())
-
     def _admit(self) -> None:
         """Admit all who may go now, in their order."""
-        while self._waiting and (found := self._next()) is not None:
+        while self._line.count and (found := self._next()) is not None:
             bucket, waiter = found
-            self._remove(bucket, waiter, WaiterState.ADMITTED)
+            self._line.remove(bucket, waiter, WaiterState.ADMITTED)
             self._free -= waiter.slot
             if waiter.rank is not Rank.CLEANUP:
                 bucket.permit = False
@@ -355,40 +293,18 @@ class Admission:
         now = self._clock()
         for rank in Rank:
             ready = [
-                (bucket, lane)
+                Ready(bucket, lane)
                 for bucket in self._buckets.values()
                 if bucket.turns[rank].count and (lane := self._ready(bucket, rank, now))
             ]
             if ready:
-                return self._take_turn(ready, rank)
+                return self._line.take_turn(ready, rank, slots=self._free > 0)
         return None
-
-    def _take_turn(
-        self, ready: list[tuple[Bucket, LaneQueue]], rank: Rank
-    ) -> tuple[Bucket, Waiter]:
-        """The first of the lane whose last turn is longest ago.
-
-        Args:
-            ready: buckets that would let one send, each with the lane that is the next there.
-            rank: whose turn it is.
-        """
-        lane = min(ready, key=lambda one: one[1].served)[1].lane
-        here = [
-            (bucket, first)
-            for bucket, _ in ready
-            if (queue := bucket.turns[rank].of(lane))
-            and (first := self._first(bucket, queue))
-            and (self._free > 0 or not first.slot)
-        ]
-        self._number += 1
-        for bucket, _ in here:
-            bucket.turns[rank].had_turn(lane, self._number)
-        return min(here, key=lambda one: one[1].arrival)
 
     def _ready(self, bucket: Bucket, rank: Rank, now: float) -> LaneQueue | None:
         """The lane that has the next turn in a bucket, if its first may go now."""
         wait = bucket.allowance.delay(now)
-        lane = self._dismiss(bucket, rank, wait, now)
+        lane = self._line.next_lane(bucket, rank, wait, now)
         if lane is None:
             return None
         if wait > 0:
@@ -398,41 +314,6 @@ class Admission:
             self._let_ask(bucket, lane.first)
             return None
         return None if lane.first.slot and self._free <= 0 else lane
-
-    def _dismiss(self, bucket: Bucket, rank: Rank, wait: float, now: float) -> LaneQueue | None:
-        """The lane that has the next turn, once those are gone that wait in vain for it."""
-        turns = bucket.turns[rank]
-        while (lane := turns.next_lane()) is not None:
-            if (first := self._first(bucket, lane)) is None:
-                continue
-            if (error := first.waits_in_vain(wait, now)) is None:
-                return lane
-            self._end(bucket, first, error)
-        return None
-
-    def _first(self, bucket: Bucket, lane: LaneQueue) -> Waiter | None:
-        """The first in a lane, once those are removed that are gone."""
-        while lane.count:
-            if not (first := lane.first).gone:
-                return first
-            self._remove(bucket, first, WaiterState.ENDED)
-        return None
-
-    def _tell_refused(self, bucket: Bucket) -> None:
-        """The service asked for a pause: end those for whom it is too long.
-
-        Not only in the lane that is next, for others have their own patience; in each those behind
-        the first that stays find out in their turn.
-        """
-        bucket.refusals = bucket.allowance.refusals
-        now = self._clock()
-        wait = bucket.allowance.delay(now)
-        for turns in bucket.turns:
-            for lane in turns.lanes():
-                while first := self._first(bucket, lane):
-                    if (error := first.waits_in_vain(wait, now)) is None:
-                        break
-                    self._end(bucket, first, error)
 
     def _set_alarm(self, bucket: Bucket, wait: float, now: float) -> None:
         if wait == inf and (wait := bucket.allowance.next_look(now)) == inf:
@@ -470,11 +351,11 @@ class Admission:
         except TooLongError as error:
             self._tell_used_up(bucket, error.seconds)
             if waiter.waits:  # by a hair: the time went on
-                self._end(bucket, waiter, error)
+                self._line.end(bucket, waiter, error)
         except ConnectError as error:
             # A crowd must not find out one by one.
-            for other in _calls(bucket):
-                self._end(bucket, other, ConnectError(str(error)))
+            for other in bucket.all_calls():
+                self._line.end(bucket, other, ConnectError(str(error)))
         except TimeoutError:
             if waiter.waits:
                 raise
@@ -517,21 +398,10 @@ class Admission:
     def _tell_used_up(self, bucket: Bucket, seconds: float) -> None:
         """The store's limit is used up for so long: end those for whom that is too long."""
         now = self._clock()
-        for waiter in _calls(bucket):
+        for waiter in bucket.all_calls():
             if (error := waiter.waits_in_vain(seconds, now)) is not None:
-                self._end(bucket, waiter, error)
+                self._line.end(bucket, waiter, error)
 
 
 #: What a turn gives to the one that is to ask the store. Numbers begin with 1.
 _ASK: Final = 0
-
-
-def _calls(bucket: Bucket) -> list[Waiter]:
-    """All in line that are no cleanups."""
-    return [
-        waiter
-        for rank in Rank
-        if rank is not Rank.CLEANUP
-        for lane in bucket.turns[rank].lanes()
-        for waiter in lane
-    ]
