@@ -63,6 +63,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     that client are undone, and nothing is sent for them. The run goes on with those of other
     clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
 
+    **In line** for slots and rate limits, a run takes turns with all other calls of its client.
+
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
