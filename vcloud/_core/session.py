@@ -124,7 +124,7 @@ class Session:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             self.auth, "clock_difference", None
         )
-        # Of strategies that several clients share: what they learnt goes by one clock.
+        # As above, after this machine's clock was put back or forward.
         self._learn_jump: Callable[..., bool] | None = getattr(
             self.auth, "refused_after_jump", None
         )
