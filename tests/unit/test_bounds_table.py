@@ -22,7 +22,6 @@ from vcloud._core import (
     details,
     own_limits,
     pooled,
-    ratelimit,
     redaction,
     redis_store,
     refused,
@@ -30,12 +29,14 @@ from vcloud._core import (
     resolver,
     running_time,
     scalars,
+    server_clock,
     shared,
     short_fields,
     spellings,
     text,
     timeouts,
 )
+from vcloud._core.limits import cooldown, headers
 from vcloud._core.paging import pages
 from vcloud._core.websocket import receiver, socket
 from vcloud.bulk import ledger
@@ -130,6 +131,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
+    "no answer to the request that goes first": (figure(cooldown.PROBE_SILENCE),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
     "the look after a": (figure(ENDPOINT.timeout),),
@@ -188,8 +190,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
     "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(forward.KEPT_ERRORS)),
     "one attempt of an action": (figure(requests.TIMEOUT),),
-    "`Retry-After` as a number": (f"{figure(ratelimit.MAX_RETRY_AFTER / YEAR)} years",),
-    "the end of a rate limit": (f"{figure(ratelimit.MAX_WINDOW / 86_400)} days",),
+    "`Retry-After` as a number": (f"{figure(headers.MAX_RETRY_AFTER / YEAR)} years",),
+    "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
     "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
     "refused credentials": (figure(refused.HOLD),),
     "a [shared budget]": (figure(counter._AT_ONCE),),
@@ -228,6 +230,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{pictures.MAX_PICTURES} in all",
     ),
     "a VNC server's connection": (figure(pictures.PATIENCE),),
+    "what a service's `Date` shifts": (figure(server_clock.GRAIN),),
     "seconds between heartbeats": (
         f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
         f"{figure(connection.INTERVAL)} when",

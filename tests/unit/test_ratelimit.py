@@ -14,7 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
-from vcloud._core.ratelimit import Allowance, Limits, RateLimit, ServerClock, limits, retry_after
+from vcloud._core.limits.allowance import Allowance
+from vcloud._core.limits.cooldown import PROBE_SILENCE
+from vcloud._core.limits.headers import Limits, limits, retry_after
+from vcloud._core.limits.windows import RateLimit
+from vcloud._core.server_clock import ServerClock
 
 NOW = 1_771_000_000.0
 
@@ -163,20 +167,20 @@ class Bucket:
     def send(self) -> bool:
         if self.allowance.delay(self.now) > 0:
             return False
-        self.numbers.append(self.allowance.take())
+        self.numbers.append(self.allowance.sent(self.now))
         return True
 
     def answer(self, headers: dict[str, str] | None = None) -> None:
         number = self.numbers.popleft()
         self.allowance.note(headers or {}, self.now, NOW + self.now - 0.5, number)
-        self.allowance.done(self.now, number)
+        self.allowance.ended(self.now, number)
 
     def lose(self) -> None:
-        self.allowance.done(self.now, self.numbers.popleft())
+        self.allowance.ended(self.now, self.numbers.popleft())
 
     def refuse(self, seconds: float, headers: dict[str, str] | None = None) -> None:
         self.allowance.pause(seconds, headers or {}, self.now, NOW + self.now - 0.5)
-        self.allowance.done(self.now, self.numbers.popleft())
+        self.allowance.ended(self.now, self.numbers.popleft())
 
     def all_at_once(self) -> int:
         count = 0
@@ -240,7 +244,7 @@ def test_a_gateways_page_without_headers_says_nothing_of_the_services_limits() -
     bucket = Bucket(expected=RateLimit(10, 60))
     assert bucket.all_at_once() == 10
     bucket.allowance.note({}, bucket.now, NOW, good=False)
-    bucket.allowance.done(bucket.now)
+    bucket.allowance.ended(bucket.now)
     assert bucket.allowance.delay(bucket.now) > 0
 
 
@@ -255,7 +259,7 @@ def test_requests_whose_answers_never_come_do_not_stop_the_bucket_for_ever() -> 
     bucket = Bucket(expected=RateLimit(3, 60))
     assert bucket.all_at_once() == 3
     for _ in range(3):
-        bucket.allowance.done(bucket.now)
+        bucket.allowance.ended(bucket.now)
     bucket.now = 60
     assert bucket.all_at_once() == 3
 
@@ -264,11 +268,11 @@ def test_what_never_reached_the_service_is_given_back() -> None:
     bucket = Bucket(expected=RateLimit(3, 60))
     assert bucket.all_at_once() == 3
     for _ in range(3):
-        bucket.allowance.done(bucket.now, counted=False)
+        bucket.allowance.ended(bucket.now, counted=False)
     assert bucket.all_at_once() == 3
     ruled = Bucket(RateLimit(2, 60))
     assert ruled.all_at_once() == 2
-    ruled.allowance.done(ruled.now, counted=False)
+    ruled.allowance.ended(ruled.now, counted=False)
     assert ruled.all_at_once() == 1
 
 
@@ -343,6 +347,58 @@ def test_one_that_goes_ahead_and_is_lost_makes_room_for_another() -> None:
     assert all(bucket.send() for _ in range(100))
 
 
+def probed(count: int) -> Bucket:
+    """After a refusal so many have tried, one after the other, and none has an answer."""
+    bucket = Bucket()
+    bucket.send()
+    bucket.refuse(45.0)
+    bucket.now = 45.0
+    for number in range(count):
+        bucket.now += PROBE_SILENCE * (number > 0)
+        assert bucket.all_at_once() == 1
+        assert bucket.allowance.delay(bucket.now) == math.inf
+    return bucket
+
+
+def test_one_that_goes_ahead_and_is_silent_makes_room_for_the_next_after_two_seconds() -> None:
+    bucket = probed(1)
+    bucket.now += PROBE_SILENCE - 0.01
+    assert not bucket.send()
+    assert bucket.allowance.next_look(bucket.now) == pytest.approx(0.01)
+    bucket.now += 0.01
+    assert bucket.all_at_once() == 1
+    assert bucket.allowance.delay(bucket.now) == math.inf
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_answer_to_any_that_tried_lets_all_others_go(place: int) -> None:
+    bucket = probed(3)
+    bucket.numbers.rotate(-place)
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_refusal_of_any_that_tried_begins_the_next_pause(place: int) -> None:
+    bucket = probed(3)
+    bucket.numbers.rotate(-place)
+    bucket.refuse(10.0)
+    assert bucket.allowance.delay(bucket.now) == 10.0
+    # Those that were sent before it do not speak for the one that goes next.
+    bucket.answer()
+    bucket.answer()
+    bucket.now += 10.0
+    assert bucket.all_at_once() == 1
+
+
+def test_one_that_is_lost_makes_room_at_once_unless_a_newer_one_tries() -> None:
+    bucket = probed(2)
+    bucket.lose()
+    assert bucket.allowance.delay(bucket.now) == math.inf
+    bucket.lose()
+    assert bucket.all_at_once() == 1
+
+
 def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_lately() -> None:
     bucket = Bucket(RateLimit(3, timedelta(seconds=10)))
     assert bucket.all_at_once() == 3
@@ -402,7 +458,7 @@ def crowd(
     events: list[tuple[float, int, dict[str, str] | None]] = []
     while sent < total or events:
         while sent < total and free and allowance.delay(now) <= 0:
-            allowance.take()
+            allowance.sent(now)
             free, sent = free - 1, sent + 1
             heapq.heappush(events, (now + next(trip), sent, None))
         wake = now + allowance.delay(now) if sent < total and free else math.inf
@@ -415,7 +471,7 @@ def crowd(
             heapq.heappush(events, (now + next(trip), number, service(now)))
         else:
             allowance.note(headers, now, NOW + now)
-            allowance.done(now)
+            allowance.ended(now)
             free += 1
 
 

@@ -14,17 +14,20 @@ from logging import DEBUG, Logger
 from math import inf
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet
 
 import msgspec
 
-from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import CLEANUP, Cleanup, Opened
-from vcloud._core.clock import monotonic, wall
+from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.limits.admission import Admission
+from vcloud._core.limits.headers import REMAINING, retry_after
+from vcloud._core.limits.line import Bucket
+from vcloud._core.limits.turns import TooLongError
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
@@ -36,7 +39,6 @@ from vcloud._core.outcome import (
     proof_of_silence,
 )
 from vcloud._core.own_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
-from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
@@ -94,7 +96,10 @@ class Session:
         transport: the socket work, shared by all providers of one facade.
         codec: decodes answers; a strict one in contract tests.
         clock: monotonic seconds.
-        wall: Unix seconds.
+        wall: the machine's time of day, in Unix seconds. It is read when the session is made, and
+            where a service contradicts it.
+        boottime: monotonic seconds that go on while the machine sleeps; None: the system's, or
+            ``clock`` if another ``wall`` is given.
         entropy: a number in 0..1, for jitter.
         nonce: a fresh text for each signature.
     """
@@ -109,6 +114,7 @@ class Session:
         codec: Codec | None = None,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = wall,
+        boottime: Callable[[], float] | None = None,
         entropy: Callable[[], float] = random.random,
         nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
@@ -125,8 +131,13 @@ class Session:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             self.auth, "clock_difference", None
         )
+        # As above, after this machine's clock was put back or forward.
+        self._learn_jump: Callable[..., bool] | None = getattr(
+            self.auth, "refused_after_jump", None
+        )
         self.clock = clock
-        self._wall = wall
+        self._boottime = boottime or _boottime_of(clock, wall)
+        self._day = _time_of_day(self.auth, wall, self._boottime)
         self._entropy = entropy
         self._nonce = nonce
         address = urlsplit(base_url)
@@ -172,7 +183,7 @@ class Session:
             raise ConfigurationError(
                 f"{dialect.provider} has no bucket {', '.join(map(repr, unknown))}, but {known}"
             )
-        self._gate = Gate(
+        self._admission = Admission(
             endpoint.concurrency,
             clock,
             rules=endpoint.rate_limits,
@@ -232,7 +243,7 @@ class Session:
 
     def refuse(self) -> None:
         """End all calls that wait in line, but for those of cleanups: the client closes."""
-        self._gate.refuse(lambda: ConfigurationError(f"{CLOSED}; nothing was sent"))
+        self._admission.refuse(lambda: ConfigurationError(f"{CLOSED}; nothing was sent"))
 
     async def aclose(self) -> None:
         """Close what is not the transport's."""
@@ -249,13 +260,13 @@ class Session:
         return self._entropy()
 
     def now(self) -> float:
-        """The wall's time, in Unix seconds."""
-        return self._wall()
+        """The time of day that no jump of the machine's clock changes, in Unix seconds."""
+        return self._day()
 
     async def authenticate(self, request: Request) -> Mapping[str, str]:
         """The headers that authenticate this request now, for what is not sent from here (a link, say)."""
         self.transport.check()
-        if self.auth.ready(now := self._wall()):
+        if self.auth.ready(now := self._day()):
             return self._sign(request, now)
         return await self._credential(request, None, self._where(request), root=False)
 
@@ -370,8 +381,8 @@ class Session:
         place: Place | None = None
         slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
-        # Those who wait for a credential may fill every other lane.
-        lane = self._gate.lane(
+        # Those who wait for a credential may fill every other bucket.
+        bucket = self._admission.bucket(
             request.bucket if request.authenticated else request.bucket or "login"
         )
         while True:
@@ -380,16 +391,16 @@ class Session:
             sent = tries = False
             if self._refused.error is not None:
                 self._check_refused(request, lost=lost)
-            number = self._gate.enter_now(lane) if slot else 0
+            number = self._admission.enter_now(bucket) if slot else 0
             if not number:
                 number = await self._queue(
-                    request, lane, deadline, where, lost=lost, cleanup=cleanup
+                    request, bucket, deadline, where, lost=lost, cleanup=cleanup
                 )
             try:
                 if self._refused.error is not None:
                     trying = self._turn_to_try(request, deadline, where, lost=lost)
                     tries = await _until_urgent(trying, cleanup, self._end_trial) or False
-                now = self._wall()
+                now = self._day()
                 if self.auth.ready(now):
                     headers = self._sign(request, now, root)
                 else:
@@ -406,7 +417,7 @@ class Session:
                     count.add(starts=request.starts)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
-                began = None if self._may_be_a_copy is None or request.safe else self._clocks()
+                began = None if self._may_be_a_copy is None or request.safe else self._boottime()
                 try:
                     if place is None and self.transport.shortage.waiting:
                         self.transport.shortage.refuse()
@@ -439,7 +450,7 @@ class Session:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    result = self._success(request, response, shape, headers, lane, number)
+                    result = self._success(request, response, shape, headers, bucket, number)
                     if result is not _NO_SUCCESS:
                         refused = self._refused
                         if renewed or refused.untried or refused.error is not None:
@@ -447,7 +458,7 @@ class Session:
                         return result
                     try:
                         error, proof = self._refusal(
-                            request, response, shape, headers, lane, number, where
+                            request, response, shape, headers, bucket, number, where
                         )
                     except DecodeError as unreadable:
                         # An error that is kept keeps its frames, and they would keep the answer.
@@ -457,7 +468,7 @@ class Session:
                     if began is not None and isinstance(error, AuthenticationError):
                         proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
-                self._gate.leave(lane, number, counted=sent, slot=slot)
+                self._admission.leave(bucket, number, counted=sent, slot=slot)
                 self._end_trial(tries)
 
             if isinstance(error, OwnLimitError):
@@ -659,7 +670,7 @@ class Session:
     async def _queue(
         self,
         request: Request,
-        lane: Lane,
+        bucket: Bucket,
         deadline: float | None,
         where: str,
         *,
@@ -675,12 +686,12 @@ class Session:
             ends = self.clock() + stopping.left
             until = ends if deadline is None else min(ends, deadline)
         slot = request.authenticated and request.slot
-        entering = self._enter(lane, until, slot=slot, lost=lost, urgent=urgent)
+        entering = self._enter(bucket, until, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
                 return await entering
-            leave = functools.partial(self._gate.leave, lane, counted=False, slot=slot)
+            leave = functools.partial(self._admission.leave, bucket, counted=False, slot=slot)
             if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
@@ -694,10 +705,10 @@ class Session:
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
         if cleanup is not None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
-        return await self._queue(request, lane, deadline, where, lost=lost)
+        return await self._queue(request, bucket, deadline, where, lost=lost)
 
     async def _enter(
-        self, lane: Lane, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
+        self, bucket: Bucket, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
     ) -> int:
         """Enter the gate; a shared budget's store that is away is asked again as the policy says.
 
@@ -707,8 +718,8 @@ class Session:
         tries = 0
         while True:
             try:
-                return await self._gate.enter(
-                    lane,
+                return await self._admission.enter(
+                    bucket,
                     deadline,
                     slot=slot,
                     patience=self._retry.max_retry_after,
@@ -746,7 +757,7 @@ class Session:
             limit = timeout(None if deadline is None else deadline - self.clock())
             try:
                 async with limit:
-                    await self.auth.acquire(self.send, now=self._wall())
+                    await self.auth.acquire(self.send, now=self._day())
             except VCloudError as failure:
                 # Whatever became of the login: of this request, nothing was sent since.
                 failure.outcome_unknown = is_unknown(request, lost=lost)
@@ -755,7 +766,7 @@ class Session:
                 if not limit.expired():
                     raise  # a strategy's own clock, which says nothing about the deadline
                 raise self._too_late(request, where, lost=lost) from None
-        return self._sign(request, self._wall(), root)
+        return self._sign(request, self._day(), root)
 
     def _check_refused(self, request: Request, *, lost: bool) -> None:
         """Fail at once where refused credentials are remembered, rather than wait in line."""
@@ -796,16 +807,28 @@ class Session:
     ) -> bool:
         """Whether a refused credential may be let in when the request is signed once more."""
         return request.authenticated and (
-            self.auth.refused(response, sent, now=self._wall())
+            self.auth.refused(response, sent, now=self._day())
+            or self._is_after_jump(response, sent)
             or self._note_refusal(request, sent, error, proof)
         )
 
-    def _clocks(self) -> tuple[float, float]:
-        return self.clock(), self._wall()
+    def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
+        """Whether this machine's clock was put forward or back, and the strategy learnt from that."""
+        return self._learn_jump is not None and self._learn_jump(
+            response, sent, now=self._day(), clocks=self._day.opinions()
+        )
+
+    def _difference_of_clocks(self, response: Response) -> timedelta | None:
+        """By how much a ``Date`` contradicts all that is known of the time; None: not by much."""
+        if self._clock_difference is None:
+            return None
+        found = [self._clock_difference(response, now=now) for now in self._day.opinions()]
+        # The last one is to the machine's clock as it is: that one has to be set.
+        return None if None in found else found[-1]
 
     def _judged_as_copy(
         self,
-        began: tuple[float, float],
+        began: float,
         response: Response,
         sent: Mapping[str, str],
         error: AuthenticationError,
@@ -813,10 +836,9 @@ class Session:
     ) -> Proof:
         """What a refusal of credentials that work once proves.
 
-        The longer of the two clocks counts, because the monotonic one stands still while a machine
-        sleeps.
+        The time in which this machine slept counts: a proxy did not.
         """
-        took = max(now - then for now, then in zip(self._clocks(), began, strict=True))
+        took = self._boottime() - began
         if self._may_be_a_copy is None or not self._may_be_a_copy(response, sent, seconds=took):
             return proof
         error.add_note(
@@ -837,7 +859,7 @@ class Session:
             return False
         if refuses_credentials(error, request, proof):
             rejected = getattr(self.auth, "rejected", None)  # which no subclass of Auth may lack
-            if rejected is not None and not rejected(sent, now=self._wall()):
+            if rejected is not None and not rejected(sent, now=self._day()):
                 return True
             self._refused.note(error)
         elif accepts_credentials(error, request, proof):
@@ -859,11 +881,11 @@ class Session:
         if (note_success := getattr(self.auth, "note_success", None)) is not None:
             note_success(response, sent)
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
-            accepted(sent, now=self._wall())
+            accepted(sent, now=self._day())
 
     def _redactor_now(self, request: Request) -> Redactor:
         # The credential may have been given up meanwhile: then there is none to look for.
-        now = self._wall()
+        now = self._day()
         return self._redactor(request, self._sign(request, now) if self.auth.ready(now) else {})
 
     def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
@@ -892,7 +914,7 @@ class Session:
         response: Response,
         shape: Shape[Any, Any] | None,
         headers: Mapping[str, str],
-        lane: Lane,
+        bucket: Bucket,
         number: int,
     ) -> Any:
         """What the caller gets for an answer that is a success, :data:`_NO_SUCCESS` for any other.
@@ -919,8 +941,8 @@ class Session:
             if result is _NO_SUCCESS:
                 return result
         # Nearly every answer: without a limit that is known, and saying nothing of one.
-        if lane.allowance.bounded or REMAINING in response.headers:
-            lane.allowance.note(response.headers, self.clock(), self._wall(), number)
+        if bucket.allowance.bounded or REMAINING in response.headers:
+            bucket.allowance.note(response.headers, self.clock(), self._day(), number)
         return result
 
     def _list_in_part(
@@ -956,7 +978,7 @@ class Session:
         response: Response,
         shape: Shape[Any, Any] | None,
         headers: Mapping[str, str],
-        lane: Lane,
+        bucket: Bucket,
         number: int,
         where: str,
     ) -> tuple[APIError, Proof]:
@@ -965,7 +987,7 @@ class Session:
         Raises:
             DecodeError: it is no refusal either.
         """
-        now = self._wall()
+        now = self._day()
         # Without what the answer repeats of the request, because the error quotes it.
         redactor = self._redactor(request, headers)
         clean = redactor.response(response)
@@ -974,15 +996,15 @@ class Session:
             error.add_note(_CUT)
         if isinstance(error, RateLimitError):
             pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
-            lane.allowance.pause(pause, response.headers, self.clock(), now)
+            bucket.allowance.pause(pause, response.headers, self.clock(), now)
         else:
-            lane.allowance.note(response.headers, self.clock(), now, number, good=False)
+            bucket.allowance.note(response.headers, self.clock(), now, number, good=False)
         failure = error or unreadable or self._unreadable(request, clean, shape)
         redactor.error(failure, cut=len(response.body) > SEARCHED)
         if error is None:
             raise self._about(request, where, failure)
-        if isinstance(error, AuthenticationError) and self._clock_difference is not None:
-            error.clock_difference = self._clock_difference(response, now=now)
+        if isinstance(error, AuthenticationError):
+            error.clock_difference = self._difference_of_clocks(response)
         if error.status == 503:
             error.retry_after = retry_after(response.headers, now=now)
         if 300 <= response.status < 400:
@@ -1100,6 +1122,22 @@ _UPGRADED = Response(101, {}, b"")
 _CUT: Final = (
     f"the refusal was longer than {MAX_REFUSAL} bytes, and the service's words may be incomplete"
 )
+
+
+def _boottime_of(clock: Callable[[], float], day: Callable[[], float]) -> Callable[[], float]:
+    return boottime if day is wall else clock
+
+
+def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
+    """The time that a strategy's requests are signed with: one for all that share what it learns."""
+    held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
+    shared = None if held is None else held()
+    if shared is not None and shared.read is read:
+        return shared
+    made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
+    if hasattr(auth, "time_of_day"):
+        auth.time_of_day = ReferenceType(made)
+    return made
 
 
 def _without_rest(response: Response) -> Response:

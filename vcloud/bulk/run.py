@@ -16,6 +16,7 @@ from collections.abc import (
     Sized,
 )
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -24,6 +25,7 @@ from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
+from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
 from vcloud._core.timeouts import timeout_at
@@ -61,6 +63,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     **Refused credentials.** When the service refuses a client's credentials, the other items of
     that client are undone, and nothing is sent for them. The run goes on with those of other
     clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
+
+    **In line** for slots and rate limits, a run takes turns with all other calls of its client.
 
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
@@ -276,7 +280,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
         self._worker.outer = ATTEMPT_COUNT.get()
-        self._dispatcher = loop.create_task(self._dispatch())
+        # What the run sends, its items' tasks included, takes turns with all others.
+        context = copy_context()
+        context.run(LANE.set, Lane())
+        self._dispatcher = loop.create_task(self._dispatch(), context=context)
         self._dispatcher.add_done_callback(self._task_over)
 
     @property
