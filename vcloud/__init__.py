@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
-    from vcloud._core.observe import Attempt, Observer
+    from vcloud._core.observe import Attempt, Observer, Queued, WaitReason
     from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
@@ -56,7 +56,7 @@ _HOMES = {
     "vcloud._core.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
-    "vcloud._core.observe": ("Attempt", "Observer"),
+    "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),
     "vcloud._core.paging.pager": ("Page", "Pager"),
     "vcloud._core.ratelimit": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
@@ -131,6 +131,7 @@ __all__ = [
     "Page",
     "Pager",
     "PermissionDeniedError",
+    "Queued",
     "RateLimit",
     "RateLimitError",
     "Request",
@@ -149,6 +150,7 @@ __all__ = [
     "VagonComputers",
     "VagonStreams",
     "WaitFailed",
+    "WaitReason",
     "WaitTimeout",
     "__version__",
     "printable",

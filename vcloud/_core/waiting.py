@@ -1,0 +1,325 @@
+"""Which calls of one provider wait for more than a second, what for, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
+from datetime import UTC, datetime
+from itertools import takewhile
+from logging import Logger
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from vcloud._core.log import Throttle
+from vcloud._core.observe import WaitReason, Watch
+from vcloud._core.run import RUN, BulkRun
+
+#: Seconds. A shorter wait is nothing to speak of.
+LONG: Final = 1.0
+#: Seconds between two looks while there is a call whose first second has not passed. One timer
+#: serves all calls that wait, because there may be thousands.
+GRAIN: Final = 0.1
+#: Seconds between two lines on the same reason. A pause of an hour makes 60 of them.
+LOG_INTERVAL: Final = 60.0
+
+#: Stands for a wait that is known to be short.
+_NOTHING: Final = nullcontext()
+
+#: What a group of calls waits for, and until when at least, in monotonic seconds. None: nobody knows.
+Cause = Callable[[], tuple[WaitReason, float | None]]
+
+
+class Waiting(NamedTuple):
+    """Calls of one provider that wait for the same reason."""
+
+    provider: str
+    reason: WaitReason
+    #: How many there are.
+    count: int
+    #: When the first of them may go on; None when nobody knows.
+    until: datetime | None
+
+
+class Wait:
+    """One call that waits, while this context manager is entered.
+
+    Args:
+        group: those that wait together with it.
+        watch: who hears of the call; None: nobody.
+        until: when its own wait ends, in monotonic seconds; None: when that of the group does.
+    """
+
+    __slots__ = ("_run", "group", "since", "until", "watch")
+
+    def __init__(self, group: _Group, watch: Watch | None, until: float | None) -> None:
+        self.group = group
+        self.watch = watch
+        self.until = until
+        self.since = 0.0
+        self._run: BulkRun | None = None
+
+    def __enter__(self) -> Self:
+        self.group.add(self)
+        self._run = run = RUN.get()
+        if run is not None:
+            run.waits[self] = None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.group.remove(self)
+        if self._run is not None:
+            del self._run.waits[self]
+
+
+class _Group:
+    """Calls that wait together: behind one limit, or each for its own repeat.
+
+    What all of them wait for may change: the slots are taken, and then the service asks for a pause.
+    """
+
+    __slots__ = ("_cause", "_since", "_waits", "fresh", "known", "reason", "until")
+
+    def __init__(self, waits: Waits, cause: Cause) -> None:
+        self._waits = waits
+        self._cause = cause
+        self.reason, self.until = cause()
+        #: When the reason was first seen.
+        self._since = waits.clock()
+        #: Those that have not waited for long, in the order of their beginnings.
+        self.fresh: dict[Wait, None] = {}
+        #: Those that have, or that will.
+        self.known: dict[Wait, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.known)
+
+    @property
+    def provider(self) -> str:
+        """Whose calls these are."""
+        return self._waits.provider
+
+    def at(self, until: float | None) -> datetime | None:
+        """A monotonic time as a point in time."""
+        return self._waits.at(until)
+
+    def add(self, wait: Wait) -> None:
+        """One begins to wait."""
+        wait.since = now = self._waits.clock()
+        self.fresh[wait] = None
+        if wait.watch is not None:
+            # Whoever is to hear of it hears of it now, if it is known that it will be long.
+            self._look_again(now)
+        if wait.until is not None or (wait.watch is not None and self._is_long(wait, now)):
+            self._learn(wait, now)
+        self._waits.set_timer(LONG)
+
+    def remove(self, wait: Wait) -> None:
+        """It waits no longer."""
+        if wait in self.fresh:
+            del self.fresh[wait]
+        else:
+            del self.known[wait]
+
+    def look(self, now: float) -> None:
+        """Find those that have waited for long by now."""
+        self._look_again(now)
+        # Those behind the first that has not, began later, and wait for the same.
+        for wait in list(takewhile(lambda wait: self._is_long(wait, now), self.fresh)):
+            if wait in self.fresh:  # an observer may have ended it
+                self._learn(wait, now)
+
+    def due(self) -> float | None:
+        """When the next of those that are not known has waited for long; None: there is none."""
+        for wait in self.fresh:
+            return max(wait.since, self._since) + LONG
+        return None
+
+    def _look_again(self, now: float) -> None:
+        reason, self.until = self._cause()
+        if reason is self.reason:
+            return
+        self.reason, self._since = reason, now
+        # What they wait for now, they have not waited for yet.
+        self.known.update(self.fresh)
+        self.fresh, self.known = self.known, {}
+
+    def _is_long(self, wait: Wait, now: float) -> bool:
+        began = max(wait.since, self._since)
+        return now - began >= LONG or (self.until is not None and self.until - began > LONG)
+
+    def _learn(self, wait: Wait, now: float) -> None:
+        del self.fresh[wait]
+        self.known[wait] = None
+        if wait.watch is not None:
+            until = self.until if wait.until is None else wait.until
+            count = self._waits.count(self.reason)
+            wait.watch.queued(self.reason, now - wait.since, self.at(until), count)
+
+
+class Waits:
+    """The calls of one provider that wait. Observers hear of each, and the log of how many there are.
+
+    Only calls that wait come here. Without observers, such a call costs an entry in a dict.
+
+    Args:
+        provider: its name.
+        log: its logger.
+        clock: monotonic seconds.
+        wall: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        log: Logger,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.provider = provider
+        self.clock = clock
+        self._wall = wall
+        self._log = log
+        self._groups: dict[Hashable, _Group] = {}
+        self._throttles = {reason: Throttle(LOG_INTERVAL) for reason in WaitReason}
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def behind(self, key: Hashable, cause: Cause, watch: Watch | None) -> Wait:
+        """A call that waits together with others, for what may change meanwhile.
+
+        Args:
+            key: names what they wait for.
+            cause: says what it is, and until when.
+            watch: who hears of the call.
+        """
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(self, cause)
+        return Wait(group, watch, None)
+
+    def for_reason(
+        self, reason: WaitReason, watch: Watch | None = None, seconds: float | None = None
+    ) -> AbstractContextManager[object]:
+        """A call that waits for one reason.
+
+        Args:
+            reason: what it waits for.
+            watch: who hears of the call.
+            seconds: how long it will wait; None: nobody knows.
+        """
+        if seconds is not None and seconds <= LONG:
+            return _NOTHING
+        wait = self.behind(reason, lambda: (reason, None), watch)
+        wait.until = None if seconds is None else self.clock() + seconds
+        return wait
+
+    def count(self, reason: WaitReason) -> int:
+        """How many calls wait for this."""
+        return sum(len(group) for group in self._groups.values() if group.reason is reason)
+
+    def at(self, until: float | None) -> datetime | None:
+        """A monotonic time as a point in time by this machine's clock."""
+        return None if until is None else moment(self._wall() + max(0.0, until - self.clock()))
+
+    def set_timer(self, seconds: float) -> None:
+        """Look after so many seconds, unless that is planned already."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:
+            self._loop = loop
+            # It is not cancelled when nobody waits any more: the next call that waits would have to
+            # set it again. It holds neither this nor the context of the call that happened to set it.
+            self._timer = loop.call_later(seconds, _ring, weakref.ref(self), context=Context())
+
+    def ring(self) -> None:
+        """Look who waits, tell those who want to know, and plan the next look."""
+        self._timer = None
+        now = self.clock()
+        groups = [group for group in self._groups.values() if len(group)]
+        for group in groups:
+            group.look(now)
+        self._write(now, groups)
+        due = [when for group in groups if (when := group.due()) is not None]
+        if due:
+            self.set_timer(min(LONG, max(GRAIN, min(due) - now)))
+        elif any(groups):
+            self.set_timer(LONG)
+
+    def _write(self, now: float, groups: Iterable[_Group]) -> None:
+        """One line for each reason, unless it had one less than a minute ago."""
+        for reason in dict.fromkeys(group.reason for group in groups if group.known):
+            if self._throttles[reason].admit(now) is not None:
+                waits = (
+                    wait
+                    for group in groups
+                    if group.reason is reason
+                    for wait in (*group.known, *group.fresh)
+                )
+                for found in summary(waits):
+                    self._log.info("%s", in_words(found))
+
+
+def _ring(reference: weakref.ref[Waits]) -> None:
+    waits = reference()
+    if waits is not None:
+        waits.ring()
+
+
+def moment(at: float) -> datetime | None:
+    """A time in Unix seconds as a datetime; None where there is none so far away."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def summary(waits: Iterable[Wait], *, long_only: bool = False) -> list[Waiting]:
+    """How many calls wait for what.
+
+    Args:
+        waits: those that wait.
+        long_only: leave out those that have not waited for a second, and may not.
+    """
+    counts: Counter[tuple[str, WaitReason]] = Counter()
+    ends: dict[tuple[str, WaitReason], tuple[float, _Group]] = {}
+    for wait in waits:
+        group = wait.group
+        if long_only and wait not in group.known:
+            continue
+        key = group.provider, group.reason
+        counts[key] += 1
+        until = group.until if wait.until is None else wait.until
+        if until is not None and (key not in ends or until < ends[key][0]):
+            ends[key] = until, group
+    return [
+        Waiting(*key, count, ends[key][1].at(ends[key][0]) if key in ends else None)
+        for key, count in counts.items()
+    ]
+
+
+#: What a person reads.
+_WORDS: Final = {
+    WaitReason.SLOT: "a free slot (concurrency)",
+    WaitReason.RATE_LIMIT: "the rate limit",
+    WaitReason.PAUSE: "the end of a pause that the service asked for",
+    WaitReason.LOGIN: "a login",
+    WaitReason.RETRY: "the next attempt",
+    WaitReason.SHARED_BUDGET: "the shared budget",
+    WaitReason.DESCRIPTORS: "free file descriptors or ports",
+}
+
+
+def in_words(waiting: Waiting) -> str:
+    """Who waits for what, on one line: ``computers: 40 calls wait for a free slot (concurrency)``."""
+    one = waiting.count == 1
+    calls = "1 call waits" if one else f"{waiting.count} calls wait"
+    until = "" if waiting.until is None else f", until {waiting.until:%H:%M:%S} UTC at least"
+    return f"{waiting.provider}: {calls} for {_WORDS[waiting.reason]}{until}"
