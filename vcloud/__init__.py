@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from vcloud._core.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
+    from vcloud._core.limits.windows import RateLimit
     from vcloud._core.observe import Attempt, Observer, Queued, WaitReason
     from vcloud._core.paging.pager import Page, Pager
-    from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
     from vcloud._core.shared import SharedBudget
@@ -58,7 +58,7 @@ _HOMES = {
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),
     "vcloud._core.paging.pager": ("Page", "Pager"),
-    "vcloud._core.ratelimit": ("RateLimit",),
+    "vcloud._core.limits.windows": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
     "vcloud._core.shared": ("SharedBudget",),

@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from vcloud._core.clock import monotonic
 from vcloud._core.codec import Codec, Instant
-from vcloud._core.ratelimit import server_time
+from vcloud._core.limits.headers import server_time
 from vcloud._core.refused import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.secret import Credentials, Secretive, concealing

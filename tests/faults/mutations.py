@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 
 from vcloud import Request, Response, TransportError
-from vcloud._core.admission import Gate
 from vcloud._core.codec import Codec
+from vcloud._core.limits.admission import Admission
+from vcloud._core.limits.windows import Allowance
 from vcloud._core.outcome import Proof
-from vcloud._core.ratelimit import Allowance
 from vcloud._core.retry import RetryAfter, RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
@@ -73,25 +73,25 @@ def drop_the_nonce_renewal(patch: Patch) -> None:
 
 def keep_a_slot_on_cancel(patch: Patch) -> None:
     """Whoever is cancelled does not give back what it held."""
-    real = Gate.leave
+    real = Admission.leave
 
-    def leave(self: Gate, *given: Any, **more: Any) -> None:
+    def leave(self: Admission, *given: Any, **more: Any) -> None:
         task = asyncio.current_task()
         if task is None or not task.cancelling():
             real(self, *given, **more)
 
-    patch.setattr(Gate, "leave", leave)
+    patch.setattr(Admission, "leave", leave)
 
 
 def keep_a_slot_on_error(patch: Patch) -> None:
     """Whoever has no answer does not give back what it held."""
-    real = Gate.leave
+    real = Admission.leave
 
-    def leave(self: Gate, *given: Any, counted: bool = True, **more: Any) -> None:
+    def leave(self: Admission, *given: Any, counted: bool = True, **more: Any) -> None:
         if counted:
             real(self, *given, counted=counted, **more)
 
-    patch.setattr(Gate, "leave", leave)
+    patch.setattr(Admission, "leave", leave)
 
 
 def follow_redirects(patch: Patch) -> None:

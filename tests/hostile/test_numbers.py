@@ -37,7 +37,7 @@ from vcloud._core.codec import (
     Seconds,
 )
 from vcloud._core.counter import COUNTED, GRAIN, Claim
-from vcloud._core.ratelimit import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
+from vcloud._core.limits.headers import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
 from vcloud._core.redis_store import redis_counter
 from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
 from vcloud._core.stores import LimitsCounter

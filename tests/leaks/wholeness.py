@@ -55,14 +55,14 @@ def whole(client: Client | VCloud, *, slots: int = 100) -> None:
 
 def _flaws(client: Client, slots: int) -> Iterator[str]:
     session = client._session
-    gate = session._gate
+    gate = session._admission
     if gate._free != slots:
         yield f"{gate._free} of {slots} slots are free"
-    for bucket, lane in gate._lanes.items():
+    for bucket, lane in gate._buckets.items():
         if any(not waiter.turn.done() for waiter in lane.waiting):
             yield f"somebody waits in {bucket!r}"
-        if lane.allowance.flying:
-            yield f"{lane.allowance.flying} are under way in {bucket!r}"
+        if lane.allowance.in_flight:
+            yield f"{lane.allowance.in_flight} are under way in {bucket!r}"
         if lane.allowance.bounded and lane.allowance._probe:
             yield f"{bucket!r} waits for the answer of somebody who is gone"
         if lane.asking.locked():

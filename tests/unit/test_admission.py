@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.admission import Gate, TooLongError
-from vcloud._core.ratelimit import RateLimit
+from vcloud._core.limits.admission import Admission, Reason, TooLongError, Wait, Waiting
+from vcloud._core.limits.windows import RateLimit
 from vcloud.errors import ConfigurationError
 
 
@@ -17,47 +17,47 @@ class Clock:
         return self.now
 
 
-async def entered(gate: Gate, order: list[int], number: int) -> None:
-    await gate.enter(gate.lane(""), None)
+async def entered(gate: Admission, order: list[int], number: int) -> None:
+    await gate.enter(gate.bucket(""), None)
     order.append(number)
 
 
 async def test_those_who_wait_are_admitted_in_the_order_they_came() -> None:
-    gate = Gate(1, Clock())
-    assert gate.enter_now(gate.lane(""))
+    gate = Admission(1, Clock())
+    assert gate.enter_now(gate.bucket(""))
     order: list[int] = []
     tasks = [asyncio.create_task(entered(gate, order, number)) for number in range(5)]
     await asyncio.sleep(0)
     for _ in tasks:
-        gate.leave(gate.lane(""))
+        gate.leave(gate.bucket(""))
         # A newcomer finds no free slot: it was handed over.
-        assert not gate.enter_now(gate.lane(""))
+        assert not gate.enter_now(gate.bucket(""))
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
 
 
 async def test_ten_thousand_cancelled_waiters_leave_the_gate_whole() -> None:
-    gate = Gate(3, Clock())
-    assert all(gate.enter_now(gate.lane("")) for _ in range(3))
-    tasks = [asyncio.create_task(gate.enter(gate.lane(""), None)) for _ in range(10_000)]
+    gate = Admission(3, Clock())
+    assert all(gate.enter_now(gate.bucket("")) for _ in range(3))
+    tasks = [asyncio.create_task(gate.enter(gate.bucket(""), None)) for _ in range(10_000)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for _ in range(3):
-        gate.leave(gate.lane(""))
-    assert all(gate.enter_now(gate.lane("")) for _ in range(3))
-    assert not gate.enter_now(gate.lane(""))
+        gate.leave(gate.bucket(""))
+    assert all(gate.enter_now(gate.bucket("")) for _ in range(3))
+    assert not gate.enter_now(gate.bucket(""))
 
 
 async def test_a_slot_that_arrives_together_with_a_cancellation_is_passed_on() -> None:
-    gate = Gate(1, Clock())
-    assert gate.enter_now(gate.lane(""))
-    first = asyncio.create_task(gate.enter(gate.lane(""), None))
-    second = asyncio.create_task(gate.enter(gate.lane(""), None))
+    gate = Admission(1, Clock())
+    assert gate.enter_now(gate.bucket(""))
+    first = asyncio.create_task(gate.enter(gate.bucket(""), None))
+    second = asyncio.create_task(gate.enter(gate.bucket(""), None))
     await asyncio.sleep(0)
-    gate.leave(gate.lane(""))  # handed to the first
+    gate.leave(gate.bucket(""))  # handed to the first
     first.cancel()  # which gives up before it runs
     await asyncio.wait_for(second, 1)
     with pytest.raises(asyncio.CancelledError):
@@ -65,17 +65,17 @@ async def test_a_slot_that_arrives_together_with_a_cancellation_is_passed_on() -
 
 
 async def test_a_deadline_ends_the_wait_in_line_and_holds_nothing() -> None:
-    gate = Gate(1, asyncio.get_running_loop().time)
-    assert gate.enter_now(gate.lane(""))
+    gate = Admission(1, asyncio.get_running_loop().time)
+    assert gate.enter_now(gate.bucket(""))
     with pytest.raises(TimeoutError):
-        await gate.enter(gate.lane(""), asyncio.get_running_loop().time() + 0.01)
-    gate.leave(gate.lane(""))
-    assert gate.enter_now(gate.lane(""))
+        await gate.enter(gate.bucket(""), asyncio.get_running_loop().time() + 0.01)
+    gate.leave(gate.bucket(""))
+    assert gate.enter_now(gate.bucket(""))
 
 
 async def test_a_pause_that_outlasts_the_deadline_fails_at_once() -> None:
-    gate = Gate(1, Clock())
-    lane = gate.lane("")
+    gate = Admission(1, Clock())
+    lane = gate.bucket("")
     lane.allowance.pause(3600.0, {}, 0.0, 0.0)
     assert not gate.enter_now(lane)
     with pytest.raises(TimeoutError):
@@ -83,9 +83,9 @@ async def test_a_pause_that_outlasts_the_deadline_fails_at_once() -> None:
 
 
 async def test_a_limit_counts_what_was_admitted_and_no_other_bucket() -> None:
-    gate = Gate(10, Clock(), rules=[RateLimit(2, 60)])
-    assert [gate.enter_now(gate.lane("")) for _ in range(4)] == [1, 2, 0, 0]
-    assert gate.enter_now(gate.lane("login"))
+    gate = Admission(10, Clock(), rules=[RateLimit(2, 60)])
+    assert [gate.enter_now(gate.bucket("")) for _ in range(4)] == [1, 2, 0, 0]
+    assert gate.enter_now(gate.bucket("login"))
 
 
 class Alarms:
@@ -123,8 +123,8 @@ async def test_a_thousand_that_wait_for_a_limit_share_one_alarm_and_go_in_order(
 ) -> None:
     clock = Clock()
     alarms = Alarms(clock, monkeypatch)
-    gate = Gate(5000, clock, rules=[RateLimit(100, 60)])
-    lane = gate.lane("")
+    gate = Admission(5000, clock, rules=[RateLimit(100, 60)])
+    lane = gate.bucket("")
     order: list[int] = []
 
     async def work(number: int) -> None:
@@ -152,8 +152,8 @@ async def test_who_waits_for_a_limit_holds_no_slot_from_the_others(
 ) -> None:
     clock = Clock()
     Alarms(clock, monkeypatch)
-    gate = Gate(1, clock, rules=[RateLimit(1, 60, "create")])
-    create, other = gate.lane("create"), gate.lane("")
+    gate = Admission(1, clock, rules=[RateLimit(1, 60, "create")])
+    create, other = gate.bucket("create"), gate.bucket("")
     assert gate.enter_now(create)
     gate.leave(create)
     waits = asyncio.create_task(gate.enter(create, None))
@@ -164,35 +164,35 @@ async def test_who_waits_for_a_limit_holds_no_slot_from_the_others(
 
 
 async def test_the_slot_goes_to_whoever_came_first_whatever_the_bucket() -> None:
-    gate = Gate(1, Clock())
-    assert gate.enter_now(gate.lane(""))
+    gate = Admission(1, Clock())
+    assert gate.enter_now(gate.bucket(""))
     order: list[str] = []
 
     async def work(bucket: str) -> None:
-        await gate.enter(gate.lane(bucket), None)
+        await gate.enter(gate.bucket(bucket), None)
         order.append(bucket)
-        gate.leave(gate.lane(bucket))
+        gate.leave(gate.bucket(bucket))
 
     buckets = ["b", "a", "", "a", "b"]
     tasks = [asyncio.create_task(work(bucket)) for bucket in buckets]
     await asyncio.sleep(0)
-    gate.leave(gate.lane(""))
+    gate.leave(gate.bucket(""))
     await asyncio.gather(*tasks)
     assert order == buckets
 
 
 async def test_who_needs_no_slot_is_not_kept_by_those_who_hold_them_all() -> None:
-    gate = Gate(1, Clock())
-    assert gate.enter_now(gate.lane(""))
-    login = gate.lane("login")
+    gate = Admission(1, Clock())
+    assert gate.enter_now(gate.bucket(""))
+    login = gate.bucket("login")
     await asyncio.wait_for(gate.enter(login, None, slot=False), 1)
     gate.leave(login, slot=False)
-    assert not gate.enter_now(gate.lane(""))
+    assert not gate.enter_now(gate.bucket(""))
 
 
 async def test_an_admission_that_arrives_together_with_a_cancellation_costs_no_token() -> None:
-    gate = Gate(2, Clock(), rules=[RateLimit(2, 60)])
-    lane = gate.lane("")
+    gate = Admission(2, Clock(), rules=[RateLimit(2, 60)])
+    lane = gate.bucket("")
     assert gate.enter_now(lane)
     assert gate.enter_now(lane)
     waits = asyncio.create_task(gate.enter(lane, None))
@@ -205,8 +205,8 @@ async def test_an_admission_that_arrives_together_with_a_cancellation_costs_no_t
 
 
 async def test_those_who_gave_up_do_not_pile_up_behind_one_who_waits_long() -> None:
-    gate = Gate(1, Clock())
-    lane = gate.lane("")
+    gate = Admission(1, Clock())
+    lane = gate.bucket("")
     assert gate.enter_now(lane)
     patient = asyncio.create_task(gate.enter(lane, None))
     await asyncio.sleep(0)
@@ -230,8 +230,8 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
 ) -> None:
     clock = Clock()
     Alarms(clock, monkeypatch)
-    gate = Gate(1, clock)
-    lane = gate.lane("")
+    gate = Admission(1, clock)
+    lane = gate.bucket("")
     assert gate.enter_now(lane)
     short = [asyncio.create_task(gate.enter(lane, None, patience=120)) for _ in range(3)]
     long = asyncio.create_task(gate.enter(lane, None))
@@ -250,14 +250,14 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
 
 
 async def test_urgent_requests_go_ahead_of_all_others_in_the_order_they_came() -> None:
-    gate = Gate(1, Clock())
-    assert gate.enter_now(gate.lane(""))
+    gate = Admission(1, Clock())
+    assert gate.enter_now(gate.bucket(""))
     order: list[str] = []
 
     async def enter(name: str, *, urgent: bool, bucket: str = "") -> None:
-        await gate.enter(gate.lane(bucket), None, urgent=urgent)
+        await gate.enter(gate.bucket(bucket), None, urgent=urgent)
         order.append(name)
-        gate.leave(gate.lane(bucket))
+        gate.leave(gate.bucket(bucket))
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(3):
@@ -265,7 +265,7 @@ async def test_urgent_requests_go_ahead_of_all_others_in_the_order_they_came() -
         for number in range(3):
             tasks.create_task(enter(f"urgent {number}", urgent=True, bucket="another" * number))
         await asyncio.sleep(0)
-        gate.leave(gate.lane(""))
+        gate.leave(gate.bucket(""))
     assert order == [
         *[f"urgent {number}" for number in range(3)],
         *[f"ordinary {number}" for number in range(3)],
@@ -274,8 +274,8 @@ async def test_urgent_requests_go_ahead_of_all_others_in_the_order_they_came() -
 
 async def test_an_urgent_request_is_counted_and_keeps_to_the_limit() -> None:
     clock = Clock()
-    gate = Gate(10, clock, rules=[RateLimit(2, per=5)])
-    lane = gate.lane("")
+    gate = Admission(10, clock, rules=[RateLimit(2, per=5)])
+    lane = gate.bucket("")
     await gate.enter(lane, None, urgent=True)
     await gate.enter(lane, None, urgent=True)
     assert not gate.enter_now(lane)
@@ -289,8 +289,8 @@ async def test_an_urgent_request_is_counted_and_keeps_to_the_limit() -> None:
 
 
 async def test_what_is_refused_leaves_the_gate_whole_and_the_urgent_in_line() -> None:
-    gate = Gate(1, Clock())
-    lane = gate.lane("")
+    gate = Admission(1, Clock())
+    lane = gate.bucket("")
     assert gate.enter_now(lane)
     waiting = [asyncio.create_task(gate.enter(lane, None)) for _ in range(3)]
     urgent = asyncio.create_task(gate.enter(lane, None, urgent=True))
@@ -306,3 +306,33 @@ async def test_what_is_refused_leaves_the_gate_whole_and_the_urgent_in_line() ->
     assert await urgent == 2
     gate.leave(lane)
     assert gate.enter_now(lane)
+
+
+async def test_it_says_how_many_wait_for_what_and_until_when(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    Alarms(clock, monkeypatch)
+    gate = Admission(2, clock, rules=[RateLimit(1, 60, "create")])
+    assert gate.waiting() == {}
+    create, other, paused = gate.bucket("create"), gate.bucket(""), gate.bucket("paused")
+    assert gate.enter_now(create)
+    gate.leave(create)
+    tasks = [asyncio.create_task(gate.enter(create, None)) for _ in range(3)]
+    paused.allowance.pause(45.0, {}, 0.0, 0.0)
+    tasks += [asyncio.create_task(gate.enter(paused, None)) for _ in range(2)]
+    assert gate.enter_now(other)
+    assert gate.enter_now(other)
+    tasks.append(asyncio.create_task(gate.enter(other, None)))
+    await asyncio.sleep(0)
+    assert gate.waiting() == {
+        Reason.RATE_LIMIT: Waiting(3, 60.0),
+        Reason.PAUSE: Waiting(2, 45.0),
+        Reason.SLOT: Waiting(1, None),
+    }
+    assert gate.reason(create) == Wait(Reason.RATE_LIMIT, 60.0)
+    assert (gate.free, gate.in_flight) == (0, 2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert gate.waiting() == {}

@@ -13,7 +13,8 @@ from multidict import CIMultiDict
 
 from tests.unit.hostile import DATES, HEADERS, LITERALS, NUMBERS, STEADY, TEXTS, spoiled
 from vcloud._core.codec import MAX_DEPTH
-from vcloud._core.ratelimit import Allowance, limits, retry_after, server_time
+from vcloud._core.limits.headers import limits, retry_after, server_time
+from vcloud._core.limits.windows import Allowance
 from vcloud.providers.streamspace.agent.frames import MAX_READINGS, MAX_UNREADABLE, read_frame
 from vcloud.providers.streamspace.messages import KINDS, UnknownMessage, UnreadableMessage
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
-from vcloud._core.ratelimit import Allowance, Limits, RateLimit, ServerClock, limits, retry_after
+from vcloud._core.limits.headers import Limits, ServerClock, limits, retry_after
+from vcloud._core.limits.windows import Allowance, RateLimit
 
 NOW = 1_771_000_000.0
 

@@ -273,7 +273,7 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
     await other.send(GET)
     await base.send(GET)
     assert [limit for *_, limit in script.asked] == [2, 30]
-    assert other._gate is base._gate
+    assert other._admission is base._admission
     assert other.auth is base.auth
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vcloud._core.admission import TooLongError
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
+from vcloud._core.limits.admission import TooLongError
 
 #: How many may ask a store at once, in one event loop.
 _AT_ONCE: Final = 10

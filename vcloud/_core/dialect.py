@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from vcloud._core.limits.windows import RateLimit
     from vcloud._core.outcome import Proof
-    from vcloud._core.ratelimit import RateLimit
     from vcloud._core.request import Request, Response
     from vcloud.errors import APIError
 

@@ -14,7 +14,7 @@ from attrs import Attribute, field, frozen
 from attrs.converters import optional
 
 from vcloud._core.arguments import seconds
-from vcloud._core.ratelimit import RateLimit
+from vcloud._core.limits.windows import RateLimit
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.secret import concealing_constructor
 from vcloud.errors import ConfigurationError, InvalidArgumentError

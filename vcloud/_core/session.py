@@ -17,13 +17,14 @@ from weakref import WeakSet
 
 import msgspec
 
-from vcloud._core.admission import Gate, Lane, TooLongError
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import CLEANUP, Cleanup, Opened
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.limits.admission import Admission, Bucket, TooLongError
+from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.observe import Audience, Watch
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
@@ -34,7 +35,6 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
-from vcloud._core.ratelimit import REMAINING, retry_after
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
@@ -163,7 +163,7 @@ class Session:
             raise ConfigurationError(
                 f"{dialect.provider} has no bucket {', '.join(map(repr, unknown))}, but {known}"
             )
-        self._gate = Gate(
+        self._admission = Admission(
             endpoint.concurrency,
             clock,
             rules=endpoint.rate_limits,
@@ -223,7 +223,7 @@ class Session:
 
     def refuse(self) -> None:
         """End all calls that wait in line, but for those of cleanups: the client closes."""
-        self._gate.refuse(lambda: ConfigurationError(f"{CLOSED}; nothing was sent"))
+        self._admission.refuse(lambda: ConfigurationError(f"{CLOSED}; nothing was sent"))
 
     async def aclose(self) -> None:
         """Close what is not the transport's."""
@@ -360,8 +360,8 @@ class Session:
         attempt, renewed, lost = 1, False, False
         slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
-        # Those who wait for a credential may fill every other lane.
-        lane = self._gate.lane(
+        # Those who wait for a credential may fill every other bucket.
+        bucket = self._admission.bucket(
             request.bucket if request.authenticated else request.bucket or "login"
         )
         while True:
@@ -370,10 +370,10 @@ class Session:
             sent = tries = False
             if self._refused.error is not None:
                 self._check_refused(request, lost=lost)
-            number = self._gate.enter_now(lane) if slot else 0
+            number = self._admission.enter_now(bucket) if slot else 0
             if not number:
                 number = await self._queue(
-                    request, lane, deadline, where, lost=lost, cleanup=cleanup
+                    request, bucket, deadline, where, lost=lost, cleanup=cleanup
                 )
             try:
                 if self._refused.error is not None:
@@ -423,7 +423,7 @@ class Session:
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
                 else:
-                    result = self._success(request, response, shape, headers, lane, number)
+                    result = self._success(request, response, shape, headers, bucket, number)
                     if result is not _NO_SUCCESS:
                         refused = self._refused
                         if renewed or refused.untried or refused.error is not None:
@@ -431,7 +431,7 @@ class Session:
                         return result
                     try:
                         error, proof = self._refusal(
-                            request, response, shape, headers, lane, number, where
+                            request, response, shape, headers, bucket, number, where
                         )
                     except DecodeError as unreadable:
                         # An error that is kept keeps its frames, and they would keep the answer.
@@ -441,7 +441,7 @@ class Session:
                     if began is not None and isinstance(error, AuthenticationError):
                         proof = self._judged_as_copy(began, response, headers, error, proof)
             finally:
-                self._gate.leave(lane, number, counted=sent, slot=slot)
+                self._admission.leave(bucket, number, counted=sent, slot=slot)
                 self._end_trial(tries)
 
             before, lost = lost, lost or proof is Proof.NONE
@@ -600,7 +600,7 @@ class Session:
     async def _queue(
         self,
         request: Request,
-        lane: Lane,
+        bucket: Bucket,
         deadline: float | None,
         where: str,
         *,
@@ -615,12 +615,12 @@ class Session:
             ends = self.clock() + stopping.left
             deadline = ends if deadline is None else min(ends, deadline)
         slot = request.authenticated and request.slot
-        entering = self._enter(lane, deadline, slot=slot, lost=lost, urgent=urgent)
+        entering = self._enter(bucket, deadline, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
                 return await entering
-            leave = functools.partial(self._gate.leave, lane, counted=False, slot=slot)
+            leave = functools.partial(self._admission.leave, bucket, counted=False, slot=slot)
             if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
@@ -631,10 +631,10 @@ class Session:
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
         if cleanup is not None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
-        return await self._queue(request, lane, deadline, where, lost=lost)
+        return await self._queue(request, bucket, deadline, where, lost=lost)
 
     async def _enter(
-        self, lane: Lane, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
+        self, bucket: Bucket, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
     ) -> int:
         """Enter the gate; a shared budget's store that is away is asked again as the policy says.
 
@@ -644,8 +644,8 @@ class Session:
         tries = 0
         while True:
             try:
-                return await self._gate.enter(
-                    lane,
+                return await self._admission.enter(
+                    bucket,
                     deadline,
                     slot=slot,
                     patience=self._retry.max_retry_after,
@@ -829,7 +829,7 @@ class Session:
         response: Response,
         shape: Shape[Any, Any] | None,
         headers: Mapping[str, str],
-        lane: Lane,
+        bucket: Bucket,
         number: int,
     ) -> Any:
         """What the caller gets for an answer that is a success, :data:`_NO_SUCCESS` for any other.
@@ -856,8 +856,8 @@ class Session:
             if result is _NO_SUCCESS:
                 return result
         # Nearly every answer: without a limit that is known, and saying nothing of one.
-        if lane.allowance.bounded or REMAINING in response.headers:
-            lane.allowance.note(response.headers, self.clock(), self._wall(), number)
+        if bucket.allowance.bounded or REMAINING in response.headers:
+            bucket.allowance.note(response.headers, self.clock(), self._wall(), number)
         return result
 
     def _list_in_part(
@@ -893,7 +893,7 @@ class Session:
         response: Response,
         shape: Shape[Any, Any] | None,
         headers: Mapping[str, str],
-        lane: Lane,
+        bucket: Bucket,
         number: int,
         where: str,
     ) -> tuple[APIError, Proof]:
@@ -911,9 +911,9 @@ class Session:
             error.add_note(_CUT)
         if isinstance(error, RateLimitError):
             pause = max(error.retry_after or 0.0, self._retry.backoff(1, self._entropy()))
-            lane.allowance.pause(pause, response.headers, self.clock(), now)
+            bucket.allowance.pause(pause, response.headers, self.clock(), now)
         else:
-            lane.allowance.note(response.headers, self.clock(), now, number, good=False)
+            bucket.allowance.note(response.headers, self.clock(), now, number, good=False)
         failure = error or unreadable or self._unreadable(request, clean, shape)
         redactor.error(failure, cut=len(response.body) > SEARCHED)
         if error is None:

@@ -10,8 +10,9 @@ import msgspec
 from attrs import evolve, frozen
 
 from vcloud._core.codec import Codec, excerpt, too_deep
+from vcloud._core.limits.headers import retry_after
+from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
-from vcloud._core.ratelimit import RateLimit, retry_after
 from vcloud._core.request import Request, Response
 from vcloud._core.text import shortened
 from vcloud.errors import (
