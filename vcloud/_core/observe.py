@@ -314,9 +314,7 @@ class Watch:
         self._make_queued: Callable[..., Queued]
         self._reasons: set[WaitReason] = set()
 
-    def hear_of_waits(
-        self, observers: Sequence[Observer], queued: Callable[..., Queued]
-    ) -> None:
+    def hear_of_waits(self, observers: Sequence[Observer], queued: Callable[..., Queued]) -> None:
         """Tell these when the call waits for long.
 
         Args:
@@ -381,9 +379,7 @@ class Watch:
         self._tell(attempt.operation, "ended", lambda observer: observer.ended(attempt))
         if retry_in is not None:
             self._ready = self._clock() + retry_in
-            self._tell(
-                attempt.operation, "retried", lambda observer: observer.retried(attempt)
-            )
+            self._tell(attempt.operation, "retried", lambda observer: observer.retried(attempt))
 
     def _tell(
         self,

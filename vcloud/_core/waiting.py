@@ -39,7 +39,7 @@ class Waiting(NamedTuple):
     provider: str
     reason: WaitReason
     #: How many there are.
-    count: int
+    calls: int
     #: When the first of them may go on; None when nobody knows.
     until: datetime | None
 
@@ -237,7 +237,8 @@ class Waits:
             self._loop = loop
             # It is not cancelled when nobody waits any more: the next call that waits would have to
             # set it again. It holds neither this nor the context of the call that happened to set it.
-            self._timer = loop.call_later(seconds, _ring, weakref.ref(self), context=Context())
+            when = loop.time() + seconds
+            self._timer = loop.call_at(when, _ring, weakref.ref(self), context=Context())
 
     def ring(self) -> None:
         """Look who waits, tell those who want to know, and plan the next look."""
@@ -319,7 +320,7 @@ _WORDS: Final = {
 
 def in_words(waiting: Waiting) -> str:
     """Who waits for what, on one line: ``computers: 40 calls wait for a free slot (concurrency)``."""
-    one = waiting.count == 1
-    calls = "1 call waits" if one else f"{waiting.count} calls wait"
+    one = waiting.calls == 1
+    calls = "1 call waits" if one else f"{waiting.calls} calls wait"
     until = "" if waiting.until is None else f", until {waiting.until:%H:%M:%S} UTC at least"
     return f"{waiting.provider}: {calls} for {_WORDS[waiting.reason]}{until}"
