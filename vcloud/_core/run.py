@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,10 @@ class BulkRun(msgspec.Struct, eq=False):
         if self.refused_since is None:
             self.refused_since = now
         return self.left is not None or now - self.refused_since <= usual
+
+    def end(self) -> None:
+        """It is over. What its items left running waits as any other call does."""
+        self.left, self.refused_since = None, -math.inf
 
 
 #: The run whose work runs here, the innermost of several.

@@ -310,7 +310,7 @@ def summary(waits: Iterable[Wait], *, long_only: bool = False) -> list[Waiting]:
 _WORDS: Final = {
     WaitReason.SLOT: "a free slot (concurrency)",
     WaitReason.RATE_LIMIT: "the rate limit",
-    WaitReason.PAUSE: "the end of a pause that the service asked for",
+    WaitReason.PAUSE: "a pause that the service asked for",
     WaitReason.LOGIN: "a login",
     WaitReason.RETRY: "the next attempt",
     WaitReason.SHARED_BUDGET: "the shared budget",
@@ -324,3 +324,10 @@ def in_words(waiting: Waiting) -> str:
     calls = "1 call waits" if one else f"{waiting.calls} calls wait"
     until = "" if waiting.until is None else f", until {waiting.until:%H:%M:%S} UTC at least"
     return f"{waiting.provider}: {calls} for {_WORDS[waiting.reason]}{until}"
+
+
+def briefly(waiting: Waiting) -> str:
+    """The same for a progress bar: ``computers: 40 wait for a free slot (concurrency)``."""
+    wait = "waits" if waiting.calls == 1 else "wait"
+    until = "" if waiting.until is None else f" until {waiting.until:%H:%M:%S} UTC"
+    return f"{waiting.provider}: {waiting.calls} {wait} for {_WORDS[waiting.reason]}{until}"

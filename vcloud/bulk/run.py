@@ -26,11 +26,19 @@ from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
+from vcloud._core.run import RUN, BulkRun
+from vcloud._core.waiting import summary
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
 from vcloud.bulk.worker import Worker, default_key, told_to_stop
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, VCloudError
+from vcloud.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidArgumentError,
+    RateLimitError,
+    VCloudError,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -141,6 +149,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._worker = Worker(
             action, self._journal, key or default_key, record, settle, again, counted
         )
+        #: What its calls know of it.
+        self._run = BulkRun()
         #: Whether no item can be of another client than the others. The facade knows.
         self._of_one_client = False
         self._title = progress
@@ -198,6 +208,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             attempts=self._worker.attempts,
             elapsed=timedelta(seconds=elapsed),
             stopped=self._stopped,
+            until=self._worker.limited_until if self._stopped == "rate_limit" else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -218,7 +229,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                     self._total += await self._journal._others(
                         {self._worker.name(item) for item in self._given}
                     )
-            self._bar = bar(self._title)
+            self._bar = bar(self._title, lambda: summary(self._run.waits, long_only=True))
         except BaseException:
             if self._journal is not None:
                 await self._journal.aclose()
@@ -244,6 +255,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             if owned and (aclose := getattr(self._items, "aclose", None)) is not None:
                 stack.push_async_callback(aclose)
             self._closed = self._worker.ended = True
+            self._run.end()
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
                 await end({self._dispatcher, *self._tasks})
@@ -273,9 +285,17 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._loop = loop = asyncio.get_running_loop()
         self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
+        if self._patience is not None:
+            self._run.left = self._left
         self._worker.outer = ATTEMPT_COUNT.get()
         self._dispatcher = loop.create_task(self._dispatch())
         self._dispatcher.add_done_callback(self._task_over)
+
+    def _left(self) -> float:
+        """Seconds until the run must be over."""
+        ends_at = self._worker.ends_at
+        assert ends_at is not None
+        return max(0.0, ends_at - self._loop.time())
 
     @property
     def _over(self) -> bool:
@@ -306,6 +326,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     async def _dispatch(self) -> None:
         """Take items as there is room, and give each a task with a context of its own."""
+        RUN.set(self._run)
         limit = asyncio.timeout_at(self._worker.ends_at)
         try:
             async with limit:
@@ -328,6 +349,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         except Exception as error:  # noqa: BLE001 - raised where the run is iterated
             if isinstance(error, TimeoutError) and limit.expired():
                 self._stop("deadline")
+            elif isinstance(error, RateLimitError):
+                self._worker.note_limit(error.retry_after)
+                self._stop("rate_limit")
             else:
                 self._fail(error)
 
@@ -351,16 +375,25 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 self._fail(VCloudError("a task of this run was cancelled, and not by the run"))
             raise
         else:
+            if outcome.status is OutcomeStatus.DONE:
+                self._run.refused_since = None
             self._finished.append(outcome)
             self._news.set()
         finally:
             # A loop that was closed over this wakes nobody any more.
             if not self._loop.is_closed():
                 self._slots.release()
+        self._stop_if_told()
+        self._show()
+
+    def _stop_if_told(self) -> None:
+        """Begin nothing more where what became of an item says so."""
         if self._worker.unwritten is not None:
             self._fail(self._worker.unwritten)
         if self._worker.late:
             self._stop("deadline")
+        elif self._worker.limited:
+            self._stop("rate_limit")
         elif self._worker.refused and self._of_one_client and not self._all_taken:
             self._stop("credentials")
         elif (
@@ -369,7 +402,6 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             and not self._all_taken
         ):
             self._stop("max_failures")
-        self._show()
 
     def _show(self) -> None:
         if self._bar is not None:
