@@ -322,7 +322,7 @@ def in_words(waiting: Waiting) -> str:
     """Who waits for what, on one line: ``computers: 40 calls wait for a free slot (concurrency)``."""
     one = waiting.calls == 1
     calls = "1 call waits" if one else f"{waiting.calls} calls wait"
-    until = "" if waiting.until is None else f", until {waiting.until:%H:%M:%S} UTC at least"
+    until = "" if waiting.until is None else f", until at least {waiting.until:%H:%M:%S} UTC"
     return f"{waiting.provider}: {calls} for {_WORDS[waiting.reason]}{until}"
 
 
