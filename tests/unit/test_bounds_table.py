@@ -29,6 +29,7 @@ from vcloud._core import (
     short_fields,
     spellings,
     text,
+    waiting,
 )
 from vcloud._core.paging import pages
 from vcloud._core.websocket import receiver, socket
@@ -102,6 +103,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "one attempt, one connection": (
         f"{figure(ENDPOINT.timeout)}, {figure(ENDPOINT.connect_timeout)}",
     ),
+    "a wait in line": (figure(waiting.LONG),),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
