@@ -348,3 +348,35 @@ async def test_what_a_run_left_running_waits_as_any_other_call_does(emulator: Em
         await buy(cloud)
         over.set()
         assert await left[0]
+
+
+async def test_without_a_deadline_it_goes_on_for_as_long_as_items_are_over(
+    emulator: Emulator,
+) -> None:
+    async def act(_: int) -> str:
+        # More often than a call is sent, and all in all for longer than a call waits.
+        emulator.faults.add(BUY, Fault.too_many(0.05, "milliseconds"), times=5)
+        return await buy(cloud)
+
+    retry = RetryPolicy(base=0.001, max_retry_after=0.6)
+    async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
+        totals = await cloud.bulk(range(4), act, concurrency=1).run()
+    assert (totals.done, totals.attempts, totals.stopped) == (4, 24, None)
+
+
+async def test_what_an_item_started_is_stopped_although_the_time_of_the_run_is_up(
+    emulator: Emulator,
+) -> None:
+    found = emulator.endpoints()["desktops"]
+    # The stop has to wait for the limit, and only after the end of the run.
+    limited = evolve(found, rate_limits=[RateLimit(1, per=1.5)])
+
+    async def act(_: int) -> None:
+        async with cloud.desktops.launch():
+            await asyncio.sleep(3600)
+
+    async with VCloud(desktops=limited) as cloud:
+        totals = await cloud.bulk([1], act, deadline=0.5).run()
+    assert totals.stopped == "deadline"
+    assert [call.method for call in emulator.calls] == ["POST", "POST"]
+    assert emulator.calls[-1].path.endswith("/stop")

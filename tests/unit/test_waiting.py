@@ -502,6 +502,25 @@ async def test_without_a_terminal_the_lines_of_a_run_say_what_it_waits_for(
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_short_wait_is_not_in_the_lines_of_a_run(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    service, calls = make(concurrency=1)
+
+    async def act(_: int) -> None:
+        await calls.session.send(START)
+
+    task = asyncio.create_task(Bulk(range(6), act, concurrency=2, progress="Starting").run())
+    await settle()
+    await clock.move(29.5)
+    service.answer()
+    await clock.move(1)
+    assert log.getvalue() == "Starting: 1/6, after 0:00:30\n"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_the_bar_of_a_run_shows_what_it_waits_for(
     make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

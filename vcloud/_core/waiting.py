@@ -134,8 +134,7 @@ class _Group:
         self._look_again(now)
         # Those behind the first that has not, began later, and wait for the same.
         for wait in list(takewhile(lambda wait: self._is_long(wait, now), self.fresh)):
-            if wait in self.fresh:  # an observer may have ended it
-                self._learn(wait, now)
+            self._learn(wait, now)
 
     def due(self) -> float | None:
         """When the next of those that are not known has waited for long; None: there is none."""
