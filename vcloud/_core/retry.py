@@ -58,7 +58,8 @@ class RetryPolicy:
         cap: what they grow to, on average too: half of each pause is chance, so that one may take half as much again.
         max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
             the call ends at once with its error instead, a :class:`~vcloud.RateLimitError` or, after a 503, a
-            :class:`~vcloud.ServerError`.
+            :class:`~vcloud.ServerError`. In a bulk run that has a deadline, a rate limit is waited for
+            until that instead, and in any bulk run its refusals do not count as attempts.
     """
 
     attempts: int = 4

@@ -69,6 +69,14 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     that client are undone, and nothing is sent for them. The run goes on with those of other
     clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
 
+    **Rate limits.** One is waited for until the ``deadline``; without a deadline, for the
+    ``max_retry_after`` of the :class:`~vcloud.RetryPolicy`. Refusals (429) do not use up an item's
+    attempts, unless the policy has only one. A limit that lasts longer ends the run, whichever
+    provider it is of: ``totals.until`` says until when. So does, without a deadline, a service that
+    refuses everything for that long. The item, and those that were not begun, are undone; what is
+    under way is finished. An item that changed something before it met the limit has failed. A
+    pager that meets the limit ends its run in the same way.
+
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
@@ -86,6 +94,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         concurrency: how many at once.
         max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
         deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
+            Until then a rate limit is waited for.
         journal: the file, or a :class:`Journal`, in which the run is written down.
         key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
             ``id`` of anything that has one.
@@ -93,7 +102,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         settle: looks at the service for what became of an item that an earlier run left unknown.
         retry_failed: False: what failed in an earlier run stays failed.
         progress: the title of a progress bar on standard error. Where that is no terminal, it gets a line every 30 seconds.
-            What cannot be written there is dropped, and fails no run.
+            Both say what its calls wait for. What cannot be written there is dropped, and fails no run.
         counted: all that the action does to the world are requests of this SDK. Then one that was interrupted before it
             sent anything is undone; otherwise it is unknown too.
 
