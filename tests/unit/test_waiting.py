@@ -32,7 +32,7 @@ from vcloud import (
 )
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, Wire
-from vcloud._core.waiting import Waits
+from vcloud._core.waiting import Wait, Waits
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
@@ -464,6 +464,44 @@ async def test_the_log_says_until_when_where_that_is_known(
     assert caplog.messages == [
         "computers: 41 calls wait for the rate limit, until at least 12:01:40 UTC"
     ]
+
+
+async def test_the_log_speaks_of_those_that_wait_although_the_first_of_them_go_on(
+    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vcloud")
+    service, calls = make(concurrency=1)
+    await calls.make(8)
+    for _ in range(2):
+        await clock.move(0.9)
+        service.answer()
+        await settle()
+    await clock.move(0.3)
+    assert caplog.messages == ["computers: 5 calls wait for a free slot (concurrency)"]
+
+
+async def test_the_log_is_silent_where_each_waits_for_less_than_a_second(
+    make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vcloud")
+    service, calls = make(concurrency=1)
+    await calls.make(1)
+    for _ in range(20):  # there is always one in line, and never the same for a second
+        await calls.make(1)
+        await clock.move(0.4)
+        service.answer()
+        await settle()
+    assert caplog.messages == []
+
+
+async def test_who_nobody_hears_of_is_only_counted(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(Wait, "__enter__", made.append)
+    _, calls = make(concurrency=1)
+    await calls.make(1_000)
+    assert made == []
 
 
 async def test_what_has_no_descriptor_may_say_so(

@@ -314,6 +314,11 @@ class Watch:
         self._make_queued: Callable[..., Queued]
         self._reasons: set[WaitReason] = set()
 
+    @property
+    def hears_of_waits(self) -> bool:
+        """Whether anybody wants to know for what the call waits."""
+        return bool(self._hear_of_waits)
+
     def hear_of_waits(self, observers: Sequence[Observer], queued: Callable[..., Queued]) -> None:
         """Tell these when the call waits for long.
 

@@ -19,12 +19,14 @@ class BulkRun(msgspec.Struct, eq=False):
     Attributes:
         left: the seconds until the run must be over, for as long as which a rate limit is waited
             for; None: the run may last as long as it takes.
-        waits: its calls that wait before they are sent.
+        shown: whether somebody watches what its calls wait for.
+        waits: those of its calls that wait before they are sent, if it is.
         refused_since: when the service refused a request because of a rate limit and no item was
             over since, in monotonic seconds; None: not so.
     """
 
     left: Callable[[], float] | None = None
+    shown: bool = False
     waits: dict[Wait, None] = msgspec.field(default_factory=dict)
     refused_since: float | None = None
 

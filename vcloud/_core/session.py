@@ -667,16 +667,15 @@ class Session:
         Raises:
             ConnectError: it stays away.
         """
-        tries = 0
+        tries, in_run, usual = 0, RUN.get() is not None, self._retry.max_retry_after
         while True:
             try:
-                cause = functools.partial(self._why, bucket)
-                with self.waits.behind(bucket, cause, watch):
+                with self.waits.behind(bucket, self._why, watch):
                     return await self._admission.enter(
                         bucket,
-                        self._end_of_line(deadline),
+                        self._end_of_line(deadline) if in_run else deadline,
                         slot=slot,
-                        patience=self._limit_patience(),
+                        patience=self._limit_patience() if in_run else usual,
                         urgent=urgent,
                     )
             except ConnectError as error:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from logging import Logger
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 from vcloud._core.log import Throttle
 from vcloud._core.observe import WaitReason, Watch
@@ -29,8 +30,10 @@ LOG_INTERVAL: Final = 60.0
 #: Stands for a wait that is known to be short.
 _NOTHING: Final = nullcontext()
 
+K = TypeVar("K", bound=Hashable)
+
 #: What a group of calls waits for, and until when at least, in monotonic seconds. None: nobody knows.
-Cause = Callable[[], tuple[WaitReason, float | None]]
+Cause = tuple[WaitReason, float | None]
 
 
 class Waiting(NamedTuple):
@@ -64,8 +67,9 @@ class Wait:
 
     def __enter__(self) -> Self:
         self.group.add(self)
-        self._run = run = RUN.get()
-        if run is not None:
+        run = RUN.get()
+        if run is not None and run.shown:
+            self._run = run
             run.waits[self] = None
         return self
 
@@ -84,11 +88,26 @@ class _Group:
     """Calls that wait together: behind one limit, or each for its own repeat.
 
     What all of them wait for may change: the slots are taken, and then the service asks for a pause.
+
+    As a context manager it stands for one of those of which nobody wants to hear. They are only
+    counted. All that are there at some moment are a batch; until as many have left, one that was
+    there then still waits, because they leave in the order of their arrival.
     """
 
-    __slots__ = ("_cause", "_since", "_waits", "fresh", "known", "reason", "until")
+    __slots__ = (
+        "_batch",
+        "_batch_since",
+        "_cause",
+        "_counted",
+        "_since",
+        "_waits",
+        "fresh",
+        "known",
+        "reason",
+        "until",
+    )
 
-    def __init__(self, waits: Waits, cause: Cause) -> None:
+    def __init__(self, waits: Waits, cause: Callable[[], Cause]) -> None:
         self._waits = waits
         self._cause = cause
         self.reason, self.until = cause()
@@ -98,9 +117,39 @@ class _Group:
         self.fresh: dict[Wait, None] = {}
         #: Those that have, or that will.
         self.known: dict[Wait, None] = {}
+        #: How many are only counted; how many of a batch are left, and since when it waits.
+        self._counted = self._batch = 0
+        self._batch_since = 0.0
 
-    def __len__(self) -> int:
-        return len(self.fresh) + len(self.known)
+    def __enter__(self) -> Self:
+        self._counted += 1
+        if not self._batch:
+            self._begin_batch()
+            self._waits.set_timer(LONG)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._counted -= 1
+        self._batch -= 1
+        if not self._batch and self._counted:
+            self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        self._batch, self._batch_since = self._counted, self._waits.clock()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._counted + len(self.fresh) + len(self.known)
+
+    def is_long(self, now: float) -> bool:
+        """Whether one of them has waited for long, or will."""
+        return bool(self.known) or (self._batch > 0 and self._exceeds(self._batch_since, now))
 
     @property
     def provider(self) -> str:
@@ -118,7 +167,7 @@ class _Group:
         if wait.watch is not None:
             # Whoever is to hear of it hears of it now, if it is known that it will be long.
             self._look_again(now)
-        if wait.until is not None or (wait.watch is not None and self._is_long(wait, now)):
+        if wait.until is not None or (wait.watch is not None and self._exceeds(now, now)):
             self._learn(wait, now)
         self._waits.set_timer(LONG)
 
@@ -133,14 +182,17 @@ class _Group:
         """Find those that have waited for long by now."""
         self._look_again(now)
         # Those behind the first that has not, began later, and wait for the same.
-        for wait in list(takewhile(lambda wait: self._is_long(wait, now), self.fresh)):
+        for wait in list(takewhile(lambda wait: self._exceeds(wait.since, now), self.fresh)):
             self._learn(wait, now)
 
-    def due(self) -> float | None:
-        """When the next of those that are not known has waited for long; None: there is none."""
-        for wait in self.fresh:
-            return max(wait.since, self._since) + LONG
-        return None
+    def due(self, now: float) -> float | None:
+        """When to look again, in monotonic seconds; None: nobody waits."""
+        waits = [wait.since for wait in islice(self.fresh, 1)]
+        if self._batch and not self._exceeds(self._batch_since, now):
+            waits.append(self._batch_since)
+        if waits:
+            return max(min(waits), self._since) + LONG
+        return now + LONG if self.count else None
 
     def _look_again(self, now: float) -> None:
         reason, self.until = self._cause()
@@ -151,8 +203,9 @@ class _Group:
         self.known.update(self.fresh)
         self.fresh, self.known = self.known, {}
 
-    def _is_long(self, wait: Wait, now: float) -> bool:
-        began = max(wait.since, self._since)
+    def _exceeds(self, since: float, now: float) -> bool:
+        """Whether who waits since then has waited for long, or will."""
+        began = max(since, self._since)
         return now - began >= LONG or (self.until is not None and self.until - began > LONG)
 
     def _learn(self, wait: Wait, now: float) -> None:
@@ -167,7 +220,7 @@ class _Group:
 class Waits:
     """The calls of one provider that wait. Observers hear of each, and the log of how many there are.
 
-    Only calls that wait come here. Without observers, such a call costs an entry in a dict.
+    Only calls that wait come here. Where nobody wants to hear of each, they are only counted.
 
     Args:
         provider: its name.
@@ -192,7 +245,9 @@ class Waits:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def behind(self, key: Hashable, cause: Cause, watch: Watch | None) -> Wait:
+    def behind(
+        self, key: K, cause: Callable[[K], Cause], watch: Watch | None
+    ) -> AbstractContextManager[object]:
         """A call that waits together with others, for what may change meanwhile.
 
         Args:
@@ -202,7 +257,11 @@ class Waits:
         """
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(self, cause)
+            group = self._groups[key] = _Group(self, functools.partial(cause, key))
+        if watch is not None and not watch.hears_of_waits:
+            watch = None
+        if watch is None and ((run := RUN.get()) is None or not run.shown):
+            return group
         return Wait(group, watch, None)
 
     def for_reason(
@@ -217,13 +276,16 @@ class Waits:
         """
         if seconds is not None and seconds <= LONG:
             return _NOTHING
-        wait = self.behind(reason, lambda: (reason, None), watch)
-        wait.until = None if seconds is None else self.clock() + seconds
-        return wait
+        if seconds is None:
+            return self.behind(reason, _forever, watch)
+        group = self._groups.get(reason)
+        if group is None:
+            group = self._groups[reason] = _Group(self, functools.partial(_forever, reason))
+        return Wait(group, watch, self.clock() + seconds)
 
     def count(self, reason: WaitReason) -> int:
         """How many calls wait for this."""
-        return sum(len(group) for group in self._groups.values() if group.reason is reason)
+        return sum(group.count for group in self._groups.values() if group.reason is reason)
 
     def at(self, until: float | None) -> datetime | None:
         """A monotonic time as a point in time by this machine's clock."""
@@ -243,28 +305,34 @@ class Waits:
         """Look who waits, tell those who want to know, and plan the next look."""
         self._timer = None
         now = self.clock()
-        groups = [group for group in self._groups.values() if len(group)]
+        groups = [group for group in self._groups.values() if group.count]
         for group in groups:
             group.look(now)
         self._write(now, groups)
-        due = [when for group in groups if (when := group.due()) is not None]
+        due = [when for group in groups if (when := group.due(now)) is not None]
         if due:
             self.set_timer(min(LONG, max(GRAIN, min(due) - now)))
-        elif any(groups):
-            self.set_timer(LONG)
 
     def _write(self, now: float, groups: Iterable[_Group]) -> None:
         """One line for each reason, unless it had one less than a minute ago."""
-        for reason in dict.fromkeys(group.reason for group in groups if group.known):
-            if self._throttles[reason].admit(now) is not None:
-                waits = (
-                    wait
-                    for group in groups
-                    if group.reason is reason
-                    for wait in (*group.known, *group.fresh)
-                )
-                for found in summary(waits):
-                    self._log.info("%s", in_words(found))
+        for reason in dict.fromkeys(group.reason for group in groups if group.is_long(now)):
+            if self._throttles[reason].admit(now) is None:
+                continue
+            ends = [
+                until
+                for group in groups
+                if group.reason is reason
+                for until in (group.until, *(wait.until for wait in group.known))
+                if until is not None
+            ]
+            until = self.at(min(ends, default=None))
+            found = Waiting(self.provider, reason, self.count(reason), until)
+            self._log.info("%s", in_words(found))
+
+
+def _forever(reason: WaitReason) -> Cause:
+    """The cause of those that wait for one reason, nobody knows until when."""
+    return reason, None
 
 
 def _ring(reference: weakref.ref[Waits]) -> None:
@@ -281,18 +349,17 @@ def moment(at: float) -> datetime | None:
         return None
 
 
-def summary(waits: Iterable[Wait], *, long_only: bool = False) -> list[Waiting]:
-    """How many calls wait for what.
+def summary(waits: Iterable[Wait]) -> list[Waiting]:
+    """How many calls wait for what, without those that may not wait for a second.
 
     Args:
         waits: those that wait.
-        long_only: leave out those that have not waited for a second, and may not.
     """
     counts: Counter[tuple[str, WaitReason]] = Counter()
     ends: dict[tuple[str, WaitReason], tuple[float, _Group]] = {}
     for wait in waits:
         group = wait.group
-        if long_only and wait not in group.known:
+        if wait not in group.known:
             continue
         key = group.provider, group.reason
         counts[key] += 1

@@ -159,7 +159,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             action, self._journal, key or default_key, record, settle, again, counted
         )
         #: What its calls know of it.
-        self._run = BulkRun()
+        self._run = BulkRun(shown=progress is not None)
         #: Whether no item can be of another client than the others. The facade knows.
         self._of_one_client = False
         self._title = progress
@@ -238,7 +238,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                     self._total += await self._journal._others(
                         {self._worker.name(item) for item in self._given}
                     )
-            self._bar = bar(self._title, lambda: summary(self._run.waits, long_only=True))
+            self._bar = bar(self._title, lambda: summary(self._run.waits))
         except BaseException:
             if self._journal is not None:
                 await self._journal.aclose()
