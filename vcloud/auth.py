@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -16,12 +16,12 @@ from weakref import WeakKeyDictionary
 
 from attrs import evolve, field, frozen
 
-from vcloud._core.clock import monotonic
+from vcloud._core.clock import TimeOfDay, monotonic
 from vcloud._core.codec import Codec, Instant
-from vcloud._core.limits.headers import server_time
 from vcloud._core.refused import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
 from vcloud._core.secret import Credentials, Secretive, concealing
+from vcloud._core.server_clock import server_time
 from vcloud.errors import AuthenticationError, ConfigurationError, DecodeError, VCloudError
 
 __all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]
@@ -47,7 +47,8 @@ class Auth(Protocol):
         Args:
             request: what is about to be sent; ``request.body`` is the exact bytes.
             path: the full path on the host, with the base path and without the query, as it is sent.
-            now: Unix seconds.
+            now: Unix seconds: the time of day when the client was made, plus those that have
+                passed since, so that it does not jump with the machine's clock.
             nonce: a fresh random text.
         """
         ...
@@ -136,6 +137,8 @@ class _StatePerAddress(Secretive, Auth):
     """A strategy that learns something from a service, and never uses it for another one."""
 
     _base_url: str | None = None
+    #: The clock of all clients that share what was learnt; the first of them sets it.
+    time_of_day: TimeOfDay | None = None
 
     def _forget_everything(self) -> None:
         """Return to what the constructor was given."""
@@ -156,7 +159,7 @@ class _StatePerAddress(Secretive, Auth):
             other = type(self).__new__(type(self))
             # A subclass may keep more than we know of.
             vars(other).update(vars(self))
-            other._base_url, other._for_others = base_url, {}
+            other._base_url, other._for_others, other.time_of_day = base_url, {}, None
             other._forget_everything()
             self._for_others[base_url] = other
         return other
@@ -175,7 +178,9 @@ class HMACAuth(_StatePerAddress):
     :attr:`TOLERANCE` seconds wrong, the difference is learnt and the request signed once more. A
     difference that did not help is dropped. One of more than :attr:`MAX_OFFSET` is not learnt, so
     that nobody between can make this client sign requests for another day: the error says how far
-    the two clocks differ. Each base URL has its own difference. A create whose
+    the two clocks differ. A machine's clock that is put back or forward later changes nothing,
+    because clients add the time that passes to the time of day that they began with; one that was
+    put right is believed where it agrees with the service. Each base URL has its own difference. A create whose
     refusal came later than that is not signed again and has ``outcome_unknown``: see
     :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
     at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
@@ -273,13 +278,29 @@ class HMACAuth(_StatePerAddress):
         others only need to be signed again. What is learnt is on trial until a request that was
         signed with it is accepted. A difference that did not help is not learnt from the next
         refusal. One of more than a day is not learnt at all: see :meth:`clock_difference`. It is
-        always the difference to this machine's clock, so many small ones never add up to more.
+        always the difference to the time that this machine tells, so many small ones never add up
+        to more.
+        """
+        return self.refused_after_jump(response, sent, now=now, clocks=(now,))
+
+    def refused_after_jump(
+        self, response: Response, sent: Mapping[str, str], *, now: float, clocks: Sequence[float]
+    ) -> bool:
+        """Learn as :meth:`refused` does, where this machine's clock was put back or forward.
+
+        Its opinions on the time differ then, and the service's ``Date`` says which of them is right.
+
+        Args:
+            response: the refusal.
+            sent: what the request was signed with.
+            now: the time that requests are signed with, in Unix seconds, without what was learnt.
+            clocks: those opinions, in Unix seconds. What is learnt is within a day of one of them.
         """
         theirs, signed_at = server_time(response.headers), _signed_at(sent)
         if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
             return False
         offset, useless = theirs - now, self._useless_offset
-        if abs(offset) > self.MAX_OFFSET:
+        if all(abs(theirs - clock) > self.MAX_OFFSET for clock in clocks):
             return False
         if useless is not None and abs(offset - useless) <= self.TOLERANCE:
             return False

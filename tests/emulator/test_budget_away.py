@@ -25,7 +25,7 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
-from vcloud._core.limits.admission import TooLongError
+from vcloud._core.limits.turns import TooLongError
 from vcloud.emulator import Emulator, Fault
 
 PLENTY = RateLimit(1000, per=3600)

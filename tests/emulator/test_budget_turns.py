@@ -20,7 +20,7 @@ from redis import Redis
 from tests.emulator.redis_server import RedisServer, redis_server
 from tests.emulator.test_budget import spread
 from vcloud import ConnectError, RateLimit, SharedBudget, VCloud
-from vcloud._core.limits.admission import TooLongError
+from vcloud._core.limits.turns import TooLongError
 from vcloud.emulator import Emulator
 
 

@@ -64,13 +64,13 @@ async def test_stopping_early_gives_back_what_is_under_way(
     gate = cloud.computers._session._admission
     async for _ in cloud.computers.machines.list().prefetch(8):
         emulator.faults.add(MACHINES, Fault.delay(3600), times=None)
-        while gate._free:  # noqa: ASYNC110 - a gate tells nobody that it is full
+        while gate.free:  # noqa: ASYNC110 - a gate tells nobody that it is full
             await asyncio.sleep(0.001)
         break
     async with asyncio.timeout(10):
         assert (await cloud.computers.machines.ref("100").refresh()).id == "100"
-    assert gate._free == SLOTS
-    assert not gate._waiting
+    assert gate.free == SLOTS
+    assert not gate.waiting()
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 20])

@@ -13,7 +13,16 @@ from time import time
 import pytest
 from aiohttp import ClientSession, web
 
-from vcloud import AuthenticationError, Endpoint, HMACAuth, VCloud
+from vcloud import (
+    AuthenticationError,
+    BearerAuth,
+    Endpoint,
+    HMACAuth,
+    RateLimitError,
+    RetryPolicy,
+    VCloud,
+)
+from vcloud._core.server_clock import GRAIN
 from vcloud.emulator import Emulator, Fault
 
 #: Seconds by which the gateway's clock is ahead; the service tolerates 300.
@@ -230,3 +239,40 @@ async def test_an_absent_or_absurd_date_is_no_reason_for_another_error(
         with pytest.raises(AuthenticationError) as caught:
             await cloud.computers.machines.list().first()
     assert (caught.value.clock_difference is not None) is is_one
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0, -23 * 3600.0, 23 * 3600.0])
+async def test_a_wrong_date_keeps_a_limit_and_nobody_for_longer_than_its_window(
+    ahead: float,
+) -> None:
+    asked = 0
+
+    async def serve(request: web.BaseRequest) -> web.Response:
+        nonlocal asked
+        asked += 1
+        now = time()
+        headers = {
+            "Date": formatdate(now if asked == 1 else now + ahead, usegmt=True),
+            "X-RateLimit-Limit": "100",
+            "X-RateLimit-Remaining": str(max(0, 2 - asked)),
+            "X-RateLimit-Reset": str(round(now + 40)),
+        }
+        page = {"page": 1, "limit": 20, "total": 0, "total_pages": 0}
+        return web.json_response({"sessions": [], "pagination": page}, headers=headers)
+
+    runner = web.ServerRunner(web.Server(serve))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
+    endpoint = Endpoint(url, auth=BearerAuth("a.token"), retry=RetryPolicy(max_retry_after=1))
+    try:
+        async with VCloud(streamspace=endpoint) as cloud:
+            for _ in range(2):
+                assert not await cloud.streamspace.sessions.list().all()
+            with pytest.raises(RateLimitError, match="nothing was sent") as caught:
+                await cloud.streamspace.sessions.list().all()
+    finally:
+        await runner.cleanup()
+    assert asked == 2, "the limit is used up, whatever the clock says"
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after <= 60 + GRAIN, "StreamSpace counts for a minute"

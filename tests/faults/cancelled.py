@@ -52,7 +52,7 @@ async def _until(there: Callable[[], bool]) -> None:
 def quiet(client: Any) -> bool:
     """Whether nothing that a client sent is still to be answered."""
     gate = client._session._admission
-    return gate._free == 1 and not any(lane.allowance.in_flight for lane in gate._buckets.values())
+    return gate.free == 1 and not gate.in_flight
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]], *, sent: bool) -> list[str]:
@@ -97,7 +97,7 @@ async def flaws(case: Cancelled) -> AsyncIterator[str]:
         if moment is Moment.LINE:
             tasks.insert(0, asyncio.create_task(call()))
             # A login needs no slot, and so waits for its answer too.
-            await _until(lambda: gate._waiting == 1 or rule.hits == 2)
+            await _until(lambda: gate.waiting() or rule.hits == 2)
         elif moment is Moment.PAUSE:
             await _until(lambda: quiet(stage.client))
         ends = await _cancel(tasks, sent=moment is not Moment.PAUSE)

@@ -12,7 +12,7 @@ import pytest
 from vcloud import Request, Response, TransportError
 from vcloud._core.codec import Codec
 from vcloud._core.limits.admission import Admission
-from vcloud._core.limits.windows import Allowance
+from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof
 from vcloud._core.retry import RetryAfter, RetryPolicy
 from vcloud._core.session import Session

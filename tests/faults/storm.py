@@ -213,10 +213,8 @@ def gates(cloud: VCloud) -> Iterator[str]:
     """What is not as it was before, in a client that has nothing under way."""
     for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
         gate = client._session._admission
-        if gate._free != AT_ONCE or any(
-            lane.waiting or lane.allowance.in_flight for lane in gate._buckets.values()
-        ):
-            yield f"{client!r}: {gate._free} of {AT_ONCE} slots are free"
+        if gate.free != AT_ONCE or gate.waiting() or gate.in_flight:
+            yield f"{client!r}: {gate.free} of {AT_ONCE} slots are free"
     held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
     if held:
         yield f"{len(held)} connections are held"

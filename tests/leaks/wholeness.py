@@ -55,18 +55,15 @@ def whole(client: Client | VCloud, *, slots: int = 100) -> None:
 
 def _flaws(client: Client, slots: int) -> Iterator[str]:
     session = client._session
-    gate = session._admission
-    if gate._free != slots:
-        yield f"{gate._free} of {slots} slots are free"
-    for bucket, lane in gate._buckets.items():
-        if any(not waiter.turn.done() for waiter in lane.waiting):
-            yield f"somebody waits in {bucket!r}"
-        if lane.allowance.in_flight:
-            yield f"{lane.allowance.in_flight} are under way in {bucket!r}"
-        if lane.allowance.bounded and lane.allowance._probe:
-            yield f"{bucket!r} waits for the answer of somebody who is gone"
-        if lane.asking.locked():
-            yield f"somebody asks the store for {bucket!r}"
+    admission = session._admission
+    if admission.free != slots:
+        yield f"{admission.free} of {slots} slots are free"
+    for reason, waiting in admission.waiting().items():
+        yield f"{waiting.number} wait for a {reason}"
+    if admission.in_flight:
+        yield f"{admission.in_flight} are in flight"
+    if not admission.at_rest:
+        yield "somebody asks the store, or an answer is awaited that nobody will get"
     if isinstance(session.auth, BearerAuth) and any(
         lock.locked() for lock in session.auth._locks.values()
     ):

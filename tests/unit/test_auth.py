@@ -212,6 +212,34 @@ def test_many_refusals_never_move_the_signed_time_by_more_than_a_day() -> None:
     assert 0 < signed_by(auth)[1] <= DAY
 
 
+@pytest.mark.parametrize("jump", [30 * DAY, -30 * DAY, 73 * 365 * DAY])
+def test_after_a_jump_a_date_is_learnt_that_one_of_the_machines_opinions_vouches_for(
+    jump: float,
+) -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    # The machine's clock was put right during the run, or what it began with was right.
+    for opinions in ((NOW, NOW + jump + 30), (NOW + jump - 30, NOW)):
+        assert not auth.refused(refusal(NOW + jump), sent, now=NOW)
+        assert auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)
+        sent, ahead = signed_by(auth)
+        assert ahead == pytest.approx(jump, abs=1)
+        # What is learnt is on trial like any other difference.
+        assert not auth.rejected(sent, now=NOW)
+        assert signed_by(auth)[1] == pytest.approx(0, abs=0.01)
+        assert not auth.refused_after_jump(refusal(NOW + jump), sent, now=NOW, clocks=opinions)
+        auth = HMACAuth("ak", "sk")
+        sent, _ = signed_by(auth)
+
+
+def test_a_date_that_no_opinion_vouches_for_is_not_learnt_after_a_jump_either() -> None:
+    auth = HMACAuth("ak", "sk")
+    sent, _ = signed_by(auth)
+    opinions = (NOW, NOW + 30 * DAY)
+    assert not auth.refused_after_jump(refusal(NOW + 15 * DAY), sent, now=NOW, clocks=opinions)
+    assert signed_by(auth)[1] == pytest.approx(0, abs=0.01)
+
+
 ODD_DATES = [
     "Fri, 31 Dec 9999 23:59:59 -1400",
     "Fri, 31 Dec 9999 23:59:59 GMT",

@@ -19,18 +19,19 @@ from vcloud._core import (
     converter,
     counter,
     details,
-    ratelimit,
     redaction,
     redis_store,
     refused,
     request,
     scalars,
+    server_clock,
     shared,
     short_fields,
     spellings,
     text,
     waiting,
 )
+from vcloud._core.limits import cooldown, headers
 from vcloud._core.paging import pages
 from vcloud._core.websocket import receiver, socket
 from vcloud.bulk import ledger
@@ -107,6 +108,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
+    "no answer to the request that goes first": (figure(cooldown.PROBE_SILENCE),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "frames that are read": (figure(receiver.IN_A_ROW),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
@@ -163,8 +165,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
     "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(vnc.KEPT_ERRORS)),
     "one attempt of an action": (figure(requests.TIMEOUT),),
-    "`Retry-After` as a number": (f"{figure(ratelimit.MAX_RETRY_AFTER / YEAR)} years",),
-    "the end of a rate limit": (f"{figure(ratelimit.MAX_WINDOW / 86_400)} days",),
+    "`Retry-After` as a number": (f"{figure(headers.MAX_RETRY_AFTER / YEAR)} years",),
+    "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
     "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
     "refused credentials": (figure(refused.HOLD),),
     "a [shared budget]": (figure(counter._AT_ONCE),),
@@ -200,6 +202,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{pictures.MAX_PICTURES} in all",
     ),
     "a VNC server's connection": (figure(pictures.PATIENCE),),
+    "what a service's `Date` shifts": (figure(server_clock.GRAIN),),
     "seconds between heartbeats": (
         f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
         f"{figure(connection.INTERVAL)} when",

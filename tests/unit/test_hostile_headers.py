@@ -13,8 +13,9 @@ from multidict import CIMultiDict
 
 from tests.unit.hostile import DATES, HEADERS, LITERALS, NUMBERS, STEADY, TEXTS, spoiled
 from vcloud._core.codec import MAX_DEPTH
-from vcloud._core.limits.headers import limits, retry_after, server_time
-from vcloud._core.limits.windows import Allowance
+from vcloud._core.limits.allowance import Allowance
+from vcloud._core.limits.headers import limits, retry_after
+from vcloud._core.server_clock import server_time
 from vcloud.providers.streamspace.agent.frames import MAX_READINGS, MAX_UNREADABLE, read_frame
 from vcloud.providers.streamspace.messages import KINDS, UnknownMessage, UnreadableMessage
 
@@ -43,12 +44,12 @@ def test_an_allowance_survives_whatever_it_is_told(
     allowance = Allowance()
     for now, (headers, refused) in enumerate(answers):
         given = CIMultiDict(headers)
-        allowance.take()
+        allowance.sent(float(now))
         if refused:
             allowance.pause(retry_after(given, now=NOW) or 0.0, given, float(now), NOW)
         else:
             allowance.note(given, float(now), NOW)
-        allowance.done(float(now))
+        allowance.ended(float(now))
         assert allowance.delay(float(now)) >= 0
 
 

@@ -190,7 +190,7 @@ async def test_every_way_to_fail_ends_the_attempt_with_its_error(
         await shared.send(START)
     (what, _, seen, name, duration, retry_in) = diary.heard[-1]
     assert (what, seen, name, duration, retry_in) == ("ended", status, error.__name__, 0.25, None)
-    assert shared._admission._free == 1
+    assert shared._admission.free == 1
 
 
 async def test_an_answer_that_does_not_decode_is_a_failed_attempt(clock: Clock) -> None:
@@ -331,7 +331,7 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     shared = session(clock, BUSY, OK, observers=[Broken(), diary], concurrency=1)
     assert await shared.send(START) is OK
     assert len(diary.heard) == 5
-    assert shared._admission._free == 1
+    assert shared._admission.free == 1
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("ERROR", "vcloud.computers")
     assert record.exc_info is None
@@ -465,7 +465,7 @@ async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_
     shared = session(clock, OK, observers=[Stop()], concurrency=1)
     with pytest.raises(asyncio.CancelledError):
         await shared.send(GET)
-    assert shared._admission._free == 1
+    assert shared._admission.free == 1
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------

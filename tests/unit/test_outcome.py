@@ -65,7 +65,12 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def session(
-    script: Script, time: Time, dialect: Dialect = VAGON, auth: Auth | None = None, **options: Any
+    script: Script,
+    time: Time,
+    dialect: Dialect = VAGON,
+    auth: Auth | None = None,
+    boottime: Time | None = None,
+    **options: Any,
 ) -> Session:
     endpoint = Endpoint("https://host.test/v1", auth=auth or HMACAuth("ak", "sk"), **options)
     return Session(
@@ -75,6 +80,7 @@ def session(
         script,
         clock=time,
         wall=time,
+        boottime=boottime,
         entropy=lambda: 0.5,
     )
 
@@ -286,8 +292,7 @@ async def test_a_clock_that_went_wrong_after_it_was_accepted_is_corrected(time: 
 async def test_a_create_is_not_signed_again_after_a_machine_has_slept(time: Time) -> None:
     """The monotonic clock stands still meanwhile, the time of day does not."""
     script = Slow(600, asleep := copy.copy(time), COPY, code(200, 200))
-    slept = session(script, time)
-    slept._wall = asleep
+    slept = session(script, time, boottime=asleep)
     with pytest.raises(AuthenticationError) as caught:
         await slept.send(POST)
     assert caught.value.outcome_unknown

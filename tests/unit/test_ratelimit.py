@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
-from vcloud._core.limits.headers import Limits, ServerClock, limits, retry_after
-from vcloud._core.limits.windows import Allowance, RateLimit
+from vcloud._core.limits.allowance import Allowance
+from vcloud._core.limits.headers import Limits, limits, retry_after
+from vcloud._core.limits.windows import RateLimit
+from vcloud._core.server_clock import ServerClock
 
 NOW = 1_771_000_000.0
 
@@ -164,20 +166,20 @@ class Bucket:
     def send(self) -> bool:
         if self.allowance.delay(self.now) > 0:
             return False
-        self.numbers.append(self.allowance.take())
+        self.numbers.append(self.allowance.sent(self.now))
         return True
 
     def answer(self, headers: dict[str, str] | None = None) -> None:
         number = self.numbers.popleft()
         self.allowance.note(headers or {}, self.now, NOW + self.now - 0.5, number)
-        self.allowance.done(self.now, number)
+        self.allowance.ended(self.now, number)
 
     def lose(self) -> None:
-        self.allowance.done(self.now, self.numbers.popleft())
+        self.allowance.ended(self.now, self.numbers.popleft())
 
     def refuse(self, seconds: float, headers: dict[str, str] | None = None) -> None:
         self.allowance.pause(seconds, headers or {}, self.now, NOW + self.now - 0.5)
-        self.allowance.done(self.now, self.numbers.popleft())
+        self.allowance.ended(self.now, self.numbers.popleft())
 
     def all_at_once(self) -> int:
         count = 0
@@ -241,7 +243,7 @@ def test_a_gateways_page_without_headers_says_nothing_of_the_services_limits() -
     bucket = Bucket(expected=RateLimit(10, 60))
     assert bucket.all_at_once() == 10
     bucket.allowance.note({}, bucket.now, NOW, good=False)
-    bucket.allowance.done(bucket.now)
+    bucket.allowance.ended(bucket.now)
     assert bucket.allowance.delay(bucket.now) > 0
 
 
@@ -256,7 +258,7 @@ def test_requests_whose_answers_never_come_do_not_stop_the_bucket_for_ever() -> 
     bucket = Bucket(expected=RateLimit(3, 60))
     assert bucket.all_at_once() == 3
     for _ in range(3):
-        bucket.allowance.done(bucket.now)
+        bucket.allowance.ended(bucket.now)
     bucket.now = 60
     assert bucket.all_at_once() == 3
 
@@ -265,11 +267,11 @@ def test_what_never_reached_the_service_is_given_back() -> None:
     bucket = Bucket(expected=RateLimit(3, 60))
     assert bucket.all_at_once() == 3
     for _ in range(3):
-        bucket.allowance.done(bucket.now, counted=False)
+        bucket.allowance.ended(bucket.now, counted=False)
     assert bucket.all_at_once() == 3
     ruled = Bucket(RateLimit(2, 60))
     assert ruled.all_at_once() == 2
-    ruled.allowance.done(ruled.now, counted=False)
+    ruled.allowance.ended(ruled.now, counted=False)
     assert ruled.all_at_once() == 1
 
 
@@ -403,7 +405,7 @@ def crowd(
     events: list[tuple[float, int, dict[str, str] | None]] = []
     while sent < total or events:
         while sent < total and free and allowance.delay(now) <= 0:
-            allowance.take()
+            allowance.sent(now)
             free, sent = free - 1, sent + 1
             heapq.heappush(events, (now + next(trip), sent, None))
         wake = now + allowance.delay(now) if sent < total and free else math.inf
@@ -416,7 +418,7 @@ def crowd(
             heapq.heappush(events, (now + next(trip), number, service(now)))
         else:
             allowance.note(headers, now, NOW + now)
-            allowance.done(now)
+            allowance.ended(now)
             free += 1
 
 

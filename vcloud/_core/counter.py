@@ -15,7 +15,7 @@ import msgspec
 
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
-from vcloud._core.limits.admission import TooLongError
+from vcloud._core.limits.turns import TooLongError
 
 #: How many may ask a store at once, in one event loop.
 _AT_ONCE: Final = 10

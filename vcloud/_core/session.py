@@ -19,12 +19,14 @@ import msgspec
 
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import CLEANUP, Cleanup, Opened
-from vcloud._core.clock import monotonic, wall
+from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
-from vcloud._core.limits.admission import Admission, Bucket, Reason, TooLongError
+from vcloud._core.limits.admission import Admission, Reason
 from vcloud._core.limits.headers import REMAINING, retry_after
+from vcloud._core.limits.line import Bucket
+from vcloud._core.limits.turns import TooLongError
 from vcloud._core.observe import Audience, WaitReason, Watch
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
@@ -91,7 +93,10 @@ class Session:
         transport: the socket work, shared by all providers of one facade.
         codec: decodes answers; a strict one in contract tests.
         clock: monotonic seconds.
-        wall: Unix seconds.
+        wall: the machine's time of day, in Unix seconds. It is read when the session is made, and
+            where a service contradicts it.
+        boottime: monotonic seconds that go on while the machine sleeps; None: the system's, or
+            ``clock`` if another ``wall`` is given.
         entropy: a number in 0..1, for jitter.
         nonce: a fresh text for each signature.
     """
@@ -106,6 +111,7 @@ class Session:
         codec: Codec | None = None,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = wall,
+        boottime: Callable[[], float] | None = None,
         entropy: Callable[[], float] = random.random,
         nonce: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
@@ -122,8 +128,13 @@ class Session:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             self.auth, "clock_difference", None
         )
+        # Of strategies that several clients share: what they learnt goes by one clock.
+        self._learn_jump: Callable[..., bool] | None = getattr(
+            self.auth, "refused_after_jump", None
+        )
         self.clock = clock
-        self._wall = wall
+        self._boottime = boottime or _boottime_of(clock, wall)
+        self._day = _time_of_day(self.auth, wall, self._boottime)
         self._entropy = entropy
         self._nonce = nonce
         address = urlsplit(base_url)
@@ -244,13 +255,13 @@ class Session:
         return self._entropy()
 
     def now(self) -> float:
-        """The wall's time, in Unix seconds."""
-        return self._wall()
+        """The time of day that no jump of the machine's clock changes, in Unix seconds."""
+        return self._day()
 
     async def authenticate(self, request: Request) -> Mapping[str, str]:
         """The headers that authenticate this request now, for what is not sent from here (a link, say)."""
         self.transport.check()
-        if self.auth.ready(now := self._wall()):
+        if self.auth.ready(now := self._day()):
             return self._sign(request, now)
         return await self._credential(request, None, self._where(request), root=False)
 
@@ -383,7 +394,7 @@ class Session:
                 if self._refused.error is not None:
                     trying = self._turn_to_try(request, deadline, where, watch, lost=lost)
                     tries = await _until_urgent(trying, cleanup, self._end_trial) or False
-                now = self._wall()
+                now = self._day()
                 if self.auth.ready(now):
                     headers = self._sign(request, now, root)
                 else:
@@ -402,7 +413,7 @@ class Session:
                     count.add(starts=request.starts, safe=request.safe)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
-                began = None if self._may_be_a_copy is None or request.safe else self._clocks()
+                began = None if self._may_be_a_copy is None or request.safe else self._boottime()
                 try:
                     response = await exchange(
                         request.method,
@@ -775,7 +786,7 @@ class Session:
             try:
                 with self.waits.for_reason(WaitReason.LOGIN, watch):
                     async with limit:
-                        await self.auth.acquire(self.send, now=self._wall())
+                        await self.auth.acquire(self.send, now=self._day())
             except VCloudError as failure:
                 # Whatever became of the login: of this request, nothing was sent since.
                 failure.outcome_unknown = is_unknown(request, lost=lost)
@@ -784,7 +795,7 @@ class Session:
                 if not limit.expired():
                     raise  # a strategy's own clock, which says nothing about the deadline
                 raise self._too_late(request, where, lost=lost) from None
-        return self._sign(request, self._wall(), root)
+        return self._sign(request, self._day(), root)
 
     def _check_refused(self, request: Request, *, lost: bool) -> None:
         """Fail at once where refused credentials are remembered, rather than wait in line."""
@@ -832,16 +843,28 @@ class Session:
     ) -> bool:
         """Whether a refused credential may be let in when the request is signed once more."""
         return request.authenticated and (
-            self.auth.refused(response, sent, now=self._wall())
+            self.auth.refused(response, sent, now=self._day())
+            or self._is_after_jump(response, sent)
             or self._note_refusal(request, sent, error, proof)
         )
 
-    def _clocks(self) -> tuple[float, float]:
-        return self.clock(), self._wall()
+    def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
+        """Whether this machine's clock was put forward or back, and the strategy learnt from that."""
+        return self._learn_jump is not None and self._learn_jump(
+            response, sent, now=self._day(), clocks=self._day.opinions()
+        )
+
+    def _difference_of_clocks(self, response: Response) -> timedelta | None:
+        """By how much a ``Date`` contradicts all that is known of the time; None: not by much."""
+        if self._clock_difference is None:
+            return None
+        found = [self._clock_difference(response, now=now) for now in self._day.opinions()]
+        # The last one is to the machine's clock as it is: that one has to be set.
+        return None if None in found else found[-1]
 
     def _judged_as_copy(
         self,
-        began: tuple[float, float],
+        began: float,
         response: Response,
         sent: Mapping[str, str],
         error: AuthenticationError,
@@ -849,10 +872,9 @@ class Session:
     ) -> Proof:
         """What a refusal of credentials that work once proves.
 
-        The longer of the two clocks counts, because the monotonic one stands still while a machine
-        sleeps.
+        The time in which this machine slept counts: a proxy did not.
         """
-        took = max(now - then for now, then in zip(self._clocks(), began, strict=True))
+        took = self._boottime() - began
         if self._may_be_a_copy is None or not self._may_be_a_copy(response, sent, seconds=took):
             return proof
         error.add_note(
@@ -873,7 +895,7 @@ class Session:
             return False
         if refuses_credentials(error, request, proof):
             rejected = getattr(self.auth, "rejected", None)  # which no subclass of Auth may lack
-            if rejected is not None and not rejected(sent, now=self._wall()):
+            if rejected is not None and not rejected(sent, now=self._day()):
                 return True
             self._refused.note(error)
         elif accepts_credentials(error, request, proof):
@@ -895,11 +917,11 @@ class Session:
         if (note_success := getattr(self.auth, "note_success", None)) is not None:
             note_success(response, sent)
         if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
-            accepted(sent, now=self._wall())
+            accepted(sent, now=self._day())
 
     def _redactor_now(self, request: Request) -> Redactor:
         # The credential may have been given up meanwhile: then there is none to look for.
-        now = self._wall()
+        now = self._day()
         return self._redactor(request, self._sign(request, now) if self.auth.ready(now) else {})
 
     def _redactor(self, request: Request, headers: Mapping[str, str]) -> Redactor:
@@ -956,7 +978,7 @@ class Session:
                 return result
         # Nearly every answer: without a limit that is known, and saying nothing of one.
         if bucket.allowance.bounded or REMAINING in response.headers:
-            bucket.allowance.note(response.headers, self.clock(), self._wall(), number)
+            bucket.allowance.note(response.headers, self.clock(), self._day(), number)
         return result
 
     def _list_in_part(
@@ -1001,7 +1023,7 @@ class Session:
         Raises:
             DecodeError: it is no refusal either.
         """
-        now = self._wall()
+        now = self._day()
         # Without what the answer repeats of the request, because the error quotes it.
         redactor = self._redactor(request, headers)
         clean = redactor.response(response)
@@ -1017,8 +1039,8 @@ class Session:
         redactor.error(failure, cut=len(response.body) > SEARCHED)
         if error is None:
             raise self._about(request, where, failure)
-        if isinstance(error, AuthenticationError) and self._clock_difference is not None:
-            error.clock_difference = self._clock_difference(response, now=now)
+        if isinstance(error, AuthenticationError):
+            error.clock_difference = self._difference_of_clocks(response)
         if error.status == 503:
             error.retry_after = retry_after(response.headers, now=now)
         if 300 <= response.status < 400:
@@ -1143,6 +1165,23 @@ _UPGRADED = Response(101, {}, b"")
 _CUT: Final = (
     f"the refusal was longer than {MAX_REFUSAL} bytes, and the service's words may be incomplete"
 )
+
+
+def _boottime_of(clock: Callable[[], float], day: Callable[[], float]) -> Callable[[], float]:
+    return boottime if day is wall else clock
+
+
+def _time_of_day(
+    auth: object, read: Callable[[], float], elapsed: Callable[[], float]
+) -> TimeOfDay:
+    """The time that a strategy's requests are signed with: one for all that share what it learns."""
+    shared: TimeOfDay | None = getattr(auth, "time_of_day", None)
+    if shared is not None and shared.read is read:
+        return shared
+    made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
+    if hasattr(auth, "time_of_day"):
+        auth.time_of_day = made
+    return made
 
 
 def _without_rest(response: Response) -> Response:

@@ -17,7 +17,7 @@ from vcloud._core.clock import monotonic
 from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay, Line
 from vcloud._core.fault_words import cause_words
 from vcloud._core.limit import Limit, Window
-from vcloud._core.limits.admission import TooLongError
+from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.log import printable_logger
 from vcloud._core.secret import Secretive, concealing

@@ -16,6 +16,7 @@ from collections.abc import (
     Sized,
 )
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -24,6 +25,7 @@ from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.instance import Instances
+from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
 from vcloud._core.run import RUN, BulkRun
@@ -297,7 +299,10 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         if self._patience is not None:
             self._run.left = self._left
         self._worker.outer = ATTEMPT_COUNT.get()
-        self._dispatcher = loop.create_task(self._dispatch())
+        # What the run sends, its items' tasks included, takes turns with all others.
+        context = copy_context()
+        context.run(LANE.set, Lane())
+        self._dispatcher = loop.create_task(self._dispatch(), context=context)
         self._dispatcher.add_done_callback(self._task_over)
 
     def _left(self) -> float:

@@ -1,28 +1,20 @@
-"""Who may send now: a limit on requests in flight, first come first served, and the provider's rate limits."""
+"""Who may send now: a limit on requests in flight, the provider's rate limits, and one order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext
 from enum import StrEnum
-from itertools import takewhile
+from functools import partial
 from math import inf
 from typing import Final, NamedTuple
 
-import msgspec
-
-from vcloud._core.limits.windows import Allowance, RateLimit
+from vcloud._core.limits.allowance import Allowance
+from vcloud._core.limits.line import Bucket, Line, Ready
+from vcloud._core.limits.turns import LANE, LaneQueue, Rank, TooLongError, Waiter, WaiterState
+from vcloud._core.limits.windows import RateLimit
+from vcloud._core.timeouts import timeout
 from vcloud.errors import ConnectError, VCloudError
-
-
-class TooLongError(Exception):
-    """The rate limit is used up for longer than this request has patience."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"used up for another {seconds:g} s")
-        self.seconds = seconds
 
 
 class Reason(StrEnum):
@@ -52,66 +44,38 @@ class Waiting(NamedTuple):
     until: float | None
 
 
-class Waiter(msgspec.Struct, eq=False):
-    """One request in line."""
-
-    #: In the order of arrival, whatever the bucket; below 0 for those that go ahead of all others.
-    number: int
-    turn: asyncio.Future[int]
-    #: Whether it needs one of the slots.
-    slot: bool
-    #: When waiting on makes no sense, in monotonic seconds.
-    deadline: float
-    #: Seconds that the limit may be used up for.
-    patience: float
-
-
-class Bucket(msgspec.Struct, eq=False):
-    """The requests that one of the provider's limits counts, and the line of those that wait."""
-
-    allowance: Allowance
-    #: The configured limit, where it is counted in a store together with other processes.
-    shared: RateLimit | None = None
-    waiting: deque[Waiter] = msgspec.field(default_factory=deque)
-    #: How many of them were cancelled.
-    gone: int = 0
-    #: One alarm for the whole line, however many wait.
-    alarm: asyncio.TimerHandle | None = None
-    #: Held by the one who asks the store. The others wait in line, not in a crowd before the store.
-    asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-    #: How often the store was away, and what it said the last time.
-    failures: int = 0
-    failure: str = ""
-    #: How many wait for the store, the one who asks included.
-    askers: int = 0
-
-
 class Admission:
     """One provider's admission, shared by all tasks.
 
-    Urgent requests come first, whatever their bucket: they stop a machine for a caller who was cancelled.
-    They are counted like any others, and keep to the limits. Otherwise a slot that becomes free is
-    handed to whoever has waited longest, never put back for a newcomer to snatch; whoever waits for a
-    rate limit keeps none from those that other limits count.
+    **The order**, whether for slots, for rate limits or for a shared budget: cleanups first, whatever
+    their lane, because they stop a machine for a caller who was cancelled. They are counted like any
+    others, and keep to the limits. Then the lanes take turns: one for each bulk run, and one for all
+    that belongs to no run. Within a lane first come first served, whatever the bucket.
+
+    A slot that becomes free is handed to the next in line and never to a newcomer. Whoever waits for
+    a rate limit keeps no slot from those that other limits count. A lane that waits for several
+    limits keeps its place for each: a turn counts only for those limits that would have let it send.
+
+    Where a store counts for several processes, one of the line asks it, on behalf of all. What it
+    was granted goes to the one that is the next in the order by then.
 
     Args:
         limit: how many may be in flight.
         clock: monotonic seconds.
         rules: the configured rate limits.
         expected: those that the provider's documents promise, until its answers say it better.
-        acquire: waits for the configured limits where other processes count too, for so many seconds at most; None: they are
-            counted here alone.
+        acquire: waits for a configured limit where other processes count too, for so many seconds
+            at most; None: they are counted here alone.
     """
 
     __slots__ = (
         "_acquire",
-        "_arrivals",
         "_buckets",
         "_clock",
         "_expected",
         "_free",
+        "_line",
         "_rules",
-        "_waiting",
     )
 
     def __init__(
@@ -129,7 +93,7 @@ class Admission:
         self._expected = {rule.bucket: rule for rule in expected}
         self._acquire = acquire
         self._buckets: dict[str, Bucket] = {}
-        self._arrivals = self._waiting = 0
+        self._line = Line()
 
     def bucket(self, name: str) -> Bucket:
         """The bucket of this name."""
@@ -153,6 +117,14 @@ class Admission:
         """How many were admitted and have not left, those without a slot included."""
         return sum(bucket.allowance.in_flight for bucket in self._buckets.values())
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is in flight, in line or asked for."""
+        return not self._line.count and not any(
+            bucket.allowance.in_flight or bucket.allowance.probing or bucket.asker or bucket.permit
+            for bucket in self._buckets.values()
+        )
+
     def reason(self, bucket: Bucket) -> Wait:
         """What those in line for this bucket wait for now."""
         now = self._clock()
@@ -160,7 +132,7 @@ class Admission:
         until = now + wait if 0 < wait < inf else None
         if paused:
             return Wait(Reason.PAUSE, until)
-        if wait > 0 or bucket.shared:
+        if wait > 0 or (bucket.shared and not bucket.permit):
             return Wait(Reason.RATE_LIMIT, until)
         return Wait(Reason.SLOT, None)
 
@@ -168,30 +140,30 @@ class Admission:
         """How many are in line, and for what; only reasons for which anybody waits."""
         found: dict[Reason, Waiting] = {}
         for bucket in self._buckets.values():
-            number = max(bucket.askers, len(bucket.waiting) - bucket.gone)
-            if number:
+            if bucket.count:
                 reason, until = self.reason(bucket)
                 before = found.get(reason, Waiting(0, None))
                 untils = [one for one in (before.until, until) if one is not None]
-                found[reason] = Waiting(before.number + number, max(untils, default=None))
+                found[reason] = Waiting(before.number + bucket.count, max(untils, default=None))
         return found
 
     def enter_now(self, bucket: Bucket) -> int:
-        """Enter if nobody waits and nothing forbids it: the way of nearly every request, without a future or a timer.
+        """Enter if nobody waits and nothing forbids it, as nearly every request can.
 
         Returns:
             its number in the bucket, from 1; 0: it has to wait.
         """
         allowance = bucket.allowance
-        if (
-            self._free <= 0
-            or bucket.waiting
-            or bucket.shared
-            or (allowance.bounded and allowance.delay(self._clock()) > 0)
-        ):
+        if self._free <= 0 or bucket.count or bucket.shared:
+            return 0
+        if not allowance.bounded:
+            self._free -= 1
+            return allowance.sent_unbounded()
+        now = self._clock()
+        if allowance.delay(now) > 0:
             return 0
         self._free -= 1
-        return allowance.take()
+        return allowance.sent(now)
 
     async def enter(
         self,
@@ -202,15 +174,16 @@ class Admission:
         patience: float = inf,
         urgent: bool = False,
     ) -> int:
-        """Wait for the rate limits and for a slot. Nothing is held when this raises, cancellation included.
+        """Wait in line. Nothing is held when this raises, cancellation included.
 
         Args:
             bucket: the request's.
             deadline: monotonic seconds; None: however long it takes.
-            slot: False passes by the limit on requests in flight: for those that others, who hold the slots, wait for. They
-                have a bucket of their own, or they would wait behind those others.
+            slot: False passes by the limit on requests in flight: for those that others, who hold
+                the slots, wait for. They have a bucket of their own, or they would wait behind those
+                others.
             patience: seconds for which the limit may be used up.
-            urgent: it goes ahead of all that are not.
+            urgent: it is part of a cleanup, and goes ahead of all that are not.
 
         Returns:
             its number in the bucket, from 1.
@@ -220,167 +193,215 @@ class Admission:
             TooLongError: the limit is used up for longer than the patience lasts.
             ConnectError: the store of a shared budget cannot be reached.
         """
-        if bucket.shared is None or self._acquire is None:
-            return await self._wait(bucket, deadline, slot=slot, patience=patience, urgent=urgent)
-        bucket.askers += not urgent
-        try:
-            return await self._enter_shared(
-                bucket, deadline, slot=slot, patience=patience, urgent=urgent
-            )
-        finally:
-            bucket.askers -= not urgent
-
-    async def _enter_shared(
-        self, bucket: Bucket, deadline: float | None, *, slot: bool, patience: float, urgent: bool
-    ) -> int:
-        assert self._acquire is not None
-        assert bucket.shared is not None
-        failures = bucket.failures
-        async with (
-            asyncio.timeout(None if deadline is None else deadline - self._clock()),
-            # What is urgent does not wait behind the others.
-            nullcontext() if urgent else bucket.asking,
-        ):
-            if bucket.failures > failures and not urgent:
-                # One who asked meanwhile found it away. A crowd must not find out one by one.
-                raise ConnectError(bucket.failure)
-            # What outlasts the deadline is not waited for.
-            left = inf if deadline is None else deadline - self._clock()
-            try:
-                if urgent:
-                    await self._acquire(bucket.shared, min(patience, left), urgent=True)
-                else:
-                    await self._acquire(
-                        bucket.shared,
-                        min(patience, left),
-                        # Those that have no slot to go to leave their place to other processes.
-                        waiting=lambda: max(1, min(bucket.askers, self._free)),
-                    )
-            except TooLongError as error:
-                if error.seconds > patience:
-                    raise
-                raise TimeoutError from None
-            except ConnectError as error:
-                bucket.failures += 1
-                bucket.failure = str(error)
-                raise
-            return await self._wait(bucket, None, slot=slot, patience=patience, urgent=urgent)
+        waiter = Waiter(
+            arrival=0,
+            rank=Rank.CLEANUP if urgent else Rank.CALL,
+            lane=None if urgent else LANE.get(),
+            turn=asyncio.get_running_loop().create_future(),
+            slot=slot,
+            deadline=inf if deadline is None else deadline,
+            patience=patience,
+        )
+        asks_ahead = urgent and bucket.shared is not None
+        if deadline is None:
+            return await (self._ask_ahead if asks_ahead else self._wait)(bucket, waiter)
+        async with timeout(deadline - self._clock()):
+            return await (self._ask_ahead if asks_ahead else self._wait)(bucket, waiter)
 
     def leave(
         self, bucket: Bucket, number: int = 0, *, counted: bool = True, slot: bool = True
     ) -> None:
-        """Give the slot to the first in line, or back. Not ``counted``: the request never reached the service."""
+        """Give the slot to the next in line, or back.
+
+        Args:
+            bucket: the request's.
+            number: what entering gave.
+            counted: False: the request never reached the service.
+            slot: whether it had one.
+        """
         self._free += slot
-        bucket.allowance.done(self._clock(), number, counted=counted)
-        if self._waiting:
+        allowance = bucket.allowance
+        if allowance.bounded:
+            allowance.ended(self._clock(), number, counted=counted)
+        else:
+            allowance.in_flight -= 1
+        if self._line.count:
+            if bucket.refusals != allowance.refusals:
+                bucket.refusals = allowance.refusals
+                now = self._clock()
+                self._line.tell(bucket, allowance.delay(now), now)
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:
-        """End all who wait and are not urgent, each with an error of its own."""
+        """End all who wait and are no cleanups, each with an error of its own."""
         for bucket in self._buckets.values():
-            waiting, bucket.waiting, bucket.gone = bucket.waiting, deque(), 0
-            for waiter in waiting:
-                if waiter.number < 0 and not waiter.turn.done():
-                    bucket.waiting.append(waiter)
-                    continue
-                self._waiting -= 1
-                if not waiter.turn.done():
-                    waiter.turn.set_exception(make_error())
+            for waiter in bucket.all_calls():
+                self._line.end(bucket, waiter, make_error())
 
-    async def _wait(
-        self, bucket: Bucket, deadline: float | None, *, slot: bool, patience: float, urgent: bool
-    ) -> int:
-        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._arrivals += 1
-        self._waiting += 1
-        number = self._arrivals - _AHEAD if urgent else self._arrivals
-        waiter = Waiter(number, turn, slot, inf if deadline is None else deadline, patience)
-        if urgent:
-            ahead = takewhile(lambda other: other.number < 0, bucket.waiting)
-            bucket.waiting.insert(len(list(ahead)), waiter)
-        else:
-            bucket.waiting.append(waiter)
-        self._admit()
+    async def _wait(self, bucket: Bucket, waiter: Waiter) -> int:
+        """Get in line, and wait for the turn."""
+        turn = waiter.turn
+        self._join(bucket, waiter)
         try:
-            if deadline is None:
-                return await turn
-            async with asyncio.timeout(deadline - self._clock()):
-                return await turn
+            while not (number := await turn):
+                # The next one, which whoever let it ask has made.
+                turn = waiter.turn
+                await self._ask(bucket, waiter)
         except BaseException:
-            if turn.get_loop().is_closed():
-                raise
-            if not turn.done():
-                turn.cancel()
-            if turn.cancelled():
-                bucket.gone += 1
-                if 2 * bucket.gone > len(bucket.waiting):
-                    self._shorten(bucket)
-            elif turn.exception() is None:
-                # Admitted in the same moment as the cancellation: what was given must not be lost.
-                self.leave(bucket, turn.result(), counted=False, slot=slot)
+            if not waiter.turn.get_loop().is_closed():
+                self._abandon(bucket, waiter)
             raise
+        return number
 
-    def _shorten(self, bucket: Bucket) -> None:
-        """Forget those who are gone: behind one who waits for an hour there may be thousands. Not each time, for it takes long."""
-        left = deque([waiter for waiter in bucket.waiting if not waiter.turn.done()])
-        forgotten = len(bucket.waiting) - len(left)
-        self._waiting -= forgotten
-        bucket.gone -= forgotten
-        bucket.waiting = left
+    def _join(self, bucket: Bucket, waiter: Waiter) -> None:
+        self._line.add(bucket, waiter)
+        now = self._clock()
+        # Who waits in vain is told at once, whatever its place in line.
+        if (error := waiter.waits_in_vain(bucket.allowance.delay(now), now)) is not None:
+            self._line.end(bucket, waiter, error)
+        else:
+            self._admit()
+
+    def _abandon(self, bucket: Bucket, waiter: Waiter) -> None:
+        """Its task was cancelled, or it has its error."""
+        asked = bucket.asker is waiter
+        if asked:
+            bucket.asker = None
+        if waiter.waits:
+            self._line.remove(bucket, waiter, WaiterState.ENDED)
+            waiter.turn.cancel()
+        elif waiter.state is WaiterState.ADMITTED:
+            # In the same moment as the cancellation: what it was given must not be lost.
+            self.leave(bucket, waiter.turn.result(), counted=False, slot=waiter.slot)
+        elif not waiter.turn.cancelled():
+            waiter.turn.exception()  # which nobody else will look at
+        if asked:
+            self._admit()
 
     def _admit(self) -> None:
-        """Let in all who may go now, in the order in which they came."""
-        while (bucket := self._next()) is not None:
-            waiter = bucket.waiting.popleft()
-            self._waiting -= 1
+        """Admit all who may go now, in their order."""
+        while self._line.count and (found := self._next()) is not None:
+            bucket, waiter = found
+            self._line.remove(bucket, waiter, WaiterState.ADMITTED)
             self._free -= waiter.slot
-            waiter.turn.set_result(bucket.allowance.take())
+            if waiter.rank is not Rank.CLEANUP:
+                bucket.permit = False
+            waiter.turn.set_result(bucket.allowance.sent(self._clock()))
 
-    def _next(self) -> Bucket | None:
-        """The bucket whose first has waited longest of all who may go now."""
-        found: Bucket | None = None
-        for bucket in self._buckets.values():
-            wait = self._dismiss(bucket)
-            if not bucket.waiting:
-                continue
-            first = bucket.waiting[0]
-            if (first.slot and self._free <= 0) or (
-                found is not None and found.waiting[0].number < first.number
-            ):
-                continue
-            if wait > 0:
-                self._set_alarm(bucket, wait)
-            else:
-                found = bucket
-        return found
+    def _next(self) -> tuple[Bucket, Waiter] | None:
+        """The next in the order of those who may go now."""
+        now = self._clock()
+        for rank in Rank:
+            ready = [
+                Ready(bucket, lane)
+                for bucket in self._buckets.values()
+                if bucket.turns[rank].count and (lane := self._ready(bucket, rank, now))
+            ]
+            if ready:
+                return self._line.take_turn(ready, rank, slots=self._free > 0)
+        return None
 
-    def _dismiss(self, bucket: Bucket) -> float:
-        """Send off those at the head of the line who are gone, or wait in vain. Gives the seconds until the next may go."""
-        while bucket.waiting:
-            now, first = self._clock(), bucket.waiting[0]
-            wait = bucket.allowance.delay(now)
-            if first.turn.done():
-                bucket.gone -= 1
-            elif first.turn.get_loop().is_closed():
-                pass  # nobody can be told any more
-            elif inf > wait > first.patience:
-                first.turn.set_exception(TooLongError(wait))
-            elif wait > 0 and inf > now + wait >= first.deadline:
-                first.turn.set_exception(TimeoutError())
-            else:
-                return wait
-            bucket.waiting.popleft()
-            self._waiting -= 1
-        return 0.0
+    def _ready(self, bucket: Bucket, rank: Rank, now: float) -> LaneQueue | None:
+        """The lane that has the next turn in a bucket, if its first may go now."""
+        wait = bucket.allowance.delay(now)
+        lane = self._line.next_lane(bucket, rank, wait, now)
+        if lane is None:
+            return None
+        if wait > 0:
+            self._set_alarm(bucket, wait, now)
+            return None
+        if rank is not Rank.CLEANUP and bucket.shared and not bucket.permit:
+            self._let_ask(bucket, lane.first)
+            return None
+        return None if lane.first.slot and self._free <= 0 else lane
 
-    def _set_alarm(self, bucket: Bucket, wait: float) -> None:
+    def _set_alarm(self, bucket: Bucket, wait: float, now: float) -> None:
+        if wait == inf and (wait := bucket.allowance.next_look(now)) == inf:
+            return  # the answer that has to come first admits them
         if bucket.alarm is not None:
+            if bucket.alarm_at <= now + wait:
+                return  # and it is set anew when it rings
             bucket.alarm.cancel()
-        # Infinity: the answer that has to come first admits them.
-        bucket.alarm = (
-            None if wait == inf else asyncio.get_running_loop().call_later(wait, self._admit)
-        )
+        bucket.alarm_at = now + wait
+        loop = asyncio.get_running_loop()
+        bucket.alarm = loop.call_later(wait, partial(self._ring, bucket))
+
+    def _ring(self, bucket: Bucket) -> None:
+        bucket.alarm, bucket.alarm_at = None, inf
+        self._admit()
+
+    def _let_ask(self, bucket: Bucket, waiter: Waiter) -> None:
+        """Have one that is in line ask the store, unless somebody does."""
+        # One whose loop was closed over it will not say that it has ended.
+        if bucket.asker is None or bucket.asker.turn.get_loop().is_closed():
+            bucket.asker = waiter
+            waiter.state = WaiterState.ASKING
+            turn, waiter.turn = waiter.turn, waiter.turn.get_loop().create_future()
+            turn.set_result(_ASK)
+
+    async def _ask(self, bucket: Bucket, waiter: Waiter) -> None:
+        """Ask the store for the next in line. What ends the waiter meanwhile is in its turn."""
+        if not waiter.waits:
+            return
+        now = self._clock()
+        # What outlasts the deadline is not waited for.
+        patience = min(waiter.patience, waiter.deadline - now)
+        try:
+            await self._ask_within(bucket, patience)
+        except TooLongError as error:
+            self._tell_used_up(bucket, error.seconds)
+            if waiter.waits:  # by a hair: the time went on
+                self._line.end(bucket, waiter, error)
+        except ConnectError as error:
+            # A crowd must not find out one by one.
+            for other in bucket.all_calls():
+                self._line.end(bucket, other, ConnectError(str(error)))
+        except TimeoutError:
+            if waiter.waits:
+                raise
+        else:
+            bucket.permit = bucket.calls > 0
+        bucket.asker = None
+        if waiter.waits:
+            waiter.state = WaiterState.WAITING
+        self._admit()
+
+    async def _ask_within(self, bucket: Bucket, patience: float) -> None:
+        assert self._acquire is not None
+        try:
+            async with timeout(None) as bucket.asking:
+                await self._acquire(
+                    bucket.shared, patience, waiting=partial(self._could_go, bucket)
+                )
+        finally:
+            bucket.asking = None
+
+    async def _ask_ahead(self, bucket: Bucket, waiter: Waiter) -> int:
+        """Ask the store for a cleanup, which waits behind no call, and get in line for the rest."""
+        assert self._acquire is not None
+        left = waiter.deadline - self._clock()
+        try:
+            await self._acquire(bucket.shared, min(waiter.patience, left), urgent=True)
+        except TooLongError as error:
+            if error.seconds > waiter.patience:
+                raise
+            raise TimeoutError from None
+        return await self._wait(bucket, waiter)
+
+    def _could_go(self, bucket: Bucket) -> int:
+        """How many could go now if the store allowed it, the one that asks included.
+
+        Those that have no slot to go to leave their place to other processes.
+        """
+        return max(1, min(bucket.calls, self._free))
+
+    def _tell_used_up(self, bucket: Bucket, seconds: float) -> None:
+        """The store's limit is used up for so long: end those for whom that is too long."""
+        now = self._clock()
+        for waiter in bucket.all_calls():
+            if (error := waiter.waits_in_vain(seconds, now)) is not None:
+                self._line.end(bucket, waiter, error)
 
 
-#: More than can ever arrive.
-_AHEAD: Final = 2**62
+#: What a turn gives to the one that is to ask the store. Numbers begin with 1.
+_ASK: Final = 0

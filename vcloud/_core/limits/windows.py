@@ -1,16 +1,17 @@
-"""How much may be sent, and when. Time comes in as arguments."""
+"""Windows in which a service counts requests. Time comes in as arguments."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from enum import Enum, auto
 from math import inf
+from typing import Final
 
-import msgspec
 from attrs import field, frozen
 
 from vcloud._core.arguments import seconds
-from vcloud._core.limits.headers import REMAINING, Limits, ServerClock, limits
+from vcloud._core.limits.headers import Limits
+from vcloud._core.server_clock import time_left
 from vcloud.errors import InvalidArgumentError
 
 
@@ -36,177 +37,183 @@ class RateLimit:
             )
 
 
-class _Window(msgspec.Struct):
-    """What a limit that the service announces still allows until ``ends``."""
+class ConfiguredWindow:
+    """A sliding window that the user configured. Times are seconds of one monotonic clock.
 
-    limit: int
-    #: How long one lasts, as far as is known.
-    length: float
-    left: int = 0
-    ends: float = -inf
-    #: The end of the window before. An answer that was counted then says nothing about this one.
-    before: float = -inf
-    #: The service has not yet said when this one ends.
-    expected: bool = True
-    announced: bool = False
+    The service counts a request at some moment between its start and its answer. So it counts here
+    from its start until ``per`` seconds after its answer::
 
-    def renew(self, now: float, in_flight: int) -> None:
-        # Those under way may be counted on either side of the turn; the careful guess is this one.
-        self.before, self.ends = self.ends, now + self.length
-        self.left, self.expected = self.limit - in_flight, True
-
-    def give(self) -> None:
-        self.left = min(self.left + 1, self.limit)
-
-    def note(self, seen: Limits, now: float, in_flight: int) -> None:
-        length = seen.reset_in or 1e-3
-        ends = now + length
-        limit = seen.limit or max(self.limit, seen.remaining + 1)
-        same = min(_SAME_WINDOW, self.length / 4)
-        if ends <= self.before + same:
-            self.give()  # counted in the window before, though it was set down for this one
-            return
-        if limit != self.limit:
-            # Not what was reckoned with. Those under way may be counted later than this answer.
-            self.left, self.ends = seen.remaining - in_flight, ends
-        elif self.expected:
-            self.left, self.ends = min(self.left, seen.remaining), ends
-        elif ends <= self.ends + same:
-            # Of answers that overtake each other the scarcest counts; of estimates that are never early, the earliest.
-            self.left, self.ends = min(self.left, seen.remaining), min(self.ends, ends)
-        else:
-            self.before, self.ends, self.left = self.ends, ends, seen.remaining - in_flight
-        self.length = max(self.length, length) if self.announced else length
-        self.limit, self.expected, self.announced = limit, False, True
-
-
-#: Estimates of one window's end differ by the grain of the headers and by travel time.
-_SAME_WINDOW = 2.0
-
-
-class Allowance:
-    """What one bucket may send, and when: a configured limit, an announced one, and pauses. All times are monotonic.
-
-    A request under way counts from before it is sent until it is answered and beyond, so that a burst cannot pass a limit
-    that is known.
+        sent            answered            answered + per
+          |--- in flight ---|--- in the window ---|
 
     Args:
-        rule: the configured limit.
-        expected: what the documents promise, until the first answer says it better.
+        rule: how many in how long.
+    """
+
+    __slots__ = ("_answered", "_in_flight", "_per", "_requests")
+
+    def __init__(self, rule: RateLimit) -> None:
+        self._requests, self._per = rule.requests, rule.per
+        self._in_flight = 0
+        # When those in the window had their answers, the oldest first.
+        self._answered: deque[float] = deque()
+
+    def delay(self, now: float) -> float:
+        """Seconds until one more may go; infinity when an answer has to come first."""
+        answered = self._answered
+        while answered and answered[0] + self._per <= now:
+            answered.popleft()
+        if len(answered) + self._in_flight < self._requests:
+            return 0.0
+        return answered[0] + self._per - now if answered else inf
+
+    def sent(self) -> None:
+        """One goes out."""
+        self._in_flight += 1
+
+    def ended(self, now: float, *, counted: bool) -> None:
+        """One has ended. Not ``counted``: it never reached the service."""
+        self._in_flight -= 1
+        if counted:
+            self._answered.append(now)
+
+    @property
+    def used(self) -> int:
+        """How many of those that have ended are in the window, as of the last question."""
+        return len(self._answered)
+
+
+class WindowState(Enum):
+    """What is known of the present window of a service that announces its limits."""
+
+    #: What the documents say. No answer has confirmed it.
+    PROMISED = auto()
+    #: An answer said how many are left in it, and when it ends.
+    ANNOUNCED = auto()
+    #: The announced one has passed. No answer has said when this one ends.
+    ASSUMED = auto()
+
+
+class AnnouncedWindow:
+    """A window that the service announces in its answers. Times are seconds of one monotonic clock.
+
+    The service begins one with the first request that it counts, and the next one after its end::
+
+        documents  answer               it ends              answer
+            |--------|--------------------|--------------------|---------------
+             PROMISED      ANNOUNCED             ASSUMED            ANNOUNCED
+
+    A promised window that passes without an answer is followed by another promised one. What is not
+    known is guessed such that the service has no reason to refuse: requests in flight may be
+    counted on either side of an end.
+
+    Args:
+        limit: how many it allows; 0: not known.
+        length: how long one lasts, in seconds.
+        in_flight: how many have been sent already, and have not ended.
+        documented: whether the documents say how long one lasts.
     """
 
     __slots__ = (
-        "_cautious",
-        "_clock",
-        "_paused",
-        "_probe",
-        "_refused",
-        "_rule",
-        "_spent",
-        "_taken",
-        "_window",
-        "bounded",
-        "in_flight",
+        "_documented",
+        "_ends",
+        "_in_flight",
+        "_length",
+        "_limit",
+        "_previous_end",
+        "_remaining",
+        "doubtful",
+        "state",
     )
 
-    def __init__(self, rule: RateLimit | None = None, expected: RateLimit | None = None) -> None:
-        self._rule = rule
-        #: When those that the rule counts had their answer: the service counted them no later.
-        self._spent: deque[float] = deque()
-        self._window: _Window | None = None
-        if expected is not None:
-            self._window = _Window(expected.requests, expected.per)
-        self._clock = ServerClock()
-        #: How many are under way.
-        self.in_flight = 0
-        self._paused = -inf
-        # After a refusal one goes ahead, and the others follow only when it was let in. What was on its way before says nothing.
-        self._cautious = False
-        self._taken = self._refused = self._probe = 0
-        #: False while nothing is known that could keep anybody waiting: then there is no need to ask.
-        self.bounded = rule is not None or expected is not None
+    def __init__(
+        self, limit: int, length: float, in_flight: int = 0, *, documented: bool = False
+    ) -> None:
+        self.state = WindowState.PROMISED
+        #: Whether it may end at another time, because a clock was moved or is wrong.
+        self.doubtful = False
+        # What one lasts, by the documents, or by what was seen before a clock was moved.
+        self._documented = length if documented else None
+        self._limit, self._length, self._in_flight = limit, length, in_flight
+        self._remaining = 0
+        self._ends = self._previous_end = -inf
 
     def delay(self, now: float) -> float:
-        """Seconds until one more may go: 0 when it may go now, infinity when an answer has to come first."""
-        if not self.bounded:
-            return 0.0
-        wait = max(0.0, self._paused - now)
-        if not wait and self._cautious and self._probe:
-            return inf
-        if (window := self._window) is not None:
-            if now >= window.ends:
-                window.renew(now, self.in_flight)
-            if window.left <= 0:
-                wait = max(wait, window.ends - now)
-        if (rule := self._rule) is not None:
-            while self._spent and self._spent[0] + rule.per <= now:
-                self._spent.popleft()
-            if len(self._spent) + self.in_flight >= rule.requests:
-                wait = max(wait, self._spent[0] + rule.per - now) if self._spent else inf
-        return wait
+        """Seconds until one more may go."""
+        if now >= self._ends:
+            self._begin(now)
+        return self._ends - now if self._remaining <= 0 else 0.0
 
-    def pauses(self, now: float) -> bool:
-        """Whether it is a refusal of the service that keeps the next one waiting."""
-        return self._paused > now or (self._cautious and self._probe > 0)
+    def sent(self) -> None:
+        """One goes out."""
+        self._in_flight += 1
+        self._remaining -= 1
 
-    def take(self) -> int:
-        """One goes out now. Gives its number, from 1."""
-        self.in_flight += 1
-        self._taken += 1
-        if self.bounded:
-            if self._cautious:
-                self._probe = self._taken
-            if self._window is not None:
-                self._window.left -= 1
-        return self._taken
+    def ended(self, *, counted: bool) -> None:
+        """One has ended. Not ``counted``: it never reached the service."""
+        self._in_flight -= 1
+        if not counted:
+            self._give_back()
 
-    def done(self, now: float, number: int = 0, *, counted: bool = True) -> None:
-        """One that went out has ended. Not ``counted``: it never reached the service."""
-        self.in_flight -= 1
-        if self.bounded:
-            if number == self._probe:
-                self._probe = 0
-            if not counted and self._window is not None:
-                self._window.give()
-            if counted and self._rule is not None:
-                self._spent.append(now)
+    def is_over(self, now: float) -> bool:
+        """Whether its end has passed."""
+        return now >= self._ends
 
-    def note(
-        self,
-        headers: Mapping[str, str],
-        now: float,
-        wall: float,
-        number: int = 0,
-        *,
-        good: bool = True,
-    ) -> None:
-        """Learn from an answer that is no refusal for its number.
+    def announced(self, seen: Limits, now: float, *, moved: bool = False) -> None:
+        """An answer said how it stands. It is one of those that have not ended.
 
         Args:
-            headers: the answer's.
-            now: monotonic seconds.
-            wall: our Unix time.
-            number: what :meth:`take` gave.
-            good: the service itself answered, and not a gateway before it.
+            seen: what its headers said.
+            now: when it came.
+            moved: whether the service's clock, or ours, was moved since the answer before.
         """
-        if self._cautious and number > self._refused:
-            self._cautious = False
-        if self._window is not None or REMAINING in headers:
-            self._read(headers, now, wall, good=good)
+        promised = self.state is WindowState.PROMISED
+        if moved and not promised and self._documented is None:
+            self._documented = self._length
+        left = time_left(
+            (seen.reset_in or 0.0) - seen.overdue,
+            documented=self._documented,
+            seen=None if promised else self._length,
+            moved=moved,
+        )
+        self.doubtful |= left.doubtful
+        length = left.seconds or _SHORTEST
+        ends = now + length
+        limit = seen.limit or max(self._limit, seen.remaining + 1)
+        same = min(_SAME_WINDOW, self._length / 4)
+        others = self._in_flight - 1
+        if ends <= self._previous_end + same:
+            # Counted in the window before, although this one was charged for it.
+            self._give_back()
+            return
+        if limit != self._limit:
+            # Those in flight were sent for another limit, and may be counted after this answer.
+            self._remaining, self._ends = seen.remaining - others, ends
+        elif self.state is not WindowState.ANNOUNCED:
+            self._remaining, self._ends = min(self._remaining, seen.remaining), ends
+        elif ends <= self._ends + same:
+            # Of answers that overtake each other the scarcest counts. Estimates of the end are never
+            # too early, so the earliest counts.
+            self._remaining = min(self._remaining, seen.remaining)
+            self._ends = min(self._ends, ends)
+        else:
+            self._previous_end, self._ends = self._ends, ends
+            self._remaining = seen.remaining - others
+        self._length = length if promised else max(self._length, length)
+        self._limit, self.state = limit, WindowState.ANNOUNCED
 
-    def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
-        """The service refused: nobody sends for this long. A shorter pause never ends a longer one."""
-        self._paused = max(self._paused, now + seconds)
-        self._cautious = self.bounded = True
-        self._refused = self._taken
-        self._read(headers, now, wall, good=False)
+    def _begin(self, now: float) -> None:
+        self._previous_end, self._ends = self._ends, now + self._length
+        self._remaining = self._limit - self._in_flight
+        self.doubtful = False
+        if self.state is WindowState.ANNOUNCED:
+            self.state = WindowState.ASSUMED
 
-    def _read(self, headers: Mapping[str, str], now: float, wall: float, *, good: bool) -> None:
-        seen = limits(headers, now=self._clock.read(headers, now) or wall)
-        if seen is not None and seen.reset_in is not None:
-            if self._window is None:
-                self._window = _Window(0, seen.reset_in)
-                self.bounded = True
-            self._window.note(seen, now, self.in_flight - 1)
-        elif good and self._window is not None and not self._window.announced:
-            self._window = None  # the documents promise a limit that this service does not have
+    def _give_back(self) -> None:
+        self._remaining = min(self._remaining + 1, self._limit)
+
+
+#: Seconds; estimates of one window's end differ by the grain of the headers and by travel time.
+_SAME_WINDOW: Final = 2.0
+#: Seconds that a window lasts at least whose end is said to have come.
+_SHORTEST: Final = 1e-3

@@ -1,0 +1,108 @@
+"""The time of day that goes on evenly, whatever becomes of the machine's clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import freezegun
+import pytest
+import time_machine
+
+from vcloud._core.clock import TimeOfDay, boottime, system_wall, wall
+
+NOW = 1_771_000_000.0
+HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
+
+
+class Machine:
+    """A machine's clocks: seconds that passed since its start, and by how much its day is wrong."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        self.passed = 0.0
+        self.wrong = wrong
+        #: By how much a test has moved the day for the program.
+        self.moved = 0.0
+
+    def elapsed(self) -> float:
+        return self.passed
+
+    def system(self) -> float:
+        return NOW + self.passed + self.wrong
+
+    def read(self) -> float:
+        return self.system() + self.moved
+
+    def day(self, *, shows_tests: bool = True) -> TimeOfDay:
+        return TimeOfDay(self.read, self.elapsed, self.system if shows_tests else None)
+
+
+@pytest.mark.parametrize("jump", [-1.0, 1.0, -HOUR, HOUR, YEAR])
+@pytest.mark.parametrize("wrong", [0.0, -8 * HOUR])
+def test_a_jump_of_the_machines_clock_changes_nothing(jump: float, wrong: float) -> None:
+    machine = Machine(wrong)
+    day = machine.day()
+    machine.passed = 10.0
+    machine.wrong += jump
+    assert day() == NOW + 10.0 + wrong
+    assert day.opinions() == (NOW + 10.0 + wrong, NOW + 10.0 + wrong + jump)
+
+
+@pytest.mark.parametrize("before", [0.0, -YEAR])
+def test_a_day_that_a_test_moves_is_followed_there_and_back(before: float) -> None:
+    machine = Machine()
+    machine.moved = before
+    day = machine.day()
+    assert day() == NOW + before
+    for moved in (YEAR, -HOUR, 0.0, before):
+        machine.moved = moved
+        machine.passed += 10.0
+        assert day() == NOW + machine.passed + moved
+        assert day.opinions() == (NOW + machine.passed + before, day())
+
+
+def test_where_nothing_tells_a_test_from_a_jump_it_is_taken_for_a_jump() -> None:
+    machine = Machine()
+    day = machine.day(shows_tests=False)
+    machine.moved = HOUR
+    assert day() == NOW
+    assert day.opinions() == (NOW, NOW + HOUR)
+
+
+def test_a_pause_between_two_readings_is_no_test_that_moved_the_day() -> None:
+    """The system stopped the process there."""
+    machine = Machine()
+    readings = iter([NOW, NOW, NOW + HOUR])
+    machine.read = machine.system  # type: ignore[method-assign]
+    assert TimeOfDay(machine.read, machine.elapsed, lambda: next(readings))() == NOW
+
+
+@pytest.mark.skipif(system_wall is None, reason="nothing says here what a test has moved")
+@pytest.mark.parametrize("tool", ["freezegun", "time-machine", "time.time replaced"])
+def test_the_usual_ways_to_move_the_day_are_seen(
+    tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = TimeOfDay()
+    at = datetime(2031, 5, 1, tzinfo=UTC)
+    match tool:
+        case "freezegun":
+            with freezegun.freeze_time(at):
+                frozen = day()
+        case "time-machine":
+            with time_machine.travel(at, tick=False):
+                frozen = day()
+        case _:
+            monkeypatch.setattr(time, "time", at.timestamp)
+            frozen = day()
+            monkeypatch.undo()
+    # The system's clock that is compared with ticks every few milliseconds.
+    assert frozen == pytest.approx(at.timestamp(), abs=1.0)
+    assert day() == pytest.approx(wall(), abs=1.0)
+
+
+def test_the_time_that_a_machine_sleeps_counts_where_the_system_says_it() -> None:
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        pytest.skip("no clock of this system counts it apart")
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)
