@@ -262,7 +262,7 @@ async def test_after_a_refusal_the_call_and_those_behind_it_are_told_of_the_paus
         if event.until is not None
     )
     # One goes ahead then, and the others wait for its answer: still the same pause.
-    await clock.move(33)
+    await clock.move(31)
     assert len(service.waiting) == 1
     assert len(diary.events) == 3
 
