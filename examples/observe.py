@@ -1,4 +1,7 @@
-"""See what a program sends: a line for each attempt in the log, and a summary of its own at the end.
+"""See what a program sends, and what it waits for.
+
+It prints a line for each attempt, one for each call that waits for more than a second, and a
+summary at the end.
 
 Runs as it is against the embedded emulator, which fails now and then. With VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET set
 it watches the real service, of which it only reads.
@@ -17,13 +20,16 @@ from contextlib import AsyncExitStack
 
 from attrs import define, field
 
-from vcloud import Attempt, Observer, VCloud
+from vcloud import Attempt, Observer, Queued, VCloud
 from vcloud.emulator import Emulator, Fault
 
 
 @define(eq=False)
 class Summary(Observer):
-    """Counts, for each operation, the attempts, what made them repeat, and how long they took."""
+    """Counts, for each operation, the attempts, what made them repeat, and how long they took.
+
+    Of calls that wait for more than a second it counts what they wait for.
+    """
 
     attempts: Counter[str] = field(factory=Counter)
     failures: Counter[str] = field(factory=Counter)
@@ -32,6 +38,13 @@ class Summary(Observer):
     slowest: dict[str, float] = field(factory=dict)
     under_way: int = 0
     most_under_way: int = 0
+    waits: Counter[str] = field(factory=Counter)
+
+    def queued(self, event: Queued) -> None:
+        """Say what the call waits for, and until when."""
+        until = "" if event.until is None else f" until {event.until:%H:%M:%S} UTC"
+        print(f"  {event.operation} waits for: {event.reason}{until} ({event.waiting} in all)")
+        self.waits[event.reason] += 1
 
     def started(self, attempt: Attempt) -> None:  # noqa: ARG002 - only that there is one counts
         """One more is under way."""
@@ -63,6 +76,9 @@ class Summary(Observer):
         )
         for reason, count in self.reasons.most_common():
             print(f"  {count:>8}  {reason}")
+        print(f"\n  {self.waits.total()} waits of more than a second")
+        for reason, count in self.waits.most_common():
+            print(f"  {count:>8}  {reason}")
 
 
 async def main() -> None:
@@ -79,7 +95,7 @@ async def main() -> None:
             emulator = await stack.enter_async_context(Emulator(machines=8))
             emulator.faults.add("GET */machines", Fault.server_error(503))
             emulator.faults.add("GET */machines/*", Fault.reset_before(), times=2, skip=1, every=3)
-            emulator.faults.add("GET */machines/*", Fault.too_many(retry_after=1), skip=6)
+            emulator.faults.add("GET */machines/*", Fault.too_many(retry_after=2), skip=6)
             cloud = await stack.enter_async_context(
                 VCloud(**emulator.endpoints(), observers=[summary])
             )

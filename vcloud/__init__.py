@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
     from vcloud._core.limits.windows import RateLimit
-    from vcloud._core.observe import Attempt, Observer
+    from vcloud._core.observe import Attempt, Observer, Queued, WaitReason
     from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
@@ -57,7 +57,7 @@ _HOMES = {
     "vcloud._core.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
-    "vcloud._core.observe": ("Attempt", "Observer"),
+    "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),
     "vcloud._core.paging.pager": ("Page", "Pager"),
     "vcloud._core.limits.windows": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
@@ -134,6 +134,7 @@ __all__ = [
     "Page",
     "Pager",
     "PermissionDeniedError",
+    "Queued",
     "RateLimit",
     "RateLimitError",
     "Request",
@@ -152,6 +153,7 @@ __all__ = [
     "VagonComputers",
     "VagonStreams",
     "WaitFailed",
+    "WaitReason",
     "WaitTimeout",
     "__version__",
     "printable",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from vcloud import __version__
-from vcloud._core.observe import Attempt, Observer
+from vcloud._core.observe import Attempt, Observer, Queued
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class OpenTelemetry(Observer):
     A span is called ``POST /machines/{id}/start``, with the base path before it, and is a child of the span that is current
     where the call is made; a repeat is a span of its own, with ``http.request.resend_count``. ``url.full`` is without its query.
     Beside the conventions there are ``vcloud.provider`` and ``vcloud.waited``, the seconds that the attempt stood in line. The metrics
-    are ``http.client.request.duration`` and ``http.client.active_requests``. Nothing is added to what is sent: no
+    are ``http.client.request.duration`` and ``http.client.active_requests``, and our own
+    ``vcloud.client.waits``, which counts the calls that wait for more than a second, by
+    ``vcloud.wait.reason`` (a :class:`~vcloud.WaitReason`). Nothing is added to what is sent: no
     ``traceparent`` goes to the services.
 
     Attributes are data, and none is a text of a service's: of an answer there are the status and the error's class.
@@ -70,9 +72,18 @@ class OpenTelemetry(Observer):
             unit="{request}",
             description="Number of active HTTP requests.",
         )
+        self._waits = meter.create_counter(
+            "vcloud.client.waits",
+            unit="{call}",
+            description="Number of calls that wait for more than a second before they are sent.",
+        )
         self._kind = trace.SpanKind.CLIENT
         self._failed = trace.StatusCode.ERROR
         self._spans: dict[Attempt, Span] = {}
+
+    def queued(self, event: Queued) -> None:
+        """Count it."""
+        self._waits.add(1, _target(event) | {"vcloud.wait.reason": event.reason.value})
 
     def started(self, attempt: Attempt) -> None:
         """Begin its span."""
@@ -104,7 +115,7 @@ class OpenTelemetry(Observer):
         span.end()
 
 
-def _target(attempt: Attempt) -> Attributes:
+def _target(attempt: Attempt | Queued) -> Attributes:
     """What is asked, and of whom."""
     scheme, host, port, base_path = _address(attempt.base_url)
     return {

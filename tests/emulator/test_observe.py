@@ -23,6 +23,7 @@ from vcloud import (
     Endpoint,
     HMACAuth,
     Observer,
+    Queued,
     VCloud,
     VCloudError,
 )
@@ -34,6 +35,9 @@ class Diary(Observer):
     def __init__(self) -> None:
         self.words: list[str] = []
         self.ended_attempts: list[Attempt] = []
+
+    def queued(self, event: Queued) -> None:
+        self.words.append(f"{event!r} {event.url}")
 
     def started(self, attempt: Attempt) -> None:
         self.words.append(f"{attempt!r} {attempt.url}")

@@ -35,6 +35,7 @@ from vcloud._core import (
     spellings,
     text,
     timeouts,
+    waiting,
 )
 from vcloud._core.limits import cooldown, headers
 from vcloud._core.paging import pages
@@ -128,6 +129,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{own_limits.TICK:g} s",
     ),
     "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
+    "a wait in line": (figure(waiting.LONG),),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),

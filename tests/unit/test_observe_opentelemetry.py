@@ -28,13 +28,15 @@ from vcloud import (
     ConfigurationError,
     ConflictError,
     ConnectError,
+    Queued,
     ServerError,
     VCloudError,
+    WaitReason,
 )
 from vcloud.opentelemetry import BUCKETS, OpenTelemetry
 
 #: What is ours, beside the conventions.
-OURS = {"vcloud.provider", "vcloud.waited"}
+OURS = {"vcloud.provider", "vcloud.waited", "vcloud.wait.reason"}
 
 
 @define
@@ -95,6 +97,31 @@ def end(
 ) -> None:
     one.status, one.error, one.duration = status, error, 0.03
     observer.ended(one)
+
+
+def test_calls_that_wait_are_counted_by_their_reason(seen: Seen) -> None:
+    about = (
+        "computers",
+        "POST /machines/{id}/start",
+        "POST",
+        "https://api.test/v1",
+        "/machines/100",
+    )
+    for reason in (WaitReason.SLOT, WaitReason.PAUSE, WaitReason.SLOT):
+        seen.observer.queued(Queued(*about, reason, 1.0, None, 3))
+    points = seen.metrics["vcloud.client.waits"].data.data_points
+    assert {point.attributes["vcloud.wait.reason"]: point.value for point in points} == {
+        "slot": 2,
+        "pause": 1,
+    }
+    assert points[0].attributes["url.template"] == "/v1/machines/{id}/start"
+    assert set(points[0].attributes) - set(OURS) == {
+        http_attributes.HTTP_REQUEST_METHOD,
+        server_attributes.SERVER_ADDRESS,
+        server_attributes.SERVER_PORT,
+        "url.scheme",
+        "url.template",
+    }
 
 
 def test_an_attempt_is_a_client_span_with_the_conventions_names(seen: Seen) -> None:

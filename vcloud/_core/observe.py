@@ -6,6 +6,8 @@ import logging
 import traceback
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
@@ -152,6 +154,60 @@ class Attempt(msgspec.Struct, eq=False, weakref=True):
         return self.base_url + self.path
 
 
+class WaitReason(StrEnum):
+    """What a call waits for before it is sent."""
+
+    #: ``concurrency`` requests are under way.
+    SLOT = "slot"
+    #: A rate limit is used up: one that was configured, or that the service announces.
+    RATE_LIMIT = "rate limit"
+    #: The service refused a request and said when to come back, or another request tries first.
+    PAUSE = "pause"
+    #: A credential is obtained or tried, by this call or by another one.
+    LOGIN = "login"
+    #: It failed, and is sent again after a pause of the :class:`~vcloud.RetryPolicy`.
+    RETRY = "retry"
+    #: A limit that several processes share is used up, or its store has not answered yet.
+    SHARED_BUDGET = "shared budget"
+    #: The process has no file descriptor or port left for a connection.
+    DESCRIPTORS = "descriptors"
+
+
+class Queued(msgspec.Struct, frozen=True, eq=False):
+    """A call that waits for more than a second before it is sent, or sent again.
+
+    Like an :class:`Attempt`, it holds no credential, no body, and nothing of the query.
+
+    Attributes:
+        provider: such as ``computers``.
+        operation: what is asked for, the same whatever the ids: ``POST /machines/{id}/start``.
+        method: the verb.
+        base_url: the provider's address; for a WebSocket at the host's root, the host's.
+        path: below it, as in :class:`Attempt`.
+        reason: what it waits for.
+        waited: seconds for which it has waited so far; 0 when it was known from the beginning that
+            it would wait for more than a second.
+        until: when the wait ends at the earliest, by this machine's clock; None when nobody knows,
+            as of a slot.
+        waiting: how many calls of this client wait for the same reason, this one included.
+    """
+
+    provider: str
+    operation: str
+    method: str
+    base_url: str
+    path: str
+    reason: WaitReason
+    waited: float
+    until: datetime | None
+    waiting: int
+
+    @property
+    def url(self) -> str:
+        """Where it will go, without the query."""
+        return self.base_url + self.path
+
+
 class Observer:
     """Hears of each attempt: every request that is sent, each repeat, logins and WebSocket upgrades too.
 
@@ -159,6 +215,14 @@ class Observer:
     more, put it into a queue. What they raise is logged, one line a minute for each observer, and neither the call nor other
     observers notice.
     """
+
+    def queued(self, event: Queued) -> None:
+        """A call waits for more than a second.
+
+        Once for each call and reason: when it is known that the wait will last for more than a
+        second, otherwise when it has lasted for one (a tenth of a second later at most). It may run
+        outside of the task that waits.
+        """
 
     def started(self, attempt: Attempt) -> None:
         """It is admitted, signed, and sent now."""
@@ -178,7 +242,7 @@ def check_observer(observer: object) -> None:
     """
     if not isinstance(observer, Observer):
         raise ConfigurationError(f"observers must be Observer objects, not {observer!r}")
-    for method in (observer.started, observer.ended, observer.retried):
+    for method in (observer.queued, observer.started, observer.ended, observer.retried):
         if iscoroutinefunction(method):
             raise ConfigurationError(
                 f"{type(observer).__name__}.{method.__name__} must be a plain function, not async"
@@ -204,6 +268,8 @@ class Audience:
         self.log = printable_logger(f"vcloud.{provider}")
         self._provider = provider
         self._observers = (*observers, _Log(self.log))
+        # Those that were written before there was such a method cost nothing.
+        self._hear_of_waits = tuple(filter(_hears_of_waits, observers))
         self._fixed_paths = fixed_paths
 
     def watch(self, request: Request, base_url: str, clock: Callable[[], float]) -> Watch:
@@ -211,8 +277,11 @@ class Audience:
         what = operation(request, self._fixed_paths)
         # An id may open something by itself, and a path that a service names may hold a token.
         path = request.label or (what.partition(" ")[2] if request.sensitive else request.path)
-        attempt = partial(Attempt, self._provider, what, request.method, base_url, path)
-        return Watch(self._observers, self.log, clock, attempt)
+        about = self._provider, what, request.method, base_url, path
+        watch = Watch(self._observers, self.log, clock, partial(Attempt, *about))
+        if self._hear_of_waits:
+            watch.hear_of_waits(self._hear_of_waits, partial(Queued, *about))
+        return watch
 
 
 class Watch:
@@ -241,6 +310,38 @@ class Watch:
         self._attempt: Attempt | None = None
         self._status: int | None = None
         self._duration: float | None = None
+        self._hear_of_waits: Sequence[Observer] = ()
+        self._make_queued: Callable[..., Queued]
+        self._reasons: set[WaitReason] = set()
+
+    @property
+    def hears_of_waits(self) -> bool:
+        """Whether anybody wants to know for what the call waits."""
+        return bool(self._hear_of_waits)
+
+    def hear_of_waits(self, observers: Sequence[Observer], queued: Callable[..., Queued]) -> None:
+        """Tell these when the call waits for long.
+
+        Args:
+            observers: whom to tell.
+            queued: makes the event of the reason, the seconds waited, the end, and how many wait.
+        """
+        self._hear_of_waits, self._make_queued = observers, queued
+
+    def queued(
+        self, reason: WaitReason, waited: float, until: datetime | None, waiting: int
+    ) -> None:
+        """The call waits for more than a second. Only the first time for each reason is told."""
+        if not self._hear_of_waits or reason in self._reasons:
+            return
+        self._reasons.add(reason)
+        event = self._make_queued(reason, waited, until, waiting)
+        self._tell(
+            event.operation,
+            "queued",
+            lambda observer: observer.queued(event),
+            self._hear_of_waits,
+        )
 
     def over(self, exchange: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
         """An exchange that is seen. Its arguments are not looked at: they hold the credentials."""
@@ -264,7 +365,7 @@ class Watch:
         self._number += 1
         self._status = self._duration = None
         self._attempt = attempt = self._make(self._number, max(0.0, self._clock() - self._ready))
-        self._tell(attempt, "started", lambda observer: observer.started(attempt))
+        self._tell(attempt.operation, "started", lambda observer: observer.started(attempt))
 
     def end(self, error: BaseException | None, retry_in: float | None = None) -> None:
         """The attempt that was under way, if any, has failed with ``error``, or else succeeded."""
@@ -280,17 +381,23 @@ class Watch:
             self._duration,
             retry_in,
         )
-        self._tell(attempt, "ended", lambda observer: observer.ended(attempt))
+        self._tell(attempt.operation, "ended", lambda observer: observer.ended(attempt))
         if retry_in is not None:
             self._ready = self._clock() + retry_in
-            self._tell(attempt, "retried", lambda observer: observer.retried(attempt))
+            self._tell(attempt.operation, "retried", lambda observer: observer.retried(attempt))
 
-    def _tell(self, attempt: Attempt, what: str, tell: Callable[[Observer], None]) -> None:
-        for observer in self._observers:
+    def _tell(
+        self,
+        operation: str,
+        what: str,
+        tell: Callable[[Observer], None],
+        observers: Sequence[Observer] | None = None,
+    ) -> None:
+        for observer in self._observers if observers is None else observers:
             try:
                 tell(observer)
             except Exception as error:  # noqa: BLE001 - it is the user's code
-                names = type(observer).__qualname__, what, attempt.operation
+                names = type(observer).__qualname__, what, operation
                 throttle = _throttle_of(observer, "observer")
                 _log_failure(throttle, error, self._logger, self._clock(), _OBSERVER_FAILED, *names)
 
@@ -304,6 +411,10 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self.end(error)
+
+
+def _hears_of_waits(observer: Observer) -> bool:
+    return getattr(observer.queued, "__func__", None) is not Observer.queued
 
 
 class _Log(Observer):

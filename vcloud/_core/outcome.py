@@ -169,31 +169,58 @@ class AttemptCount(msgspec.Struct):
         guard: called before the first attempt, and before each that starts something. What it
             raises keeps that from being sent. Others are not held up, because what was started has
             to be seen and stopped.
+        harmless: how many of the attempts provably did nothing: they were refused, or never sent.
+        changes: how many of the others are no mere reads.
+        gave_up: the error of a call that gave up because of a rate limit, and for how many seconds
+            that is used up, if that is known.
     """
 
     attempts: int = 0
-    unsent: int = 0
     guard: Callable[[], None] | None = None
+    harmless: int = 0
+    changes: int = 0
+    gave_up: tuple[VCloudError, float | None] | None = None
 
     @property
     def acted(self) -> bool:
-        """Whether any of them may have reached a service."""
-        return self.attempts > self.unsent
+        """Whether any of them may have done something."""
+        return self.attempts > self.harmless
 
     def include(self, other: AttemptCount) -> None:
         """Count what another one has counted, too."""
         self.attempts += other.attempts
-        self.unsent += other.unsent
+        self.harmless += other.harmless
+        self.changes += other.changes
 
-    def add(self, *, starts: bool = False) -> None:
+    def add(self, *, starts: bool = False, safe: bool = False) -> None:
         """Count an attempt that is about to be sent.
 
         Args:
             starts: it may start something that has to be stopped.
+            safe: it changes nothing at the service.
         """
         if self.guard is not None and (starts or not self.attempts):
             self.guard()
         self.attempts += 1
+        self.changes += not safe
+
+    def take_back(self, *, safe: bool) -> None:
+        """An attempt that was counted provably did nothing.
+
+        Args:
+            safe: as it was counted.
+        """
+        self.harmless += 1
+        self.changes -= not safe
+
+    def forget(self, *, safe: bool) -> None:
+        """What was counted was no attempt: this process had no descriptor for it, say.
+
+        Args:
+            safe: as it was counted.
+        """
+        self.attempts -= 1
+        self.changes -= not safe
 
 
 #: The count of the work that runs here, for whoever must say afterwards what became of it.

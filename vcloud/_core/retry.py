@@ -58,7 +58,8 @@ class RetryPolicy:
         cap: what they grow to, on average too: half of each pause is chance, so that one may take half as much again.
         max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
             the call ends at once with its error instead, a :class:`~vcloud.RateLimitError` or, after a 503, a
-            :class:`~vcloud.ServerError`.
+            :class:`~vcloud.ServerError`. In a bulk run that has a deadline, a rate limit is waited for
+            until that instead, and in any bulk run its refusals do not count as attempts.
     """
 
     attempts: int = 4
@@ -77,7 +78,15 @@ class RetryPolicy:
         return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (0.5 + random)
 
     def decide(
-        self, error: VCloudError, *, repeatable: bool, attempt: int, random: float, renewed: bool
+        self,
+        error: VCloudError,
+        *,
+        repeatable: bool,
+        attempt: int,
+        random: float,
+        renewed: bool,
+        forgiven: int = 0,
+        patience: float | None = None,
     ) -> Decision:
         """What to do after the ``attempt``-th try failed with ``error``.
 
@@ -88,18 +97,20 @@ class RetryPolicy:
             attempt: how many were sent so far, from 1.
             random: a number in 0..1, for jitter.
             renewed: whether a credential was already renewed for this call.
+            forgiven: how many of those do not count.
+            patience: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
         """
         if not repeatable:
             return Verdict.STOP
         if isinstance(error, AuthenticationError):
             return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
-        if attempt >= self.attempts or not _passes(error):
+        if attempt - forgiven >= self.attempts or not _passes(error):
             return Verdict.STOP
         pause = self.backoff(attempt, random)
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is None:
             return RetryAfter(pause)
-        if asked > self.max_retry_after:
+        if asked > (self.max_retry_after if patience is None else patience):
             return Verdict.STOP
         # The longer of the two: "0 seconds" is no promise that the service is well again. Jitter on
         # top, never below: a thousand clients told "45 seconds" should not come back in the same

@@ -24,11 +24,11 @@ from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
-from vcloud._core.limits.admission import Admission
+from vcloud._core.limits.admission import Admission, Reason
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
-from vcloud._core.observe import Audience, Watch
+from vcloud._core.observe import Audience, WaitReason, Watch
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
     Form,
@@ -55,11 +55,13 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
+from vcloud._core.run import RUN
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.text import shortened
 from vcloud._core.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, Wire
 from vcloud._core.unsent import unsent
+from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
     UNKNOWN,
@@ -176,6 +178,8 @@ class Session:
         #: Is told the id of what was ended here for good, by a client that remembers what it made.
         self.forget: Callable[[str], None] | None = None
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
+        #: Who waits, and for what.
+        self.waits = Waits(dialect.provider, self._audience.log, clock, wall)
         self._budget = endpoint.shared_budget
         buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
         if unknown := {limit.bucket for limit in endpoint.rate_limits} - buckets:
@@ -377,7 +381,7 @@ class Session:
         self.transport.check()
         where = self._where(request, root=root)
         deadline = None if self._deadline is None else self.clock() + self._deadline
-        attempt, renewed, lost = 1, False, False
+        attempt, forgiven, renewed, lost = 1, 0, False, False
         place: Place | None = None
         slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
@@ -394,17 +398,19 @@ class Session:
             number = self._admission.enter_now(bucket) if slot else 0
             if not number:
                 number = await self._queue(
-                    request, bucket, deadline, where, lost=lost, cleanup=cleanup
+                    request, bucket, deadline, where, watch, lost=lost, cleanup=cleanup
                 )
             try:
                 if self._refused.error is not None:
-                    trying = self._turn_to_try(request, deadline, where, lost=lost)
+                    trying = self._turn_to_try(request, deadline, where, watch, lost=lost)
                     tries = await _until_urgent(trying, cleanup, self._end_trial) or False
                 now = self._day()
                 if self.auth.ready(now):
                     headers = self._sign(request, now, root)
                 else:
-                    login = self._credential(request, deadline, where, root=root, lost=lost)
+                    login = self._credential(
+                        request, deadline, where, root=root, watch=watch, lost=lost
+                    )
                     headers = await _until_urgent(login, cleanup) or {}
                 if cleanup is not None and cleanup.urgent:
                     raise ConfigurationError(f"{CLOSED}; nothing was sent")
@@ -414,7 +420,7 @@ class Session:
                     else self._wire_until(request, deadline, where, lost=lost)
                 )
                 if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
-                    count.add(starts=request.starts)
+                    count.add(starts=request.starts, safe=request.safe)
                 # Only what fails from here on says anything about this request; a login that fails is its own failure.
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._boottime()
@@ -433,7 +439,8 @@ class Session:
                     error = failure
                     if isinstance(failure, ConnectError):
                         sent = False
-                        _count_unsent(request, failure)
+                        if isinstance(failure, OwnLimitError):
+                            _forget_attempt(request)
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
@@ -444,7 +451,7 @@ class Session:
                     raise failure.with_traceback(None)  # noqa: B904 - as below
                 except (asyncio.CancelledError, GeneratorExit) as stopped:
                     if unsent(stopped) is not None:
-                        _count_unsent(request, stopped)
+                        _take_back(request)
                     if request.starts and (lost or unsent(stopped) is None):
                         self._report_lost(request, where)
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
@@ -479,6 +486,7 @@ class Session:
                 )
                 continue
             before, lost = lost, lost or proof is Proof.NONE
+            forgiven += self._note_proof(request, error, proof)
             if cleanup is not None and cleanup.urgent:
                 raise self._final(request, error, where, lost=lost, before=before, why="")
             decision = self._retry.decide(
@@ -487,6 +495,8 @@ class Session:
                 attempt=attempt,
                 random=self._entropy(),
                 renewed=renewed,
+                forgiven=forgiven,
+                patience=self._patience_with(error),
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
                 if not self._sign_again(request, response, headers, error, proof):
@@ -494,21 +504,28 @@ class Session:
                 renewed, pause = True, 0.0
             elif isinstance(decision, RetryAfter):
                 if deadline is not None and self.clock() + decision.seconds >= deadline:
+                    self._note_limit(bucket, error)
                     why = "; the deadline leaves no time to try again"
                     raise self._final(request, error, where, lost=lost, before=before, why=why)
                 pause = decision.seconds
             else:
                 self._note_refusal(request, headers, error, proof)
+                self._note_limit(bucket, error)
                 why = f" (tried {attempt} times)" if attempt > 1 else ""
-                if (
-                    isinstance(error, APIError)
-                    and (error.retry_after or 0) > self._retry.max_retry_after
+                if isinstance(error, APIError) and (
+                    (error.retry_after or 0) > self._patience_with(error)
                 ):
-                    why = f"; it asks to wait {error.retry_after:g} s, longer than max_retry_after of the RetryPolicy allows"
+                    longest = _longest_wait("max_retry_after of the RetryPolicy")
+                    why = f"; it asks to wait {error.retry_after:g} s, longer than {longest} allows"
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
-            if not await self._rest(pause, cleanup):
+            asked = isinstance(error, APIError) and error.retry_after
+            with self.waits.for_reason(
+                WaitReason.PAUSE if asked else WaitReason.RETRY, watch, pause
+            ):
+                rested = await self._rest(pause, cleanup)
+            if not rested:
                 why = f"; the pause of {pause:.0f} s outlasts what is left of cleanup_timeout"
                 if cleanup is not None:
                     why = "; the client was closed before it was sent again"
@@ -673,6 +690,7 @@ class Session:
         bucket: Bucket,
         deadline: float | None,
         where: str,
+        watch: Watch | None,
         *,
         lost: bool,
         cleanup: Cleanup | None = None,
@@ -686,7 +704,7 @@ class Session:
             ends = self.clock() + stopping.left
             until = ends if deadline is None else min(ends, deadline)
         slot = request.authenticated and request.slot
-        entering = self._enter(bucket, until, slot=slot, lost=lost, urgent=urgent)
+        entering = self._enter(bucket, until, watch, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
@@ -695,36 +713,46 @@ class Session:
             if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
+            if not urgent:
+                raise self._gave_up_in_line(request, bucket, deadline, where, lost=lost) from None
             # A cleanup has time left when the process stood still. Before its end, nothing does:
             # the pause of a limit outlasts it.
             if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
-                raise self._too_late(request, where, lost=lost, urgent=urgent) from None
+                raise self._too_late(request, where, lost=lost, urgent=True) from None
         except TooLongError as error:
             raise self._exhausted(request, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
         if cleanup is not None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
-        return await self._queue(request, bucket, deadline, where, lost=lost)
+        return await self._queue(request, bucket, deadline, where, watch, lost=lost)
 
     async def _enter(
-        self, bucket: Bucket, deadline: float | None, *, slot: bool, lost: bool, urgent: bool
+        self,
+        bucket: Bucket,
+        deadline: float | None,
+        watch: Watch | None,
+        *,
+        slot: bool,
+        lost: bool,
+        urgent: bool,
     ) -> int:
         """Enter the gate; a shared budget's store that is away is asked again as the policy says.
 
         Raises:
             ConnectError: it stays away.
         """
-        tries = 0
+        tries, in_run, usual = 0, RUN.get() is not None, self._retry.max_retry_after
         while True:
             try:
-                return await self._admission.enter(
-                    bucket,
-                    deadline,
-                    slot=slot,
-                    patience=self._retry.max_retry_after,
-                    urgent=urgent,
-                )
+                with self.waits.behind(bucket, self._why, watch):
+                    return await self._admission.enter(
+                        bucket,
+                        self._end_of_line(deadline) if in_run else deadline,
+                        slot=slot,
+                        patience=self._limit_patience() if in_run else usual,
+                        urgent=urgent,
+                    )
             except ConnectError as error:
                 tries += 1
                 decision = self._retry.decide(
@@ -741,7 +769,69 @@ class Session:
                     # Of a request that was sent before, the error says what it leaves unknown.
                     sent = "" if lost else "; nothing was sent"
                     raise ConnectError(f"{error}{why}{sent}") from None
-            await asyncio.sleep(pause)
+            with self.waits.for_reason(WaitReason.SHARED_BUDGET, watch, pause):
+                await asyncio.sleep(pause)
+
+    def _why(self, bucket: Bucket) -> tuple[WaitReason, float | None]:
+        """What those in line for a bucket wait for, and until when at least."""
+        reason, until = self._admission.reason(bucket)
+        if bucket.shared is not None and reason is Reason.RATE_LIMIT:
+            return WaitReason.SHARED_BUDGET, until
+        return WaitReason(reason.value), until
+
+    def _limit_patience(self) -> float:
+        """Seconds for which a rate limit may be used up, or a refusal may ask to wait."""
+        usual, run = self._retry.max_retry_after, RUN.get()
+        # What was started is stopped, although the run's time is up.
+        return usual if run is None or CLEANUP.get() is not None else run.patience(usual)
+
+    def _note_proof(self, request: Request, error: TransportError | APIError, proof: Proof) -> bool:
+        """Note for a bulk run what an attempt proves; whether it does not count as an attempt."""
+        if proof is not Proof.NOT_DONE:
+            return False
+        _take_back(request)
+        if not isinstance(error, RateLimitError) or (run := RUN.get()) is None:
+            return False
+        policy = self._retry
+        return policy.attempts > 1 and run.forgives(self.clock(), policy.max_retry_after)
+
+    def _patience_with(self, error: VCloudError) -> float:
+        """Seconds that a refusal may ask to wait."""
+        limited = isinstance(error, RateLimitError)
+        return self._limit_patience() if limited else self._retry.max_retry_after
+
+    def _end_of_line(self, deadline: float | None) -> float | None:
+        """When it makes no sense any more to wait in line, in monotonic seconds.
+
+        Args:
+            deadline: of the call.
+        """
+        run = RUN.get()
+        if run is None or run.left is None or CLEANUP.get() is not None:
+            return deadline
+        # The run itself ends what waits for a slot, and says so.
+        ends = self.clock() + run.left() + _AFTER_THE_RUN
+        return ends if deadline is None else min(ends, deadline)
+
+    def _gave_up_in_line(
+        self, request: Request, bucket: Bucket, deadline: float | None, where: str, *, lost: bool
+    ) -> VCloudError:
+        """The error of a call that cannot be admitted in time."""
+        until, now = self._why(bucket)[1], self.clock()
+        if until is not None and (deadline is None or until < deadline):
+            return self._exhausted(request, until - now, where, lost=lost)  # the run's end
+        late = self._too_late(request, where, lost=lost)
+        self._note_limit(bucket, late)
+        return late
+
+    def _note_limit(self, bucket: Bucket, error: VCloudError) -> None:
+        """Note for a bulk run that a call gives up, if it is because of a rate limit."""
+        count = ATTEMPT_COUNT.get()
+        if count is None or not isinstance(error, RateLimitError | RequestTimeout):
+            return
+        reason, until = self._why(bucket)
+        if reason is not WaitReason.SLOT:
+            count.gave_up = error, None if until is None else max(0.0, until - self.clock())
 
     async def _credential(
         self,
@@ -750,14 +840,16 @@ class Session:
         where: str,
         *,
         root: bool,
+        watch: Watch | None = None,
         lost: bool = False,
     ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
             limit = timeout(None if deadline is None else deadline - self.clock())
             try:
-                async with limit:
-                    await self.auth.acquire(self.send, now=self._day())
+                with self.waits.for_reason(WaitReason.LOGIN, watch):
+                    async with limit:
+                        await self.auth.acquire(self.send, now=self._day())
             except VCloudError as failure:
                 # Whatever became of the login: of this request, nothing was sent since.
                 failure.outcome_unknown = is_unknown(request, lost=lost)
@@ -779,14 +871,21 @@ class Session:
             raise
 
     async def _turn_to_try(
-        self, request: Request, deadline: float | None, where: str, *, lost: bool
+        self,
+        request: Request,
+        deadline: float | None,
+        where: str,
+        watch: Watch | None,
+        *,
+        lost: bool,
     ) -> bool:
         """Whether this request tries refused credentials again; the others wait for it."""
         if not is_held_back(request):
             return False
         try:
-            async with timeout(None if deadline is None else deadline - self.clock()):
-                return await self._refused.turn()
+            with self.waits.for_reason(WaitReason.LOGIN, watch):
+                async with timeout(None if deadline is None else deadline - self.clock()):
+                    return await self._refused.turn()
         except AuthenticationError as error:
             error.outcome_unknown = is_unknown(request, lost=lost)
             raise
@@ -1036,7 +1135,8 @@ class Session:
     ) -> RateLimitError:
         sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
         error = RateLimitError(
-            f"the limit is used up for another {wait:.0f} s, longer than max_retry_after allows to wait; {sent}",
+            f"the limit is used up for another {wait:.0f} s, "
+            f"longer than {_longest_wait('max_retry_after')} allows to wait; {sent}",
             status=429,
             provider=self.dialect.provider,
             method=request.method,
@@ -1116,6 +1216,15 @@ class Session:
 
 _ITERATE_ON = ", and iterating on continues after them"
 
+
+def _longest_wait(usual: str) -> str:
+    """What says how long a rate limit may be waited for, in words."""
+    run = RUN.get()
+    if run is None or run.left is None or CLEANUP.get() is not None:
+        return usual
+    return "the deadline of the run"
+
+
 #: Stands for a WebSocket that was opened: no dialect has to know of upgrades.
 _UPGRADED = Response(101, {}, b"")
 #: A note of a refusal that is long.
@@ -1147,6 +1256,9 @@ def _without_rest(response: Response) -> Response:
     return Response(response.status, response.headers, response.body[:MAX_REFUSAL], cut=True)
 
 
+#: Seconds after the end of a bulk run at which a call would give up its place in line. The run has
+#: ended it by then, unless a rate limit is known to outlast both.
+_AFTER_THE_RUN: Final = 1.0
 #: An answer that is no success.
 _NO_SUCCESS: Final = object()
 
@@ -1186,14 +1298,16 @@ async def _until_urgent(
     return await cleanup.unless_urgent(waiting, drop=drop)
 
 
-def _count_unsent(request: Request, error: BaseException) -> None:
-    """Note that the attempt that was counted last had no connection, or was none."""
-    if not request.authenticated or (count := ATTEMPT_COUNT.get()) is None:
-        return
-    if isinstance(error, OwnLimitError):
-        count.attempts -= 1
-    else:
-        count.unsent += 1
+def _take_back(request: Request) -> None:
+    """Note for who counts attempts that the last one provably did nothing."""
+    if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+        count.take_back(safe=request.safe)
+
+
+def _forget_attempt(request: Request) -> None:
+    """Note for who counts attempts that the last one was none."""
+    if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+        count.forget(safe=request.safe)
 
 
 async def _slept(seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
@@ -21,7 +21,8 @@ class OutcomeStatus(StrEnum):
     FAILED = "failed"
     #: The service may have acted, and nobody saw its answer. Look before you repeat it.
     UNKNOWN = "unknown"
-    #: It was interrupted before it sent anything, or not sent because the credentials were refused.
+    #: Nothing was done for it: it was interrupted before it sent anything, or not sent because the
+    #: credentials were refused, or a rate limit refused it for longer than the run waits.
     UNDONE = "undone"
 
 
@@ -90,9 +91,11 @@ class Totals:
         attempts: requests sent in this run for items that are over.
         elapsed: how long this run took so far.
         stopped: why nothing more was begun, or what was under way was ended: ``"max_failures"``, ``"deadline"``,
-            ``"credentials"`` (those of the only client were refused), ``"interrupted"`` (cancelled, or
-            left early),
+            ``"credentials"`` (those of the only client were refused), ``"rate_limit"`` (one is used up
+            for longer than the run waits), ``"interrupted"`` (cancelled, or left early),
             ``"error"`` (raised from the iteration); else None.
+        until: of a run that a rate limit stopped, when that allows the next request, by this
+            machine's clock; None when nobody knows.
     """
 
     total: int | None
@@ -104,6 +107,14 @@ class Totals:
     attempts: int
     elapsed: timedelta
     stopped: str | None
+    until: datetime | None = None
+
+    @property
+    def ending(self) -> str | None:
+        """Why nothing more was begun, and until when that holds, in words; None as for ``stopped``."""
+        if self.until is None:
+            return self.stopped
+        return f"{self.stopped} until {self.until:%Y-%m-%d %H:%M:%S} UTC"
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -111,5 +122,5 @@ class Totals:
             f"{self.done} done, {self.failed} failed, {self.unknown} unknown, {self.undone} undone"
         )
         total = "" if self.total is None else f" of {self.total}"
-        stopped = f", stopped: {self.stopped}" if self.stopped else ""
+        stopped = f", stopped: {self.ending}" if self.stopped else ""
         return f"{counts}{total} in {self.elapsed.total_seconds():.1f} s{stopped}"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from vcloud._core.text import printable
+from vcloud._core.waiting import Waiting, briefly
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines where there is no terminal: a run of an hour makes 120 of them.
 LINE_INTERVAL: Final = 30.0
+#: Seconds between two looks for what is waited for, while there is a bar.
+WAIT_INTERVAL: Final = 1.0
+
+#: Says for what the calls of a run wait.
+Waits = Callable[[], Sequence[Waiting]]
 
 
 class Bar(Protocol):
@@ -40,11 +47,12 @@ class _Silence:
         pass
 
 
-def bar(title: str | None) -> Bar:
+def bar(title: str | None, waits: Waits) -> Bar:
     """What shows a run on standard error. Called in the event loop of the run.
 
     Args:
         title: what the run does; None: nothing is shown.
+        waits: for what its calls wait.
 
     Returns:
         a bar on a terminal, which is drawn by rich; elsewhere one that writes a line each 30
@@ -59,7 +67,7 @@ def bar(title: str | None) -> Bar:
         return _Silence()
     output = _Output(stream)
     if not output.isatty():
-        return _Lines(title, output, asyncio.get_running_loop())
+        return _Lines(title, output, asyncio.get_running_loop(), waits)
     try:
         import rich  # noqa: F401, PLC0415 - only those who watch need it
     except ImportError:
@@ -67,9 +75,9 @@ def bar(title: str | None) -> Bar:
             "a progress bar needs the extra: pip install 'vcloud-sdk[progress]'"
         ) from None
     try:
-        return _Drawn(title, output)
+        return _Drawn(title, output, asyncio.get_running_loop(), waits)
     except Exception:  # noqa: BLE001 - no thread can be started, say
-        return _Lines(title, output, asyncio.get_running_loop())
+        return _Lines(title, output, asyncio.get_running_loop(), waits)
 
 
 class _Output:
@@ -140,12 +148,16 @@ class _Lines:
         title: what the run does.
         output: where to write.
         loop: whose clock and timers are used.
+        waits: for what its calls wait.
     """
 
-    def __init__(self, title: str, output: _Output, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, title: str, output: _Output, loop: asyncio.AbstractEventLoop, waits: Waits
+    ) -> None:
         self._title = printable(title)
         self._output = output
         self._loop = loop
+        self._waits = waits
         self._began = loop.time()
         self._totals: Totals | None = None
         self._written = False
@@ -158,13 +170,13 @@ class _Lines:
     def close(self) -> None:
         self._timer.cancel()
         if self._written and self._totals is not None:
-            stopped = self._totals.stopped
+            stopped = self._totals.ending
             self._write(f"; stopped: {stopped}" if stopped else "; ended")
 
     def _ring(self) -> None:
         self._timer = self._loop.call_later(LINE_INTERVAL, self._ring)
         self._written = True
-        self._write("")
+        self._write("".join(f"; {one}" for one in map(briefly, self._waits())))
 
     def _write(self, end: str) -> None:
         if self._totals is None:
@@ -194,7 +206,9 @@ def _count(totals: Totals) -> str:
 
 
 class _Drawn:
-    def __init__(self, title: str, output: _Output) -> None:
+    def __init__(
+        self, title: str, output: _Output, loop: asyncio.AbstractEventLoop, waits: Waits
+    ) -> None:
         from rich.console import Console  # noqa: PLC0415 - as above
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
@@ -208,13 +222,17 @@ class _Drawn:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[waits]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(file=cast("IO[str]", output)),
             # What is printed meanwhile goes above the bar; but what goes into a file or a pipe must arrive there.
             redirect_stdout=_is_terminal(sys.stdout),
         )
-        self._task = self._progress.add_task(printable(title), total=None, count="")
+        self._task = self._progress.add_task(printable(title), total=None, count="", waits="")
+        self._loop = loop
+        self._waits = waits
+        self._timer = loop.call_later(WAIT_INTERVAL, self._ring)
         try:
             self._progress.start()
         except BaseException:
@@ -226,6 +244,12 @@ class _Drawn:
             self._task, completed=_over(totals), total=totals.total, count=_count(totals)
         )
 
+    def _ring(self) -> None:
+        self._timer = self._loop.call_later(WAIT_INTERVAL, self._ring)
+        self._progress.update(self._task, waits="; ".join(map(briefly, self._waits())))
+
     def close(self) -> None:
+        self._timer.cancel()
         with contextlib.suppress(Exception):  # it gives the standard streams back all the same
+            self._progress.update(self._task, waits="")
             self._progress.stop()

@@ -28,12 +28,20 @@ from vcloud._core.instance import Instances
 from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
+from vcloud._core.run import RUN, BulkRun
 from vcloud._core.timeouts import timeout_at
+from vcloud._core.waiting import summary
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
 from vcloud.bulk.worker import Worker, default_key, told_to_stop
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError, VCloudError
+from vcloud.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidArgumentError,
+    RateLimitError,
+    VCloudError,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,6 +74,14 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     **In line** for slots and rate limits, a run takes turns with all other calls of its client.
 
+    **Rate limits.** One is waited for until the ``deadline``; without a deadline, for the
+    ``max_retry_after`` of the :class:`~vcloud.RetryPolicy`. Refusals (429) do not use up an item's
+    attempts, unless the policy has only one. A limit that lasts longer ends the run, whichever
+    provider it is of: ``totals.until`` says until when. So does, without a deadline, a service that
+    refuses everything for that long. The item, and those that were not begun, are undone; what is
+    under way is finished. An item that changed something before it met the limit has failed. A
+    pager that meets the limit ends its run in the same way.
+
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.
@@ -83,7 +99,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         concurrency: how many at once.
         max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
         deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
-            If the process was stopped or its loop blocked until then, what has arrived is read first.
+            Until then a rate limit is waited for. If the process was stopped or its loop blocked
+            until then, what has arrived is read first.
         journal: the file, or a :class:`Journal`, in which the run is written down.
         key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
             ``id`` of anything that has one.
@@ -91,7 +108,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         settle: looks at the service for what became of an item that an earlier run left unknown.
         retry_failed: False: what failed in an earlier run stays failed.
         progress: the title of a progress bar on standard error. Where that is no terminal, it gets a line every 30 seconds.
-            What cannot be written there is dropped, and fails no run.
+            Both say what its calls wait for. What cannot be written there is dropped, and fails no run.
         counted: all that the action does to the world are requests of this SDK. Then one that was interrupted before it
             sent anything is undone; otherwise it is unknown too.
 
@@ -147,6 +164,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._worker = Worker(
             action, self._journal, key or default_key, record, settle, again, counted
         )
+        #: What its calls know of it.
+        self._run = BulkRun(shown=progress is not None)
         #: Whether no item can be of another client than the others. The facade knows.
         self._of_one_client = False
         self._title = progress
@@ -204,6 +223,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             attempts=self._worker.attempts,
             elapsed=timedelta(seconds=elapsed),
             stopped=self._stopped,
+            until=self._worker.limited_until if self._stopped == "rate_limit" else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -224,7 +244,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                     self._total += await self._journal._others(
                         {self._worker.name(item) for item in self._given}
                     )
-            self._bar = bar(self._title)
+            self._bar = bar(self._title, lambda: summary(self._run.waits))
         except BaseException:
             if self._journal is not None:
                 await self._journal.aclose()
@@ -250,6 +270,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             if owned and (aclose := getattr(self._items, "aclose", None)) is not None:
                 stack.push_async_callback(aclose)
             self._closed = self._worker.ended = True
+            self._run.end()
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
                 await end({self._dispatcher, *self._tasks})
@@ -279,12 +300,20 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._loop = loop = asyncio.get_running_loop()
         self._began_at = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
+        if self._patience is not None:
+            self._run.left = self._left
         self._worker.outer = ATTEMPT_COUNT.get()
         # What the run sends, its items' tasks included, takes turns with all others.
         context = copy_context()
         context.run(LANE.set, Lane())
         self._dispatcher = loop.create_task(self._dispatch(), context=context)
         self._dispatcher.add_done_callback(self._task_over)
+
+    def _left(self) -> float:
+        """Seconds until the run must be over."""
+        ends_at = self._worker.ends_at
+        assert ends_at is not None
+        return max(0.0, ends_at - self._loop.time())
 
     @property
     def _over(self) -> bool:
@@ -315,6 +344,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     async def _dispatch(self) -> None:
         """Take items as there is room, and give each a task with a context of its own."""
+        RUN.set(self._run)
         limit = timeout_at(self._worker.ends_at)
         try:
             async with limit:
@@ -337,6 +367,9 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         except Exception as error:  # noqa: BLE001 - raised where the run is iterated
             if isinstance(error, TimeoutError) and limit.expired():
                 self._stop("deadline")
+            elif isinstance(error, RateLimitError):
+                self._worker.note_limit(error.retry_after)
+                self._stop("rate_limit")
             else:
                 self._fail(error)
 
@@ -360,16 +393,25 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 self._fail(VCloudError("a task of this run was cancelled, and not by the run"))
             raise
         else:
+            if outcome.status is OutcomeStatus.DONE:
+                self._run.refused_since = None
             self._finished.append(outcome)
             self._news.set()
         finally:
             # A loop that was closed over this wakes nobody any more.
             if not self._loop.is_closed():
                 self._slots.release()
+        self._stop_if_told()
+        self._show()
+
+    def _stop_if_told(self) -> None:
+        """Begin nothing more where what became of an item says so."""
         if self._worker.unwritten is not None:
             self._fail(self._worker.unwritten)
         if self._worker.late:
             self._stop("deadline")
+        elif self._worker.limited:
+            self._stop("rate_limit")
         elif self._worker.refused and self._of_one_client and not self._all_taken:
             self._stop("credentials")
         elif (
@@ -378,7 +420,6 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             and not self._all_taken
         ):
             self._stop("max_failures")
-        self._show()
 
     def _show(self) -> None:
         if self._bar is not None:

@@ -7,18 +7,19 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
 import attrs
 from attrs import define, field
 
-from vcloud._core.clock import monotonic
+from vcloud._core.clock import monotonic, wall
 from vcloud._core.instance import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.text import printable
 from vcloud._core.timeouts import timeout_at
+from vcloud._core.waiting import moment
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
@@ -26,6 +27,7 @@ from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidArgumentError,
+    RateLimitError,
     RequestTimeout,
     TransportError,
     VCloudError,
@@ -50,6 +52,8 @@ class Worker(Generic[T, R]):
         ended: whether the run was left, so that whatever is cancelled now is to stop.
         unwritten: why an outcome could not be written down, which ends the run.
         refused: whether an item was not sent because its client's credentials were refused before.
+        limited: whether a rate limit outlasts the run, or the longest wait of a call.
+        limited_until: until when it does; None when nobody knows.
     """
 
     action: Callable[[T], Awaitable[R]]
@@ -69,6 +73,8 @@ class Worker(Generic[T, R]):
     ended: bool = False
     unwritten: Exception | None = None
     refused: bool = False
+    limited: bool = False
+    limited_until: datetime | None = None
     _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def name(self, item: T) -> str:
@@ -181,7 +187,7 @@ class Worker(Generic[T, R]):
             return Outcome(item, key, status, result, error, count.attempts, duration)
 
         def interrupted(why: str) -> Outcome[T, R]:
-            acted = count.acted or not self.counted
+            acted = self._has_acted(count)
             error = RequestTimeout(why, outcome_unknown=acted)
             return over(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
 
@@ -197,11 +203,11 @@ class Worker(Generic[T, R]):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
-                acted = count.acted or not self.counted
+                acted = self._has_acted(count)
                 lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
                     error, acted=acted
                 )
-                outcome = over(self._status_of(error, lost=lost, sent=count.attempts > 0), error)
+                outcome = over(self._status_of(error, count, lost=lost), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
                 self._note(
@@ -214,11 +220,26 @@ class Worker(Generic[T, R]):
             outcome = over(OutcomeStatus.DONE, result=result)
         return await self._conclude(outcome, ticket, before)
 
-    def _status_of(self, error: Exception, *, lost: bool, sent: bool) -> OutcomeStatus:
+    def _has_acted(self, count: AttemptCount) -> bool:
+        """Whether an action may have done something, by what is known of its calls."""
+        return count.acted or not self.counted
+
+    def note_limit(self, seconds: float | None) -> None:
+        """A rate limit is used up for longer than the run waits, for so many seconds if known."""
+        self.limited = True
+        until = None if seconds is None else moment(wall() + seconds)
+        if until is not None and (self.limited_until is None or until > self.limited_until):
+            self.limited_until = until
+
+    def _status_of(self, error: Exception, count: AttemptCount, *, lost: bool) -> OutcomeStatus:
         """What an item is whose action raised this."""
         if lost:
             return OutcomeStatus.UNKNOWN
-        if sent or not _is_refused_unsent(error):
+        limits = _rate_limits(error, count)
+        if limits:
+            self.note_limit(max((one for one in limits if one is not None), default=None))
+            return OutcomeStatus.FAILED if count.changes else OutcomeStatus.UNDONE
+        if count.attempts or not _is_refused_unsent(error):
             return OutcomeStatus.FAILED
         self.refused = True
         return OutcomeStatus.UNDONE
@@ -319,6 +340,28 @@ def _is_refused_unsent(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, AuthenticationError):
         error = error.__cause__
     return error is not None and error.remembered
+
+
+def _rate_limits(error: BaseException | None, count: AttemptCount) -> list[float | None]:
+    """For how many seconds the limits are used up because of which an action failed.
+
+    Args:
+        error: what it raised.
+        count: what is known of its calls.
+
+    Returns:
+        Nothing if it failed for another reason, or for another one too.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        each = [_rate_limits(one, count) for one in error.exceptions]
+        return [one for limits in each for one in limits] if all(each) else []
+    while error is not None:
+        if count.gave_up is not None and error is count.gave_up[0]:
+            return [count.gave_up[1]]
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            return [error.retry_after]
+        error = error.__cause__
+    return []
 
 
 def told_to_stop() -> bool:
