@@ -67,14 +67,17 @@ def alone(ports):
     """A network of its own, with so many ports for connections."""
     libc = ctypes.CDLL(None, use_errno=True)
     flags = 0x40000000 | (0 if os.geteuid() == 0 else 0x10000000)
-    if libc.unshare(flags):
+    try:
+        if libc.unshare(flags):
+            raise OSError(ctypes.get_errno(), "unshare")
+        with socket.socket() as any_socket:
+            wanted = struct.pack("16sh", b"lo", 1 | 64)
+            fcntl.ioctl(any_socket, 0x8914, wanted)
+        with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
+            file.write(f"40000 {40000 + ports - 1}")
+    except OSError:
         print(json.dumps("no network of its own"))
         sys.exit()
-    with socket.socket() as any_socket:
-        wanted = struct.pack("16sh", b"lo", 1 | 64)
-        fcntl.ioctl(any_socket, 0x8914, wanted)
-    with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
-        file.write(f"40000 {40000 + ports - 1}")
 
 '''
 
