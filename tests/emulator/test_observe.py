@@ -202,7 +202,9 @@ async def test_no_secret_reaches_an_observer_the_log_a_span_or_a_metric(
     assert metrics is not None
     everything = "\n".join([*heard, metrics.to_json()])
     assert {attempt.provider for attempt in diary.ended_attempts} == set(endpoints)
-    assert len(caplog.records) == len(diary.ended_attempts) == len(exporter.get_finished_spans())
+    # A line for each attempt; on a slow machine the log may also say that calls wait.
+    lines = [record for record in caplog.records if record.levelno == logging.DEBUG]
+    assert len(lines) == len(diary.ended_attempts) == len(exporter.get_finished_spans())
     for secret in secrets:
         assert secret, "a secret to look for"
         assert secret not in everything
