@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections import Counter
@@ -198,9 +199,9 @@ class Worker(Generic[T, R]):
                 outcome = over(self._status_of(error, lost=lost, sent=count.attempts > 0), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
-                self._note(
-                    interrupted("the run was ended while this was under way"), ticket, before
-                )
+                outcome = interrupted("the run was ended while this was under way")
+                with contextlib.suppress(*_unwritten(error)):
+                    self._note(outcome, ticket, before)
                 raise
             what = "this" if told_to_stop() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
@@ -266,6 +267,11 @@ class Worker(Generic[T, R]):
             outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded
         )
         return self.journal._finish(entry)
+
+
+def _unwritten(error: BaseException) -> tuple[type[Exception], ...]:
+    """What noting it may raise, for nobody: with its loop, the journal may be closed, and has the intent."""
+    return (ConfigurationError,) if isinstance(error, GeneratorExit) else ()
 
 
 def _loop_runs() -> bool:
