@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections import Counter
@@ -210,9 +211,9 @@ class Worker(Generic[T, R]):
                 outcome = over(self._status_of(error, count, lost=lost), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
-                self._note(
-                    interrupted("the run was ended while this was under way"), ticket, before
-                )
+                outcome = interrupted("the run was ended while this was under way")
+                with contextlib.suppress(*_unwritten(error)):
+                    self._note(outcome, ticket, before)
                 raise
             what = "this" if told_to_stop() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
@@ -322,6 +323,14 @@ class _Guard:
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
         if self._worker.journal is not None:
             self._worker.journal._check()
+
+
+def _unwritten(error: BaseException) -> tuple[type[Exception], ...]:
+    """What noting it may raise, for nobody: with its loop, the journal may be closed.
+
+    It has the intent, which says enough.
+    """
+    return (ConfigurationError,) if isinstance(error, GeneratorExit) else ()
 
 
 def _loop_runs() -> bool:
