@@ -1,4 +1,4 @@
-"""A client whose process is stopped, or whose loop is blocked, past its timeouts: what has arrived wins.
+"""A client whose process or loop stands still past its timeouts: what has arrived wins.
 
 The emulator runs in this process, the client in another one. While it is stopped, its requests are
 answered in time, and the answers lie unread in its sockets.

@@ -1,4 +1,4 @@
-"""Followed logs, tunnels and forwards that nobody holds: they close, and a warning says where they were opened."""
+"""Followed logs, tunnels and forwards that nobody holds: they close, with a warning."""
 
 from __future__ import annotations
 

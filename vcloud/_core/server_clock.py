@@ -99,7 +99,7 @@ def time_left(
 
     Args:
         announced: seconds until the window ends, as the headers say; below 0: it has ended.
-        documented: how long a window lasts, as the provider's documents say; None: they say nothing.
+        documented: how long a window lasts, as the provider's documents say; None: they do not.
         seen: the longest time that any answer left of a window; None: there was none.
         moved: whether ``Date`` contradicts those before it (:attr:`ServerClock.moved`).
     """
