@@ -27,7 +27,11 @@ from vcloud.emulator import Emulator, Fault
 HOUR = 3600.0
 DAY = 24 * HOUR
 YEAR = 365 * DAY
-JUMPS = [-1.0, 1.0, -HOUR, HOUR, -23 * HOUR, 23 * HOUR]
+#: Those of an hour run in the suite, the others in the long form.
+JUMPS = [
+    pytest.param(jump, marks=[] if abs(jump) == HOUR else [pytest.mark.long])
+    for jump in (-1.0, 1.0, -HOUR, HOUR, -23 * HOUR, 23 * HOUR)
+]
 #: How the client counts: without a limit, with one of its own, or in a store.
 BUDGETS = ["none", "own", "redis"]
 #: Requests of an hour, where there is a limit.
