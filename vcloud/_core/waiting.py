@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import takewhile
 from logging import Logger
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
@@ -187,11 +187,9 @@ class _Group:
 
     def due(self, now: float) -> float | None:
         """When to look again, in monotonic seconds; None: nobody waits."""
-        waits = [wait.since for wait in islice(self.fresh, 1)]
-        if self._batch and not self._exceeds(self._batch_since, now):
-            waits.append(self._batch_since)
-        if waits:
-            return max(min(waits), self._since) + LONG
+        for wait in self.fresh:
+            return max(wait.since, self._since) + LONG
+        # For the log alone, which may come a second later.
         return now + LONG if self.count else None
 
     def _look_again(self, now: float) -> None:
@@ -298,8 +296,8 @@ class Waits:
             self._loop = loop
             # It is not cancelled when nobody waits any more: the next call that waits would have to
             # set it again. It holds neither this nor the context of the call that happened to set it.
-            when = loop.time() + seconds
-            self._timer = loop.call_at(when, _ring, weakref.ref(self), context=Context())
+            this: weakref.ref[Waits] = weakref.ref(self)
+            self._timer = loop.call_at(loop.time() + seconds, _ring, this, context=Context())
 
     def ring(self) -> None:
         """Look who waits, tell those who want to know, and plan the next look."""
