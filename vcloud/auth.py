@@ -12,7 +12,7 @@ from hashlib import sha256
 from math import inf
 from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary
 
 from attrs import evolve, field, frozen
 
@@ -137,8 +137,9 @@ class _StatePerAddress(Secretive, Auth):
     """A strategy that learns something from a service, and never uses it for another one."""
 
     _base_url: str | None = None
-    #: The clock of all clients that share what was learnt; the first of them sets it.
-    time_of_day: TimeOfDay | None = None
+    #: The clock of all clients that share what was learnt, as long as there are any. The first of
+    #: them sets it.
+    time_of_day: ReferenceType[TimeOfDay] | None = None
 
     def _forget_everything(self) -> None:
         """Return to what the constructor was given."""

@@ -20,7 +20,7 @@ import pytest
 
 from tests.emulator.redis_server import redis_server
 from tests.lacking import untested
-from vcloud import Attempt, AuthenticationError, Observer, VCloud
+from vcloud import Attempt, AuthenticationError, Endpoint, HMACAuth, Observer, VCloud
 from vcloud._core.clock import boottime
 from vcloud.emulator import Emulator, Fault
 
@@ -289,6 +289,30 @@ async def test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal(
             difference = caught.value.clock_difference
             assert difference is not None
             assert abs(difference.total_seconds() + jump) < 60
+
+
+async def test_clients_that_share_their_credentials_agree_on_the_time_and_a_later_one_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, refusals = time.time, Refusals()
+    # As if the machine's clock itself were put forward.
+    monkeypatch.setattr("vcloud._core.session.system_wall", None)
+    with emulator_elsewhere() as env:
+        auth = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
+        endpoint = Endpoint(env["VCLOUD_COMPUTERS_URL"], auth=auth)
+        async with VCloud(computers=endpoint, observers=[refusals]) as one:
+            await one.computers.machines.ref("100").refresh()
+            monkeypatch.setattr(time, "time", lambda: real() + HOUR)
+            async with VCloud(computers=endpoint, observers=[refusals]) as another:
+                for _ in range(4):
+                    await one.computers.machines.ref("100").refresh()
+                    await another.computers.machines.ref("100").refresh()
+        assert refusals.count == 0, "they do not take turns in teaching each other another time"
+        del one, another
+        monkeypatch.setattr(time, "time", lambda: real() + YEAR)
+        async with VCloud(computers=endpoint) as later:
+            with pytest.raises(AuthenticationError, match="set this machine's clock"):
+                await later.computers.machines.ref("100").refresh()
 
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR, YEAR])

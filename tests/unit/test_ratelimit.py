@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
 from vcloud._core.limits.allowance import Allowance
+from vcloud._core.limits.cooldown import PROBE_SILENCE
 from vcloud._core.limits.headers import Limits, limits, retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.server_clock import ServerClock
@@ -344,6 +345,58 @@ def test_one_that_goes_ahead_and_is_lost_makes_room_for_another() -> None:
     assert bucket.all_at_once() == 1
     bucket.answer()
     assert all(bucket.send() for _ in range(100))
+
+
+def probed(count: int) -> Bucket:
+    """After a refusal so many have tried, one after the other, and none has an answer."""
+    bucket = Bucket()
+    bucket.send()
+    bucket.refuse(45.0)
+    bucket.now = 45.0
+    for number in range(count):
+        bucket.now += PROBE_SILENCE * (number > 0)
+        assert bucket.all_at_once() == 1
+        assert bucket.allowance.delay(bucket.now) == math.inf
+    return bucket
+
+
+def test_one_that_goes_ahead_and_is_silent_makes_room_for_the_next_after_two_seconds() -> None:
+    bucket = probed(1)
+    bucket.now += PROBE_SILENCE - 0.01
+    assert not bucket.send()
+    assert bucket.allowance.next_look(bucket.now) == pytest.approx(0.01)
+    bucket.now += 0.01
+    assert bucket.all_at_once() == 1
+    assert bucket.allowance.delay(bucket.now) == math.inf
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_answer_to_any_that_tried_lets_all_others_go(place: int) -> None:
+    bucket = probed(3)
+    bucket.numbers.rotate(-place)
+    bucket.answer()
+    assert all(bucket.send() for _ in range(100))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_refusal_of_any_that_tried_begins_the_next_pause(place: int) -> None:
+    bucket = probed(3)
+    bucket.numbers.rotate(-place)
+    bucket.refuse(10.0)
+    assert bucket.allowance.delay(bucket.now) == 10.0
+    # Those that were sent before it do not speak for the one that goes next.
+    bucket.answer()
+    bucket.answer()
+    bucket.now += 10.0
+    assert bucket.all_at_once() == 1
+
+
+def test_one_that_is_lost_makes_room_at_once_unless_a_newer_one_tries() -> None:
+    bucket = probed(2)
+    bucket.lose()
+    assert bucket.allowance.delay(bucket.now) == math.inf
+    bucket.lose()
+    assert bucket.all_at_once() == 1
 
 
 def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_lately() -> None:

@@ -1,4 +1,4 @@
-"""The order of those in line: cleanups, then turns between lanes, first come first served in each."""
+"""The order of those in line: cleanups, then turns between lanes, first come first in each."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class TimeOfDay:
         system: the time of day that no test can change; None: there is none to compare with.
     """
 
-    __slots__ = ("_elapsed", "_first", "_first_shift", "_system", "read")
+    __slots__ = ("__weakref__", "_elapsed", "_first", "_first_shift", "_system", "read")
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from logging import DEBUG, Logger
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet
 
 import msgspec
 
@@ -128,7 +128,7 @@ class Session:
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
             self.auth, "clock_difference", None
         )
-        # Of strategies that several clients share: what they learnt goes by one clock.
+        # As above, after this machine's clock was put back or forward.
         self._learn_jump: Callable[..., bool] | None = getattr(
             self.auth, "refused_after_jump", None
         )
@@ -1171,16 +1171,15 @@ def _boottime_of(clock: Callable[[], float], day: Callable[[], float]) -> Callab
     return boottime if day is wall else clock
 
 
-def _time_of_day(
-    auth: object, read: Callable[[], float], elapsed: Callable[[], float]
-) -> TimeOfDay:
+def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
     """The time that a strategy's requests are signed with: one for all that share what it learns."""
-    shared: TimeOfDay | None = getattr(auth, "time_of_day", None)
+    held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
+    shared = None if held is None else held()
     if shared is not None and shared.read is read:
         return shared
     made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
     if hasattr(auth, "time_of_day"):
-        auth.time_of_day = made
+        auth.time_of_day = ReferenceType(made)
     return made
 
 

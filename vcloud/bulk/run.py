@@ -79,6 +79,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     under way is finished. An item that changed something before it met the limit has failed. A
     pager that meets the limit ends its run in the same way.
 
+    **In line** for slots and rate limits, a run takes turns with all other calls of its client.
+
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
     yielded as unknown, unless ``settle`` can tell. An answer that is lost in this run is settled when it is started again.

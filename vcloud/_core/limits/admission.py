@@ -47,14 +47,16 @@ class Waiting(NamedTuple):
 class Admission:
     """One provider's admission, shared by all tasks.
 
-    **The order**, whether for slots, for rate limits or for a shared budget: cleanups first, whatever
-    their lane, because they stop a machine for a caller who was cancelled. They are counted like any
-    others, and keep to the limits. Then the lanes take turns: one for each bulk run, and one for all
-    that belongs to no run. Within a lane first come first served, whatever the bucket.
+    **The order**, whether for slots, for rate limits or for a shared budget: cleanups first,
+    whatever their lane, because they stop a machine for a caller who was cancelled. They are
+    counted like any others, and keep to the limits. Then the lanes take turns: one for each bulk
+    run, and one for all that belongs to no run. Within a lane first come first served, whatever the
+    bucket.
 
-    A slot that becomes free is handed to the next in line and never to a newcomer. Whoever waits for
-    a rate limit keeps no slot from those that other limits count. A lane that waits for several
-    limits keeps its place for each: a turn counts only for those limits that would have let it send.
+    A slot that becomes free is handed to the next in line and never to a newcomer. Whoever waits
+    for a rate limit keeps no slot from those that other limits count. A lane that waits for several
+    limits keeps its place for each: a turn counts only for those limits that would have let it
+    send.
 
     Where a store counts for several processes, one of the line asks it, on behalf of all. What it
     was granted goes to the one that is the next in the order by then.
@@ -180,8 +182,8 @@ class Admission:
             bucket: the request's.
             deadline: monotonic seconds; None: however long it takes.
             slot: False passes by the limit on requests in flight: for those that others, who hold
-                the slots, wait for. They have a bucket of their own, or they would wait behind those
-                others.
+                the slots, wait for. They have a bucket of their own, or they would wait behind
+                those others.
             patience: seconds for which the limit may be used up.
             urgent: it is part of a cleanup, and goes ahead of all that are not.
 
@@ -202,11 +204,11 @@ class Admission:
             deadline=inf if deadline is None else deadline,
             patience=patience,
         )
-        asks_ahead = urgent and bucket.shared is not None
+        wait = self._ask_ahead if urgent and bucket.shared is not None else self._wait
         if deadline is None:
-            return await (self._ask_ahead if asks_ahead else self._wait)(bucket, waiter)
+            return await wait(bucket, waiter)
         async with timeout(deadline - self._clock()):
-            return await (self._ask_ahead if asks_ahead else self._wait)(bucket, waiter)
+            return await wait(bucket, waiter)
 
     def leave(
         self, bucket: Bucket, number: int = 0, *, counted: bool = True, slot: bool = True
@@ -229,7 +231,7 @@ class Admission:
             if bucket.refusals != allowance.refusals:
                 bucket.refusals = allowance.refusals
                 now = self._clock()
-                self._line.tell(bucket, allowance.delay(now), now)
+                self._line.dismiss(bucket, allowance.delay(now), now)
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:

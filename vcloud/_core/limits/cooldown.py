@@ -23,7 +23,7 @@ class CooldownState(Enum):
 
 
 class Cooldown:
-    """What one refusal means for all requests of a bucket. Times are seconds of one monotonic clock.
+    """What one refusal means for all requests of a bucket. Times are monotonic seconds.
 
     ::
 

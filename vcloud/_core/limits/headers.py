@@ -25,7 +25,15 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds asked for by ``Retry-After`` (seconds or HTTP date) or ``Retry-After-Ms``; ``now`` is Unix time."""
+    """Seconds asked for by ``Retry-After`` (seconds or HTTP date) or ``Retry-After-Ms``.
+
+    Args:
+        headers: the answer's.
+        now: our Unix time.
+
+    Returns:
+        None when the service asks for nothing that can be read.
+    """
     for name, unit in (("Retry-After-Ms", 1000), ("Retry-After", 1)):
         asked = _number(text := headers.get(name))
         if asked is None and text is not None and text.isascii() and text.isdecimal():
@@ -45,11 +53,14 @@ def _bounded(seconds: float) -> float:
 
 
 def limits(headers: Mapping[str, str], *, now: float) -> Limits | None:
-    """Read ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (Unix seconds); None when the service sends none.
+    """Read ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (Unix seconds).
 
     Args:
         headers: the answer's.
         now: the service's time, in Unix seconds.
+
+    Returns:
+        None when the service sends none.
     """
     remaining = _number(headers.get(REMAINING))
     if remaining is None:
@@ -87,6 +98,6 @@ _NUMBER: Final = re.compile(
 #: Seconds that a service may ask to wait, 100 years. Longer means never; added to the present time,
 #: it would overflow a datetime.
 MAX_RETRY_AFTER: Final = 36_525 * 86_400.0
-#: Seconds until an announced limit starts anew: no quota is for longer than a month. More is a wrong
-#: clock, of the service or of a gateway that sets ``Date``, and would end all calls for years.
+#: Seconds until an announced limit starts anew: no quota is for longer than a month. More is a
+#: wrong clock, of the service or of a gateway that sets ``Date``. It would end all calls for years.
 MAX_WINDOW: Final = 31 * 86_400.0

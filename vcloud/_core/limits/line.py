@@ -59,7 +59,10 @@ class Ready(NamedTuple):
 
 
 class Line:
-    """Requests of all buckets, in one order. It knows who is next, and not whether that one may go."""
+    """Requests of all buckets, in one order.
+
+    It knows who is next, and not whether that one may go.
+    """
 
     __slots__ = ("_number", "count")
 
@@ -100,7 +103,7 @@ class Line:
             bucket.asking.reschedule(waiter.turn.get_loop().time())
 
     def next_lane(self, bucket: Bucket, rank: Rank, wait: float, now: float) -> LaneQueue | None:
-        """The lane that has the next turn in a bucket, once those are gone that wait in vain for it.
+        """The lane that has the next turn in a bucket, without those that wait in vain for it.
 
         Args:
             bucket: it.
@@ -114,7 +117,7 @@ class Line:
                 return lane
         return None
 
-    def tell(self, bucket: Bucket, wait: float, now: float) -> None:
+    def dismiss(self, bucket: Bucket, wait: float, now: float) -> None:
         """Nobody of the bucket may go for so many seconds: end those for whom it is too long.
 
         Not only in the lane that is next, for others have their own patience. Those behind the

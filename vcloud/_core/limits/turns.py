@@ -1,4 +1,8 @@
-"""The one order of those in line: by rank, then in turns between lanes, then first come first served."""
+"""The one order of those in line: by rank, in turns between lanes, first come first served.
+
+Turns between queues, one for each source, are what RFC 970 (Nagle, 1985) proposes for fairness:
+whoever sends more only makes its own queue longer.
+"""
 
 from __future__ import annotations
 
@@ -146,10 +150,10 @@ class LaneQueue:
 
 
 class Turns:
-    """The lanes of one rank that wait for one bucket: the one whose last turn is longest ago is next.
+    """The lanes of one rank that wait for one bucket: the next is whose last turn is longest ago.
 
-    A run that comes, or comes back, is behind the lanes that wait already: each has at most one turn
-    before it. The lane of all that belongs to no run keeps its place while nobody is in it.
+    A run that comes, or comes back, is behind the lanes that wait already: each has at most one
+    turn before it. The lane of all that belongs to no run keeps its place while nobody is in it.
     """
 
     __slots__ = ("_others", "_runs", "count")

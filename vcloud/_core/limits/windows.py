@@ -22,8 +22,9 @@ class RateLimit:
     Args:
         requests: how many are allowed in any ``per`` seconds.
         per: the length of the window; seconds or timedelta.
-        bucket: which requests it counts. StreamSpace counts ``"login"`` and ``"create"`` (new sessions) apart; ``""`` are
-            all others, and everything at the other providers but a login that an :class:`~vcloud.Auth` of your own makes.
+        bucket: which requests it counts. StreamSpace counts ``"login"`` and ``"create"`` (new
+            sessions) apart; ``""`` are all others, and everything at the other providers but a
+            login that an :class:`~vcloud.Auth` of your own makes.
     """
 
     requests: int
@@ -33,7 +34,8 @@ class RateLimit:
     def __attrs_post_init__(self) -> None:
         if type(self.requests) is not int or self.requests < 1 or self.per <= 0:
             raise InvalidArgumentError(
-                f"a RateLimit needs a whole number of requests, at least 1, in more than 0 seconds; not {self.requests!r} in {self.per:g}"
+                "a RateLimit needs a whole number of requests, at least 1, in more than 0 seconds; "
+                f"not {self.requests!r} in {self.per:g}"
             )
 
 
@@ -192,8 +194,8 @@ class AnnouncedWindow:
         elif self.state is not WindowState.ANNOUNCED:
             self._remaining, self._ends = min(self._remaining, seen.remaining), ends
         elif ends <= self._ends + same:
-            # Of answers that overtake each other the scarcest counts. Estimates of the end are never
-            # too early, so the earliest counts.
+            # Of answers that overtake each other the scarcest counts. Estimates of the end are
+            # never too early, so the earliest counts.
             self._remaining = min(self._remaining, seen.remaining)
             self._ends = min(self._ends, ends)
         else:
