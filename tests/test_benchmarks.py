@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.harness import Options
+from tests.benchmarks.soak import MINUTES, soak
 
 ROWS = {
     "call_path": {"single object", "page of 20"},
@@ -22,7 +23,11 @@ ROWS = {
     "profile": {"bare aiohttp", "request loop", "signing", "vcloud"},
     "tunnel": {"forward_vnc / TCP, 3 relays, down", "all closed", "forward_vnc, up"},
     "storm": {"requests sent", "lost, doubled, untold", "memory after 250"},
+    "soak": {"memory, MB", "descriptors", "tasks", "lines of log a minute", "CPU of a call, us"},
 }
+
+#: They take many seconds of CPU. The others show in the suite that benchmarks run.
+LONG = {"profile", "tunnel", "memory", "storm", "soak"}
 
 
 def names_of_rows(printed: str) -> set[str]:
@@ -33,11 +38,21 @@ def test_no_benchmark_is_forgotten_here() -> None:
     assert set(ROWS) == set(BENCHMARKS)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in ROWS]
+)
 async def test_a_benchmark_prints_its_rows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     # Only what needs no peer, as those are not there to be tested.
     await import_module(f"tests.benchmarks.{name}").main(Options(rounds=1, quick=True, alone=True))
     assert ROWS[name] <= names_of_rows(capsys.readouterr().out)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_an_hour_of_all_features_leaves_nothing_behind() -> None:
+    _, start, end = (await soak(MINUTES)).readings
+    assert end.memory <= 1.05 * start.memory
+    assert (end.descriptors, end.tasks) == (start.descriptors, start.tasks)
 
 
 def test_the_command_runs_those_that_are_named_as_it_was_told() -> None:

@@ -7,7 +7,8 @@
     ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError)
     ├── TransportError              no complete answer came back
     │   ├── ConnectError            no connection: the request never reached the service
-    │   └── RequestTimeout          an attempt or the whole call took too long
+    │   ├── RequestTimeout          an attempt or the whole call took too long
+    │   └── ConnectTimeout          no connection in time (a ConnectError and a RequestTimeout)
     ├── APIError                    an answer came back, and it is no success
     │   ├── AuthenticationError     credentials missing or rejected
     │   ├── PermissionDeniedError   authenticated, but not allowed
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectError",
+    "ConnectTimeout",
     "DecodeError",
     "InsufficientFundsError",
     "InvalidArgumentError",
@@ -174,6 +176,14 @@ class ConnectError(TransportError):
 
 class RequestTimeout(TransportError):
     """An attempt outlived its ``timeout``, or the call its ``deadline``."""
+
+
+class ConnectTimeout(ConnectError, RequestTimeout):
+    """No connection came about in time, so nothing was sent: not for this attempt.
+
+    The name was not resolved, the connection was not accepted, or TLS or a proxy was silent for
+    ``connect_timeout``, or for the attempt's whole ``timeout`` where that is shorter.
+    """
 
 
 class APIError(VCloudError):

@@ -1,6 +1,6 @@
 """Runs all benchmarks, or those that are named, each in a process of its own.
 
-    python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm]
+    python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm soak]
         [--rounds N] [--quick] [--uvloop]
 
 Without --rounds each has its own number of them. Each also runs by itself, as ``python -m tests.benchmarks.call_path``.
@@ -23,6 +23,7 @@ BENCHMARKS = (
     "profile",
     "tunnel",
     "storm",
+    "soak",
 )
 
 

@@ -29,8 +29,8 @@ if sys.platform != "win32":
 
     LOOPS["uvloop"] = uvloop.new_event_loop
 
-#: In the suite; the others are the long form.
-QUICK = {("asyncio", False), ("asyncio", True), ("uvloop", True)}
+#: In the suite; the others are the long form. Most other tests run on asyncio over plain TCP.
+QUICK = {("asyncio", True), ("uvloop", False)}
 FORMS = [
     pytest.param(
         loop,

@@ -122,7 +122,7 @@ async def test_a_lost_answer_is_unknown_and_settled_by_a_look_when_it_is_run_aga
 async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left_open(
     emulator: Emulator, tmp_path: Path
 ) -> None:
-    emulator.faults.add("POST */start", Fault.delay(3600), times=None)
+    rule = emulator.faults.add("POST */start", Fault.delay(3600), times=None)
     begun = asyncio.Semaphore(0)
 
     async def start(id: str) -> None:
@@ -142,6 +142,8 @@ async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left
         task = asyncio.create_task(consume())
         for _ in range(4):
             await begun.acquire()
+        while rule.hits < 2:  # noqa: ASYNC110 - until it is there, nothing was sent
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -457,6 +458,27 @@ async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None
         await program()
     assert error.value.ids == ("agent-1",)
     assert error.value.__cause__ is not None
+
+
+async def test_a_blocked_loop_takes_nothing_of_the_time_that_an_agent_has_for_its_commands() -> (
+    None
+):
+    async with plane(cleanup_timeout=0.5) as control:
+        handler = Handler()
+        worker = control.agent(handler, grace=0.5)
+        async with worker:
+            await control.command("start_session", "c1")
+            await until(lambda: bool(handler.running))
+            assert control.streamspace is not None
+            closing = asyncio.create_task(control.streamspace.aclose())
+            await until(lambda: worker.draining)
+            await asyncio.sleep(0)
+            time.sleep(1)  # noqa: ASYNC251 - it blocks the loop for longer than both last
+            asyncio.get_running_loop().call_later(0.1, handler.gate.set)
+            await closing
+            await until(lambda: "c1" in control.results())
+            assert control.results()["c1"]["status"] == "completed"
+            assert handler.cancelled == []
 
 
 @pytest.mark.parametrize("by", ["itself", "a task of its own"])

@@ -61,17 +61,16 @@ class Liar:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
-        loop = asyncio.get_running_loop()
-        self._ask = loop.getaddrinfo
-        monkeypatch.setattr(loop, "getaddrinfo", self.getaddrinfo, raising=True)
+        self._ask = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
 
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+    def getaddrinfo(self, host: Any, port: Any, *others: Any, **options: Any) -> Any:
         try:
             socket.inet_aton(host)
         except OSError:
             self.asked.append(host)
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ELSEWHERE, port))]
-        return await self._ask(host, port, **options)
+        return self._ask(host, port, *others, **options)
 
 
 def desktops(host: str, port: int, **options: Any) -> Endpoint:

@@ -22,6 +22,10 @@ from vcloud.emulator import Emulator, Fault
 ASYNCIO = "asyncio_mode = strict\nasyncio_default_fixture_loop_scope = function"
 
 
+#: Loading it takes seconds, and these tests have no use for it.
+QUICKLY = ("-p", "no:schemathesis")
+
+
 class Project:
     """Somebody's tests, in a folder and a process of their own."""
 
@@ -33,7 +37,7 @@ class Project:
             f"[pytest]\naddopts = --strict-markers -W error -p no:cacheprovider\n{ini}\n"
         )
         (self.folder / "test_it.py").write_text(textwrap.dedent(code))
-        command = [sys.executable, "-m", "pytest", "-q", *options]
+        command = [sys.executable, "-m", "pytest", "-q", *QUICKLY, *options]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         return f"{done.stdout}{done.stderr}exit status {done.returncode}"
 
@@ -148,9 +152,9 @@ def test_who_does_not_use_it_notices_nothing(project: Project) -> None:
             assert loaded <= {"vcloud", "vcloud.pytest_plugin"}
         """
     # Other plugins load what they need.
-    others = ("-p", "no:asyncio", "-p", "no:anyio", "-p", "no:schemathesis")
+    others = ("-p", "no:asyncio", "-p", "no:anyio")
     assert "1 passed" in project.test(unused, *others, ini="")
-    assert "1 passed" in project.test(unused, "-p", "no:vcloud", "-p", "no:schemathesis")
+    assert "1 passed" in project.test(unused, "-p", "no:vcloud")
     said = project.test("def test_it(vcloud_emulator): ...", "-p", "no:vcloud")
     assert "fixture 'vcloud_emulator' not found" in said
     assert "@pytest.mark.vcloud_emulator(**options)" in project.test("", "--markers")
@@ -166,10 +170,6 @@ USES_IT = """
         assert len(loaded) == 1
         assert len([line for line in pytestconfig.getini("markers") if "vcloud" in line]) == 1
     """
-
-
-#: Loading it takes seconds, and these tests have no use for it.
-QUICKLY = ("-p", "no:schemathesis")
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_naming_it_once_more_does_no_harm(
     (project.folder / "conftest.py").write_text(conftest)
     if not autoload:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    said = project.test(USES_IT, *QUICKLY, *options, ini=ASYNCIO if autoload else "")
+    said = project.test(USES_IT, *options, ini=ASYNCIO if autoload else "")
     assert "1 passed" in said, said
 
 
 def test_asking_for_it_counts_for_more_than_blocking_its_entry_point(project: Project) -> None:
-    assert "1 passed" in project.test(USES_IT, *QUICKLY, "-p", "no:vcloud", "-p", MODULE)
+    assert "1 passed" in project.test(USES_IT, "-p", "no:vcloud", "-p", MODULE)
 
 
 # -- the emulator in a thread of its own -------------------------------------------------------------------------------

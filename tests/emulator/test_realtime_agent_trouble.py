@@ -25,6 +25,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import (
     AgentRejectedError,
     AgentSession,
@@ -684,3 +685,37 @@ async def test_a_token_that_cannot_be_renewed_ends_the_agent_as_it_does_on_its_o
 
 def test_a_rejection_is_an_error_of_this_package() -> None:
     assert issubclass(AgentRejectedError, VCloudError)
+
+
+# -- two of one name -------------------------------------------------------------------------------
+
+
+async def test_two_agents_of_one_name_do_not_flap_and_say_why_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING", logger="vcloud.streamspace.agent")
+    retry = RetryPolicy(base=0.001, cap=0.1)
+
+    def pauses() -> list[float]:
+        """Those of both agents, in the order in which they lost their connections."""
+        lost = [one for one in caplog.records if "connects again" in str(one.msg)]
+        return [cast("tuple[object, object, float]", one.args)[2] for one in lost]
+
+    async with Emulator() as emulator:
+        endpoint = emulator.endpoints()["streamspace"]
+        async with StreamSpace(endpoint) as one, StreamSpace(endpoint) as other:
+            agents = [
+                space.serve_agent("host-01", platform="docker", handler=ready(), retry=retry)
+                for space in (one, other)
+            ]
+            async with agents[0]:
+                second = asyncio.create_task(agents[1].run())
+                await settled(lambda: len(pauses()) >= 20)
+                agents[1].stop()
+                await second
+    # One of the two has lost its connection ten times; a fresh start each time were 0.0015 at most.
+    assert sum(pause >= 0.05 for pause in pauses()) >= 4
+    said = [one.getMessage() for one in caplog.records if "another agent" in one.getMessage()]
+    assert len(said) == 2, "each of them once"
+    assert "agent host-01 was registered 3 times in a row" in said[0]
+    assert "agent_id of its own" in said[0]

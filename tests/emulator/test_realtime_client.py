@@ -593,6 +593,32 @@ async def test_after_a_drop_no_line_is_lost_or_given_twice(tail: int) -> None:
         assert len(server.requests) > 3
 
 
+async def test_repeated_lines_are_recognised_however_long_the_service_pauses_among_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vcloud.providers.streamspace.logs.QUIET", 0.001)
+    log = [f"2026-01-01T00:00:{n // 10:02}.{n % 10}Z line {n}" for n in range(303)]
+    connections = 0
+
+    async def pausing(request: web.Request, socket: web.WebSocketResponse) -> None:
+        nonlocal connections
+        connections += 1
+        for number, line in enumerate(log[max(0, 300 - int(request.query["tail"])) : 300]):
+            await socket.send_str(line)
+            if connections == 2 and number in (0, 50, 299):
+                # Many times what silence takes to decide anything.
+                await asyncio.sleep(0.05)
+        if connections == 1:
+            await socket.close(code=1012)
+            return
+        for line in log[300:]:
+            await socket.send_str(line)
+
+    async with serving(pausing) as server, client(server) as streamspace:
+        async with streamspace.sessions.ref(ID).logs(follow=True, tail=250) as following:
+            assert [line async for line in following] == log[50:]
+
+
 async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a_short_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

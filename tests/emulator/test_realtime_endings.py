@@ -225,7 +225,8 @@ async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
     async with serving(until_full) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
             writers: list[asyncio.StreamWriter] = []
-            inner = forward._serve
+            listener = forward._listener
+            inner = listener._serve
 
             def full() -> bool:
                 return any(writer.transport.get_write_buffer_size() > 0 for writer in writers)
@@ -242,7 +243,7 @@ async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
                 writers.append(writer)
                 await inner(reader, writer)
 
-            monkeypatch.setattr(forward, "_serve", serve)
+            monkeypatch.setattr(listener, "_serve", serve)
             viewer = sockets.socket()
             viewer.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
             viewer.setblocking(False)

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import hashlib
 import re
+import warnings
 import weakref
 from typing import Any
 
@@ -397,10 +398,14 @@ async def test_a_tunnel_that_is_dropped_is_collected_and_its_connection_ends(
         await peer.up.wait()
         await leave(tunnel, peer)
         dropped = weakref.ref(tunnel)
-        del tunnel
-        # A task keeps the cancellation that it got until it waits again, and with it the frames.
-        await asyncio.sleep(0)
-        gc.collect()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del tunnel
+            # A task keeps the cancellation that it got until it waits again, and with it the
+            # frames.
+            await asyncio.sleep(0)
+            gc.collect()
+        assert "a VNC tunnel that was opened at" in str(caught.pop().message)
         assert dropped() is None
         await peer.over.wait()
         await settled(lambda: not any("WebSocket" in task.get_name() for task in others()))

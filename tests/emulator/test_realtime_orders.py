@@ -395,7 +395,8 @@ async def test_the_private_parts_of_aiohttp_are_not_needed(
         peer = Peer()
         with quick(monkeypatch):
             tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
-            del tunnel
+            with pytest.warns(ResourceWarning, match="a VNC tunnel"):
+                del tunnel
             await peer.over.wait()
         await settled(lambda: whole(streamspace))
 

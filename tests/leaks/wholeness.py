@@ -64,10 +64,11 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
         yield f"{admission.in_flight} are in flight"
     if not admission.at_rest:
         yield "somebody asks the store, or an answer is awaited that nobody will get"
-    if isinstance(session.auth, BearerAuth) and any(
-        lock.locked() for lock in session.auth._locks.values()
-    ):
-        yield "somebody logs in"
+    if isinstance(session.auth, BearerAuth):
+        # Another loop's client may share the strategy, and log in at this moment.
+        lock = session.auth._locks.get(asyncio.get_running_loop())
+        if lock is not None and lock.locked():
+            yield "somebody logs in"
     http = session.transport._session
     if http is not None and http.connector is not None and http.connector._acquired:
         yield f"{len(http.connector._acquired)} connections are held"

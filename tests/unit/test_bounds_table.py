@@ -14,21 +14,27 @@ import pytest
 from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
 from vcloud._core import (
     arguments,
+    clock,
     closing,
     codec,
     converter,
     counter,
     details,
+    own_limits,
+    pooled,
     redaction,
     redis_store,
     refused,
     request,
+    resolver,
+    running_time,
     scalars,
     server_clock,
     shared,
     short_fields,
     spellings,
     text,
+    timeouts,
     waiting,
 )
 from vcloud._core.limits import cooldown, headers
@@ -46,7 +52,16 @@ from vcloud.emulator.x11 import vnc as x11_vnc
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
-from vcloud.providers.streamspace import admission, logs, messages, overlap, relay, vnc, worker
+from vcloud.providers.streamspace import (
+    admission,
+    forward,
+    logs,
+    messages,
+    overlap,
+    relay,
+    replay,
+    worker,
+)
 from vcloud.providers.streamspace import rfb as client_rfb
 from vcloud.providers.streamspace.agent import (
     answers,
@@ -57,6 +72,7 @@ from vcloud.providers.streamspace.agent import (
     outbox,
     pictures,
     room,
+    streak,
 )
 
 ROOT: Final = Path(__file__).parents[2]
@@ -104,12 +120,23 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "one attempt, one connection": (
         f"{figure(ENDPOINT.timeout)}, {figure(ENDPOINT.connect_timeout)}",
     ),
+    "a kept connection": (figure(pooled.MAX_AGE),),
+    "the time of day gets ahead": (figure(clock.SUSPENDED),),
+    "names that this process looks up": (figure(resolver.THREADS),),
+    "a wait for a file descriptor": (figure(own_limits.PATIENCE),),
+    "calls that try again at once": (
+        figure(own_limits.AT_ONCE),
+        f"{own_limits.TICK:g} s",
+    ),
+    "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
     "a wait in line": (figure(waiting.LONG),),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
     "no answer to the request that goes first": (figure(cooldown.PROBE_SILENCE),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
+    "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
+    "the look after a": (figure(ENDPOINT.timeout),),
     "frames that are read": (figure(receiver.IN_A_ROW),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
     "the time to which": (f"{datetime.fromtimestamp(admin.LATEST, UTC).year}",),
@@ -163,7 +190,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{desktops_errors._MAX_WHOLE} of",
     ),
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
-    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(vnc.KEPT_ERRORS)),
+    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(forward.KEPT_ERRORS)),
     "one attempt of an action": (figure(requests.TIMEOUT),),
     "`Retry-After` as a number": (f"{figure(headers.MAX_RETRY_AFTER / YEAR)} years",),
     "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
@@ -188,7 +215,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
     "a peer that takes nothing": (figure(socket.STALLED),),
-    "log lines remembered": (figure(logs.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "log lines remembered": (figure(replay.REMEMBERED), figure(overlap.WHOLE_LINE)),
+    "silence after which lines of a log": (figure(logs.QUIET),),
     "log text held": (mib(logs.MAX_HELD),),
     "log lines looked at": (figure(logs.IN_A_ROW),),
     "viewers of `forward_vnc`": (figure(admission.MAX_SILENT),),
@@ -196,6 +224,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
     "such a viewer": (figure(relay.VERSION_TIMEOUT),),
     "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
+    "an agent's connection that counts": (figure(streak.LASTED),),
+    "connections of an agent in a row": (figure(streak.DISPLACED),),
     "answers remembered": (figure(answers.REMEMBERED), mib(answers.REMEMBERED_BYTES)),
     "pictures delivered": (
         f"{pictures.MAX_OF_A_SESSION} of one session",

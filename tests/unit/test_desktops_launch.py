@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from vcloud import (
     CleanupError,
     ConnectError,
     InvalidArgumentError,
+    NotFoundError,
     Response,
     ServerError,
     TransportError,
@@ -345,6 +347,33 @@ async def test_a_desktop_that_a_block_has_stopped_is_forgotten() -> None:
     asked = len(wired.asked)
     assert await desktops.instances().all() == []
     assert len(wired.asked) == asked
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["stopped", "gone by then"])
+async def test_a_desktop_that_was_stopped_here_is_never_asked_for_again(gone: bool) -> None:
+    missing = response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
+    desktops, wired = answering(
+        response({"id": ID, "status": "pending"}),
+        missing if gone else response({"status": "terminated"}),
+    )
+    await desktops.launch()
+    # By another handle, of a client with other patience.
+    with pytest.raises(NotFoundError) if gone else contextlib.nullcontext():
+        await desktops.with_options(timeout=5).ref(ID).stop()
+    assert await desktops.instances().all() == []
+    assert wired.paths == [POST, STOP]
+
+
+async def test_a_desktop_whose_stop_may_have_failed_is_asked_for() -> None:
+    desktops, _ = answering(
+        response({"id": ID, "status": "pending"}),
+        TransportError("dropped"),
+        response({"id": ID, "status": "running"}),
+    )
+    await desktops.launch()
+    with pytest.raises(TransportError):
+        await desktops.ref(ID).stop()
+    assert [one.id for one in await desktops.instances().all()] == [ID]
 
 
 async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_that_is_gone() -> None:

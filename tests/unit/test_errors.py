@@ -55,6 +55,7 @@ def samples() -> list[VCloudError]:
         limited,
         lost,
         RequestTimeout("slow"),
+        errors.ConnectTimeout("silent"),
         WaitTimeout("machine 100", last="turning_on"),
         WaitFailed("desktop", last="error"),
         InvalidArgumentError("no"),
@@ -144,6 +145,8 @@ def test_the_tree_is_the_documented_one() -> None:
         assert kind.__doc__
     assert issubclass(errors.ConnectError, TransportError)
     assert issubclass(RequestTimeout, TransportError)
+    assert issubclass(errors.ConnectTimeout, errors.ConnectError)
+    assert issubclass(errors.ConnectTimeout, RequestTimeout)
     assert issubclass(InvalidArgumentError, ValueError)
 
 

@@ -22,6 +22,7 @@ from vcloud import (
     BearerAuth,
     ConflictError,
     ConnectError,
+    ConnectTimeout,
     DecodeError,
     Endpoint,
     HMACAuth,
@@ -390,6 +391,9 @@ async def test_an_id_that_is_no_uuid_is_a_known_failure_and_a_500_for_another_is
         ([says(502, PAGE), code(4206)], DELETE, ConflictError, True),
         ([TransportError("reset"), code(404, 404)], DELETE, NotFoundError, True),
         ([TransportError("reset"), ConnectError("refused")], DELETE, TransportError, True),
+        ([TransportError("reset"), ConnectTimeout("silent")], DELETE, RequestTimeout, True),
+        ([TransportError("reset"), ConnectTimeout("silent")], GET, ConnectTimeout, False),
+        ([ConnectTimeout("silent")], POST, ConnectTimeout, False),
         (
             [TransportError("reset"), says(401, {"client_code": 401})],
             PUT,
@@ -405,6 +409,15 @@ async def test_every_attempt_of_a_call_counts(
 ) -> None:
     error = await ended(Script(*acts), time, request_)
     assert (type(error), error.outcome_unknown) == (kind, unknown)
+
+
+async def test_an_attempt_without_a_connection_speaks_for_itself_alone(time: Time) -> None:
+    silent = ConnectTimeout("silent; nothing was sent")
+    error = await ended(Script(TransportError("reset"), silent), time, DELETE)
+    assert "silent; this time nothing was sent" in str(error)
+    assert str(await ended(Script(silent), time, POST, retry=RetryPolicy(attempts=1))).endswith(
+        "silent; nothing was sent"
+    )
 
 
 async def test_a_deadline_and_a_limit_after_a_lost_attempt_leave_the_outcome_unknown(

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from vcloud._core.patience import Patience, Turn
+from vcloud._core.timeouts import LOOK
 
 
 class Clock:
@@ -29,7 +30,8 @@ class Clock:
 
     async def move(self, seconds: float) -> None:
         self.now += seconds
-        for _ in range(5):
+        # An overdue timer gives the loop 64 turns; see timeouts.TURNS.
+        for _ in range(70):
             await asyncio.sleep(0)
 
     @property
@@ -273,3 +275,81 @@ async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> 
     assert reference() is None
     slow.answer.set_result("in time")
     await slow.task
+
+
+class Growing:
+    """A body of which a part has arrived."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+
+
+@pytest.mark.parametrize("grows", [True, False])
+async def test_an_overdue_answer_that_is_there_in_part_may_arrive_as_long_as_it_grows(
+    clock: Clock, grows: bool
+) -> None:
+    patience = Patience(10)
+    ended: list[str] = []
+
+    async def read(body: Growing, more: int) -> None:
+        turn = patience.begin()
+        turn.body = body
+        try:
+            while body.total_bytes < 1000:
+                await asyncio.sleep(LOOK / 2)
+                body.total_bytes += more
+            ended.append("read")
+        except asyncio.CancelledError:
+            ended.append("late")
+        finally:
+            patience.end(turn)
+
+    async def both() -> None:
+        # One that has more of its answer, and hangs, does not hide how the other grows.
+        await asyncio.gather(read(Growing(100), 200 if grows else 0), read(Growing(900), 0))
+
+    task = asyncio.create_task(both())
+    await clock.move(0)
+    await clock.move(43)
+    assert ended == []
+    for _ in range(12):
+        await clock.move(LOOK / 2)
+    assert ended == (["read", "late"] if grows else ["late", "late"])
+    await task
+    assert clock.pending == 0
+
+
+async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_ran(
+    clock: Clock,
+) -> None:
+    patience = Patience(10)
+    attempt = Attempt(patience)
+    await clock.move(0)
+    (turn,) = patience._line
+    turn.body = Growing(100)
+    await clock.move(10)
+    assert await attempt.task == "late"
+
+
+@pytest.mark.parametrize(("turns", "again"), [(0, True), (1, True), (5, False)])
+async def test_what_leaves_only_after_the_loop_stood_still_gets_its_whole_time_again(
+    clock: Clock, turns: int, again: bool
+) -> None:
+    patience = Patience(10)
+    # Another one began in the turn before: each has its own two turns.
+    before, attempt = Attempt(patience), None
+    await asyncio.sleep(0)
+    attempt = Attempt(patience)
+    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    clock.now += 33
+    await clock.move(0)
+    assert attempt.task.done() is not again
+    if again:
+        await clock.move(9.9)
+        assert not attempt.task.done()
+        await clock.move(0.2)
+    assert await attempt.task == "late"
+    assert await before.task == "late"
+    assert clock.pending == 0

@@ -8,24 +8,20 @@ of a machine say, therefore runs in a task that ``asyncio.all_tasks`` does not l
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from vcloud._core.clock import monotonic
+from vcloud._core.running_time import Countdown
 from vcloud.errors import CleanupError, TransportError
 
 if TYPE_CHECKING:
     from logging import Logger
 
 T = TypeVar("T")
-
-
-def cleanup_clock() -> float:
-    """The seconds by which the bound of a cleanup is measured."""
-    return monotonic()
 
 
 def hidden_task(work: Coroutine[Any, Any, T], cleanup: Cleanup | None = None) -> asyncio.Task[T]:
@@ -58,18 +54,19 @@ class Cleanup:
 
     It becomes urgent when the caller is cancelled, or the client closes. Before that, its requests
     wait as any others do. From then on they go ahead of all others, and ``timeout`` bounds all that
-    is left to do, together.
+    is left to do, together. Only time counts in which the event loop ran, and something was under
+    way: a process that is stopped for longer than that still stops its machines afterwards.
 
     Args:
         timeout: seconds.
     """
 
     __slots__ = (
-        "_ends",
+        "_countdown",
         "_given_up",
         "_tasks",
         "_timeout",
-        "_timer",
+        "_urgent",
         "_urgent_waiters",
         "expired",
         "interruption",
@@ -81,12 +78,13 @@ class Cleanup:
         self.interruption: BaseException | None = None
         #: Whether the time ran out.
         self.expired = False
-        self._ends: float | None = None
+        self._urgent = False
         self._urgent_waiters: set[asyncio.Future[None]] = set()
         #: Those who wait for a task, and need not wait for one that outlives its cancellation.
         self._given_up: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        #: Runs while it is urgent and something is under way.
+        self._countdown = Countdown(timeout)
 
     @property
     def timeout(self) -> float:
@@ -96,22 +94,22 @@ class Cleanup:
     @property
     def urgent(self) -> bool:
         """Whether the caller was cancelled, or the client closes."""
-        return self._ends is not None
+        return self._urgent
 
     @property
     def left(self) -> float:
-        """Seconds until it is given up; the whole time while it is not urgent."""
-        return self._timeout if self._ends is None else max(0.0, self._ends - cleanup_clock())
+        """Seconds for which the loop may run until it is given up."""
+        return self._countdown.left
 
     def make_urgent(self) -> None:
         """Let the time run from now on, unless it does already."""
-        if self._ends is not None:
+        if self._urgent:
             return
-        # Last, so that this is done again if a signal's handler raises in the middle of it.
-        ends = cleanup_clock() + self._timeout
         _set_all(self._urgent_waiters)
-        self._set_timer()
-        self._ends = ends
+        if self._tasks:
+            self._countdown.start(self._ring)
+        # Last, so that this is done again if a signal's handler raises in the middle of it.
+        self._urgent = True
 
     def interrupt(self, error: BaseException) -> None:
         """The caller is to be ended with this error, once all is finished."""
@@ -134,8 +132,8 @@ class Cleanup:
         task = hidden_task(work, self)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        if self.urgent:
-            self._set_timer()
+        if self._urgent:
+            self._countdown.start(self._ring)
         return task
 
     async def wait(self, task: asyncio.Task[T]) -> T:
@@ -150,7 +148,7 @@ class Cleanup:
             raise TimeoutError
         if task.cancelled():
             if self.expired:
-                raise TimeoutError
+                raise TimeoutError from _cancellation(task)
             # The end of the loop cancels tasks of libraries that this one may have waited for.
             raise TransportError("the exchange was cancelled from outside", outcome_unknown=True)
         failure = task.exception()
@@ -243,24 +241,23 @@ class Cleanup:
         if not task.cancelled():
             # Nobody may be left to ask, and asyncio must not report that.
             task.exception()
-        if not self._tasks and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self) -> None:
-        if self._tasks and self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self.left, self._ring)
+        if not self._tasks:
+            self._countdown.pause()
 
     def _ring(self) -> None:
-        self._timer = None
-        if self.left > 0:
-            self._set_timer()
-            return
         self.expired = True
         for task in self._tasks:
             task.cancel()
-        asyncio.get_running_loop().call_later(_GRACE, _set_all, self._given_up)
+        Countdown(_GRACE).start(functools.partial(_set_all, self._given_up))
+
+
+def _cancellation(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """What a cancelled task ended with: it may say that nothing was sent."""
+    try:
+        task.result()
+    except asyncio.CancelledError as stopped:
+        return stopped
+    return None
 
 
 #: Seconds that what was given up has for its end.
@@ -331,6 +328,7 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
     Args:
         work: what to do.
         within: seconds after which it is given up, so that nobody who cancels has to wait for ever.
+            Only time in which the event loop ran counts.
 
     Raises:
         TimeoutError: it took longer.

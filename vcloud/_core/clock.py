@@ -45,6 +45,24 @@ def _monotonic() -> Callable[[], float]:
 monotonic: Final[Callable[[], float]] = _monotonic()
 
 
+#: Seconds by which the time of day gets ahead of the monotonic clock when a machine was suspended.
+#: A correction of a clock that runs by NTP is smaller, and a shorter sleep ends nothing.
+SUSPENDED: Final = 5.0
+
+
+def was_suspended(before: float, now: float) -> bool:
+    """Whether the machine slept between two looks at its clocks: the monotonic one stood still.
+
+    A time of day that was only put forward looks the same, so what follows from this must do no
+    harm then.
+
+    Args:
+        before: how far the time of day was ahead of the monotonic clock, in seconds.
+        now: how far it is now.
+    """
+    return now - before > SUSPENDED
+
+
 def _boottime() -> Callable[[], float]:
     if hasattr(time, "CLOCK_BOOTTIME"):
         try:

@@ -16,6 +16,7 @@ import msgspec
 from vcloud._core.cleanup import end
 from vcloud._core.clock import monotonic
 from vcloud._core.limits.turns import TooLongError
+from vcloud._core.timeouts import timeout
 
 #: How many may ask a store at once, in one event loop.
 _AT_ONCE: Final = 10
@@ -217,6 +218,6 @@ class Counter(ABC):
             if self._pool is not None:
                 # Closing that fails, or takes too long, harms nobody: the connection is gone then.
                 with contextlib.suppress(*self.failures):
-                    async with asyncio.timeout(PATIENCE):
+                    async with timeout(PATIENCE):
                         # One that is in use is another client's, which closes it at its own end.
                         await self._pool.disconnect(inuse_connections=False)

@@ -177,11 +177,15 @@ class Endpoint:
         timeout: for one attempt, from the moment it is admitted until the answer is complete; seconds or timedelta.
             By default 30 seconds, and 45 for actions and commands on a desktop, which the service
             itself cuts after 30.
-        connect_timeout: for making one connection; seconds or timedelta. Running into it proves that nothing was sent.
+        connect_timeout: for all that comes before a request can be written: the name's lookup, the
+            connection, TLS, a proxy's consent; seconds or timedelta. It is never above what
+            ``timeout`` and ``deadline`` leave. Running into it is a :class:`~vcloud.ConnectTimeout`,
+            and nothing was sent.
         deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
         cleanup_timeout: for all that a launch, a connection or an agent still has to finish when
             its caller is cancelled, or the client closes: the answer that has the id, and the stop;
-            seconds or timedelta. What could not be ended is then a :class:`~vcloud.CleanupError`.
+            seconds or timedelta, of which only those count in which the event loop runs.
+            What could not be ended is then a :class:`~vcloud.CleanupError`.
             A pause that the service asks for is not undercut; one that outlasts the rest of this
             time is reported at once. The default is below the 30 seconds that Kubernetes gives a
             container to end: that grace must be longer than this.

@@ -27,6 +27,17 @@ class UnaskedError(aiohttp.ClientConnectionError):
         super().__init__("the peer sent data before it was asked, so the connection was closed")
 
 
+class StaleError(aiohttp.ClientConnectionError):
+    """The peer had left a kept-alive connection. Nothing was sent on this connection."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer had closed the kept connection before anything was sent on it")
+
+
+class UnconnectedError(aiohttp.ConnectionTimeoutError):
+    """No connection came about in time. Its text says what was waited for."""
+
+
 class DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
 
@@ -72,9 +83,28 @@ def fault_words(error: object) -> str:
     return type(error).__name__
 
 
+def awaited_words(request: aiohttp.ClientRequest, *, unresolved: str | None = None) -> str:
+    """What is missing while a request has no connection.
+
+    Args:
+        request: the request.
+        unresolved: the name that nobody has answered for.
+    """
+    if unresolved is not None:
+        return f"the name {unresolved} was not resolved"
+    where = f"{request.url.host}:{request.url.port}"
+    return f"no connection to {where}{' by way of the proxy' if request.proxy else ''} was made"
+
+
 def _no_upgrade(error: aiohttp.WSServerHandshakeError) -> str:
     why = _UPGRADES.get(error.message, "it is not what RFC 6455 asks for")
     return f"the answer to the upgrade is none: {why}"
+
+
+def _unconnected(error: aiohttp.ConnectionTimeoutError) -> str:
+    # aiohttp puts an error of its own before the one that was raised where it connects.
+    awaited = error.__cause__
+    return str(awaited) if isinstance(awaited, UnconnectedError) else "no connection was made"
 
 
 def _not_connected(error: aiohttp.ClientConnectorError) -> str:
@@ -145,6 +175,8 @@ _NAMES: Final = {
 _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (DroppedError, str),
     (UnaskedError, str),
+    (StaleError, str),
+    (UnconnectedError, str),
     (aiohttp.InvalidURL, lambda error: "not a valid address"),
     (
         aiohttp.ClientHttpProxyError,
@@ -159,7 +191,7 @@ _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
         aiohttp.ServerFingerprintMismatch,
         lambda error: f"the certificate of {error.host} has another fingerprint",
     ),
-    (aiohttp.ConnectionTimeoutError, lambda error: "no connection within connect_timeout"),
+    (aiohttp.ConnectionTimeoutError, _unconnected),
     (aiohttp.ClientConnectorError, _not_connected),
     (
         aiohttp.ServerDisconnectedError,

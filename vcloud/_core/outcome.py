@@ -165,10 +165,11 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
+        unsent: how many of them had no connection, so that nothing was sent.
         guard: called before the first attempt, and before each that starts something. What it
             raises keeps that from being sent. Others are not held up, because what was started has
             to be seen and stopped.
-        refused: how many of the attempts provably did nothing.
+        harmless: how many of the attempts provably did nothing: they were refused, or never sent.
         changes: how many of the others are no mere reads.
         gave_up: the error of a call that gave up because of a rate limit, and for how many seconds
             that is used up, if that is known.
@@ -176,9 +177,20 @@ class AttemptCount(msgspec.Struct):
 
     attempts: int = 0
     guard: Callable[[], None] | None = None
-    refused: int = 0
+    harmless: int = 0
     changes: int = 0
     gave_up: tuple[VCloudError, float | None] | None = None
+
+    @property
+    def acted(self) -> bool:
+        """Whether any of them may have done something."""
+        return self.attempts > self.harmless
+
+    def include(self, other: AttemptCount) -> None:
+        """Count what another one has counted, too."""
+        self.attempts += other.attempts
+        self.harmless += other.harmless
+        self.changes += other.changes
 
     def add(self, *, starts: bool = False, safe: bool = False) -> None:
         """Count an attempt that is about to be sent.
@@ -198,7 +210,16 @@ class AttemptCount(msgspec.Struct):
         Args:
             safe: as it was counted.
         """
-        self.refused += 1
+        self.harmless += 1
+        self.changes -= not safe
+
+    def forget(self, *, safe: bool) -> None:
+        """What was counted was no attempt: this process had no descriptor for it, say.
+
+        Args:
+            safe: as it was counted.
+        """
+        self.attempts -= 1
         self.changes -= not safe
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from contextvars import Context
-from typing import Any
+from collections.abc import Iterable
+from contextvars import Context, ContextVar
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from vcloud._core.timeouts import Alarm, call_when_due
+from vcloud._core.timeouts import LATE, Alarm
+
+
+class Body(Protocol):
+    """The body of an answer, as far as it has arrived."""
+
+    #: How much that is.
+    total_bytes: int
 
 
 class Turn(msgspec.Struct, eq=False):
@@ -23,6 +30,10 @@ class Turn(msgspec.Struct, eq=False):
     cancelled_before: int
     #: Whether its time ran out, and its task was cancelled for that; once it is over: for nothing else.
     late: bool = False
+    #: What is being read, where an answer did not come in one piece.
+    body: Body | None = None
+    #: How much of it had arrived when an overdue timer looked last.
+    arrived: int = 0
 
     def only_late(self) -> bool:
         """Whether nothing but the clock cancelled the task. Once it is over: as it was at its end."""
@@ -35,11 +46,16 @@ class Patience:
 
     A timer for each would take a tenth of a call: it is made, set among all others, and cancelled, nearly always in vain.
 
+    **Written late.** If the loop stands still between the beginning and the moment in which the
+    request leaves, an attempt is overdue whose request only just left, and whose answer cannot be
+    there. It gets its whole time again. There are two such moments: the two turns after an attempt
+    begins, and the end of connecting with the two after it (:func:`about_to_write`).
+
     Args:
         seconds: for each attempt.
     """
 
-    __slots__ = ("_context", "_line", "_timer", "seconds")
+    __slots__ = ("_begun", "_context", "_line", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -47,6 +63,8 @@ class Patience:
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
         self._timer: Alarm | None = None
+        # Those that began in this turn of the loop, and when.
+        self._begun: list[tuple[Turn, float]] = []
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
@@ -55,11 +73,21 @@ class Patience:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
-        turn = Turn(task, loop.time() + self.seconds, task.cancelling())
+        now = loop.time()
+        turn = Turn(task, now + self.seconds, task.cancelling())
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
+        self._watch(turn, now, loop)
         return turn
+
+    def connected(self, turn: Turn) -> None:
+        """Its connection is there, and its request will be written now."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if turn.ends <= now:
+            self._renew(turn, loop)
+        self._watch(turn, now, loop)
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
@@ -70,12 +98,38 @@ class Patience:
             task.uncancel()
         else:
             del self._line[turn]
-        turn.task = None
+        turn.task = turn.body = None
         if self._timer is not None and not self._line:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _watch(self, turn: Turn, now: float, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that the loop runs until the request is written, if its connection is there."""
+        if not self._begun:
+            loop.call_soon(self._next_turn, loop, context=self._context)
+        self._begun.append((turn, now))
+
+    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In which aiohttp writes a body; uvloop hands it on at the turn's end.
+        begun, self._begun = self._begun, []
+        loop.call_soon(self._written, loop, begun, context=self._context)
+
+    def _written(
+        self, loop: asyncio.AbstractEventLoop, begun: Iterable[tuple[Turn, float]]
+    ) -> None:
+        latest = loop.time() - LATE
+        for turn, began in begun:
+            if began < latest:
+                self._renew(turn, loop)
+
+    def _renew(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+        if turn in self._line:
+            del self._line[turn]
+            turn.ends = loop.time() + self.seconds
+            self._line[turn] = None
+
+    def _ring(self) -> None:
+        loop = asyncio.get_running_loop()
         self._timer = None
         now, late = loop.time(), list[Turn]()
         for turn in self._line:
@@ -90,5 +144,28 @@ class Patience:
             turn.task.cancel()
 
     def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> Alarm:
-        ring = functools.partial(self._ring, loop)
-        return call_when_due(loop, turn.ends, ring, context=self._context)
+        return Alarm(loop, turn.ends, self._ring, self._context, self._grows)
+
+    def _grows(self) -> bool:
+        """Whether more has arrived of the answers that are overdue, since this was asked last."""
+        now, grows = asyncio.get_running_loop().time(), False
+        for turn in self._line:
+            if turn.ends > now:
+                break
+            if turn.body is not None and turn.body.total_bytes > turn.arrived:
+                turn.arrived, grows = turn.body.total_bytes, True
+        return grows
+
+
+#: The attempt that runs here, for what knows nothing of it but that it runs in its task.
+UNDER_WAY: Final[ContextVar[tuple[Patience, Turn] | None]] = ContextVar(
+    "vcloud_under_way", default=None
+)
+
+
+def about_to_write() -> None:
+    """The attempt that runs here has its connection, and will write its request now."""
+    found = UNDER_WAY.get()
+    if found is not None:
+        patience, turn = found
+        patience.connected(turn)

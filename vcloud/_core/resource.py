@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from collections.abc import Collection as Many
@@ -15,6 +14,8 @@ import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.codec import loads
+from vcloud._core.endpoint import TIMEOUT
+from vcloud._core.polling import TimeIsUpError, poll_until
 from vcloud._core.text import shortened, word
 from vcloud.errors import (
     ConfigurationError,
@@ -185,8 +186,12 @@ async def wait_until(
     clock: Callable[[], float],
     what: str,
     hide: Callable[[str], str] = str,
+    attempt: float = TIMEOUT,
 ) -> H:
     """Poll until the state is one of ``wanted``; the one polling function of the SDK.
+
+    When time is up and the last answer is older than ``poll``, because the process stood still for
+    example, it looks once more (:func:`~vcloud._core.polling.poll_until`).
 
     Args:
         refresh: fetches the resource.
@@ -200,42 +205,43 @@ async def wait_until(
         clock: monotonic seconds.
         what: names the resource in errors.
         hide: takes secrets out of a state that an error shows.
+        attempt: seconds for the look after time is up.
 
     Raises:
         InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
-        WaitTimeout: time is up.
+        WaitTimeout: time is up. If the look after that failed, its error is the cause.
         WaitFailed: it is in a state from which none of the wanted ones is reached.
     """
     goals = _goals(wanted, states)
     what = shortened(what)
     names = " or ".join(sorted(goals))
     pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
-    end = clock() + patience
     last: str | None = None
-    # With 0 a single request is made, which has its own time limit.
-    limit = asyncio.timeout(patience or None)
-    try:
-        async with limit:
-            while True:
-                resource = await refresh()
-                last = state_of(resource)
-                if last in goals:
-                    return resource
-                if last in hopeless:
-                    raise WaitFailed(
-                        f"{what} is {word(last)} and will not become {names}", last=last
-                    )
-                if not patience:
-                    break
-                await asyncio.sleep(min(pause, max(0.0, end - clock())))
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    last = last if last is None else hide(last)
+
+    async def look() -> H | None:
+        nonlocal last
+        resource = await refresh()
+        last = state_of(resource)
+        if last in goals:
+            return resource
+        if last in hopeless:
+            raise WaitFailed(f"{what} is {word(last)} and will not become {names}", last=last)
+        return None
+
     if not patience:
+        # A single request, which has its own time limit.
+        if (resource := await look()) is not None:
+            return resource
+        last = last if last is None else hide(last)
         raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
+    try:
+        return await poll_until(look, timeout=patience, poll=pause, attempt=attempt, clock=clock)
+    except TimeIsUpError as late:
+        why = late.__cause__
+    last = last if last is None else hide(last)
     seen = f"it was still {word(last)}" if last is not None else "its state was never seen"
-    raise WaitTimeout(f"{what} did not become {names} within {patience:g} s: {seen}", last=last)
+    text = f"{what} did not become {names} within {patience:g} s: {seen}"
+    raise WaitTimeout(text, last=last) from why
 
 
 def _goals(wanted: str | Many[str], states: type[OpenEnum]) -> frozenset[str]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import DEBUG, Logger
+from math import inf
 from typing import Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 from weakref import ReferenceType, WeakSet
@@ -37,6 +38,7 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
+from vcloud._core.own_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
 from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused import (
     RefusedCredentials,
@@ -56,7 +58,9 @@ from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.run import RUN
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.text import shortened
+from vcloud._core.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, Wire
+from vcloud._core.unsent import unsent
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -65,6 +69,7 @@ from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectError,
+    ConnectTimeout,
     DecodeError,
     InvalidArgumentError,
     LimitExceededError,
@@ -146,6 +151,8 @@ class Session:
         self._deadline = endpoint.deadline
         #: Seconds for what must be finished after a cancellation, or when the client closes.
         self.cleanup_timeout = endpoint.cleanup_timeout
+        #: Seconds for one attempt.
+        self.attempt_timeout = endpoint.timeout
         #: How many requests may be in flight.
         self.concurrency = endpoint.concurrency
         #: Whether links that the service hands out may be plain http.
@@ -168,6 +175,8 @@ class Session:
         self.opened: WeakSet[Opened] = WeakSet()
         #: The WebSockets, which end after what uses them.
         self.sockets: WeakSet[Socket] = WeakSet()
+        #: Is told the id of what was ended here for good, by a client that remembers what it made.
+        self.forget: Callable[[str], None] | None = None
         self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
         #: Who waits, and for what.
         self.waits = Waits(dialect.provider, self._audience.log, clock, wall)
@@ -373,6 +382,7 @@ class Session:
         where = self._where(request, root=root)
         deadline = None if self._deadline is None else self.clock() + self._deadline
         attempt, forgiven, renewed, lost = 1, 0, False, False
+        place: Place | None = None
         slot = request.authenticated and request.slot
         headers: Mapping[str, str] = {}
         # Those who wait for a credential may fill every other bucket.
@@ -415,6 +425,8 @@ class Session:
                 sent = True
                 began = None if self._may_be_a_copy is None or request.safe else self._boottime()
                 try:
+                    if place is None and self.transport.shortage.waiting:
+                        self.transport.shortage.refuse()
                     response = await exchange(
                         request.method,
                         # In no variable of this frame: a path or a query may hold a secret.
@@ -425,7 +437,10 @@ class Session:
                     )
                 except TransportError as failure:
                     error = failure
-                    sent = not isinstance(failure, ConnectError)
+                    if isinstance(failure, ConnectError):
+                        sent = False
+                        if isinstance(failure, OwnLimitError):
+                            _forget_attempt(request)
                     proof = proof_of_silence(failure)
                 except LimitExceededError as failure:
                     raise self._about(request, where, failure) from None
@@ -435,7 +450,9 @@ class Session:
                     # A frame below holds a password, or an address with a token.
                     raise failure.with_traceback(None)  # noqa: B904 - as below
                 except (asyncio.CancelledError, GeneratorExit) as stopped:
-                    if request.starts:
+                    if unsent(stopped) is not None:
+                        _take_back(request)
+                    if request.starts and (lost or unsent(stopped) is None):
                         self._report_lost(request, where)
                     # The frames below hold the credentials, and reporters of errors print the variables of a frame.
                     raise stopped.with_traceback(None)  # noqa: B904 - it is the same one
@@ -461,6 +478,13 @@ class Session:
                 self._admission.leave(bucket, number, counted=sent, slot=slot)
                 self._end_trial(tries)
 
+            if isinstance(error, OwnLimitError):
+                if watch is not None:
+                    watch.end(error, retry_in=0.0)
+                place = await self._wait_for_room(
+                    request, error, place, deadline, where, lost=lost, cleanup=cleanup
+                )
+                continue
             before, lost = lost, lost or proof is Proof.NONE
             forgiven += self._note_proof(request, error, proof)
             if cleanup is not None and cleanup.urgent:
@@ -507,6 +531,42 @@ class Session:
                     why = "; the client was closed before it was sent again"
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             attempt += 1
+
+    async def _wait_for_room(
+        self,
+        request: Request,
+        error: OwnLimitError,
+        place: Place | None,
+        deadline: float | None,
+        where: str,
+        *,
+        lost: bool,
+        cleanup: Cleanup | None,
+    ) -> Place:
+        """Wait until this process may open a connection again; the one place where that is done.
+
+        Meanwhile the call holds neither a slot nor a place in a rate limit.
+        """
+        stopping, shortage = CLEANUP.get(), self.transport.shortage
+        if place is None:
+            place = shortage.join(error, self.log, first=stopping is not None)
+        now = asyncio.get_running_loop().time()
+        left = place.since + PATIENCE - now
+        if deadline is not None:
+            left = min(left, deadline - self.clock())
+        if stopping is not None and stopping.urgent:
+            left = min(left, stopping.left)
+        came = await _until_urgent(shortage.wait(place, left), cleanup)
+        if came:
+            return place
+        if came is None:
+            raise ConfigurationError(f"{CLOSED}; nothing was sent")
+        waited = asyncio.get_running_loop().time() - place.since
+        final = ConnectError(
+            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.2g} s: "
+            f"{LIMITS[error.number][1]}; nothing was sent"
+        )
+        raise self._final(request, final, where, lost=lost, before=lost, why="")
 
     async def _rest(self, pause: float, cleanup: Cleanup | None) -> bool:
         """Wait before a repeat; whether there is time for one.
@@ -638,12 +698,13 @@ class Session:
         """Wait in line. A request for a credential waits only for its limit: those who hold the slots may wait for it."""
         stopping = CLEANUP.get()
         urgent = False
+        ends, until = inf, deadline
         if stopping is not None and stopping.urgent:
             urgent = True
             ends = self.clock() + stopping.left
-            deadline = ends if deadline is None else min(ends, deadline)
+            until = ends if deadline is None else min(ends, deadline)
         slot = request.authenticated and request.slot
-        entering = self._enter(bucket, deadline, watch, slot=slot, lost=lost, urgent=urgent)
+        entering = self._enter(bucket, until, watch, slot=slot, lost=lost, urgent=urgent)
         waits_for = cleanup or stopping
         try:
             if urgent or waits_for is None:
@@ -652,9 +713,12 @@ class Session:
             if number := await waits_for.unless_urgent(entering, drop=leave):
                 return number
         except TimeoutError:
-            if urgent:
+            if not urgent:
+                raise self._gave_up_in_line(request, bucket, deadline, where, lost=lost) from None
+            # A cleanup has time left when the process stood still. Before its end, nothing does:
+            # the pause of a limit outlasts it.
+            if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
                 raise self._too_late(request, where, lost=lost, urgent=True) from None
-            raise self._gave_up_in_line(request, bucket, deadline, where, lost=lost) from None
         except TooLongError as error:
             raise self._exhausted(request, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
@@ -725,8 +789,7 @@ class Session:
         """Note for a bulk run what an attempt proves; whether it does not count as an attempt."""
         if proof is not Proof.NOT_DONE:
             return False
-        if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
-            count.take_back(safe=request.safe)
+        _take_back(request)
         if not isinstance(error, RateLimitError) or (run := RUN.get()) is None:
             return False
         policy = self._retry
@@ -782,7 +845,7 @@ class Session:
     ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
         if request.authenticated:
-            limit = asyncio.timeout(None if deadline is None else deadline - self.clock())
+            limit = timeout(None if deadline is None else deadline - self.clock())
             try:
                 with self.waits.for_reason(WaitReason.LOGIN, watch):
                     async with limit:
@@ -821,7 +884,7 @@ class Session:
             return False
         try:
             with self.waits.for_reason(WaitReason.LOGIN, watch):
-                async with asyncio.timeout(None if deadline is None else deadline - self.clock()):
+                async with timeout(None if deadline is None else deadline - self.clock()):
                     return await self._refused.turn()
         except AuthenticationError as error:
             error.outcome_unknown = is_unknown(request, lost=lost)
@@ -1141,8 +1204,11 @@ class Session:
                 error.add_note(why.strip(" ;()"))
             return error
         # One attempt that never arrived proves nothing of those before it.
-        kind = TransportError if unknown and isinstance(error, ConnectError) else type(error)
-        final = kind(f"{self._label(request, where)}: {error}{why}", outcome_unknown=unknown)
+        kind, text = type(error), f"{error}"
+        if unknown and isinstance(error, ConnectError):
+            kind = RequestTimeout if isinstance(error, ConnectTimeout) else TransportError
+            text = text.replace("; nothing was sent", "; this time nothing was sent")
+        final = kind(f"{self._label(request, where)}: {text}{why}", outcome_unknown=unknown)
         if error.__cause__ is not None:  # or else what was being handled would be hidden
             final.__cause__ = error.__cause__
         return final
@@ -1205,10 +1271,11 @@ def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
             return await cleanup.finish(exchange(*given))  # type: ignore[arg-type]
         except VCloudError:
             raise
-        except TimeoutError:
-            failure: VCloudError = RequestTimeout(
-                f"there was no answer within the {cleanup.timeout:g} s of cleanup_timeout"
-            )
+        except TimeoutError as late:
+            bound = f"within the {cleanup.timeout:g} s of cleanup_timeout"
+            failure: VCloudError = RequestTimeout(f"there was no answer {bound}")
+            if (awaited := unsent(late)) is not None:
+                failure = ConnectTimeout(f"cannot reach it: {awaited} {bound}; nothing was sent")
         except Exception as error:  # noqa: BLE001 - of a signal's handler, raised while this ran
             cleanup.interrupt(error)
             failure = TransportError(f"it was interrupted by {type(error).__name__}")
@@ -1229,6 +1296,18 @@ async def _until_urgent(
     if cleanup is None:
         return await waiting
     return await cleanup.unless_urgent(waiting, drop=drop)
+
+
+def _take_back(request: Request) -> None:
+    """Note for who counts attempts that the last one provably did nothing."""
+    if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+        count.take_back(safe=request.safe)
+
+
+def _forget_attempt(request: Request) -> None:
+    """Note for who counts attempts that the last one was none."""
+    if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
+        count.forget(safe=request.safe)
 
 
 async def _slept(seconds: float) -> bool:

@@ -22,6 +22,7 @@ from vcloud._core.limits.windows import RateLimit
 from vcloud._core.log import printable_logger
 from vcloud._core.secret import Secretive, concealing
 from vcloud._core.stores import counters
+from vcloud._core.timeouts import timeout
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ class SharedBudget(Secretive):
             limit.in_line = False
             # They expire otherwise.
             with contextlib.suppress(TimeoutError, *counter.failures):
-                async with asyncio.timeout(patience):
+                async with timeout(patience):
                     await counter.leave(limit.claim())
 
     def _limit(self, provider: str, rule: RateLimit) -> Limit:
@@ -364,7 +365,7 @@ class SharedBudget(Secretive):
         assert task is not None
         cancelled_before = task.cancelling()
         try:
-            async with asyncio.timeout(patience):
+            async with timeout(patience):
                 delay = await counter.take(claim)
                 if task.cancelling() > cancelled_before:
                     # Before Python 3.12, asyncio.wait_for loses a cancellation in the moment of

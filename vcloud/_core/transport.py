@@ -8,6 +8,8 @@ import urllib.request
 import warnings
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from errno import EADDRNOTAVAIL
 from ssl import SSLContext
 from typing import Any, Final
 from weakref import WeakSet
@@ -23,24 +25,37 @@ from vcloud._core.aiohttp_compat import (
     Pool,
     QuietResponse,
     UpgradeResponse,
+    bounded_connecting,
+    close_idle,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
+    nothing_written,
     pool,
     send_once,
     sender,
 )
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
-from vcloud._core.fault_words import DroppedError, fault_words
-from vcloud._core.patience import Patience
+from vcloud._core.fault_words import DroppedError, StaleError, fault_words
+from vcloud._core.own_limits import (
+    HOLDERS,
+    OwnLimitError,
+    Shortage,
+    is_port_shortage,
+    limit_reached,
+    relieve,
+)
+from vcloud._core.patience import UNDER_WAY, Patience
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.timeouts import timeout
+from vcloud._core.unsent import unsent
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,
     ConnectError,
+    ConnectTimeout,
     LimitExceededError,
     RequestTimeout,
     TransportError,
@@ -50,11 +65,15 @@ from vcloud.errors import (
 _DROPPED = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 
+#: How patiently the upgrade that is sent here connects; None: as long as it may take in all.
+_CONNECTING: Final[ContextVar[Patience | None]] = ContextVar("vcloud_connecting", default=None)
+
+
 async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await send_once(request, handler)
+    answer = await send_once(request, handler, patience=_CONNECTING.get())
     if answer.status != 101:
         headers = refusal_headers(answer)
         body, cut = await _beginning(answer, MAX_REFUSAL)
@@ -65,9 +84,14 @@ async def _upgrade(
 class Wire(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
+    #: Of what is left to aiohttp: connecting, in its pool's own time.
     timeout: aiohttp.ClientTimeout
     #: Of each attempt.
     patience: Patience
+    #: Of all that comes before the request can be written; None: as long as the attempt may take.
+    connecting: Patience | None
+    #: Seconds for that, as they were chosen.
+    connect_timeout: float
     extra: Mapping[str, Any]
     #: Bytes of a success's body, decompressed. A refusal is read to :data:`MAX_REFUSAL` at most.
     max_response: int
@@ -105,10 +129,14 @@ class Wire(msgspec.Struct, frozen=True):
             elif credentials:
                 # Of a proxied plain request there is one head, which the proxy reads.
                 proxy_headers = credentials
-        # The whole attempt's clock is ours.
-        clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         return cls(
-            clock, Patience(timeout), extra, max_response, max_message, heartbeat, proxy_headers
+            *_clocks(timeout, connect_timeout),
+            connect_timeout,
+            extra,
+            max_response,
+            max_message,
+            heartbeat,
+            proxy_headers,
         )
 
     def __repr__(self) -> str:
@@ -121,7 +149,27 @@ class Wire(msgspec.Struct, frozen=True):
 
     def within(self, seconds: float) -> Wire:
         """The same, with less time for the attempt."""
-        return msgspec.structs.replace(self, patience=Patience(seconds))
+        if self.connecting is not None and seconds > self.connect_timeout:
+            return msgspec.structs.replace(self, patience=Patience(seconds))
+        clock, patience, connecting = _clocks(seconds, self.connect_timeout)
+        return msgspec.structs.replace(
+            self, timeout=clock, patience=patience, connecting=connecting
+        )
+
+
+def _clocks(
+    timeout: float, connect_timeout: float
+) -> tuple[aiohttp.ClientTimeout, Patience, Patience | None]:
+    """The clocks of an attempt: aiohttp's, the whole attempt's, and that of its connection."""
+    if connect_timeout >= timeout:
+        # One clock suffices: whether a connection came about is known without another.
+        return _NO_CLOCK, Patience(timeout), None
+    clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+    return clock, Patience(timeout), Patience(connect_timeout)
+
+
+#: The whole attempt's clock is ours.
+_NO_CLOCK: Final = aiohttp.ClientTimeout(total=None)
 
 
 @concealing
@@ -160,6 +208,10 @@ class Transport:
         client_session: a session of the user's own. It is used as it is, and never closed here.
     """
 
+    #: Calls that wait until this process may open a connection again. Doubles that make no
+    #: connection, and call no constructor of this class, have this one, in which nobody waits.
+    shortage: Shortage = Shortage()
+
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigurationError(
@@ -172,6 +224,7 @@ class Transport:
         self._options: Mapping[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not open"
+        self.shortage = Shortage()
         #: The closing, once it began.
         self.closing: asyncio.Task[None] | None = None
 
@@ -198,6 +251,12 @@ class Transport:
         """Send nothing more, but for what a cleanup sends."""
         if self._state in ("not open", "open"):
             self._state = "closing"
+            self.shortage.wake_all()
+
+    def relieve(self) -> None:
+        """Close the idle connections of a pool of our own: something lacks file descriptors."""
+        if self._session is not None and self._given is None and self.runs_here():
+            close_idle(self._session)
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -229,7 +288,9 @@ class Transport:
         session = self._session_in_use()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
+        short = False
         turn = wire.patience.begin()
+        UNDER_WAY.set((wire.patience, turn))
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -241,7 +302,9 @@ class Transport:
                 timeout=wire.timeout,
                 allow_redirects=False,  # a signature is for one path, and a credential for one host
                 raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=self._middlewares,
+                middlewares=self._middlewares
+                if self._given is None
+                else bounded_connecting(session, wire.connecting),
                 **self._options,
                 **wire.extra,
             )
@@ -252,6 +315,7 @@ class Transport:
             if content.is_eof() and content.total_bytes <= limit:
                 # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
+            turn.body = content
             # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
             body, cut = await _beginning(answer, limit)
             if cut and not refused:
@@ -262,13 +326,20 @@ class Transport:
             if self._loop is not None and self._loop.is_closed():
                 # This coroutine is being closed with its loop, and aiohttp hid that.
                 raise GeneratorExit from None
-            failure = _translated(error, wire, closed=session.closed)
-        except asyncio.CancelledError:
+            failure = self._translated(error, wire, closed=session.closed)
+            short = isinstance(failure, OwnLimitError)
+        except asyncio.CancelledError as stopped:
             if not turn.only_late():
                 raise
-            failure = _translated(TimeoutError(), wire, closed=False)
+            failure = _late(wire, unsent(stopped))
         finally:
+            # No reset, which fails where this is closed with its loop, in another context.
+            UNDER_WAY.set(None)
             wire.patience.end(turn)
+            if self.shortage.waiting and not short:
+                # What this held may be the next one's.
+                self.shortage.wake()
+        _drop_idle_after(failure, session, url)
         # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
         raise failure
 
@@ -306,7 +377,7 @@ class Transport:
                 connector_owner=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=session.headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=wire.timeout.sock_connect),
+                timeout=_NO_CLOCK,
                 middlewares=(_upgrade,),
                 response_class=UpgradeResponse,
             )
@@ -314,6 +385,8 @@ class Transport:
             self._upgrading.trace_configs.clear()
         if wire.proxy_headers:
             headers = Credentials({**headers, **wire.proxy_headers})
+        # Left as it is afterwards: only an upgrade looks, and the next one says its own.
+        _CONNECTING.set(wire.connecting)
         try:
             async with timeout(wire.patience.seconds):
                 opened = await self._upgrading.ws_connect(
@@ -332,9 +405,25 @@ class Transport:
         except RefusedError:
             raise
         except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
-            failure = _translated(error, wire, closed=session.closed or self._upgrading is None)
+            failure = self._translated(
+                error, wire, closed=session.closed or self._upgrading is None
+            )
+        _drop_idle_after(failure, session, url)
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
+
+    def _translated(self, error: Exception, wire: Wire, *, closed: bool) -> Exception:
+        """Ours for aiohttp's."""
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = limit_reached(error.os_error)
+            if number == EADDRNOTAVAIL and not is_port_shortage(error.host):
+                number = None
+            if number is not None:
+                self.shortage.failed(number)
+                # Those to other hosts are of no use to whoever waits.
+                relieve()
+                return OwnLimitError(number)
+        return _translated(error, wire, closed=closed)
 
     def check(self) -> None:
         """Refuse, before anything is sent or waited for, what cannot work.
@@ -389,6 +478,7 @@ class Transport:
         # A session of the user's own is not changed, so each request says it.
         self._options = {} if own else _NO_CONTENT_TYPE
         _IN_USE.add(self)
+        HOLDERS.add(self)
         return self._session
 
     def _forked(self) -> None:
@@ -456,6 +546,16 @@ def _too_large(status: int, limit: int) -> LimitExceededError:
     )
 
 
+def _drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: str) -> None:
+    """Let repeats use fresh connections, where one to this host ended without an answer.
+
+    The connections of a session of the user's own are the user's.
+    """
+    sent = isinstance(failure, TransportError) and not isinstance(failure, ConnectError)
+    if sent and isinstance(session.connector, Pool):
+        session.connector.drop_idle(URL(url, encoded=True).origin())
+
+
 _TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"
 
 
@@ -464,9 +564,15 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     made: VCloudError
     if isinstance(error, NEVER_SENT):
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return _unconnected(
+                fault_words(error), wire.connect_timeout, "connect_timeout of the Endpoint"
+            )
         made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
+    elif nothing_written(error):
+        made = ConnectError(f"cannot reach it: {StaleError()}")
     elif isinstance(error, TimeoutError):
-        made = RequestTimeout(f"no complete answer within {wire.patience.seconds:g} s")
+        return _late(wire, unsent(error))
     elif isinstance(error, _DROPPED):
         made = TransportError(f"the connection was dropped: {fault_words(error)}")
     elif closed:
@@ -480,3 +586,22 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     else:
         return error
     return made
+
+
+def _late(wire: Wire, awaited: str | None) -> RequestTimeout:
+    """The error of an attempt whose time ran out.
+
+    Args:
+        wire: how it was sent.
+        awaited: what did not come about, if nothing was sent.
+    """
+    seconds = wire.patience.seconds
+    if awaited is None:
+        return RequestTimeout(f"no complete answer within {seconds:g} s")
+    return _unconnected(awaited, seconds, "all the time that the attempt had")
+
+
+def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
+    return ConnectTimeout(
+        f"cannot reach it: {awaited} within {seconds:.4g} s, {bound}; nothing was sent"
+    )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Container
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +14,49 @@ from typing import Any, Self, TypeVar
 
 from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.log import printable_logger
+from vcloud._core.own_limits import (
+    LIMITS,
+    PATIENCE,
+    in_words,
+    limit_reached,
+    no_descriptor,
+    relieve,
+)
 from vcloud.bulk.ledger import Entry, Ledger
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError
 
 V = TypeVar("V")
 
+#: File descriptors that an open journal has, and one to spare: SQLite looks at the folder as well.
+_DESCRIPTORS = 8
+#: Seconds between two looks whether there are so many.
+_LOOK = 0.05
 #: Seconds that a disk may take to come to an end.
 _PATIENCE = 10.0
 _log = printable_logger("vcloud.bulk")
+
+
+def _open(path: Path, job: str, *, check_owner: bool) -> Ledger:
+    """Open the files, in the thread of the journal.
+
+    Raises:
+        OSError: this process has not enough file descriptors left.
+    """
+    # Before, because SQLite does not say why a file could not be opened.
+    if (number := no_descriptor(_DESCRIPTORS)) is None:
+        try:
+            return Ledger(path, job, check_owner=check_owner)
+        except ConfigurationError:
+            # Somebody else of this process may have taken them meanwhile.
+            if (number := no_descriptor()) is None:
+                raise
+    raise OSError(number, os.strerror(number))
+
+
+def _close_if_opened(opening: Future[Ledger]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 class Journal:
@@ -93,16 +127,9 @@ class Journal:
         self._opening = True
         # One thread, because waiting for the disk is all that is done there.
         thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
-        opening = thread.submit(Ledger, self.path, self.job, check_owner=self.check_owner)
         try:
-            ledger = await asyncio.wrap_future(opening)
+            ledger = await self._opened(thread)
         except BaseException:
-            # Cancelled, it opens all the same, and nobody would close it; what opened it must.
-            thread.submit(
-                lambda: (
-                    None if opening.cancelled() or opening.exception() else opening.result().close()
-                )
-            )
             thread.shutdown(wait=False)
             raise
         finally:
@@ -110,6 +137,39 @@ class Journal:
         self._ledger, self._thread, self._failure = ledger, thread, None
         self._loop = asyncio.get_running_loop()
         return self
+
+    async def _opened(self, thread: ThreadPoolExecutor) -> Ledger:
+        """Open the files; wait for descriptors where this process has none left."""
+        loop = asyncio.get_running_loop()
+        until, logged = loop.time() + PATIENCE, False
+        while True:
+            opening = thread.submit(_open, self.path, self.job, check_owner=self.check_owner)
+            try:
+                return await asyncio.wrap_future(opening)
+            except OSError as error:
+                number = limit_reached(error)
+                if number is None:
+                    raise
+            except BaseException:
+                # Cancelled, it opens all the same, and nobody would close it; what opened it must.
+                thread.submit(_close_if_opened, opening)
+                raise
+            if loop.time() >= until:
+                raise ConfigurationError(
+                    f"the journal {self.path} cannot be opened: {in_words(number)}, and none came "
+                    f"free within {PATIENCE:g} s: {LIMITS[number][1]}"
+                )
+            if not logged:
+                _log.warning(
+                    "%s; the journal %s waits for it, up to %g s: %s",
+                    in_words(number),
+                    self.path,
+                    PATIENCE,
+                    LIMITS[number][1],
+                )
+                logged = True
+            relieve()
+            await asyncio.sleep(_LOOK)
 
     async def aclose(self) -> None:
         """Write down what is left, and let go of the file. May be called twice.

@@ -152,9 +152,26 @@ class Ledger:
         self._db.execute(
             "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
         )
+        self._hold_files()
         # SQLite opens files by their names, so only now is it known that they were those.
         self._files.check_companions()
         self._files.check_written(self._bytes())
+
+    def _hold_files(self) -> None:
+        """Have SQLite open now what it would open later, when no descriptor may be left.
+
+        In its exclusive mode it keeps the rollback journal open from the first change on, and it
+        keeps the files of a temporary table open from the moment when that outgrows its cache.
+        """
+        # A change that changes nothing. (An UPDATE to the same value writes nothing.)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        self._db.execute(f"PRAGMA user_version = {version:d}")
+        self._db.execute("PRAGMA temp.cache_size = 1")
+        # Where there is no folder for temporary files, the table lives in the cache alone.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("INSERT INTO seen (key) VALUES (hex(zeroblob(50000)))")
+        self._db.execute("DELETE FROM seen")
+        self._db.execute("PRAGMA temp.cache_size = 0")
 
     def _bytes(self) -> int:
         return self._number("PRAGMA page_count") * self._number("PRAGMA page_size")

@@ -29,6 +29,7 @@ from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
 from vcloud._core.run import RUN, BulkRun
+from vcloud._core.timeouts import timeout_at
 from vcloud._core.waiting import summary
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
@@ -71,6 +72,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     that client are undone, and nothing is sent for them. The run goes on with those of other
     clients. A run of ``cloud.bulk``, where the facade has one client only, ends.
 
+    **In line** for slots and rate limits, a run takes turns with all other calls of its client.
+
     **Rate limits.** One is waited for until the ``deadline``; without a deadline, for the
     ``max_retry_after`` of the :class:`~vcloud.RetryPolicy`. Refusals (429) do not use up an item's
     attempts, unless the policy has only one. A limit that lasts longer ends the run, whichever
@@ -78,8 +81,6 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     refuses everything for that long. The item, and those that were not begun, are undone; what is
     under way is finished. An item that changed something before it met the limit has failed. A
     pager that meets the limit ends its run in the same way.
-
-    **In line** for slots and rate limits, a run takes turns with all other calls of its client.
 
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
     with ``resumed``. What failed is tried again. What was under way has an unknown outcome, and is not sent again: it is
@@ -98,7 +99,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         concurrency: how many at once.
         max_failures: begin nothing more when so many have failed or are unknown in this run; what is under way is finished.
         deadline: for the whole run, from its first item; seconds or timedelta. Then what is under way is cancelled.
-            Until then a rate limit is waited for.
+            Until then a rate limit is waited for. If the process was stopped or its loop blocked
+            until then, what has arrived is read first.
         journal: the file, or a :class:`Journal`, in which the run is written down.
         key: names an item in the journal, the same in each run. The default takes a text or a number as it is, and the
             ``id`` of anything that has one.
@@ -343,7 +345,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     async def _dispatch(self) -> None:
         """Take items as there is room, and give each a task with a context of its own."""
         RUN.set(self._run)
-        limit = asyncio.timeout_at(self._worker.ends_at)
+        limit = timeout_at(self._worker.ends_at)
         try:
             async with limit:
                 # Under eager tasks an item's task ends, and may stop the run, before this goes on.

@@ -18,6 +18,7 @@ from vcloud._core.clock import monotonic, wall
 from vcloud._core.instance import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.text import printable
+from vcloud._core.timeouts import timeout_at
 from vcloud._core.waiting import moment
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
@@ -122,7 +123,7 @@ class Worker(Generic[T, R]):
         if before.status is not OutcomeStatus.UNKNOWN or self.settle is None:
             return outcome
         try:
-            async with asyncio.timeout_at(self.ends_at):
+            async with timeout_at(self.ends_at):
                 settled = await self.settle(item)
         except ConfigurationError:
             raise
@@ -154,7 +155,7 @@ class Worker(Generic[T, R]):
         self, item: T, key: str | None, ticket: int, before: Entry | None
     ) -> Outcome[T, R]:
         """Act on an item, unless the time is up."""
-        if self.ends_at is None or asyncio.get_running_loop().time() < self.ends_at:
+        if not self.time_is_up():
             return await self._perform(item, key, ticket, before)
         self.late = True
         error = RequestTimeout("the deadline of the run passed before this was begun")
@@ -162,21 +163,26 @@ class Worker(Generic[T, R]):
             Outcome(item, key, OutcomeStatus.UNDONE, None, error), ticket, before
         )
 
+    def time_is_up(self) -> bool:
+        """Whether the run must be over."""
+        return self.ends_at is not None and asyncio.get_running_loop().time() >= self.ends_at
+
     async def _perform(
         self, item: T, key: str | None, ticket: int, before: Entry | None
     ) -> Outcome[T, R]:
         """Act on an item."""
-        count = AttemptCount(guard=None if self.journal is None else self.journal._check)
+        guard = _Guard(self)
+        count = AttemptCount(guard=guard)
         ATTEMPT_COUNT.set(count)
         began_at = monotonic()
-        limit = asyncio.timeout_at(self.ends_at)
+        limit = timeout_at(self.ends_at)
 
         def over(
             status: OutcomeStatus, error: Exception | None = None, result: R | None = None
         ) -> Outcome[T, R]:
             self.attempts += count.attempts
             if self.outer is not None:
-                self.outer.attempts += count.attempts
+                self.outer.include(count)
             duration = timedelta(seconds=monotonic() - began_at)
             return Outcome(item, key, status, result, error, count.attempts, duration)
 
@@ -192,8 +198,8 @@ class Worker(Generic[T, R]):
             self._note(interrupted(str(error)), ticket, before)
             raise
         except Exception as error:  # noqa: BLE001 - one failure hides no other
-            self.late = self.late or limit.expired()
-            if limit.expired() and isinstance(error, TimeoutError):
+            self.late = self.late or limit.expired() or guard.late
+            if guard.late or (limit.expired() and isinstance(error, TimeoutError)):
                 outcome = interrupted("the deadline of the run passed while this was under way")
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
@@ -216,7 +222,7 @@ class Worker(Generic[T, R]):
 
     def _has_acted(self, count: AttemptCount) -> bool:
         """Whether an action may have done something, by what is known of its calls."""
-        return count.attempts > count.refused or not self.counted
+        return count.acted or not self.counted
 
     def note_limit(self, seconds: float | None) -> None:
         """A rate limit is used up for longer than the run waits, for so many seconds if known."""
@@ -287,6 +293,35 @@ class Worker(Generic[T, R]):
             outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded
         )
         return self.journal._finish(entry)
+
+
+class _Guard:
+    """Keeps one item from beginning anything more, when the run must not.
+
+    When its time is up, what has arrived is still read. What was begun meanwhile would be cut.
+
+    Attributes:
+        late: whether it did so because the time was up.
+    """
+
+    __slots__ = ("_worker", "late")
+
+    def __init__(self, worker: Worker[Any, Any]) -> None:
+        self._worker = worker
+        self.late = False
+
+    def __call__(self) -> None:
+        """Assert that it may.
+
+        Raises:
+            RequestTimeout: the time of the run is up.
+            ConfigurationError: the journal cannot be written.
+        """
+        if self._worker.time_is_up():
+            self.late = True
+            raise RequestTimeout("the deadline of the run passed; nothing was sent")
+        if self._worker.journal is not None:
+            self._worker.journal._check()
 
 
 def _loop_runs() -> bool:

@@ -11,7 +11,7 @@ from vcloud._core.websocket.closing import (
     describe_close,
 )
 from vcloud._core.websocket.refused import RefusedError, refusal_headers
-from vcloud._core.websocket.socket import LOOK, STALLED, Socket
+from vcloud._core.websocket.socket import LOOK, STALLED, Socket, run_time
 
 __all__ = [
     "ABNORMAL",
@@ -27,4 +27,5 @@ __all__ = [
     "close_message",
     "describe_close",
     "refusal_headers",
+    "run_time",
 ]

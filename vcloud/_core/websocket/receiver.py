@@ -12,6 +12,7 @@ import aiohttp
 
 from vcloud._core.aiohttp_compat import WebSocketConnection
 from vcloud._core.fault_words import fault_words
+from vcloud._core.timeouts import call_when_due, timeout
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
@@ -65,7 +66,8 @@ class Receiver:
         self._leaving: asyncio.Task[None] | None = None
         self._heartbeat = Heartbeat(heartbeat, self.loop.time())
         self._counts_bytes = connection.on_data(self._heard)
-        self._timer = self.loop.call_at(self._heartbeat.due, self._tick)
+        # What has arrived is read before it ticks, also where the loop could not run for a while.
+        self._timer = call_when_due(self.loop, self._heartbeat.due, self._tick)
         self.task = self.loop.create_task(self._run(), name="vcloud WebSocket")
 
     # -- for the socket --------------------------------------------------------------------------
@@ -123,7 +125,9 @@ class Receiver:
     async def over(self, *, within: float) -> None:
         """Wait until the end is known, unless that takes longer or nothing is read."""
         if self.code is None and self._room is None:
-            await asyncio.wait({self.task}, timeout=within)
+            with contextlib.suppress(TimeoutError):
+                async with timeout(within):
+                    await asyncio.wait({self.task})
 
     def helpers(self) -> set[asyncio.Task[None] | None]:
         """Tasks that must not be left."""
@@ -157,6 +161,10 @@ class Receiver:
                     await self._answer_close()
                 else:
                     self._take(message)
+        except asyncio.CancelledError:
+            # The loop ends, and nobody will close it.
+            self._connection.abort()
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
             self._end(
                 ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
@@ -190,7 +198,7 @@ class Receiver:
 
     async def _answer_close(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER):
+            async with timeout(ANSWER):
                 await self._opened.close()
 
     def _end(self, code: int, reason: str = "", failure: VCloudError | None = None) -> None:
@@ -224,7 +232,7 @@ class Receiver:
         if verdict == "ping":
             self._ping_due = True
             self._send_control()
-        self._timer = self.loop.call_at(self._heartbeat.due, self._tick)
+        self._timer = call_when_due(self.loop, self._heartbeat.due, self._tick)
 
     def _send_control(self) -> None:
         if self._control is None or self._control.done():
@@ -255,7 +263,7 @@ class Receiver:
     async def _leave(self) -> None:
         # The peer answers nothing, so aiohttp would wait for it without end.
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with asyncio.timeout(ANSWER):
+            async with timeout(ANSWER):
                 await self._opened.close(code=UNEXPECTED)
 
 

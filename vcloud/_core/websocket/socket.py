@@ -12,6 +12,7 @@ import aiohttp
 from vcloud._core.aiohttp_compat import WebSocketConnection
 from vcloud._core.cleanup import end
 from vcloud._core.fault_words import fault_words
+from vcloud._core.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
     ABNORMAL,
     NO_STATUS,
@@ -64,11 +65,22 @@ class Socket:
         self._closing: asyncio.Task[bool] | None = None
 
     def __del__(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> bool:
+        """Nobody refers to it any more: drop the connection; return whether it was open.
+
+        It may be called in another thread, and after the loop has ended.
+        """
         receiver = getattr(self, "_receiver", None)
-        # It may be collected in another thread, and after its loop.
-        if receiver is not None and not receiver.task.done():
-            with contextlib.suppress(RuntimeError):
-                receiver.loop.call_soon_threadsafe(receiver.abandon)
+        if receiver is None or receiver.task.done():
+            return False
+        open_until_now = receiver.code is None
+        try:
+            receiver.loop.call_soon_threadsafe(receiver.abandon)
+        except RuntimeError:
+            return False
+        return open_until_now
 
     def redact(self, redact: Callable[[str], str]) -> None:
         """Pass what the peer says when it closes through this: it may repeat a credential."""
@@ -162,22 +174,26 @@ class Socket:
             await end(task for task in tasks if isinstance(task, asyncio.Task))
 
     async def _taken(self, closing: asyncio.Task[bool], *, within: float, renewed: bool) -> None:
-        """Wait until the close is answered and nothing is left to be sent, or time is up."""
+        """Wait until the close is answered and nothing is left to be sent, or time is up.
+
+        Time in which the loop could not run does not count.
+        """
         now = asyncio.get_running_loop().time
-        ends, before = now() + within, self._unsent()
+        left, before = within, self._unsent()
         lost = self._connection.lost
         # aiohttp has no event for a transport that has sent what it holds.
-        while (left := ends - now()) > 0 and not self._is_closed(closing):
+        while left > 0 and not self._is_closed(closing):
             waits = {task for task in (closing, lost) if task is not None and not task.done()}
-            pause = LOOK if self._unsent() or not waits else left
+            pause = min(left, LOOK) if self._unsent() or not waits else left
+            since = now()
             if waits:
-                first = asyncio.FIRST_COMPLETED
-                await asyncio.wait(waits, timeout=min(left, pause), return_when=first)
+                with contextlib.suppress(TimeoutError):
+                    async with timeout(pause):
+                        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(pause)
             unsent = self._unsent()
-            if renewed and unsent < before:
-                ends = now() + within
+            left = within if renewed and unsent < before else left - run_time(now() - since, pause)
             before = unsent
 
     def _is_closed(self, closing: asyncio.Task[bool]) -> bool:
@@ -269,6 +285,16 @@ class Socket:
             apart.result()
         elif self.close_code is not None:
             raise TransportError(f"the WebSocket is closed: {self.ending}")
+
+
+def run_time(passed: float, pause: float) -> float:
+    """Of the seconds that a pause took, those in which the loop ran, as far as they show.
+
+    Args:
+        passed: how long it took.
+        pause: how long it was to be. A loop that is busy is late by some tenths of a second.
+    """
+    return min(passed, pause + GRACE)
 
 
 def _looked_at(task: asyncio.Future[Any]) -> None:

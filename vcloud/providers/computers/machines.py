@@ -274,7 +274,8 @@ class MachineRef(Handle):
 
         Raises:
             InvalidArgumentError: there is no such status, or a time below 0.
-            WaitTimeout: time is up; ``last`` is the last status seen.
+            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
+                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
             NotFoundError: there is no such machine.
         """
         return await wait_until(
@@ -286,6 +287,7 @@ class MachineRef(Handle):
             poll=poll,
             clock=self._session.clock,
             hide=self._session.hide,
+            attempt=self._session.attempt_timeout,
             what=f"machine {word(self.id)}",
         )
 

@@ -39,6 +39,7 @@ class Desktops(Client):
         # One that has other patience is attached anew, and still has the desktops of the first.
         if not hasattr(self, "_register"):
             self._register = Register()
+            session.forget = self._register.discard
 
     def instances(self) -> Pager[Instance]:
         """The desktops that this client launched and that are not over, in the view that all providers share.

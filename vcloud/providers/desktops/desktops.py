@@ -19,6 +19,7 @@ from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
 from vcloud._core.text import word
+from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
@@ -56,9 +57,19 @@ class DesktopRef(Controls):
             NotFoundError: there is no such desktop, or it is somebody else's.
             ServerError: the id is no UUID (500), or the service broke.
         """
-        await self._session.fetch(
-            Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED
-        )
+        try:
+            await self._session.fetch(
+                Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED
+            )
+        except NotFoundError:
+            self._forget()
+            raise
+        self._forget()
+
+    def _forget(self) -> None:
+        """It is over: ``instances()`` need not ask for it any more."""
+        if (forget := self._session.forget) is not None:
+            forget(self.id)
 
     async def connect_url(self) -> str:
         """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
@@ -101,7 +112,8 @@ class DesktopRef(Controls):
             poll: between two looks; seconds or timedelta.
 
         Raises:
-            WaitTimeout: time is up; ``last`` is the last status seen.
+            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
+                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
             WaitFailed: it is over (terminated, error or completed), and none of these was waited for.
             NotFoundError: there is no such desktop.
         """
@@ -115,6 +127,7 @@ class DesktopRef(Controls):
             poll=poll,
             clock=self._session.clock,
             hide=self._session.hide,
+            attempt=self._session.attempt_timeout,
             what=f"desktop {word(self.id)}",
         )
 

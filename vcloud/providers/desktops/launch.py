@@ -217,7 +217,7 @@ class OpenDesktop:
             await self._stop_counted(count)
         finally:
             if outer is not None:
-                outer.attempts += count.attempts
+                outer.include(count)
 
     async def _stop_counted(self, count: AttemptCount) -> None:
         assert self._desktop is not None, "launched before it is stopped"
@@ -232,7 +232,7 @@ class OpenDesktop:
                 return
             except asyncio.CancelledError:
                 if self.cleanup.expired:
-                    self._tell(self._out_of_time(sent=count.attempts > 0))
+                    self._tell(self._out_of_time(sent=count.acted))
                     return
                 # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
                 continue
@@ -248,7 +248,9 @@ class OpenDesktop:
         bound = f"within {self.cleanup.timeout:g} s"
         if sent:
             return RequestTimeout(f"there was no answer {bound}", outcome_unknown=True)
-        return RequestTimeout(f"it could not be sent {bound}: all slots are taken, or the limit is")
+        return RequestTimeout(
+            f"it could not be sent {bound}: there is no connection, slot or limit left"
+        )
 
     def _loop_runs(self) -> bool:
         """Whether the event loop that launched it is the one that runs this."""

@@ -12,11 +12,13 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import Cleanup
 from vcloud._core.codec import Shape
+from vcloud._core.polling import TimeIsUpError, poll_until
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
 from vcloud._core.text import printable, word
@@ -64,22 +66,21 @@ async def connect(
     start_request(stream.id, region)
     assign_request(stream.id, region, user_id)
     patience = positive_seconds(timeout, "timeout")
-    connection = _Connection(stream, region, user_id, positive_seconds(poll, "poll"))
+    pause = positive_seconds(poll, "poll")
+    connection = _Connection(stream, region, user_id)
     with connection.known_to_the_client():
-        limit = asyncio.timeout(patience)
         try:
-            async with limit:
-                return await connection.make()
+            return await connection.make(patience, pause)
         except GeneratorExit:
             connection.abandon()
             raise
         except BaseException as error:
-            late = isinstance(error, TimeoutError) and limit.expired()
+            late = isinstance(error, TimeIsUpError)
             failure = connection.late(patience) if late else error
             await connection.undo(failure)
             if failure is error:
                 raise
-            raise failure from None
+            raise failure from error.__cause__
 
 
 class _Connection:
@@ -88,13 +89,14 @@ class _Connection:
     The client knows it while it is under way; see :class:`~vcloud._core.cleanup.Opened`.
     """
 
-    def __init__(
-        self, stream: StreamRef, region: Region | str, user_id: str | int | None, poll: float
-    ) -> None:
+    def __init__(self, stream: StreamRef, region: Region | str, user_id: str | int | None) -> None:
         self._stream = stream
         self._region = region
         self._user_id = user_id
-        self._poll = poll
+        #: Whether a machine can be asked for, and was not, because time was up.
+        self._may_take = False
+        #: When time is up, in monotonic seconds.
+        self._ends = inf
         #: The last status seen of the machine that was started.
         self._last: str | None = None
         #: False once the service said that machines of this stream are not started by hand.
@@ -160,13 +162,45 @@ class _Connection:
         """The event loop was closed: say what may be left."""
         self._failure = self._settlement.abandon()
 
-    async def make(self) -> Assignment:
-        """Look, start, assign and wait until that succeeds."""
-        while True:
-            if await self._may_assign() and (assignment := await self._try_to_assign()):
-                self._exchange(assignment.machine)
-                return assignment
-            await self._until_closed(asyncio.sleep(self._poll))
+    async def make(self, timeout: float, poll: float) -> Assignment:
+        """Look, start, assign and wait until that succeeds.
+
+        Raises:
+            TimeIsUpError: time is up.
+        """
+        session = self._stream._session
+        self._ends = session.clock() + timeout
+        assignment = await poll_until(
+            self._look,
+            timeout=timeout,
+            poll=poll,
+            attempt=session.attempt_timeout,
+            clock=session.clock,
+            rest=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
+            look_late=self._look_late,
+        )
+        self._exchange(assignment.machine)
+        return assignment
+
+    async def _look(self) -> Assignment | None:
+        may_take = await self._may_assign()
+        if may_take and self._in_time():
+            return await self._try_to_assign()
+        self._may_take = may_take
+        return None
+
+    async def _look_late(self) -> Assignment | None:
+        """Take what can be had, now that time is up; start nothing."""
+        if self._cleanup.interruption is not None:
+            # It was cut short as it started or assigned a machine, and has to undo that.
+            return None
+        if self._may_take and (assignment := await self._try_to_assign()):
+            return assignment
+        return await self._try_to_assign() if await self._may_assign() else None
+
+    def _in_time(self) -> bool:
+        """Whether anything new may begin: what has arrived is still read for a while after the end."""
+        return self._stream._session.clock() < self._ends
 
     async def _until_closed(self, waiting: Coroutine[Any, Any, R]) -> R | None:
         """Wait for what changes nothing at the service.
@@ -248,7 +282,7 @@ class _Connection:
             self._available = await self._any_is_available()
             if self._available:
                 return True
-            return self._startable and await self._start()
+            return self._startable and self._in_time() and await self._start()
         machine = await self._until_closed(look_at(self._stream, started))
         if self._settlement.started is not started:
             return False  # another one stands for it since

@@ -95,7 +95,8 @@ class StreamMachineRef(Handle):
         Raises:
             InvalidArgumentError: there is no such status, a time below 0, or the handle was made without a uid.
             WaitFailed: it is terminated, from which no other status is reached.
-            WaitTimeout: time is up; ``last`` is the last status seen.
+            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
+                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
             NotFoundError: there is no such machine.
         """
         return await wait_until(
@@ -108,6 +109,7 @@ class StreamMachineRef(Handle):
             poll=poll,
             clock=self._session.clock,
             hide=self._session.hide,
+            attempt=self._session.attempt_timeout,
             what=f"machine {word(self.id)}" if self.id else "the machine of this uid",
         )
 

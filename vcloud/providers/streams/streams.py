@@ -272,8 +272,10 @@ class StreamRef(Handle):
             ConfigurationError: the client is closed, or was closed meanwhile; a note names each
                 machine that was stopped.
             WaitFailed: the machine that was started was terminated before it became available.
-            WaitTimeout: time is up, also when there was no room for another machine (440) all the time; ``last`` is the
-                last status seen of the machine that was started.
+            WaitTimeout: time is up, also when there was no room for another machine (440) all the
+                time; ``last`` is the last status seen of the machine that was started. If the last
+                answer was older than ``poll`` by then, it has looked once more, for as long as one
+                attempt may take, and taken what it could get, but started nothing.
         """
         user_id = user.id if isinstance(user, UserRef) else user
         return await connect(self, region, user_id, timeout=timeout, poll=poll)

@@ -6,6 +6,7 @@ from vcloud.providers.streamspace.agent.connection import AgentRejectedError
 from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
 from vcloud.providers.streamspace.client import StreamSpace
 from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
+from vcloud.providers.streamspace.forward import VNCForward
 from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.messages import (
@@ -44,7 +45,7 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
-from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
+from vcloud.providers.streamspace.vnc import VNCTunnel
 from vcloud.providers.streamspace.worker import AgentWorker
 
 __all__ = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from typing import Final
 
+from vcloud._core.timeouts import Alarm, call_when_due
 from vcloud.providers.streamspace.relay import Relayed
 from vcloud.providers.streamspace.socket_table import TABLES, LocalPeers
 
@@ -33,7 +35,7 @@ class Admission:
         self._anyone = anyone
         self._port = 0
         self._peers: LocalPeers | None = None
-        self._silent: dict[int, tuple[Relayed, asyncio.TimerHandle]] = {}
+        self._silent: dict[int, tuple[Relayed, Alarm]] = {}
         #: Connections that were hung up on.
         self.refused = 0
 
@@ -64,7 +66,8 @@ class Admission:
             self._refuse(f"{MAX_SILENT} others have said nothing yet")
             return False
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(SILENCE, self._silence_over, relayed, hang_up)
+        over = functools.partial(self._silence_over, relayed, hang_up)
+        timer = call_when_due(loop, loop.time() + SILENCE, over)
         self._silent[id(relayed)] = relayed, timer
         return True
 

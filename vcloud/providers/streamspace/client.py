@@ -119,7 +119,8 @@ class StreamSpace(Client):
             capacity: how much it can take. It keeps to ``max_sessions``: what exceeds that is answered as ``failed`` with
                 ``AGENT_CAPACITY_EXCEEDED``. The other numbers are for the control plane, which places sessions.
             metadata: what else it says of itself; other keys for each platform.
-            grace: how long commands under way get to finish when it stops; seconds or timedelta.
+            grace: how long commands under way get to finish when it stops; seconds or timedelta. Time
+                in which the event loop could not run does not count.
             retry: how long it waits before it connects again (``base``, ``cap``); there is no limit to how often. None:
                 as the endpoint says.
             on_registered: is called after each registration, so after each reconnection too, with the sessions that the

@@ -8,80 +8,26 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
+from vcloud._core.left_open import calling_line, warn_left_open
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.timeouts import timeout_at
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import LimitExceededError, TransportError
-from vcloud.providers.streamspace.overlap import Lines, Overlap, remembered
+from vcloud.providers.streamspace.overlap import Lines
+from vcloud.providers.streamspace.replay import Memory, Replay
 
 __all__ = ["LogStream"]
 
-#: How many of the lines that were given out are remembered, to recognise them after a drop.
-REMEMBERED: Final = 200
-#: How many lines more than the remembered ones are asked for after a drop: what may have been written meanwhile.
-MISSED: Final = 1000
-#: Seconds of silence after which the lines that the service repeats are taken to be all there.
-QUIET: Final = 1.0
+#: Seconds of silence after which the lines that the service repeats are taken to be all there, where
+#: neither their text nor their times tell. A lost packet is sent again within four, at the fourth
+#: try (RFC 6298: 0.2, 0.4, 0.8 and 1.6 s after the one before, as Linux does it).
+QUIET: Final = 5.0
 #: Characters that are held at most until it is clear which lines are new: the 1200 lines that are
 #: asked for, of 16 KiB each, which is where Docker and Kubernetes break a line.
 MAX_HELD: Final = 20 * 1024 * 1024
 #: Lines in a row that are looked at, or given out, before other tasks get their turn: a message of
 #: 4 MiB may have two million.
 IN_A_ROW: Final = 2000
-
-
-class _Held:
-    """The messages since a connection was made anew, until it is clear which lines are new.
-
-    Args:
-        previous: what stands for the lines that were given out.
-        asked: how many lines the service was asked for.
-    """
-
-    def __init__(self, previous: list[str | bytes], asked: int) -> None:
-        self._overlap = Overlap(previous)
-        self._asked = asked
-        self._messages: list[bytes | str] = []
-        self._size = 0
-        #: The lines of the last message that were not looked at.
-        self._left: Lines | None = None
-        #: How many lines were looked at.
-        self.count = 0
-
-    @property
-    def decided(self) -> bool:
-        """Whether it is clear which lines are new, or there is no room to wait for more."""
-        return self._overlap.whole or (
-            self._left is None and (self.count >= self._asked or self._size > MAX_HELD)
-        )
-
-    def take(self, message: bytes | str) -> None:
-        """Hold one more message. None may be left to be looked at."""
-        self._messages.append(message)
-        self._size += len(message)
-        self._left = Lines(message)
-
-    def look(self) -> bool:
-        """Look at some lines of the last message; False when none were left."""
-        if self._left is None:
-            return False
-        looked = self._overlap.feed(self._left, IN_A_ROW)
-        self.count += looked
-        if looked < IN_A_ROW and not self._overlap.whole:
-            self._left = None
-        return True
-
-    def new(self) -> list[Lines]:
-        """What comes after the lines that were given out."""
-        overlap, found = self._overlap, []
-        if overlap.whole:
-            return [] if self._left is None else [self._left]
-        known = overlap.begun()
-        for message in self._messages:
-            lines = Lines(message)
-            while known and next(lines, None) is not None:
-                known -= 1
-            found.append(lines)
-        return found
 
 
 class LogStream(AsyncIterator[str]):
@@ -92,11 +38,18 @@ class LogStream(AsyncIterator[str]):
     out. How far that goes lies with the service: after a long drop, lines older than the 1000 last ones are lost, and
     in a log of equal lines without times no one can tell which of them are new.
 
+    Lines that come again are recognised by their text, however late they come. Give
+    ``timestamps=True`` (the default) where a service may pause: a time tells as well that a line is
+    older, and was left out by ``tail``, or that it is new. Without times, lines that are not known
+    are given out after five seconds of silence.
+
     A line is data and comes as it was written: it may be as long as a message, and hold characters
-    that act on a terminal. Of what was given out only the last 200 lines are remembered, long ones
+    that act on a terminal. Of what was given out only the last 1200 lines are remembered, long ones
     by a digest.
 
-    Close it with ``async with`` or :meth:`aclose`. One task may iterate; a wait for a line that is
+    Close it with ``async with`` or :meth:`aclose`. One that nobody holds any more, left by
+    ``break`` say, is closed as well, and a ResourceWarning names the line that called ``logs``. A
+    task that waits for a line holds it. One task may iterate; a wait for a line that is
     cancelled can be taken up again. Between two lines the connection is read on, up to
     ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages: pings are answered,
     and a service that writes more has to wait. A ping goes out as soon as either direction has been
@@ -129,16 +82,25 @@ class LogStream(AsyncIterator[str]):
         self._tail = tail
         self._retry = retry
         self._entropy = entropy
-        #: What stands for the lines that were given out last.
-        self._given: deque[str | bytes] = deque(maxlen=REMEMBERED)
+        #: The lines that were given out last.
+        self._given = Memory()
         #: Messages whose lines can be given out.
         self._ready: deque[Lines] = deque()
         self._in_a_row = 0
         #: The lines since the connection was made anew, until it is clear which of them are new.
-        self._held: _Held | None = None
+        self._held: Replay | None = None
+        #: When it is no longer waited for lines that go on with those that were given out, by the
+        #: loop's clock; None: whatever comes next is waited for.
+        self._quiet_at: float | None = None
         self._socket: Socket | None = None
         self._drops = 0
         self._over = False
+        self._where = calling_line()
+
+    def __del__(self) -> None:
+        socket = getattr(self, "_socket", None)
+        if socket is not None and socket.abandon():
+            warn_left_open("a log", self._where)
 
     def __aiter__(self) -> Self:
         return self
@@ -154,7 +116,7 @@ class LogStream(AsyncIterator[str]):
                 raise StopAsyncIteration
             await self._advance()
         self._drops = 0
-        self._given.append(remembered(line))
+        self._given.add(line)
         return line
 
     def _next_ready(self) -> str | None:
@@ -188,22 +150,22 @@ class LogStream(AsyncIterator[str]):
         if self._socket is None:
             if self._drops:
                 await asyncio.sleep(self._retry.backoff(self._drops, self._entropy()))
-            asked = len(self._given) + MISSED if self._given else self._tail
-            self._held = _Held(list(self._given), asked) if self._given else None
+            asked = self._given.asked if self._given else self._tail
+            self._held = Replay(self._given.copy(), asked) if self._given else None
+            self._quiet_at = None
             self._socket = await self._connect(asked)
             return
-        if self._held is not None and self._held.look():
-            if self._held.decided:
-                self._release()
+        if self._held is not None and self._held.look(IN_A_ROW):
+            self._decide(self._held)
             await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(
-                QUIET if self._held is not None and self._held.count else None
-            ):
+            async with timeout_at(self._quiet_at if self._held is not None else None):
                 message = await self._socket.receive()
         except TimeoutError:
-            self._release()
+            self._quiet_at = None
+            if self._held is not None and self._held.may_be_over:
+                self._release(self._held.resume())
             return
         except LimitExceededError:
             # Another connection would bring the same message.
@@ -231,10 +193,31 @@ class LogStream(AsyncIterator[str]):
         else:
             self._held.take(message)
 
-    def _release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._ready.extend(held.new())
+    def _decide(self, held: Replay) -> None:
+        """Give out what is new, as soon as that is clear."""
+        if held.decided or held.size > MAX_HELD:
+            self._release(None)
+        elif held.gives_at_once:
+            self._release(held.resume())
+        elif self._quiet_at is None or held.progresses:
+            self._quiet_at = asyncio.get_running_loop().time() + QUIET
+
+    def _release(self, then: Replay | None = None) -> None:
+        """Give out what is new.
+
+        Args:
+            then: what goes on looking for lines that were given out.
+        """
+        held, self._held = self._held, then
+        if held is None:
+            return
+        self._ready.extend(held.new())
+        if held.whole:
+            # Lines that were taken for new, and are older, may be remembered behind them.
+            self._given = held.memory
+        elif not held.found and not held.resumed:
+            # What is given out next does not follow them.
+            self._given.clear()
 
     async def _dropped(self, error: TransportError) -> None:
         # What is held was not recognised yet; the next connection brings it again.

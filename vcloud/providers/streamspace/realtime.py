@@ -15,9 +15,10 @@ from vcloud._core.resource import Handle
 from vcloud._core.text import word
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
+from vcloud.providers.streamspace.forward import VNCForward
 from vcloud.providers.streamspace.logs import LogStream
 from vcloud.providers.streamspace.models import SessionLogs
-from vcloud.providers.streamspace.vnc import VNCForward, VNCTunnel
+from vcloud.providers.streamspace.vnc import VNCTunnel
 from vcloud.providers.streamspace.wire import bearer
 
 __all__ = ["Realtime"]

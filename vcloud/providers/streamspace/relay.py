@@ -10,7 +10,8 @@ from attrs import define
 
 from vcloud._core.cleanup import abort, end
 from vcloud._core.text import printable
-from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED
+from vcloud._core.timeouts import timeout
+from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, run_time
 from vcloud.errors import APIError
 from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
 
@@ -110,7 +111,7 @@ async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) 
     try:
         if stalled is not None:
             await _taken(writer, stalled)
-        async with asyncio.timeout(FLUSH):
+        async with timeout(FLUSH):
             await writer.wait_closed()
     except (OSError, TimeoutError):
         # OSError holds TimeoutError; named because that is the case that counts.
@@ -122,11 +123,12 @@ async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) 
 async def _taken(writer: asyncio.StreamWriter, stalled: float) -> None:
     """Wait until the peer has taken what was written, or takes nothing any more."""
     now = asyncio.get_running_loop().time
-    ends, before = now() + stalled, writer.transport.get_write_buffer_size()
-    while before and now() < ends:
+    patience, before = stalled, writer.transport.get_write_buffer_size()
+    while before and patience > 0:
+        since = now()
         await asyncio.sleep(LOOK)
-        if (left := writer.transport.get_write_buffer_size()) < before:
-            ends = now() + stalled
+        left = writer.transport.get_write_buffer_size()
+        patience = stalled if left < before else patience - run_time(now() - since, LOOK)
         before = left
 
 
@@ -141,7 +143,7 @@ async def tell_why(
         return
     version = relayed.version
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-        async with asyncio.timeout(VERSION_TIMEOUT):
+        async with timeout(VERSION_TIMEOUT):
             if not relayed.inward:
                 writer.write(GREETING)
             version += await reader.readexactly(VERSION_LENGTH - len(version))

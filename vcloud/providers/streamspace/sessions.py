@@ -146,7 +146,8 @@ class SessionRef(Realtime, Wire):
 
         Raises:
             InvalidArgumentError: there is no such state, or a time below 0.
-            WaitTimeout: time is up; ``last`` is the last state seen.
+            WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
+                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
             WaitFailed: it is terminated or failed, and that is not what was waited for.
             NotFoundError: there is no such session.
         """
@@ -160,6 +161,7 @@ class SessionRef(Realtime, Wire):
             poll=poll,
             clock=self._session.clock,
             hide=self._session.hide,
+            attempt=self._session.attempt_timeout,
             what=f"session {word(self.id)}",
         )
 

@@ -11,6 +11,7 @@ import attrs
 
 from vcloud._core.cleanup import WITHIN, end, left_behind, race
 from vcloud._core.retry import RetryPolicy
+from vcloud._core.running_time import timeout_running
 from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
 from vcloud.errors import (
@@ -24,6 +25,7 @@ from vcloud.providers.streamspace.agent.connection import HOPELESS, Connection
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.pictures import Pictures
+from vcloud.providers.streamspace.agent.streak import DISPLACED, Streak
 from vcloud.providers.streamspace.handler import AgentHandler
 from vcloud.providers.streamspace.messages import Register
 
@@ -41,7 +43,9 @@ class AgentWorker(Secretive):
     in the handler, and answers what became of it. A command that comes twice runs once and is
     answered again; one that lacks something is answered with what it lacks. When the connection
     drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what
-    they came to is sent then.
+    they came to is sent then. The pauses go on growing until a connection has lasted for a minute,
+    so that two agents of one name do not displace each other for ever at full speed; the log says
+    once that there seem to be two.
 
     It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is
     answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler does not hear of it. A
@@ -224,7 +228,7 @@ class AgentWorker(Secretive):
         """See :class:`~vcloud._core.cleanup.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
-            async with asyncio.timeout(bound):
+            async with timeout_running(bound):
                 await self._ended.wait()
                 return
         what = f"agent {self.agent_id} had not stopped after {bound:g} s, and loses its client"
@@ -275,26 +279,28 @@ class AgentWorker(Secretive):
         if self._outbox and not link.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
-                await asyncio.wait(
-                    {flushed, link}, timeout=FLUSH, return_when=asyncio.FIRST_COMPLETED
-                )
+                with suppress(TimeoutError):
+                    async with timeout_running(FLUSH):
+                        await asyncio.wait({flushed, link}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await end({flushed})
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
     async def _stay_linked(self) -> None:
-        failures = 0
+        streak = Streak(self._retry)
         while True:
             try:
                 await self._connection.run()
             except HOPELESS:
                 raise
             except VCloudError as error:
-                known = self._connection.was_registered
-                failures = 1 if known else failures + 1
-                pause = self._retry.backoff(failures, self._session.entropy())
-                self._reporter.lost(error, pause, known=known)
+                registered = self._connection.registered_for
+                displaced = streak.lost(registered)
+                pause = streak.pause(self._session.entropy())
+                self._reporter.lost(error, pause, known=registered is not None)
+                if displaced:
+                    self._reporter.displaced(DISPLACED, streak.lasted)
                 await asyncio.sleep(pause)
 
     def _token_refused(self, error: AuthenticationError) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from vcloud._core.arguments import identifier
 from vcloud._core.cleanup import end
+from vcloud._core.running_time import wait_running
 from vcloud._core.text import shortened
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.answers import Answers
@@ -128,9 +129,9 @@ class Commands:
         )
 
     async def finish(self, grace: float) -> None:
-        """Give those under way so many seconds, cancel the others, and answer them."""
+        """Give those under way so many seconds of the loop, cancel the others, and answer them."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+            await wait_running(self._tasks, grace)
         await self.cancel()
         # A command without an answer would be awaited for ever.
         for command_id in sorted(self._open):

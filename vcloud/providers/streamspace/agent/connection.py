@@ -11,6 +11,7 @@ from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.text import printable, shortened
+from vcloud._core.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
@@ -127,12 +128,13 @@ class Connection:
         self._in_a_row = 0
         #: Set while the control plane knows the agent.
         self.registered = asyncio.Event()
-        #: Whether it did on the last connection.
-        self.was_registered = False
+        #: For how many seconds it did on the last connection; None: not at all.
+        self.registered_for: float | None = None
+        self._registered_at = 0.0
 
     async def run(self) -> None:
         """Connect, register, and stay until the connection is lost, which is an error."""
-        self.was_registered = False
+        self.registered_for = None
         # Viewers that use the same client may hold all slots, and wait for this agent.
         request = Request("GET", "/agent/ws", self._query, slot=False)
         socket = await self._session.connect(request, root=True)
@@ -144,7 +146,8 @@ class Connection:
                 works.append(self._reconcile())
             await race(*works)
         finally:
-            self.was_registered = self.registered.is_set()
+            if self.registered.is_set():
+                self.registered_for = self._session.clock() - self._registered_at
             self.registered.clear()
             self._commands.may_run.set()
             self._outbox.forget_heartbeats()
@@ -153,7 +156,7 @@ class Connection:
     async def _introduce(self, socket: Socket) -> None:
         await socket.send_text(self._introduction)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with timeout(PATIENCE):
                 while not self.registered.is_set():
                     await self._hear(socket)
         except TimeoutError:
@@ -194,11 +197,11 @@ class Connection:
             self._commands.may_run.clear()
             found = None
             try:
-                async with asyncio.timeout(HOLD):
+                async with timeout(HOLD):
                     found = await assigned_sessions(self._client, self._register.agent_id)
                 # Cancelled when it takes longer: beside commands, it could take a session that one
                 # of them starts for an orphan.
-                async with asyncio.timeout(HOLD):
+                async with timeout(HOLD):
                     await self._reporter.assigned(found)
                 break
             except TimeoutError:
@@ -251,9 +254,11 @@ class Connection:
         seconds = interval.total_seconds() if interval else 0.0
         bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
         self._interval = bounded if seconds > 0 else INTERVAL
-        if self._reporter.reconciles and not self.registered.is_set():
-            # At once, because commands may come in the same frame.
-            self._commands.may_run.clear()
+        if not self.registered.is_set():
+            self._registered_at = self._session.clock()
+            if self._reporter.reconciles:
+                # At once, because commands may come in the same frame.
+                self._commands.may_run.clear()
         self.registered.set()
 
     def _unreadable(self, message: UnreadableMessage) -> None:

@@ -12,6 +12,7 @@ import attrs
 from vcloud._core.cleanup import end
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
+from vcloud._core.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.handler import CommandFailed, words
 from vcloud.providers.streamspace.models import AgentSession
@@ -81,6 +82,17 @@ class Reporter:
         if known:
             self._tell("on_lost", self._hooks.on_lost, error)
 
+    def displaced(self, times: int, seconds: float) -> None:
+        """So often in a row, the control plane ended a connection before so many seconds."""
+        LOG.warning(
+            "agent %s was registered %d times in a row and lost each connection within %g s:"
+            " another agent of this name seems to be running (an older process, a second"
+            " container). Stop it, or give each agent an agent_id of its own",
+            self._agent_id,
+            times,
+            seconds,
+        )
+
     def trouble(self, error: Exception) -> None:
         """Something went wrong, and the agent goes on."""
         # The traceback of an unexpected exception shows where the owner's handler raised it.
@@ -99,9 +111,9 @@ class Reporter:
         await end(set(self._telling))
 
     async def finish(self, grace: float) -> None:
-        """Give the hooks that still run so many seconds."""
+        """Give the hooks that still run so many seconds of the loop."""
         if self._telling:
-            await asyncio.wait(self._telling, timeout=grace)
+            await wait_running(self._telling, grace)
 
     def _note(self, error: Exception) -> None:
         self.errors.append(error.with_traceback(None))

@@ -11,6 +11,7 @@ from vcloud._core.cleanup import end
 from vcloud._core.request import Request, segment
 from vcloud._core.session import Session
 from vcloud._core.text import shortened
+from vcloud._core.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
 from vcloud.providers.streamspace.agent.dial import dial
@@ -102,7 +103,7 @@ class Pictures:
     async def _relay(self, request: VNCProxyRequest) -> None:
         try:
             path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
-            async with asyncio.timeout(PATIENCE):
+            async with timeout(PATIENCE):
                 reader, writer = await dial(await self._handler.vnc_address(request))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
