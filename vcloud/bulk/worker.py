@@ -181,6 +181,7 @@ class Worker(Generic[T, R]):
         def over(
             status: OutcomeStatus, error: Exception | None = None, result: R | None = None
         ) -> Outcome[T, R]:
+            guard.over = True
             self.attempts += count.attempts
             if self.outer is not None:
                 self.outer.include(count)
@@ -303,13 +304,14 @@ class _Guard:
 
     Attributes:
         late: whether it did so because the time was up.
+        over: whether the item is over. What it left running is no longer the run's.
     """
 
-    __slots__ = ("_worker", "late")
+    __slots__ = ("_worker", "late", "over")
 
     def __init__(self, worker: Worker[Any, Any]) -> None:
         self._worker = worker
-        self.late = False
+        self.late = self.over = False
 
     def __call__(self) -> None:
         """Assert that it may.
@@ -318,7 +320,7 @@ class _Guard:
             RequestTimeout: the time of the run is up.
             ConfigurationError: the journal cannot be written.
         """
-        if self._worker.time_is_up():
+        if not self.over and self._worker.time_is_up():
             self.late = True
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
         if self._worker.journal is not None:
