@@ -183,7 +183,8 @@ def test_a_jump_of_a_year_during_the_run_is_harmless(
         assert refused(emulator) == 0
 
 
-@pytest.mark.parametrize("jump", [YEAR, pytest.param(-YEAR, marks=pytest.mark.long)])
+@pytest.mark.long  # test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal is the short form
+@pytest.mark.parametrize("jump", [YEAR, -YEAR])
 def test_a_jump_of_a_year_before_the_start_is_named(
     jump: float, emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
