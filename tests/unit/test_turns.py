@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.test_admission import Alarms, Clock
 from vcloud import ConfigurationError, ConnectError, RateLimit
-from vcloud._core.limits.admission import Admission, Reason, Waiting
+from vcloud._core.limits.admission import Admission, InLine, Reason
 from vcloud._core.limits.cooldown import PROBE_SILENCE
 from vcloud._core.limits.turns import LANE, Lane, TooLongError
 
@@ -429,7 +429,7 @@ async def play(acts: list[tuple[str, str]]) -> None:
         assert line.order == expected
     waiting = len(model.stops) + sum(map(len, model.waiting.values()))
     found = line.admission.waiting()
-    assert found == ({Reason.SLOT: Waiting(waiting, None)} if waiting else {})
+    assert found == ({Reason.SLOT: InLine(waiting, None)} if waiting else {})
     await line.end()
     assert line.admission.waiting() == {}
 

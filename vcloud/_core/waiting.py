@@ -316,7 +316,7 @@ class Waits:
 
     def at(self, until: float | None) -> datetime | None:
         """A monotonic time as a point in time by this machine's clock."""
-        return None if until is None else moment(self._wall() + max(0.0, until - self.clock()))
+        return None if until is None else as_datetime(self._wall() + max(0.0, until - self.clock()))
 
     def set_timer(self, seconds: float) -> None:
         """Look after so many seconds, unless that is planned already."""
@@ -368,7 +368,7 @@ def _ring(reference: weakref.ref[Waits]) -> None:
         waits.ring()
 
 
-def moment(at: float) -> datetime | None:
+def as_datetime(at: float) -> datetime | None:
     """A time in Unix seconds as a datetime; None where there is none so far away."""
     try:
         return datetime.fromtimestamp(at, UTC)
