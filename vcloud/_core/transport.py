@@ -421,7 +421,7 @@ class Transport:
                 self.shortage.failed(number)
                 # Those to other hosts are of no use to whoever waits.
                 relieve()
-                return OwnLimitError(number)
+                return OwnLimitError.of(number)
         return _translated(error, wire, closed=closed)
 
     def check(self) -> None:
