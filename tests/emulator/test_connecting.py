@@ -378,6 +378,37 @@ async def test_a_cancelled_launch_that_had_no_connection_left_no_desktop() -> No
                 await launch
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
+@pytest.mark.parametrize("bulk", [True, False], ids=["a run", "a call"])
+async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
+    own: bool, bulk: bool, resolver: Resolver
+) -> None:
+    async with contextlib.nullcontext() if own else aiohttp.ClientSession() as session:
+        async with Emulator(allow_hosts=["desk.example"]) as emulator:
+            endpoint = attrs.evolve(
+                emulator.endpoints()["desktops"],
+                base_url=desktops_url(emulator).replace("127.0.0.1", "desk.example"),
+                allow_http=True,
+            )
+            async with VCloud(desktops=endpoint, client_session=session) as cloud:
+                run = cloud.bulk(range(2), lambda _: cloud.desktops.launch(), deadline=0.1)
+                work = run.run() if bulk else cloud.desktops.launch()
+                launch = asyncio.create_task(work)
+                while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+                    await asyncio.sleep(0.01)
+                if not bulk:
+                    launch.cancel()
+                await asyncio.sleep(0.2)
+                assert launch.done() or not own
+                resolver.answers.set()
+                await asyncio.wait({launch})
+                assert not emulator.calls
+                if bulk:
+                    assert (run.totals.undone, run.totals.unknown) == (2, 0)
+                else:
+                    assert launch.cancelled()
+
+
 @pytest.mark.usefixtures("resolver")
 @pytest.mark.parametrize("what", ["a name", "a SYN"])
 async def test_a_run_whose_deadline_passes_before_there_is_a_connection_leaves_items_undone(

@@ -40,10 +40,11 @@ from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from vcloud._core.cleanup import abort
+from vcloud._core.cleanup import CALLER, abort
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.fault_words import (
     DroppedError,
+    GivenUpError,
     StaleError,
     UnaskedError,
     UnconnectedError,
@@ -67,6 +68,7 @@ NEVER_SENT: Final = (
     UnaskedError,
     StaleError,
     UnconnectedError,
+    GivenUpError,
 )
 
 
@@ -106,7 +108,9 @@ class Pool(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         try:
             async with time_limit(timeout.sock_connect):
-                handler = await super()._create_connection(req, traces, _NO_TIME_LIMIT)
+                handler = await _unless_given_up(
+                    super()._create_connection(req, traces, _NO_TIME_LIMIT)
+                )
         except TimeoutError:
             raise UnconnectedError(self._awaited(req)) from None
         except asyncio.CancelledError as stopped:
@@ -179,6 +183,34 @@ class Pool(aiohttp.TCPConnector):
 
 #: Instead of aiohttp's own timers, which know nothing of what has arrived.
 _NO_TIME_LIMIT: Final = aiohttp.ClientTimeout(total=None)
+
+
+async def _unless_given_up(connecting: Coroutine[Any, Any, ResponseHandler]) -> ResponseHandler:
+    """Connect, but not for a call that is cancelled: what was not sent is not sent afterwards.
+
+    Raises:
+        GivenUpError: it was cancelled.
+    """
+    caller = CALLER.get()
+    if caller is None:
+        return await connecting
+    made = await caller.unless_urgent(connecting, drop=ResponseHandler.abort)
+    if made is None or caller.urgent:
+        if made is not None:
+            made.abort()
+        raise GivenUpError
+    return made
+
+
+def _refuse_given_up(connection: Connection) -> None:
+    """Send nothing for a call that was cancelled while a user's session connected.
+
+    Raises:
+        GivenUpError: it was; the connection is the pool's again.
+    """
+    if (caller := CALLER.get()) is not None and caller.urgent:
+        connection.release()
+        raise GivenUpError
 
 
 def _forget(
@@ -386,6 +418,7 @@ async def send_once(
     Raises:
         DroppedError: the connection broke.
         UnaskedError, StaleError: the connection was refused, and nothing was sent.
+        GivenUpError: the call was cancelled meanwhile, and nothing was sent.
         UnconnectedError: there was none in time, and nothing was sent.
     """
     send = request.send
@@ -394,6 +427,7 @@ async def send_once(
 
     async def send_on(connection: Connection) -> aiohttp.ClientResponse:
         nonlocal written, turn
+        _refuse_given_up(connection)
         refuse_unasked(connection)
         refuse_stale(request, connection)
         if patience is not None and turn is not None:
