@@ -284,7 +284,7 @@ class Worker(Generic[T, R]):
             self.counts[before.status] -= 1
             self.counts[outcome.status] += 1
         self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-        if self.journal is None or outcome.key is None or not _loop_runs():
+        if self.journal is None or outcome.key is None or not self.journal._in_its_loop():
             return None  # without its loop the journal has the intent, and that must do
         if outcome.status is OutcomeStatus.UNDONE:
             return self.journal._erase(outcome.key, ticket)
@@ -322,15 +322,6 @@ class _Guard:
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
         if self._worker.journal is not None:
             self._worker.journal._check()
-
-
-def _loop_runs() -> bool:
-    """Whether the event loop was not closed over this."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _is_refused_unsent(error: BaseException | None) -> bool:
