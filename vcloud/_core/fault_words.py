@@ -42,7 +42,10 @@ class GivenUpError(aiohttp.ClientConnectionError):
     """Nobody waits for the answer any more. Nothing was sent."""
 
     def __init__(self) -> None:
-        super().__init__("the call was given up before it had a connection; nothing was sent")
+        super().__init__(
+            "the call was cancelled, or its client closed, before it had a connection; "
+            "nothing was sent"
+        )
 
 
 class DroppedError(Exception):
