@@ -25,6 +25,7 @@ from vcloud import (
     APIKeyAuth,
     Attempt,
     BearerAuth,
+    ConfigurationError,
     ConnectError,
     ConnectTimeout,
     Endpoint,
@@ -407,6 +408,19 @@ async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
                     assert (run.totals.undone, run.totals.unknown) == (2, 0)
                 else:
                     assert launch.cancelled()
+
+
+async def test_a_call_whose_client_is_closed_during_the_lookup_is_told_so(
+    resolver: Resolver,
+) -> None:
+    endpoint = Endpoint("http://slow.example:1", auth=APIKeyAuth("key"), allow_http=True)
+    async with VCloud(desktops=endpoint) as cloud:
+        call = asyncio.create_task(cloud.desktops.get(ID))
+        while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+            await asyncio.sleep(0.01)
+        await cloud.aclose()
+        with pytest.raises(ConfigurationError, match="this client is closed"):
+            await call
 
 
 @pytest.mark.usefixtures("resolver")

@@ -114,6 +114,10 @@ class Pool(aiohttp.TCPConnector):
         except TimeoutError:
             raise UnconnectedError(self._awaited(req)) from None
         except asyncio.CancelledError as stopped:
+            task = asyncio.current_task()
+            if self.closed and task is not None and not task.cancelling():
+                # Nobody cancelled the call: aiohttp cancels lookups when it is closed.
+                raise GivenUpError from None
             mark_unsent(stopped, self._awaited(req))
             raise
         about_to_write()
