@@ -25,6 +25,7 @@ from vcloud import (
     APIKeyAuth,
     Attempt,
     BearerAuth,
+    ConfigurationError,
     ConnectError,
     ConnectTimeout,
     Endpoint,
@@ -377,6 +378,50 @@ async def test_a_cancelled_launch_that_had_no_connection_left_no_desktop() -> No
             # Not the CleanupError of a desktop that may be there.
             with pytest.raises(asyncio.CancelledError):
                 await launch
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
+@pytest.mark.parametrize("bulk", [True, False], ids=["a run", "a call"])
+async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
+    own: bool, bulk: bool, resolver: Resolver
+) -> None:
+    async with contextlib.nullcontext() if own else aiohttp.ClientSession() as session:
+        async with Emulator(allow_hosts=["desk.example"]) as emulator:
+            endpoint = attrs.evolve(
+                emulator.endpoints()["desktops"],
+                base_url=desktops_url(emulator).replace("127.0.0.1", "desk.example"),
+                allow_http=True,
+            )
+            async with VCloud(desktops=endpoint, client_session=session) as cloud:
+                run = cloud.bulk(range(2), lambda _: cloud.desktops.launch(), deadline=0.1)
+                work = run.run() if bulk else cloud.desktops.launch()
+                launch = asyncio.create_task(work)
+                while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+                    await asyncio.sleep(0.01)
+                if not bulk:
+                    launch.cancel()
+                await asyncio.sleep(0.2)
+                assert launch.done() or not own
+                resolver.answers.set()
+                await asyncio.wait({launch})
+                assert not emulator.calls
+                if bulk:
+                    assert (run.totals.undone, run.totals.unknown) == (2, 0)
+                else:
+                    assert launch.cancelled()
+
+
+async def test_a_call_whose_client_is_closed_during_the_lookup_is_told_so(
+    resolver: Resolver,
+) -> None:
+    endpoint = Endpoint("http://slow.example:1", auth=APIKeyAuth("key"), allow_http=True)
+    async with VCloud(desktops=endpoint) as cloud:
+        call = asyncio.create_task(cloud.desktops.get(ID))
+        while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+            await asyncio.sleep(0.01)
+        await cloud.aclose()
+        with pytest.raises(ConfigurationError, match="this client is closed"):
+            await call
 
 
 @pytest.mark.usefixtures("resolver")

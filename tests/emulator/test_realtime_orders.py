@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket as sockets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -628,15 +629,26 @@ async def test_an_agent_that_ends_and_its_picture_with_it(tls: bool, end: str) -
 @on_each_loop
 async def test_a_large_answer_that_is_cancelled_or_late_leaves_the_client_whole(tls: bool) -> None:
     lines = ["x" * 1000] * 8000
-    slow = asyncio.Event()
+    body = json.dumps({"session_id": ID, "logs": lines}).encode()
+    stalls = asyncio.Event()
 
     def answer(request: web.Request) -> web.Response | None:
-        return web.json_response({"session_id": ID, "logs": lines})
+        if stalls.is_set():
+            return None
+        return web.Response(body=body, content_type="application/json")
+
+    async def stall(request: web.Request) -> None:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.content_length = len(body)
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        # Until the client has left.
+        await asyncio.Event().wait()
 
     async def script(request: web.Request, socket: web.WebSocketResponse) -> None:
         raise AssertionError
 
-    async with serving(script, answer, tls=tls) as server:
+    async with serving(script, answer, stall, tls=tls) as server:
         async with client(server, attempts=1) as streamspace:
             ref = streamspace.sessions.ref(ID)
             assert len(await ref.logs()) == len(lines)
@@ -647,9 +659,10 @@ async def test_a_large_answer_that_is_cancelled_or_late_leaves_the_client_whole(
                 call.cancel()
                 await asyncio.wait({call})
                 await settled(lambda: whole(streamspace))
-            hasty = streamspace.with_options(timeout=0.001, retry=RetryPolicy(attempts=1))
+            stalls.set()
+            hasty = streamspace.with_options(timeout=0.1, retry=RetryPolicy(attempts=1))
             with pytest.raises((RequestTimeout, TransportError)):
                 await hasty.sessions.ref(ID).logs()
+            stalls.clear()
             await settled(lambda: whole(streamspace))
             assert len(await ref.logs()) == len(lines)
-    assert not slow.is_set()

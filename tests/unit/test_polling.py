@@ -46,11 +46,11 @@ class Service:
     def fails(self, error: Exception) -> None:
         self.failure = error
 
-    async def wait(self, look_late: Callable[[], object] | None = None) -> str:
+    async def wait(self, look_late: Callable[[], object] | None = None, poll: float = POLL) -> str:
         return await poll_until(
             self.look,
             timeout=TIMEOUT,
-            poll=POLL,
+            poll=poll,
             attempt=ATTEMPT,
             clock=now,
             look_late=look_late,  # type: ignore[arg-type]
@@ -72,6 +72,14 @@ async def test_a_wait_looks_once_more_after_it_stood_still_beyond_its_end() -> N
     after(5.5, stand_still, 33)
     assert await service.wait() == "ready"
     assert service.looks == [0, 2.3, 4.6, 38.5]
+
+
+@virtual
+async def test_a_wait_that_stood_still_looks_once_more_however_seldom_it_polls() -> None:
+    service = Service(ready_at=9)
+    after(5.5, stand_still, 7)
+    assert await service.wait(poll=30) == "ready"
+    assert service.looks == [0, 12.5]
 
 
 @virtual

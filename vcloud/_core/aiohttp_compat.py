@@ -34,9 +34,10 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
-from vcloud._core.cleanup import abort
+from vcloud._core.cleanup import CALLER, abort
 from vcloud._core.fault_words import (
     DroppedError,
+    GivenUpError,
     StaleError,
     UnaskedError,
     UnconnectedError,
@@ -58,7 +59,19 @@ NEVER_SENT: Final = (
     UnaskedError,
     StaleError,
     UnconnectedError,
+    GivenUpError,
 )
+
+
+def _refuse_given_up(connection: Connection) -> None:
+    """Send nothing for a call that was cancelled while a user's session connected.
+
+    Raises:
+        GivenUpError: it was; the connection is the pool's again.
+    """
+    if (caller := CALLER.get()) is not None and caller.urgent:
+        connection.release()
+        raise GivenUpError
 
 
 def refuse_unasked(connection: Connection) -> None:
@@ -123,6 +136,7 @@ async def send_once(
     Raises:
         DroppedError: the connection broke.
         UnaskedError, StaleError: the connection was refused, and nothing was sent.
+        GivenUpError: the call was cancelled meanwhile, and nothing was sent.
         UnconnectedError: there was none in time, and nothing was sent.
     """
     send = request.send
@@ -131,6 +145,7 @@ async def send_once(
 
     async def send_on(connection: Connection) -> aiohttp.ClientResponse:
         nonlocal written, turn
+        _refuse_given_up(connection)
         refuse_unasked(connection)
         refuse_stale(request, connection)
         if patience is not None and turn is not None:

@@ -317,6 +317,11 @@ class Opened(Protocol):
 CLEANUP: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_cleanup", default=None)
 
 
+#: The call for which a request is sent that is finished although the call is cancelled. What has no
+#: connection by then is not sent any more.
+CALLER: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_caller", default=None)
+
+
 #: The agent or the forward for which this runs. If a handler or a hook of it closes the client, the
 #: closing does not wait for the agent, which waits for its handler.
 WITHIN: Final[ContextVar[Opened | None]] = ContextVar("vcloud_within", default=None)

@@ -41,6 +41,16 @@ class UnconnectedError(aiohttp.ConnectionTimeoutError):
     """No connection came about in time. Its text says what was waited for."""
 
 
+class GivenUpError(aiohttp.ClientConnectionError):
+    """Nobody waits for the answer any more. Nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the call was cancelled, or its client closed, before it had a connection; "
+            "nothing was sent"
+        )
+
+
 class DroppedError(Exception):
     """A kept-alive connection turned out to be dead."""
 
@@ -179,6 +189,7 @@ _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (DroppedError, str),
     (UnaskedError, str),
     (StaleError, str),
+    (GivenUpError, str),
     (UnconnectedError, str),
     (aiohttp.InvalidURL, lambda error: "not a valid address"),
     (

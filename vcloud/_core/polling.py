@@ -30,7 +30,7 @@ async def poll_until(
 
     Time in which the process stood still, or the loop was blocked, may outlast the wait though
     nobody has looked meanwhile. So if time is up and the last answer is older than ``poll`` (it is
-    as old as its request), this looks once more. It does not if a look is under way that had its
+    as old as its request), or time has been up for a while, this looks once more. It does not if a look is under way that had its
     time: a service that does not answer is not waited for any longer.
 
     Args:
@@ -64,7 +64,10 @@ async def poll_until(
     except TimeoutError:
         if not limit.expired():
             raise
-    if not wait.missed_a_look(poll, late=clock() - end > timeouts.LATE):
+    late = clock() - end
+    # An overdue timer lets the loop read for GRACE at most before it ends the wait.
+    stood_still = late > 2 * timeouts.GRACE
+    if not stood_still and not wait.missed_a_look(poll, late=late > timeouts.LATE):
         raise TimeIsUpError
     return await _look_late(look_late or look, attempt)
 

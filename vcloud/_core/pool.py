@@ -19,8 +19,9 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from vcloud._core.aiohttp_compat import private, refuse_unasked
+from vcloud._core.cleanup import CALLER
 from vcloud._core.clock import monotonic, wall
-from vcloud._core.fault_words import UnaskedError, UnconnectedError, awaited_words
+from vcloud._core.fault_words import GivenUpError, UnaskedError, UnconnectedError, awaited_words
 from vcloud._core.patience import about_to_write
 from vcloud._core.pooled import PooledConnections, is_stale
 from vcloud._core.request import IDEMPOTENT
@@ -65,10 +66,16 @@ class Pool(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         try:
             async with time_limit(timeout.sock_connect):
-                handler = await super()._create_connection(req, traces, _NO_TIME_LIMIT)
+                handler = await _unless_given_up(
+                    super()._create_connection(req, traces, _NO_TIME_LIMIT)
+                )
         except TimeoutError:
             raise UnconnectedError(self._awaited(req)) from None
         except asyncio.CancelledError as stopped:
+            task = asyncio.current_task()
+            if self.closed and task is not None and not task.cancelling():
+                # Nobody cancelled the call: aiohttp cancels lookups when it is closed.
+                raise GivenUpError from None
             mark_unsent(stopped, self._awaited(req))
             raise
         about_to_write()
@@ -138,6 +145,23 @@ class Pool(aiohttp.TCPConnector):
 
 #: Instead of aiohttp's own timers, which know nothing of what has arrived.
 _NO_TIME_LIMIT: Final = aiohttp.ClientTimeout(total=None)
+
+
+async def _unless_given_up(connecting: Coroutine[Any, Any, ResponseHandler]) -> ResponseHandler:
+    """Connect, but not for a call that is cancelled: what was not sent is not sent afterwards.
+
+    Raises:
+        GivenUpError: it was cancelled.
+    """
+    caller = CALLER.get()
+    if caller is None:
+        return await connecting
+    made = await caller.unless_urgent(connecting, drop=ResponseHandler.abort)
+    if made is None or caller.urgent:
+        if made is not None:
+            made.abort()
+        raise GivenUpError
+    return made
 
 
 def _forget(

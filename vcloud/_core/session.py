@@ -19,7 +19,7 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.cleanup import CLEANUP, Cleanup, Opened
+from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
@@ -1267,11 +1267,19 @@ _NO_SUCCESS: Final = object()
 
 
 def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
-    """An exchange that is finished although its caller is cancelled meanwhile."""
+    """An exchange that is finished although its caller is cancelled meanwhile, if it is sent."""
+
+    async def sent(*given: Any) -> Response:
+        # Of the task that runs this alone.
+        CALLER.set(cleanup)
+        exchanging = exchange(*given)
+        # They hold the credentials, and reporters of errors print the variables of a frame.
+        del given
+        return await exchanging
 
     async def finished(*given: Any) -> Response:
         try:
-            return await cleanup.finish(exchange(*given))  # type: ignore[arg-type]
+            return await cleanup.finish(sent(*given))
         except VCloudError:
             raise
         except TimeoutError as late:
@@ -1283,7 +1291,6 @@ def _to_the_end(exchange: Exchange, cleanup: Cleanup) -> Exchange:
             cleanup.interrupt(error)
             failure = TransportError(f"it was interrupted by {type(error).__name__}")
         finally:
-            # They hold the credentials, and reporters of errors print the variables of a frame.
             del given
         raise failure
 

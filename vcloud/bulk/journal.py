@@ -199,6 +199,7 @@ class Journal:
             raise ConfigurationError(ledger.lost)
 
     def _in_its_loop(self) -> bool:
+        """Whether the event loop that it was opened in runs, and was not closed over this."""
         try:
             return self._loop is asyncio.get_running_loop()
         except RuntimeError:

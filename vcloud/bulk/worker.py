@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 from collections import Counter
@@ -212,9 +211,9 @@ class Worker(Generic[T, R]):
                 outcome = over(self._status_of(error, count, lost=lost), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
-                outcome = interrupted("the run was ended while this was under way")
-                with contextlib.suppress(*_unwritten(error)):
-                    self._note(outcome, ticket, before)
+                self._note(
+                    interrupted("the run was ended while this was under way"), ticket, before
+                )
                 raise
             what = "this" if told_to_stop() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
@@ -286,7 +285,7 @@ class Worker(Generic[T, R]):
             self.counts[before.status] -= 1
             self.counts[outcome.status] += 1
         self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-        if self.journal is None or outcome.key is None or not _loop_runs():
+        if self.journal is None or outcome.key is None or not self.journal._in_its_loop():
             return None  # without its loop the journal has the intent, and that must do
         if outcome.status is OutcomeStatus.UNDONE:
             return self.journal._erase(outcome.key, ticket)
@@ -325,23 +324,6 @@ class _Guard:
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
         if self._worker.journal is not None:
             self._worker.journal._check()
-
-
-def _unwritten(error: BaseException) -> tuple[type[Exception], ...]:
-    """What noting it may raise, for nobody: with its loop, the journal may be closed.
-
-    It has the intent, which says enough.
-    """
-    return (ConfigurationError,) if isinstance(error, GeneratorExit) else ()
-
-
-def _loop_runs() -> bool:
-    """Whether the event loop was not closed over this."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _is_refused_unsent(error: BaseException | None) -> bool:
