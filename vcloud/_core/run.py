@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
@@ -21,40 +20,60 @@ class BulkRun(msgspec.Struct, eq=False):
             for; None: the run may last as long as it takes.
         shown: whether somebody watches what its calls wait for.
         waits: those of its calls that wait before they are sent, if it is.
-        refused_since: when the service refused a request because of a rate limit and no item was
-            over since, in monotonic seconds; None: not so.
+        refused_since: when the service refused a request because of a rate limit and neither let
+            one in nor was an item over since, in monotonic seconds; None: not so.
+        ended: whether it is over.
     """
 
     left: Callable[[], float] | None = None
     shown: bool = False
     waits: dict[Wait, None] = msgspec.field(default_factory=dict)
     refused_since: float | None = None
+    ended: bool = False
 
-    def patience(self, usual: float) -> float:
+    def patience(self, usual: float, now: float) -> float:
         """Seconds for which a rate limit may be used up.
 
         Args:
             usual: for a call outside of a run.
+            now: the time, in monotonic seconds.
         """
-        return usual if self.left is None else self.left()
+        if self.left is not None:
+            return self.left()
+        return 0.0 if self.is_refused_for_good(usual, now) else usual
 
-    def forgives(self, now: float, usual: float) -> bool:
-        """Whether a refusal because of a rate limit does not count as an attempt.
+    def refused(self, now: float) -> None:
+        """The service refused a request because of a rate limit.
 
-        Of thousands of calls, some meet it again and again. A run that has a deadline ends with
-        that, and one that has none when no item is over for as long as a call would wait.
+        Of thousands of calls, some meet it again and again, so it does not count as an attempt.
 
         Args:
-            now: when the service refused, in monotonic seconds.
-            usual: the seconds for which a call outside of a run waits.
+            now: when, in monotonic seconds.
         """
         if self.refused_since is None:
             self.refused_since = now
-        return self.left is not None or now - self.refused_since <= usual
+
+    def let_in(self) -> None:
+        """A request got through, or an item is over."""
+        if not self.ended:
+            self.refused_since = None
+
+    def is_refused_for_good(self, usual: float, now: float) -> bool:
+        """Whether a run without a deadline has waited in vain for as long as it should.
+
+        A run that has a deadline ends with that.
+
+        Args:
+            usual: the seconds for which a call outside of a run waits.
+            now: the time, in monotonic seconds.
+        """
+        return self.left is None and (
+            self.refused_since is not None and now - self.refused_since > usual
+        )
 
     def end(self) -> None:
         """It is over. What its items left running waits as any other call does."""
-        self.left, self.refused_since = None, -math.inf
+        self.left, self.refused_since, self.ended = None, None, True
 
 
 #: The run whose work runs here, the innermost of several.

@@ -491,7 +491,7 @@ class Session:
                 raise self._final(request, error, where, lost=lost, before=before, why="")
             decision = self._retry.decide(
                 error,
-                repeatable=may_repeat(request, proof),
+                repeatable=may_repeat(request, proof) and not self._refused_for_good(error),
                 attempt=attempt,
                 random=self._entropy(),
                 renewed=renewed,
@@ -511,12 +511,7 @@ class Session:
             else:
                 self._note_refusal(request, headers, error, proof)
                 self._note_limit(bucket, error)
-                why = f" (tried {attempt} times)" if attempt > 1 else ""
-                if isinstance(error, APIError) and (
-                    (error.retry_after or 0) > self._patience_with(error)
-                ):
-                    longest = _longest_wait("max_retry_after of the RetryPolicy")
-                    why = f"; it asks to wait {error.retry_after:g} s, longer than {longest} allows"
+                why = self._why_final(error, attempt)
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
@@ -742,7 +737,7 @@ class Session:
         Raises:
             ConnectError: it stays away.
         """
-        tries, in_run, usual = 0, RUN.get() is not None, self._retry.max_retry_after
+        tries, in_run, patience = 0, RUN.get() is not None, self._limit_patience()
         while True:
             try:
                 with self.waits.behind(bucket, self._why, watch):
@@ -750,7 +745,7 @@ class Session:
                         bucket,
                         self._end_of_line(deadline) if in_run else deadline,
                         slot=slot,
-                        patience=self._limit_patience() if in_run else usual,
+                        patience=patience,
                         urgent=urgent,
                     )
             except ConnectError as error:
@@ -779,26 +774,56 @@ class Session:
             return WaitReason.SHARED_BUDGET, until
         return WaitReason(reason.value), until
 
-    def _limit_patience(self) -> float:
-        """Seconds for which a rate limit may be used up, or a refusal may ask to wait."""
-        usual, run = self._retry.max_retry_after, RUN.get()
+    def _limit_patience(self) -> Callable[[], float]:
+        """For how many seconds a rate limit may be used up, or a refusal may ask to wait.
+
+        What a run's calls may wait for changes while they wait.
+        """
+        usual, run, clock = self._retry.max_retry_after, RUN.get(), self.clock
         # What was started is stopped, although the run's time is up.
-        return usual if run is None or CLEANUP.get() is not None else run.patience(usual)
+        if run is None or CLEANUP.get() is not None:
+            return lambda: usual
+        return lambda: run.patience(usual, clock())
+
+    def _refused_for_good(self, error: VCloudError | None = None) -> bool:
+        """Whether the run is at its end because the service refuses everything.
+
+        Args:
+            error: with which a call ended: another than a rate limit's says nothing of that.
+        """
+        run = RUN.get()
+        if run is None or CLEANUP.get() is not None:
+            return False
+        limited = error is None or isinstance(error, RateLimitError)
+        return limited and run.is_refused_for_good(self._retry.max_retry_after, self.clock())
 
     def _note_proof(self, request: Request, error: TransportError | APIError, proof: Proof) -> bool:
         """Note for a bulk run what an attempt proves; whether it does not count as an attempt."""
         if proof is not Proof.NOT_DONE:
             return False
         _take_back(request)
-        if not isinstance(error, RateLimitError) or (run := RUN.get()) is None:
+        run = RUN.get()
+        if not isinstance(error, RateLimitError) or run is None or run.ended:
             return False
-        policy = self._retry
-        return policy.attempts > 1 and run.forgives(self.clock(), policy.max_retry_after)
+        if self._retry.attempts == 1:
+            return False
+        run.refused(self.clock())
+        return True
 
     def _patience_with(self, error: VCloudError) -> float:
         """Seconds that a refusal may ask to wait."""
         limited = isinstance(error, RateLimitError)
-        return self._limit_patience() if limited else self._retry.max_retry_after
+        return self._limit_patience()() if limited else self._retry.max_retry_after
+
+    def _why_final(self, error: TransportError | APIError, attempt: int) -> str:
+        """Why there is no further attempt, for the error's text."""
+        if self._refused_for_good(error):
+            return f"; {_REFUSED_FOR_GOOD}"
+        asked = error.retry_after if isinstance(error, APIError) else None
+        if asked is not None and asked > self._patience_with(error):
+            longest = _longest_wait("max_retry_after of the RetryPolicy")
+            return f"; it asks to wait {asked:g} s, longer than {longest} allows"
+        return f" (tried {attempt} times)" if attempt > 1 else ""
 
     def _end_of_line(self, deadline: float | None) -> float | None:
         """When it makes no sense any more to wait in line, in monotonic seconds.
@@ -1042,6 +1067,8 @@ class Session:
         # Nearly every answer: without a limit that is known, and saying nothing of one.
         if bucket.allowance.bounded or REMAINING in response.headers:
             bucket.allowance.note(response.headers, self.clock(), self._day(), number)
+            if (run := RUN.get()) is not None:
+                run.let_in()
         return result
 
     def _list_in_part(
@@ -1134,9 +1161,11 @@ class Session:
         self, request: Request, wait: float, where: str, *, lost: bool
     ) -> RateLimitError:
         sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
+        why = f"longer than {_longest_wait('max_retry_after')} allows to wait"
+        if self._refused_for_good():
+            why = _REFUSED_FOR_GOOD
         error = RateLimitError(
-            f"the limit is used up for another {wait:.0f} s, "
-            f"longer than {_longest_wait('max_retry_after')} allows to wait; {sent}",
+            f"the limit is used up for another {wait:.0f} s, {why}; {sent}",
             status=429,
             provider=self.dialect.provider,
             method=request.method,
@@ -1215,6 +1244,10 @@ class Session:
 
 
 _ITERATE_ON = ", and iterating on continues after them"
+#: Ends the calls of a bulk run that has no deadline.
+_REFUSED_FOR_GOOD: Final = (
+    "the service has refused everything for longer than max_retry_after allows a run to wait"
+)
 
 
 def _longest_wait(usual: str) -> str:

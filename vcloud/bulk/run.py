@@ -394,7 +394,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             raise
         else:
             if outcome.status is OutcomeStatus.DONE:
-                self._run.refused_since = None
+                self._run.let_in()
             self._finished.append(outcome)
             self._news.set()
         finally:
