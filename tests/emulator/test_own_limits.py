@@ -141,6 +141,41 @@ def test_a_run_with_more_at_once_than_descriptors_sends_each_item_once(tmp_path:
     assert "raise its limit (`ulimit -n`), or lower Endpoint(concurrency=)" in log[0]
 
 
+def test_an_observer_is_told_once_of_each_call_that_waits_for_a_descriptor() -> None:
+    program = """
+class Waits(Observer):
+    def __init__(self):
+        self.events, self.all = [], asyncio.Event()
+    def queued(self, event):
+        self.events.append(event)
+        if len(self.events) == 3:
+            self.all.set()
+
+async def main():
+    observer = Waits()
+    async with computers(observers=[observer], retry=RetryPolicy(attempts=1)) as cloud:
+        allow(10)
+        taken = fill()
+        calls = [
+            asyncio.create_task(ended(cloud.computers.machines.ref(str(100 + n)).start()))
+            for n in range(3)
+        ]
+        await observer.all.wait()
+        await asyncio.sleep(0.6)
+        give_back(taken)
+        ends = await asyncio.gather(*calls)
+        print(json.dumps([ends, [[one.reason, one.waited, one.path] for one in observer.events]]))
+
+asyncio.run(main())
+"""
+    with Emulator(machines=3) as emulator:
+        ends, events = told(emulator, program)
+    assert [end[0] for end in ends] == ["done"] * 3
+    assert [reason for reason, _, _ in events] == ["descriptors"] * 3
+    assert all(waited >= 1 for _, waited, _ in events)
+    assert len({path for _, _, path in events}) == 3
+
+
 def test_a_call_waits_until_a_descriptor_is_free() -> None:
     program = """
 async def main():

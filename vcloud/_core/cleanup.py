@@ -103,10 +103,10 @@ class Cleanup:
 
     def make_urgent(self) -> None:
         """Let the time run from now on, unless it does already."""
-        if self._urgent:
-            return
-        _set_all(self._urgent_waiters)
-        if self._tasks:
+        if not self._urgent:
+            _set_all(self._urgent_waiters)
+        # Again, where a signal's handler has raised in the middle of it: nothing would bound it.
+        if self._tasks and not self.expired:
             self._countdown.start(self._ring)
         # Last, so that this is done again if a signal's handler raises in the middle of it.
         self._urgent = True

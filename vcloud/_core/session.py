@@ -482,7 +482,7 @@ class Session:
                 if watch is not None:
                     watch.end(error, retry_in=0.0)
                 place = await self._wait_for_room(
-                    request, error, place, deadline, where, lost=lost, cleanup=cleanup
+                    request, error, place, deadline, where, watch=watch, lost=lost, cleanup=cleanup
                 )
                 continue
             before, lost = lost, lost or proof is Proof.NONE
@@ -535,6 +535,7 @@ class Session:
         deadline: float | None,
         where: str,
         *,
+        watch: Watch | None,
         lost: bool,
         cleanup: Cleanup | None,
     ) -> Place:
@@ -551,7 +552,9 @@ class Session:
             left = min(left, deadline - self.clock())
         if stopping is not None and stopping.urgent:
             left = min(left, stopping.left)
-        came = await _until_urgent(shortage.wait(place, left), cleanup)
+        since = self.clock() - (now - place.since)
+        with self.waits.again(WaitReason.DESCRIPTORS, watch, since):
+            came = await _until_urgent(shortage.wait(place, left), cleanup)
         if came:
             return place
         if came is None:

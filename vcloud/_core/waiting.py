@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import takewhile
 from logging import Logger
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
@@ -54,15 +55,22 @@ class Wait:
         group: those that wait together with it.
         watch: who hears of the call; None: nobody.
         until: when its own wait ends, in monotonic seconds; None: when that of the group does.
+        since: when it began to wait, for one that tries in between; None: when this is entered.
     """
 
     __slots__ = ("_run", "group", "since", "until", "watch")
 
-    def __init__(self, group: _Group, watch: Watch | None, until: float | None) -> None:
+    def __init__(
+        self,
+        group: _Group,
+        watch: Watch | None,
+        until: float | None = None,
+        since: float | None = None,
+    ) -> None:
         self.group = group
         self.watch = watch
         self.until = until
-        self.since = 0.0
+        self.since = math.inf if since is None else since
         self._run: BulkRun | None = None
 
     def __enter__(self) -> Self:
@@ -162,14 +170,19 @@ class _Group:
 
     def add(self, wait: Wait) -> None:
         """One begins to wait."""
-        wait.since = now = self._waits.clock()
+        now = self._waits.clock()
+        wait.since = min(wait.since, now)
         self.fresh[wait] = None
         if wait.watch is not None:
             # Whoever is to hear of it hears of it now, if it is known that it will be long.
             self._look_again(now)
-        if wait.until is not None or (wait.watch is not None and self._exceeds(now, now)):
+        if wait.until is not None or (wait.watch is not None and self._exceeds(wait.since, now)):
             self._learn(wait, now)
         self._waits.set_timer(LONG)
+
+    def date_back(self, since: float) -> None:
+        """Somebody has waited for this since then already."""
+        self._since = min(self._since, since)
 
     def remove(self, wait: Wait) -> None:
         """It waits no longer."""
@@ -187,11 +200,9 @@ class _Group:
 
     def due(self, now: float) -> float | None:
         """When to look again, in monotonic seconds; None: nobody waits."""
-        waits = [wait.since for wait in islice(self.fresh, 1)]
-        if self._batch and not self._exceeds(self._batch_since, now):
-            waits.append(self._batch_since)
-        if waits:
-            return max(min(waits), self._since) + LONG
+        for wait in self.fresh:
+            return max(wait.since, self._since) + LONG
+        # For the log alone, which may come a second later.
         return now + LONG if self.count else None
 
     def _look_again(self, now: float) -> None:
@@ -262,7 +273,7 @@ class Waits:
             watch = None
         if watch is None and ((run := RUN.get()) is None or not run.shown):
             return group
-        return Wait(group, watch, None)
+        return Wait(group, watch)
 
     def for_reason(
         self, reason: WaitReason, watch: Watch | None = None, seconds: float | None = None
@@ -283,6 +294,22 @@ class Waits:
             group = self._groups[reason] = _Group(self, functools.partial(_forever, reason))
         return Wait(group, watch, self.clock() + seconds)
 
+    def again(
+        self, reason: WaitReason, watch: Watch | None, since: float
+    ) -> AbstractContextManager[object]:
+        """A call that goes on to wait after it tried in vain.
+
+        Args:
+            reason: what it waits for.
+            watch: who hears of the call.
+            since: when it began to wait, in monotonic seconds.
+        """
+        group = self._groups.get(reason)
+        if group is None:
+            group = self._groups[reason] = _Group(self, functools.partial(_forever, reason))
+        group.date_back(since)
+        return Wait(group, watch, since=since)
+
     def count(self, reason: WaitReason) -> int:
         """How many calls wait for this."""
         return sum(group.count for group in self._groups.values() if group.reason is reason)
@@ -298,8 +325,8 @@ class Waits:
             self._loop = loop
             # It is not cancelled when nobody waits any more: the next call that waits would have to
             # set it again. It holds neither this nor the context of the call that happened to set it.
-            when = loop.time() + seconds
-            self._timer = loop.call_at(when, _ring, weakref.ref(self), context=Context())
+            this: weakref.ref[Waits] = weakref.ref(self)
+            self._timer = loop.call_at(loop.time() + seconds, _ring, this, context=Context())
 
     def ring(self) -> None:
         """Look who waits, tell those who want to know, and plan the next look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections import Counter
@@ -180,6 +181,7 @@ class Worker(Generic[T, R]):
         def over(
             status: OutcomeStatus, error: Exception | None = None, result: R | None = None
         ) -> Outcome[T, R]:
+            guard.over = True
             self.attempts += count.attempts
             if self.outer is not None:
                 self.outer.include(count)
@@ -210,9 +212,9 @@ class Worker(Generic[T, R]):
                 outcome = over(self._status_of(error, count, lost=lost), error)
         except BaseException as error:
             if self.ended or not isinstance(error, asyncio.CancelledError):
-                self._note(
-                    interrupted("the run was ended while this was under way"), ticket, before
-                )
+                outcome = interrupted("the run was ended while this was under way")
+                with contextlib.suppress(*_unwritten(error)):
+                    self._note(outcome, ticket, before)
                 raise
             what = "this" if told_to_stop() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
@@ -302,13 +304,14 @@ class _Guard:
 
     Attributes:
         late: whether it did so because the time was up.
+        over: whether the item is over. What it left running is no longer the run's.
     """
 
-    __slots__ = ("_worker", "late")
+    __slots__ = ("_worker", "late", "over")
 
     def __init__(self, worker: Worker[Any, Any]) -> None:
         self._worker = worker
-        self.late = False
+        self.late = self.over = False
 
     def __call__(self) -> None:
         """Assert that it may.
@@ -317,11 +320,19 @@ class _Guard:
             RequestTimeout: the time of the run is up.
             ConfigurationError: the journal cannot be written.
         """
-        if self._worker.time_is_up():
+        if not self.over and self._worker.time_is_up():
             self.late = True
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
         if self._worker.journal is not None:
             self._worker.journal._check()
+
+
+def _unwritten(error: BaseException) -> tuple[type[Exception], ...]:
+    """What noting it may raise, for nobody: with its loop, the journal may be closed.
+
+    It has the intent, which says enough.
+    """
+    return (ConfigurationError,) if isinstance(error, GeneratorExit) else ()
 
 
 def _loop_runs() -> bool:

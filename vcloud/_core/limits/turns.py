@@ -1,4 +1,8 @@
-"""The one order of those in line: by rank, in turns between lanes, first come first served."""
+"""The one order of those in line: by rank, in turns between lanes, first come first served.
+
+Turns between queues, one for each source, are what RFC 970 (Nagle, 1985) proposes for fairness:
+whoever sends more only makes its own queue longer.
+"""
 
 from __future__ import annotations
 
