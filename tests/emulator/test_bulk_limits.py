@@ -205,6 +205,19 @@ async def test_a_run_whose_items_get_on_slowly_goes_on(emulator: Emulator) -> No
     assert (totals.done, totals.stopped) == (2, None)
 
 
+async def test_refusals_before_the_run_are_not_its_own(emulator: Emulator) -> None:
+    emulator.faults.add(BUY, Fault.too_many(0.01, "milliseconds"), times=3)
+    retry = RetryPolicy(base=0.001, max_retry_after=0.3)
+    async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
+        once = cloud.computers.with_options(retry=RetryPolicy(attempts=1))
+        with pytest.raises(RateLimitError):
+            await once.machines.create(1, region="dublin")
+        # Nobody has asked since, for longer than a run waits.
+        await asyncio.sleep(0.4)
+        totals = await cloud.bulk(range(3), lambda _: buy(cloud)).run()
+    assert (totals.done, totals.stopped) == (3, None)
+
+
 async def test_a_policy_that_never_sends_again_ends_the_run_too(emulator: Emulator) -> None:
     emulator.faults.add(BUY, Fault.too_many(1))
     async with VCloud(computers=endpoint(emulator, retry=RetryPolicy(attempts=1))) as cloud:

@@ -198,9 +198,9 @@ class Shortage:
         self._joined += 1
         if (kept_out := self._throttle.admit(now)) is not None:
             log.warning(
-                "%s; %d calls wait for it, each up to %g s: %s%s",
+                "%s; %s for it, each up to %g s: %s%s",
                 in_words(error.number),
-                self.waiting + 1,
+                f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
                 PATIENCE,
                 LIMITS[error.number][1],
                 f" ({kept_out} more came to wait since the last such line)" if kept_out else "",

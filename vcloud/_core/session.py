@@ -491,12 +491,12 @@ class Session:
                 raise self._final(request, error, where, lost=lost, before=before, why="")
             decision = self._retry.decide(
                 error,
-                repeatable=may_repeat(request, proof) and not self._refused_for_good(error),
+                repeatable=may_repeat(request, proof) and not self._refused_for_good(bucket, error),
                 attempt=attempt,
                 random=self._entropy(),
                 renewed=renewed,
                 forgiven=forgiven,
-                patience=self._patience_with(error),
+                patience=self._patience_with(bucket, error),
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
                 if not self._sign_again(request, response, headers, error, proof):
@@ -511,7 +511,7 @@ class Session:
             else:
                 self._note_refusal(request, headers, error, proof)
                 self._note_limit(bucket, error)
-                why = self._why_final(error, attempt)
+                why = self._why_final(bucket, error, attempt)
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
@@ -718,7 +718,7 @@ class Session:
             if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
                 raise self._too_late(request, where, lost=lost, urgent=True) from None
         except TooLongError as error:
-            raise self._exhausted(request, error.seconds, where, lost=lost) from None
+            raise self._exhausted(request, bucket, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
         if cleanup is not None:
@@ -740,7 +740,7 @@ class Session:
         Raises:
             ConnectError: it stays away.
         """
-        tries, in_run, patience = 0, RUN.get() is not None, self._limit_patience()
+        tries, in_run, patience = 0, RUN.get() is not None, self._limit_patience(bucket)
         while True:
             try:
                 with self.waits.behind(bucket, self._why, watch):
@@ -777,28 +777,31 @@ class Session:
             return WaitReason.SHARED_BUDGET, until
         return WaitReason(reason.value), until
 
-    def _limit_patience(self) -> Callable[[], float]:
+    def _limit_patience(self, bucket: Bucket) -> Callable[[], float]:
         """For how many seconds a rate limit may be used up, or a refusal may ask to wait.
 
-        What a run's calls may wait for changes while they wait.
+        For a run's calls that changes while they wait.
         """
-        usual, run, clock = self._retry.max_retry_after, RUN.get(), self.clock
+        usual, run, allowance = self._retry.max_retry_after, RUN.get(), bucket.allowance
         # What was started is stopped, although the run's time is up.
         if run is None or CLEANUP.get() is not None:
             return lambda: usual
-        return lambda: run.patience(usual, clock())
+        return lambda: run.patience(usual, allowance.refused_since, self.clock())
 
-    def _refused_for_good(self, error: VCloudError | None = None) -> bool:
-        """Whether the run is at its end because the service refuses everything.
+    def _refused_for_good(self, bucket: Bucket, error: VCloudError | None = None) -> bool:
+        """Whether a run waits no longer, because the service has refused everything for too long.
 
         Args:
-            error: with which a call ended: another than a rate limit's says nothing of that.
+            bucket: of the call.
+            error: with which an attempt ended; one that is about no rate limit is judged by itself.
         """
         run = RUN.get()
         if run is None or CLEANUP.get() is not None:
             return False
-        limited = error is None or isinstance(error, RateLimitError)
-        return limited and run.is_refused_for_good(self._retry.max_retry_after, self.clock())
+        if error is not None and not isinstance(error, RateLimitError):
+            return False
+        since, usual = bucket.allowance.refused_since, self._retry.max_retry_after
+        return run.has_waited_in_vain(usual, since, self.clock())
 
     def _note_proof(self, request: Request, error: TransportError | APIError, proof: Proof) -> bool:
         """Note for a bulk run what an attempt proves; whether it does not count as an attempt."""
@@ -808,22 +811,19 @@ class Session:
         run = RUN.get()
         if not isinstance(error, RateLimitError) or run is None or run.ended:
             return False
-        if self._retry.attempts == 1:
-            return False
-        run.refused(self.clock())
-        return True
+        return self._retry.attempts > 1
 
-    def _patience_with(self, error: VCloudError) -> float:
+    def _patience_with(self, bucket: Bucket, error: VCloudError) -> float:
         """Seconds that a refusal may ask to wait."""
         limited = isinstance(error, RateLimitError)
-        return self._limit_patience()() if limited else self._retry.max_retry_after
+        return self._limit_patience(bucket)() if limited else self._retry.max_retry_after
 
-    def _why_final(self, error: TransportError | APIError, attempt: int) -> str:
+    def _why_final(self, bucket: Bucket, error: TransportError | APIError, attempt: int) -> str:
         """Why there is no further attempt, for the error's text."""
-        if self._refused_for_good(error):
+        if self._refused_for_good(bucket, error):
             return f"; {_REFUSED_FOR_GOOD}"
         asked = error.retry_after if isinstance(error, APIError) else None
-        if asked is not None and asked > self._patience_with(error):
+        if asked is not None and asked > self._patience_with(bucket, error):
             longest = _longest_wait("max_retry_after of the RetryPolicy")
             return f"; it asks to wait {asked:g} s, longer than {longest} allows"
         return f" (tried {attempt} times)" if attempt > 1 else ""
@@ -847,7 +847,7 @@ class Session:
         """The error of a call that cannot be admitted in time."""
         until, now = self._why(bucket)[1], self.clock()
         if until is not None and (deadline is None or until < deadline):
-            return self._exhausted(request, until - now, where, lost=lost)  # the run's end
+            return self._exhausted(request, bucket, until - now, where, lost=lost)  # the run's end
         late = self._too_late(request, where, lost=lost)
         self._note_limit(bucket, late)
         return late
@@ -1070,8 +1070,6 @@ class Session:
         # Nearly every answer: without a limit that is known, and saying nothing of one.
         if bucket.allowance.bounded or REMAINING in response.headers:
             bucket.allowance.note(response.headers, self.clock(), self._day(), number)
-            if (run := RUN.get()) is not None:
-                run.let_in()
         return result
 
     def _list_in_part(
@@ -1161,14 +1159,15 @@ class Session:
             return None, copy.copy(failure)
 
     def _exhausted(
-        self, request: Request, wait: float, where: str, *, lost: bool
+        self, request: Request, bucket: Bucket, wait: float, where: str, *, lost: bool
     ) -> RateLimitError:
         sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
-        why = f"longer than {_longest_wait('max_retry_after')} allows to wait"
-        if self._refused_for_good():
+        longest = _longest_wait("max_retry_after")
+        why = f"the limit is used up for another {wait:.0f} s, longer than {longest} allows to wait"
+        if self._refused_for_good(bucket):
             why = _REFUSED_FOR_GOOD
         error = RateLimitError(
-            f"the limit is used up for another {wait:.0f} s, {why}; {sent}",
+            f"{why}; {sent}",
             status=429,
             provider=self.dialect.provider,
             method=request.method,
