@@ -417,7 +417,7 @@ class Session:
                 wire = (
                     self._wire
                     if deadline is None
-                    else self._wire_until(request, deadline, where, lost=lost)
+                    else self._wire_until(request, deadline, where, place, lost=lost)
                 )
                 if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
                     count.add(starts=request.starts, safe=request.safe)
@@ -559,12 +559,18 @@ class Session:
             return place
         if came is None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
+        raise self._without_room(request, error.number, place, where, lost=lost)
+
+    def _without_room(
+        self, request: Request, number: int, place: Place, where: str, *, lost: bool
+    ) -> VCloudError:
+        """The error of a call that waited in vain for a limit of this process."""
         waited = asyncio.get_running_loop().time() - place.since
         final = ConnectError(
-            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.2g} s: "
-            f"{LIMITS[error.number][1]}; nothing was sent"
+            f"cannot reach it: {in_words(number)}, and none came free within {waited:.2g} s: "
+            f"{LIMITS[number][1]}; nothing was sent"
         )
-        raise self._final(request, final, where, lost=lost, before=lost, why="")
+        return self._final(request, final, where, lost=lost, before=lost, why="")
 
     async def _rest(self, pause: float, cleanup: Cleanup | None) -> bool:
         """Wait before a repeat; whether there is time for one.
@@ -1029,8 +1035,14 @@ class Session:
         # Those of a strategy of the user's own may be any mapping, and its repr shows them.
         return headers if type(headers) is Credentials else Credentials(headers)
 
-    def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
+    def _wire_until(
+        self, request: Request, deadline: float, where: str, place: Place | None, *, lost: bool
+    ) -> Wire:
         left = deadline - self.clock()
+        if left <= 0 and place is not None:
+            # It was let go to try at its last moment.
+            number = self.transport.shortage.number
+            raise self._without_room(request, number, place, where, lost=lost)
         if left <= 0:
             raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
