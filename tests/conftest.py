@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from vcloud._core import aiohttp_compat
+from vcloud._core import aiohttp_compat, pool
 
 # A shell's background job ignores Ctrl-C, and so would all programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,5 +18,6 @@ def aiohttp_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     way: str = request.param
     if way.startswith("without"):
         monkeypatch.setattr(aiohttp_compat, "_REQUEST", None)
-        monkeypatch.setattr(aiohttp_compat, "_private", lambda owner, name: None)
+        for module in (aiohttp_compat, pool):
+            monkeypatch.setattr(module, "private", lambda owner, name: None)
     return way

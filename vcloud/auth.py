@@ -181,8 +181,8 @@ class HMACAuth(_StatePerAddress):
     that nobody between can make this client sign requests for another day: the error says how far
     the two clocks differ. A machine's clock that is put back or forward later changes nothing,
     because clients add the time that passes to the time of day that they began with; one that was
-    put right is believed where it agrees with the service. Each base URL has its own difference. A create whose
-    refusal came later than that is not signed again and has ``outcome_unknown``: see
+    put right is believed where it agrees with the service. Each base URL has its own difference. A
+    create whose refusal came later than that is not signed again and has ``outcome_unknown``: see
     :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
     at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
 
@@ -289,7 +289,7 @@ class HMACAuth(_StatePerAddress):
     ) -> bool:
         """Learn as :meth:`refused` does, where this machine's clock was put back or forward.
 
-        Its opinions on the time differ then, and the service's ``Date`` says which of them is right.
+        Its opinions on the time differ then, and the service's ``Date`` says which one is right.
 
         Args:
             response: the refusal.

@@ -1,6 +1,7 @@
 """Runs all benchmarks, or those that are named, each in a process of its own.
 
-    python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm soak]
+    python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm
+                                soak]
         [--rounds N] [--quick] [--uvloop]
 
 Without --rounds each has its own number of them. Each also runs by itself, as ``python -m tests.benchmarks.call_path``.

@@ -45,6 +45,12 @@ FORMS = [
 Scenario = Callable[..., Coroutine[Any, Any, None]]
 
 
+def run(loop: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on the loop of this name."""
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(work)
+
+
 def on_each_loop(scenario: Scenario) -> Callable[..., None]:
     """Make a test of a coroutine function that takes ``tls``: a run of it for each.
 
@@ -65,8 +71,7 @@ def on_each_loop(scenario: Scenario) -> Callable[..., None]:
             gc.collect()
             await asyncio.sleep(0)
 
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(main())
+        run(loop, main())
         assert not troubles
 
     # What pytest asks for: the scenario's own arguments, and the loop.

@@ -67,7 +67,7 @@ def test_the_readme_says_what_the_defaults_are() -> None:
         .partition("\n## ")[0]
     )
     said = re.findall(r"(Endpoint|RetryPolicy)\((.*?)\)`", table)
-    assert len(said) == 10
+    assert len(said) == 11
     for kind, settings in said:
         made = Endpoint(auth=AUTH) if kind == "Endpoint" else RetryPolicy()
         for setting in settings.split(", "):

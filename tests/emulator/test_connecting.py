@@ -1,4 +1,4 @@
-"""What never left this side: names, connections, TLS and proxies that are silent, over real sockets."""
+"""What never left this side: silent names, connections, TLS and proxies, over real sockets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ BOUNDS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 class Resolver:
-    """Replaces ``getaddrinfo``: names below ``.example`` are this machine, once it is told to answer."""
+    """Replaces ``getaddrinfo``: names below ``.example`` are this machine, when it answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
@@ -307,7 +307,8 @@ parent = os.getpid()
 socket.getaddrinfo = silent
 
 async def call(timeout):
-    endpoint = Endpoint("http://slow.example:1", auth=APIKeyAuth("key"), allow_http=True, timeout=timeout)
+    auth = APIKeyAuth("key")
+    endpoint = Endpoint("http://slow.example:1", auth=auth, allow_http=True, timeout=timeout)
     async with VCloud(desktops=endpoint) as cloud:
         try:
             await cloud.desktops.launch()

@@ -1,4 +1,4 @@
-"""A client whose process is stopped, or whose loop is blocked, past its timeouts: what has arrived wins.
+"""A client whose process or loop stands still past its timeouts: what has arrived wins.
 
 The emulator runs in this process, the client in another one. While it is stopped, its requests are
 answered in time, and the answers lie unread in its sockets.
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.each_loop import FORMS
+from tests.emulator.each_loop import FORMS, LOOPS
 from vcloud.emulator import Emulator, Fault
 
 if sys.platform == "win32":
@@ -77,8 +77,20 @@ def processed(emulator: Emulator, method: str, path: str) -> int:
     )
 
 
-@each_loop
-@pytest.mark.parametrize("how", ["stopped", "blocked"])
+@pytest.mark.parametrize(
+    ("loop", "tls", "how"),
+    [
+        ("asyncio", True, "stopped"),
+        ("uvloop", False, "blocked"),
+        *[
+            pytest.param(loop, tls, how, marks=pytest.mark.long)
+            for loop in LOOPS
+            for tls in (False, True)
+            for how in ("stopped", "blocked")
+            if (loop, tls, how) not in {("asyncio", True, "stopped"), ("uvloop", False, "blocked")}
+        ],
+    ],
+)
 async def test_what_was_answered_meanwhile_is_taken(loop: str, tls: bool, how: str) -> None:
     async with Emulator(machines=THERE_BEFORE, tls=tls, speed=300) as emulator:
         blocked = STOP if how == "blocked" else 0

@@ -231,8 +231,15 @@ asyncio.run(main())
     assert ids.index("101") <= 2, "it came behind the run"
 
 
-@pytest.mark.parametrize("bound", ["deadline", "patience"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "nobody.example"])
+@pytest.mark.parametrize(
+    ("bound", "host"),
+    [
+        ("deadline", "127.0.0.1"),
+        ("patience", "nobody.example"),
+        pytest.param("deadline", "nobody.example", marks=pytest.mark.long),
+        pytest.param("patience", "127.0.0.1", marks=pytest.mark.long),
+    ],
+)
 def test_a_limit_that_lasts_is_named_and_nothing_was_sent(bound: str, host: str) -> None:
     program = f"""
 async def main():

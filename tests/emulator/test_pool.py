@@ -9,7 +9,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from tests.emulator import keeping
+from tests.emulator.each_loop import FORMS, run
 from tests.emulator.keeping import TWICE, Service, at, start, warmed
 from tests.secrets.tls import client_context, server_context
 from vcloud import ConnectError, VagonComputers
@@ -40,21 +41,8 @@ def plain() -> Iterator[Service]:
         yield running
 
 
-def run(loop: str, test: Awaitable[None]) -> None:
-    async def main() -> None:
-        await test
-
-    factory = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
-
-
 @both_ways
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("loop", "service"), FORMS, indirect=["service"])
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
 @pytest.mark.parametrize("body", [True, False], ids=["with a body", "without a body"])
 def test_what_must_not_be_repeated_is_not_written_where_the_peer_has_left(

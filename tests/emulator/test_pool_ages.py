@@ -17,8 +17,8 @@ from tests.emulator.keeping import TWICE, Service, at, start, until, warmed
 from tests.secrets.tls import server_context
 from vcloud import RequestTimeout, VagonComputers
 from vcloud._core import transport
-from vcloud._core.aiohttp_compat import Pool, pool
 from vcloud._core.clock import SUSPENDED, was_suspended
+from vcloud._core.pool import Pool, pool
 from vcloud._core.pooled import MAX_AGE
 
 both_ways = pytest.mark.usefixtures("aiohttp_parts")

@@ -1,4 +1,4 @@
-"""Tunnels of a machine that slept: what stands between has forgotten them, and they end with a reason.
+"""Tunnels of a machine that slept, which others have forgotten: they end with a reason.
 
 Monotonic clocks stand while a machine sleeps. So for the client no time has passed when it wakes
 up, and only the path has changed.

@@ -1,4 +1,4 @@
-"""WebSockets of a process that was stopped, or whose loop was blocked: what arrived meanwhile counts."""
+"""WebSockets of a process or a loop that stood still: what arrived meanwhile counts."""
 
 from __future__ import annotations
 

@@ -146,28 +146,36 @@ async def clean_up(scenario: str, how: str, *, with_stop: bool = False, **option
         assert_all_is_stopped(emulator, client)
 
 
-@pytest.mark.parametrize("how", [STOPPED, BLOCKED])
+def ways(quick: str) -> pytest.MarkDecorator:
+    """Both ways to stand still, of which one runs in the suite, and the other in the long form."""
+    others = [pytest.param(how, marks=pytest.mark.long) for how in (STOPPED, BLOCKED)]
+    return pytest.mark.parametrize(
+        "how", [quick, *[one for one in others if one.values != (quick,)]]
+    )
+
+
+@ways(STOPPED)
 async def test_a_block_that_is_cancelled_stops_its_desktop_after_the_pause(how: str) -> None:
     await clean_up("cancelled_block", how, **SLOWLY)
 
 
-@pytest.mark.parametrize("how", [STOPPED, BLOCKED])
+@ways(BLOCKED)
 async def test_a_stop_that_waits_in_line_is_sent_after_the_pause(how: str) -> None:
     await clean_up("stop_in_line", how, turns=3)
 
 
-@pytest.mark.parametrize("how", [STOPPED, BLOCKED])
+@ways(STOPPED)
 async def test_a_client_that_is_closed_stops_what_it_opened_after_the_pause(how: str) -> None:
     await clean_up("closed_client", how, **SLOWLY)
 
 
-@pytest.mark.parametrize("how", [STOPPED, BLOCKED])
+@ways(BLOCKED)
 async def test_a_connect_that_is_cancelled_stops_its_machine_after_the_pause(how: str) -> None:
     await clean_up("cancelled_connect", how, turns=4)
 
 
 async def test_a_pause_costs_no_cleanup_on_uvloop() -> None:
-    await clean_up("cancelled_block", STOPPED, loop="uvloop", **SLOWLY)
+    await clean_up("cancelled_block", BLOCKED, loop="uvloop", **SLOWLY)
 
 
 CLEANUPS = ["cancelled_block", "stop_in_line", "closed_client", "cancelled_connect"]
@@ -211,7 +219,15 @@ async def wait(scenario: str, how: str, **options: Any) -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "how"),
-    [*[(scenario, STOPPED) for scenario in WAITS], ("launch", BLOCKED), ("connect", BLOCKED)],
+    [
+        ("machine", STOPPED),
+        ("launch", BLOCKED),
+        ("connect", STOPPED),
+        pytest.param("session", STOPPED, marks=pytest.mark.long),
+        pytest.param("stream_machine", STOPPED, marks=pytest.mark.long),
+        pytest.param("launch", STOPPED, marks=pytest.mark.long),
+        pytest.param("connect", BLOCKED, marks=pytest.mark.long),
+    ],
 )
 async def test_a_wait_that_stood_still_beyond_its_end_finds_what_is_there(
     scenario: str, how: str
@@ -219,7 +235,7 @@ async def test_a_wait_that_stood_still_beyond_its_end_finds_what_is_there(
     await wait(scenario, how)
 
 
-@pytest.mark.parametrize("scenario", ["launch", "connect"])
+@pytest.mark.parametrize("scenario", ["launch", pytest.param("connect", marks=pytest.mark.long)])
 async def test_a_wait_that_stood_still_finds_what_is_there_on_uvloop(scenario: str) -> None:
     await wait(scenario, STOPPED, loop="uvloop")
 

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from tests.emulator.each_loop import run
 from tests.secrets.tls import client_context, server_context
 from vcloud import ConnectError, Endpoint, HMACAuth, RetryPolicy, VagonComputers
 
@@ -156,19 +157,6 @@ class Service:
 async def one_after_another(computers: VagonComputers) -> list[str]:
     """Ask for three machines; the ids of those that came."""
     return [(await computers.machines.ref(id).refresh()).id for id in ("1", "2", "3")]
-
-
-def run(loop: str, test: Awaitable[None]) -> None:
-    async def main() -> None:
-        await test
-
-    factory = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
 
 
 @pytest.fixture(params=LOOPS)

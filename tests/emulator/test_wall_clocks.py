@@ -27,7 +27,11 @@ from vcloud.emulator import Emulator, Fault
 HOUR = 3600.0
 DAY = 24 * HOUR
 YEAR = 365 * DAY
-JUMPS = [-1.0, 1.0, -HOUR, HOUR, -23 * HOUR, 23 * HOUR]
+#: Those of an hour run in the suite, the others in the long form.
+JUMPS = [
+    pytest.param(jump, marks=[] if abs(jump) == HOUR else [pytest.mark.long])
+    for jump in (-1.0, 1.0, -HOUR, HOUR, -23 * HOUR, 23 * HOUR)
+]
 #: How the client counts: without a limit, with one of its own, or in a store.
 BUDGETS = ["none", "own", "redis"]
 #: Requests of an hour, where there is a limit.
@@ -169,7 +173,7 @@ def test_a_clock_that_jumps_refuses_nothing_and_passes_no_limit(
             assert server.counted() == LIMIT
 
 
-def test_a_jump_of_a_year_is_harmless_in_the_run_and_named_at_its_start(
+def test_a_jump_of_a_year_during_the_run_is_harmless(
     emulator: Emulator, library: str, tmp_path: Path
 ) -> None:
     with Client(library, tmp_path, emulator.env()) as client:
@@ -177,10 +181,16 @@ def test_a_jump_of_a_year_is_harmless_in_the_run_and_named_at_its_start(
             client.jump(jump)
             assert client.calls(2) == ["ok"] * 2
         assert refused(emulator) == 0
-    for jump in (YEAR, -YEAR):
-        with Client(library, tmp_path, emulator.env(), jumped=jump) as client:
-            assert client.calls(1) == [f"refused, {-jump / DAY:.0f} days off"]
-            assert refused(emulator) == 1, "nobody learns a year"
+
+
+@pytest.mark.long  # test_a_day_that_a_program_moves_for_itself_alone_costs_one_refusal is the short form
+@pytest.mark.parametrize("jump", [YEAR, -YEAR])
+def test_a_jump_of_a_year_before_the_start_is_named(
+    jump: float, emulator: Emulator, library: str, tmp_path: Path
+) -> None:
+    with Client(library, tmp_path, emulator.env(), jumped=jump) as client:
+        assert client.calls(1) == [f"refused, {-jump / DAY:.0f} days off"]
+        assert refused(emulator) == 1, "nobody learns a year"
 
 
 def test_a_clock_that_is_set_right_during_the_run_helps_a_client_that_began_with_a_wrong_one(

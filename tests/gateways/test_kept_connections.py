@@ -21,6 +21,7 @@ from typing import Any, Final
 import pytest
 import uvicorn
 
+from tests.emulator.each_loop import run
 from tests.gateways.clients import behind
 from tests.gateways.programs import END, PROGRAMS, START, Gateway
 from tests.gateways.setups import IDLE, Setup
@@ -49,19 +50,6 @@ server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 
 #: What must not be repeated.
 Call = Callable[[], Awaitable[object]]
-
-
-def run(loop: str, test: Awaitable[None]) -> None:
-    async def main() -> None:
-        await test
-
-    factory = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())
 
 
 async def before_and_after_a_block(*calls: Call) -> None:

@@ -1,4 +1,4 @@
-"""Followed logs, tunnels and forwards that nobody holds: they close, and a warning says where they were opened."""
+"""Followed logs, tunnels and forwards that nobody holds: they close, with a warning."""
 
 from __future__ import annotations
 
@@ -157,7 +157,16 @@ async def test_what_nobody_holds_closes_and_a_warning_names_the_line(
     await check_that_it_closes(open_one, drop, tls=tls)
 
 
-@each_kind
+@pytest.mark.parametrize(
+    "open_one",
+    [
+        follower,
+        tunnel,
+        forward,
+        *[pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[3:]],
+    ],
+    ids=lambda kind: kind.__name__,
+)
 @pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
 async def test_it_does_however_it_was_left(open_one: Any, leave: Any) -> None:
     await check_that_it_closes(open_one, leave, tls=False)
@@ -274,7 +283,7 @@ PROGRAM = """
 def said_at_the_end(how: str, tmp_path: Path) -> list[str]:
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    with Emulator(rate_limits=False) as emulator:
+    with Emulator(rate_limits=False, speed=100) as emulator:
         done = subprocess.run(
             [sys.executable, "-Wdefault", program, how],
             env={**os.environ, **emulator.env(), "PYTHONPATH": str(ROOT)},
@@ -287,7 +296,12 @@ def said_at_the_end(how: str, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("how", "warned"), [("kept and closed", 0), ("closed", 0), ("left, then closed", 3)]
+    ("how", "warned"),
+    [
+        ("kept and closed", 0),
+        pytest.param("closed", 0, marks=pytest.mark.long),
+        ("left, then closed", 3),
+    ],
 )
 def test_the_end_of_a_program_is_quiet(how: str, warned: int, tmp_path: Path) -> None:
     said = said_at_the_end(how, tmp_path)

@@ -314,6 +314,8 @@ def every_error() -> Iterator[Any]:
     while todo:
         kind = todo.pop()
         todo += kind.__subclasses__()
+        if kind.__module__.startswith("vcloud."):
+            continue  # its words are our own
         with contextlib.suppress(TypeError):
             yield kind(said)
         with contextlib.suppress(TypeError):

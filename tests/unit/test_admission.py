@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.limits.admission import Admission, Reason, Wait, Waiting
+from vcloud._core.limits.admission import Admission, InLine, Reason, Wait
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
@@ -333,9 +333,9 @@ async def test_it_says_how_many_wait_for_what_and_until_when(
     tasks.append(asyncio.create_task(gate.enter(other, None)))
     await asyncio.sleep(0)
     assert gate.waiting() == {
-        Reason.RATE_LIMIT: Waiting(3, 60.0),
-        Reason.PAUSE: Waiting(2, 45.0),
-        Reason.SLOT: Waiting(1, None),
+        Reason.RATE_LIMIT: InLine(3, 60.0),
+        Reason.PAUSE: InLine(2, 45.0),
+        Reason.SLOT: InLine(1, None),
     }
     assert gate.reason(create) == Wait(Reason.RATE_LIMIT, 60.0)
     assert (gate.free, gate.in_flight) == (0, 2)

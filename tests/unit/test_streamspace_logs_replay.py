@@ -72,6 +72,9 @@ class _Socket:
         if row:
             self.messages.append("\n".join(row))
 
+    def abandon(self) -> bool:
+        return False  # it holds nothing
+
     async def receive(self) -> str | None:
         while self.messages:
             if self.messages[0] == PAUSE:

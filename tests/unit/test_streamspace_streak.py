@@ -29,7 +29,7 @@ def test_a_connection_must_last_for_longer_than_the_longest_pause() -> None:
 
 
 def test_two_agents_of_one_name_connect_ever_more_rarely() -> None:
-    """Each displaces the other when its own pause is over; a day of it, in seconds of the test's."""
+    """Each displaces the other when its own pause is over; a day of it, in the test's time."""
     now, connections = 0.0, 0
     streaks = Streak(POLICY), Streak(POLICY)
     since, holder, comes = 0.0, 0, 0.5

@@ -1,4 +1,4 @@
-"""An event loop whose clock stands until it is moved: nothing is waited for, and nothing is timed."""
+"""An event loop whose clock stands until it is moved: nothing is waited for or timed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Skipping(selectors.DefaultSelector):
-    """Reports at once what is ready, and lets the clock go on for as long as it should have waited."""
+    """Reports at once what is ready, and puts the clock on by what it should have waited."""
 
     def __init__(self) -> None:
         super().__init__()

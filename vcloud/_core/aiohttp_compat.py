@@ -1,7 +1,7 @@
 """Private parts of aiohttp that vcloud uses, each with a public way to fall back on.
 
-aiohttp may rename what it keeps private in any release. No other module touches it, and the tests
-run with each of these parts present and absent.
+aiohttp may rename what it keeps private in any release. Only this module and
+:mod:`vcloud._core.pool` touch it, and the tests run with each of these parts present and absent.
 
 | what | why | without it |
 |---|---|---|
@@ -14,10 +14,7 @@ run with each of these parts present and absent.
 | ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they are kept open |
 | ``BaseConnector._acquired``, ``_factory`` | idle connections that notice what comes | ``connect`` |
-| ``BaseConnector._conns`` | idle ones are closed when descriptors are short | 15 s until aiohttp does |
 | ``BaseConnector._available_connections`` | whether a user's pool is full | aiohttp's own timer |
-
-The connections that a pool keeps are looked after in :mod:`vcloud._core.pooled`.
 
 The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it
 and 1.20 without.
@@ -29,19 +26,15 @@ import asyncio
 import functools
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
-from yarl import URL
 
 from vcloud._core.cleanup import abort
-from vcloud._core.clock import monotonic, wall
 from vcloud._core.fault_words import (
     DroppedError,
     StaleError,
@@ -51,10 +44,8 @@ from vcloud._core.fault_words import (
     fault_words,
 )
 from vcloud._core.patience import Patience, about_to_write
-from vcloud._core.pooled import PooledConnections, is_stale
+from vcloud._core.pooled import is_stale
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.resolver import Names
-from vcloud._core.timeouts import timeout as time_limit
 from vcloud._core.unsent import mark_unsent
 from vcloud.errors import ConfigurationError
 
@@ -68,260 +59,6 @@ NEVER_SENT: Final = (
     StaleError,
     UnconnectedError,
 )
-
-
-class Pool(aiohttp.TCPConnector):
-    """A pool that can end the connections that it has closed already, and resolves names itself.
-
-    Its ``sock_connect`` is for all that comes before a request can be written: the name, the
-    connection, TLS, and a proxy's consent.
-
-    Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
-    after an answer that was the last one on it, and then knows it no more. Where the event loop
-    ends before the peer agrees, asyncio reports an unclosed transport.
-
-    What it keeps it also looks after: see :class:`~vcloud._core.pooled.PooledConnections`.
-
-    Args:
-        clock: monotonic seconds.
-        wall: Unix seconds.
-        options: aiohttp's.
-    """
-
-    def __init__(
-        self,
-        clock: Callable[[], float] = monotonic,
-        wall: Callable[[], float] = wall,
-        **options: Any,
-    ) -> None:
-        self._pooled = PooledConnections(_is_idle, clock, wall)
-        # Kept here too, because a connector does not close a resolver that it was given.
-        self._names = Names()
-        super().__init__(resolver=self._names, **options)
-        #: What carries each connection over TLS, until it is lost.
-        self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        try:
-            async with time_limit(timeout.sock_connect):
-                handler = await super()._create_connection(req, traces, _NO_TIME_LIMIT)
-        except TimeoutError:
-            raise UnconnectedError(self._awaited(req)) from None
-        except asyncio.CancelledError as stopped:
-            mark_unsent(stopped, self._awaited(req))
-            raise
-        about_to_write()
-        # The handler forgets its transport as soon as it closes it.
-        transport = handler.transport
-        if transport is None or transport.get_extra_info("sslcontext") is None:
-            return handler
-        # Over TLS alone: asyncio reports one that fails and that nobody looks at.
-        if (lost := handler.closed) is not None:
-            self._carriers[lost] = transport
-            lost.add_done_callback(functools.partial(_forget, self._carriers))
-        return handler
-
-    def _awaited(self, req: aiohttp.ClientRequest) -> str:
-        """What a connection that did not come about was waiting for."""
-        asked = (req.proxy or req.url).raw_host
-        return awaited_words(req, unresolved=asked if asked and self._names.asks(asked) else None)
-
-    # No coroutine function of its own, which would be one more for each request.
-    def connect(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Coroutine[Any, Any, Connection]:
-        """A connection from the pool, or a new one.
-
-        Not one that the peer has left, if the request must not be repeated: what was written into
-        that might have been carried out, for all we know. Its method says so, and the POST that may
-        be repeated pays for the look too. The look takes 3 us of some 170 for a call, and what all
-        requests pay (two clocks are read) 0.3 us.
-        """
-        self._pooled.look_after()
-        if req.method in IDEMPOTENT:
-            return super().connect(req, traces, timeout)
-        return self._connect_alive(req, traces, timeout)
-
-    async def _connect_alive(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        # Each turn takes one out of the pool, and one that was just made is not looked at.
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            handler, transport = connection.protocol, connection.transport
-            if handler is None or transport is None or not _was_kept(handler):
-                return connection
-            if not is_stale(transport, answered=True):
-                return connection
-            handler.abort()
-            connection.close()
-
-    def drop_idle(self, origin: URL) -> None:
-        """Drop the idle connections to a host, because another one to it has died.
-
-        A load balancer or a router that forgot one has forgotten them all.
-
-        Args:
-            origin: scheme, host and port.
-        """
-        self._pooled.drop_idle(origin)
-
-    async def finish(self) -> None:
-        """End at once what is still closing. Nothing may be under way."""
-        left = dict(self._carriers)
-        for transport in left.values():
-            transport.abort()
-        if left:
-            await asyncio.wait(left)
-
-
-#: Instead of aiohttp's own timers, which know nothing of what has arrived.
-_NO_TIME_LIMIT: Final = aiohttp.ClientTimeout(total=None)
-
-
-def _forget(
-    carriers: dict[asyncio.Future[None], asyncio.Transport], lost: asyncio.Future[None]
-) -> None:
-    carriers.pop(lost, None)
-    # Whoever uses a connection is told of its end in another way.
-    if not lost.cancelled():
-        lost.exception()
-
-
-def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wall) -> Pool:
-    """A pool that never hands out a connection on which the peer said something unasked.
-
-    aiohttp takes whatever came while a connection was idle (a load balancer's 408, an answer too
-    many) for the answer to the next request, and from then on every answer is the wrong one.
-
-    Admission is ours, with one limit for each provider, so it has none.
-
-    Args:
-        clock: monotonic seconds.
-        wall: Unix seconds.
-    """
-    made = _Pool(clock, wall, limit=0)
-    in_use, factory = _private(made, "_acquired"), _private(made, "_factory")
-    if isinstance(in_use, set) and factory is not None:
-        making: Any = functools.partial(_Handler, asyncio.get_running_loop(), in_use)
-        made._factory = making
-        return made
-    return _PublicPool(clock, wall, limit=0)
-
-
-class _Pool(Pool):
-    """Connections that notice by themselves what comes unasked.
-
-    It costs one more Python call for each piece that arrives: with it a call took 1.21 times what
-    bare aiohttp takes, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).
-    """
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, *args: Any, **options: Any
-    ) -> ResponseHandler:
-        handler = await super()._create_connection(req, *args, **options)
-        if handler.should_close:
-            handler.abort()
-            raise UnaskedError
-        self._pooled.add(handler, req.url.origin())
-        return handler
-
-
-def _was_kept(handler: ResponseHandler) -> bool:
-    """Whether a connection that was just taken has carried a request before."""
-    return handler.used if isinstance(handler, _Handler) else _is_idle(handler)
-
-
-def _is_idle(handler: ResponseHandler) -> bool:
-    """Whether a connection is kept, and carries no request."""
-    if isinstance(handler, _Handler):
-        return handler.used and handler not in handler.in_use
-    transport = handler.transport
-    return transport is not None and isinstance(transport.get_protocol(), _Idle)
-
-
-class _Handler(ResponseHandler):
-    """A connection that closes at the first byte that comes while it is not in use.
-
-    At the end of what the peer says, asyncio and uvloop close it themselves.
-
-    Args:
-        loop: the event loop.
-        in_use: the pool's connections that are handed out.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, in_use: set[ResponseHandler]) -> None:
-        super().__init__(loop)
-        self.in_use = in_use
-        #: Whether it has carried an answer. One that is being made is not in use either: a proxy
-        #: may have to answer first.
-        self.used = False
-
-    def data_received(self, data: bytes) -> None:
-        if self in self.in_use:
-            self.used = True
-        elif self.used and data:
-            # At once: over TLS, a polite close would wait for the peer.
-            self.abort()
-            return
-        super().data_received(data)
-
-
-class _PublicPool(Pool):
-    """The same without private parts: what is idle has another protocol. 5 us more for a call."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            handler, transport = connection.protocol, connection.transport
-            if handler is None or transport is None:
-                return connection
-            idle = transport.get_protocol()
-            if not isinstance(idle, _Idle):
-                refuse_unasked(connection)
-                self._pooled.add(handler, req.url.origin())
-                idle = _Idle(handler)
-            elif connection.closed:
-                # It ended while a trace of the session was awaited.
-                connection.close()
-                continue
-            else:
-                transport.set_protocol(handler)
-            connection.add_callback(idle.begin)
-            return connection
-
-
-class _Idle(asyncio.Protocol):
-    """The protocol of an idle connection: the first byte closes it.
-
-    Args:
-        handler: aiohttp's protocol, which has its place during a request.
-    """
-
-    def __init__(self, handler: ResponseHandler) -> None:
-        self._handler = handler
-
-    def begin(self) -> None:
-        """Take the handler's place, now that the answer is complete."""
-        transport = self._handler.transport
-        if transport is not None and not self._handler.should_close:
-            transport.set_protocol(self)
-
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
-        self._handler.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._handler.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._handler.resume_writing()
 
 
 def refuse_unasked(connection: Connection) -> None:
@@ -440,7 +177,7 @@ def bounded_connecting(
     async def once(
         request: aiohttp.ClientRequest, handler: ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        free = _private(session.connector, "_available_connections")
+        free = private(session.connector, "_available_connections")
         known = free is not None and free(request.connection_key) > 0
         return await send_once(request, handler, patience=patience if known else None)
 
@@ -460,7 +197,7 @@ def middlewares_against_resending(
     Returns:
         The middlewares that each request of this session needs for it.
     """
-    if not own or _private(session, "_retry_connection") is None:
+    if not own or private(session, "_retry_connection") is None:
         return (send_once,)
     session._retry_connection = False
     return ()
@@ -512,14 +249,14 @@ class WebSocketConnection:
 
     def __init__(self, opened: aiohttp.ClientWebSocketResponse) -> None:
         # Kept, because aiohttp forgets its connection when it closes it.
-        self._response: aiohttp.ClientResponse | None = _private(opened, "_response")
+        self._response: aiohttp.ClientResponse | None = private(opened, "_response")
         connection = getattr(self._response, "connection", None)
         self._protocol: Any = getattr(connection, "protocol", None)
         #: None where it is unknown.
         self.transport: asyncio.Transport | None = getattr(self._protocol, "transport", None)
         #: Done when the connection is no more, and nothing of it is left to be sent; None where
         #: that is unknown.
-        self.lost: asyncio.Future[None] | None = _private(self._protocol, "closed")
+        self.lost: asyncio.Future[None] | None = private(self._protocol, "closed")
         if self.lost is not None:
             self.lost.add_done_callback(_looked_at)
 
@@ -592,17 +329,9 @@ class UpgradeResponse(QuietResponse):
         return CIMultiDictProxy(understood)
 
 
-def close_idle(session: aiohttp.ClientSession) -> None:
-    """Close the connections that no request uses. aiohttp takes none that is closed."""
-    idle = _private(session.connector, "_conns") or {}
-    for connections in list(idle.values()):
-        for connection, _ in list(connections):
-            connection.abort()
-
-
 def loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop | None:
     """The event loop that a session was made in; None if unknown."""
-    loop: asyncio.AbstractEventLoop | None = _private(session, "_loop")
+    loop: asyncio.AbstractEventLoop | None = private(session, "_loop")
     if loop is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -617,7 +346,7 @@ def leave_to_parent(session: aiohttp.ClientSession) -> None:
     TLS connections.
     """
     if session.connector is not None:
-        if _private(session.connector, "_closed") is not None:
+        if private(session.connector, "_closed") is not None:
             session.connector._closed = True
         else:
             # Neither closed nor collected, because collecting closes it.
@@ -629,7 +358,7 @@ def leave_to_parent(session: aiohttp.ClientSession) -> None:
 _KEPT: Final[list[aiohttp.BaseConnector]] = []
 
 
-def _private(owner: object, name: str) -> Any:
+def private(owner: object, name: str) -> Any:
     """A private attribute, or None where this aiohttp has none."""
     return getattr(owner, name, None)
 

@@ -5,6 +5,9 @@ was sent (an address with its query). A peer that repeats what it heard would pu
 into errors, logs and journals. So nothing of their texts is taken over, but only facts that cannot
 come from the peer: the kind of fault, an error number of the operating system, a constant of
 OpenSSL, and the host and port that this side wanted to reach.
+
+It imports aiohttp because it tells the kinds of aiohttp's errors apart, and adds kinds of its own
+that aiohttp passes on unchanged.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import heapq
 import os
 import socket
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, Self
 from weakref import WeakSet
 
 import msgspec
@@ -150,12 +150,20 @@ class OwnLimitError(ConnectError):
     """A connection could not be made for a limit of this process. Nothing was sent.
 
     Args:
+        message: what happened, in words.
         number: the limit's, of :data:`LIMITS`.
     """
 
-    def __init__(self, number: int, **options: bool) -> None:
-        super().__init__(f"cannot reach it: {in_words(number)}; nothing was sent", **options)
+    def __init__(
+        self, message: str, *, number: int = errno.EMFILE, outcome_unknown: bool = False
+    ) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown)
         self.number = number
+
+    @classmethod
+    def of(cls, number: int) -> Self:
+        """The error for a limit that was met."""
+        return cls(f"cannot reach it: {in_words(number)}; nothing was sent", number=number)
 
 
 class Place(msgspec.Struct, eq=False):
@@ -249,7 +257,7 @@ class Shortage:
         Raises:
             OwnLimitError: always.
         """
-        raise OwnLimitError(self.number)
+        raise OwnLimitError.of(self.number)
 
     def failed(self, number: int) -> None:
         """One that tried met the limit again."""

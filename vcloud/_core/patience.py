@@ -55,7 +55,7 @@ class Patience:
         seconds: for each attempt.
     """
 
-    __slots__ = ("_begun", "_context", "_line", "_timer", "seconds")
+    __slots__ = ("_begun", "_begun_at", "_context", "_line", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -63,8 +63,9 @@ class Patience:
         # the middle at once: one that hangs must not keep all that began after it.
         self._line: dict[Turn, None] = {}
         self._timer: Alarm | None = None
-        # Those that began in this turn of the loop, and when.
-        self._begun: list[tuple[Turn, float]] = []
+        # Those that began in this turn of the loop, and when the first of them did.
+        self._begun: list[Turn] = []
+        self._begun_at = 0.0
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
@@ -78,7 +79,10 @@ class Patience:
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
-        self._watch(turn, now, loop)
+        begun = self._begun
+        if not begun:
+            self._watch(now, loop)
+        begun.append(turn)
         return turn
 
     def connected(self, turn: Turn) -> None:
@@ -87,7 +91,9 @@ class Patience:
         now = loop.time()
         if turn.ends <= now:
             self._renew(turn, loop)
-        self._watch(turn, now, loop)
+        if not self._begun:
+            self._watch(now, loop)
+        self._begun.append(turn)
 
     def end(self, turn: Turn) -> None:
         """It is over, one way or another."""
@@ -103,23 +109,21 @@ class Patience:
             self._timer.cancel()
             self._timer = None
 
-    def _watch(self, turn: Turn, now: float, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that the loop runs until the request is written, if its connection is there."""
-        if not self._begun:
-            loop.call_soon(self._next_turn, loop, context=self._context)
-        self._begun.append((turn, now))
+    def _watch(self, now: float, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that the loop runs until the requests are written that leave in this turn."""
+        self._begun_at = now
+        loop.call_soon(self._next_turn, loop, context=self._context)
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         # In which aiohttp writes a body; uvloop hands it on at the turn's end.
         begun, self._begun = self._begun, []
-        loop.call_soon(self._written, loop, begun, context=self._context)
+        loop.call_soon(self._written, loop, begun, self._begun_at, context=self._context)
 
     def _written(
-        self, loop: asyncio.AbstractEventLoop, begun: Iterable[tuple[Turn, float]]
+        self, loop: asyncio.AbstractEventLoop, begun: Iterable[Turn], began: float
     ) -> None:
-        latest = loop.time() - LATE
-        for turn, began in begun:
-            if began < latest:
+        if began < loop.time() - LATE:
+            for turn in begun:
                 self._renew(turn, loop)
 
     def _renew(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class TimeIsUpError(Exception):
-    """Nothing was found in time. Its cause is what the look after the end failed with, if it did."""
+    """Nothing was found in time. Its cause is what the last look failed with, if it did."""
 
 
 async def poll_until(

@@ -1,7 +1,7 @@
 """The connections that a pool keeps: how old they are, and whether the peer has left them.
 
-Split off from :mod:`vcloud._core.aiohttp_compat`, which knows how aiohttp keeps them. Of aiohttp
-this module names one type, and imports nothing while it runs.
+Which connections are idle, and how aiohttp keeps them, is the business of
+:mod:`vcloud._core.pool`. Of aiohttp this module names one type, and imports nothing while it runs.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 ``getaddrinfo`` cannot be interrupted, and with name servers that do not answer it takes half a
 minute. In the event loop's own executor, which has a few threads for everything, such lookups hold
 up whatever else uses it, and ``asyncio.run`` and the end of the interpreter wait for them.
+
+It imports aiohttp for the base class of what a connector asks.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from vcloud._core.timeouts import Alarm, call_when_due
+from vcloud._core.timeouts import Alarm, Timeout, call_when_due
 
 #: The longest slice, in seconds. A pause of the process costs a countdown one slice at most. Two
 #: timers a second for each cleanup cost nothing beside the requests that it sends.
@@ -94,22 +94,22 @@ class Countdown:
             ring()
 
 
-class RunningTimeout:
+class RunningTimeout(Timeout):
     """As :func:`asyncio.timeout`, but only the time in which the loop ran counts.
 
     Args:
         seconds: 0 or more.
     """
 
-    __slots__ = ("_countdown", "_inner")
+    __slots__ = ("_countdown",)
 
     def __init__(self, seconds: float) -> None:
-        self._inner = asyncio.timeout(None)
+        super().__init__(None)
         self._countdown = Countdown(seconds)
 
     async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
-        self._countdown.start(self._end)
+        await super().__aenter__()
+        self._countdown.start(self._ring)
         return self
 
     async def __aexit__(
@@ -119,10 +119,7 @@ class RunningTimeout:
         traceback: TracebackType | None,
     ) -> None:
         self._countdown.pause()
-        await self._inner.__aexit__(kind, error, traceback)
-
-    def _end(self) -> None:
-        self._inner.reschedule(asyncio.get_running_loop().time())
+        await super().__aexit__(kind, error, traceback)
 
 
 def timeout_running(seconds: float) -> RunningTimeout:

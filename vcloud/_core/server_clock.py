@@ -17,10 +17,10 @@ GRAIN: Final = 5.0
 
 def server_time(headers: Mapping[str, str]) -> float | None:
     """The service's clock (Unix seconds) from its ``Date`` header."""
-    return moment(headers.get("Date"))
+    return http_date(headers.get("Date"))
 
 
-def moment(text: str | None) -> float | None:
+def http_date(text: str | None) -> float | None:
     """An HTTP date in Unix seconds; None for what is none."""
     # The parser takes digits of other scripts.
     if text is None or not text.isascii():
@@ -99,7 +99,7 @@ def time_left(
 
     Args:
         announced: seconds until the window ends, as the headers say; below 0: it has ended.
-        documented: how long a window lasts, as the provider's documents say; None: they say nothing.
+        documented: how long a window lasts, as the provider's documents say; None: they do not.
         seen: the longest time that any answer left of a window; None: there was none.
         moved: whether ``Date`` contradicts those before it (:attr:`ServerClock.moved`).
     """

@@ -946,7 +946,7 @@ class Session:
         )
 
     def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
-        """Whether this machine's clock was put forward or back, and the strategy learnt from that."""
+        """Whether this machine's clock was put forward or back, and the strategy learnt of it."""
         return self._learn_jump is not None and self._learn_jump(
             response, sent, now=self._day(), clocks=self._day.opinions()
         )
@@ -1285,7 +1285,7 @@ def _boottime_of(clock: Callable[[], float], day: Callable[[], float]) -> Callab
 
 
 def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
-    """The time that a strategy's requests are signed with: one for all that share what it learns."""
+    """The time that a strategy's requests are signed with, for all that share what it learns."""
     held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
     shared = None if held is None else held()
     if shared is not None and shared.read is read:

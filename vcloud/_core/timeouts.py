@@ -25,7 +25,7 @@ TURNS: Final = 64
 #: And for how long, in seconds: thousands of connections may all have something to say.
 GRACE: Final = 0.25
 
-#: Seconds that one turn counts for at most: if it took longer, the loop stood still again meanwhile.
+#: Seconds that one turn counts for at most: if it took longer, the loop stood still again.
 LONGEST_TURN: Final = GRACE / 4
 
 #: Seconds between two looks at whether an answer grows that is there in part. Its sender had to

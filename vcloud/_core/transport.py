@@ -22,16 +22,13 @@ from yarl import URL
 from vcloud import __version__
 from vcloud._core.aiohttp_compat import (
     NEVER_SENT,
-    Pool,
     QuietResponse,
     UpgradeResponse,
     bounded_connecting,
-    close_idle,
     leave_to_parent,
     loop_of,
     middlewares_against_resending,
     nothing_written,
-    pool,
     send_once,
     sender,
 )
@@ -47,6 +44,7 @@ from vcloud._core.own_limits import (
     relieve,
 )
 from vcloud._core.patience import UNDER_WAY, Patience
+from vcloud._core.pool import Pool, pool
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.secret import Credentials, concealing
 from vcloud._core.timeouts import timeout
@@ -255,8 +253,9 @@ class Transport:
 
     def relieve(self) -> None:
         """Close the idle connections of a pool of our own: something lacks file descriptors."""
-        if self._session is not None and self._given is None and self.runs_here():
-            close_idle(self._session)
+        pool = None if self._session is None else self._session.connector
+        if isinstance(pool, Pool) and self.runs_here():
+            pool.drop_idle()
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -422,7 +421,7 @@ class Transport:
                 self.shortage.failed(number)
                 # Those to other hosts are of no use to whoever waits.
                 relieve()
-                return OwnLimitError(number)
+                return OwnLimitError.of(number)
         return _translated(error, wire, closed=closed)
 
     def check(self) -> None:

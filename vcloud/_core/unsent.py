@@ -21,7 +21,7 @@ def mark_unsent(stopped: CancelledError, awaited: str) -> None:
 
 
 def unsent(error: BaseException | None) -> str | None:
-    """What did not come about when this gave a request up that was not sent; None: it may have been.
+    """What did not come about before this gave up a request; None: it may have been sent.
 
     Args:
         error: a cancellation, or a ``TimeoutError`` that was made of one.

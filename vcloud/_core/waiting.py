@@ -33,7 +33,7 @@ _NOTHING: Final = nullcontext()
 
 K = TypeVar("K", bound=Hashable)
 
-#: What a group of calls waits for, and until when at least, in monotonic seconds. None: nobody knows.
+#: What a group of calls waits for, and until when at least, in monotonic seconds (None: unknown).
 Cause = tuple[WaitReason, float | None]
 
 
@@ -95,7 +95,7 @@ class Wait:
 class _Group:
     """Calls that wait together: behind one limit, or each for its own repeat.
 
-    What all of them wait for may change: the slots are taken, and then the service asks for a pause.
+    What all of them wait for may change: the slots are taken, then the service asks for a pause.
 
     As a context manager it stands for one of those of which nobody wants to hear. They are only
     counted. All that are there at some moment are a batch; until as many have left, one that was
@@ -229,7 +229,7 @@ class _Group:
 
 
 class Waits:
-    """The calls of one provider that wait. Observers hear of each, and the log of how many there are.
+    """The calls of one provider that wait. Observers hear of each, the log of how many there are.
 
     Only calls that wait come here. Where nobody wants to hear of each, they are only counted.
 
@@ -316,7 +316,7 @@ class Waits:
 
     def at(self, until: float | None) -> datetime | None:
         """A monotonic time as a point in time by this machine's clock."""
-        return None if until is None else moment(self._wall() + max(0.0, until - self.clock()))
+        return None if until is None else as_datetime(self._wall() + max(0.0, until - self.clock()))
 
     def set_timer(self, seconds: float) -> None:
         """Look after so many seconds, unless that is planned already."""
@@ -324,9 +324,9 @@ class Waits:
         if self._timer is None or self._loop is not loop:
             self._loop = loop
             # It is not cancelled when nobody waits any more: the next call that waits would have to
-            # set it again. It holds neither this nor the context of the call that happened to set it.
-            this: weakref.ref[Waits] = weakref.ref(self)
-            self._timer = loop.call_at(loop.time() + seconds, _ring, this, context=Context())
+            # set it again. It holds neither this nor the context of the call that set it.
+            me: weakref.ref[Waits] = weakref.ref(self)
+            self._timer = loop.call_at(loop.time() + seconds, _ring, me, context=Context())
 
     def ring(self) -> None:
         """Look who waits, tell those who want to know, and plan the next look."""
@@ -368,7 +368,7 @@ def _ring(reference: weakref.ref[Waits]) -> None:
         waits.ring()
 
 
-def moment(at: float) -> datetime | None:
+def as_datetime(at: float) -> datetime | None:
     """A time in Unix seconds as a datetime; None where there is none so far away."""
     try:
         return datetime.fromtimestamp(at, UTC)
@@ -412,7 +412,7 @@ _WORDS: Final = {
 
 
 def in_words(waiting: Waiting) -> str:
-    """Who waits for what, on one line: ``computers: 40 calls wait for a free slot (concurrency)``."""
+    """Who waits for what: ``computers: 40 calls wait for a free slot (concurrency)``."""
     one = waiting.calls == 1
     calls = "1 call waits" if one else f"{waiting.calls} calls wait"
     until = "" if waiting.until is None else f", until at least {waiting.until:%H:%M:%S} UTC"

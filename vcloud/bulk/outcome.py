@@ -111,7 +111,7 @@ class Totals:
 
     @property
     def ending(self) -> str | None:
-        """Why nothing more was begun, and until when that holds, in words; None as for ``stopped``."""
+        """Why nothing more was begun, and until when, in words; None as for ``stopped``."""
         if self.until is None:
             return self.stopped
         return f"{self.stopped} until {self.until:%Y-%m-%d %H:%M:%S} UTC"

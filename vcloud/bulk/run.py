@@ -108,7 +108,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         settle: looks at the service for what became of an item that an earlier run left unknown.
         retry_failed: False: what failed in an earlier run stays failed.
         progress: the title of a progress bar on standard error. Where that is no terminal, it gets a line every 30 seconds.
-            Both say what its calls wait for. What cannot be written there is dropped, and fails no run.
+            Both say what its calls wait for. What cannot be written there is dropped.
         counted: all that the action does to the world are requests of this SDK. Then one that was interrupted before it
             sent anything is undone; otherwise it is unknown too.
 

@@ -20,7 +20,7 @@ from vcloud._core.instance import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.text import printable
 from vcloud._core.timeouts import timeout_at
-from vcloud._core.waiting import moment
+from vcloud._core.waiting import as_datetime
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
@@ -229,7 +229,7 @@ class Worker(Generic[T, R]):
     def note_limit(self, seconds: float | None) -> None:
         """A rate limit is used up for longer than the run waits, for so many seconds if known."""
         self.limited = True
-        until = None if seconds is None else moment(wall() + seconds)
+        until = None if seconds is None else as_datetime(wall() + seconds)
         if until is not None and (self.limited_until is None or until > self.limited_until):
             self.limited_until = until
 

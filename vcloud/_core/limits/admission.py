@@ -36,7 +36,7 @@ class Wait(NamedTuple):
     until: float | None
 
 
-class Waiting(NamedTuple):
+class InLine(NamedTuple):
     """How many requests wait for the same."""
 
     number: int
@@ -143,15 +143,15 @@ class Admission:
             return Wait(Reason.RATE_LIMIT, until)
         return Wait(Reason.SLOT, None)
 
-    def waiting(self) -> dict[Reason, Waiting]:
+    def waiting(self) -> dict[Reason, InLine]:
         """How many are in line, and for what; only reasons for which anybody waits."""
-        found: dict[Reason, Waiting] = {}
+        found: dict[Reason, InLine] = {}
         for bucket in self._buckets.values():
             if bucket.count:
                 reason, until = self.reason(bucket)
-                before = found.get(reason, Waiting(0, None))
+                before = found.get(reason, InLine(0, None))
                 untils = [one for one in (before.until, until) if one is not None]
-                found[reason] = Waiting(before.number + bucket.count, max(untils, default=None))
+                found[reason] = InLine(before.number + bucket.count, max(untils, default=None))
         return found
 
     def enter_now(self, bucket: Bucket) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from vcloud._core.server_clock import moment, server_time
+from vcloud._core.server_clock import http_date, server_time
 
 #: The header without which the others say nothing.
 REMAINING: Final = "X-RateLimit-Remaining"
@@ -40,7 +40,7 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             asked = MAX_RETRY_AFTER * unit  # too long to reckon with, but not to be undercut
         if asked is not None:
             return _bounded(asked / unit)
-    at = moment(headers.get("Retry-After"))
+    at = http_date(headers.get("Retry-After"))
     if at is None:
         return None
     # Both are the service's clock, so ours being wrong does no harm.

@@ -199,7 +199,7 @@ class _Connection:
         return await self._try_to_assign() if await self._may_assign() else None
 
     def _in_time(self) -> bool:
-        """Whether anything new may begin: what has arrived is still read for a while after the end."""
+        """Whether anything new may begin: after the end, only what has arrived is still read."""
         return self._stream._session.clock() < self._ends
 
     async def _until_closed(self, waiting: Coroutine[Any, Any, R]) -> R | None:

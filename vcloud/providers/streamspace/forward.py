@@ -28,7 +28,9 @@ KEPT_ERRORS: Final = 16
 
 
 class VNCForward:
-    """A local TCP port whose every connection is a tunnel to one session: ``async with session.forward_vnc() as forward``.
+    """A local TCP port whose every connection is a tunnel to one session.
+
+    Use it as ``async with session.forward_vnc() as forward``.
 
     Any VNC viewer can be pointed at it. An error of one connection ends that connection alone;
     leaving the block ends all. A viewer that gets no picture is told why, as RFB 3.8 does it (RFC
@@ -104,7 +106,7 @@ class VNCForward:
 
     @property
     def errors(self) -> tuple[Exception, ...]:
-        """What ended connections that did not end well, the last one at the end; the older ones are forgotten."""
+        """What ended connections that did not end well, the last at the end; older ones are forgotten."""
         return tuple(self._listener.errors)
 
     @property
@@ -251,7 +253,7 @@ class _Listener:
         try:
             if self.admission.take(relayed, task.cancel) and await self.admission.lets_in(writer):
                 await self._relay(reader, writer, relayed)
-        except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's, and is kept to be looked at
+        except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's
             await self._failed(error.with_traceback(None), reader, writer, relayed)
         finally:
             self.admission.forget(relayed)
@@ -296,7 +298,7 @@ def _stop_accepting(server: asyncio.Server) -> None:
 
 
 async def _close(server: asyncio.Server) -> None:
-    """Close a server, but not before it has handed over what it accepted: asyncio would lose such a connection unclosed."""
+    """Close a server, but first let it hand over what it accepted: asyncio would never close that."""
     try:
         _stop_accepting(server)
         for _ in range(2):
