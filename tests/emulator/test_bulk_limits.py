@@ -171,6 +171,53 @@ async def test_without_a_deadline_a_service_that_lets_nothing_in_ends_the_run(
     assert totals.attempts > 4, "it was more patient than a single call"
 
 
+async def test_a_service_that_lets_nothing_in_ends_all_that_is_under_way_together(
+    emulator: Emulator,
+) -> None:
+    emulator.faults.add(BUY, Fault.too_many(0.1, "milliseconds"), times=None)
+    retry = RetryPolicy(base=0.001, max_retry_after=0.25)
+    async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
+        found = await outcomes(run := cloud.bulk(range(40), lambda _: buy(cloud)))
+    assert {outcome.status for outcome in found} == {UNDONE}
+    assert run.totals.stopped == "rate_limit"
+    # All are refused at once, and then one asks after each pause. When the patience ends, nobody of
+    # those behind it asks for itself.
+    assert sent(emulator) < 40 + 20
+    assert {"the service has refused everything" in _all_words(one.error) for one in found} == {
+        True
+    }
+
+
+def _all_words(error: BaseException | None) -> str:
+    return " ".join([str(error), *getattr(error, "__notes__", ())])
+
+
+async def test_a_run_whose_items_get_on_slowly_goes_on(emulator: Emulator) -> None:
+    async def act(_: int) -> None:
+        for _ in range(6):
+            emulator.faults.add(BUY, Fault.too_many(0.1, "milliseconds"), times=1)
+            await buy(cloud)
+
+    # No item is over for longer than a call waits, but its requests are let in one by one.
+    retry = RetryPolicy(base=0.001, max_retry_after=0.3)
+    async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
+        totals = await cloud.bulk(range(2), act, concurrency=1).run()
+    assert (totals.done, totals.stopped) == (2, None)
+
+
+async def test_refusals_before_the_run_are_not_its_own(emulator: Emulator) -> None:
+    emulator.faults.add(BUY, Fault.too_many(0.01, "milliseconds"), times=3)
+    retry = RetryPolicy(base=0.001, max_retry_after=0.3)
+    async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
+        once = cloud.computers.with_options(retry=RetryPolicy(attempts=1))
+        with pytest.raises(RateLimitError):
+            await once.machines.create(1, region="dublin")
+        # Nobody has asked since, for longer than a run waits.
+        await asyncio.sleep(0.4)
+        totals = await cloud.bulk(range(3), lambda _: buy(cloud)).run()
+    assert (totals.done, totals.stopped) == (3, None)
+
+
 async def test_a_policy_that_never_sends_again_ends_the_run_too(emulator: Emulator) -> None:
     emulator.faults.add(BUY, Fault.too_many(1))
     async with VCloud(computers=endpoint(emulator, retry=RetryPolicy(attempts=1))) as cloud:

@@ -206,6 +206,31 @@ asyncio.run(main())
     assert (left, logged) == (0, 1)
 
 
+def test_a_call_waits_for_two_of_a_run_at_most() -> None:
+    program = """
+async def main():
+    async with computers() as cloud:
+        look_up = cloud.computers.machines.ref
+        allow(3)
+        taken = fill()
+        run = cloud.bulk(range(150), lambda _: look_up("100").refresh(), concurrency=150)
+        working = asyncio.create_task(run.run())
+        while cloud.computers._session.transport.shortage.waiting < 150:
+            await asyncio.sleep(0.01)
+        visit = asyncio.create_task(look_up("101").refresh())
+        while cloud.computers._session.transport.shortage.waiting < 151:
+            await asyncio.sleep(0.01)
+        give_back(taken)
+        await visit
+        print(json.dumps((await working).done))
+asyncio.run(main())
+"""
+    with Emulator(machines=2) as emulator:
+        assert told(emulator, program) == 150
+        ids = [call.path.rpartition("/")[2] for call in emulator.calls]
+    assert ids.index("101") <= 2, "it came behind the run"
+
+
 @pytest.mark.parametrize(
     ("bound", "host"),
     [

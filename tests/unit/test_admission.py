@@ -240,7 +240,7 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
     gate = Admission(1, clock)
     lane = gate.bucket("")
     assert gate.enter_now(lane)
-    short = [asyncio.create_task(gate.enter(lane, None, patience=120)) for _ in range(3)]
+    short = [asyncio.create_task(gate.enter(lane, None, patience=lambda: 120)) for _ in range(3)]
     long = asyncio.create_task(gate.enter(lane, None))
     late = asyncio.create_task(gate.enter(lane, 60.0))
     await asyncio.sleep(0)

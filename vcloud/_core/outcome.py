@@ -165,7 +165,6 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
-        unsent: how many of them had no connection, so that nothing was sent.
         guard: called before the first attempt, and before each that starts something. What it
             raises keeps that from being sent. Others are not held up, because what was started has
             to be seen and stopped.

@@ -17,6 +17,7 @@ from weakref import WeakSet
 import msgspec
 
 from vcloud._core.endpoint import is_localhost
+from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.log import Throttle
 from vcloud._core.timeouts import timeout
 from vcloud.errors import ConnectError
@@ -168,7 +169,7 @@ class OwnLimitError(ConnectError):
 class Place(msgspec.Struct, eq=False):
     """A call's place in the line, which it keeps while it tries and waits again."""
 
-    #: Lower ones come first.
+    #: Lower ones come first. Of equal ones, who came first.
     number: int
     #: When it joined, by the loop's clock.
     since: float
@@ -177,9 +178,10 @@ class Place(msgspec.Struct, eq=False):
 class Shortage:
     """The line of calls that wait until this process may open a connection again.
 
-    Whoever has waited longest tries first: when another request of the client is over, whose
-    connection or descriptor it then may get, and every :data:`TICK` seconds, because what other
-    parts of the program close is told to nobody.
+    The next one tries when another request of the client is over, whose connection or descriptor it
+    then may get, and every :data:`TICK` seconds, because what other parts of the program close is
+    told to nobody. The lanes take turns, as for a slot: of each round a lane has one place, and one
+    that comes is in the round after the present one. Within a lane, whoever came first tries first.
     """
 
     def __init__(self) -> None:
@@ -190,6 +192,9 @@ class Shortage:
         self._line: list[tuple[int, int, asyncio.Future[None]]] = []
         self._joined = 0
         self._pushed = 0
+        # The round whose turn it is, and the last one in which a lane has a place.
+        self._round = 0
+        self._last: dict[Lane | None, int] = {}
         self._at_once = 1
         self._timer: asyncio.TimerHandle | None = None
         self._throttle = Throttle(LOG_INTERVAL)
@@ -204,16 +209,19 @@ class Shortage:
         """
         now = asyncio.get_running_loop().time()
         self._joined += 1
+        number, lane = -self._joined, LANE.get()
+        if not first:
+            number = self._last[lane] = max(self._round, self._last.get(lane, 0)) + 1
         if (kept_out := self._throttle.admit(now)) is not None:
             log.warning(
-                "%s; %d calls wait for it, each up to %g s: %s%s",
+                "%s; %s for it, each up to %g s: %s%s",
                 in_words(error.number),
-                self.waiting + 1,
+                f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
                 PATIENCE,
                 LIMITS[error.number][1],
                 f" ({kept_out} more came to wait since the last such line)" if kept_out else "",
             )
-        return Place(-self._joined if first else self._joined, now)
+        return Place(number, now)
 
     async def wait(self, place: Place, within: float) -> bool:
         """Wait for the turn to try; False: it did not come in time.
@@ -258,8 +266,9 @@ class Shortage:
     def wake(self, most: int = 1) -> None:
         """Let those who are first in line try."""
         while most and self._line:
-            _, _, future = heapq.heappop(self._line)
+            number, _, future = heapq.heappop(self._line)
             if not future.done():
+                self._round = max(self._round, number)
                 future.set_result(None)
                 most -= 1
 
@@ -269,6 +278,7 @@ class Shortage:
 
     def _end(self) -> None:
         self._line.clear()
+        self._last.clear()
         self._at_once = 1
         if self._timer is not None:
             self._timer.cancel()

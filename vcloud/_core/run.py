@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
@@ -21,40 +20,46 @@ class BulkRun(msgspec.Struct, eq=False):
             for; None: the run may last as long as it takes.
         shown: whether somebody watches what its calls wait for.
         waits: those of its calls that wait before they are sent, if it is.
-        refused_since: when the service refused a request because of a rate limit and no item was
-            over since, in monotonic seconds; None: not so.
+        began: when it began, in monotonic seconds.
+        ended: whether it is over.
     """
 
     left: Callable[[], float] | None = None
     shown: bool = False
     waits: dict[Wait, None] = msgspec.field(default_factory=dict)
-    refused_since: float | None = None
+    began: float = 0.0
+    ended: bool = False
 
-    def patience(self, usual: float) -> float:
+    def patience(self, usual: float, refused_since: float, now: float) -> float:
         """Seconds for which a rate limit may be used up.
 
         Args:
             usual: for a call outside of a run.
+            refused_since: since when the service has let nobody in; infinity: it does.
+            now: the time. All are monotonic seconds.
         """
-        return usual if self.left is None else self.left()
+        if self.left is not None:
+            return self.left()
+        return 0.0 if self.has_waited_in_vain(usual, refused_since, now) else usual
 
-    def forgives(self, now: float, usual: float) -> bool:
-        """Whether a refusal because of a rate limit does not count as an attempt.
+    def has_waited_in_vain(self, usual: float, refused_since: float, now: float) -> bool:
+        """Whether the service has refused everything for as long as the run waits.
 
-        Of thousands of calls, some meet it again and again. A run that has a deadline ends with
-        that, and one that has none when no item is over for as long as a call would wait.
+        Of thousands of calls, some are refused again and again, so refusals count as no attempts.
+        This is what ends a run that has no deadline.
 
         Args:
-            now: when the service refused, in monotonic seconds.
-            usual: the seconds for which a call outside of a run waits.
+            usual: as above.
+            refused_since: as above.
+            now: as above.
         """
-        if self.refused_since is None:
-            self.refused_since = now
-        return self.left is not None or now - self.refused_since <= usual
+        if self.left is not None or self.ended:
+            return False
+        return now - max(refused_since, self.began) > usual
 
     def end(self) -> None:
         """It is over. What its items left running waits as any other call does."""
-        self.left, self.refused_since = None, -math.inf
+        self.left, self.ended = None, True
 
 
 #: The run whose work runs here, the innermost of several.

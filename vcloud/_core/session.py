@@ -417,7 +417,7 @@ class Session:
                 wire = (
                     self._wire
                     if deadline is None
-                    else self._wire_until(request, deadline, where, lost=lost)
+                    else self._wire_until(request, deadline, where, place, lost=lost)
                 )
                 if request.authenticated and (count := ATTEMPT_COUNT.get()) is not None:
                     count.add(starts=request.starts, safe=request.safe)
@@ -491,12 +491,12 @@ class Session:
                 raise self._final(request, error, where, lost=lost, before=before, why="")
             decision = self._retry.decide(
                 error,
-                repeatable=may_repeat(request, proof),
+                repeatable=may_repeat(request, proof) and not self._refused_for_good(bucket, error),
                 attempt=attempt,
                 random=self._entropy(),
                 renewed=renewed,
                 forgiven=forgiven,
-                patience=self._patience_with(error),
+                patience=self._patience_with(bucket, error),
             )
             if decision is Verdict.REAUTHENTICATE and response is not None:
                 if not self._sign_again(request, response, headers, error, proof):
@@ -511,12 +511,7 @@ class Session:
             else:
                 self._note_refusal(request, headers, error, proof)
                 self._note_limit(bucket, error)
-                why = f" (tried {attempt} times)" if attempt > 1 else ""
-                if isinstance(error, APIError) and (
-                    (error.retry_after or 0) > self._patience_with(error)
-                ):
-                    longest = _longest_wait("max_retry_after of the RetryPolicy")
-                    why = f"; it asks to wait {error.retry_after:g} s, longer than {longest} allows"
+                why = self._why_final(bucket, error, attempt)
                 raise self._final(request, error, where, lost=lost, before=before, why=why)
             if watch is not None:
                 watch.end(error, retry_in=pause)
@@ -564,12 +559,18 @@ class Session:
             return place
         if came is None:
             raise ConfigurationError(f"{CLOSED}; nothing was sent")
+        raise self._without_room(request, error.number, place, where, lost=lost)
+
+    def _without_room(
+        self, request: Request, number: int, place: Place, where: str, *, lost: bool
+    ) -> VCloudError:
+        """The error of a call that waited in vain for a limit of this process."""
         waited = asyncio.get_running_loop().time() - place.since
         final = ConnectError(
-            f"cannot reach it: {in_words(error.number)}, and none came free within {waited:.2g} s: "
-            f"{LIMITS[error.number][1]}; nothing was sent"
+            f"cannot reach it: {in_words(number)}, and none came free within {waited:.2g} s: "
+            f"{LIMITS[number][1]}; nothing was sent"
         )
-        raise self._final(request, final, where, lost=lost, before=lost, why="")
+        return self._final(request, final, where, lost=lost, before=lost, why="")
 
     async def _rest(self, pause: float, cleanup: Cleanup | None) -> bool:
         """Wait before a repeat; whether there is time for one.
@@ -723,7 +724,7 @@ class Session:
             if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
                 raise self._too_late(request, where, lost=lost, urgent=True) from None
         except TooLongError as error:
-            raise self._exhausted(request, error.seconds, where, lost=lost) from None
+            raise self._exhausted(request, bucket, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
         if cleanup is not None:
@@ -745,7 +746,7 @@ class Session:
         Raises:
             ConnectError: it stays away.
         """
-        tries, in_run, usual = 0, RUN.get() is not None, self._retry.max_retry_after
+        tries, in_run, patience = 0, RUN.get() is not None, self._limit_patience(bucket)
         while True:
             try:
                 with self.waits.behind(bucket, self._why, watch):
@@ -753,7 +754,7 @@ class Session:
                         bucket,
                         self._end_of_line(deadline) if in_run else deadline,
                         slot=slot,
-                        patience=self._limit_patience() if in_run else usual,
+                        patience=patience,
                         urgent=urgent,
                     )
             except ConnectError as error:
@@ -782,26 +783,56 @@ class Session:
             return WaitReason.SHARED_BUDGET, until
         return WaitReason(reason.value), until
 
-    def _limit_patience(self) -> float:
-        """Seconds for which a rate limit may be used up, or a refusal may ask to wait."""
-        usual, run = self._retry.max_retry_after, RUN.get()
+    def _limit_patience(self, bucket: Bucket) -> Callable[[], float]:
+        """For how many seconds a rate limit may be used up, or a refusal may ask to wait.
+
+        For a run's calls that changes while they wait.
+        """
+        usual, run, allowance = self._retry.max_retry_after, RUN.get(), bucket.allowance
         # What was started is stopped, although the run's time is up.
-        return usual if run is None or CLEANUP.get() is not None else run.patience(usual)
+        if run is None or CLEANUP.get() is not None:
+            return lambda: usual
+        return lambda: run.patience(usual, allowance.refused_since, self.clock())
+
+    def _refused_for_good(self, bucket: Bucket, error: VCloudError | None = None) -> bool:
+        """Whether a run waits no longer, because the service has refused everything for too long.
+
+        Args:
+            bucket: of the call.
+            error: with which an attempt ended; one that is about no rate limit is judged by itself.
+        """
+        run = RUN.get()
+        if run is None or CLEANUP.get() is not None:
+            return False
+        if error is not None and not isinstance(error, RateLimitError):
+            return False
+        since, usual = bucket.allowance.refused_since, self._retry.max_retry_after
+        return run.has_waited_in_vain(usual, since, self.clock())
 
     def _note_proof(self, request: Request, error: TransportError | APIError, proof: Proof) -> bool:
         """Note for a bulk run what an attempt proves; whether it does not count as an attempt."""
         if proof is not Proof.NOT_DONE:
             return False
         _take_back(request)
-        if not isinstance(error, RateLimitError) or (run := RUN.get()) is None:
+        run = RUN.get()
+        if not isinstance(error, RateLimitError) or run is None or run.ended:
             return False
-        policy = self._retry
-        return policy.attempts > 1 and run.forgives(self.clock(), policy.max_retry_after)
+        return self._retry.attempts > 1
 
-    def _patience_with(self, error: VCloudError) -> float:
+    def _patience_with(self, bucket: Bucket, error: VCloudError) -> float:
         """Seconds that a refusal may ask to wait."""
         limited = isinstance(error, RateLimitError)
-        return self._limit_patience() if limited else self._retry.max_retry_after
+        return self._limit_patience(bucket)() if limited else self._retry.max_retry_after
+
+    def _why_final(self, bucket: Bucket, error: TransportError | APIError, attempt: int) -> str:
+        """Why there is no further attempt, for the error's text."""
+        if self._refused_for_good(bucket, error):
+            return f"; {_REFUSED_FOR_GOOD}"
+        asked = error.retry_after if isinstance(error, APIError) else None
+        if asked is not None and asked > self._patience_with(bucket, error):
+            longest = _longest_wait("max_retry_after of the RetryPolicy")
+            return f"; it asks to wait {asked:g} s, longer than {longest} allows"
+        return f" (tried {attempt} times)" if attempt > 1 else ""
 
     def _end_of_line(self, deadline: float | None) -> float | None:
         """When it makes no sense any more to wait in line, in monotonic seconds.
@@ -822,7 +853,7 @@ class Session:
         """The error of a call that cannot be admitted in time."""
         until, now = self._why(bucket)[1], self.clock()
         if until is not None and (deadline is None or until < deadline):
-            return self._exhausted(request, until - now, where, lost=lost)  # the run's end
+            return self._exhausted(request, bucket, until - now, where, lost=lost)  # the run's end
         late = self._too_late(request, where, lost=lost)
         self._note_limit(bucket, late)
         return late
@@ -1004,8 +1035,14 @@ class Session:
         # Those of a strategy of the user's own may be any mapping, and its repr shows them.
         return headers if type(headers) is Credentials else Credentials(headers)
 
-    def _wire_until(self, request: Request, deadline: float, where: str, *, lost: bool) -> Wire:
+    def _wire_until(
+        self, request: Request, deadline: float, where: str, place: Place | None, *, lost: bool
+    ) -> Wire:
         left = deadline - self.clock()
+        if left <= 0 and place is not None:
+            # It was let go to try at its last moment.
+            number = self.transport.shortage.number
+            raise self._without_room(request, number, place, where, lost=lost)
         if left <= 0:
             raise self._too_late(request, where, lost=lost)
         return self._wire if left >= self._timeout else self._wire.within(left)
@@ -1134,12 +1171,15 @@ class Session:
             return None, copy.copy(failure)
 
     def _exhausted(
-        self, request: Request, wait: float, where: str, *, lost: bool
+        self, request: Request, bucket: Bucket, wait: float, where: str, *, lost: bool
     ) -> RateLimitError:
         sent = "the answer to an earlier attempt was lost" if lost else "nothing was sent"
+        longest = _longest_wait("max_retry_after")
+        why = f"the limit is used up for another {wait:.0f} s, longer than {longest} allows to wait"
+        if self._refused_for_good(bucket):
+            why = _REFUSED_FOR_GOOD
         error = RateLimitError(
-            f"the limit is used up for another {wait:.0f} s, "
-            f"longer than {_longest_wait('max_retry_after')} allows to wait; {sent}",
+            f"{why}; {sent}",
             status=429,
             provider=self.dialect.provider,
             method=request.method,
@@ -1218,6 +1258,10 @@ class Session:
 
 
 _ITERATE_ON = ", and iterating on continues after them"
+#: Ends the calls of a bulk run that has no deadline.
+_REFUSED_FOR_GOOD: Final = (
+    "the service has refused everything for longer than max_retry_after allows a run to wait"
+)
 
 
 def _longest_wait(usual: str) -> str:

@@ -78,8 +78,8 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     ``max_retry_after`` of the :class:`~vcloud.RetryPolicy`. Refusals (429) do not use up an item's
     attempts, unless the policy has only one. A limit that lasts longer ends the run, whichever
     provider it is of: ``totals.until`` says until when. So does, without a deadline, a service that
-    refuses everything for that long. The item, and those that were not begun, are undone; what is
-    under way is finished. An item that changed something before it met the limit has failed. A
+    refuses everything for that long. The item, those whose calls wait for the limit, and those that
+    were not begun are undone; what is under way is finished. An item that changed something before it met the limit has failed. A
     pager that meets the limit ends its run in the same way.
 
     **Journal.** With one, a run that was killed goes on where it stopped. What is done is not repeated: its outcome is yielded
@@ -298,7 +298,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
 
     def _begin(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        self._began_at = monotonic()
+        self._began_at = self._run.began = monotonic()
         self._worker.ends_at = None if self._patience is None else loop.time() + self._patience
         if self._patience is not None:
             self._run.left = self._left
@@ -393,8 +393,6 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
                 self._fail(VCloudError("a task of this run was cancelled, and not by the run"))
             raise
         else:
-            if outcome.status is OutcomeStatus.DONE:
-                self._run.refused_since = None
             self._finished.append(outcome)
             self._news.set()
         finally:

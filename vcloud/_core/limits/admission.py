@@ -44,6 +44,11 @@ class InLine(NamedTuple):
     until: float | None
 
 
+def _endless() -> float:
+    """The patience of those who wait however long it takes."""
+    return inf
+
+
 class Admission:
     """One provider's admission, shared by all tasks.
 
@@ -173,7 +178,7 @@ class Admission:
         deadline: float | None,
         *,
         slot: bool = True,
-        patience: float = inf,
+        patience: Callable[[], float] = _endless,
         urgent: bool = False,
     ) -> int:
         """Wait in line. Nothing is held when this raises, cancellation included.
@@ -184,7 +189,7 @@ class Admission:
             slot: False passes by the limit on requests in flight: for those that others, who hold
                 the slots, wait for. They have a bucket of their own, or they would wait behind
                 those others.
-            patience: seconds for which the limit may be used up.
+            patience: gives the seconds for which the limit may be used up, as of now.
             urgent: it is part of a cleanup, and goes ahead of all that are not.
 
         Returns:
@@ -347,7 +352,7 @@ class Admission:
             return
         now = self._clock()
         # What outlasts the deadline is not waited for.
-        patience = min(waiter.patience, waiter.deadline - now)
+        patience = min(waiter.patience(), waiter.deadline - now)
         try:
             await self._ask_within(bucket, patience)
         except TooLongError as error:
@@ -383,9 +388,9 @@ class Admission:
         assert self._acquire is not None
         left = waiter.deadline - self._clock()
         try:
-            await self._acquire(bucket.shared, min(waiter.patience, left), urgent=True)
+            await self._acquire(bucket.shared, min(waiter.patience(), left), urgent=True)
         except TooLongError as error:
-            if error.seconds > waiter.patience:
+            if error.seconds > waiter.patience():
                 raise
             raise TimeoutError from None
         return await self._wait(bucket, waiter)

@@ -72,6 +72,11 @@ class Allowance:
         return self._cooldown is not None and self._cooldown.delay(now) > 0
 
     @property
+    def refused_since(self) -> float:
+        """Since when the service has let nobody in; infinity: it does."""
+        return inf if self._cooldown is None else self._cooldown.since
+
+    @property
     def probing(self) -> bool:
         """Whether the answer to the first request after a refusal has not come yet."""
         return self._cooldown is not None and self._cooldown.probing

@@ -37,10 +37,12 @@ class Cooldown:
     before the refusal decides nothing.
     """
 
-    __slots__ = ("_ends", "_newest", "_probe", "_probed_at", "state")
+    __slots__ = ("_ends", "_newest", "_probe", "_probed_at", "since", "state")
 
     def __init__(self) -> None:
         self.state = CooldownState.OVER
+        #: When the service refused for the first time since it let anybody in; infinity: not so.
+        self.since = inf
         self._ends = -inf
         # The newest request that had been sent when the service refused.
         self._newest = 0
@@ -75,6 +77,7 @@ class Cooldown:
             seconds: how long.
             newest: the number of the newest request that has been sent.
         """
+        self.since = min(self.since, now)
         self._ends = max(self._ends, now + seconds)
         self._newest = newest
         self.state = CooldownState.PAUSED
@@ -92,7 +95,7 @@ class Cooldown:
     def accepted(self, number: int) -> bool:
         """The service did not refuse this request for its rate; whether the cooldown is over."""
         if self.state is CooldownState.PROBING and number > self._newest:
-            self.state, self._probe = CooldownState.OVER, 0
+            self.state, self.since, self._probe = CooldownState.OVER, inf, 0
         return self.state is CooldownState.OVER
 
     def ended(self, number: int) -> None:

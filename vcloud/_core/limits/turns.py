@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from enum import Enum, IntEnum, auto
 from math import inf
@@ -70,8 +70,8 @@ class Waiter(msgspec.Struct, eq=False):
     slot: bool
     #: When waiting on makes no sense, in monotonic seconds.
     deadline: float
-    #: Seconds for which the limit may be used up.
-    patience: float
+    #: For how many seconds the limit may be used up, as of now.
+    patience: Callable[[], float]
     state: WaiterState = WaiterState.WAITING
 
     @property
@@ -94,7 +94,7 @@ class Waiter(msgspec.Struct, eq=False):
         """
         if wait == inf:
             return None
-        if wait > self.patience:
+        if wait > self.patience():
             return TooLongError(wait)
         return TimeoutError() if 0 < wait >= self.deadline - now else None
 
