@@ -442,6 +442,34 @@ async def test_a_run_whose_deadline_passes_before_there_is_a_connection_leaves_i
     assert not any(getattr(outcome.error, "outcome_unknown", False) for outcome in outcomes)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
+async def test_an_overdue_run_sends_nothing_on_a_connection_that_comes_about_then(
+    own: bool, resolver: Resolver
+) -> None:
+    async with (
+        contextlib.nullcontext() if own else aiohttp.ClientSession() as session,
+        Emulator(allow_hosts=["desk.example"]) as emulator,
+    ):
+        endpoint = emulator.endpoints()["computers"]
+        assert endpoint.base_url is not None
+        named = endpoint.base_url.replace("127.0.0.1", "desk.example")
+        endpoint = attrs.evolve(endpoint, base_url=named, allow_http=True)
+        async with VCloud(computers=endpoint, client_session=session) as cloud:
+            run = cloud.bulk(
+                range(2),
+                lambda _: cloud.computers.machines.create(1, region="dublin"),
+                deadline=0.2,
+            )
+            work = asyncio.create_task(run.run())
+            while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+                await asyncio.sleep(0.01)
+            resolver.answers.set()
+            time.sleep(0.5)  # noqa: ASYNC251 - the loop stands still, and the run's time passes
+            await work
+            assert not emulator.calls
+            assert (run.totals.undone, run.totals.unknown) == (2, 0)
+
+
 class Handshake:
     """A TLS server for one connection, in a thread. It answers each part of the handshake at once.
 

@@ -44,11 +44,12 @@ from vcloud._core.fault_words import (
     awaited_words,
     fault_words,
 )
+from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.patience import Patience, about_to_write
 from vcloud._core.pooled import is_stale
 from vcloud._core.request import IDEMPOTENT
 from vcloud._core.unsent import mark_unsent
-from vcloud.errors import ConfigurationError
+from vcloud.errors import ConfigurationError, VCloudError
 
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
@@ -72,6 +73,24 @@ def _refuse_given_up(connection: Connection) -> None:
     if (caller := CALLER.get()) is not None and caller.urgent:
         connection.release()
         raise GivenUpError
+
+
+def refuse_overdue() -> None:
+    """Send nothing for an item of a bulk run whose time is up, if nothing of it was sent before.
+
+    If the loop stood still until then, it first reads what has arrived. A connection that comes
+    about meanwhile would carry a request for whose answer nobody waits.
+
+    Raises:
+        GivenUpError: the run must begin nothing more.
+    """
+    count = ATTEMPT_COUNT.get()
+    if count is None or count.guard is None or count.attempts - count.harmless > 1:
+        return
+    try:
+        count.guard()
+    except VCloudError:
+        raise GivenUpError from None
 
 
 def refuse_unasked(connection: Connection) -> None:
@@ -146,6 +165,7 @@ async def send_once(
     async def send_on(connection: Connection) -> aiohttp.ClientResponse:
         nonlocal written, turn
         _refuse_given_up(connection)
+        refuse_overdue()
         refuse_unasked(connection)
         refuse_stale(request, connection)
         if patience is not None and turn is not None:

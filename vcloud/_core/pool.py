@@ -18,7 +18,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from vcloud._core.aiohttp_compat import private, refuse_unasked
+from vcloud._core.aiohttp_compat import private, refuse_overdue, refuse_unasked
 from vcloud._core.cleanup import CALLER
 from vcloud._core.clock import monotonic, wall
 from vcloud._core.fault_words import GivenUpError, UnaskedError, UnconnectedError, awaited_words
@@ -77,6 +77,11 @@ class Pool(aiohttp.TCPConnector):
                 # Nobody cancelled the call: aiohttp cancels lookups when it is closed.
                 raise GivenUpError from None
             mark_unsent(stopped, self._awaited(req))
+            raise
+        try:
+            refuse_overdue()
+        except GivenUpError:
+            handler.abort()
             raise
         about_to_write()
         # The handler forgets its transport as soon as it closes it.
