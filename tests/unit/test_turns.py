@@ -284,12 +284,12 @@ async def test_what_the_store_granted_is_not_kept_for_those_that_come_later() ->
 async def test_a_crowd_learns_at_once_of_a_store_that_is_away_or_of_a_limit_that_lasts() -> None:
     store = Store()
     line = Line(Admission(10, Clock(), rules=[LIMIT], acquire=store.acquire))
-    crowd = [line.join(str(number), patience=30) for number in range(50)]
+    crowd = [line.join(str(number), patience=lambda: 30) for number in range(50)]
     await settle()
     await store.fail(ConnectError("the store is away"))
     assert {type(task.exception()) for task in crowd} == {ConnectError}
-    crowd = [line.join(str(number), patience=30) for number in range(50)]
-    patient = line.join("patient", patience=90)
+    crowd = [line.join(str(number), patience=lambda: 30) for number in range(50)]
+    patient = line.join("patient", patience=lambda: 90)
     await settle()
     await store.fail(TooLongError(60))
     assert {type(task.exception()) for task in crowd} == {TooLongError}
