@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.limits.admission import Admission, InLine, Reason, Wait
+from vcloud._core.limits.admission import Admission, InLine, Wait
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
+from vcloud._core.observe import WaitReason
 from vcloud.errors import ConfigurationError
 
 
@@ -333,11 +334,11 @@ async def test_it_says_how_many_wait_for_what_and_until_when(
     tasks.append(asyncio.create_task(gate.enter(other, None)))
     await asyncio.sleep(0)
     assert gate.waiting() == {
-        Reason.RATE_LIMIT: InLine(3, 60.0),
-        Reason.PAUSE: InLine(2, 45.0),
-        Reason.SLOT: InLine(1, None),
+        WaitReason.RATE_LIMIT: InLine(3, 60.0),
+        WaitReason.PAUSE: InLine(2, 45.0),
+        WaitReason.SLOT: InLine(1, None),
     }
-    assert gate.reason(create) == Wait(Reason.RATE_LIMIT, 60.0)
+    assert gate.reason(create) == Wait(WaitReason.RATE_LIMIT, 60.0)
     assert (gate.free, gate.in_flight) == (0, 2)
     for task in tasks:
         task.cancel()

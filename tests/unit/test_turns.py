@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.unit.test_admission import Alarms, Clock
 from vcloud import ConfigurationError, ConnectError, RateLimit
-from vcloud._core.limits.admission import Admission, InLine, Reason
+from vcloud._core.limits.admission import Admission, InLine
 from vcloud._core.limits.cooldown import PROBE_SILENCE
 from vcloud._core.limits.turns import LANE, Lane, TooLongError
+from vcloud._core.observe import WaitReason
 
 #: Of a run that fills the line.
 CROWD = 5000
@@ -429,7 +430,7 @@ async def play(acts: list[tuple[str, str]]) -> None:
         assert line.order == expected
     waiting = len(model.stops) + sum(map(len, model.waiting.values()))
     found = line.admission.waiting()
-    assert found == ({Reason.SLOT: InLine(waiting, None)} if waiting else {})
+    assert found == ({WaitReason.SLOT: InLine(waiting, None)} if waiting else {})
     await line.end()
     assert line.admission.waiting() == {}
 

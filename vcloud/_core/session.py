@@ -24,7 +24,7 @@ from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
-from vcloud._core.limits.admission import Admission, Reason
+from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
@@ -749,7 +749,7 @@ class Session:
         tries, in_run, patience = 0, RUN.get() is not None, self._limit_patience(bucket)
         while True:
             try:
-                with self.waits.behind(bucket, self._why, watch):
+                with self.waits.behind(bucket, self._admission.reason, watch):
                     return await self._admission.enter(
                         bucket,
                         self._end_of_line(deadline) if in_run else deadline,
@@ -775,13 +775,6 @@ class Session:
                     raise ConnectError(f"{error}{why}{sent}") from None
             with self.waits.for_reason(WaitReason.SHARED_BUDGET, watch, pause):
                 await asyncio.sleep(pause)
-
-    def _why(self, bucket: Bucket) -> tuple[WaitReason, float | None]:
-        """What those in line for a bucket wait for, and until when at least."""
-        reason, until = self._admission.reason(bucket)
-        if bucket.shared is not None and reason is Reason.RATE_LIMIT:
-            return WaitReason.SHARED_BUDGET, until
-        return WaitReason(reason.value), until
 
     def _limit_patience(self, bucket: Bucket) -> Callable[[], float]:
         """For how many seconds a rate limit may be used up, or a refusal may ask to wait.
@@ -851,7 +844,7 @@ class Session:
         self, request: Request, bucket: Bucket, deadline: float | None, where: str, *, lost: bool
     ) -> VCloudError:
         """The error of a call that cannot be admitted in time."""
-        until, now = self._why(bucket)[1], self.clock()
+        until, now = self._admission.reason(bucket).until, self.clock()
         if until is not None and (deadline is None or until < deadline):
             return self._exhausted(request, bucket, until - now, where, lost=lost)  # the run's end
         late = self._too_late(request, where, lost=lost)
@@ -863,7 +856,7 @@ class Session:
         count = ATTEMPT_COUNT.get()
         if count is None or not isinstance(error, RateLimitError | RequestTimeout):
             return
-        reason, until = self._why(bucket)
+        reason, until = self._admission.reason(bucket)
         if reason is not WaitReason.SLOT:
             count.gave_up = error, None if until is None else max(0.0, until - self.clock())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from enum import StrEnum
 from functools import partial
 from math import inf
 from typing import Final, NamedTuple
@@ -13,25 +12,15 @@ from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.line import Bucket, Line, Ready
 from vcloud._core.limits.turns import LANE, LaneQueue, Rank, TooLongError, Waiter, WaiterState
 from vcloud._core.limits.windows import RateLimit
+from vcloud._core.observe import WaitReason
 from vcloud._core.timeouts import timeout
 from vcloud.errors import ConnectError, VCloudError
-
-
-class Reason(StrEnum):
-    """What a request waits for."""
-
-    #: One of the requests in flight has to end.
-    SLOT = "slot"
-    #: A limit is used up, or other processes have their turn at a shared one.
-    RATE_LIMIT = "rate limit"
-    #: The service refused (429) and asked for a pause, or the first request after it has no answer.
-    PAUSE = "pause"
 
 
 class Wait(NamedTuple):
     """What one request waits for."""
 
-    reason: Reason
+    reason: WaitReason
     #: Until when at least, in seconds of the clock; None: an answer has to come first.
     until: float | None
 
@@ -138,14 +127,15 @@ class Admission:
         wait, paused = bucket.allowance.delay(now), bucket.allowance.pauses(now)
         until = now + wait if 0 < wait < inf else None
         if paused:
-            return Wait(Reason.PAUSE, until)
+            return Wait(WaitReason.PAUSE, until)
         if wait > 0 or (bucket.shared and not bucket.permit):
-            return Wait(Reason.RATE_LIMIT, until)
-        return Wait(Reason.SLOT, None)
+            limit = WaitReason.SHARED_BUDGET if bucket.shared else WaitReason.RATE_LIMIT
+            return Wait(limit, until)
+        return Wait(WaitReason.SLOT, None)
 
-    def waiting(self) -> dict[Reason, InLine]:
+    def waiting(self) -> dict[WaitReason, InLine]:
         """How many are in line, and for what; only reasons for which anybody waits."""
-        found: dict[Reason, InLine] = {}
+        found: dict[WaitReason, InLine] = {}
         for bucket in self._buckets.values():
             if bucket.count:
                 reason, until = self.reason(bucket)
