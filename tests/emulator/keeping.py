@@ -143,6 +143,20 @@ class Conversation(threading.Thread):
         return rest[sum(sizes) :]
 
 
+@contextlib.contextmanager
+def accepting(thread: threading.Thread, listener: socket.socket) -> Iterator[None]:
+    """Accept connections in this thread until the end of the block."""
+    thread.start()
+    try:
+        yield
+    finally:
+        # Closing alone wakes nobody who waits in accept.
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(LONG)
+
+
 class Service:
     """Answers for any machine on any number of connections."""
 
@@ -184,15 +198,10 @@ class Service:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Service]:
         """Serve until the end of the block. All its threads end with it."""
-        self._thread.start()
         try:
-            yield self
+            with accepting(self._thread, self._listener):
+                yield self
         finally:
-            # Closing alone wakes nobody who waits in accept.
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._thread.join(LONG)
             for one in self.conversations:
                 one.may_answer.set()
                 if not one.ended.is_set():
@@ -242,14 +251,10 @@ class Proxy:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Proxy]:
         """Serve until the end of the block."""
-        self._thread.start()
         try:
-            yield self
+            with accepting(self._thread, self._listener):
+                yield self
         finally:
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._thread.join(LONG)
             for tunnel in self.tunnels:
                 tunnel.join(LONG)
 
