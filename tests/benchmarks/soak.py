@@ -380,7 +380,9 @@ class Result:
 async def soak(minutes: float, idle: float = IDLE) -> Result:
     """Let a client live for so long; ``idle`` seconds pass before each measurement."""
     tally, readings = Tally(), list[Reading]()
-    level = LOGGER.level
+    level, propagate = LOGGER.level, LOGGER.propagate
+    # Other handlers may keep what is logged, as pytest's do.
+    LOGGER.propagate = False
     LOGGER.addHandler(tally)
     LOGGER.setLevel(logging.INFO)
     tracemalloc.start()
@@ -398,6 +400,7 @@ async def soak(minutes: float, idle: float = IDLE) -> Result:
         tracemalloc.stop()
         LOGGER.removeHandler(tally)
         LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
     return Result(tuple(readings), tally.attempts, tally.ends)
 
 
