@@ -1,0 +1,1 @@
+"""Clocks, timeouts and polling, for event loops that may be blocked or suspended."""

@@ -1,0 +1,1 @@
+"""The emulator's own routes, for programs that cannot reach into it."""

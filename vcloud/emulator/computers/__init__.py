@@ -1,0 +1,1 @@
+"""The Vagon Computers API, emulated."""

@@ -1,0 +1,1 @@
+"""Faults to order: what can go wrong with an exchange, when, and how it is done."""

@@ -1,0 +1,1 @@
+"""The Vagon Streams API, emulated."""

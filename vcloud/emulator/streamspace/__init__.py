@@ -1,0 +1,1 @@
+"""The StreamSpace API, emulated."""

@@ -1,0 +1,1 @@
+"""What the two emulated Vagon APIs share: signatures, envelope, paging, account."""

@@ -1,0 +1,1 @@
+"""A running session over WebSockets: its VNC stream and its log."""
