@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from vcloud._core import aiohttp_compat, pool
+from vcloud._core.connections import aiohttp_compat, pool
 
 # A shell's background job ignores Ctrl-C, and so would all programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

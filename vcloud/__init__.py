@@ -8,15 +8,15 @@ from __future__ import annotations
 # Not typing's own, whose import alone would take longer than everything else here; type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from vcloud._core.codec import OpenEnum
+    from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
-    from vcloud._core.instance import Controllable, Instance, Instances, InstanceState
+    from vcloud._core.instances import Controllable, Instance, Instances, InstanceState
+    from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.limits.windows import RateLimit
     from vcloud._core.observe import Attempt, Observer, Queued, WaitReason
     from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
-    from vcloud._core.shared import SharedBudget
     from vcloud._core.text import printable
     from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
     from vcloud.bulk import Bulk, Journal, Outcome, OutcomeStatus, Settled, Totals
@@ -54,15 +54,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "vcloud._core.codec": ("OpenEnum",),
+    "vcloud._core.decoding.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
-    "vcloud._core.instance": ("Controllable", "Instance", "InstanceState", "Instances"),
+    "vcloud._core.instances": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),
     "vcloud._core.paging.pager": ("Page", "Pager"),
     "vcloud._core.limits.windows": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
-    "vcloud._core.shared": ("SharedBudget",),
+    "vcloud._core.limits.shared_budget.budget": ("SharedBudget",),
     "vcloud._core.text": ("printable",),
     "vcloud.auth": ("APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"),
     "vcloud.bulk": ("Bulk", "Journal", "Outcome", "OutcomeStatus", "Settled", "Totals"),

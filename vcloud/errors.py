@@ -43,7 +43,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
-from vcloud._core.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
+from vcloud._core.error_details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
 from vcloud._core.text import printable, shortened
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import aiohttp
 from aiohttp import web
 from attrs import define, field
 
-from vcloud._core.cleanup import race
+from vcloud._core.tasks import race
 from vcloud.emulator import Emulator
-from vcloud.emulator.sockets import Channel
-from vcloud.emulator.streamspace_catalog import USER
+from vcloud.emulator.net.websockets import Channel
+from vcloud.emulator.streamspace.catalog import USER
 from vcloud.providers.streamspace import (
     AgentCapacity,
     HibernateSession,
@@ -26,7 +26,7 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
-from vcloud.providers.streamspace.relay import PART
+from vcloud.providers.streamspace.realtime.relay import PART
 
 HOST = "127.0.0.1"
 MB = 1_000_000

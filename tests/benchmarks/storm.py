@@ -12,7 +12,7 @@ of memory, the memory (what Python has allocated, with nothing under way) in a s
 from __future__ import annotations
 
 from tests.benchmarks.harness import Options, Table, run
-from tests.faults.storm import AT_ONCE, DEADLINE, SHARE, Result, check
+from tests.faults.storm_calls import AT_ONCE, DEADLINE, SHARE, Result, check
 
 ROUNDS = 1
 REQUESTS, FIRST = 10_000, 2_000

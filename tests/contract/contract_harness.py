@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from attrs import define, field, frozen
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, Wire
 
 DOCUMENTS = Path(__file__).with_name("documents")

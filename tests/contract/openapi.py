@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.contract.harness import DOCUMENTS, Provider
+from tests.contract.contract_harness import DOCUMENTS, Provider
 
 Json = dict[str, Any]
 

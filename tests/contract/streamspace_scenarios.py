@@ -9,7 +9,7 @@ import pytest
 
 from vcloud import AuthenticationError
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN, USER
+from vcloud.emulator.streamspace.catalog import ADMIN, USER
 from vcloud.providers.streamspace import (
     AgentStatus,
     Platform,

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tests.contract.harness import PROVIDERS, CannedTransport, Provider
+from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider
 from vcloud import APIError, Endpoint, RetryPolicy, VagonCode
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 
 VAGON = [
     pytest.param(

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.contract.harness import PROVIDERS, Provider, RecordingTransport, leaves, pattern
+from tests.contract.contract_harness import PROVIDERS, Provider, RecordingTransport, leaves, pattern
 from vcloud import Endpoint
 from vcloud.emulator import Emulator
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.harness import PROVIDERS, CannedTransport, Provider, pattern
+from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider, pattern
 from vcloud import VCloudError
 
 OPERATIONS = [

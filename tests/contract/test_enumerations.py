@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from vcloud import APIError, Endpoint, RetryPolicy, VCloud
 from vcloud.emulator import Emulator, Fault
 from vcloud.errors import error_for_status

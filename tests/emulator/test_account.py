@@ -18,7 +18,7 @@ from tests.emulator.faults_raw import Caller, calling
 from vcloud import InsufficientFundsError, InvalidRequestError, VCloud
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.__main__ import main
-from vcloud.emulator.vagon_account import Account
+from vcloud.emulator.vagon.account import Account
 
 STREAM = "1381"
 

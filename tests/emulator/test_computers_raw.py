@@ -20,7 +20,7 @@ from yarl import URL
 
 from tests.seeded import KEY, SECRET, SEED
 from vcloud.emulator import Call, Clock, Emulator, Fault
-from vcloud.emulator.vagon_signature import Signatures
+from vcloud.emulator.vagon.signature import Signatures
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.emulator.test_emulator_computers_raw import PREFIX, START, Api, authorization
+from tests.emulator.test_computers_raw import PREFIX, START, Api, authorization
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.computers_state import Machine
+from vcloud.emulator.computers.state import Machine
 
 READY = 25
 """Seconds from a machine's first start until it is ready."""

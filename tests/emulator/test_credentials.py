@@ -17,8 +17,8 @@ from vcloud import APIKeyAuth, AuthenticationError, BearerAuth, Endpoint, HMACAu
 from vcloud.emulator import Credentials, Emulator
 from vcloud.emulator.__main__ import main
 from vcloud.emulator.credentials import variable
-from vcloud.emulator.streamspace_catalog import USER
-from vcloud.emulator.streamspace_tokens import Tokens
+from vcloud.emulator.streamspace.catalog import USER
+from vcloud.emulator.streamspace.tokens import Tokens
 
 SECRETS = ("computers_secret", "streams_secret", "streamspace_password", "desktops_api_key")
 

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from tests.emulator.faults_raw import DESKTOP, Caller, calling, until
-from vcloud.emulator import Emulator, Fault, Faults, listener
-from vcloud.emulator.faults_play import ACTS
+from vcloud.emulator import Emulator, Fault, Faults
+from vcloud.emulator.faults.play import ACTS
+from vcloud.emulator.net import listener
 
 LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 

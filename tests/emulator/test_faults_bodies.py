@@ -14,7 +14,7 @@ import pytest
 
 from tests.emulator.faults_raw import Answer, Caller, calling, until
 from vcloud.emulator import Fault
-from vcloud.emulator.faults import ENUMERATED
+from vcloud.emulator.faults.fault import ENUMERATED
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 from tests.emulator.faults_raw import DESKTOP, Caller, calling
 from vcloud.emulator import Fault
 from vcloud.emulator.__main__ import main
-from vcloud.emulator.admin import LONGEST_ROUTE, MOST_BYTES, MOST_RULES
-from vcloud.emulator.faults import LONGEST_VALUE, MOST_SIZE
-from vcloud.emulator.faults_named import HEADER, NAMES, from_header, named
-from vcloud.emulator.faults_play import ACTS
+from vcloud.emulator.admin.routes import LONGEST_ROUTE, MOST_BYTES, MOST_RULES
+from vcloud.emulator.faults.fault import LONGEST_VALUE, MOST_SIZE
+from vcloud.emulator.faults.named import HEADER, NAMES, from_header, named
+from vcloud.emulator.faults.play import ACTS
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from attrs import define
 
 from tests.emulator.realtime_raw import until
-from tests.emulator.test_emulator_computers_raw import PREFIX, authorization
+from tests.emulator.test_computers_raw import PREFIX, authorization
 from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator, Fault
 

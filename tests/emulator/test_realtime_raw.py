@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulator.realtime_raw import World, token, until
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.streamspace_catalog import USER
+from vcloud.emulator.streamspace.catalog import USER
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.emulator.realtime_raw import World, until
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.rfb import (
+from vcloud.emulator.streamspace.control.rfb import (
     BACKGROUND,
     HEIGHT,
     POINTER,

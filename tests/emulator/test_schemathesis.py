@@ -16,7 +16,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.contract.openapi import openapi
 from tests.unit.hostile import STEADY
 from vcloud import BearerAuth, Desktops, Request, StreamSpace, VagonComputers, VagonStreams

@@ -13,7 +13,7 @@ from aiohttp import web
 from attrs import define, field
 
 from tests.emulator.realtime_raw import leave, until
-from vcloud.emulator import sockets
+from vcloud.emulator.net import websockets
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,14 +40,14 @@ async def test_whoever_is_gone_before_all_is_read_has_closed_only_if_it_said_so(
     *, close: bool, messages: int
 ) -> None:
     left = asyncio.Event()
-    ends: list[sockets.Close] = []
+    ends: list[websockets.Close] = []
 
     async def serve(request: web.BaseRequest) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         await left.wait()
         await until(lambda: request.transport is None)
-        channel = sockets.Channel(socket, "the agent")
+        channel = websockets.Channel(socket, "the agent")
         received = 0
         while data := await channel.read():
             received += len(data)
@@ -61,8 +61,8 @@ async def test_whoever_is_gone_before_all_is_read_has_closed_only_if_it_said_so(
         await leave(picture, close=close)
         left.set()
         await until(lambda: ends)
-    lost = sockets.Close(1011, "the connection of the agent was lost")
-    assert ends == [sockets.Close() if close else lost]
+    lost = websockets.Close(1011, "the connection of the agent was lost")
+    assert ends == [websockets.Close() if close else lost]
 
 
 @asynccontextmanager
@@ -105,19 +105,19 @@ FRAME, CLOSE = 4 + 1000, b"\x88\x0d\x03\xe8that is all"
 class UntilFull:
     """Sends until the peer's kernel takes no more, so that some of it is left in this process."""
 
-    live: sockets.Live = field(factory=sockets.Live)
+    live: websockets.Live = field(factory=websockets.Live)
     sent: int = 0
     full: asyncio.Event = field(factory=asyncio.Event)
     over: asyncio.Event = field(factory=asyncio.Event)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        async def use(socket: web.WebSocketResponse) -> sockets.Close:
+        async def use(socket: web.WebSocketResponse) -> websockets.Close:
             assert request.transport is not None
             while not request.transport.get_write_buffer_size():
                 await socket.send_bytes(bytes(1000))
                 self.sent += FRAME
             self.full.set()
-            return sockets.Close(1000, "that is all")
+            return websockets.Close(1000, "that is all")
 
         response = await self.live.serve(request, {}, use)
         self.over.set()
@@ -125,7 +125,7 @@ class UntilFull:
 
 
 async def test_peer_that_pauses_gets_all_that_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "CLOSING", 0.01)
+    monkeypatch.setattr(websockets, "CLOSING", 0.01)
     server = UntilFull()
     async with deaf(server.serve) as read:
         await server.full.wait()
@@ -143,7 +143,7 @@ async def test_peer_that_pauses_gets_all_that_was_sent(monkeypatch: pytest.Monke
 async def test_peer_that_does_not_read_does_not_hold_up_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sockets, "CLOSING", 0.01)
+    monkeypatch.setattr(websockets, "CLOSING", 0.01)
     server = UntilFull()
     async with deaf(server.serve) as read:
         await server.full.wait()
@@ -154,12 +154,12 @@ async def test_peer_that_does_not_read_does_not_hold_up_the_end(
 async def test_peer_that_takes_nothing_any_more_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sockets, "CLOSING", 0.01)
-    monkeypatch.setattr(sockets, "STALLED", 0.05)
+    monkeypatch.setattr(websockets, "CLOSING", 0.01)
+    monkeypatch.setattr(websockets, "STALLED", 0.05)
     server = UntilFull()
     async with deaf(server.serve):
         await server.over.wait()
 
 
 async def test_reason_is_cut_to_what_a_close_frame_holds() -> None:
-    assert sockets.Close(1000, "\u00e9" * 100).message == "\u00e9".encode() * 61
+    assert websockets.Close(1000, "\u00e9" * 100).message == "\u00e9".encode() * 61

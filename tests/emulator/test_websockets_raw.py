@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.emulator.realtime_raw import token, until
-from tests.emulator.test_emulator_http_raw import Wire, wired
+from tests.emulator.test_http_raw import Wire, wired
 from vcloud.emulator import Emulator
 from vcloud.emulator.net.frames import MaskedFrames
-from vcloud.emulator.rfb import CutText
+from vcloud.emulator.streamspace.control.rfb import CutText
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 VERSION = b"RFB 003.008\n"

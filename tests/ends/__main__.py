@@ -8,7 +8,7 @@ import time
 from random import Random
 
 from tests.ends.cells import GUARD, Cell, anytime, cells
-from tests.ends.harness import Verdict, run, table
+from tests.ends.ends_harness import Verdict, run, table
 
 
 def _wanted(cell: Cell, words: list[str]) -> bool:

@@ -14,7 +14,7 @@ if sys.platform == "win32":
     pytest.skip("programs are forked, and ended by signals", allow_module_level=True)
 
 from tests.ends.cells import LOOPS, MOMENTS, SENSELESS, Cell, End, anytime, cells, quick
-from tests.ends.harness import require, run, table
+from tests.ends.ends_harness import require, run, table
 
 #: The issue's eight moments.
 GROUPS = {

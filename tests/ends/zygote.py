@@ -20,7 +20,7 @@ import vcloud.providers.computers
 import vcloud.providers.desktops
 import vcloud.providers.streams
 import vcloud.providers.streamspace  # noqa: F401 - as above
-from tests.ends import mutants, programs
+from tests.ends import mutants, user_programs
 from tests.ends.cells import GUARD
 from tests.ends.scene import Scene
 
@@ -38,7 +38,7 @@ def _become(spec: dict[str, Any]) -> None:
     faulthandler.dump_traceback_later(GUARD, exit=True)
     if spec["mutant"] is not None:
         mutants.MUTANTS[spec["mutant"]]()
-    programs.run(Scene(spec))
+    user_programs.run(Scene(spec))
 
 
 def main() -> None:

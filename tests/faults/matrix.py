@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.faults.oracle import (
     ATTEMPTS,
     BOUND,
@@ -41,9 +41,9 @@ from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
 from tests.seeded import SEED
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud.emulator import Emulator
-from vcloud.emulator.ledger import Call
+from vcloud.emulator.calls import Call
 
 #: Seconds; what has no answer is over after this long. Whatever has one must be quicker, on a machine that is busy too.
 STALL: Final = 2.0

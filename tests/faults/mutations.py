@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from vcloud import Request, Response, TransportError
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from tests.contract.contract_harness import PROVIDERS
 from tests.contract.desktops_calls import ACTIONS, UUID
-from tests.contract.harness import PROVIDERS
 from tests.contract.streamspace_calls import AGENT, SESSION
 from tests.faults import worlds
 from vcloud import Request
 from vcloud.emulator import Emulator
-from vcloud.emulator.computers_state import Machine
-from vcloud.emulator.ledger import Call as Ledgered
+from vcloud.emulator.calls import Call as Ledgered
+from vcloud.emulator.computers.state import Machine
 from vcloud.providers.desktops import Wait
 
 Call = Callable[[Any], Awaitable[object]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.contract.contract_harness import PROVIDERS
 from tests.contract.desktops_calls import ACTIONS
-from tests.contract.harness import PROVIDERS
 from tests.faults import cancelled, targets
 from tests.faults.matrix import cells, require, run, table
 from tests.faults.oracle import GATEWAYS, KINDS, NAMES, REFUSED_200, REFUSING

@@ -10,8 +10,8 @@ from attrs import frozen
 from tests.faults import cancelled, matrix, mutations
 from tests.faults.cancelled import Cancelled, Moment
 from tests.faults.matrix import Cell, FailedError
-from tests.faults.storm import LostError
-from tests.faults.storm import check as weather
+from tests.faults.storm_calls import LostError
+from tests.faults.storm_calls import check as weather
 from tests.faults.targets import TARGETS, Target
 
 ENDPOINTS: dict[str, Target] = {target.id: target for target in TARGETS}

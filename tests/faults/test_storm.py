@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.storm import AT_ONCE, check
+from tests.faults.storm_calls import AT_ONCE, check
 
 REQUESTS = 800
 

@@ -15,10 +15,10 @@ from tests.contract.streamspace_calls import SESSION
 from tests.seeded import API_KEY, KEY, SECRET
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth
 from vcloud.emulator import Emulator
-from vcloud.emulator.computers_state import Session as UsageSession
-from vcloud.emulator.computers_state import Task
-from vcloud.emulator.streams_state import Machine as StreamMachine
-from vcloud.emulator.streams_state import User as Visitor
+from vcloud.emulator.computers.state import Session as UsageSession
+from vcloud.emulator.computers.state import Task
+from vcloud.emulator.streams.state import Machine as StreamMachine
+from vcloud.emulator.streams.state import User as Visitor
 
 #: The password in the document's example of a login.
 PASSWORD = "your-password"

@@ -10,7 +10,7 @@ from tests.secrets.tls import client_context
 from tests.seeded import KEY, SECRET
 from vcloud import Endpoint, HMACAuth, RetryPolicy, VCloud
 from vcloud.emulator import Emulator
-from vcloud.emulator.ledger import Call
+from vcloud.emulator.calls import Call
 
 QUICK: Final = RetryPolicy(base=0.02, cap=0.2)
 #: Where each provider makes what costs money.

@@ -21,10 +21,10 @@ from typing import Any, Final
 import pytest
 import uvicorn
 
-from tests.emulator.each_loop import run
 from tests.gateways.clients import behind
 from tests.gateways.programs import END, PROGRAMS, START, Gateway
 from tests.gateways.setups import IDLE, Setup
+from tests.integration.each_loop import run
 from tests.lacking import untested
 from vcloud import Endpoint, HMACAuth, VagonComputers
 from vcloud.emulator import Emulator

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.emulator.realtime_plane import Handler, Plane, plane, ready
-from tests.emulator.realtime_server import settled
+from tests.integration.realtime_plane import Handler, Plane, plane, ready
+from tests.integration.realtime_server import settled
 from vcloud import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace import (
     AgentCapacity,

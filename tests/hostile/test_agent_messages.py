@@ -11,13 +11,13 @@ from typing import Any, Final, cast
 
 import pytest
 
-from tests.emulator.realtime_plane import Handler, plane, ready
-from tests.emulator.realtime_server import settled
 from tests.hostile.growth import check_growth
+from tests.integration.realtime_plane import Handler, plane, ready
+from tests.integration.realtime_server import settled
 from vcloud.providers.streamspace import CommandFailed, SessionResult, StartSession
 from vcloud.providers.streamspace.agent import outbox
 from vcloud.providers.streamspace.agent.frames import MAX_UNREADABLE, each_message, read_frame
-from vcloud.providers.streamspace.messages import UnreadableMessage
+from vcloud.providers.streamspace.agent.messages import UnreadableMessage
 
 DATA: Final = {"name": "n", "user": "u", "template": "t"}
 START: Final = {

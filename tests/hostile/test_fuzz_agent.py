@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.emulator.realtime_plane import Plane, plane
-from tests.emulator.realtime_server import TOKEN, settled
+from tests.integration.realtime_plane import Plane, plane
+from tests.integration.realtime_server import TOKEN, settled
 from vcloud.providers.streamspace import (
     AgentCapacity,
     AgentWorker,

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.answers import SPELLINGS, Answer, Peer, answers, heads
 from tests.unit.hostile import ONCE, STEADY, Case, cases
 from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, VCloudError
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 
 SECRETS: Final = {
     "key": "AKIA/kana+rie=key~0123456789",

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from attrs import frozen
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.growth import check_growth, shared_out
 from tests.unit.hostile import answered
 from vcloud import APIError, VCloudError
-from vcloud._core.codec import MAX_COMMAS
+from vcloud._core.decoding.codec import MAX_COMMAS
 from vcloud.providers.computers import MachineStatus
 
 Make = Callable[[int], bytes]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_server import Script, client, serving
-from vcloud.providers.streamspace import logs
+from tests.integration.realtime_server import Script, client, serving
+from vcloud.providers.streamspace.realtime import logs
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 #: Lines after which others must have had their turn; the client allows 2000.

@@ -25,7 +25,7 @@ from limits.aio.storage import MemoryStorage
 
 import vcloud.providers
 from vcloud import BearerAuth, DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
-from vcloud._core.codec import (
+from vcloud._core.decoding.codec import (
     Amount,
     Codec,
     Float,
@@ -36,11 +36,11 @@ from vcloud._core.codec import (
     Minutes,
     Seconds,
 )
-from vcloud._core.counter import COUNTED, GRAIN, Claim
 from vcloud._core.limits.headers import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
-from vcloud._core.redis_store import redis_counter
+from vcloud._core.limits.shared_budget.counter import COUNTED, GRAIN, Claim
+from vcloud._core.limits.shared_budget.redis_store import redis_counter
+from vcloud._core.limits.shared_budget.stores import LimitsCounter
 from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
-from vcloud._core.stores import LimitsCounter
 
 CODEC = Codec()
 NOW = 1_771_000_000.0
@@ -253,7 +253,12 @@ def test_both_ways_agree_on_every_spelling_and_what_they_give_can_be_used(
 # -- models ----------------------------------------------------------------------------------------
 
 #: Modules whose classes are never decoded: what is sent, and what is counted here.
-OURS = ("desktops.actions", "desktops.requests", "desktops.typed_text", "streamspace.relay")
+OURS = (
+    "desktops.actions",
+    "desktops.requests",
+    "desktops.typed_text",
+    "streamspace.realtime.relay",
+)
 #: Classes that are never decoded.
 SENT = {"Capacity"}
 

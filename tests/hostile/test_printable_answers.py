@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_server import client, serving
 from tests.hostile.texts import (
     HALF,
     HEADER,
@@ -25,6 +24,7 @@ from tests.hostile.texts import (
     listening,
     said,
 )
+from tests.integration.realtime_server import client, serving
 from vcloud import APIError, BearerAuth, Endpoint, VCloud, VCloudError, WaitTimeout
 from vcloud.providers.streamspace import StreamSpace
 

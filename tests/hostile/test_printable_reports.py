@@ -33,7 +33,7 @@ from vcloud import (
     OutcomeStatus,
     VCloudError,
 )
-from vcloud.bulk.ledger import Entry, Ledger
+from vcloud.bulk.store import Entry, Ledger
 from vcloud.providers.desktops import Desktops
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]

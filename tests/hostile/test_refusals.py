@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.growth import shared_out
 from vcloud import (
     APIError,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import answered
 from vcloud import (
     APIError,

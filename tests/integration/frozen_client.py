@@ -1,6 +1,6 @@
 """A program that uses the SDK while its process is stopped, or its loop blocked, by who runs it.
 
-``python -m tests.emulator.frozen_client <loop> <what> <JSON of options>``. The environment leads it
+``python -m tests.integration.frozen_client <loop> <what> <JSON of options>``. The environment leads it
 to an emulator in another process. It says ``sent`` as soon as its requests are on the way, and ends
 with a report in JSON.
 """
@@ -132,7 +132,7 @@ async def main(what: str, options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     # Not of the tests alone: an optional loop.
-    from tests.emulator.each_loop import LOOPS
+    from tests.integration.each_loop import LOOPS
 
     with asyncio.Runner(loop_factory=LOOPS[sys.argv[1]]) as runner:
         runner.run(main(sys.argv[2], json.loads(sys.argv[3])))

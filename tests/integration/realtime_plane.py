@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from attrs import define, field
 
-from tests.emulator.realtime_server import Script, client, serving
+from tests.integration.realtime_server import Script, client, serving
 from vcloud import RetryPolicy
 from vcloud.providers.streamspace import (
     AgentWorker,

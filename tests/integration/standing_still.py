@@ -1,6 +1,6 @@
 """A client that stands still in the middle of something; see ``test_standing_still.py``.
 
-``python -m tests.emulator.standing_still NAME --how blocked|stopped --seconds 1 …``
+``python -m tests.integration.standing_still NAME --how blocked|stopped --seconds 1 …``
 It prints ``still`` as it begins to, and a line of JSON when it is through.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import define
 
-from tests.emulator.each_loop import LOOPS
+from tests.integration.each_loop import LOOPS
 from vcloud import (
     APIKeyAuth,
     Attempt,

@@ -13,7 +13,7 @@ import aiohttp
 import attrs
 import pytest
 
-from tests.emulator.each_loop import LOOPS, on_each_loop
+from tests.integration.each_loop import LOOPS, on_each_loop
 from tests.secrets.tls import client_context, server_context
 from vcloud import (
     Endpoint,

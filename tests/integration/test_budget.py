@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.redis_server import redis_server
+from tests.integration.redis_server import redis_server
 from vcloud import (
     ConfigurationError,
     ConnectError,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.emulator import test_budget_away as away
-from tests.emulator.redis_server import RedisServer, redis_server
-from tests.emulator.test_budget import spread
+from tests.integration import test_budget_away as away
+from tests.integration.redis_server import RedisServer, redis_server
+from tests.integration.test_budget import spread
 from vcloud import ConfigurationError, Endpoint, RateLimit, SharedBudget, VagonComputers
 from vcloud.emulator import Emulator
 

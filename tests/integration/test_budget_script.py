@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 from redis import Redis
 
-from tests.emulator.redis_server import redis_server
-from vcloud._core.budget_script import SCRIPT
-from vcloud._core.counter import Claim
-from vcloud._core.redis_store import GRACE, keys
+from tests.integration.redis_server import redis_server
+from vcloud._core.limits.shared_budget.counter import Claim
+from vcloud._core.limits.shared_budget.redis_script import SCRIPT
+from vcloud._core.limits.shared_budget.redis_store import GRACE, keys
 
 SECOND = 1_000_000
 #: A moment of 2026, in microseconds.

@@ -17,8 +17,8 @@ import pytest
 from attrs import evolve
 from redis import Redis
 
-from tests.emulator.redis_server import RedisServer, redis_server
-from tests.emulator.test_budget import spread
+from tests.integration.redis_server import RedisServer, redis_server
+from tests.integration.test_budget import spread
 from vcloud import ConnectError, RateLimit, SharedBudget, VCloud
 from vcloud._core.limits.turns import TooLongError
 from vcloud.emulator import Emulator
@@ -252,7 +252,7 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
 async def test_a_crowd_finds_out_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.shared.PATIENCE", 0.5)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.PATIENCE", 0.5)
     budget = SharedBudget(server.address)
     server.pause()
     # One by one this would take longer than a test may.

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from tests.emulator.faults_raw import until
-from tests.emulator.realtime_plane import Handler, plane
+from tests.integration.realtime_plane import Handler, plane
 from vcloud import (
     CleanupError,
     ConfigurationError,

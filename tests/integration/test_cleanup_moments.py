@@ -167,7 +167,7 @@ ANOTHER_LOOP = """
 import asyncio, gc, logging, sys
 from attrs import evolve
 from vcloud import APIKeyAuth, ConfigurationError, Journal, VCloud
-from vcloud._core import refused
+from vcloud._core import refused_credentials as refused
 from vcloud.emulator import Emulator, Fault
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s")

@@ -37,7 +37,7 @@ from vcloud import (
     StreamSpace,
     VCloud,
 )
-from vcloud._core.resolver import THREADS
+from vcloud._core.connections.resolver import THREADS
 from vcloud.emulator import Emulator, Fault
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.emulator.redis_server import RedisServer, redis_server
+from tests.integration.redis_server import RedisServer, redis_server
 from vcloud import Attempt, Observer, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.each_loop import FORMS, LOOPS
+from tests.integration.each_loop import FORMS, LOOPS
 from vcloud.emulator import Emulator, Fault
 
 if sys.platform == "win32":
@@ -38,7 +38,7 @@ async def client(
 ) -> AsyncIterator[Process]:
     """The program of `frozen_client`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "tests.emulator.frozen_client"),
+        *(sys.executable, "-W", "error", "-m", "tests.integration.frozen_client"),
         *(loop, what, json.dumps(options)),
         cwd=ROOT,
         env=os.environ | emulator.env(),

@@ -23,8 +23,8 @@ from vcloud.emulator import Emulator
 BEFORE = {
     "nothing": "",
     "vcloud": "import vcloud",
-    "clock": "import vcloud._core.clock",
-    "codec": "import vcloud._core.codec",
+    "clock": "import vcloud._core.timing.clock",
+    "codec": "import vcloud._core.decoding.codec",
     "everything": "import vcloud.providers.computers, vcloud.providers.streamspace",
 }
 FREEZE = {

@@ -104,7 +104,7 @@ async def test_websockets_to_localhost_go_to_loopback(
 
 async def test_other_names_are_resolved_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     liar = Liar(monkeypatch)
-    monkeypatch.setattr("tests.emulator.test_localhost.ELSEWHERE", "127.0.0.1")
+    monkeypatch.setattr("tests.integration.test_localhost.ELSEWHERE", "127.0.0.1")
     async with serving("127.0.0.1") as port:
         for name in ("localhost.example", "notlocalhost", "streamspace.test"):
             async with VCloud(desktops=desktops(name, port, allow_http=True)) as cloud:

@@ -20,7 +20,8 @@ PRELUDE = '''
 import asyncio, ctypes, fcntl, json, logging, os, resource, socket, struct, sys
 import vcloud
 from vcloud import *
-from vcloud._core import own_limits, session
+from vcloud._core import session
+from vcloud._core import process_limits as own_limits
 from vcloud.emulator import Emulator, Fault
 
 class Lines(logging.Handler):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.emulator.realtime_plane import ready
+from tests.integration.realtime_plane import ready
 from tests.lacking import untested
 from tests.seeded import ADMIN_PASSWORD, KEY, SECRET, SEED
 from vcloud import (

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.emulator import keeping
-from tests.emulator.each_loop import FORMS, run
-from tests.emulator.keeping import TWICE, Service, at, start, warmed
+from tests.integration import keeping
+from tests.integration.each_loop import FORMS, run
+from tests.integration.keeping import TWICE, Service, at, start, warmed
 from tests.secrets.tls import client_context, server_context
 from vcloud import ConnectError, VagonComputers
-from vcloud._core.pooled import is_stale
+from vcloud._core.connections.kept_connections import is_stale
 
 both_ways = pytest.mark.usefixtures("aiohttp_parts")
 LOOPS: Final = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]

@@ -12,14 +12,14 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.emulator import keeping
-from tests.emulator.keeping import TWICE, Service, at, start, until, warmed
+from tests.integration import keeping
+from tests.integration.keeping import TWICE, Service, at, start, until, warmed
 from tests.secrets.tls import server_context
 from vcloud import RequestTimeout, VagonComputers
 from vcloud._core import transport
-from vcloud._core.clock import SUSPENDED, was_suspended
-from vcloud._core.pool import Pool, pool
-from vcloud._core.pooled import MAX_AGE
+from vcloud._core.connections.kept_connections import MAX_AGE
+from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.timing.clock import SUSPENDED, was_suspended
 
 both_ways = pytest.mark.usefixtures("aiohttp_parts")
 TIMEOUT: Final = 0.3

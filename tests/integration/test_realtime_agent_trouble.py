@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_plane import Handler, plane, ready
-from tests.emulator.realtime_server import TOKEN, refusal, settled
+from tests.integration.realtime_plane import Handler, plane, ready
+from tests.integration.realtime_server import TOKEN, refusal, settled
 from vcloud import (
     APIError,
     AuthenticationError,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from attrs import define
 
-from tests.emulator.realtime_plane import Handler, Plane, plane
-from tests.emulator.realtime_server import settled
+from tests.integration.realtime_plane import Handler, Plane, plane
+from tests.integration.realtime_server import settled
 from vcloud.providers.streamspace import VNCProxyRequest
 
 GREETING = b"RFB 003.008\n"

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.emulator.realtime_server import (
+from tests.integration.realtime_server import (
     AUTH,
     TOKEN,
     Script,
@@ -596,7 +596,7 @@ async def test_after_a_drop_no_line_is_lost_or_given_twice(tail: int) -> None:
 async def test_repeated_lines_are_recognised_however_long_the_service_pauses_among_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.logs.QUIET", 0.001)
+    monkeypatch.setattr("vcloud.providers.streamspace.realtime.logs.QUIET", 0.001)
     log = [f"2026-01-01T00:00:{n // 10:02}.{n % 10}Z line {n}" for n in range(303)]
     connections = 0
 
@@ -622,7 +622,7 @@ async def test_repeated_lines_are_recognised_however_long_the_service_pauses_amo
 async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a_short_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.logs.QUIET", 0.005)
+    monkeypatch.setattr("vcloud.providers.streamspace.realtime.logs.QUIET", 0.005)
     logs = [["old 1", "old 2"], ["new 1", "new 2"]]
     over = asyncio.Event()
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_plane import ready
-from tests.emulator.realtime_server import TOKEN, serving, settled
+from tests.integration.realtime_plane import ready
+from tests.integration.realtime_server import TOKEN, serving, settled
 from vcloud import BearerAuth, Endpoint, RateLimit, RateLimitError, RetryPolicy
 from vcloud.emulator import Clock, Emulator
 from vcloud.providers.streamspace import SessionRef, StreamSpace

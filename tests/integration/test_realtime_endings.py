@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.emulator.realtime_plane import plane, ready
-from tests.emulator.realtime_server import Script, client, refusal, serving, settled
+from tests.integration.realtime_plane import plane, ready
+from tests.integration.realtime_server import Script, client, refusal, serving, settled
 from vcloud import APIError, ConflictError, Request, TransportError
 from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace.rfb import GREETING
-from vcloud.providers.streamspace.rfb import refusal as rfb_refusal
+from vcloud.providers.streamspace.realtime.rfb import GREETING
+from vcloud.providers.streamspace.realtime.rfb import refusal as rfb_refusal
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 
@@ -207,7 +207,7 @@ async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
 async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.relay.FLUSH", 0.01)
+    monkeypatch.setattr("vcloud.providers.streamspace.realtime.relay.FLUSH", 0.01)
     total = forwarded = 0
     closed = asyncio.Event()
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.emulator.each_loop import on_each_loop
-from tests.emulator.realtime_server import Server, client, others, serving, settled
+from tests.integration.each_loop import on_each_loop
+from tests.integration.realtime_server import Server, client, others, serving, settled
 from vcloud import ConfigurationError, RetryPolicy, TransportError, VCloud
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import VNCTunnel

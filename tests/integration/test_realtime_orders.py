@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from tests.emulator.each_loop import on_each_loop
-from tests.emulator.realtime_plane import plane, ready
-from tests.emulator.realtime_server import (
+from tests.integration.each_loop import on_each_loop
+from tests.integration.realtime_plane import plane, ready
+from tests.integration.realtime_server import (
     certified,
     client,
     others,
@@ -38,9 +38,9 @@ from vcloud import (
 )
 from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN
+from vcloud.emulator.streamspace.catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
-from vcloud.providers.streamspace.relay import let_go
+from vcloud.providers.streamspace.realtime.relay import let_go
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 PART = bytes(range(256)) * 1024

@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.emulator.realtime_plane import Handler
-from tests.emulator.realtime_server import settled
+from tests.integration.realtime_plane import Handler
+from tests.integration.realtime_server import settled
 from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import BearerAuth, Endpoint, RetryPolicy
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace_catalog import ADMIN
+from vcloud.emulator.streamspace.catalog import ADMIN
 from vcloud.providers.streamspace import (
     AgentSession,
     AgentWorker,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_server import Server, client, serving, settled
+from tests.integration.realtime_server import Server, client, serving, settled
 from vcloud import TransportError
 
 ID = "ses-1"

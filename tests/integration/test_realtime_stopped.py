@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.emulator.each_loop import LOOPS
-from tests.emulator.realtime_plane import Handler, Plane
-from tests.emulator.realtime_server import Script, Server, client, serving, settled
+from tests.integration.each_loop import LOOPS
+from tests.integration.realtime_plane import Handler, Plane
+from tests.integration.realtime_server import Script, Server, client, serving, settled
 from vcloud import RetryPolicy, VCloud
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace.agent import connection
@@ -166,7 +166,7 @@ def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
 PROGRAM = """
     import asyncio, sys
     from attrs import evolve
-    from tests.emulator.realtime_plane import Handler
+    from tests.integration.realtime_plane import Handler
     from vcloud import BearerAuth, Endpoint, VCloud
 
     async def main(url, user, password, session):

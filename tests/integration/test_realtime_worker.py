@@ -8,8 +8,8 @@ import contextlib
 import pytest
 from aiohttp import web
 
-from tests.emulator.realtime_plane import Handler, plane, ready
-from tests.emulator.realtime_server import AUTH, client, others, refusal, serving, settled
+from tests.integration.realtime_plane import Handler, plane, ready
+from tests.integration.realtime_server import AUTH, client, others, refusal, serving, settled
 from vcloud import AuthenticationError, ConfigurationError, InvalidArgumentError
 from vcloud.providers.streamspace import (
     AgentCapacity,

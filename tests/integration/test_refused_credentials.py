@@ -30,7 +30,7 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace_catalog import ADMIN
+from vcloud.emulator.streamspace.catalog import ADMIN
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -47,7 +47,7 @@ class Later:
     """The passing of time, as the client sees it, moved by the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from vcloud._core.clock import monotonic
+        from vcloud._core.timing.clock import monotonic
 
         self.ahead = 0.0
         monkeypatch.setattr("vcloud.auth.monotonic", lambda: monotonic() + self.ahead)

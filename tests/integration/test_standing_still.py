@@ -77,7 +77,7 @@ class Client:
             "-W",
             "error",
             "-m",
-            "tests.emulator.standing_still",
+            "tests.integration.standing_still",
             scenario,
             *arguments,
             "--options",

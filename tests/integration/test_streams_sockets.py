@@ -26,7 +26,7 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud._core.instance import Controllable, InstanceState
+from vcloud._core.instances import Controllable, InstanceState
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.providers.streams import (
     AutoTurnOffDuration,

@@ -21,9 +21,9 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud._core.instance import Controllable, InstanceState
+from vcloud._core.instances import Controllable, InstanceState
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace_catalog import STATES, TRANSITIONS, USER
+from vcloud.emulator.streamspace.catalog import STATES, TRANSITIONS, USER
 from vcloud.providers.streamspace import (
     InvalidTransitionError,
     Platform,

@@ -22,7 +22,7 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace_catalog import ADMIN, USER
+from vcloud.emulator.streamspace.catalog import ADMIN, USER
 from vcloud.providers.streamspace import StreamSpace, StreamSpaceCode
 
 STATS = "/api/v1/agents/stats"

@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.emulator.each_loop import run
+from tests.integration.each_loop import run
 from tests.secrets.tls import client_context, server_context
 from vcloud import ConnectError, Endpoint, HMACAuth, RetryPolicy, VagonComputers
 

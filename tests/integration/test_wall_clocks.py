@@ -18,10 +18,10 @@ from typing import Any, Self
 
 import pytest
 
-from tests.emulator.redis_server import redis_server
+from tests.integration.redis_server import redis_server
 from tests.lacking import untested
 from vcloud import Attempt, AuthenticationError, Endpoint, HMACAuth, Observer, VCloud
-from vcloud._core.clock import boottime
+from vcloud._core.timing.clock import boottime
 from vcloud.emulator import Emulator, Fault
 
 HOUR = 3600.0

@@ -22,7 +22,7 @@ from vcloud import (
     RetryPolicy,
     VCloud,
 )
-from vcloud._core.server_clock import GRAIN
+from vcloud._core.timing.server_clock import GRAIN
 from vcloud.emulator import Emulator, Fault
 
 #: Seconds by which the gateway's clock is ahead; the service tolerates 300.

@@ -19,8 +19,8 @@ import pytest
 from aiohttp import web
 from attrs import define, field
 
-from tests.emulator.each_loop import on_each_loop
-from tests.emulator.realtime_server import client, others, serving, settled
+from tests.integration.each_loop import on_each_loop
+from tests.integration.realtime_server import client, others, serving, settled
 from vcloud.emulator import Emulator
 from vcloud.providers.streamspace import SessionRef, StreamSpace, VNCForward
 

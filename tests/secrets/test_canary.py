@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from attrs import evolve, frozen
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.growth import shared_out
 from tests.secrets.sniffing import (
     CANARY,

@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from tests.contract.harness import PROVIDERS, CannedTransport
+from tests.contract.contract_harness import PROVIDERS, CannedTransport
 from tests.hostile.growth import check_growth
 from tests.secrets.spelling import WHOLE, shows, spelled, texts_of
 from tests.unit.hostile import ONCE, STEADY
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, Request, Response, VCloudError
-from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
+from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor, redactor_for
 from vcloud.providers.streamspace import InvalidTransitionError, SessionState
 
 SECRET: Final = "ck_+a/secret=of-mine.8"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.contract.harness import PROVIDERS, CannedTransport
+from tests.contract.contract_harness import PROVIDERS, CannedTransport
 from tests.secrets.spelling import WHOLE, shows, texts_of
 from tests.unit.hostile import ONCE
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, VCloudError

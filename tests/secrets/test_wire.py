@@ -27,7 +27,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.fault_words import fault_words
+from vcloud._core.failures import fault_words
 
 KEY, TOKEN, PASSWORD = (f"{CANARY}-{what}-0123456789" for what in ("key", "token", "password"))
 

@@ -16,7 +16,7 @@ from vcloud import (
     Response,
     RetryPolicy,
 )
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, Wire
 from vcloud.providers.streamspace import (
     Agent,

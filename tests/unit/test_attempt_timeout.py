@@ -9,8 +9,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from vcloud._core.patience import Patience, Turn
-from vcloud._core.timeouts import LOOK
+from vcloud._core.timing.attempt_timeout import Patience, Turn
+from vcloud._core.timing.timeouts import LOOK
 
 
 class Clock:

@@ -14,66 +14,59 @@ import pytest
 from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
 from vcloud._core import (
     arguments,
-    clock,
     closing,
-    codec,
-    converter,
-    counter,
-    details,
-    own_limits,
-    pooled,
-    redaction,
-    redis_store,
-    refused,
+    error_details,
+    process_limits,
+    refused_credentials,
     request,
-    resolver,
-    running_time,
     scalars,
-    server_clock,
-    shared,
-    short_fields,
-    spellings,
     text,
-    timeouts,
     waiting,
 )
+from vcloud._core.connections import kept_connections, resolver
+from vcloud._core.decoding import codec, converter, short_fields
 from vcloud._core.limits import cooldown, headers
+from vcloud._core.limits.shared_budget import budget, counter, redis_store
 from vcloud._core.paging import pages
+from vcloud._core.redaction import sent_secrets, spellings
+from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
-from vcloud.bulk import ledger
+from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
-from vcloud.emulator import admin, faults, rfb
-from vcloud.emulator import vagon as emulator_vagon
+from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
+from vcloud.emulator.faults import fault
 from vcloud.emulator.net import connection as emulator_connection
 from vcloud.emulator.net import hosts
+from vcloud.emulator.streamspace.control import rfb
+from vcloud.emulator.vagon import service as emulator_vagon
 from vcloud.emulator.x11 import desktop, processes, supervisor
 from vcloud.emulator.x11 import vnc as x11_vnc
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
-from vcloud.providers.streamspace import (
-    admission,
-    forward,
-    logs,
-    messages,
-    overlap,
-    relay,
-    replay,
-    worker,
-)
-from vcloud.providers.streamspace import rfb as client_rfb
 from vcloud.providers.streamspace.agent import (
     answers,
     commands,
     connection,
     frames,
     hooks,
+    messages,
     outbox,
     pictures,
     room,
     streak,
+    worker,
 )
+from vcloud.providers.streamspace.realtime import (
+    forward,
+    logs,
+    overlap,
+    relay,
+    replay,
+    viewer_admission,
+)
+from vcloud.providers.streamspace.realtime import rfb as client_rfb
 
 ROOT: Final = Path(__file__).parents[2]
 SECTION: Final = (
@@ -120,13 +113,13 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "one attempt, one connection": (
         f"{figure(ENDPOINT.timeout)}, {figure(ENDPOINT.connect_timeout)}",
     ),
-    "a kept connection": (figure(pooled.MAX_AGE),),
+    "a kept connection": (figure(kept_connections.MAX_AGE),),
     "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "names that this process looks up": (figure(resolver.THREADS),),
-    "a wait for a file descriptor": (figure(own_limits.PATIENCE),),
+    "a wait for a file descriptor": (figure(process_limits.PATIENCE),),
     "calls that try again at once": (
-        figure(own_limits.AT_ONCE),
-        f"{own_limits.TICK:g} s",
+        figure(process_limits.AT_ONCE),
+        f"{process_limits.TICK:g} s",
     ),
     "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
     "a wait in line": (figure(waiting.LONG), figure(waiting.LOG_INTERVAL)),
@@ -139,7 +132,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the look after a": (figure(ENDPOINT.timeout),),
     "frames that are read": (figure(receiver.IN_A_ROW),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
-    "the time to which": (f"{datetime.fromtimestamp(admin.LATEST, UTC).year}",),
+    "the time to which": (f"{datetime.fromtimestamp(routes.LATEST, UTC).year}",),
     "a message, in bytes": (mib(ENDPOINT.max_message),),
     "silence": (figure(ENDPOINT.heartbeat),),
     "a refusal (any status": (kib(request.MAX_REFUSAL),),
@@ -161,24 +154,24 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{scalars.MAX_DECIMAL_PLACES} decimal places",
         f"{scalars.MAX_NUMBER_TEXT} characters",
     ),
-    "a duration, or a number of attempts": (f"{figure(ledger._LONGEST / YEAR)} years",),
+    "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
-    "an answer, and its headers, that are searched": (kib(redaction.SEARCHED),),
+    "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
     "a token that a login gives": (kib(auth.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
-        f"{redaction.SHORTEST} characters",
-        f"from {redaction._PART}",
+        f"{sent_secrets.SHORTEST} characters",
+        f"from {sent_secrets._PART}",
     ),
     "the text of any error": (figure(errors.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
     "`error.url`": (figure(errors.MAX_URL),),
     "`error.details`": (
-        f"{details.MAX_DETAILS} values",
-        f"{figure(details.MAX_DETAIL_TEXT)} characters",
-        f"{details._MAX_LEVELS} levels",
+        f"{error_details.MAX_DETAILS} values",
+        f"{figure(error_details.MAX_DETAIL_TEXT)} characters",
+        f"{error_details._MAX_LEVELS} levels",
     ),
     "an object's key": (figure(converter.MAX_KEY),),
     "violations of a schema": (
@@ -195,15 +188,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "`Retry-After` as a number": (f"{figure(headers.MAX_RETRY_AFTER / YEAR)} years",),
     "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
     "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
-    "refused credentials": (figure(refused.HOLD),),
+    "refused credentials": (figure(refused_credentials.HOLD),),
     "a [shared budget]": (figure(counter._AT_ONCE),),
     "a process that waits in that store": (figure(redis_store.GRACE),),
-    "that store does not answer": (figure(counter.PATIENCE), figure(shared._SHORT_PATIENCE)),
+    "that store does not answer": (figure(counter.PATIENCE), figure(budget._SHORT_PATIENCE)),
     "closing the connections": (figure(closing._CONNECTIONS),),
     "a typed text in one request": (figure(typed_text.LONGEST),),
     "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
-    "another program": (figure(ledger._BUSY),),
+    "another program": (figure(store._BUSY),),
     "the answer to a close": (
         figure(socket.GOODBYE),
         figure(receiver.ANSWER),
@@ -224,8 +217,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "silence after which lines of a log": (figure(logs.QUIET),),
     "log text held": (mib(logs.MAX_HELD),),
     "log lines looked at": (figure(logs.IN_A_ROW),),
-    "viewers of `forward_vnc`": (figure(admission.MAX_SILENT),),
-    "time until a viewer": (figure(admission.SILENCE),),
+    "viewers of `forward_vnc`": (figure(viewer_admission.MAX_SILENT),),
+    "time until a viewer": (figure(viewer_admission.SILENCE),),
     "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
     "such a viewer": (figure(relay.VERSION_TIMEOUT),),
     "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
@@ -261,15 +254,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "calls of an agent's hooks": (figure(hooks.MAX_TELLING),),
     "the last results": (figure(worker.FLUSH),),
     "a request's body": (mib(emulator_connection.MAX_BODY),),
-    "a fault's body": (f"{figure(faults.MOST_SIZE / faults.MEGABYTE)} MB",),
-    "levels of `Fault.deep`": (figure(faults.MOST_LEVELS),),
-    "a value of `Fault.unknown_values`": (figure(faults.LONGEST_VALUE),),
-    "how long a fault": (figure(faults.LONGEST),),
-    "seconds that an answer speaks of": (figure(faults.FARTHEST),),
-    "the body of an order": (mib(admin.MOST_BYTES),),
+    "a fault's body": (f"{figure(fault.MOST_SIZE / fault.MEGABYTE)} MB",),
+    "levels of `Fault.deep`": (figure(fault.MOST_LEVELS),),
+    "a value of `Fault.unknown_values`": (figure(fault.LONGEST_VALUE),),
+    "how long a fault": (figure(fault.LONGEST),),
+    "seconds that an answer speaks of": (figure(fault.FARTHEST),),
+    "the body of an order": (mib(routes.MOST_BYTES),),
     "rules": (
-        f"{figure(admin.MOST_RULES)} at once",
-        f"{figure(admin.LONGEST_ROUTE)} characters",
+        f"{figure(routes.MOST_RULES)} at once",
+        f"{figure(routes.LONGEST_ROUTE)} characters",
     ),
     "what a refusal quotes": (figure(hosts._SHOWN),),
     "calls in the ledger": (figure(emulator_command._KEPT),),

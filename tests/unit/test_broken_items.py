@@ -14,10 +14,10 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import ONCE, STEADY, answered
 from vcloud import DecodeError, Endpoint, HMACAuth, InstanceState, Response
-from vcloud._core.codec import MAX_BROKEN, Codec
+from vcloud._core.decoding.codec import MAX_BROKEN, Codec
 from vcloud._core.transport import Transport, Wire
 from vcloud.providers.computers import BaseImage, Software, VagonComputers
 

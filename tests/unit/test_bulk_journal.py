@@ -24,10 +24,10 @@ from vcloud import (
     Settled,
     TransportError,
 )
-from vcloud._core.instance import Instance
+from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.bulk import Entry
-from vcloud.bulk.worker import default_key
+from vcloud.bulk.item import default_key
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,

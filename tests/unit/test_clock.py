@@ -9,7 +9,7 @@ import freezegun
 import pytest
 import time_machine
 
-from vcloud._core.clock import TimeOfDay, boottime, system_wall, wall
+from vcloud._core.timing.clock import TimeOfDay, boottime, system_wall, wall
 
 NOW = 1_771_000_000.0
 HOUR = 3600.0

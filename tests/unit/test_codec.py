@@ -11,11 +11,11 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.fields import fields
 from tests.unit.hostile import answered
 from vcloud import DecodeError
-from vcloud._core.codec import (
+from vcloud._core.decoding.codec import (
     Codec,
     Id,
     Instant,

@@ -22,7 +22,7 @@ from vcloud import (
     TransportError,
     WaitFailed,
 )
-from vcloud._core.instance import Controllable
+from vcloud._core.instances import Controllable
 from vcloud.providers.desktops import (
     Desktops,
     DesktopStatus,

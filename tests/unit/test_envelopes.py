@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.desktops_wired import ID
 from tests.unit.hostile import STEADY, TEXTS, answered, cases
 from tests.unit.test_hostile_answers import Run, wires

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vcloud.providers
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.fields import fields
 from tests.unit.hostile import HEADERS, RUBBISH, STATUSES, STEADY, Case, answered, cases, spoiled
 from vcloud import (
@@ -30,10 +30,10 @@ from vcloud import (
     Response,
     VCloudError,
 )
-from vcloud._core.codec import MAX_DEPTH, Codec, Shape
+from vcloud._core.decoding.codec import MAX_DEPTH, Codec, Shape
+from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle
-from vcloud._core.secret import Secretive
 from vcloud.providers.streams.models import IdleDuration
 
 Run = Callable[[Awaitable[object]], object]
@@ -189,7 +189,9 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         and model not in made_of
     }
     not_from_answers = {
-        name for name in models if name.startswith(("desktops.actions.", "streamspace.messages."))
+        name
+        for name in models
+        if name.startswith(("desktops.actions.", "streamspace.agent.messages."))
     }  # actions are sent, and messages come on a socket: they have tests of their own
     assert models - not_from_answers == {
         "computers.models.BaseImage",  # made here, of what was decoded
@@ -202,7 +204,7 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         "streams.models.Capacity",  # sent
         "streams.settling.Settlement",  # of our own machines
         "streamspace.agent.hooks.AgentHooks",  # given by the user
-        "streamspace.relay.Relayed",  # what came of a relay
+        "streamspace.realtime.relay.Relayed",  # what came of a relay
         "streamspace.wire._Known",  # about the models
         "vagon._Refusal",  # the dialect's
     }

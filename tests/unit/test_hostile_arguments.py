@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from attrs import frozen
 
-from tests.contract.harness import PROVIDERS, Provider
+from tests.contract.contract_harness import PROVIDERS, Provider
 from tests.unit.hostile import LONG, ONCE
 from vcloud import (
     APIError,

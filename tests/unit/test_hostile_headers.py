@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from tests.unit.hostile import DATES, HEADERS, LITERALS, NUMBERS, STEADY, TEXTS, spoiled
-from vcloud._core.codec import MAX_DEPTH
+from vcloud._core.decoding.codec import MAX_DEPTH
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.headers import limits, retry_after
-from vcloud._core.server_clock import server_time
+from vcloud._core.timing.server_clock import server_time
 from vcloud.providers.streamspace.agent.frames import MAX_READINGS, MAX_UNREADABLE, read_frame
-from vcloud.providers.streamspace.messages import KINDS, UnknownMessage, UnreadableMessage
+from vcloud.providers.streamspace.agent.messages import KINDS, UnknownMessage, UnreadableMessage
 
 NOW = 1_771_000_000.0
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.harness import PROVIDERS
+from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import LITERALS, ONCE, STEADY
 from vcloud import (
     ConfigurationError,

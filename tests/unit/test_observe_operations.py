@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.contract.harness import PROVIDERS, Provider
+from tests.contract.contract_harness import PROVIDERS, Provider
 from vcloud import Request
 from vcloud._core.observe import operation
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.virtual_time import after, now, stand_still, virtual
 from vcloud import NotFoundError, RequestTimeout, WaitFailed
-from vcloud._core.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import TimeIsUpError, poll_until
 
 #: Seconds: of a wait, between two looks, and for a look after the end.
 TIMEOUT, POLL, ATTEMPT = 10.0, 2.0, 30.0

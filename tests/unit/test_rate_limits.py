@@ -18,7 +18,7 @@ from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.cooldown import PROBE_SILENCE
 from vcloud._core.limits.headers import Limits, limits, retry_after
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.server_clock import ServerClock
+from vcloud._core.timing.server_clock import ServerClock
 
 NOW = 1_771_000_000.0
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.unit.virtual_time import after, now, stand_still, virtual
-from vcloud._core.cleanup import Cleanup, run_to_the_end
-from vcloud._core.running_time import (
+from vcloud._core.tasks import Cleanup, run_to_the_end
+from vcloud._core.timing.running_time import (
     SLICE,
     SLICES,
     Countdown,

@@ -10,7 +10,7 @@ import pytest
 
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.server_clock import GRAIN, ServerClock, TimeLeft, time_left
+from vcloud._core.timing.server_clock import GRAIN, ServerClock, TimeLeft, time_left
 
 NOW = 1_771_000_000.0
 HOUR = 3600.0

@@ -23,7 +23,7 @@ import pytest
 from tests.hostile.growth import check_growth
 from tests.hostile.strangers import NAMELESS, NOBODY, heard, require_root
 from vcloud.emulator.x11 import socket_table as of_emulator
-from vcloud.providers.streamspace import socket_table as of_client
+from vcloud.providers.streamspace.realtime import socket_table as of_client
 
 OWN, PEER = ("127.0.0.1", 5900), ("127.0.0.1", 50000)
 HEAD = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile.growth import check_growth
-from vcloud.providers.streamspace.overlap import (
+from vcloud.providers.streamspace.realtime.overlap import (
     WHOLE_LINE,
     Lines,
     Overlap,

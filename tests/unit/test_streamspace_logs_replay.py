@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.hostile.growth import check_growth
 from vcloud import RetryPolicy
-from vcloud.providers.streamspace import logs
-from vcloud.providers.streamspace.logs import LogStream
-from vcloud.providers.streamspace.replay import REMEMBERED, Memory, Replay, time_of
+from vcloud.providers.streamspace.realtime import logs
+from vcloud.providers.streamspace.realtime.logs import LogStream
+from vcloud.providers.streamspace.realtime.replay import REMEMBERED, Memory, Replay, time_of
 
 #: What the service does beside sending a line: nothing for longer than anybody waits, and dropping.
 PAUSE, DROP = "a pause", "a drop"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud.providers.streamspace.agent.frames import read_frame, readable_id
-from vcloud.providers.streamspace.messages import (
+from vcloud.providers.streamspace.agent.messages import (
     CommandResult,
     CommandStatus,
     HibernateSession,

@@ -26,7 +26,7 @@ from vcloud import (
     ConfigurationError,
     DecodeError,
 )
-from vcloud._core.codec import Codec, GoDuration
+from vcloud._core.decoding.codec import Codec, GoDuration
 from vcloud.providers.streamspace import (
     Agent,
     Session,

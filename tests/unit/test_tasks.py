@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from vcloud._core.cleanup import end, race, run_to_the_end
+from vcloud._core.tasks import end, race, run_to_the_end
 
 
 async def stubborn(seen: list[str], turns: int = 5) -> None:

@@ -12,10 +12,18 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.emulator.each_loop import LOOPS
+from tests.integration.each_loop import LOOPS
 from tests.lacking import untested
-from vcloud._core import timeouts
-from vcloud._core.timeouts import GRACE, LATE, LOOK, TURNS, call_when_due, timeout, timeout_at
+from vcloud._core.timing import timeouts
+from vcloud._core.timing.timeouts import (
+    GRACE,
+    LATE,
+    LOOK,
+    TURNS,
+    call_when_due,
+    timeout,
+    timeout_at,
+)
 
 
 class Clock:
@@ -283,7 +291,7 @@ def test_whenever_an_answer_comes_to_a_wait_that_ends_in_time_it_is_not_dropped(
 
 _CPYTHON = """
 import asyncio, sys, unittest
-from vcloud._core import timeouts
+from vcloud._core.timing import timeouts
 asyncio.timeout, asyncio.timeout_at = timeouts.timeout, timeouts.timeout_at
 from test.test_asyncio import test_timeouts
 if sys.argv[1] == "uvloop":

@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 
 from examples.streamspace_agent import DesktopAgent
-from tests.emulator.realtime_plane import plane
+from tests.integration.realtime_plane import plane
 from tests.lacking import untested
 from tests.x11.machine import content, entries, has_socket, processes, require_x11, until
 from vcloud.emulator import Emulator

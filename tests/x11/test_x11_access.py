@@ -11,7 +11,7 @@ import pytest
 from tests.emulator.realtime_raw import World, token
 from tests.x11.machine import require_x11
 from vcloud.emulator import Emulator
-from vcloud.emulator.faults_named import HEADER
+from vcloud.emulator.faults.named import HEADER
 
 AGENT = "/agent/ws?agent_id=a1&platform=docker"
 

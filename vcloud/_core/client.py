@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from vcloud._core.closing import close
-from vcloud._core.codec import Codec
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
-from vcloud._core.instance import Instance
+from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
+from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ConfigurationError

@@ -15,13 +15,13 @@ from attrs.converters import optional
 
 from vcloud._core.arguments import seconds
 from vcloud._core.limits.windows import RateLimit
+from vcloud._core.redaction.secretive import concealing_constructor
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.secret import concealing_constructor
 from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
-    from vcloud._core.shared import SharedBudget
     from vcloud.auth import Auth
 
 #: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider

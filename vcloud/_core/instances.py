@@ -11,9 +11,9 @@ from typing import Protocol, Self, runtime_checkable
 
 from attrs import frozen
 
-from vcloud._core.cleanup import end
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import Page, abandon, begin
+from vcloud._core.tasks import end
 from vcloud.errors import ConfigurationError, VCloudError
 
 

@@ -15,10 +15,10 @@ from typing import Final, ParamSpec, Self, TypeVar
 
 import msgspec
 
-from vcloud._core.clock import monotonic
 from vcloud._core.log import Throttle, printable_logger
 from vcloud._core.request import Request, Response
 from vcloud._core.text import shortened
+from vcloud._core.timing.clock import monotonic
 from vcloud.errors import ConfigurationError
 
 P = ParamSpec("P")

@@ -19,7 +19,7 @@ import msgspec
 from vcloud._core.endpoint import is_localhost
 from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.log import Throttle
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConnectError
 
 if TYPE_CHECKING:

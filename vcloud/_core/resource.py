@@ -13,10 +13,10 @@ import attrs
 import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
-from vcloud._core.codec import loads
+from vcloud._core.decoding.codec import loads
 from vcloud._core.endpoint import TIMEOUT
-from vcloud._core.polling import TimeIsUpError, poll_until
 from vcloud._core.text import shortened, word
+from vcloud._core.timing.polling import TimeIsUpError, poll_until
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -26,7 +26,7 @@ from vcloud.errors import (
 )
 
 if TYPE_CHECKING:
-    from vcloud._core.codec import OpenEnum
+    from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
@@ -191,7 +191,7 @@ async def wait_until(
     """Poll until the state is one of ``wanted``; the one polling function of the SDK.
 
     When time is up and the last answer is older than ``poll``, because the process stood still for
-    example, it looks once more (:func:`~vcloud._core.polling.poll_until`).
+    example, it looks once more (:func:`~vcloud._core.timing.polling.poll_until`).
 
     Args:
         refresh: fetches the resource.

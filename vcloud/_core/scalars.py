@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import msgspec
 
-from vcloud._core.clock import datetime_class
+from vcloud._core.timing.clock import datetime_class
 
 __all__ = [
     "MAX_NUMBER",

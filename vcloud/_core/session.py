@@ -19,9 +19,9 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup, Opened
-from vcloud._core.clock import TimeOfDay, boottime, monotonic, system_wall, wall
-from vcloud._core.codec import BrokenItems, Codec, Shape, excerpt
+from vcloud._core.bulk_run import RUN
+from vcloud._core.connections.unsent import unsent
+from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
 from vcloud._core.limits.admission import Admission
@@ -38,9 +38,10 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
-from vcloud._core.own_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
-from vcloud._core.redaction import SEARCHED, Redactor, redactor_for
-from vcloud._core.refused import (
+from vcloud._core.process_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
+from vcloud._core.redaction.secretive import Credentials, concealing
+from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor, redactor_for
+from vcloud._core.refused_credentials import (
     RefusedCredentials,
     accepts_credentials,
     is_held_back,
@@ -55,12 +56,11 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.run import RUN
-from vcloud._core.secret import Credentials, concealing
+from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.text import shortened
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
+from vcloud._core.timing.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, Wire
-from vcloud._core.unsent import unsent
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from vcloud._core.running_time import Countdown
+from vcloud._core.timing.running_time import Countdown
 from vcloud.errors import CleanupError, TransportError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
-from vcloud._core.aiohttp_compat import (
+from vcloud._core.connections.aiohttp_compat import (
     NEVER_SENT,
     QuietResponse,
     UpgradeResponse,
@@ -32,10 +32,11 @@ from vcloud._core.aiohttp_compat import (
     send_once,
     sender,
 )
-from vcloud._core.cleanup import CLEANUP
+from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.connections.unsent import unsent
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
-from vcloud._core.fault_words import DroppedError, StaleError, fault_words
-from vcloud._core.own_limits import (
+from vcloud._core.failures import DroppedError, StaleError, fault_words
+from vcloud._core.process_limits import (
     HOLDERS,
     OwnLimitError,
     Shortage,
@@ -43,12 +44,11 @@ from vcloud._core.own_limits import (
     limit_reached,
     relieve,
 )
-from vcloud._core.patience import UNDER_WAY, Patience
-from vcloud._core.pool import Pool, pool
+from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.request import MAX_REFUSAL, Response
-from vcloud._core.secret import Credentials, concealing
-from vcloud._core.timeouts import timeout
-from vcloud._core.unsent import unsent
+from vcloud._core.tasks import CLEANUP
+from vcloud._core.timing.attempt_timeout import UNDER_WAY, Patience
+from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
     ConfigurationError,

@@ -16,9 +16,9 @@ from logging import Logger
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
 
+from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.log import Throttle
 from vcloud._core.observe import WaitReason, Watch
-from vcloud._core.run import RUN, BulkRun
 
 #: Seconds. A shorter wait is nothing to speak of.
 LONG: Final = 1.0

@@ -14,15 +14,15 @@ from typing import Any, Generic, TypeVar
 import attrs
 from attrs import define, field
 
-from vcloud._core.clock import monotonic, wall
-from vcloud._core.instance import Instance
+from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.text import printable
-from vcloud._core.timeouts import timeout_at
+from vcloud._core.timing.clock import monotonic, wall
+from vcloud._core.timing.timeouts import timeout_at
 from vcloud._core.waiting import as_datetime
 from vcloud.bulk.journal import Journal
-from vcloud.bulk.ledger import Entry
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
+from vcloud.bulk.store import Entry
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from vcloud._core.cleanup import run_to_the_end
 from vcloud._core.log import printable_logger
-from vcloud._core.own_limits import (
+from vcloud._core.process_limits import (
     LIMITS,
     PATIENCE,
     in_words,
@@ -22,8 +21,9 @@ from vcloud._core.own_limits import (
     no_descriptor,
     relieve,
 )
-from vcloud.bulk.ledger import Entry, Ledger
+from vcloud._core.tasks import run_to_the_end
 from vcloud.bulk.outcome import OutcomeStatus
+from vcloud.bulk.store import Entry, Ledger
 from vcloud.errors import ConfigurationError
 
 V = TypeVar("V")

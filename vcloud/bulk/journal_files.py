@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
-from vcloud.bulk.ownership import POSIX, assert_safe_if_there, make_empty, open_file, owners_in
+from vcloud.bulk.journal_ownership import (
+    POSIX,
+    assert_safe_if_there,
+    make_empty,
+    open_file,
+    owners_in,
+)
 from vcloud.errors import ConfigurationError
 
 if sys.platform == "win32":

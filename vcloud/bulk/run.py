@@ -22,19 +22,19 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from vcloud._core.arguments import positive_integer, positive_seconds
-from vcloud._core.cleanup import end
-from vcloud._core.clock import monotonic
-from vcloud._core.instance import Instances
+from vcloud._core.bulk_run import RUN, BulkRun
+from vcloud._core.instances import Instances
 from vcloud._core.limits.turns import LANE, Lane
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
-from vcloud._core.run import RUN, BulkRun
-from vcloud._core.timeouts import timeout_at
+from vcloud._core.tasks import end
+from vcloud._core.timing.clock import monotonic
+from vcloud._core.timing.timeouts import timeout_at
 from vcloud._core.waiting import summary
+from vcloud.bulk.item import Worker, default_key, told_to_stop
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
-from vcloud.bulk.worker import Worker, default_key, told_to_stop
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,

@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from vcloud._core.text import printable
-from vcloud.bulk.files import JournalFiles, never_close
+from vcloud.bulk.journal_files import JournalFiles, never_close
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 

@@ -10,9 +10,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from vcloud.emulator.admin import PREFIX, TOKEN_HEADER
+from vcloud.emulator.admin.routes import PREFIX, TOKEN_HEADER
 from vcloud.emulator.credentials import Credentials
-from vcloud.emulator.faults_named import HEADER, NAMES
+from vcloud.emulator.faults.named import HEADER, NAMES
 from vcloud.emulator.server import BALANCE, Emulator
 
 _EPILOG = f"""\

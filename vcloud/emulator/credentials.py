@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from attrs import evolve, field, fields, frozen
 
-from vcloud.emulator.streamspace_catalog import ADMIN
+from vcloud.emulator.streamspace.catalog import ADMIN
 
 Seed = int | str
 

@@ -15,32 +15,32 @@ from typing import Protocol, Self, TypeVar
 
 from aiohttp import web
 
-from vcloud.emulator.admin import Admin, is_administrative
+from vcloud.emulator.admin.routes import Admin, is_administrative
 from vcloud.emulator.backends import is_real, real, require_real
+from vcloud.emulator.calls import Call, Ledger
 from vcloud.emulator.clock import Clock, monotonic
-from vcloud.emulator.computers import Computers
+from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.desktops import Desktops
-from vcloud.emulator.elsewhere import Elsewhere
-from vcloud.emulator.faults import Fault
-from vcloud.emulator.faults_exchange import Stage
-from vcloud.emulator.faults_named import HEADER, from_header
-from vcloud.emulator.faults_play import play
-from vcloud.emulator.faults_table import Faults
-from vcloud.emulator.handout import Endpoints, Handout
-from vcloud.emulator.ledger import Call, Ledger
-from vcloud.emulator.listener import Listener, Refusing, running_loop
+from vcloud.emulator.endpoints import Endpoints, Handout
+from vcloud.emulator.faults.exchange import Stage
+from vcloud.emulator.faults.fault import Fault
+from vcloud.emulator.faults.named import HEADER, from_header
+from vcloud.emulator.faults.play import play
+from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.rules import Faults
 from vcloud.emulator.net.connection import plain
 from vcloud.emulator.net.hosts import Hosts, host_of, named
+from vcloud.emulator.net.listener import Listener, Refusing, running_loop
 from vcloud.emulator.net.screening import refusal
-from vcloud.emulator.sockets import ended
-from vcloud.emulator.streams import Streams
-from vcloud.emulator.streamspace import StreamSpace
+from vcloud.emulator.net.tls import Authority, certificate_names, require
+from vcloud.emulator.net.websockets import ended
+from vcloud.emulator.streams.service import Streams
+from vcloud.emulator.streamspace.service import StreamSpace
 from vcloud.emulator.thread import EmulatorThread
-from vcloud.emulator.tls import Authority, certificate_names, require
-from vcloud.emulator.vagon import Organization, amount, envelope, region
-from vcloud.emulator.vagon_account import Account
-from vcloud.emulator.vagon_signature import Signatures
+from vcloud.emulator.vagon.account import Account
+from vcloud.emulator.vagon.service import Organization, amount, envelope, region
+from vcloud.emulator.vagon.signature import Signatures
 
 T = TypeVar("T")
 

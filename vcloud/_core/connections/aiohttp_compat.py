@@ -1,7 +1,7 @@
 """Private parts of aiohttp that vcloud uses, each with a public way to fall back on.
 
 aiohttp may rename what it keeps private in any release. Only this module and
-:mod:`vcloud._core.pool` touch it, and the tests run with each of these parts present and absent.
+:mod:`vcloud._core.connections.pool` touch it, and the tests run with each of these parts present and absent.
 
 | what | why | without it |
 |---|---|---|
@@ -34,8 +34,9 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
-from vcloud._core.cleanup import CALLER, abort
-from vcloud._core.fault_words import (
+from vcloud._core.connections.kept_connections import is_stale
+from vcloud._core.connections.unsent import mark_unsent
+from vcloud._core.failures import (
     DroppedError,
     GivenUpError,
     StaleError,
@@ -45,10 +46,9 @@ from vcloud._core.fault_words import (
     fault_words,
 )
 from vcloud._core.outcome import ATTEMPT_COUNT
-from vcloud._core.patience import Patience, about_to_write
-from vcloud._core.pooled import is_stale
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.unsent import mark_unsent
+from vcloud._core.tasks import CALLER, abort
+from vcloud._core.timing.attempt_timeout import Patience, about_to_write
 from vcloud.errors import ConfigurationError, VCloudError
 
 #: What aiohttp raises when the request did not reach the service.

@@ -1,7 +1,7 @@
 """The connections that a pool keeps: how old they are, and whether the peer has left them.
 
 Which connections are idle, and how aiohttp keeps them, is the business of
-:mod:`vcloud._core.pool`. Of aiohttp this module names one type, and imports nothing while it runs.
+:mod:`vcloud._core.connections.pool`. Of aiohttp this module names one type, and imports nothing while it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from vcloud._core.clock import monotonic, wall, was_suspended
+from vcloud._core.timing.clock import monotonic, wall, was_suspended
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler

@@ -1,8 +1,8 @@
 """The pool of our own sessions: aiohttp's, which also looks after the connections that it keeps.
 
 It overrides methods that aiohttp keeps private, so it belongs to the few modules that import
-aiohttp. How to do without each of these parts is said in :mod:`vcloud._core.aiohttp_compat`. What
-needs no aiohttp, the ages and the look into a socket, is in :mod:`vcloud._core.pooled`.
+aiohttp. How to do without each of these parts is said in :mod:`vcloud._core.connections.aiohttp_compat`. What
+needs no aiohttp, the ages and the look into a socket, is in :mod:`vcloud._core.connections.kept_connections`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from vcloud._core.aiohttp_compat import private, refuse_overdue, refuse_unasked
-from vcloud._core.cleanup import CALLER
-from vcloud._core.clock import monotonic, wall
-from vcloud._core.fault_words import GivenUpError, UnaskedError, UnconnectedError, awaited_words
-from vcloud._core.patience import about_to_write
-from vcloud._core.pooled import PooledConnections, is_stale
+from vcloud._core.connections.aiohttp_compat import private, refuse_overdue, refuse_unasked
+from vcloud._core.connections.kept_connections import PooledConnections, is_stale
+from vcloud._core.connections.resolver import Names
+from vcloud._core.connections.unsent import mark_unsent
+from vcloud._core.failures import GivenUpError, UnaskedError, UnconnectedError, awaited_words
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.resolver import Names
-from vcloud._core.timeouts import timeout as time_limit
-from vcloud._core.unsent import mark_unsent
+from vcloud._core.tasks import CALLER
+from vcloud._core.timing.attempt_timeout import about_to_write
+from vcloud._core.timing.clock import monotonic, wall
+from vcloud._core.timing.timeouts import timeout as time_limit
 
 
 class Pool(aiohttp.TCPConnector):
@@ -40,7 +40,7 @@ class Pool(aiohttp.TCPConnector):
     after an answer that was the last one on it, and then knows it no more. Where the event loop
     ends before the peer agrees, asyncio reports an unclosed transport.
 
-    What it keeps it also looks after: see :class:`~vcloud._core.pooled.PooledConnections`.
+    What it keeps it also looks after: see :class:`~vcloud._core.connections.kept_connections.PooledConnections`.
 
     Args:
         clock: monotonic seconds.

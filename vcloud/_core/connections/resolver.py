@@ -21,7 +21,7 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from vcloud._core.endpoint import is_localhost
-from vcloud._core.own_limits import limit_reached
+from vcloud._core.process_limits import limit_reached
 
 #: Lookups at once, of all clients of this process. One that is silent holds its thread until the
 #: system gives up; a client has a handful of hosts.

@@ -27,8 +27,8 @@ import cattrs
 import cattrs.v
 import msgspec
 
-from vcloud._core.clock import datetime_class
-from vcloud._core.converter import MAX_ERRORS, is_list, lenient_converter
+from vcloud._core.decoding.converter import MAX_ERRORS, is_list, lenient_converter
+from vcloud._core.decoding.short_fields import short_fields
 from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import (
     ODD_AMOUNT,
@@ -43,8 +43,8 @@ from vcloud._core.scalars import (
     Seconds,
     convert,
 )
-from vcloud._core.short_fields import short_fields
 from vcloud._core.text import shortened
+from vcloud._core.timing.clock import datetime_class
 from vcloud.errors import DecodeError
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from vcloud._core.clock import datetime_class
-from vcloud._core.models import DOCUMENTED
+from vcloud._core.decoding.models import DOCUMENTED
 from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
 from vcloud._core.text import shortened
+from vcloud._core.timing.clock import datetime_class
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 

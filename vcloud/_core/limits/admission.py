@@ -13,7 +13,7 @@ from vcloud._core.limits.line import Bucket, Line, Ready
 from vcloud._core.limits.turns import LANE, LaneQueue, Rank, TooLongError, Waiter, WaiterState
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.observe import WaitReason
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConnectError, VCloudError
 
 

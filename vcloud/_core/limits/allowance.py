@@ -8,7 +8,7 @@ from math import inf
 from vcloud._core.limits.cooldown import Cooldown
 from vcloud._core.limits.headers import REMAINING, limits
 from vcloud._core.limits.windows import AnnouncedWindow, ConfiguredWindow, RateLimit, WindowState
-from vcloud._core.server_clock import ServerClock
+from vcloud._core.timing.server_clock import ServerClock
 
 
 class Allowance:

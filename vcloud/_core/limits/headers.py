@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from vcloud._core.server_clock import http_date, server_time
+from vcloud._core.timing.server_clock import http_date, server_time
 
 #: The header without which the others say nothing.
 REMAINING: Final = "X-RateLimit-Remaining"

@@ -11,7 +11,7 @@ import msgspec
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.turns import LaneQueue, Rank, Turns, Waiter, WaiterState
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.timeouts import Timeout
+from vcloud._core.timing.timeouts import Timeout
 
 
 class Bucket(msgspec.Struct, eq=False):

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from vcloud._core.arguments import seconds
 from vcloud._core.limits.headers import Limits
-from vcloud._core.server_clock import time_left
+from vcloud._core.timing.server_clock import time_left
 from vcloud.errors import InvalidArgumentError
 
 

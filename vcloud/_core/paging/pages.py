@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeGuard, Type
 import msgspec
 from msgspec.structs import replace
 
-from vcloud._core.cleanup import end
 from vcloud._core.paging.coverage import Coverage, Stamp, Totals, meet
+from vcloud._core.tasks import end
 from vcloud.errors import ConfigurationError, DecodeError, LimitExceededError
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ replaced by ``***``. It is found
 - as it is, in any case of its letters, in UTF-8, Latin-1 and UTF-16;
 - escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
   percent-encoded and as in HTML (``&amp;``, ``&#43;``), wholly or in part, in each mixture of
-  these, one within another down to :data:`~vcloud._core.spellings.DEPTH` levels;
+  these, one within another down to :data:`~vcloud._core.redaction.spellings.DEPTH` levels;
 - in Base64 and its form for URLs, by itself or with anything before and after it, a whole request
   for one;
 - cut off at the end of a text.
 
 How it works: a text is searched as it is, and again after each sequence of decodings (see
-:mod:`vcloud._core.spellings`). What is found is traced back to where it began.
+:mod:`vcloud._core.redaction.spellings`). What is found is traced back to where it began.
 
 What is not found: a secret that was split, encrypted, hashed or enciphered, or whose beginning
 alone is repeated in the middle of a text.
@@ -29,8 +29,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from vcloud._core.redaction.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 from vcloud._core.scalars import OpenEnum
-from vcloud._core.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 
 if TYPE_CHECKING:
     from vcloud._core.request import Request, Response
@@ -169,7 +169,7 @@ class Redactor:
 
     def _body(self, body: bytes) -> bytes:
         # Here and not above: the codec is no part of what a secret needs.
-        from vcloud._core.codec import loads  # noqa: PLC0415
+        from vcloud._core.decoding.codec import loads  # noqa: PLC0415
 
         if self.data(body) is body:
             return body

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from vcloud._core.timeouts import LATE, Alarm
+from vcloud._core.timing.timeouts import LATE, Alarm
 
 
 class Body(Protocol):

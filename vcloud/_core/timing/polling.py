@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from vcloud._core import timeouts
+from vcloud._core.timing import timeouts
 from vcloud.errors import APIError, DecodeError, TransportError
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from vcloud._core.timeouts import Alarm, Timeout, call_when_due
+from vcloud._core.timing.timeouts import Alarm, Timeout, call_when_due
 
 #: The longest slice, in seconds. A pause of the process costs a countdown one slice at most. Two
 #: timers a second for each cleanup cost nothing beside the requests that it sends.
@@ -27,7 +27,7 @@ class Countdown:
 
     The time is taken in slices, each with a timer of its own. A slice counts with its own length,
     however late its timer rings. Before the last one ends the countdown, the loop reads what has
-    arrived (:class:`~vcloud._core.timeouts.Alarm`).
+    arrived (:class:`~vcloud._core.timing.timeouts.Alarm`).
 
     Args:
         seconds: 0 or more.

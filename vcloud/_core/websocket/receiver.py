@@ -10,9 +10,9 @@ from typing import Final
 
 import aiohttp
 
-from vcloud._core.aiohttp_compat import WebSocketConnection
-from vcloud._core.fault_words import fault_words
-from vcloud._core.timeouts import call_when_due, timeout
+from vcloud._core.connections.aiohttp_compat import WebSocketConnection
+from vcloud._core.failures import fault_words
+from vcloud._core.timing.timeouts import call_when_due, timeout
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError

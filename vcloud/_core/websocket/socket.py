@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from vcloud._core.aiohttp_compat import WebSocketConnection
-from vcloud._core.cleanup import end
-from vcloud._core.fault_words import fault_words
-from vcloud._core.timeouts import GRACE, timeout
+from vcloud._core.connections.aiohttp_compat import WebSocketConnection
+from vcloud._core.failures import fault_words
+from vcloud._core.tasks import end
+from vcloud._core.timing.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
     ABNORMAL,
     NO_STATUS,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from aiohttp import web
 
-from vcloud.emulator.admin_vagon import Asked, Handler, vagon_routes
-from vcloud.emulator.faults import FARTHEST, LONGEST
-from vcloud.emulator.faults_named import HEADER, described, named
-from vcloud.emulator.faults_table import Rule
-from vcloud.emulator.ledger import without_token
+from vcloud.emulator.admin.vagon import Asked, Handler, vagon_routes
+from vcloud.emulator.calls import without_token
+from vcloud.emulator.faults.fault import FARTHEST, LONGEST
+from vcloud.emulator.faults.named import HEADER, described, named
+from vcloud.emulator.faults.rules import Rule
 from vcloud.emulator.net.connection import Request
-from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
 
 if TYPE_CHECKING:
     from vcloud.emulator.server import Emulator

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from attrs import frozen
 
-from vcloud.emulator.vagon import amount, region
+from vcloud.emulator.vagon.service import amount, region
 
 if TYPE_CHECKING:
     from vcloud.emulator.server import Emulator

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
-from vcloud.emulator.computers_catalog import (
+from vcloud.emulator.computers.catalog import (
     BASE_IMAGE_NAMES,
     PERMISSIONS,
     PLANS,
@@ -15,8 +15,8 @@ from vcloud.emulator.computers_catalog import (
     Json,
     Plan,
 )
-from vcloud.emulator.computers_state import Machine
-from vcloud.emulator.vagon import (
+from vcloud.emulator.computers.state import Machine
+from vcloud.emulator.vagon.service import (
     VagonError,
     body_integer,
     known_region,

@@ -7,14 +7,14 @@ import uuid
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.computers_arguments import (
+from vcloud.emulator.computers.arguments import (
     MachineFilter,
     NewMachines,
     read_expires_in,
     read_permissions,
     read_update,
 )
-from vcloud.emulator.computers_catalog import (
+from vcloud.emulator.computers.catalog import (
     BASE_IMAGE_NAMES,
     BASE_IMAGES,
     PERMISSIONS,
@@ -22,7 +22,7 @@ from vcloud.emulator.computers_catalog import (
     SOFTWARE,
     Json,
 )
-from vcloud.emulator.computers_state import (
+from vcloud.emulator.computers.state import (
     DEFAULT_TASK,
     RUNNING,
     UNFINISHED,
@@ -32,14 +32,14 @@ from vcloud.emulator.computers_state import (
     Task,
     User,
 )
-from vcloud.emulator.computers_tasks import (
+from vcloud.emulator.computers.tasks import (
     activate_task,
     add_default_task,
     checked_uid,
     delete_task,
     require_off,
 )
-from vcloud.emulator.computers_views import (
+from vcloud.emulator.computers.views import (
     access_view,
     created_machine_view,
     machine_type_view,
@@ -48,7 +48,7 @@ from vcloud.emulator.computers_views import (
     task_view,
 )
 from vcloud.emulator.credentials import Seed, generator
-from vcloud.emulator.vagon import (
+from vcloud.emulator.vagon.service import (
     REGIONS,
     Organization,
     VagonError,
@@ -59,7 +59,7 @@ from vcloud.emulator.vagon import (
     known_region,
     paginate,
 )
-from vcloud.emulator.vagon_signature import Signatures
+from vcloud.emulator.vagon.signature import Signatures
 
 FIRST_MACHINE = 100
 FIRST_SESSION = 2000

@@ -15,8 +15,8 @@ import math
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.computers_catalog import PERMISSIONS, MachineType, Plan
-from vcloud.emulator.vagon_account import Draw
+from vcloud.emulator.computers.catalog import PERMISSIONS, MachineType, Plan
+from vcloud.emulator.vagon.account import Draw
 
 CREATING = 20.0
 TURNING_ON = 20.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vcloud.emulator.computers_state import DEFAULT_TASK, Machine, Task
-from vcloud.emulator.vagon import VagonError
+from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Task
+from vcloud.emulator.vagon.service import VagonError
 
 MAX_UID_LENGTH = 255
 RESERVED = frozenset('/\\:*?"<>|')

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.computers_catalog import MachineType
-from vcloud.emulator.computers_state import DEFAULT_TASK, Machine, Session, Task, User
+from vcloud.emulator.computers.catalog import MachineType
+from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Session, Task, User
 
 Json = dict[str, Any]
 

@@ -29,7 +29,7 @@ from vcloud.emulator.desktops.schema import (
     invalid_uuid,
 )
 from vcloud.emulator.desktops.screen import Event
-from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
 
 OWNER: Final = "emulated"
 DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"

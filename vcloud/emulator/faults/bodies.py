@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.computers import Computers
+from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.desktops import DOCS, Desktops
-from vcloud.emulator.streams import Streams
-from vcloud.emulator.streamspace import StreamSpace
-from vcloud.emulator.vagon import envelope
+from vcloud.emulator.streams.service import Streams
+from vcloud.emulator.streamspace.service import StreamSpace
+from vcloud.emulator.vagon.service import envelope
 
 Json = dict[str, Any]
 Replace = Callable[[Any], Any]

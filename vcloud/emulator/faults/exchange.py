@@ -9,10 +9,10 @@ from email.utils import formatdate
 from aiohttp import web
 from attrs import define
 
+from vcloud.emulator.calls import Call, Ledger
 from vcloud.emulator.clock import Clock, monotonic
-from vcloud.emulator.elsewhere import Elsewhere
-from vcloud.emulator.ledger import Call, Ledger
-from vcloud.emulator.listener import Listener, reset
+from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.net.listener import Listener, reset
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -1,4 +1,4 @@
-"""Failures to order: what can go wrong with an exchange. How each is done stands in `faults_play`."""
+"""Failures to order: what can go wrong with an exchange. How each is done stands in `faults.play`."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from vcloud.emulator.faults import Fault
-from vcloud.emulator.faults_play import ACTS
+from vcloud.emulator.faults.fault import Fault
+from vcloud.emulator.faults.play import ACTS
 
 HEADER: Final = "X-VCloud-Fault"
 """The request header that orders a fault for the request itself."""

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlencode
 from aiohttp import web
 from yarl import URL
 
-from vcloud.emulator import faults_bodies as bodies
-from vcloud.emulator.faults import Change, Fault
-from vcloud.emulator.faults_exchange import Exchange, Handle, Stage, UnspoiledError
-from vcloud.emulator.sockets import wants_socket
+from vcloud.emulator.faults import bodies
+from vcloud.emulator.faults.exchange import Exchange, Handle, Stage, UnspoiledError
+from vcloud.emulator.faults.fault import Change, Fault
+from vcloud.emulator.net.websockets import wants_socket
 
 Act = Callable[..., Awaitable[web.StreamResponse]]
 

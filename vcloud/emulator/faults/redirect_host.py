@@ -10,8 +10,8 @@ from typing import Final
 from aiohttp import web
 from attrs import field, frozen
 
-from vcloud.emulator.listener import Listener
 from vcloud.emulator.net.hosts import Hosts
+from vcloud.emulator.net.listener import Listener
 
 # Another address where the system has one, else another port: either way another origin.
 _HOSTS: Final = ("127.0.0.2", "127.0.0.1")

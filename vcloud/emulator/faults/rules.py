@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from vcloud.emulator.faults import Fault
+from vcloud.emulator.faults.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from vcloud.emulator.net.connection import Connection, new_request
-from vcloud.emulator.sockets import ended
+from vcloud.emulator.net.websockets import ended
 
 SHUTDOWN = 0.1
 """Seconds that requests under way get to finish when the listener closes."""

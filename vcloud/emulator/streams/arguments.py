@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
-from vcloud.emulator.streams_state import MACHINE_TYPES, Machine
-from vcloud.emulator.vagon import VagonError, known_region, query_integer
+from vcloud.emulator.streams.state import MACHINE_TYPES, Machine
+from vcloud.emulator.vagon.service import VagonError, known_region, query_integer
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from random import Random
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams_state import (
+from vcloud.emulator.streams.state import (
     HOURLY,
     IMMEDIATELY,
     MIGRATING,
@@ -31,7 +31,7 @@ from vcloud.emulator.streams_state import (
     Visitor,
     seconds_of,
 )
-from vcloud.emulator.vagon_account import Account
+from vcloud.emulator.vagon.account import Account
 
 FIRST_MACHINE = 94683
 FIRST_SESSION = 9150

@@ -9,7 +9,7 @@ from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator
-from vcloud.emulator.streams_arguments import (
+from vcloud.emulator.streams.arguments import (
     APPLICATION,
     STREAM,
     Filter,
@@ -17,9 +17,9 @@ from vcloud.emulator.streams_arguments import (
     read_email,
     required_text,
 )
-from vcloud.emulator.streams_fleet import Fleet
-from vcloud.emulator.streams_state import Application, Machine, Stream, User, Visitor
-from vcloud.emulator.streams_views import (
+from vcloud.emulator.streams.fleet import Fleet
+from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visitor
+from vcloud.emulator.streams.views import (
     application_view,
     full_stream_view,
     machine_view,
@@ -27,7 +27,7 @@ from vcloud.emulator.streams_views import (
     user_view,
     visit_view,
 )
-from vcloud.emulator.vagon import (
+from vcloud.emulator.vagon.service import (
     Organization,
     VagonError,
     VagonRequest,
@@ -35,7 +35,7 @@ from vcloud.emulator.vagon import (
     known_region,
     paginate,
 )
-from vcloud.emulator.vagon_signature import Signatures
+from vcloud.emulator.vagon.signature import Signatures
 
 Json = dict[str, Any]
 

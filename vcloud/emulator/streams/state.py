@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.vagon_account import Draw
+from vcloud.emulator.vagon.account import Draw
 
 WAITING = 15.0
 MIGRATING = 10.0

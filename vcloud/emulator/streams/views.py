@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams_state import (
+from vcloud.emulator.streams.state import (
     PENDING,
     PERFORMANCES,
     STATUSES,

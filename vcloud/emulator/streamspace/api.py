@@ -11,17 +11,17 @@ from attrs import field, frozen
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator
 from vcloud.emulator.net.query import Query
-from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import Live, Use, wants_socket
-from vcloud.emulator.streamspace_arguments import (
+from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.net.websockets import Live, Use, wants_socket
+from vcloud.emulator.streamspace.arguments import (
     Json,
     StreamSpaceError,
     ambiguous,
     read_object,
 )
-from vcloud.emulator.streamspace_limits import RateLimits
-from vcloud.emulator.streamspace_state import User
-from vcloud.emulator.streamspace_tokens import Tokens
+from vcloud.emulator.streamspace.limits import RateLimits
+from vcloud.emulator.streamspace.state import User
+from vcloud.emulator.streamspace.tokens import Tokens
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from vcloud.emulator.streamspace_catalog import CODES, INITIAL_STATES, PLATFORMS
+from vcloud.emulator.streamspace.catalog import CODES, INITIAL_STATES, PLATFORMS
 
 Json = dict[str, Any]
 

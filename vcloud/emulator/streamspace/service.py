@@ -8,9 +8,8 @@ from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
-from vcloud.emulator.rfb import Screen
-from vcloud.emulator.streamspace_api import Route, StreamSpaceRequest, Upgrade
-from vcloud.emulator.streamspace_arguments import (
+from vcloud.emulator.streamspace.api import Route, StreamSpaceRequest, Upgrade
+from vcloud.emulator.streamspace.arguments import (
     Json,
     NewSession,
     StreamSpaceError,
@@ -22,7 +21,7 @@ from vcloud.emulator.streamspace_arguments import (
     query_integer,
     required,
 )
-from vcloud.emulator.streamspace_catalog import (
+from vcloud.emulator.streamspace.catalog import (
     AGENT_STATUSES,
     AGENTS,
     ORDERS,
@@ -34,11 +33,13 @@ from vcloud.emulator.streamspace_catalog import (
     TRANSITIONS,
     USER,
 )
-from vcloud.emulator.streamspace_control import ControlPlane
-from vcloud.emulator.streamspace_fleet import Fleet
-from vcloud.emulator.streamspace_logs import Follower
-from vcloud.emulator.streamspace_state import ENDED, Agent, Session, Template, User
-from vcloud.emulator.streamspace_views import (
+from vcloud.emulator.streamspace.control.fleet import Fleet
+from vcloud.emulator.streamspace.control.logs import Follower
+from vcloud.emulator.streamspace.control.plane import ControlPlane
+from vcloud.emulator.streamspace.control.rfb import Screen
+from vcloud.emulator.streamspace.control.vnc import Viewers
+from vcloud.emulator.streamspace.state import ENDED, Agent, Session, Template, User
+from vcloud.emulator.streamspace.views import (
     agent_details,
     agent_update_view,
     agent_view,
@@ -53,7 +54,6 @@ from vcloud.emulator.streamspace_views import (
     template_view,
     user_view,
 )
-from vcloud.emulator.streamspace_vnc import Viewers
 
 DAY = 86_400.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.streamspace_arguments import seconds
+from vcloud.emulator.streamspace.arguments import seconds
 
 PENDING = 8.0
 TERMINATING = 5.0

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streamspace_arguments import StreamSpaceError
-from vcloud.emulator.streamspace_state import User
+from vcloud.emulator.streamspace.arguments import StreamSpaceError
+from vcloud.emulator.streamspace.state import User
 
 DAY = 86_400.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vcloud.emulator.clock import Clock, written
-from vcloud.emulator.streamspace_state import Agent, Session, Template, User
+from vcloud.emulator.streamspace.state import Agent, Session, Template, User
 
 Json = dict[str, Any]
 

@@ -13,9 +13,9 @@ from attrs import define, field, frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.net.query import Query
-from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.vagon_account import Account
-from vcloud.emulator.vagon_signature import Signatures
+from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.vagon.account import Account
+from vcloud.emulator.vagon.signature import Signatures
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vcloud._core.client import Client
-from vcloud._core.instance import Instance
+from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager
 from vcloud.providers.computers.errors import DIALECT
 from vcloud.providers.computers.machines import Machines, view

@@ -18,10 +18,10 @@ from vcloud._core.arguments import (
     text,
     whole_units,
 )
-from vcloud._core.codec import Id, Instant, Integer, Minutes, Seconds, Shape
-from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.decoding.codec import Id, Instant, Integer, Minutes, Seconds, Shape
+from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.codec import Instant, Minutes
-from vcloud._core.models import none_when_absent
+from vcloud._core.decoding.codec import Instant, Minutes
+from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import segment
 from vcloud._core.resource import Collection, Handle

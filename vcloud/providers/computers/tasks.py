@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.codec import Instant, Integer, Shape
-from vcloud._core.models import none_when_absent
+from vcloud._core.decoding.codec import Instant, Integer, Shape
+from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Collection, Handle, bind

@@ -17,7 +17,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from cattrs.strategies import configure_tagged_union
 
 from vcloud._core.arguments import member, optional_member, whole_units
-from vcloud._core.secret import concealing, concealing_constructor
+from vcloud._core.redaction.secretive import concealing, concealing_constructor
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import chords
 from vcloud.providers.desktops.models import (

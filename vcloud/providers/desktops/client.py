@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_units
 from vcloud._core.client import Client
-from vcloud._core.instance import Instance
+from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
 from vcloud._core.request import Request, json_body, present
 from vcloud._core.resource import bind

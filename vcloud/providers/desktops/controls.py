@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from vcloud._core.codec import Shape
+from vcloud._core.decoding.codec import Shape
+from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle
-from vcloud._core.secret import concealing
 from vcloud._core.session import Session
 from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError

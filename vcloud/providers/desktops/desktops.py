@@ -11,10 +11,10 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.codec import Instant, Shape, loads
-from vcloud._core.instance import Instance, InstanceState
+from vcloud._core.decoding.codec import Instant, Shape, loads
+from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.models import none_when_absent
 from vcloud._core.request import Request, json_body, segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import identifier, number, optional_member
-from vcloud._core.models import InnerId, none_when_absent
+from vcloud._core.decoding.models import InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.codec import Float, Id, Instant, Minutes
-from vcloud._core.models import none_when_absent
+from vcloud._core.decoding.codec import Float, Id, Instant, Minutes
+from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streams.machines import statistics_filters

@@ -9,11 +9,11 @@ from typing import ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, optional_member
-from vcloud._core.models import DOCUMENTED, InnerId, none_when_absent
+from vcloud._core.decoding.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
+from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
-from vcloud._core.secret import concealing
 from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.applications import PER_PAGE, Application

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from vcloud._core.arguments import identifier, text
-from vcloud._core.models import none_when_absent
+from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.request import Request, json_body, present, segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from vcloud.providers.streamspace.agent.connection import AgentRejectedError
-from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
-from vcloud.providers.streamspace.client import StreamSpace
-from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
-from vcloud.providers.streamspace.forward import VNCForward
-from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed
-from vcloud.providers.streamspace.logs import LogStream
-from vcloud.providers.streamspace.messages import (
+from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed
+from vcloud.providers.streamspace.agent.messages import (
     Command,
     CommandData,
     HibernateSession,
@@ -22,6 +17,10 @@ from vcloud.providers.streamspace.messages import (
     VNCProxyRequest,
     WakeSession,
 )
+from vcloud.providers.streamspace.agent.worker import AgentWorker
+from vcloud.providers.streamspace.agents import Agent, AgentRef, Agents
+from vcloud.providers.streamspace.client import StreamSpace
+from vcloud.providers.streamspace.errors import InvalidTransitionError, StreamSpaceCode
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -42,11 +41,12 @@ from vcloud.providers.streamspace.models import (
     UserRole,
     Utilization,
 )
+from vcloud.providers.streamspace.realtime.forward import VNCForward
+from vcloud.providers.streamspace.realtime.logs import LogStream
+from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users
-from vcloud.providers.streamspace.vnc import VNCTunnel
-from vcloud.providers.streamspace.worker import AgentWorker
 
 __all__ = [
     "Agent",

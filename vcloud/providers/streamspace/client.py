@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vcloud._core.arguments import identifier, member, number_from_zero, seconds_from_zero, text
 from vcloud._core.client import Client
-from vcloud._core.codec import Shape, plain
-from vcloud._core.instance import Instance
+from vcloud._core.decoding.codec import Shape, plain
+from vcloud._core.instances import Instance
 from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
+from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.secret import concealing
 from vcloud.auth import BearerAuth, login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
+from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
+from vcloud.providers.streamspace.agent.messages import Register
+from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
-from vcloud.providers.streamspace.handler import AgentHandler
-from vcloud.providers.streamspace.messages import Register
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -33,7 +34,6 @@ from vcloud.providers.streamspace.sessions import Sessions, view
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.streamspace.wire import bearer
-from vcloud.providers.streamspace.worker import AgentWorker
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, optional_member, text
-from vcloud._core.codec import GoDuration, Id, Instant, plain
-from vcloud._core.instance import Instance, InstanceState
-from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.decoding.codec import GoDuration, Id, Instant, plain
+from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, present, query, segment
 from vcloud._core.resource import Collection, bind, stated, wait_until
@@ -29,7 +29,7 @@ from vcloud.providers.streamspace.models import (
     SortOrder,
     named,
 )
-from vcloud.providers.streamspace.realtime import Realtime, below
+from vcloud.providers.streamspace.realtime.handle import Realtime, below
 from vcloud.providers.streamspace.wire import (
     Listing,
     Wire,

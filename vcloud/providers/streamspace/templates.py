@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.codec import GoDuration, Id, Instant
-from vcloud._core.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.decoding.codec import GoDuration, Id, Instant
+from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, segment
 from vcloud._core.resource import Collection, Handle, bind

@@ -13,16 +13,24 @@ from logging import INFO, WARNING
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
 
-from vcloud._core.clock import monotonic
-from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay, Line
-from vcloud._core.fault_words import cause_words
-from vcloud._core.limit import Limit, Window
+from vcloud._core.failures import cause_words
+from vcloud._core.limits.shared_budget.counter import (
+    COUNTED,
+    GRAIN,
+    PATIENCE,
+    Claim,
+    Counter,
+    Delay,
+    Line,
+)
+from vcloud._core.limits.shared_budget.limit import Limit, Window
+from vcloud._core.limits.shared_budget.stores import counters
 from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.log import printable_logger
-from vcloud._core.secret import Secretive, concealing
-from vcloud._core.stores import counters
-from vcloud._core.timeouts import timeout
+from vcloud._core.redaction.secretive import Secretive, concealing
+from vcloud._core.timing.clock import monotonic
+from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:

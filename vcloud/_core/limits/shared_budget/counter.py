@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vcloud._core.cleanup import end
-from vcloud._core.clock import monotonic
 from vcloud._core.limits.turns import TooLongError
-from vcloud._core.timeouts import timeout
+from vcloud._core.tasks import end
+from vcloud._core.timing.clock import monotonic
+from vcloud._core.timing.timeouts import timeout
 
 #: How many may ask a store at once, in one event loop.
 _AT_ONCE: Final = 10

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from vcloud._core.counter import Claim
+from vcloud._core.limits.shared_budget.counter import Claim
 
 
 class Window:

@@ -9,8 +9,15 @@ import secrets
 from typing import Any, Final
 from urllib.parse import quote
 
-from vcloud._core.budget_script import SCRIPT
-from vcloud._core.counter import COUNTED, GRAIN, PATIENCE, Claim, Counter, Delay
+from vcloud._core.limits.shared_budget.counter import (
+    COUNTED,
+    GRAIN,
+    PATIENCE,
+    Claim,
+    Counter,
+    Delay,
+)
+from vcloud._core.limits.shared_budget.redis_script import SCRIPT
 from vcloud.errors import ConfigurationError
 
 #: Seconds for which a place is kept for a process after its turn has come: more than a loaded

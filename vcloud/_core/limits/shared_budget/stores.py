@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from vcloud._core.counter import COUNTED, GRAIN, Claim, Counter, Delay
-from vcloud._core.redis_store import redis_counter
+from vcloud._core.limits.shared_budget.counter import COUNTED, GRAIN, Claim, Counter, Delay
+from vcloud._core.limits.shared_budget.redis_store import redis_counter
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 from attrs import frozen
 
-from vcloud.emulator.streamspace_arguments import Json
-from vcloud.emulator.streamspace_state import Pod, Session, Template
-from vcloud.emulator.streamspace_views import ENVIRONMENT, VNC_PORT
+from vcloud.emulator.streamspace.arguments import Json
+from vcloud.emulator.streamspace.state import Pod, Session, Template
+from vcloud.emulator.streamspace.views import ENVIRONMENT, VNC_PORT
 
 NAMESPACE: Final = "streamspace"
 STOP_TIMEOUT: Final = "30s"

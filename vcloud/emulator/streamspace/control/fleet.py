@@ -8,11 +8,11 @@ from collections import deque
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed
-from vcloud.emulator.sockets import Live, Pulse
-from vcloud.emulator.streamspace_api import StreamSpaceApi, StreamSpaceRequest
-from vcloud.emulator.streamspace_arguments import NewSession, StreamSpaceError, amount
-from vcloud.emulator.streamspace_links import Link
-from vcloud.emulator.streamspace_state import IDLE, Agent, Session, Template, User
+from vcloud.emulator.net.websockets import Live, Pulse
+from vcloud.emulator.streamspace.api import StreamSpaceApi, StreamSpaceRequest
+from vcloud.emulator.streamspace.arguments import NewSession, StreamSpaceError, amount
+from vcloud.emulator.streamspace.control.links import Link
+from vcloud.emulator.streamspace.state import IDLE, Agent, Session, Template, User
 
 GIB = 2.0**30
 

@@ -6,9 +6,9 @@ import asyncio
 
 from attrs import define, field
 
-from vcloud.emulator.sockets import GOING_AWAY, Channel, Close
-from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError
-from vcloud.emulator.streamspace_state import Session
+from vcloud.emulator.net.websockets import GOING_AWAY, Channel, Close
+from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError
+from vcloud.emulator.streamspace.state import Session
 
 OUTBOX = 1000
 """Messages that may wait for an agent; one that does not read so many is gone."""

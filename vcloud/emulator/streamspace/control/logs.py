@@ -6,9 +6,9 @@ from aiohttp import web
 from attrs import define
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.sockets import Close, Pulse, drain, first_of
-from vcloud.emulator.streamspace_state import ENDED, Session
-from vcloud.emulator.streamspace_views import line_view
+from vcloud.emulator.net.websockets import Close, Pulse, drain, first_of
+from vcloud.emulator.streamspace.state import ENDED, Session
+from vcloud.emulator.streamspace.views import line_view
 
 BATCH = 100
 """Lines in one message at most."""

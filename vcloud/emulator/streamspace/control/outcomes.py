@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vcloud.emulator.streamspace_commands import read_pod
-from vcloud.emulator.streamspace_state import ENDED, Session
+from vcloud.emulator.streamspace.control.commands import read_pod
+from vcloud.emulator.streamspace.state import ENDED, Session
 
 
 def complete(session: Session, kind: str, result: object, now: float, offset: float) -> bool:

@@ -10,8 +10,8 @@ from aiohttp import WSMsgType, web
 
 from vcloud.emulator.clock import monotonic
 from vcloud.emulator.net.query import Query
-from vcloud.emulator.routing import Found, NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import (
+from vcloud.emulator.net.routing import Found, NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.net.websockets import (
     GOING_AWAY,
     NOT_ACCEPTABLE,
     POLICY,
@@ -20,9 +20,9 @@ from vcloud.emulator.sockets import (
     first_of,
     wants_socket,
 )
-from vcloud.emulator.streamspace_arguments import Json, StreamSpaceError, ambiguous
-from vcloud.emulator.streamspace_catalog import PLATFORMS
-from vcloud.emulator.streamspace_commands import (
+from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError, ambiguous
+from vcloud.emulator.streamspace.catalog import PLATFORMS
+from vcloud.emulator.streamspace.control.commands import (
     BinaryMessageError,
     Capacity,
     MessageError,
@@ -36,10 +36,10 @@ from vcloud.emulator.streamspace_commands import (
     stop_data,
     vnc_proxy_request,
 )
-from vcloud.emulator.streamspace_fleet import Fleet
-from vcloud.emulator.streamspace_links import OUTBOX, Command, Link, Proxy
-from vcloud.emulator.streamspace_outcomes import complete, fail
-from vcloud.emulator.streamspace_state import ENDED, Session
+from vcloud.emulator.streamspace.control.fleet import Fleet
+from vcloud.emulator.streamspace.control.links import OUTBOX, Command, Link, Proxy
+from vcloud.emulator.streamspace.control.outcomes import complete, fail
+from vcloud.emulator.streamspace.state import ENDED, Session
 
 MISSED = 3
 """Heartbeats that an agent may miss."""

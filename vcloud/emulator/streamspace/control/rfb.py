@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.sockets import Pulse, Stream, first_of
+from vcloud.emulator.net.websockets import Pulse, Stream, first_of
 
 WIDTH: Final = 1024
 HEIGHT: Final = 768

@@ -8,10 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from vcloud.emulator import rfb
 from vcloud.emulator.net.query import Query
-from vcloud.emulator.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.sockets import (
+from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
+from vcloud.emulator.net.websockets import (
     LOST,
     Channel,
     Close,
@@ -21,11 +20,12 @@ from vcloud.emulator.sockets import (
     pump,
     wants_socket,
 )
-from vcloud.emulator.streamspace_arguments import StreamSpaceError, ambiguous
-from vcloud.emulator.streamspace_control import ControlPlane
-from vcloud.emulator.streamspace_fleet import Fleet
-from vcloud.emulator.streamspace_links import Proxy
-from vcloud.emulator.streamspace_state import Session
+from vcloud.emulator.streamspace.arguments import StreamSpaceError, ambiguous
+from vcloud.emulator.streamspace.control import rfb
+from vcloud.emulator.streamspace.control.fleet import Fleet
+from vcloud.emulator.streamspace.control.links import Proxy
+from vcloud.emulator.streamspace.control.plane import ControlPlane
+from vcloud.emulator.streamspace.state import Session
 
 LOOK = 0.2
 """Real seconds between two looks at whether a session still runs, for when only simulated time passed."""

@@ -9,15 +9,13 @@ from typing import Final
 import attrs
 
 from vcloud._core.arguments import identifier
-from vcloud._core.cleanup import end
-from vcloud._core.running_time import wait_running
+from vcloud._core.tasks import end
 from vcloud._core.text import shortened
+from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.agent.answers import Answers
-from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.room import Room
-from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, carry_out, words
-from vcloud.providers.streamspace.messages import (
+from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, carry_out, words
+from vcloud.providers.streamspace.agent.messages import (
     Command,
     CommandAck,
     CommandResult,
@@ -26,6 +24,8 @@ from vcloud.providers.streamspace.messages import (
     SessionResult,
     StartSession,
 )
+from vcloud.providers.streamspace.agent.outbox import Outbox
+from vcloud.providers.streamspace.agent.room import Room
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["Commands"]

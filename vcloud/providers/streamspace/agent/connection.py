@@ -6,12 +6,12 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from vcloud._core.cleanup import race
 from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
+from vcloud._core.tasks import race
 from vcloud._core.text import printable, shortened
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import (
     AuthenticationError,
@@ -27,10 +27,7 @@ from vcloud.errors import (
 from vcloud.providers.streamspace.agent.commands import Commands
 from vcloud.providers.streamspace.agent.frames import each_message, readable_id
 from vcloud.providers.streamspace.agent.hooks import Reporter
-from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.pictures import Pictures
-from vcloud.providers.streamspace.agent.reconcile import assigned_sessions
-from vcloud.providers.streamspace.messages import (
+from vcloud.providers.streamspace.agent.messages import (
     Command,
     Heartbeat,
     Message,
@@ -41,6 +38,9 @@ from vcloud.providers.streamspace.messages import (
     VNCProxyRequest,
     encode_message,
 )
+from vcloud.providers.streamspace.agent.outbox import Outbox
+from vcloud.providers.streamspace.agent.pictures import Pictures
+from vcloud.providers.streamspace.agent.reconcile import assigned_sessions
 from vcloud.providers.streamspace.models import AgentCapacity
 
 __all__ = ["HOPELESS", "AgentRejectedError", "Connection"]

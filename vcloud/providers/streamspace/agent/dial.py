@@ -6,8 +6,8 @@ import asyncio
 import os
 from pathlib import PurePath
 
-from vcloud.providers.streamspace.handler import VNCAddress
-from vcloud.providers.streamspace.relay import PART
+from vcloud.providers.streamspace.agent.handler import VNCAddress
+from vcloud.providers.streamspace.realtime.relay import PART
 
 __all__ = ["dial"]
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from vcloud._core.codec import MAX_DEPTH, Codec, too_deep
+from vcloud._core.decoding.codec import MAX_DEPTH, Codec, too_deep
 from vcloud._core.scalars import MAX_ID
 from vcloud.errors import DecodeError
-from vcloud.providers.streamspace.messages import KINDS, Message, RegisterAck, UnknownMessage
-from vcloud.providers.streamspace.messages import UnreadableMessage as Unreadable
+from vcloud.providers.streamspace.agent.messages import KINDS, Message, RegisterAck, UnknownMessage
+from vcloud.providers.streamspace.agent.messages import UnreadableMessage as Unreadable
 
 __all__ = ["each_message", "read_frame", "readable_id"]
 

@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 
 from vcloud._core.text import printable
-from vcloud.providers.streamspace.messages import (
+from vcloud.providers.streamspace.agent.messages import (
     Command,
     HibernateSession,
     SessionResult,

@@ -9,12 +9,12 @@ from typing import Final
 
 import attrs
 
-from vcloud._core.cleanup import end
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
-from vcloud._core.running_time import wait_running
+from vcloud._core.tasks import end
+from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError
-from vcloud.providers.streamspace.handler import CommandFailed, words
+from vcloud.providers.streamspace.agent.handler import CommandFailed, words
 from vcloud.providers.streamspace.models import AgentSession
 
 __all__ = ["AgentHooks", "Reporter"]

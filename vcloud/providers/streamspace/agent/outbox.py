@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from vcloud._core.websocket import Socket
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.messages import Heartbeat, Message, encode_message
+from vcloud.providers.streamspace.agent.messages import Heartbeat, Message, encode_message
 
 __all__ = ["Outbox"]
 

@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from vcloud._core.cleanup import end
 from vcloud._core.request import Request, segment
 from vcloud._core.session import Session
+from vcloud._core.tasks import end
 from vcloud._core.text import shortened
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
 from vcloud.providers.streamspace.agent.dial import dial
+from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, words
+from vcloud.providers.streamspace.agent.messages import VNCProxyError, VNCProxyRequest
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.handler import AgentHandler, CommandFailed, words
-from vcloud.providers.streamspace.messages import VNCProxyError, VNCProxyRequest
-from vcloud.providers.streamspace.relay import let_go, relay
-from vcloud.providers.streamspace.vnc import VNCTunnel
+from vcloud.providers.streamspace.realtime.relay import let_go, relay
+from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 
 __all__ = ["Pictures"]
 

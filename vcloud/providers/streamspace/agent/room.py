@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from vcloud.providers.streamspace.messages import Command, StartSession, WakeSession
+from vcloud.providers.streamspace.agent.messages import Command, StartSession, WakeSession
 
 __all__ = ["Room"]
 

@@ -9,11 +9,11 @@ from typing import Final, Self
 
 import attrs
 
-from vcloud._core.cleanup import WITHIN, end, left_behind, race
+from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.running_time import timeout_running
-from vcloud._core.secret import Secretive
 from vcloud._core.session import Session
+from vcloud._core.tasks import WITHIN, end, left_behind, race
+from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -22,12 +22,12 @@ from vcloud.errors import (
 )
 from vcloud.providers.streamspace.agent.commands import Commands
 from vcloud.providers.streamspace.agent.connection import HOPELESS, Connection
+from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
+from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
 from vcloud.providers.streamspace.agent.pictures import Pictures
 from vcloud.providers.streamspace.agent.streak import DISPLACED, Streak
-from vcloud.providers.streamspace.handler import AgentHandler
-from vcloud.providers.streamspace.messages import Register
 
 __all__ = ["AgentWorker"]
 
@@ -221,11 +221,11 @@ class AgentWorker(Secretive):
             self._ended.set()
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.cleanup.Opened`."""
+        """See :class:`~vcloud._core.tasks.Opened`."""
         self.stop()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.cleanup.Opened`."""
+        """See :class:`~vcloud._core.tasks.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
             async with timeout_running(bound):

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
-from vcloud._core.cleanup import WITHIN, Opened, abort, end
-from vcloud._core.left_open import calling_line, warn_left_open
 from vcloud._core.observe import Hook, call_hook
+from vcloud._core.tasks import WITHIN, Opened, abort, end
+from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud.errors import ConfigurationError, InvalidArgumentError, TransportError
-from vcloud.providers.streamspace.admission import Admission
-from vcloud.providers.streamspace.relay import PART, Relayed, let_go, relay, tell_why
-from vcloud.providers.streamspace.vnc import VNCTunnel
+from vcloud.providers.streamspace.realtime.relay import PART, Relayed, let_go, relay, tell_why
+from vcloud.providers.streamspace.realtime.viewer_admission import Admission
+from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 
 __all__ = ["VNCForward"]
 
@@ -229,10 +229,10 @@ class _Listener:
             await end(set(self.connections))
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.cleanup.Opened`."""
+        """See :class:`~vcloud._core.tasks.Opened`."""
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.cleanup.Opened`."""
+        """See :class:`~vcloud._core.tasks.Opened`."""
         await self.aclose()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

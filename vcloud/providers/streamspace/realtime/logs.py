@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
-from vcloud._core.left_open import calling_line, warn_left_open
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.timeouts import timeout_at
+from vcloud._core.timing.timeouts import timeout_at
+from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud._core.websocket import NO_STATUS, NORMAL, Socket
 from vcloud.errors import LimitExceededError, TransportError
-from vcloud.providers.streamspace.overlap import Lines
-from vcloud.providers.streamspace.replay import Memory, Replay
+from vcloud.providers.streamspace.realtime.overlap import Lines
+from vcloud.providers.streamspace.realtime.replay import Memory, Replay
 
 __all__ = ["LogStream"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from vcloud._core.cleanup import abort, end
+from vcloud._core.tasks import abort, end
 from vcloud._core.text import printable
-from vcloud._core.timeouts import timeout
+from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, run_time
 from vcloud.errors import APIError
-from vcloud.providers.streamspace.rfb import GREETING, VERSION_LENGTH, refusal
+from vcloud.providers.streamspace.realtime.rfb import GREETING, VERSION_LENGTH, refusal
 
 if TYPE_CHECKING:
-    from vcloud.providers.streamspace.vnc import VNCTunnel
+    from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 
 #: Bytes of one message at most: what is larger is sent in parts, because servers bound their messages.
 PART: Final = 256 * 1024

@@ -23,7 +23,7 @@ import re
 from collections import deque
 from typing import Final
 
-from vcloud.providers.streamspace.overlap import Lines, Overlap, remembered
+from vcloud.providers.streamspace.realtime.overlap import Lines, Overlap, remembered
 
 __all__ = ["REMEMBERED", "Memory", "Replay", "time_of"]
 

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from vcloud._core.timeouts import Alarm, call_when_due
-from vcloud.providers.streamspace.relay import Relayed
-from vcloud.providers.streamspace.socket_table import TABLES, LocalPeers
+from vcloud._core.timing.timeouts import Alarm, call_when_due
+from vcloud.providers.streamspace.realtime.relay import Relayed
+from vcloud.providers.streamspace.realtime.socket_table import TABLES, LocalPeers
 
 __all__ = ["Admission"]
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from vcloud._core.left_open import calling_line, warn_left_open
-from vcloud._core.secret import Secretive
+from vcloud._core.redaction.secretive import Secretive
+from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, TransportError
-from vcloud.providers.streamspace.relay import PART
+from vcloud.providers.streamspace.realtime.relay import PART
 
 __all__ = ["VNCTunnel"]
 
