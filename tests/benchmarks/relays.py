@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 from attrs import define, field
 
-from vcloud._core.tasks import race
+from vcloud._core.tasks import first_completed
 from vcloud.emulator import Emulator
 from vcloud.emulator.net.websockets import Channel
 from vcloud.emulator.streamspace.catalog import USER
@@ -180,7 +180,7 @@ async def bare_relays(count: int, port: Port) -> AsyncIterator[Port]:
             async def carry(near: TCP, port: Port = port) -> None:
                 far = await TCP.to(port)
                 try:
-                    await race(pump(near, far), pump(far, near))
+                    await first_completed(pump(near, far), pump(far, near))
                 finally:
                     await far.aclose()
 
@@ -198,7 +198,7 @@ async def socket_relay(port: Port) -> AsyncIterator[str]:
         far = await TCP.to(port)
         try:
             near = Channel(socket)
-            await race(pump_into(near, far), pump_from(far, near))
+            await first_completed(pump_into(near, far), pump_from(far, near))
         finally:
             await far.aclose()
         return socket

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 
 DOCUMENTS = Path(__file__).with_name("documents")
 
@@ -124,7 +124,12 @@ class CannedTransport(Transport):
     async def aclose(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self.asked.append(sent(method, url, headers, body))
         return Response(self.status, self.headers, self.body)
@@ -138,7 +143,12 @@ class RecordingTransport(Transport):
         self.exchanges: list[tuple[Sent, int, Any]] = []
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         response = await super().exchange(method, url, headers, body, wire)
         try:

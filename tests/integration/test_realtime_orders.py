@@ -40,7 +40,7 @@ from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
 from vcloud.emulator.streamspace.catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
-from vcloud.providers.streamspace.realtime.relay import let_go
+from vcloud.providers.streamspace.realtime.relay import close_writer
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 PART = bytes(range(256)) * 1024
@@ -573,7 +573,7 @@ async def test_a_viewer_that_takes_the_last_bytes_just_before_it_is_let_go(tls: 
         while writer.transport.get_write_buffer_size() == 0:
             writer.write(PART)
             sent += len(PART)
-        letting = asyncio.create_task(let_go(writer, stalled=30.0))
+        letting = asyncio.create_task(close_writer(writer, stalled=30.0))
         await asyncio.sleep(0)
         read.set()
         await letting

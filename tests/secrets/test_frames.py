@@ -29,7 +29,7 @@ from tests.secrets import mistakes
 from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.redaction.secretive import Credentials, concealing
-from vcloud._core.transport import Wire
+from vcloud._core.transport import TransportOptions
 from vcloud.auth import Token, login_request
 from vcloud.providers.desktops import TypeText
 
@@ -75,7 +75,7 @@ def test_no_frame_shows_a_secret(name: str) -> None:
 def test_what_holds_a_secret_shows_none() -> None:
     login = login_request("admin", SECRET)
     endpoint = Endpoint(auth=APIKeyAuth(SECRET), proxy=f"http://me:{SECRET}@host:1")
-    wire = Wire.of(
+    wire = TransportOptions.of(
         base_url="https://host",
         timeout=1.0,
         connect_timeout=1.0,

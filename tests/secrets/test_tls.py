@@ -25,7 +25,7 @@ from vcloud import (
     TransportError,
     VCloud,
 )
-from vcloud._core.transport import Wire
+from vcloud._core.transport import TransportOptions
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.streamspace.catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace
@@ -201,7 +201,7 @@ def test_the_environments_proxy_is_not_used_for_this_machine(
         monkeypatch.setenv(name, "http://proxy.example.com:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    wire = Wire.of(
+    wire = TransportOptions.of(
         base_url=base_url,
         timeout=1.0,
         connect_timeout=1.0,

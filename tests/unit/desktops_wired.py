@@ -15,7 +15,7 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.desktops import (
     Desktops,
 )
@@ -51,7 +51,12 @@ class Wired(Transport):
     async def aclose(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         path = url.removeprefix("https://api.cyberdesk.io/v1")
         self.asked.append((method, path, None if body is None else json.loads(body)))

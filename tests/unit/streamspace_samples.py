@@ -17,7 +17,7 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.streamspace import (
     Agent,
     AgentStats,
@@ -175,7 +175,12 @@ class Canned(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self.asked.append((method, url.removeprefix(BASE), body))
         return Response(self.status, {}, self.body)

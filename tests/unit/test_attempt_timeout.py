@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from vcloud._core.timing.attempt_timeout import Patience, Turn
+from vcloud._core.timing.attempt_timeout import AttemptTimeout, AttemptTimeouts
 from vcloud._core.timing.timeouts import LOOK
 
 
@@ -47,12 +47,12 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Attempt:
     """An attempt that goes on until it is told to end, in a task of its own."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: AttemptTimeouts) -> None:
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.cancelling = -1
         self.task = asyncio.create_task(self._run(patience))
 
-    async def _run(self, patience: Patience) -> str:
+    async def _run(self, patience: AttemptTimeouts) -> str:
         turn = patience.begin()
         try:
             outcome = await self.answer
@@ -71,7 +71,7 @@ class Attempt:
 
 
 async def test_one_timer_is_enough_for_all_and_goes_when_they_are_over(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     attempts = [Attempt(patience) for _ in range(100)]
     await clock.move(0)
     assert len(clock.timers) == clock.pending == 1
@@ -83,7 +83,7 @@ async def test_one_timer_is_enough_for_all_and_goes_when_they_are_over(clock: Cl
 
 
 async def test_whose_time_is_up_is_cancelled_and_those_who_began_later_go_on(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     first = Attempt(patience)
     await clock.move(0)
     await clock.move(6)
@@ -103,7 +103,7 @@ async def test_whose_time_is_up_is_cancelled_and_those_who_began_later_go_on(clo
 
 
 async def test_who_is_cancelled_besides_stays_cancelled(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     attempt = Attempt(patience)
     await clock.move(0)
     clock.now += 11
@@ -114,7 +114,7 @@ async def test_who_is_cancelled_besides_stays_cancelled(clock: Clock) -> None:
 
 
 async def test_a_cancelled_one_is_forgotten_and_keeps_no_timer(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     attempt = Attempt(patience)
     await clock.move(0)
     attempt.task.cancel()
@@ -124,7 +124,7 @@ async def test_a_cancelled_one_is_forgotten_and_keeps_no_timer(clock: Clock) -> 
 
 
 async def test_a_timeout_around_it_is_not_confused_with_it(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
 
     async def hurried() -> None:
         async with asyncio.timeout(3):
@@ -143,7 +143,7 @@ async def test_a_timeout_around_it_is_not_confused_with_it(clock: Clock) -> None
 
 
 async def test_it_is_as_good_as_new_after_everybody_was_late(clock: Clock) -> None:
-    patience = Patience(1)
+    patience = AttemptTimeouts(1)
     for _ in range(3):
         attempts = [Attempt(patience) for _ in range(3)]
         await clock.move(0)
@@ -152,7 +152,7 @@ async def test_it_is_as_good_as_new_after_everybody_was_late(clock: Clock) -> No
         assert clock.pending == 0
 
 
-async def finished_beside(slow: Attempt, patience: Patience, clock: Clock) -> list[object]:
+async def finished_beside(slow: Attempt, patience: AttemptTimeouts, clock: Clock) -> list[object]:
     """What is still held of twenty attempts that ended while another one hangs."""
     seen: list[weakref.ref[object]] = []
     for _ in range(20):
@@ -169,7 +169,7 @@ async def finished_beside(slow: Attempt, patience: Patience, clock: Clock) -> li
 async def test_what_is_over_is_let_go_at_once_whatever_hangs_before_or_after_it(
     clock: Clock,
 ) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     slow = Attempt(patience)
     await clock.move(0)
     gc.disable()
@@ -191,7 +191,7 @@ async def test_what_is_over_is_let_go_at_once_whatever_hangs_before_or_after_it(
 
 
 async def test_one_that_ends_among_others_changes_nothing_for_them(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     attempts = []
     for _ in range(5):
         attempts.append(Attempt(patience))
@@ -213,8 +213,8 @@ async def test_one_that_ends_among_others_changes_nothing_for_them(clock: Clock)
 
 @pytest.mark.parametrize("besides", [False, True])
 async def test_why_it_was_cancelled_is_known_after_its_end_too(clock: Clock, besides: bool) -> None:
-    patience = Patience(10)
-    turns: list[Turn] = []
+    patience = AttemptTimeouts(10)
+    turns: list[AttemptTimeout] = []
     said: list[bool] = []
 
     async def attempt() -> None:
@@ -243,7 +243,7 @@ async def test_why_it_was_cancelled_is_known_after_its_end_too(clock: Clock, bes
 
 
 async def test_one_that_ended_in_time_was_not_late(clock: Clock) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     turn = patience.begin()
     patience.end(turn)
     await clock.move(20)
@@ -255,7 +255,7 @@ async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> 
         """Something that a caller has in its context."""
 
     variable: ContextVar[Kept] = ContextVar("variable")
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
 
     async def first() -> weakref.ref[Kept]:
         variable.set(kept := Kept())
@@ -288,7 +288,7 @@ class Growing:
 async def test_an_overdue_answer_that_is_there_in_part_may_arrive_as_long_as_it_grows(
     clock: Clock, grows: bool
 ) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     ended: list[str] = []
 
     async def read(body: Growing, more: int) -> None:
@@ -322,7 +322,7 @@ async def test_an_overdue_answer_that_is_there_in_part_may_arrive_as_long_as_it_
 async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_ran(
     clock: Clock,
 ) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     attempt = Attempt(patience)
     await clock.move(0)
     (turn,) = patience._line
@@ -335,7 +335,7 @@ async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_r
 async def test_what_leaves_only_after_the_loop_stood_still_gets_its_whole_time_again(
     clock: Clock, turns: int, again: bool
 ) -> None:
-    patience = Patience(10)
+    patience = AttemptTimeouts(10)
     # Another one began in the turn before: each has its own two turns.
     before, attempt = Attempt(patience), None
     await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import ONCE, STEADY, answered
 from vcloud import DecodeError, Endpoint, HMACAuth, InstanceState, Response
 from vcloud._core.decoding.codec import MAX_BROKEN, Codec
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers import BaseImage, Software, VagonComputers
 
 COMPUTERS = PROVIDERS["computers"]
@@ -49,7 +49,12 @@ class Shelf(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         number = int(parse_qs(urlsplit(url).query)["page"][0])
         self.asked.append(number)
@@ -193,7 +198,12 @@ async def test_what_a_broken_item_repeats_of_the_credentials_stays_out_of_the_er
         def check(self) -> None: ...
 
         async def exchange(
-            self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+            self,
+            method: str,
+            url: str,
+            headers: Mapping[str, str],
+            body: bytes | None,
+            wire: TransportOptions,
         ) -> Response:
             said = headers["Authorization"]
             machines = [item("1"), item("2", disk_size=said)]

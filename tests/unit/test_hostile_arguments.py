@@ -29,7 +29,7 @@ from vcloud import (
 )
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers import Permissions
 from vcloud.providers.desktops import Wait
 from vcloud.providers.streams import Capacity
@@ -86,7 +86,12 @@ class Refusing(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self.sent.append((method, url, headers, body))
         return Response(400, {}, b"{}")

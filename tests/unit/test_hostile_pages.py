@@ -23,7 +23,7 @@ from vcloud import (
     Pager,
     Response,
 )
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 
 MAX_PAGES = 12
 
@@ -73,7 +73,12 @@ class Shelf(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         says, items = self._pages[min(self.asked, len(self._pages) - 1)]
         self.asked += 1

@@ -33,9 +33,9 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.observe import Audience, Hook, call_hook, line
+from vcloud._core.observe import Hook, Observers, call_hook, line
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers.machines import MACHINE
 from vcloud.providers.vagon import VagonDialect
 
@@ -64,7 +64,12 @@ class Script(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self.clock.now += 0.25
         act = self.acts.pop(0)
@@ -536,7 +541,7 @@ async def test_while_nobody_listens_that_is_asked_once_for_a_call_and_nothing_el
             asked.append(level)
             return False
 
-    monkeypatch.setattr(Audience, "watch", lambda *_: pytest.fail("somebody watches"))
+    monkeypatch.setattr(Observers, "watch", lambda *_: pytest.fail("somebody watches"))
     shared = session(clock, BUSY, BUSY, OK)
     shared._audience.log = Quiet("quiet")
     await shared.send(GET)

@@ -42,7 +42,7 @@ from vcloud._core.decoding.codec import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
 from vcloud._core.session import Session
-from vcloud._core.transport import Wire
+from vcloud._core.transport import TransportOptions
 from vcloud.auth import Send
 from vcloud.errors import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError
@@ -245,7 +245,12 @@ class Slow(Script):
         self._seconds, self._time = seconds, time
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self._time.now += self._seconds
         return await super().exchange(method, url, headers, body, wire)
@@ -438,7 +443,12 @@ class LostLogin(Script):
     """Every login is lost; the rest is played."""
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         if url.endswith(("/auth/login", "/token")):
             raise TransportError("reset")

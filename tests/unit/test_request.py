@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
-from vcloud._core.request import Request, Response, query, segment
+from vcloud._core.request import Request, Response, path_segment, query
 
 
 @given(st.text(min_size=1).filter(lambda text: text not in (".", "..")))
 def test_any_text_is_exactly_one_segment_and_comes_back_unchanged(text: str) -> None:
     try:
-        quoted = segment(text)
+        quoted = path_segment(text)
     except InvalidArgumentError:
         with pytest.raises(UnicodeEncodeError):
             text.encode()
@@ -27,7 +27,7 @@ def test_any_text_is_exactly_one_segment_and_comes_back_unchanged(text: str) -> 
 @pytest.mark.parametrize("bad", ["", ".", "..", None, True, 1.0, 10**19, b"x", "\ud800"])
 def test_what_cannot_be_an_id_is_refused_by_name(bad: object) -> None:
     with pytest.raises(InvalidArgumentError, match="machine id"):
-        segment(bad, "machine id")  # type: ignore[arg-type]
+        path_segment(bad, "machine id")  # type: ignore[arg-type]
 
 
 @given(

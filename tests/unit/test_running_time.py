@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.virtual_time import after, now, stand_still, virtual
-from vcloud._core.tasks import Cleanup, run_to_the_end
+from vcloud._core.tasks import Cleanup, run_to_completion
 from vcloud._core.timing.running_time import (
     SLICE,
     SLICES,
@@ -193,7 +193,7 @@ async def test_what_outlives_its_cancellation_is_left_when_the_loop_ran_for_a_se
                 after(0.5, stand_still, 60)
 
     with pytest.raises(TimeoutError):
-        await run_to_the_end(stubborn(), within=10)
+        await run_to_completion(stubborn(), within=10)
     assert 70.9 <= now() - began <= 71.1
     gate.set()
     await asyncio.sleep(1)
@@ -206,7 +206,7 @@ async def test_work_that_is_run_to_its_end_is_not_given_up_for_a_pause() -> None
     async def work() -> None:
         done.append(await in_steps(8))
 
-    task = asyncio.create_task(run_to_the_end(work(), within=10))
+    task = asyncio.create_task(run_to_completion(work(), within=10))
     await asyncio.sleep(1.5)
     task.cancel()
     after(1, stand_still, 33)

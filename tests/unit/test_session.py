@@ -33,7 +33,7 @@ from vcloud import (
     TransportError,
 )
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
@@ -57,7 +57,12 @@ class Script(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         self.asked.append((method, url, dict(headers), wire.patience.seconds))
         self.in_flight += 1
@@ -320,7 +325,12 @@ async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_i
 async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
     class Stuck(Script):
         async def exchange(
-            self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+            self,
+            method: str,
+            url: str,
+            headers: Mapping[str, str],
+            body: bytes | None,
+            wire: TransportOptions,
         ) -> Response:
             await asyncio.Event().wait()
             raise AssertionError

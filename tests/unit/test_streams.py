@@ -34,7 +34,7 @@ from vcloud import (
 )
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
-from vcloud._core.tasks import run_to_the_end
+from vcloud._core.tasks import run_to_completion
 from vcloud.providers.streams import (
     Assignment,
     AudioState,
@@ -420,7 +420,7 @@ async def test_work_that_must_be_done_is_done_before_a_cancellation_is_obeyed() 
         await go.wait()
         done.append(True)
 
-    task = asyncio.create_task(run_to_the_end(work(), within=60))
+    task = asyncio.create_task(run_to_completion(work(), within=60))
     await begun.wait()
     for _ in range(3):
         task.cancel()
@@ -434,7 +434,7 @@ async def test_work_that_must_be_done_is_done_before_a_cancellation_is_obeyed() 
 
 async def test_work_that_never_ends_is_given_up() -> None:
     with pytest.raises(TimeoutError):
-        await run_to_the_end(asyncio.Event().wait(), within=0.01)
+        await run_to_completion(asyncio.Event().wait(), within=0.01)
 
 
 async def test_work_that_fails_while_its_caller_is_cancelled_leaves_only_the_cancellation() -> None:
@@ -444,7 +444,7 @@ async def test_work_that_fails_while_its_caller_is_cancelled_leaves_only_the_can
         await go.wait()
         raise ValueError
 
-    task = asyncio.create_task(run_to_the_end(work(), within=60))
+    task = asyncio.create_task(run_to_completion(work(), within=60))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.sleep(0)

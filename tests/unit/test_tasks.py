@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from vcloud._core.tasks import end, race, run_to_the_end
+from vcloud._core.tasks import cancel_and_wait, first_completed, run_to_completion
 
 
 async def stubborn(seen: list[str], turns: int = 5) -> None:
@@ -25,7 +25,7 @@ async def test_end_waits_for_what_a_task_still_does_even_when_cancelled_itself()
     seen: list[str] = []
     tasks = [asyncio.create_task(stubborn(seen)) for _ in range(3)]
     await asyncio.sleep(0)
-    ending = asyncio.create_task(end(tasks))
+    ending = asyncio.create_task(cancel_and_wait(tasks))
     await asyncio.sleep(0)
     ending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -42,13 +42,13 @@ async def test_end_takes_the_errors_of_what_it_ends() -> None:
 
     task = asyncio.create_task(fails())
     await asyncio.sleep(0)
-    await end([task])
+    await cancel_and_wait([task])
     assert task.done()
 
 
 async def test_a_race_is_over_with_its_first_and_ends_the_others() -> None:
     seen: list[str] = []
-    await race(stubborn(seen), asyncio.sleep(0.001))
+    await first_completed(stubborn(seen), asyncio.sleep(0.001))
     assert seen == ["over"]
 
 
@@ -59,13 +59,13 @@ async def test_a_race_raises_what_its_first_raised() -> None:
 
     seen: list[str] = []
     with pytest.raises(ValueError, match="first"):
-        await race(stubborn(seen), fails())
+        await first_completed(stubborn(seen), fails())
     assert seen == ["over"]
 
 
 async def test_a_cancelled_race_leaves_nobody_running() -> None:
     seen: list[str] = []
-    racing = asyncio.create_task(race(stubborn(seen), stubborn(seen)))
+    racing = asyncio.create_task(first_completed(stubborn(seen), stubborn(seen)))
     await asyncio.sleep(0.001)
     racing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -77,7 +77,7 @@ async def finish(work: Awaitable[None]) -> None:
     async def doing() -> None:
         await work
 
-    await run_to_the_end(doing(), within=10)
+    await run_to_completion(doing(), within=10)
 
 
 async def end_it(work: Awaitable[None]) -> None:
@@ -89,7 +89,7 @@ async def end_it(work: Awaitable[None]) -> None:
 
     task = asyncio.create_task(doing())
     await asyncio.sleep(0)
-    await end([task])
+    await cancel_and_wait([task])
 
 
 @pytest.mark.parametrize("cleanup", [finish, end_it])

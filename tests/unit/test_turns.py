@@ -18,7 +18,7 @@ from tests.unit.test_admission import Alarms, Clock
 from vcloud import ConfigurationError, ConnectError, RateLimit
 from vcloud._core.limits.admission import Admission, InLine
 from vcloud._core.limits.cooldown import PROBE_SILENCE
-from vcloud._core.limits.turns import LANE, Lane, TooLongError
+from vcloud._core.limits.turns import CURRENT_FLOW, Flow, TooLongError
 from vcloud._core.observe import WaitReason
 
 #: Of a run that fills the line.
@@ -41,9 +41,9 @@ class Line:
         self.tasks: list[asyncio.Task[None]] = []
         self._numbers: list[int] = []
 
-    def join(self, name: str, lane: Lane | None = None, **given: Any) -> asyncio.Task[None]:
+    def join(self, name: str, lane: Flow | None = None, **given: Any) -> asyncio.Task[None]:
         context = copy_context()
-        context.run(LANE.set, lane)
+        context.run(CURRENT_FLOW.set, lane)
         task = asyncio.get_running_loop().create_task(self._enter(name, given), context=context)
         self.tasks.append(task)
         return task
@@ -147,7 +147,7 @@ async def test_beside_a_run_of_thousands_a_call_waits_for_at_most_two_sends(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, one_more = setting(Clock(), monkeypatch)
-    run = Lane()
+    run = Flow()
     for number in range(CROWD):
         line.join(f"run {number}", run)
     await settle()
@@ -170,7 +170,7 @@ async def test_two_runs_and_a_visitor_take_turns(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, one_more = setting(Clock(), monkeypatch)
-    one, other = Lane(), Lane()
+    one, other = Flow(), Flow()
     for number in range(3):
         line.join(f"one {number}", one)
     for number in range(3):
@@ -191,7 +191,7 @@ async def test_a_run_that_comes_is_behind_those_that_wait_already(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, one_more = setting(Clock(), monkeypatch)
-    long = Lane()
+    long = Flow()
     for _ in range(20):
         line.join("long", long)
     await settle()
@@ -199,7 +199,7 @@ async def test_a_run_that_comes_is_behind_those_that_wait_already(
     for number in range(40):
         # One that comes again and again has another lane each time, and gains nothing by it.
         joined[f"short {number}"] = len(line.order)
-        line.join(f"short {number}", Lane())
+        line.join(f"short {number}", Flow())
         await settle()
         await one_more()
     turns = [place for place, name in enumerate(line.order) if name == "long"]
@@ -213,7 +213,7 @@ async def test_cleanups_go_ahead_of_all_lanes() -> None:
     line = Line(Admission(1, Clock()))
     assert line.admission.enter_now(line.bucket)
     line._numbers.append(1)
-    run = Lane()
+    run = Flow()
     line.join("run", run)
     line.join("visitor")
     line.join("stop 0", run, urgent=True)
@@ -229,7 +229,7 @@ async def test_a_cleanup_asks_the_store_for_itself_and_waits_behind_nobody() -> 
     store = Store()
     line = Line(Admission(10, Clock(), rules=[LIMIT], acquire=store.acquire))
     for number in range(100):
-        line.join(f"run {number}", Lane())
+        line.join(f"run {number}", Flow())
     await settle()
     assert [urgent for urgent, _ in store.asking] == [False], "one asks for all that wait"
     assert store.waiting() == 10, "those that have a slot to go to"
@@ -244,7 +244,7 @@ async def test_a_cleanup_asks_the_store_for_itself_and_waits_behind_nobody() -> 
 async def test_what_the_store_grants_goes_to_the_next_in_line_whoever_asked() -> None:
     store = Store()
     line = Line(Admission(10, Clock(), rules=[LIMIT], acquire=store.acquire))
-    run = Lane()
+    run = Flow()
     asks = line.join("run 0", run)
     line.join("run 1", run)
     await settle()
@@ -324,7 +324,7 @@ async def test_a_lane_that_sends_under_one_limit_keeps_its_place_under_another(
     alarms = Alarms(clock, monkeypatch)
     admission = Admission(2, clock, rules=[RateLimit(1, per=60, bucket="create")])
     creates, reads = Line(admission, "create"), Line(admission)
-    run = Lane()
+    run = Flow()
     first = admission.enter_now(creates.bucket)
     admission.leave(creates.bucket, first)
     for number in range(50):
@@ -404,7 +404,7 @@ async def play(acts: list[tuple[str, str]]) -> None:
     line, model = Line(Admission(1, Clock())), Model()
     assert line.admission.enter_now(line.bucket)
     line._numbers.append(1)
-    lanes = {name: Lane() for name in "abc"}
+    lanes = {name: Flow() for name in "abc"}
     expected: list[str] = []
     free = False
     joined: dict[str, asyncio.Task[None]] = {}
@@ -459,7 +459,7 @@ async def admissions(crowd: int, lanes: int) -> float:
     line = Line(Admission(1, Clock()))
     assert line.admission.enter_now(line.bucket)
     line._numbers.append(1)
-    runs: list[Lane | None] = [None, *[Lane() for _ in range(lanes - 1)]]
+    runs: list[Flow | None] = [None, *[Flow() for _ in range(lanes - 1)]]
     tasks = [line.join(str(number), runs[number % lanes]) for number in range(crowd)]
     await settle()
     for task in tasks[1::3]:
@@ -492,7 +492,7 @@ async def test_thousands_that_are_cancelled_in_many_lanes_leave_nothing() -> Non
     line.join("patient")
     await settle()
     for _ in range(50):
-        lane = Lane()
+        lane = Flow()
         for number in range(100):
             line.join(str(number), lane).cancel()
             line.join(str(number)).cancel()

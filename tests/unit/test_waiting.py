@@ -31,7 +31,7 @@ from vcloud import (
     WaitReason,
 )
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, Wire
+from vcloud._core.transport import Transport, TransportOptions
 from vcloud._core.waiting import Wait, Waits
 from vcloud.providers.vagon import VagonDialect
 
@@ -88,7 +88,12 @@ class Service(Transport):
     def check(self) -> None: ...
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         if self.answers:
             return self.answers.pop(0)

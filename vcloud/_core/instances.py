@@ -13,7 +13,7 @@ from attrs import frozen
 
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.pages import Page, abandon, begin
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud.errors import ConfigurationError, VCloudError
 
 
@@ -126,7 +126,7 @@ class Instances(AsyncIterator[Instance]):
     async def aclose(self) -> None:
         """Cancel what is under way and return when it is over. Iterating on asks for it again."""
         self._leave()
-        await end(self._left)
+        await cancel_and_wait(self._left)
         for pages in self._pages.values():
             await pages.aclose()
 
@@ -142,7 +142,7 @@ class Instances(AsyncIterator[Instance]):
     async def _ask(self) -> None:
         """Ask each provider that still has pages for its next one, and take what comes first."""
         # A provider's pages are read by one task at a time.
-        await end(self._left)
+        await cancel_and_wait(self._left)
         self._left.clear()
         for name, pages in self._pages.items():
             if name not in self._asked:

@@ -249,7 +249,7 @@ def check_observer(observer: object) -> None:
             )
 
 
-class Audience:
+class Observers:
     """Those who watch one provider: there are some if it is ``observed``, or while its log is enabled for DEBUG.
 
     The loop asks that once for each call, in these words because a function for them would cost as much again; it is all that
@@ -272,19 +272,19 @@ class Audience:
         self._hear_of_waits = tuple(filter(_hears_of_waits, observers))
         self._fixed_paths = fixed_paths
 
-    def watch(self, request: Request, base_url: str, clock: Callable[[], float]) -> Watch:
+    def watch(self, request: Request, base_url: str, clock: Callable[[], float]) -> ObservedCall:
         """Follow one call."""
         what = operation(request, self._fixed_paths)
         # An id may open something by itself, and a path that a service names may hold a token.
         path = request.label or (what.partition(" ")[2] if request.sensitive else request.path)
         about = self._provider, what, request.method, base_url, path
-        watch = Watch(self._observers, self.log, clock, partial(Attempt, *about))
+        watch = ObservedCall(self._observers, self.log, clock, partial(Attempt, *about))
         if self._hear_of_waits:
             watch.hear_of_waits(self._hear_of_waits, partial(Queued, *about))
         return watch
 
 
-class Watch:
+class ObservedCall:
     """Follows one call: a context manager, in which :meth:`over` sees the attempts begin and :meth:`end` hears how they went.
 
     Args:

@@ -17,7 +17,7 @@ from weakref import WeakSet
 import msgspec
 
 from vcloud._core.endpoint import is_localhost
-from vcloud._core.limits.turns import LANE, Lane
+from vcloud._core.limits.turns import CURRENT_FLOW, Flow
 from vcloud._core.log import Throttle
 from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConnectError
@@ -194,7 +194,7 @@ class Shortage:
         self._pushed = 0
         # The round whose turn it is, and the last one in which a lane has a place.
         self._round = 0
-        self._last: dict[Lane | None, int] = {}
+        self._last: dict[Flow | None, int] = {}
         self._at_once = 1
         self._timer: asyncio.TimerHandle | None = None
         self._throttle = Throttle(LOG_INTERVAL)
@@ -209,7 +209,7 @@ class Shortage:
         """
         now = asyncio.get_running_loop().time()
         self._joined += 1
-        number, lane = -self._joined, LANE.get()
+        number, lane = -self._joined, CURRENT_FLOW.get()
         if not first:
             number = self._last[lane] = max(self._round, self._last.get(lane, 0)) + 1
         if (kept_out := self._throttle.admit(now)) is not None:

@@ -99,7 +99,7 @@ class Response(msgspec.Struct, frozen=True):
         return [("status", self.status)]
 
 
-def segment(value: str | int, name: str = "id") -> str:
+def path_segment(value: str | int, name: str = "id") -> str:
     """Quote an id from outside as exactly one path segment.
 
     Raises:
@@ -157,6 +157,6 @@ def json_body(value: object) -> bytes:
         raise InvalidArgumentError(f"an argument cannot be sent: {error}") from None
 
 
-def present(**fields: object) -> dict[str, object]:
+def drop_none(**fields: object) -> dict[str, object]:
     """The fields that were given, in order: what is None is not sent."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -28,7 +28,7 @@ from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
-from vcloud._core.observe import Audience, WaitReason, Watch
+from vcloud._core.observe import ObservedCall, Observers, WaitReason
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
     Form,
@@ -60,7 +60,7 @@ from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.text import shortened
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.transport import CLOSED, Transport, Wire
+from vcloud._core.transport import CLOSED, Transport, TransportOptions
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
@@ -83,7 +83,9 @@ from vcloud.errors import (
 R = TypeVar("R")
 
 #: How one attempt crosses the wire: :meth:`Transport.exchange`, or an upgrade to a WebSocket.
-Exchange = Callable[[str, str, Mapping[str, str], bytes | None, Wire], Awaitable[Response]]
+Exchange = Callable[
+    [str, str, Mapping[str, str], bytes | None, TransportOptions], Awaitable[Response]
+]
 
 E = TypeVar("E", bound=VCloudError)
 
@@ -161,7 +163,7 @@ class Session:
         self.max_pages = endpoint.max_pages
         self._timeout = endpoint.timeout
         self._timeout_chosen = endpoint.timeout is not TIMEOUT
-        self._wire = Wire.of(
+        self._wire = TransportOptions.of(
             base_url=base_url,
             timeout=endpoint.timeout,
             connect_timeout=endpoint.connect_timeout,
@@ -177,7 +179,7 @@ class Session:
         self.sockets: WeakSet[Socket] = WeakSet()
         #: Is told the id of what was ended here for good, by a client that remembers what it made.
         self.forget: Callable[[str], None] | None = None
-        self._audience = Audience(dialect.provider, endpoint.observers, dialect.fixed_paths)
+        self._audience = Observers(dialect.provider, endpoint.observers, dialect.fixed_paths)
         #: Who waits, and for what.
         self.waits = Waits(dialect.provider, self._audience.log, clock, wall)
         self._budget = endpoint.shared_budget
@@ -339,7 +341,7 @@ class Session:
             url: str,
             headers: Mapping[str, str],
             body: bytes | None,  # noqa: ARG001 - as any exchange
-            wire: Wire,
+            wire: TransportOptions,
         ) -> Response:
             redactor = self._redactor(request, headers)
             if token_query is not None:
@@ -370,7 +372,7 @@ class Session:
         exchange: Exchange,
         *,
         root: bool,
-        watch: Watch | None = None,
+        watch: ObservedCall | None = None,
         cleanup: Cleanup | None = None,
     ) -> Any:
         """Send until there is an answer, a refusal that stands, or no sense in going on."""
@@ -535,7 +537,7 @@ class Session:
         deadline: float | None,
         where: str,
         *,
-        watch: Watch | None,
+        watch: ObservedCall | None,
         lost: bool,
         cleanup: Cleanup | None,
     ) -> Place:
@@ -694,7 +696,7 @@ class Session:
         bucket: Bucket,
         deadline: float | None,
         where: str,
-        watch: Watch | None,
+        watch: ObservedCall | None,
         *,
         lost: bool,
         cleanup: Cleanup | None = None,
@@ -735,7 +737,7 @@ class Session:
         self,
         bucket: Bucket,
         deadline: float | None,
-        watch: Watch | None,
+        watch: ObservedCall | None,
         *,
         slot: bool,
         lost: bool,
@@ -867,7 +869,7 @@ class Session:
         where: str,
         *,
         root: bool,
-        watch: Watch | None = None,
+        watch: ObservedCall | None = None,
         lost: bool = False,
     ) -> Mapping[str, str]:
         """Obtain a credential first, unless it is this request that obtains it."""
@@ -902,7 +904,7 @@ class Session:
         request: Request,
         deadline: float | None,
         where: str,
-        watch: Watch | None,
+        watch: ObservedCall | None,
         *,
         lost: bool,
     ) -> bool:
@@ -1030,7 +1032,7 @@ class Session:
 
     def _wire_until(
         self, request: Request, deadline: float, where: str, place: Place | None, *, lost: bool
-    ) -> Wire:
+    ) -> TransportOptions:
         left = deadline - self.clock()
         if left <= 0 and place is not None:
             # It was let go to try at its last moment.

@@ -227,7 +227,7 @@ class Cleanup:
             finally:
                 self._urgent_waiters.discard(hurried)
                 hurried.cancel()
-                await end({task})
+                await cancel_and_wait({task})
         except BaseException:
             if drop is not None and task.done() and not (task.cancelled() or task.exception()):
                 drop(task.result())
@@ -327,7 +327,7 @@ CALLER: Final[ContextVar[Cleanup | None]] = ContextVar("vcloud_caller", default=
 WITHIN: Final[ContextVar[Opened | None]] = ContextVar("vcloud_within", default=None)
 
 
-async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
+async def run_to_completion(work: Coroutine[Any, Any, T], *, within: float) -> T:
     """Await ``work``, and finish it before obeying a cancellation that comes meanwhile.
 
     Args:
@@ -353,7 +353,7 @@ async def run_to_the_end(work: Coroutine[Any, Any, T], *, within: float) -> T:
     return result
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks and return when all of them are over, even if the caller is cancelled meanwhile.
 
     What they raise is theirs to have reported before: nobody else asks for it.
@@ -384,7 +384,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         raise interruption
 
 
-async def race(*works: Coroutine[Any, Any, object]) -> None:
+async def first_completed(*works: Coroutine[Any, Any, object]) -> None:
     """Run these at once until the first is over; end the others. None is left, however this ends.
 
     Raises:
@@ -395,7 +395,7 @@ async def race(*works: Coroutine[Any, Any, object]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         first = [task for task in tasks if task.done() and not task.cancelled()]
     finally:
-        await end(tasks)
+        await cancel_and_wait(tasks)
     for task in first:
         task.result()
 

@@ -47,7 +47,7 @@ from vcloud._core.process_limits import (
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.tasks import CLEANUP
-from vcloud._core.timing.attempt_timeout import UNDER_WAY, Patience
+from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT, AttemptTimeouts
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
 from vcloud.errors import (
@@ -64,7 +64,9 @@ _DROPPED = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError
 
 
 #: How patiently the upgrade that is sent here connects; None: as long as it may take in all.
-_CONNECTING: Final[ContextVar[Patience | None]] = ContextVar("vcloud_connecting", default=None)
+_CONNECTING: Final[ContextVar[AttemptTimeouts | None]] = ContextVar(
+    "vcloud_connecting", default=None
+)
 
 
 async def _upgrade(
@@ -79,15 +81,15 @@ async def _upgrade(
     return answer
 
 
-class Wire(msgspec.Struct, frozen=True):
+class TransportOptions(msgspec.Struct, frozen=True):
     """How one provider is reached: the parts that only the transport understands."""
 
     #: Of what is left to aiohttp: connecting, in its pool's own time.
     timeout: aiohttp.ClientTimeout
     #: Of each attempt.
-    patience: Patience
+    patience: AttemptTimeouts
     #: Of all that comes before the request can be written; None: as long as the attempt may take.
-    connecting: Patience | None
+    connecting: AttemptTimeouts | None
     #: Seconds for that, as they were chosen.
     connect_timeout: float
     extra: Mapping[str, Any]
@@ -112,7 +114,7 @@ class Wire(msgspec.Struct, frozen=True):
         max_response: int,
         max_message: int,
         heartbeat: float = HEARTBEAT,
-    ) -> Wire:
+    ) -> TransportOptions:
         """Resolve what can be resolved once: asking the environment for proxies on every request triples its cost."""
         extra: dict[str, Any] = {}
         if ssl is not True:
@@ -145,10 +147,10 @@ class Wire(msgspec.Struct, frozen=True):
         # rich would show each field.
         return [("timeout", self.patience.seconds)]
 
-    def within(self, seconds: float) -> Wire:
+    def within(self, seconds: float) -> TransportOptions:
         """The same, with less time for the attempt."""
         if self.connecting is not None and seconds > self.connect_timeout:
-            return msgspec.structs.replace(self, patience=Patience(seconds))
+            return msgspec.structs.replace(self, patience=AttemptTimeouts(seconds))
         clock, patience, connecting = _clocks(seconds, self.connect_timeout)
         return msgspec.structs.replace(
             self, timeout=clock, patience=patience, connecting=connecting
@@ -157,13 +159,13 @@ class Wire(msgspec.Struct, frozen=True):
 
 def _clocks(
     timeout: float, connect_timeout: float
-) -> tuple[aiohttp.ClientTimeout, Patience, Patience | None]:
+) -> tuple[aiohttp.ClientTimeout, AttemptTimeouts, AttemptTimeouts | None]:
     """The clocks of an attempt: aiohttp's, the whole attempt's, and that of its connection."""
     if connect_timeout >= timeout:
         # One clock suffices: whether a connection came about is known without another.
-        return _NO_CLOCK, Patience(timeout), None
+        return _NO_CLOCK, AttemptTimeouts(timeout), None
     clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-    return clock, Patience(timeout), Patience(connect_timeout)
+    return clock, AttemptTimeouts(timeout), AttemptTimeouts(connect_timeout)
 
 
 #: The whole attempt's clock is ours.
@@ -273,7 +275,12 @@ class Transport:
                     await pool.finish()
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, wire: Wire
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        wire: TransportOptions,
     ) -> Response:
         """Send once and read the whole answer, or of a long refusal the beginning.
 
@@ -289,7 +296,7 @@ class Transport:
             headers = Credentials({**headers, **wire.proxy_headers})
         short = False
         turn = wire.patience.begin()
-        UNDER_WAY.set((wire.patience, turn))
+        CURRENT_TIMEOUT.set((wire.patience, turn))
         try:
             answer = await sender(session, own=self._given is None)(
                 method,
@@ -333,7 +340,7 @@ class Transport:
             failure = _late(wire, unsent(stopped))
         finally:
             # No reset, which fails where this is closed with its loop, in another context.
-            UNDER_WAY.set(None)
+            CURRENT_TIMEOUT.set(None)
             wire.patience.end(turn)
             if self.shortage.waiting and not short:
                 # What this held may be the next one's.
@@ -346,7 +353,7 @@ class Transport:
         self,
         url: str,
         headers: Mapping[str, str],
-        wire: Wire,
+        wire: TransportOptions,
         *,
         protocols: Sequence[str] = (),
     ) -> Socket:
@@ -411,7 +418,7 @@ class Transport:
         # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
         raise failure
 
-    def _translated(self, error: Exception, wire: Wire, *, closed: bool) -> Exception:
+    def _translated(self, error: Exception, wire: TransportOptions, *, closed: bool) -> Exception:
         """Ours for aiohttp's."""
         if isinstance(error, aiohttp.ClientConnectorError):
             number = limit_reached(error.os_error)
@@ -558,7 +565,7 @@ def _drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: st
 _TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"
 
 
-def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
+def _translated(error: Exception, wire: TransportOptions, *, closed: bool) -> Exception:
     """Ours for aiohttp's."""
     made: VCloudError
     if isinstance(error, NEVER_SENT):
@@ -587,7 +594,7 @@ def _translated(error: Exception, wire: Wire, *, closed: bool) -> Exception:
     return made
 
 
-def _late(wire: Wire, awaited: str | None) -> RequestTimeout:
+def _late(wire: TransportOptions, awaited: str | None) -> RequestTimeout:
     """The error of an attempt whose time ran out.
 
     Args:

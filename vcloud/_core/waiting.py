@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.log import Throttle
-from vcloud._core.observe import WaitReason, Watch
+from vcloud._core.observe import ObservedCall, WaitReason
 
 #: Seconds. A shorter wait is nothing to speak of.
 LONG: Final = 1.0
@@ -63,7 +63,7 @@ class Wait:
     def __init__(
         self,
         group: _Group,
-        watch: Watch | None,
+        watch: ObservedCall | None,
         until: float | None = None,
         since: float | None = None,
     ) -> None:
@@ -257,7 +257,7 @@ class Waits:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def behind(
-        self, key: K, cause: Callable[[K], Cause], watch: Watch | None
+        self, key: K, cause: Callable[[K], Cause], watch: ObservedCall | None
     ) -> AbstractContextManager[object]:
         """A call that waits together with others, for what may change meanwhile.
 
@@ -276,7 +276,7 @@ class Waits:
         return Wait(group, watch)
 
     def for_reason(
-        self, reason: WaitReason, watch: Watch | None = None, seconds: float | None = None
+        self, reason: WaitReason, watch: ObservedCall | None = None, seconds: float | None = None
     ) -> AbstractContextManager[object]:
         """A call that waits for one reason.
 
@@ -295,7 +295,7 @@ class Waits:
         return Wait(group, watch, self.clock() + seconds)
 
     def again(
-        self, reason: WaitReason, watch: Watch | None, since: float
+        self, reason: WaitReason, watch: ObservedCall | None, since: float
     ) -> AbstractContextManager[object]:
         """A call that goes on to wait after it tried in vain.
 

@@ -205,7 +205,7 @@ class Worker(Generic[T, R]):
             else:
                 # An action that is told to stop may raise something else, from its own tidying up.
                 acted = self._has_acted(count)
-                lost = (acted and (limit.expired() or told_to_stop())) or leaves_unknown(
+                lost = (acted and (limit.expired() or is_cancelling())) or leaves_unknown(
                     error, acted=acted
                 )
                 outcome = over(self._status_of(error, count, lost=lost), error)
@@ -215,7 +215,7 @@ class Worker(Generic[T, R]):
                     interrupted("the run was ended while this was under way"), ticket, before
                 )
                 raise
-            what = "this" if told_to_stop() else "something that the action waited for"
+            what = "this" if is_cancelling() else "something that the action waited for"
             outcome = interrupted(f"{what} was cancelled, and not by the run")
         else:
             outcome = over(OutcomeStatus.DONE, result=result)
@@ -357,7 +357,7 @@ def _rate_limits(error: BaseException | None, count: AttemptCount) -> list[float
     return []
 
 
-def told_to_stop() -> bool:
+def is_cancelling() -> bool:
     """Whether it is the current task that was cancelled, and not something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -21,7 +21,7 @@ from vcloud._core.process_limits import (
     no_descriptor,
     relieve,
 )
-from vcloud._core.tasks import run_to_the_end
+from vcloud._core.tasks import run_to_completion
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.bulk.store import Entry, Ledger
 from vcloud.errors import ConfigurationError
@@ -184,7 +184,7 @@ class Journal:
         try:
             # A child that was forked has not the thread, and must leave the file to its parent.
             if not ledger.foreign and self._in_its_loop():
-                await run_to_the_end(self._end(ledger), within=_PATIENCE)
+                await run_to_completion(self._end(ledger), within=_PATIENCE)
             elif not ledger.foreign:
                 # The loop was closed over whoever had opened it, and nothing can be awaited.
                 wait({self._thread.submit(ledger.close)}, _PATIENCE)

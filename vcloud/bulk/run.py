@@ -24,14 +24,14 @@ from typing import Generic, Self, TypeVar
 from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.instances import Instances
-from vcloud._core.limits.turns import LANE, Lane
+from vcloud._core.limits.turns import CURRENT_FLOW, Flow
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
 from vcloud._core.waiting import summary
-from vcloud.bulk.item import Worker, default_key, told_to_stop
+from vcloud.bulk.item import Worker, default_key, is_cancelling
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
 from vcloud.bulk.progress import Bar, bar
@@ -273,7 +273,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             self._run.end()
             if self._dispatcher is not None and not self._over:
                 self._stopped = self._stopped or "interrupted"
-                await end({self._dispatcher, *self._tasks})
+                await cancel_and_wait({self._dispatcher, *self._tasks})
                 self._ended_at = monotonic()
 
     def __aiter__(self) -> Self:
@@ -305,7 +305,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         self._worker.outer = ATTEMPT_COUNT.get()
         # What the run sends, its items' tasks included, takes turns with all others.
         context = copy_context()
-        context.run(LANE.set, Lane())
+        context.run(CURRENT_FLOW.set, Flow())
         self._dispatcher = loop.create_task(self._dispatch(), context=context)
         self._dispatcher.add_done_callback(self._task_over)
 
@@ -359,7 +359,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
             if self._unreadable is not None:
                 self._stop("error")
         except asyncio.CancelledError:
-            if told_to_stop():
+            if is_cancelling():
                 raise
             self._fail(
                 VCloudError("something that the source of the items waited for was cancelled")

@@ -48,7 +48,7 @@ from vcloud._core.failures import (
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.request import IDEMPOTENT
 from vcloud._core.tasks import CALLER, abort
-from vcloud._core.timing.attempt_timeout import Patience, about_to_write
+from vcloud._core.timing.attempt_timeout import AttemptTimeouts, about_to_write
 from vcloud.errors import ConfigurationError, VCloudError
 
 #: What aiohttp raises when the request did not reach the service.
@@ -136,7 +136,7 @@ async def send_once(
     request: aiohttp.ClientRequest,
     handler: ClientHandlerType,
     *,
-    patience: Patience | None = None,
+    patience: AttemptTimeouts | None = None,
 ) -> aiohttp.ClientResponse:
     """Keep aiohttp from sending one request twice, by an exception that it does not know.
 
@@ -197,7 +197,7 @@ async def send_once(
 
 
 def bounded_connecting(
-    session: aiohttp.ClientSession, patience: Patience | None
+    session: aiohttp.ClientSession, patience: AttemptTimeouts | None
 ) -> Sequence[ClientMiddlewareType]:
     """:func:`send_once`, with a bound for connecting, for a request of a user's session.
 

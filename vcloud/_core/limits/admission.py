@@ -10,7 +10,14 @@ from typing import Final, NamedTuple
 
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.line import Bucket, Line, Ready
-from vcloud._core.limits.turns import LANE, LaneQueue, Rank, TooLongError, Waiter, WaiterState
+from vcloud._core.limits.turns import (
+    CURRENT_FLOW,
+    FlowQueue,
+    Rank,
+    TooLongError,
+    Waiter,
+    WaiterState,
+)
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.observe import WaitReason
 from vcloud._core.timing.timeouts import timeout
@@ -193,7 +200,7 @@ class Admission:
         waiter = Waiter(
             arrival=0,
             rank=Rank.CLEANUP if urgent else Rank.CALL,
-            lane=None if urgent else LANE.get(),
+            lane=None if urgent else CURRENT_FLOW.get(),
             turn=asyncio.get_running_loop().create_future(),
             slot=slot,
             deadline=inf if deadline is None else deadline,
@@ -298,7 +305,7 @@ class Admission:
                 return self._line.take_turn(ready, rank, slots=self._free > 0)
         return None
 
-    def _ready(self, bucket: Bucket, rank: Rank, now: float) -> LaneQueue | None:
+    def _ready(self, bucket: Bucket, rank: Rank, now: float) -> FlowQueue | None:
         """The lane that has the next turn in a bucket, if its first may go now."""
         wait = bucket.allowance.delay(now)
         lane = self._line.next_lane(bucket, rank, wait, now)

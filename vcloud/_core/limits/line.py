@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from vcloud._core.limits.allowance import Allowance
-from vcloud._core.limits.turns import LaneQueue, Rank, Turns, Waiter, WaiterState
+from vcloud._core.limits.turns import FlowQueue, Rank, RoundRobin, Waiter, WaiterState
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.timing.timeouts import Timeout
 
@@ -21,7 +21,9 @@ class Bucket(msgspec.Struct, eq=False):
     #: The configured limit, where it is counted in a store together with other processes.
     shared: RateLimit | None = None
     #: One for each rank.
-    turns: tuple[Turns, ...] = msgspec.field(default_factory=lambda: tuple(Turns() for _ in Rank))
+    turns: tuple[RoundRobin, ...] = msgspec.field(
+        default_factory=lambda: tuple(RoundRobin() for _ in Rank)
+    )
     #: How many are in line.
     count: int = 0
     #: One alarm for the whole line, however many wait, and when it rings in seconds of the clock.
@@ -55,7 +57,7 @@ class Ready(NamedTuple):
     """A bucket that would let one send, and the lane that has the next turn there."""
 
     bucket: Bucket
-    lane: LaneQueue
+    lane: FlowQueue
 
 
 class Line:
@@ -102,7 +104,7 @@ class Line:
         if asks and bucket.asking is not None:
             bucket.asking.reschedule(waiter.turn.get_loop().time())
 
-    def next_lane(self, bucket: Bucket, rank: Rank, wait: float, now: float) -> LaneQueue | None:
+    def next_lane(self, bucket: Bucket, rank: Rank, wait: float, now: float) -> FlowQueue | None:
         """The lane that has the next turn in a bucket, without those that wait in vain for it.
 
         Args:
@@ -149,7 +151,7 @@ class Line:
             bucket.turns[rank].had_turn(lane, self._number)
         return min(here, key=lambda one: one[1].arrival)
 
-    def _stays(self, bucket: Bucket, lane: LaneQueue, wait: float, now: float) -> bool:
+    def _stays(self, bucket: Bucket, lane: FlowQueue, wait: float, now: float) -> bool:
         """Whether the first in a lane goes on to wait; or else it is gone now."""
         if (first := self._first(bucket, lane)) is None:
             return False
@@ -158,7 +160,7 @@ class Line:
         self.end(bucket, first, error)
         return False
 
-    def _first(self, bucket: Bucket, lane: LaneQueue) -> Waiter | None:
+    def _first(self, bucket: Bucket, lane: FlowQueue) -> Waiter | None:
         """The first in a lane, once those are removed that are gone."""
         while lane.count:
             if not (first := lane.first).gone:

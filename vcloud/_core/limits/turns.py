@@ -35,14 +35,14 @@ class Rank(IntEnum):
     # What waits for others' sake only, a shared poll say, gets a rank below: a member here is all.
 
 
-class Lane:
+class Flow:
     """What one bulk run sends. All that belongs to no run is in a lane of its own (None)."""
 
     __slots__ = ("__weakref__",)
 
 
 #: The lane of the work that runs here.
-LANE: Final[ContextVar[Lane | None]] = ContextVar("vcloud_lane", default=None)
+CURRENT_FLOW: Final[ContextVar[Flow | None]] = ContextVar("vcloud_lane", default=None)
 
 
 class WaiterState(Enum):
@@ -64,7 +64,7 @@ class Waiter(msgspec.Struct, eq=False):
     #: Rises with each arrival, over all buckets.
     arrival: int
     rank: Rank
-    lane: Lane | None
+    lane: Flow | None
     turn: asyncio.Future[int]
     #: Whether it needs one of the slots.
     slot: bool
@@ -102,7 +102,7 @@ class Waiter(msgspec.Struct, eq=False):
 _IN_LINE: Final = frozenset({WaiterState.WAITING, WaiterState.ASKING})
 
 
-class LaneQueue:
+class FlowQueue:
     """Those of one lane that wait for one bucket, first come first served.
 
     Args:
@@ -112,7 +112,7 @@ class LaneQueue:
 
     __slots__ = ("_waiters", "count", "lane", "served")
 
-    def __init__(self, lane: Lane | None, served: int) -> None:
+    def __init__(self, lane: Flow | None, served: int) -> None:
         self.lane = lane
         self.served = served
         #: How many are in line.
@@ -149,7 +149,7 @@ class LaneQueue:
         return len(self._waiters)
 
 
-class Turns:
+class RoundRobin:
     """The lanes of one rank that wait for one bucket: the next is whose last turn is longest ago.
 
     A run that comes, or comes back, is behind the lanes that wait already: each has at most one
@@ -159,9 +159,9 @@ class Turns:
     __slots__ = ("_others", "_runs", "count")
 
     def __init__(self) -> None:
-        self._others = LaneQueue(None, 0)
+        self._others = FlowQueue(None, 0)
         # In the order of their last turns.
-        self._runs: OrderedDict[Lane, LaneQueue] = OrderedDict()
+        self._runs: OrderedDict[Flow, FlowQueue] = OrderedDict()
         #: How many are in line.
         self.count = 0
 
@@ -170,7 +170,7 @@ class Turns:
         queue = self._others
         if waiter.lane is not None:
             found = self._runs.get(waiter.lane)
-            queue = found or LaneQueue(waiter.lane, waiter.arrival)
+            queue = found or FlowQueue(waiter.lane, waiter.arrival)
             if found is None:
                 self._runs[waiter.lane] = queue
         queue.add(waiter)
@@ -184,7 +184,7 @@ class Turns:
         if waiter.lane is not None and not queue.count:
             del self._runs[waiter.lane]
 
-    def next_lane(self) -> LaneQueue | None:
+    def next_lane(self) -> FlowQueue | None:
         """The lane that has the next turn; None: nobody waits."""
         others = self._others if self._others.count else None
         run = next(iter(self._runs.values()), None)
@@ -192,17 +192,17 @@ class Turns:
             return others or run
         return others if others.served < run.served else run
 
-    def of(self, lane: Lane | None) -> LaneQueue | None:
+    def of(self, lane: Flow | None) -> FlowQueue | None:
         """Those of one lane, if any wait."""
         queue = self._others if lane is None else self._runs.get(lane)
         return queue if queue is not None and queue.count else None
 
-    def lanes(self) -> list[LaneQueue]:
+    def lanes(self) -> list[FlowQueue]:
         """All lanes in which anybody waits."""
         others = [self._others] if self._others.count else []
         return [*others, *self._runs.values()]
 
-    def had_turn(self, lane: Lane | None, number: int) -> None:
+    def had_turn(self, lane: Flow | None, number: int) -> None:
         """This lane had its turn. Numbers rise with each turn and each arrival."""
         if lane is None:
             self._others.served = number

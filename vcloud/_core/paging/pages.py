@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from vcloud._core.paging.coverage import Coverage, Stamp, Totals, meet
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud.errors import ConfigurationError, DecodeError, LimitExceededError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Pages(AsyncIterator[Page[T]]):
         """Cancel what is under way and return when it is over. Iterating on asks for it again."""
         asked = list(self._asked)
         self._asked.clear()
-        await end(asked)
+        await cancel_and_wait(asked)
 
     def __del__(self) -> None:
         if self._asked:

@@ -19,7 +19,7 @@ class Body(Protocol):
     total_bytes: int
 
 
-class Turn(msgspec.Struct, eq=False):
+class AttemptTimeout(msgspec.Struct, eq=False):
     """One attempt under way."""
 
     #: None once it is over: whoever still holds this must not hold the task and its result.
@@ -41,7 +41,7 @@ class Turn(msgspec.Struct, eq=False):
         return self.late and (task is None or task.cancelling() <= self.cancelled_before + 1)
 
 
-class Patience:
+class AttemptTimeouts:
     """Cancels the task of an attempt whose time runs out, as :func:`asyncio.timeout` does, but with one timer for all.
 
     A timer for each would take a tenth of a call: it is made, set among all others, and cancelled, nearly always in vain.
@@ -61,21 +61,21 @@ class Patience:
         self.seconds = seconds
         # Those under way, in the order of their ends. A dict keeps that order, and lets go of one in
         # the middle at once: one that hangs must not keep all that began after it.
-        self._line: dict[Turn, None] = {}
+        self._line: dict[AttemptTimeout, None] = {}
         self._timer: Alarm | None = None
         # Those that began in this turn of the loop, and when the first of them did.
-        self._begun: list[Turn] = []
+        self._begun: list[AttemptTimeout] = []
         self._begun_at = 0.0
         # An empty one, or the timer would keep the context of the call that happened to set it.
         self._context = Context()
 
-    def begin(self) -> Turn:
+    def begin(self) -> AttemptTimeout:
         """Let the running task's attempt begin. :meth:`end` must follow, whatever happens."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         now = loop.time()
-        turn = Turn(task, now + self.seconds, task.cancelling())
+        turn = AttemptTimeout(task, now + self.seconds, task.cancelling())
         self._line[turn] = None
         if self._timer is None:
             self._timer = self._set(turn, loop)
@@ -85,7 +85,7 @@ class Patience:
         begun.append(turn)
         return turn
 
-    def connected(self, turn: Turn) -> None:
+    def connected(self, turn: AttemptTimeout) -> None:
         """Its connection is there, and its request will be written now."""
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -95,7 +95,7 @@ class Patience:
             self._watch(now, loop)
         self._begun.append(turn)
 
-    def end(self, turn: Turn) -> None:
+    def end(self, turn: AttemptTimeout) -> None:
         """It is over, one way or another."""
         if turn.late:
             task = turn.task
@@ -120,13 +120,13 @@ class Patience:
         loop.call_soon(self._written, loop, begun, self._begun_at, context=self._context)
 
     def _written(
-        self, loop: asyncio.AbstractEventLoop, begun: Iterable[Turn], began: float
+        self, loop: asyncio.AbstractEventLoop, begun: Iterable[AttemptTimeout], began: float
     ) -> None:
         if began < loop.time() - LATE:
             for turn in begun:
                 self._renew(turn, loop)
 
-    def _renew(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+    def _renew(self, turn: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> None:
         if turn in self._line:
             del self._line[turn]
             turn.ends = loop.time() + self.seconds
@@ -135,7 +135,7 @@ class Patience:
     def _ring(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
-        now, late = loop.time(), list[Turn]()
+        now, late = loop.time(), list[AttemptTimeout]()
         for turn in self._line:
             if turn.ends > now:
                 self._timer = self._set(turn, loop)
@@ -147,7 +147,7 @@ class Patience:
             assert turn.task is not None
             turn.task.cancel()
 
-    def _set(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> Alarm:
+    def _set(self, turn: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> Alarm:
         return Alarm(loop, turn.ends, self._ring, self._context, self._grows)
 
     def _grows(self) -> bool:
@@ -162,14 +162,14 @@ class Patience:
 
 
 #: The attempt that runs here, for what knows nothing of it but that it runs in its task.
-UNDER_WAY: Final[ContextVar[tuple[Patience, Turn] | None]] = ContextVar(
+CURRENT_TIMEOUT: Final[ContextVar[tuple[AttemptTimeouts, AttemptTimeout] | None]] = ContextVar(
     "vcloud_under_way", default=None
 )
 
 
 def about_to_write() -> None:
     """The attempt that runs here has its connection, and will write its request now."""
-    found = UNDER_WAY.get()
+    found = CURRENT_TIMEOUT.get()
     if found is not None:
         patience, turn = found
         patience.connected(turn)

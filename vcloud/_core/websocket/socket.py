@@ -11,7 +11,7 @@ import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
 from vcloud._core.failures import fault_words
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
     ABNORMAL,
@@ -171,7 +171,7 @@ class Socket:
             # First, because it wakes those that wait until the peer takes something.
             self._connection.abort()
             tasks = {self._closing, receiver.task, self._apart, *receiver.helpers()}
-            await end(task for task in tasks if isinstance(task, asyncio.Task))
+            await cancel_and_wait(task for task in tasks if isinstance(task, asyncio.Task))
 
     async def _taken(self, closing: asyncio.Task[bool], *, within: float, renewed: bool) -> None:
         """Wait until the close is answered and nothing is left to be sent, or time is up.

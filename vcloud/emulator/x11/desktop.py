@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from vcloud._core.tasks import run_to_the_end
+from vcloud._core.tasks import run_to_completion
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
 from vcloud.emulator.x11.vnc import VNCPort
@@ -117,7 +117,7 @@ class X11Desktop:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await run_to_the_end(_undo(starting), within=_CLOSING)
+            await run_to_completion(_undo(starting), within=_CLOSING)
             raise
 
     @classmethod
@@ -173,7 +173,7 @@ class X11Desktop:
 
     async def aclose(self) -> None:
         """End all of its processes and remove its directory; may be called again. Done even if cancelled meanwhile."""
-        await run_to_the_end(self._close(), within=_CLOSING)
+        await run_to_completion(self._close(), within=_CLOSING)
 
     @property
     def alive(self) -> bool:

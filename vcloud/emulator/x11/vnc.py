@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-from vcloud._core.tasks import end, race
+from vcloud._core.tasks import cancel_and_wait, first_completed
 from vcloud.emulator.x11.socket_table import LocalPeers
 
 LOOPBACK: Final = "127.0.0.1"
@@ -44,7 +44,7 @@ class VNCPort:
         """Close the port and its connections."""
         if self._server is not None:
             self._server.close()
-        await end(self._connections)
+        await cancel_and_wait(self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -57,7 +57,7 @@ class VNCPort:
             if self._peers is not None and await self._peers.are_ours(writer):
                 from_vnc, to_vnc = await asyncio.open_unix_connection(self._path)
                 try:
-                    await race(_copy(reader, to_vnc), _copy(from_vnc, writer))
+                    await first_completed(_copy(reader, to_vnc), _copy(from_vnc, writer))
                 finally:
                     to_vnc.close()
         except (OSError, asyncio.CancelledError):

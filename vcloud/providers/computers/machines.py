@@ -23,7 +23,7 @@ from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.session import Session
 from vcloud._core.text import word
@@ -103,7 +103,7 @@ class MachineRef(Handle):
                 :meth:`set_machine_type`; not stated for a start).
             PermissionDeniedError: permission required (4710).
         """
-        given = present(
+        given = drop_none(
             machine_type_id=None
             if machine_type_id is None
             else number(machine_type_id, "machine_type_id"),
@@ -176,7 +176,7 @@ class MachineRef(Handle):
                 raise InvalidArgumentError(
                     f"auto_stop_threshold must be one of {allowed} seconds, not {threshold}"
                 )
-        body = present(
+        body = drop_none(
             auto_stop_threshold=threshold,
             usage_source=optional_member(usage_source, UsageSource, "usage_source"),
         )
@@ -302,7 +302,7 @@ class MachineRef(Handle):
         return (await self.create_access_link(timedelta(hours=1))).connection_link
 
     def _path(self, rest: str = "") -> str:
-        return f"/machines/{segment(self.id)}{rest}"
+        return f"/machines/{path_segment(self.id)}{rest}"
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -473,7 +473,7 @@ class Machines(Collection):
         """
         if isinstance(software_ids, str) or not isinstance(software_ids, Iterable | None):
             raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")
-        body = present(
+        body = drop_none(
             plan_id=number(plan_id, "plan_id"),
             quantity=positive_integer(quantity, "quantity"),
             region=region,

@@ -9,7 +9,7 @@ from attrs import frozen
 from vcloud._core.decoding.codec import Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import segment
+from vcloud._core.request import path_segment
 from vcloud._core.resource import Collection, Handle
 from vcloud._core.session import Session
 from vcloud.providers.vagon import Item, Listing, all_of, resources
@@ -62,4 +62,6 @@ class MachineSessions(Collection):
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
         """
-        return all_of(self._session, f"/machines/{segment(self._machine_id)}/sessions", SESSIONS)
+        return all_of(
+            self._session, f"/machines/{path_segment(self._machine_id)}/sessions", SESSIONS
+        )

@@ -10,7 +10,7 @@ from vcloud._core.arguments import identifier
 from vcloud._core.decoding.codec import Instant, Integer, Shape
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, json_body, segment
+from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError
@@ -43,7 +43,7 @@ class TaskRef(Handle):
             ConflictError: the machine is not off (4206), or it is the default task "Outputs" (4219).
             PermissionDeniedError: permission required (4710).
         """
-        path = f"/machines/{segment(self.machine_id)}/tasks/{segment(self.id)}"
+        path = f"/machines/{path_segment(self.machine_id)}/tasks/{path_segment(self.id)}"
         return await self._session.fetch(Request("DELETE", path), _deleted(self.machine_id))
 
 
@@ -189,4 +189,4 @@ class MachineTasks(Collection):
 
     @property
     def _path(self) -> str:
-        return f"/machines/{segment(self._machine_id)}/tasks"
+        return f"/machines/{path_segment(self._machine_id)}/tasks"

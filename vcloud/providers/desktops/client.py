@@ -10,13 +10,13 @@ from vcloud._core.arguments import identifier, positive_seconds, seconds, whole_
 from vcloud._core.client import Client
 from vcloud._core.instances import Instance
 from vcloud._core.paging.pager import Pager, unpaged
-from vcloud._core.request import Request, json_body, present
+from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
 from vcloud.providers.desktops.errors import DIALECT
-from vcloud.providers.desktops.launch import Launch, Register, coroutine_function
+from vcloud.providers.desktops.launch import Launch, OpenDesktops, coroutine_function
 from vcloud.providers.desktops.models import DesktopStatus
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Desktops(Client):
         super()._attach(session)
         # One that has other patience is attached anew, and still has the desktops of the first.
         if not hasattr(self, "_register"):
-            self._register = Register()
+            self._register = OpenDesktops()
             session.forget = self._register.discard
 
     def instances(self) -> Pager[Instance]:
@@ -128,7 +128,7 @@ class Desktops(Client):
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
         positive_seconds(wait_timeout, "wait_timeout")
         positive_seconds(poll, "poll")
-        body = json_body(present(timeout_ms=milliseconds))
+        body = json_body(drop_none(timeout_ms=milliseconds))
         request = Request("POST", "/desktop", body=body, starts=True)
         return Launch(
             self._session,

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from vcloud._core.decoding.codec import Shape
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body, segment
+from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
 from vcloud._core.text import word
@@ -140,7 +140,7 @@ class Controls(Handle):
         self, request: ActionRequest, session: Session, ends: float | None, *, sensitive: bool
     ) -> ActionResult:
         """Send one of the requests of an action, all of which end by the same time."""
-        path = f"/desktop/{segment(self.id)}/{request.path}"
+        path = f"/desktop/{path_segment(self.id)}/{request.path}"
         if ends is not None:
             left = ends - session.clock()
             if left <= 0:
@@ -388,7 +388,7 @@ class Controls(Handle):
             raise InvalidArgumentError("command holds a NUL, which no command can")
         request = Request(
             "POST",
-            f"/desktop/{segment(self.id)}/{COMMAND}",
+            f"/desktop/{path_segment(self.id)}/{COMMAND}",
             body=json_body({"command": command}),
             sensitive=True,
         )

@@ -15,7 +15,7 @@ from vcloud._core.decoding.codec import Instant, Shape, loads
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.request import Request, json_body, segment
+from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.session import Session
 from vcloud._core.text import word
@@ -29,7 +29,9 @@ __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
 H = TypeVar("H", bound=Handle)
 
 #: A desktop in one of these never runs again.
-OVER: Final = frozenset({DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED})
+TERMINAL_STATES: Final = frozenset(
+    {DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED}
+)
 
 
 @frozen(kw_only=True)
@@ -44,7 +46,7 @@ class DesktopRef(Controls):
             NotFoundError: there is no such desktop, or it is somebody else's.
         """
         return await self._session.fetch(
-            Request("GET", f"/desktop/{segment(self.id)}", sensitive=True), DESKTOP
+            Request("GET", f"/desktop/{path_segment(self.id)}", sensitive=True), DESKTOP
         )
 
     async def stop(self) -> None:
@@ -59,7 +61,7 @@ class DesktopRef(Controls):
         """
         try:
             await self._session.fetch(
-                Request("POST", f"/desktop/{segment(self.id)}/stop", repeatable=True), STOPPED
+                Request("POST", f"/desktop/{path_segment(self.id)}/stop", repeatable=True), STOPPED
             )
         except NotFoundError:
             self._forget()
@@ -82,7 +84,7 @@ class DesktopRef(Controls):
         """
         desktop = await self.refresh()
         if desktop.stream_url is None:
-            if desktop.status in OVER:
+            if desktop.status in TERMINAL_STATES:
                 why = ", and never will: launch() makes a new one"
             elif desktop.status == DesktopStatus.PENDING:
                 why = " yet: wait_until('running') first"
@@ -121,7 +123,7 @@ class DesktopRef(Controls):
             self.refresh,
             lambda desktop: desktop.status,
             status,
-            hopeless=OVER,
+            hopeless=TERMINAL_STATES,
             states=DesktopStatus,
             timeout=timeout,
             poll=poll,

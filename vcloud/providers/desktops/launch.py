@@ -36,7 +36,7 @@ _FEW: Final = 64
 _TRIES: Final = 3
 
 
-class Register:
+class OpenDesktops:
     """The desktops that a client launched and that may still be there: the service has no list of them."""
 
     __slots__ = ("_ends", "_room")
@@ -114,7 +114,7 @@ class OpenDesktop:
         closed: whether the client's closing stops it, and tells of it.
     """
 
-    def __init__(self, session: Session, register: Register) -> None:
+    def __init__(self, session: Session, register: OpenDesktops) -> None:
         self.cleanup = Cleanup(session.cleanup_timeout)
         self.block = self.closed = False
         self._session = session
@@ -289,7 +289,7 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         self,
         session: Session,
         request: Request,
-        register: Register,
+        register: OpenDesktops,
         *,
         lifetime: float,
         wait_timeout: timedelta | float,

@@ -9,7 +9,7 @@ from attrs import frozen
 from vcloud._core.arguments import identifier, number, optional_member
 from vcloud._core.decoding.models import InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
@@ -51,7 +51,7 @@ class ApplicationRef(Handle):
         """
         if application_name is not None and not application_name.strip():
             raise InvalidArgumentError("application_name must not be empty")
-        body = present(
+        body = drop_none(
             application_name=application_name,
             key_mapping_selection=optional_member(
                 key_mapping_selection, KeyMapping, "key_mapping_selection"
@@ -62,7 +62,8 @@ class ApplicationRef(Handle):
         if not body:
             raise InvalidArgumentError("nothing to configure: give at least one setting")
         return await self._session.fetch(
-            Request("PUT", f"/applications/{segment(self.id)}", body=json_body(body)), APPLICATION
+            Request("PUT", f"/applications/{path_segment(self.id)}", body=json_body(body)),
+            APPLICATION,
         )
 
 

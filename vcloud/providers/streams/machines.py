@@ -16,7 +16,7 @@ from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive, concealing
-from vcloud._core.request import QueryValue, Request, json_body, present, segment
+from vcloud._core.request import QueryValue, Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.session import Session
 from vcloud._core.text import word
@@ -62,7 +62,7 @@ class StreamMachineRef(Handle):
         # The uid opens the machine, so texts have the label, and no variable has the path.
         request = Request(
             "GET",
-            f"/machines/{segment(self.uid, 'uid')}",
+            f"/machines/{path_segment(self.uid, 'uid')}",
             sensitive=True,
             label="/machines/{uid}",
         )
@@ -202,20 +202,22 @@ ASSIGNMENT: Shape[AssignmentAnswer, Assignment] = Shape(AssignmentAnswer, _opene
 def start_request(stream_id: str, region: Region | str) -> Request:
     """``POST /streams/{stream_id}/start-machine``"""
     body = json_body({"region": member(region, Region, "region")})
-    return Request("POST", f"/streams/{segment(stream_id)}/start-machine", body=body, starts=True)
+    return Request(
+        "POST", f"/streams/{path_segment(stream_id)}/start-machine", body=body, starts=True
+    )
 
 
 def assign_request(
     stream_id: str, region: Region | str, user_id: str | int | None = None
 ) -> Request:
     """``POST /streams/{stream_id}/assign-machine``"""
-    given = present(
+    given = drop_none(
         region=member(region, Region, "region"),
         user_id=None if user_id is None else identifier(user_id, "user_id"),
     )
     return Request(
         "POST",
-        f"/streams/{segment(stream_id)}/assign-machine",
+        f"/streams/{path_segment(stream_id)}/assign-machine",
         body=json_body(given),
         sensitive=True,
         starts=True,

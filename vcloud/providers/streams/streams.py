@@ -12,7 +12,7 @@ from vcloud._core.arguments import identifier, optional_member
 from vcloud._core.decoding.models import DOCUMENTED, InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
@@ -69,7 +69,7 @@ class StreamRef(Handle):
                 f"stream {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
             )
         return await self._session.fetch(
-            Request("GET", f"/streams/{segment(self.uid, 'uid')}"), STREAM
+            Request("GET", f"/streams/{path_segment(self.uid, 'uid')}"), STREAM
         )
 
     @concealing
@@ -130,7 +130,7 @@ class StreamRef(Handle):
             NotFoundError: there is no such stream.
             InvalidRequestError: the service does not accept a value (400).
         """
-        body = present(
+        body = drop_none(
             resolution=optional_member(resolution, Resolution, "resolution"),
             sound=optional_member(sound, MediaActivation, "sound"),
             microphone=optional_member(microphone, MediaActivation, "microphone"),
@@ -163,7 +163,7 @@ class StreamRef(Handle):
             raise InvalidArgumentError("nothing to configure: give at least one setting")
         request = Request(
             "PUT",
-            f"/streams/{segment(self.id)}",
+            f"/streams/{path_segment(self.id)}",
             body=json_body(body),
             sensitive=password is not None,
         )
@@ -183,7 +183,7 @@ class StreamRef(Handle):
         """
         return listing(
             self._session,
-            f"/streams/{segment(self.id)}/machines",
+            f"/streams/{path_segment(self.id)}/machines",
             MACHINES,
             page=page,
             per_page=per_page,
@@ -426,7 +426,7 @@ class Streams(Collection):
             InvalidRequestError: the service does not accept a value (400).
             TransportError: with ``outcome_unknown``, when the answer was lost: the stream may exist.
         """
-        body = present(
+        body = drop_none(
             application_id=identifier(application_id, "application_id"),
             capacities=_wire(capacities),
             capacity_type=optional_member(capacity_type, CapacityType, "capacity_type"),

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from vcloud._core.arguments import identifier, text
 from vcloud._core.decoding.models import none_when_absent
-from vcloud._core.request import Request, json_body, present, segment
+from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.vagon import DONE, resource
@@ -26,7 +26,7 @@ class UserRef(Handle):
         Raises:
             NotFoundError: there is no such user.
         """
-        await self._session.fetch(Request("DELETE", f"/users/{segment(self.id)}"), DONE)
+        await self._session.fetch(Request("DELETE", f"/users/{path_segment(self.id)}"), DONE)
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -72,5 +72,5 @@ class Users(Collection):
                 f"email must be an address, empty or None, not {email!r:.80}"
             )
         return await self._session.fetch(
-            Request("POST", "/users", body=json_body(present(email=email))), USER
+            Request("POST", "/users", body=json_body(drop_none(email=email))), USER
         )

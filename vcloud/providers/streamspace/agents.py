@@ -10,7 +10,7 @@ from vcloud._core.arguments import identifier, member, optional_member
 from vcloud._core.decoding.codec import Id, Instant, Seconds, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, json_body, segment
+from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
@@ -20,13 +20,13 @@ from vcloud.providers.streamspace.models import (
     AgentUpdate,
     Platform,
 )
-from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 
 __all__ = ["Agent", "AgentRef", "Agents"]
 
 
 @frozen(kw_only=True)
-class AgentRef(Handle, Wire):
+class AgentRef(Handle, WireModel):
     """An agent by its ``agent_id``, the name that it registered with: everything that can be done to it."""
 
     agent_id: str
@@ -65,7 +65,7 @@ class AgentRef(Handle, Wire):
 
     @property
     def _path(self) -> str:
-        return f"/agents/{segment(self.agent_id, 'agent_id')}"
+        return f"/agents/{path_segment(self.agent_id, 'agent_id')}"
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

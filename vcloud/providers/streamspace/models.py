@@ -11,7 +11,7 @@ from vcloud._core.decoding.codec import Float, Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.redaction.secretive import Secretive
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.wire import Wire
+from vcloud.providers.streamspace.wire import WireModel
 
 __all__ = [
     "AgentCapacity",
@@ -96,7 +96,7 @@ _MEMORY: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[kMGTPE]|[KMGTP
 
 
 @frozen(kw_only=True)
-class Resources(Wire):
+class Resources(WireModel):
     """What a session may use, in the quantities of Kubernetes. None: not said by the service, not overridden by a request.
 
     Attributes:
@@ -141,7 +141,7 @@ class TemplateResources(Resources):
 
 
 @frozen(kw_only=True)
-class AgentCapacity(Wire):
+class AgentCapacity(WireModel):
     """How much an agent can take. A Docker agent only counts sessions.
 
     Attributes:
@@ -158,7 +158,7 @@ class AgentCapacity(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class AgentSession(Wire):
+class AgentSession(WireModel):
     """A session as its agent shows it."""
 
     id: Id | None
@@ -169,7 +169,7 @@ class AgentSession(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class AgentUpdate(Wire):
+class AgentUpdate(WireModel):
     """What changing an agent's status answers: only what changed."""
 
     id: Id | None
@@ -179,7 +179,7 @@ class AgentUpdate(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Utilization(Wire):
+class Utilization(WireModel):
     """How full all agents are: in per cent, and in sessions that still fit."""
 
     percentage: Float | None
@@ -187,7 +187,7 @@ class Utilization(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class AgentStats(NullAsEmpty, Wire):
+class AgentStats(NullAsEmpty, WireModel):
     """All agents counted together; ``by_platform`` counts those of each platform."""
 
     total_agents: Integer
@@ -202,7 +202,7 @@ class AgentStats(NullAsEmpty, Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class SessionStatus(Wire):
+class SessionStatus(WireModel):
     """What goes on inside a session. What does not apply (yet) is None.
 
     Attributes:
@@ -226,7 +226,7 @@ class SessionStatus(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class SessionUpdate(Wire):
+class SessionUpdate(WireModel):
     """What changing a session's state answers: only what changed."""
 
     id: Id
@@ -240,7 +240,7 @@ class SessionUpdate(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class TemplateVNC(Wire):
+class TemplateVNC(WireModel):
     """How a template's picture is served; ``resolution`` and ``color_depth`` (bits) only in a fetched template."""
 
     enabled: bool | None
@@ -250,7 +250,7 @@ class TemplateVNC(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class LoginUser(Wire):
+class LoginUser(WireModel):
     """Who logged in."""
 
     id: Id | None
@@ -261,7 +261,7 @@ class LoginUser(Wire):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class Login(Wire, Secretive):
+class Login(WireModel, Secretive):
     """A token, whose it is, and when it ends. It is a secret: not in the repr, and not to be pickled.
 
     Attributes:
@@ -279,7 +279,7 @@ class Login(Wire, Secretive):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Confirmation(Wire):
+class Confirmation(WireModel):
     """An answer that only says that it is done. One with an ``error`` is somebody else's."""
 
     message: str
@@ -297,7 +297,7 @@ class DeleteAnswer(Confirmation):
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class SessionLogs(Wire):
+class SessionLogs(WireModel):
     """``GET /sessions/{session_id}/logs``."""
 
     logs: list[str] | None

@@ -14,7 +14,7 @@ from vcloud._core.decoding.codec import GoDuration, Id, Instant, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, json_body, present, query, segment
+from vcloud._core.request import Request, drop_none, json_body, path_segment, query
 from vcloud._core.resource import Collection, bind, stated, wait_until
 from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
@@ -32,7 +32,7 @@ from vcloud.providers.streamspace.models import (
 from vcloud.providers.streamspace.realtime.handle import Realtime, below
 from vcloud.providers.streamspace.wire import (
     Listing,
-    Wire,
+    WireModel,
     checked_tags,
     go_duration,
     listing,
@@ -43,12 +43,12 @@ from vcloud.providers.streamspace.wire import (
 __all__ = ["Session", "SessionRef", "Sessions"]
 
 #: From these no other state is reached.
-HOPELESS: Final = (SessionState.TERMINATED, SessionState.FAILED)
+TERMINAL_STATES: Final = (SessionState.TERMINATED, SessionState.FAILED)
 INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(Realtime, Wire):
+class SessionRef(Realtime, WireModel):
     """A session by its id: everything that can be done to it, without having fetched it."""
 
     id: Id
@@ -155,7 +155,7 @@ class SessionRef(Realtime, Wire):
             self.refresh,
             lambda session: stated(session.state, "state"),
             state,
-            hopeless=HOPELESS,
+            hopeless=TERMINAL_STATES,
             states=SessionState,
             timeout=timeout,
             poll=poll,
@@ -171,7 +171,7 @@ class SessionRef(Realtime, Wire):
         )
 
     def _path(self, rest: str = "") -> str:
-        return f"/sessions/{segment(self.id)}{rest}"
+        return f"/sessions/{path_segment(self.id)}{rest}"
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -304,7 +304,7 @@ class Sessions(Collection):
             raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
         if not isinstance(resources, Resources | None):
             raise InvalidArgumentError(f"resources must be a Resources(...), not {resources!r}")
-        body = present(
+        body = drop_none(
             user=text(user, "user"),
             template=text(template, "template"),
             platform=optional_member(platform, Platform, "platform"),

@@ -10,16 +10,16 @@ from vcloud._core.arguments import identifier
 from vcloud._core.decoding.codec import GoDuration, Id, Instant
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
-from vcloud._core.request import Request, segment
+from vcloud._core.request import Request, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
-from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 
 __all__ = ["Template", "TemplateRef", "Templates"]
 
 
 @frozen(kw_only=True)
-class TemplateRef(Handle, Wire):
+class TemplateRef(Handle, WireModel):
     """A template by its name."""
 
     name: str
@@ -31,7 +31,7 @@ class TemplateRef(Handle, Wire):
             NotFoundError: there is no such template.
         """
         return await self._session.fetch(
-            Request("GET", f"/templates/{segment(self.name, 'name')}"), TEMPLATE
+            Request("GET", f"/templates/{path_segment(self.name, 'name')}"), TEMPLATE
         )
 
 

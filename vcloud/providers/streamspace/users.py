@@ -14,13 +14,13 @@ from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streamspace.models import UserRole
-from vcloud.providers.streamspace.wire import Listing, Wire, listing, resource, resources
+from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 
 __all__ = ["User", "Users"]
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
-class User(Handle, Wire):
+class User(Handle, WireModel):
     """A user as it was when it was fetched. There is nothing that can be done to one.
 
     Attributes:

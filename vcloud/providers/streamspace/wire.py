@@ -23,7 +23,7 @@ from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 
-__all__ = ["Listing", "Pagination", "Wire"]
+__all__ = ["Listing", "Pagination", "WireModel"]
 
 H = TypeVar("H", bound=Handle)
 
@@ -86,7 +86,7 @@ def _names(kind: Any, seen: set[Any]) -> set[str]:
     return names
 
 
-class Wire:
+class WireModel:
     """What an answer is decoded into.
 
     The published server writes camelCase (from its source). The fast decoder takes such keys for unknown fields, so what
@@ -125,7 +125,7 @@ def _has_camel_case(model: type[Any], body: bytes) -> bool:
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
-class Pagination(Wire):
+class Pagination(WireModel):
     """Where a page stands in its list."""
 
     page: Integer | None
@@ -150,7 +150,7 @@ class Pagination(Wire):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Listing(Wire):
+class Listing(WireModel):
     """A page. Each kind of list adds ``items`` and a field of its own, named in ``key``, which holds what is on it.
 
     The published server sends ``total`` without pagination, sometimes calls the field ``items``, and writes an empty

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from vcloud._core.limits.turns import TooLongError
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout
 
@@ -208,7 +208,7 @@ class Counter(ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await end(self._background)
+        await cancel_and_wait(self._background)
 
     async def aclose(self) -> None:
         """Close the connections that are ours and idle. The next use makes new ones."""

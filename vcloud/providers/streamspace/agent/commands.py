@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from vcloud._core.arguments import identifier
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.text import shortened
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError
@@ -139,7 +139,7 @@ class Commands:
 
     async def cancel(self) -> None:
         """Cancel those under way."""
-        await end(set(self._tasks))
+        await cancel_and_wait(set(self._tasks))
 
     def _is_new(self, command_id: str) -> bool:
         self._outbox.say(CommandAck(command_id=command_id, agent_id=self._agent_id))

@@ -9,7 +9,7 @@ from typing import Final
 from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.tasks import race
+from vcloud._core.tasks import first_completed
 from vcloud._core.text import printable, shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
@@ -144,7 +144,7 @@ class Connection:
             works = [self._listen(socket), self._outbox.send_all(socket), self._beat()]
             if self._reporter.reconciles:
                 works.append(self._reconcile())
-            await race(*works)
+            await first_completed(*works)
         finally:
             if self.registered.is_set():
                 self.registered_for = self._session.clock() - self._registered_at

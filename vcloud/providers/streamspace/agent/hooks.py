@@ -11,7 +11,7 @@ import attrs
 
 from vcloud._core.log import printable_logger
 from vcloud._core.observe import Hook, call_hook
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.handler import CommandFailed, words
@@ -108,7 +108,7 @@ class Reporter:
 
     async def cancel(self) -> None:
         """End the hooks that still run."""
-        await end(set(self._telling))
+        await cancel_and_wait(set(self._telling))
 
     async def finish(self, grace: float) -> None:
         """Give the hooks that still run so many seconds of the loop."""

@@ -15,7 +15,7 @@ from vcloud._core.decoding.codec import GoDuration, Id, Instant, Integer, OpenEn
 from vcloud._core.text import printable, shortened
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
-from vcloud.providers.streamspace.wire import Wire, go_duration
+from vcloud.providers.streamspace.wire import WireModel, go_duration
 
 __all__ = [
     "Command",
@@ -54,7 +54,7 @@ class CommandStatus(OpenEnum):
 
 
 @frozen(kw_only=True)
-class Message(Wire):
+class Message(WireModel):
     """Anything that is said on an agent's socket. ``type`` and ``command_type`` tell the messages apart."""
 
     type: ClassVar[str] = ""
@@ -100,7 +100,7 @@ class CommandAck(Message):
 
 
 @frozen(kw_only=True)
-class SessionResult(Wire):
+class SessionResult(WireModel):
     """What a command made of a session. The document shows it for a start: where its picture is, and since when.
 
     Attributes:
@@ -177,7 +177,7 @@ class RegisterAck(Message):
 
 
 @frozen(kw_only=True)
-class CommandData(Wire):
+class CommandData(WireModel):
     """Which session a command means, as the platform names it."""
 
     name: str
@@ -185,7 +185,7 @@ class CommandData(Wire):
 
 
 @frozen(kw_only=True)
-class VNCPort(Wire):
+class VNCPort(WireModel):
     """Where a session's VNC server is to listen."""
 
     port: Integer
@@ -269,7 +269,7 @@ class StopSession(Command):
 
 
 @frozen(kw_only=True)
-class VNCProxyData(Wire):
+class VNCProxyData(WireModel):
     """Where the VNC server of a session is, as the agent itself said when it started it."""
 
     pod_name: str | None = None

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from vcloud._core.request import Request, segment
+from vcloud._core.request import Request, path_segment
 from vcloud._core.session import Session
-from vcloud._core.tasks import end
+from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.text import shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
@@ -18,7 +18,7 @@ from vcloud.providers.streamspace.agent.dial import dial
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, words
 from vcloud.providers.streamspace.agent.messages import VNCProxyError, VNCProxyRequest
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.realtime.relay import let_go, relay
+from vcloud.providers.streamspace.realtime.relay import close_writer, relay
 from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 
 __all__ = ["Pictures"]
@@ -93,7 +93,7 @@ class Pictures:
 
     async def cancel(self) -> None:
         """End all of them."""
-        await end(set(self._tasks))
+        await cancel_and_wait(set(self._tasks))
 
     def _ended_for(self, session_id: str) -> None:
         self._of_session[session_id] -= 1
@@ -102,7 +102,7 @@ class Pictures:
 
     async def _relay(self, request: VNCProxyRequest) -> None:
         try:
-            path = f"/agent/vnc/{segment(request.proxy_id, 'proxy_id')}"
+            path = f"/agent/vnc/{path_segment(request.proxy_id, 'proxy_id')}"
             async with timeout(PATIENCE):
                 reader, writer = await dial(await self._handler.vnc_address(request))
         except asyncio.CancelledError as error:
@@ -130,7 +130,7 @@ class Pictures:
             if isinstance(error, AuthenticationError):
                 self._ended(error)
         finally:
-            await let_go(writer)
+            await close_writer(writer)
 
     async def _connect(self, path: str) -> Socket:
         async with self._opening:

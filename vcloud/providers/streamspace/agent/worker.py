@@ -12,7 +12,7 @@ import attrs
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.tasks import WITHIN, end, left_behind, race
+from vcloud._core.tasks import WITHIN, cancel_and_wait, first_completed, left_behind
 from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
@@ -173,7 +173,7 @@ class AgentWorker(Secretive):
         Raises:
             ConfigurationError: it has ended, and the control plane never did; :meth:`run` says why.
         """
-        await race(self._connection.registered.wait(), self._over.wait())
+        await first_completed(self._connection.registered.wait(), self._over.wait())
         if not self._connection.registered.is_set():
             raise ConfigurationError("this agent has ended: its run() says why")
 
@@ -211,7 +211,7 @@ class AgentWorker(Secretive):
             if not refused.cancel() and not refused.cancelled():
                 # Looked at, so that asyncio does not report it as lost.
                 refused.exception()
-            await end({link, stopping})
+            await cancel_and_wait({link, stopping})
             await self._commands.cancel()
             await self._pictures.cancel()
             await self._reporter.cancel()
@@ -242,10 +242,10 @@ class AgentWorker(Secretive):
         try:
             await asyncio.wait({running, registered}, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
-            await end({running})
+            await cancel_and_wait({running})
             raise
         finally:
-            await end({registered})
+            await cancel_and_wait({registered})
         if running.done():
             running.result()
         return self
@@ -265,7 +265,7 @@ class AgentWorker(Secretive):
                 await asyncio.wait({running})
         finally:
             if not running.done():
-                await end({running})
+                await cancel_and_wait({running})
         if error is None:
             running.result()
         elif not running.cancelled():
@@ -283,7 +283,7 @@ class AgentWorker(Secretive):
                     async with timeout_running(FLUSH):
                         await asyncio.wait({flushed, link}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await end({flushed})
+                await cancel_and_wait({flushed})
 
     # -- the connection ------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from typing import Final, Self
 from weakref import WeakSet, ref
 
 from vcloud._core.observe import Hook, call_hook
-from vcloud._core.tasks import WITHIN, Opened, abort, end
+from vcloud._core.tasks import WITHIN, Opened, abort, cancel_and_wait
 from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud.errors import ConfigurationError, InvalidArgumentError, TransportError
-from vcloud.providers.streamspace.realtime.relay import PART, Relayed, let_go, relay, tell_why
+from vcloud.providers.streamspace.realtime.relay import PART, Relayed, close_writer, relay, tell_why
 from vcloud.providers.streamspace.realtime.viewer_admission import Admission
 from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
 
@@ -226,7 +226,7 @@ class _Listener:
             if server is not None:
                 await _close(server)
         finally:
-            await end(set(self.connections))
+            await cancel_and_wait(set(self.connections))
 
     def make_urgent(self) -> None:
         """See :class:`~vcloud._core.tasks.Opened`."""
@@ -257,7 +257,7 @@ class _Listener:
             await self._failed(error.with_traceback(None), reader, writer, relayed)
         finally:
             self.admission.forget(relayed)
-            await let_go(writer)
+            await close_writer(writer)
 
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relayed: Relayed

@@ -10,7 +10,7 @@ from vcloud._core.arguments import positive_integer
 from vcloud._core.decoding.codec import Shape, required
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.observe import Hook
-from vcloud._core.request import Request, query, segment
+from vcloud._core.request import Request, path_segment, query
 from vcloud._core.resource import Handle
 from vcloud._core.text import word
 from vcloud._core.websocket import Socket
@@ -107,7 +107,7 @@ class Realtime(Handle):
         """
         path, _, parameters = self._own_vnc_url().removeprefix(self._root).partition("?")
         # A path that the service named may open the picture by itself, so texts have this instead.
-        own = path == f"/vnc-viewer/{segment(self.id)}"
+        own = path == f"/vnc-viewer/{path_segment(self.id)}"
         label = "" if own else "/vnc-viewer/{session_id}"
         request = Request("GET", path, parameters, sensitive=True, label=label)
         session = self._session
@@ -170,7 +170,7 @@ class Realtime(Handle):
 
     def _vnc_address(self) -> str:
         """:attr:`vnc_url` before it is checked."""
-        return f"{self._root}/vnc-viewer/{segment(self.id)}"
+        return f"{self._root}/vnc-viewer/{path_segment(self.id)}"
 
     async def connect_url(self) -> str:
         """:attr:`vnc_url` with the token that opens it, which is obtained first if there is none.
@@ -199,7 +199,10 @@ class Realtime(Handle):
             or set(url) & set(' #"<>\\')
             # A proxy would follow them to another path than the one that was checked. An id is one
             # step, as in every other path.
-            or ({".", ".."} & set(steps) and not url.endswith(f"/vnc-viewer/{segment(self.id)}"))
+            or (
+                {".", ".."} & set(steps)
+                and not url.endswith(f"/vnc-viewer/{path_segment(self.id)}")
+            )
         ):
             del url, steps
             raise DecodeError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from vcloud._core.tasks import abort, end
+from vcloud._core.tasks import abort, cancel_and_wait
 from vcloud._core.text import printable
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, run_time
@@ -72,7 +72,7 @@ async def relay(
             if task.done():
                 task.result()
         if inward.done():
-            await let_go(writer, stalled=STALLED)
+            await close_writer(writer, stalled=STALLED)
         else:
             await tunnel.finish()
     except OSError:
@@ -81,7 +81,7 @@ async def relay(
         raise
     finally:
         try:
-            await end({outward, inward})
+            await cancel_and_wait({outward, inward})
         finally:
             await tunnel.aclose()
 
@@ -100,7 +100,7 @@ async def _inward(tunnel: VNCTunnel, writer: asyncio.StreamWriter, relayed: Rela
         await writer.drain()
 
 
-async def let_go(writer: asyncio.StreamWriter, *, stalled: float | None = None) -> None:
+async def close_writer(writer: asyncio.StreamWriter, *, stalled: float | None = None) -> None:
     """Close a TCP connection: what was written goes out if the peer takes it soon.
 
     Args:
