@@ -8,7 +8,6 @@ from __future__ import annotations
 # Not typing's own, whose import alone would take longer than everything else here; type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
     from vcloud._core.instances import Controllable, Instance, Instances, InstanceState
     from vcloud._core.limits.shared_budget.budget import SharedBudget
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
+    from vcloud._core.scalars import OpenEnum
     from vcloud._core.text import printable
     from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
     from vcloud.bulk import Bulk, Journal, Outcome, OutcomeStatus, Settled, Totals
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "vcloud._core.decoding.codec": ("OpenEnum",),
+    "vcloud._core.scalars": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
     "vcloud._core.instances": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),

@@ -24,7 +24,7 @@ from vcloud._core import (
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, short_fields
+from vcloud._core.decoding import codec, converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
 from vcloud._core.limits.shared_budget import budget, counter, redis_store
 from vcloud._core.paging import pages
@@ -140,10 +140,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         kib(request.MAX_REFUSAL / 2),
         figure(short_fields._MAX_WORDS),
     ),
-    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
-    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
+    "values of an answer that is not": (figure(plain_json.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),

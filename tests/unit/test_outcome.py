@@ -38,7 +38,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.decoding.codec import plain
+from vcloud._core.decoding.shape import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
 from vcloud._core.session import Session

@@ -26,6 +26,7 @@ __all__ = [
     "Float",
     "GoDuration",
     "Id",
+    "Instant",
     "Integer",
     "Minutes",
     "OpenEnum",
@@ -60,9 +61,13 @@ if TYPE_CHECKING:
     Amount = Decimal
     GoDuration = timedelta
     Id = str
+    #: An aware point in time. A text without a zone is taken as UTC, by the lenient decoder.
+    Instant = Annotated[datetime, msgspec.Meta(tz=True)]
     Minutes = timedelta
     Seconds = timedelta
 else:
+    Instant = Annotated[datetime_class(), msgspec.Meta(tz=True)]
+
     # A marker names the unit or the spelling of a field on the wire. It has no instances: a decoder
     # calls :func:`convert` with the marker and stores the plain value that it returns.
 

@@ -21,7 +21,9 @@ import msgspec
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.bulk_run import RUN
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
 from vcloud._core.limits.admission import Admission
