@@ -19,7 +19,6 @@ from vcloud._core.timing.clock import datetime_class
 
 __all__ = [
     "MAX_NUMBER",
-    "ODD_AMOUNT",
     "SCALARS",
     "Amount",
     "ExactFloat",
@@ -202,17 +201,6 @@ def _text(value: object, kind: type[Any]) -> str:
 #: ``Decimal`` would take underscores, digits of other scripts, and words for what is no number.
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _WHOLE: Final = re.compile(r"[-+]?[0-9]+")
-#: What in a body may be an amount in a spelling that ``Decimal`` takes and :data:`_NUMBER` does not,
-#: or one that may be out of range: an exponent, many digits, an escape or an underscore beside a
-#: digit, digits of other scripts, a word. It also finds what is no amount, which costs only time.
-ODD_AMOUNT: Final = re.compile(
-    rb"""[":,\[]\s*+[-+]?+(?:
-        [0-9.]++(?:[eE_\\\x80-\xff]|(?<=[0-9.]{19})) | [_\\\x80-\xff]
-        | [nN](?:\\|[aA][\\nN]) | [iI](?:\\|[nN][\\fF]) | [sS](?:\\|[nN](?:\\|[aA][\\nN])) )""",
-    re.VERBOSE,
-)
-
-
 #: A longer integer may be too large for a float.
 _BITS: Final = 64
 

@@ -8,6 +8,7 @@ error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
@@ -16,7 +17,6 @@ import cattrs
 import msgspec
 
 from vcloud._core.decoding.converter import is_list, lenient_converter
-from vcloud._core.decoding.fast import FastDecoder, WithAmounts, fast_decoder
 from vcloud._core.decoding.mismatch import (
     excerpt,
     field_first,
@@ -29,6 +29,7 @@ from vcloud._core.decoding.plain_json import UNREADABLE, repaired, tree
 from vcloud._core.decoding.shape import BrokenItems
 from vcloud._core.decoding.short_fields import short_fields
 from vcloud._core.request import MAX_REFUSAL
+from vcloud._core.scalars import convert
 from vcloud._core.text import shortened
 from vcloud.errors import DecodeError
 
@@ -51,7 +52,7 @@ class Codec:
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
         # By identity, because a generic class such as Single[Machine] takes longer to hash than to look up. A decoder keeps its class.
-        self._decoders: dict[int, FastDecoder] = {}
+        self._decoders: dict[int, _Decoder] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
@@ -176,11 +177,8 @@ class Codec:
         return []
 
     def decode_fast(self, body: bytes, wire: type[T]) -> T:
-        """The first way alone, for tests that compare the two; amounts may have any spelling."""
-        decoder = self._decoder(wire)
-        if isinstance(decoder, WithAmounts):
-            decoder = decoder.fast
-        decoded: T = decoder.decode(body)
+        """The first way alone, for tests that compare the two."""
+        decoded: T = self._decoder(wire).decode(body)
         return decoded
 
     def _decode_one_by_one(
@@ -212,9 +210,32 @@ class Codec:
         # Made when it is first needed, which with a service that keeps to its contract is never.
         return lenient_converter(strict=self._strict)
 
-    def _decoder(self, wire: type[Any]) -> FastDecoder:
-        decoder = self._decoders[id(wire)] = fast_decoder(wire)
+    def _decoder(self, wire: type[Any]) -> _Decoder:
+        fast = msgspec.json.Decoder(wire, dec_hook=convert)
+        # A model may know a second spelling, which msgspec would skip as unknown fields.
+        check = getattr(wire, "_check_spelling", None)
+        decoder = self._decoders[id(wire)] = fast if check is None else _Checked(fast, check)
         return decoder
+
+
+class _Checked:
+    """A decoder whose results are looked at before they are handed out."""
+
+    __slots__ = ("_check", "_fast")
+
+    def __init__(
+        self, fast: msgspec.json.Decoder[Any], check: Callable[[Any, bytes], None]
+    ) -> None:
+        self._fast = fast
+        self._check = check
+
+    def decode(self, body: bytes) -> Any:
+        value = self._fast.decode(body)
+        self._check(value, body)
+        return value
+
+
+_Decoder = msgspec.json.Decoder[Any] | _Checked
 
 
 def _names(wire: type[Any]) -> tuple[str, ...]:
