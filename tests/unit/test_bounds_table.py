@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy, errors
 from vcloud._core import (
     arguments,
     closing,
@@ -31,6 +31,7 @@ from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
+from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
@@ -157,7 +158,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
-    "a token that a login gives": (kib(auth.MAX_TOKEN),),
+    "a token that a login gives": (kib(bearer.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (

@@ -19,13 +19,14 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.auth import bound_auth
 from vcloud._core.bulk_run import RUN
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket

@@ -15,7 +15,8 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
-from vcloud.auth import BearerAuth, login_request
+from vcloud.auth import BearerAuth
+from vcloud.auth.bearer import login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
