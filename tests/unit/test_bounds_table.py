@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
     error_details,
+    error_texts,
     process_limits,
     refused_credentials,
     request,
@@ -165,10 +166,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the text of any error": (figure(error_texts.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.url`": (figure(error_texts.MAX_URL),),
     "`error.details`": (
         f"{error_details.MAX_DETAILS} values",
         f"{figure(error_details.MAX_DETAIL_TEXT)} characters",

@@ -27,6 +27,7 @@ from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint
+from vcloud._core.error_texts import UNKNOWN
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket
@@ -67,7 +68,6 @@ from vcloud._core.transport import CLOSED, Transport, TransportOptions
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
-    UNKNOWN,
     APIError,
     AuthenticationError,
     ConfigurationError,

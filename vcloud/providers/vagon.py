@@ -19,6 +19,7 @@ from vcloud._core.decoding.codec import Codec
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.decoding.shape import BrokenItems, Shape, required
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
@@ -40,7 +41,6 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
 
 T = TypeVar("T")

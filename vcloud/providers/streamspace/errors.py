@@ -11,6 +11,7 @@ import msgspec
 
 from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
@@ -28,7 +29,6 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
 from vcloud.providers.streamspace.models import SessionState
 
