@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcloud import InvalidArgumentError
+from vcloud import ConfigurationError
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.cooldown import PROBE_SILENCE
 from vcloud._core.limits.headers import Limits, limits, retry_after
@@ -416,7 +416,7 @@ def test_a_configured_limit_counts_what_is_under_way_and_what_was_answered_latel
     "arguments", [(0, 60), (-1, 60), (1.5, 60), (1, 0), (1, -1), (1, math.nan), (True, 60)]
 )
 def test_a_limit_that_makes_no_sense_is_refused(arguments: tuple[int, float]) -> None:
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(ConfigurationError, match="^(requests|per) must be"):
         RateLimit(*arguments)
 
 
