@@ -25,7 +25,7 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud.emulator import Emulator, Fault
 
 PLENTY = RateLimit(1000, per=3600)
@@ -113,7 +113,7 @@ async def test_a_connection_that_the_store_lost_while_it_was_idle_costs_no_attem
 async def test_a_store_that_stays_away_is_asked_as_often_as_the_policy_says(
     server: RedisServer, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.PATIENCE", 0.3)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.STORE_TIMEOUT", 0.3)
     async with Emulator(machines=1) as emulator:
         budget = SharedBudget(server.address)
         async with VagonComputers(endpoint(emulator, budget)) as computers:
@@ -314,7 +314,7 @@ async def test_what_ends_machines_goes_on_without_the_store_and_a_line_says_so(
         await budget.acquire("computers", limit, 0)
     # Counted all the same, what was let in before too.
     await budget.acquire("computers", limit, 0, urgent=True)
-    with pytest.raises(TooLongError):
+    with pytest.raises(WaitTooLongError):
         await budget.acquire("computers", limit, 0, urgent=True)
     server.start()
     await budget.acquire("computers", RateLimit(5, per=3600, bucket="other"), 0)

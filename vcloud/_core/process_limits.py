@@ -17,7 +17,7 @@ from weakref import WeakSet
 import msgspec
 
 from vcloud._core.endpoint import is_localhost
-from vcloud._core.limits.turns import CURRENT_FLOW, Flow
+from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow
 from vcloud._core.log import Throttle
 from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConnectError
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 #: Seconds that a call waits for a descriptor or a port. A closed connection holds its port for 60 s
 #: (TIME_WAIT), and whoever has waited for so long should know.
-PATIENCE: Final = 60.0
+MAX_WAIT: Final = 60.0
 #: Seconds between two looks whether one came free.
-TICK: Final = 0.25
+RETRY_INTERVAL: Final = 0.25
 #: How many of those who wait try at one such look, at most.
-AT_ONCE: Final = 64
+MAX_RETRIES_AT_ONCE: Final = 64
 #: Seconds between two lines of the log.
 LOG_INTERVAL: Final = 60.0
 
@@ -58,21 +58,21 @@ LIMITS: Final = {
 }
 
 
-class Holder(Protocol):
+class DescriptorHolder(Protocol):
     """Who holds descriptors that it can do without."""
 
-    def relieve(self) -> None:
+    def close_idle_descriptors(self) -> None:
         """Close them, if they are of the loop that runs."""
 
 
 #: Those of this process.
-HOLDERS: Final[WeakSet[Holder]] = WeakSet()
+DESCRIPTOR_HOLDERS: Final[WeakSet[DescriptorHolder]] = WeakSet()
 
 
-def relieve() -> None:
+def close_idle_descriptors() -> None:
     """Close what is not in use: something of this loop lacks file descriptors."""
-    for holder in list(HOLDERS):
-        holder.relieve()
+    for holder in list(DESCRIPTOR_HOLDERS):
+        holder.close_idle_descriptors()
 
 
 def limit_reached(error: BaseException) -> int | None:
@@ -83,7 +83,7 @@ def limit_reached(error: BaseException) -> int | None:
             its servers silent, when it lacks a descriptor to look: then one is asked for here.
     """
     if isinstance(error, socket.gaierror):
-        return no_descriptor()
+        return descriptor_limit_reached()
     if isinstance(error, OSError) and error.errno in LIMITS:
         return error.errno
     return None
@@ -117,7 +117,7 @@ def _has_address(family: socket.AddressFamily, address: str) -> bool:
     return True
 
 
-def no_descriptor(wanted: int = 1) -> int | None:
+def descriptor_limit_reached(wanted: int = 1) -> int | None:
     """Which limit keeps this process from opening so many files; None: none does."""
     opened: list[int] = []
     try:
@@ -130,7 +130,7 @@ def no_descriptor(wanted: int = 1) -> int | None:
     return None
 
 
-def in_words(number: int) -> str:
+def describe_limit(number: int) -> str:
     """Which limit it is: its words, its name, and what it is set to where that is known."""
     what, _ = LIMITS[number]
     name = errno.errorcode.get(number, str(number))
@@ -163,7 +163,7 @@ class OwnLimitError(ConnectError):
     @classmethod
     def of(cls, number: int) -> Self:
         """The error for a limit that was met."""
-        return cls(f"cannot reach it: {in_words(number)}; nothing was sent", number=number)
+        return cls(f"cannot reach it: {describe_limit(number)}; nothing was sent", number=number)
 
 
 class Place(msgspec.Struct, eq=False):
@@ -179,7 +179,7 @@ class Shortage:
     """The line of calls that wait until this process may open a connection again.
 
     The next one tries when another request of the client is over, whose connection or descriptor it
-    then may get, and every :data:`TICK` seconds, because what other parts of the program close is
+    then may get, and every :data:`RETRY_INTERVAL` seconds, because what other parts of the program close is
     told to nobody. The lanes take turns, as for a slot: of each round a lane has one place, and one
     that comes is in the round after the present one. Within a lane, whoever came first tries first.
     """
@@ -215,9 +215,9 @@ class Shortage:
         if (kept_out := self._throttle.admit(now)) is not None:
             log.warning(
                 "%s; %s for it, each up to %g s: %s%s",
-                in_words(error.number),
+                describe_limit(error.number),
                 f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
-                PATIENCE,
+                MAX_WAIT,
                 LIMITS[error.number][1],
                 f" ({kept_out} more came to wait since the last such line)" if kept_out else "",
             )
@@ -286,11 +286,11 @@ class Shortage:
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(RETRY_INTERVAL, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self._set_timer()
         self.wake(self._at_once)
         # As long as none meets the limit, twice as many: a thousand are not to wait for minutes.
-        self._at_once = min(2 * self._at_once, AT_ONCE)
+        self._at_once = min(2 * self._at_once, MAX_RETRIES_AT_ONCE)

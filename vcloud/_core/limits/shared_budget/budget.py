@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
 
 from vcloud._core.failures import cause_words
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.limits.shared_budget.counter import (
     COUNTED,
-    GRAIN,
-    PATIENCE,
+    MARGIN,
+    STORE_TIMEOUT,
     Claim,
     Counter,
     Delay,
-    Line,
+    LocalQueue,
 )
 from vcloud._core.limits.shared_budget.limit import Limit, Window
 from vcloud._core.limits.shared_budget.stores import counters
-from vcloud._core.limits.turns import TooLongError
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.log import printable_logger
 from vcloud._core.redaction.secretive import Secretive, concealing
@@ -198,7 +198,7 @@ class SharedBudget(Secretive):
                         # It was found away meanwhile. A crowd must not find out one by one.
                         raise ConnectError(line.failure)
                     await self._wait(limit, patience, urgent=urgent, line=line, behind=behind)
-            except (asyncio.CancelledError, TooLongError):
+            except (asyncio.CancelledError, WaitTooLongError):
                 if limit.in_line and not self._away:
                     counter.later(_SETTLED, functools.partial(self._leave, counter, _PARTING))
                 raise
@@ -229,7 +229,7 @@ class SharedBudget(Secretive):
         patience: float,
         *,
         urgent: bool,
-        line: Line | None = None,
+        line: LocalQueue | None = None,
         behind: bool = False,
     ) -> None:
         """Ask until it is counted. ``behind``: it counts as urgent already."""
@@ -240,7 +240,7 @@ class SharedBudget(Secretive):
                 if line is not None:
                     line.learn(delay.used_up)
                 if delay.used_up > patience:
-                    raise TooLongError(delay.used_up)
+                    raise WaitTooLongError(delay.used_up)
                 if urgent:
                     with self._lock:
                         limit.urgent += not ahead
@@ -319,7 +319,7 @@ class SharedBudget(Secretive):
             claim = limit.claim(urgent=urgent, patience=patience)
             try:
                 delay = await self._ask(
-                    counter, limit, claim, _SHORT_PATIENCE if optional else PATIENCE
+                    counter, limit, claim, _SHORT_PATIENCE if optional else STORE_TIMEOUT
                 )
             except counter.failures as error:
                 # Not its own text: a client of a store quotes what it cannot parse, and a peer
@@ -345,7 +345,7 @@ class SharedBudget(Secretive):
                 used_up = max(0.0, limit.urgent_at - now)
                 return Delay(used_up + _BEHIND, used_up)
             if wait := limit.window.delay(now):
-                return Delay(wait + GRAIN, wait + GRAIN)
+                return Delay(wait + MARGIN, wait + MARGIN)
             if self._counters is None:
                 limit.window.take(now)
                 return COUNTED
@@ -395,7 +395,7 @@ class SharedBudget(Secretive):
     async def _ask_again(self, counter: Counter, limit: Limit) -> None:
         """Find out whether the store is back, by counting there what was counted here."""
         with contextlib.suppress(ConfigurationError, *counter.failures):
-            await self._ask(counter, limit, limit.claim(), PATIENCE)
+            await self._ask(counter, limit, limit.claim(), STORE_TIMEOUT)
 
     def _forked(self) -> None:
         """Share nothing with the parent process but the store."""

@@ -13,17 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout
 
 #: How many may ask a store at once, in one event loop.
-_AT_ONCE: Final = 10
+MAX_CONCURRENT: Final = 10
 #: Seconds for which a store may be silent.
-PATIENCE: Final = 5.0
+STORE_TIMEOUT: Final = 5.0
 #: Seconds; a store's own comparison is inclusive, and an exact wake-up would come in vain.
-GRAIN: Final = 0.001
+MARGIN: Final = 0.001
 
 
 class Delay(NamedTuple):
@@ -59,7 +59,7 @@ class Claim(msgspec.Struct, frozen=True):
     patience: float = math.inf
 
 
-class Line:
+class LocalQueue:
     """Those of one event loop that wait for one limit: the first of them asks, for all of them."""
 
     def __init__(self) -> None:
@@ -106,14 +106,14 @@ class Line:
         """
         used_up = self._used_up_until - monotonic()
         if self.busy and used_up > patience:
-            raise TooLongError(used_up)
+            raise WaitTooLongError(used_up)
 
     def learn(self, used_up: float) -> None:
         """The limit is used up for so many seconds. Who has less patience need not wait."""
         self._used_up_until = monotonic() + used_up
         for turn, patience in self._waiting.items():
             if used_up > patience and not turn.done():
-                turn.set_exception(TooLongError(used_up))
+                turn.set_exception(WaitTooLongError(used_up))
 
     def _hand_on(self) -> None:
         while self._waiting:
@@ -148,10 +148,10 @@ class Counter(ABC):
         )
         self._pool = pool
         # A pool that has no connection left would pass for a store that is away.
-        self._connections = asyncio.Semaphore(_AT_ONCE)
+        self._connections = asyncio.Semaphore(MAX_CONCURRENT)
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._lines: dict[tuple[object, ...], Line] = {}
+        self._lines: dict[tuple[object, ...], LocalQueue] = {}
 
     @abstractmethod
     async def take(self, claim: Claim) -> Delay:
@@ -169,11 +169,11 @@ class Counter(ABC):
             Exception: one of :attr:`failures`.
         """
 
-    def line(self, key: tuple[object, ...]) -> Line:
+    def line(self, key: tuple[object, ...]) -> LocalQueue:
         """The line of those that wait in this event loop for one limit, urgent or not."""
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line()
+            line = self._lines[key] = LocalQueue()
         return line
 
     @contextlib.asynccontextmanager
@@ -218,6 +218,6 @@ class Counter(ABC):
             if self._pool is not None:
                 # Closing that fails, or takes too long, harms nobody: the connection is gone then.
                 with contextlib.suppress(*self.failures):
-                    async with timeout(PATIENCE):
+                    async with timeout(STORE_TIMEOUT):
                         # One that is in use is another client's, which closes it at its own end.
                         await self._pool.disconnect(inuse_connections=False)

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from vcloud._core.limits.shared_budget.counter import (
     COUNTED,
-    GRAIN,
-    PATIENCE,
+    MARGIN,
+    STORE_TIMEOUT,
     Claim,
     Counter,
     Delay,
@@ -76,7 +76,7 @@ class RedisCounter(Counter):
             return COUNTED
         # Whatever the store says: the oldest of a moving window leaves it within its length.
         waits = [min(max(0.0, wait / _MICROSECONDS), claim.length) for wait in (turn, used_up)]
-        return Delay(waits[0] + GRAIN, waits[1], in_line=True)
+        return Delay(waits[0] + MARGIN, waits[1], in_line=True)
 
     async def leave(self, claim: Claim) -> None:
         await self._run(claim, "none")
@@ -116,7 +116,7 @@ def redis_counter(address: str) -> RedisCounter:
         # Our own clock runs over all of it. With a timeout for each command, redis-py uses
         # asyncio.wait_for, which before Python 3.12 loses a cancellation in the moment of success.
         pool: Any = ConnectionPool.from_url(
-            address, socket_timeout=None, socket_connect_timeout=PATIENCE
+            address, socket_timeout=None, socket_connect_timeout=STORE_TIMEOUT
         )
     except ValueError:
         # Whose words may hold a part of the password: what is before a slash passes for the port.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from vcloud._core.limits.shared_budget.counter import COUNTED, GRAIN, Claim, Counter, Delay
+from vcloud._core.limits.shared_budget.counter import COUNTED, MARGIN, Claim, Counter, Delay
 from vcloud._core.limits.shared_budget.redis_store import redis_counter
 from vcloud.errors import ConfigurationError
 
@@ -61,7 +61,7 @@ class LimitsCounter(Counter):
                 raise
             raise ConfigurationError(f"{_ONE_LOOP} ({error})") from None
         # Whatever the store holds: the oldest of a moving window leaves it within its length.
-        wait = min(max(GRAIN, window.reset_time - time.time() + GRAIN), claim.length + GRAIN)
+        wait = min(max(MARGIN, window.reset_time - time.time() + MARGIN), claim.length + MARGIN)
         return Delay(wait, wait)
 
 
