@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vcloud._core.paging.pager import Page, Pager
     from vcloud._core.request import Request, Response
     from vcloud._core.retry import RetryPolicy
+    from vcloud._core.stats import Stats
     from vcloud._core.text import printable
     from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
     from vcloud.bulk import Bulk, Journal, Outcome, OutcomeStatus, Settled, Totals
@@ -62,6 +63,7 @@ _HOMES = {
     "vcloud._core.limits.windows": ("RateLimit",),
     "vcloud._core.request": ("Request", "Response"),
     "vcloud._core.retry": ("RetryPolicy",),
+    "vcloud._core.stats": ("Stats",),
     "vcloud._core.limits.shared_budget.budget": ("SharedBudget",),
     "vcloud._core.text": ("printable",),
     "vcloud.auth": ("APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"),
@@ -144,6 +146,7 @@ __all__ = [
     "ServerError",
     "Settled",
     "SharedBudget",
+    "Stats",
     "StreamSpace",
     "Totals",
     "TransportError",
