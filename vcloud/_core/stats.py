@@ -24,10 +24,10 @@ class Stats:
         waiting_for: the same requests, counted by what they wait for; reasons for which none waits
             are left out.
         free: slots, of ``Endpoint(concurrency=...)``, that no request uses.
-        paused_until: when the next request may be sent after the service has refused one for its
-            rate (429), by this machine's clock; while the first request after a pause has no answer,
-            when the next one is sent without it. The latest such time if the provider has several
-            limits. None: nothing is paused.
+        paused_until: until when the service has asked for a pause (429, or 503 with
+            ``Retry-After``), by this machine's clock. While the first request after a pause has no
+            answer: when the next one is sent without it. The latest such time if the provider has
+            several limits. None: nothing is paused.
     """
 
     in_flight: int
