@@ -145,6 +145,17 @@ class Admission:
                 found[reason] = QueueLength(before.number + bucket.count, max(untils, default=None))
         return found
 
+    def paused_for(self) -> float:
+        """Seconds until the next request may be sent after a 429; 0: nothing is paused.
+
+        The longest time of all buckets. While a probe has no answer, it is the time until the next
+        probe.
+        """
+        now = self._clock()
+        return max(
+            (bucket.allowance.paused_for(now) for bucket in self._buckets.values()), default=0.0
+        )
+
     def try_enter(self, bucket: Bucket) -> int:
         """Admit a request without waiting, as is possible for nearly every request.
 

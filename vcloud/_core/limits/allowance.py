@@ -73,6 +73,13 @@ class Allowance:
         """Whether the next request waits for the end of a cooldown."""
         return self._cooldown is not None and self._cooldown.delay(now) > 0
 
+    def paused_for(self, now: float) -> float:
+        """Seconds until the next request may be sent after a 429, or until the next probe."""
+        if self._cooldown is None:
+            return 0.0
+        delay = self._cooldown.delay(now)
+        return self._cooldown.next_check(now) if delay == inf else delay
+
     @property
     def refused_since(self) -> float:
         """Since when the service has accepted no request; infinity: it accepts them."""
