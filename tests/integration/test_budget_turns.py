@@ -252,7 +252,7 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
 async def test_a_crowd_finds_out_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.STORE_TIMEOUT", 0.5)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.5)
     budget = SharedBudget(server.address)
     server.pause()
     # One by one this would take longer than a test may.

@@ -26,7 +26,7 @@ from vcloud._core import (
 from vcloud._core.connections import kept_connections, resolver
 from vcloud._core.decoding import codec, converter, short_fields
 from vcloud._core.limits import cooldown, headers
-from vcloud._core.limits.shared_budget import budget, counter, redis_store
+from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
@@ -191,7 +191,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "refused credentials": (figure(refused_credentials.HOLD),),
     "a [shared budget]": (figure(counter.MAX_CONCURRENT),),
     "a process that waits in that store": (figure(redis_store.GRACE),),
-    "that store does not answer": (figure(counter.STORE_TIMEOUT), figure(budget._SHORT_PATIENCE)),
+    "that store does not answer": (
+        figure(counter.STORE_TIMEOUT),
+        figure(store_access.SHORT_STORE_TIMEOUT),
+    ),
     "closing the connections": (figure(closing._CONNECTIONS),),
     "a typed text in one request": (figure(typed_text.LONGEST),),
     "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
