@@ -8,7 +8,7 @@ from vcloud import (
     errors as errors,
     providers as providers,
 )
-from vcloud._core.decoding.codec import OpenEnum as OpenEnum
+from vcloud._core.scalars import OpenEnum as OpenEnum
 from vcloud._core.endpoint import Endpoint as Endpoint
 from vcloud._core.instances import (
     Controllable as Controllable,

@@ -16,10 +16,11 @@ from weakref import ReferenceType, WeakKeyDictionary
 
 from attrs import evolve, field, frozen
 
-from vcloud._core.decoding.codec import Codec, Instant
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
 from vcloud._core.refused_credentials import HOLD, recalled
 from vcloud._core.request import Request, Response, json_body
+from vcloud._core.scalars import Instant
 from vcloud._core.timing.clock import TimeOfDay, monotonic
 from vcloud._core.timing.server_clock import server_time
 from vcloud.errors import AuthenticationError, ConfigurationError, DecodeError, VCloudError

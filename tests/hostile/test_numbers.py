@@ -25,9 +25,17 @@ from limits.aio.storage import MemoryStorage
 
 import vcloud.providers
 from vcloud import BearerAuth, DecodeError, Endpoint, HMACAuth, RetryPolicy, VCloud
-from vcloud._core.decoding.codec import (
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.limits.headers import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
+from vcloud._core.limits.shared_budget.counter import COUNTED, MARGIN, Claim
+from vcloud._core.limits.shared_budget.redis_store import redis_counter
+from vcloud._core.limits.shared_budget.stores import LimitsCounter
+from vcloud._core.scalars import (
+    MAX_DECIMAL_PLACES,
+    MAX_DURATION,
+    MAX_ID,
+    MAX_NUMBER,
     Amount,
-    Codec,
     Float,
     GoDuration,
     Id,
@@ -36,11 +44,6 @@ from vcloud._core.decoding.codec import (
     Minutes,
     Seconds,
 )
-from vcloud._core.limits.headers import MAX_RETRY_AFTER, MAX_WINDOW, limits, retry_after
-from vcloud._core.limits.shared_budget.counter import COUNTED, MARGIN, Claim
-from vcloud._core.limits.shared_budget.redis_store import redis_counter
-from vcloud._core.limits.shared_budget.stores import LimitsCounter
-from vcloud._core.scalars import MAX_DECIMAL_PLACES, MAX_DURATION, MAX_ID, MAX_NUMBER
 
 CODEC = Codec()
 NOW = 1_771_000_000.0

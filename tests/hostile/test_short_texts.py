@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from vcloud._core.error_texts import MAX_TEXT
 
 from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import answered
@@ -20,7 +21,7 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud.errors import MAX_TEXT, CleanupError
+from vcloud.errors import CleanupError
 from vcloud.providers.desktops import NoStreamError
 
 LONG = "x" * 2**20

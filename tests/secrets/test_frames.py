@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.traceback import Traceback
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from vcloud.auth.bearer import Token, login_request
 
 import vcloud.providers
 from tests.secrets import mistakes
@@ -30,7 +31,6 @@ from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.transport import TransportOptions
-from vcloud.auth import Token, login_request
 from vcloud.providers.desktops import TypeText
 
 SECRET = f"{CANARY}-0123456789-abcdef"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vcloud._core.auth import Send
 
 from vcloud import (
     APIKeyAuth,
@@ -27,7 +28,6 @@ from vcloud import (
     VagonComputers,
 )
 from vcloud._core.request import json_body
-from vcloud.auth import Send
 
 NOW = 1_771_000_000.0
 SECRETS = ("sk_canary", "hunter2", "tok_canary", "api_canary")

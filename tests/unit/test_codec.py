@@ -15,15 +15,17 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.unit.fields import fields
 from tests.unit.hostile import answered
 from vcloud import DecodeError
-from vcloud._core.decoding.codec import (
-    Codec,
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.scalars import (
+    MAX_REMEMBERED,
+    REMEMBERED,
     Id,
     Instant,
     Minutes,
     OpenEnum,
     Seconds,
+    convert,
 )
-from vcloud._core.scalars import MAX_REMEMBERED, REMEMBERED, convert
 from vcloud.providers.computers import MachineStatus
 from vcloud.providers.computers.machines import MachineList
 from vcloud.providers.computers.models import MachineTypeList

@@ -16,6 +16,8 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vcloud._core.decoding.plain_json import MAX_DEPTH
+from vcloud._core.decoding.shape import Shape
 
 import vcloud.providers
 from tests.contract.contract_harness import PROVIDERS
@@ -30,7 +32,7 @@ from vcloud import (
     Response,
     VCloudError,
 )
-from vcloud._core.decoding.codec import MAX_DEPTH, Codec, Shape
+from vcloud._core.decoding.codec import Codec
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from vcloud._core.auth import Send
 
 from vcloud import (
     APIError,
@@ -34,7 +35,6 @@ from vcloud import (
 )
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, TransportOptions
-from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')

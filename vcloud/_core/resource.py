@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
-from vcloud._core.decoding.codec import loads
+from vcloud._core.decoding.plain_json import loads
 from vcloud._core.endpoint import TIMEOUT
 from vcloud._core.text import shortened, word
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
@@ -26,7 +26,7 @@ from vcloud.errors import (
 )
 
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
+    from vcloud._core.scalars import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")

@@ -19,11 +19,15 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.auth import bound_auth
 from vcloud._core.bulk_run import RUN
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint
+from vcloud._core.error_texts import UNKNOWN
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.limits.headers import REMAINING, retry_after
@@ -65,7 +69,6 @@ from vcloud._core.transport import CLOSED, Transport, TransportOptions
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
-    UNKNOWN,
     APIError,
     AuthenticationError,
     ConfigurationError,

@@ -169,7 +169,7 @@ class Redactor:
 
     def _body(self, body: bytes) -> bytes:
         # Here and not above: the codec is no part of what a secret needs.
-        from vcloud._core.decoding.codec import loads  # noqa: PLC0415
+        from vcloud._core.decoding.plain_json import loads  # noqa: PLC0415
 
         if self.data(body) is body:
             return body

@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
 from vcloud._core.tasks import Cleanup
