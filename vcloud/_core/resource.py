@@ -16,7 +16,7 @@ from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.endpoint import TIMEOUT
 from vcloud._core.text import shortened, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -236,7 +236,7 @@ async def wait_until(
         raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
     try:
         return await poll_until(look, timeout=patience, poll=pause, attempt=attempt, clock=clock)
-    except TimeIsUpError as late:
+    except PollTimeoutError as late:
         why = late.__cause__
     last = last if last is None else hide(last)
     seen = f"it was still {word(last)}" if last is not None else "its state was never seen"

@@ -186,7 +186,7 @@ async def send_once(
             raise StaleError from None
         raise DroppedError(fault_words(error)) from None
     except asyncio.CancelledError as stopped:
-        if turn is not None and turn.only_late():
+        if turn is not None and turn.timed_out():
             raise UnconnectedError(awaited_words(request)) from None
         if not written:
             mark_unsent(stopped, awaited_words(request))
