@@ -17,9 +17,9 @@ import msgspec
 
 from vcloud._core.log import Throttle, printable_logger
 from vcloud._core.request import Request, Response
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import monotonic
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import shortened
 
 P = ParamSpec("P")
 T = TypeVar("T")
