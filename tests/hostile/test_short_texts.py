@@ -145,7 +145,8 @@ def test_the_url_of_an_error_is_bounded() -> None:
     assert len(error.url) < 2100
 
 
-# -- heads: aiohttp's own limits ---------------------------------------------------------------------------------------
+# -- heads: aiohttp's own limits
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

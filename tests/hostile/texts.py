@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, RetryPolicy, VCloud
 
-#: Clears the screen, sets the title, begins a line of a log, turns the text around, and is markup to rich.
+#: Clears the screen, sets the title, begins a line of a log, turns the text around, and is markup
+#: to rich.
 HOSTILE = "busy\x1b[2J\x1b]0;title\x07\r\nINFO forged\x9b31m\u202e\u2028\x00[bold]x[/] end"
 #: The same with what no UTF-8 can hold.
 HALF = f"{HOSTILE}\ud83d"

@@ -78,7 +78,8 @@ async def outcomes(cloud: VCloud) -> list[object]:
     return await asyncio.gather(*[outcome(call) for call in calls], outcome(cloud.instances().all))
 
 
-# -- a service that keeps to its contract, and one that does not ---------------------------------------------------------
+# -- a service that keeps to its contract, and one that does not
+# ---------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -227,7 +228,8 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
 ) -> None:
     async with serving(Reflecting(status, form)) as url:
         for bearer in (BearerAuth(TOKEN), BearerAuth.login("admin", PASSWORD)):
-            # The documented limits, which this service does not announce, would let some wait for a minute.
+            # The documented limits, which this service does not announce, would let some wait for a
+            # minute.
             async with everything(url, bearer, deadline=5) as cloud:
                 ended = await outcomes(cloud)
                 session = cloud.streamspace.sessions.ref("1")
@@ -373,7 +375,8 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(
         assert CANARY in link.connection_link
 
 
-# -- what is not an answer -----------------------------------------------------------------------------------------------
+# -- what is not an answer
+# -----------------------------------------------------------------------------------------------
 
 
 async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(

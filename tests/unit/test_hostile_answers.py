@@ -63,7 +63,8 @@ def look(got: Any) -> None:
         if isinstance(one, Handle):
             for name in dir(type(one)):
                 if isinstance(getattr(type(one), name), property) and not name.startswith("_"):
-                    # A service may send an id or an address that is none, or what Python has no value for.
+                    # A service may send an id or an address that is none, or what Python has no
+                    # value for.
                     try:
                         getattr(one, name)
                     except (DecodeError, InvalidArgumentError):
@@ -125,7 +126,8 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     check()
 
 
-# -- every class that answers are decoded into -------------------------------------------------------------------------
+# -- every class that answers are decoded into
+# -------------------------------------------------------------------------
 
 
 def modules() -> list[ModuleType]:
@@ -257,7 +259,8 @@ def decoded(decode: Callable[[bytes, type[Any]], Any], body: bytes, wire: type[A
         return error
 
 
-# -- what was found once -----------------------------------------------------------------------------------------------
+# -- what was found once
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH - 10, 480, 900, 100_000])

@@ -67,7 +67,8 @@ def test_a_retry_after_too_long_to_reckon_with_is_not_undercut(value: str) -> No
         assert (retry_after({name: value}, now=NOW) or 0) > 1e9
 
 
-# -- messages ----------------------------------------------------------------------------------------------------------
+# -- messages
+# ----------------------------------------------------------------------------------------------------------
 
 #: A message of each kind, with what any of them may have.
 MESSAGES = [

@@ -19,7 +19,8 @@ from vcloud import DecodeError, VCloudError
 from vcloud._core.decoding.codec import Codec
 
 CODEC = Codec()
-#: What each call is made for, by the path in its answer; of a list, the items and the ids by which one acts on them.
+#: What each call is made for, by the path in its answer; of a list, the items and the ids by which
+#: one acts on them.
 NEEDED = {
     "computers": {
         "machines.list": {"machines", "machines[].id"},
@@ -212,7 +213,8 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case, answer, kind = data.draw(st.sampled_from(known))
-        # The lenient one alone reads a resource without attributes, takes a name for an id, and skips another list's items.
+        # The lenient one alone reads a resource without attributes, takes a name for an id, and
+        # skips another list's items.
         paths = sorted(
             {path for _, _, path in places(answer) if not path.endswith("attributes")}
             - needed(case)
@@ -230,7 +232,8 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     check()
 
 
-#: What the documents themselves leave out in some answers, or do not promise, by the end of its path.
+#: What the documents themselves leave out in some answers, or do not promise, by the end of its
+#: path.
 LEFT_OUT = {
     "computers": {
         "type", "count", "page", "next_page", "message", "timestamp", "usage_source", "user.attributes.name",
