@@ -25,7 +25,6 @@ from typing import Any
 
 import aiohttp
 from attrs import define, field, frozen
-from vcloud._core.decoding.shape import Shape
 
 from tests.benchmarks.harness import (
     AT_ONCE,
@@ -47,6 +46,7 @@ from tests.benchmarks.harness import (
 )
 from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.transport import Transport
 from vcloud.providers.computers.machines import MACHINE, MACHINES
 

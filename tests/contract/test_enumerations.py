@@ -8,10 +8,10 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from vcloud._core.error_for_status import error_for_status
 
 from tests.contract.contract_harness import PROVIDERS
 from vcloud import APIError, Endpoint, RetryPolicy, VCloud
+from vcloud._core.error_for_status import error_for_status
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers import computers, desktops, streams, streamspace
 from vcloud.providers.desktops.actions import ACTIONS

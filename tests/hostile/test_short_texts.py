@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from vcloud._core.error_texts import MAX_TEXT
 
 from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import answered
@@ -21,6 +20,7 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud._core.error_texts import MAX_TEXT
 from vcloud.errors import CleanupError
 from vcloud.providers.desktops import NoStreamError
 

@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
     error_details,
+    error_texts,
     process_limits,
     refused_credentials,
     request,
@@ -24,13 +25,14 @@ from vcloud._core import (
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, short_fields
+from vcloud._core.decoding import codec, converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
 from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
+from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
@@ -140,10 +142,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         kib(request.MAX_REFUSAL / 2),
         figure(short_fields._MAX_WORDS),
     ),
-    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
-    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
+    "values of an answer that is not": (figure(plain_json.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),
@@ -157,17 +159,17 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
-    "a token that a login gives": (kib(auth.MAX_TOKEN),),
+    "a token that a login gives": (kib(bearer.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the text of any error": (figure(error_texts.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.url`": (figure(error_texts.MAX_URL),),
     "`error.details`": (
         f"{error_details.MAX_DETAILS} values",
         f"{figure(error_details.MAX_DETAIL_TEXT)} characters",

@@ -16,8 +16,6 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vcloud._core.decoding.plain_json import MAX_DEPTH
-from vcloud._core.decoding.shape import Shape
 
 import vcloud.providers
 from tests.contract.contract_harness import PROVIDERS
@@ -33,6 +31,8 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.plain_json import MAX_DEPTH
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vcloud._core.auth import Send
-from vcloud._core.decoding.shape import plain
-from vcloud._core.error_texts import UNKNOWN
 
 from tests.unit.desktops_wired import ID, answering, response
 from tests.unit.test_errors import CLASSES
@@ -41,7 +38,10 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.auth import Send
+from vcloud._core.decoding.shape import plain
 from vcloud._core.dialect import Dialect
+from vcloud._core.error_texts import UNKNOWN
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
 from vcloud._core.session import Session
 from vcloud._core.transport import TransportOptions

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from vcloud._core.auth import Send
 
 from vcloud import (
     APIError,
@@ -33,6 +32,7 @@ from vcloud import (
     ServerError,
     TransportError,
 )
+from vcloud._core.auth import Send
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.vagon import VagonDialect
