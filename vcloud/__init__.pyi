@@ -13,9 +13,9 @@ from vcloud._core.endpoint import Endpoint as Endpoint
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
-    Instances as Instances,
     InstanceState as InstanceState,
 )
+from vcloud.instances import Instances as Instances
 from vcloud._core.limits.shared_budget.budget import SharedBudget as SharedBudget
 from vcloud._core.limits.windows import RateLimit as RateLimit
 from vcloud._core.observe import (

@@ -21,10 +21,10 @@ from vcloud._core.endpoint import (
     is_localhost,
     is_loopback,
 )
-from vcloud._core.instances import Instances
 from vcloud._core.redaction.secretive import Secretive, concealing
 from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
+from vcloud.instances import Instances
 
 if TYPE_CHECKING:
     import aiohttp

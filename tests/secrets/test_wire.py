@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
+from vcloud._core.connections.failures import describe_failure
 
 from tests.secrets.sniffing import CANARY, Listener, smelled
 from tests.secrets.test_canary import ONCE, everything, outcome
@@ -27,7 +28,6 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.failures import fault_words
 
 KEY, TOKEN, PASSWORD = (f"{CANARY}-{what}-0123456789" for what in ("key", "token", "password"))
 
@@ -326,6 +326,6 @@ def test_no_fault_is_told_in_a_librarys_words() -> None:
     errors = list(every_error())
     assert len(errors) > 40
     for error in errors:
-        words = fault_words(error)
+        words = describe_failure(error)
         assert words
         assert CANARY not in words.lower()

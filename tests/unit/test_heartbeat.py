@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vcloud._core.websocket.heartbeat import LAST_LOOK, Heartbeat
+from vcloud._core.websocket.heartbeat import GRACE, Heartbeat
 
 #: Binary fractions, so that sums are exact.
 INTERVAL = 20.0
@@ -67,7 +67,7 @@ def test_a_ping_that_is_not_answered_is_waited_for_once_as_long_and_then_the_pee
     assert heartbeat.look(30.0) == "wait"
     assert heartbeat.due == 40.0
     assert heartbeat.look(40.0) == "wait"
-    assert heartbeat.due == 40.0 + LAST_LOOK
+    assert heartbeat.due == 40.0 + GRACE
     assert heartbeat.look(heartbeat.due) == "lost"
 
 
@@ -98,7 +98,7 @@ def test_a_peer_that_takes_what_waits_to_be_sent_is_alive() -> None:
     assert heartbeat.look(20.0, taken=1000) == "ping"
     assert heartbeat.look(40.0, taken=1001) == "ping"
     assert heartbeat.look(60.0, taken=1001) == "wait"
-    assert heartbeat.look(60.0 + LAST_LOOK, taken=1001) == "lost"
+    assert heartbeat.look(60.0 + GRACE, taken=1001) == "lost"
 
 
 def test_what_is_sent_meanwhile_and_not_taken_says_nothing_of_the_peer() -> None:
@@ -106,11 +106,11 @@ def test_what_is_sent_meanwhile_and_not_taken_says_nothing_of_the_peer() -> None
     assert heartbeat.look(20.0, taken=1000) == "ping"
     # 100 bytes more were sent, and with their header 106 more are left.
     assert heartbeat.look(40.0, taken=994) == "wait"
-    assert heartbeat.look(40.0 + LAST_LOOK, taken=994) == "lost"
+    assert heartbeat.look(40.0 + GRACE, taken=994) == "lost"
 
 
 def test_what_the_kernel_takes_says_nothing_of_the_peer() -> None:
     heartbeat = Heartbeat(INTERVAL, 0.0)
     assert heartbeat.look(20.0, taken=None) == "ping"
     assert heartbeat.look(40.0, taken=5000) == "wait"
-    assert heartbeat.look(40.0 + LAST_LOOK, taken=5000) == "lost"
+    assert heartbeat.look(40.0 + GRACE, taken=5000) == "lost"

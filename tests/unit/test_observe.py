@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from vcloud._core.hooks import Hook, call_hook
+from vcloud._core.observed_call import Observers, log_line
 
 from vcloud import (
     APIKeyAuth,
@@ -33,7 +35,6 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.observe import Hook, Observers, call_hook, line
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers.machines import MACHINE
@@ -171,7 +172,7 @@ async def test_an_attempt_of_a_sensitive_request_says_no_ids(clock: Clock) -> No
         Request("GET", "/machines/canary", sensitive=True)
     )
     assert diary.attempts[0].path == "/machines/{id}"
-    assert "canary" not in repr(diary.attempts) + line(diary.attempts[0])
+    assert "canary" not in repr(diary.attempts) + log_line(diary.attempts[0])
 
 
 @pytest.mark.parametrize(
@@ -505,7 +506,8 @@ def test_a_line_says_how_long_the_attempt_stood_in_line() -> None:
         0.0123,
     )
     assert (
-        line(attempt) == "desktops: GET /desktop/7, attempt 1: 200 in 12.3 ms, after 12.3 s in line"
+        log_line(attempt)
+        == "desktops: GET /desktop/7, attempt 1: 200 in 12.3 ms, after 12.3 s in line"
     )
 
 

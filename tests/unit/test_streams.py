@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vcloud._core.cleanup import run_to_completion
 
 from tests.unit.fields import fields
 from vcloud import (
@@ -34,7 +35,6 @@ from vcloud import (
 )
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
-from vcloud._core.tasks import run_to_completion
 from vcloud.providers.streams import (
     Assignment,
     AudioState,

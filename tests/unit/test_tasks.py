@@ -8,8 +8,9 @@ from typing import Any
 
 import anyio
 import pytest
+from vcloud._core.cleanup import run_to_completion
 
-from vcloud._core.tasks import cancel_and_wait, first_completed, run_to_completion
+from vcloud._core.tasks import cancel_and_wait, first_completed
 
 
 async def stubborn(seen: list[str], turns: int = 5) -> None:

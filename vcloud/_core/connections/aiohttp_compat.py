@@ -34,20 +34,21 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
+from vcloud._core.cleanup import CALLER
+from vcloud._core.connections.failures import (
+    DroppedConnectionError,
+    NotConnectedError,
+    NotSentError,
+    StaleConnectionError,
+    UnsolicitedDataError,
+    describe_failure,
+    describe_missing,
+)
 from vcloud._core.connections.kept_connections import is_stale
 from vcloud._core.connections.unsent import mark_unsent
-from vcloud._core.failures import (
-    DroppedError,
-    GivenUpError,
-    StaleError,
-    UnaskedError,
-    UnconnectedError,
-    awaited_words,
-    fault_words,
-)
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.tasks import CALLER, abort
+from vcloud._core.tasks import abort
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts, about_to_write
 from vcloud.errors import ConfigurationError, VCloudError
 
@@ -57,10 +58,10 @@ NEVER_SENT: Final = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.ClientHttpProxyError,
-    UnaskedError,
-    StaleError,
-    UnconnectedError,
-    GivenUpError,
+    UnsolicitedDataError,
+    StaleConnectionError,
+    NotConnectedError,
+    NotSentError,
 )
 
 
@@ -72,7 +73,7 @@ def _refuse_given_up(connection: Connection) -> None:
     """
     if (caller := CALLER.get()) is not None and caller.urgent:
         connection.release()
-        raise GivenUpError
+        raise NotSentError
 
 
 def refuse_overdue() -> None:
@@ -90,7 +91,7 @@ def refuse_overdue() -> None:
     try:
         count.guard()
     except VCloudError:
-        raise GivenUpError from None
+        raise NotSentError from None
 
 
 def refuse_unasked(connection: Connection) -> None:
@@ -101,7 +102,7 @@ def refuse_unasked(connection: Connection) -> None:
     """
     if connection.protocol is not None and connection.protocol.should_close:
         connection.close()
-        raise UnaskedError
+        raise UnsolicitedDataError
 
 
 def refuse_stale(request: aiohttp.ClientRequest, connection: Connection) -> None:
@@ -115,7 +116,7 @@ def refuse_stale(request: aiohttp.ClientRequest, connection: Connection) -> None
         return
     if is_stale(transport, answered=False):
         connection.close()
-        raise StaleError
+        raise StaleConnectionError
 
 
 def nothing_written(error: BaseException) -> bool:
@@ -183,13 +184,13 @@ async def send_once(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         if nothing_written(error):
-            raise StaleError from None
-        raise DroppedError(fault_words(error)) from None
+            raise StaleConnectionError from None
+        raise DroppedConnectionError(describe_failure(error)) from None
     except asyncio.CancelledError as stopped:
         if turn is not None and turn.timed_out():
-            raise UnconnectedError(awaited_words(request)) from None
+            raise NotConnectedError(describe_missing(request)) from None
         if not written:
-            mark_unsent(stopped, awaited_words(request))
+            mark_unsent(stopped, describe_missing(request))
         raise
     finally:
         if patience is not None and turn is not None:

@@ -18,13 +18,19 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from vcloud._core.connections.aiohttp_compat import private, refuse_overdue, refuse_unasked
+from vcloud._core.cleanup import CALLER
+from vcloud._core.connections.aiohttp_compat import private
+from vcloud._core.connections.failures import (
+    NotConnectedError,
+    NotSentError,
+    UnsolicitedDataError,
+    describe_missing,
+)
 from vcloud._core.connections.kept_connections import PooledConnections, is_stale
 from vcloud._core.connections.resolver import Names
+from vcloud._core.connections.sending import refuse_overdue, refuse_unsolicited
 from vcloud._core.connections.unsent import mark_unsent
-from vcloud._core.failures import GivenUpError, UnaskedError, UnconnectedError, awaited_words
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.tasks import CALLER
 from vcloud._core.timing.attempt_timeout import about_to_write
 from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.timing.timeouts import timeout as time_limit
@@ -70,17 +76,17 @@ class Pool(aiohttp.TCPConnector):
                     super()._create_connection(req, traces, _NO_TIME_LIMIT)
                 )
         except TimeoutError:
-            raise UnconnectedError(self._awaited(req)) from None
+            raise NotConnectedError(self._awaited(req)) from None
         except asyncio.CancelledError as stopped:
             task = asyncio.current_task()
             if self.closed and task is not None and not task.cancelling():
                 # Nobody cancelled the call: aiohttp cancels lookups when it is closed.
-                raise GivenUpError from None
+                raise NotSentError from None
             mark_unsent(stopped, self._awaited(req))
             raise
         try:
             refuse_overdue()
-        except GivenUpError:
+        except NotSentError:
             handler.abort()
             raise
         about_to_write()
@@ -97,7 +103,9 @@ class Pool(aiohttp.TCPConnector):
     def _awaited(self, req: aiohttp.ClientRequest) -> str:
         """What a connection that did not come about was waiting for."""
         asked = (req.proxy or req.url).raw_host
-        return awaited_words(req, unresolved=asked if asked and self._names.asks(asked) else None)
+        return describe_missing(
+            req, unresolved=asked if asked and self._names.asks(asked) else None
+        )
 
     # No coroutine function of its own, which would be one more for each request.
     def connect(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
@@ -165,7 +173,7 @@ async def _unless_given_up(connecting: Coroutine[Any, Any, ResponseHandler]) -> 
     if made is None or caller.urgent:
         if made is not None:
             made.abort()
-        raise GivenUpError
+        raise NotSentError
     return made
 
 
@@ -212,7 +220,7 @@ class _Pool(Pool):
         handler = await super()._create_connection(req, *args, **options)
         if handler.should_close:
             handler.abort()
-            raise UnaskedError
+            raise UnsolicitedDataError
         self._pooled.add(handler, req.url.origin())
         return handler
 
@@ -270,7 +278,7 @@ class _PublicPool(Pool):
                 return connection
             idle = transport.get_protocol()
             if not isinstance(idle, _Idle):
-                refuse_unasked(connection)
+                refuse_unsolicited(connection)
                 self._pooled.add(handler, req.url.origin())
                 idle = _Idle(handler)
             elif connection.closed:

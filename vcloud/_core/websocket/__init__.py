@@ -11,7 +11,7 @@ from vcloud._core.websocket.closing import (
     describe_close,
 )
 from vcloud._core.websocket.refused import RefusedError, refusal_headers
-from vcloud._core.websocket.socket import LOOK, STALLED, Socket, run_time
+from vcloud._core.websocket.socket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, Socket, counted_time
 
 __all__ = [
     "ABNORMAL",

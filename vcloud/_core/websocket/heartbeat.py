@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 #: Seconds that an answer gets once more when its time is up: a loop that was held up runs its
 #: timers before it reads what has arrived meanwhile (uvloop does so in each turn).
-LAST_LOOK: Final = 0.01
+GRACE: Final = 0.01
 
 Verdict = Literal["wait", "ping", "lost"]
 
@@ -67,7 +67,7 @@ class Heartbeat:
             if self._last_look:
                 return "lost"
             self._last_look = True
-            self.due = now + LAST_LOOK
+            self.due = now + GRACE
             return "wait"
         self._last_look = False
         silent_since = max(self._pinged, min(self.sent, self.heard_at))

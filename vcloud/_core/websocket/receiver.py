@@ -11,19 +11,19 @@ from typing import Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.timing.timeouts import call_when_due, timeout
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
 
 #: Seconds that answering a close may take, and closing where no answer is to be expected.
-ANSWER: Final = 2.0
+CLOSE_TIMEOUT: Final = 2.0
 #: How many messages may wait to be received: small ones take more than their bytes.
 MAX_MESSAGES: Final = 65536
 #: Frames that are read in a row before other tasks get their turn: the system may hand over 100 000
 #: pings at once, which no bound on messages counts.
-IN_A_ROW: Final = 1000
+FRAMES_PER_TURN: Final = 1000
 
 
 class Receiver:
@@ -145,7 +145,7 @@ class Receiver:
                     await self._room_made()
                     continue
                 in_a_row += 1
-                if in_a_row > IN_A_ROW:
+                if in_a_row > FRAMES_PER_TURN:
                     in_a_row = 0
                     await asyncio.sleep(0)
                 message = await self._opened.receive()
@@ -167,7 +167,7 @@ class Receiver:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
             self._end(
-                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {describe_failure(error)}")
             )
         finally:
             self._end(ABNORMAL)
@@ -198,7 +198,7 @@ class Receiver:
 
     async def _answer_close(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with timeout(ANSWER):
+            async with timeout(CLOSE_TIMEOUT):
                 await self._opened.close()
 
     def _end(self, code: int, reason: str = "", failure: VCloudError | None = None) -> None:
@@ -263,7 +263,7 @@ class Receiver:
     async def _leave(self) -> None:
         # The peer answers nothing, so aiohttp would wait for it without end.
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with timeout(ANSWER):
+            async with timeout(CLOSE_TIMEOUT):
                 await self._opened.close(code=UNEXPECTED)
 
 
@@ -278,4 +278,4 @@ def _broken(error: object) -> VCloudError:
             "a message is larger than max_message of the Endpoint allows, and the "
             "connection was closed; give Endpoint(max_message=...) more"
         )
-    return TransportError(f"the WebSocket broke: {fault_words(error)}")
+    return TransportError(f"the WebSocket broke: {describe_failure(error)}")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
@@ -24,14 +24,14 @@ from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
 #: Seconds that closing may take, when the peer does not answer.
-GOODBYE: Final = 2.0
+CLOSE_TIMEOUT: Final = 2.0
 #: Seconds in which a peer must take something of what was sent, when all of it is to arrive.
-STALLED: Final = 60.0
+STALL_TIMEOUT: Final = 60.0
 #: Seconds between two looks at what is left to be sent.
-LOOK: Final = 0.01
+DRAIN_CHECK_INTERVAL: Final = 0.01
 #: Bytes that every loop takes without making the sender wait (asyncio and uvloop let it go on at
 #: 16 KiB and hold it up at 64).
-ROOM: Final = 16 * 1024
+ALWAYS_BUFFERED: Final = 16 * 1024
 
 
 class Socket:
@@ -147,15 +147,15 @@ class Socket:
             code: of RFC 6455.
             reason: for the peer; at most 123 bytes of it are sent.
         """
-        await self._close(code, reason, within=GOODBYE, renewed=False)
+        await self._close(code, reason, within=CLOSE_TIMEOUT, renewed=False)
 
     async def finish(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it as :meth:`close` does, but wait until the peer has taken all that was sent.
 
         A peer may be slow, or not read for a while: it is given up when it took nothing for
-        :data:`STALLED` seconds. Cancelling this drops what it has not taken.
+        :data:`STALL_TIMEOUT` seconds. Cancelling this drops what it has not taken.
         """
-        await self._close(code, reason, within=STALLED, renewed=True)
+        await self._close(code, reason, within=STALL_TIMEOUT, renewed=True)
 
     async def _close(self, code: int, reason: str, *, within: float, renewed: bool) -> None:
         receiver = self._receiver
@@ -184,7 +184,7 @@ class Socket:
         # aiohttp has no event for a transport that has sent what it holds.
         while left > 0 and not self._is_closed(closing):
             waits = {task for task in (closing, lost) if task is not None and not task.done()}
-            pause = min(left, LOOK) if self._unsent() or not waits else left
+            pause = min(left, DRAIN_CHECK_INTERVAL) if self._unsent() or not waits else left
             since = now()
             if waits:
                 with contextlib.suppress(TimeoutError):
@@ -193,7 +193,9 @@ class Socket:
             else:
                 await asyncio.sleep(pause)
             unsent = self._unsent()
-            left = within if renewed and unsent < before else left - run_time(now() - since, pause)
+            left = (
+                within if renewed and unsent < before else left - counted_time(now() - since, pause)
+            )
             before = unsent
 
     def _is_closed(self, closing: asyncio.Task[bool]) -> bool:
@@ -236,13 +238,13 @@ class Socket:
                 else:
                     await self._send_apart(send(data))
             except (aiohttp.ClientError, OSError) as error:
-                fault = fault_words(error)
+                fault = describe_failure(error)
             else:
                 receiver.sent(size)
                 return
             # Outside of the handler: what aiohttp raises may quote the address with its token.
             # What the connection ended with is read meanwhile.
-            await receiver.over(within=GOODBYE)
+            await receiver.over(within=CLOSE_TIMEOUT)
             why = fault if self.close_code is None else self.ending
             raise TransportError(f"the WebSocket is closed: {why}")
 
@@ -257,9 +259,9 @@ class Socket:
             await asyncio.wait({self._apart})
         # aiohttp has no event for it but that future.
         while (  # noqa: ASYNC110
-            self._cut and self._unsent() > ROOM and not self._connection.is_closing()
+            self._cut and self._unsent() > ALWAYS_BUFFERED and not self._connection.is_closing()
         ):
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(DRAIN_CHECK_INTERVAL)
         self._cut = False
 
     async def _send_here(self, sending: Awaitable[None]) -> None:
@@ -287,7 +289,7 @@ class Socket:
             raise TransportError(f"the WebSocket is closed: {self.ending}")
 
 
-def run_time(passed: float, pause: float) -> float:
+def counted_time(passed: float, pause: float) -> float:
     """Of the seconds that a pause took, those in which the loop ran, as far as they show.
 
     Args:
