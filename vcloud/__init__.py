@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.endpoint import Endpoint
-    from vcloud._core.instances import Controllable, Instance, Instances, InstanceState
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.limits.windows import RateLimit
     from vcloud._core.observe import Attempt, Observer, Queued, WaitReason
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
         WaitFailed,
         WaitTimeout,
     )
+    from vcloud.instances import Controllable, Instance, Instances, InstanceState
     from vcloud.providers.computers import VagonComputers
     from vcloud.providers.desktops import Desktops
     from vcloud.providers.streams import VagonStreams
@@ -57,7 +57,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "vcloud._core.decoding.codec": ("OpenEnum",),
     "vcloud._core.endpoint": ("Endpoint",),
-    "vcloud._core.instances": ("Controllable", "Instance", "InstanceState", "Instances"),
+    "vcloud.instances": ("Controllable", "Instance", "InstanceState", "Instances"),
     "vcloud._core.observe": ("Attempt", "Observer", "Queued", "WaitReason"),
     "vcloud._core.paging.pager": ("Page", "Pager"),
     "vcloud._core.limits.windows": ("RateLimit",),
@@ -164,7 +164,7 @@ __all__ = [
 
 
 #: Modules that type checkers know as attributes of ``vcloud``: they must be there at run time too.
-_MODULES = {"auth", "bulk", "cloud", "emulator", "errors", "providers"}
+_MODULES = {"auth", "bulk", "cloud", "emulator", "errors", "instances", "providers"}
 
 
 def __getattr__(name: str) -> object:

@@ -51,6 +51,9 @@ from vcloud._core.tasks import CALLER, abort
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts, about_to_write
 from vcloud.errors import ConfigurationError, VCloudError
 
+#: In the signatures of clients, which import nothing of aiohttp.
+ClientSession = aiohttp.ClientSession
+
 #: What aiohttp raises when the request did not reach the service.
 NEVER_SENT: Final = (
     aiohttp.ClientConnectorError,
