@@ -28,7 +28,8 @@ from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.line import Bucket
 from vcloud._core.limits.turns import TooLongError
-from vcloud._core.observe import ObservedCall, Observers, WaitReason
+from vcloud._core.observe import WaitReason
+from vcloud._core.observed_call import ObservedCall, Observers
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
     Form,

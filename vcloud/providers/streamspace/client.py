@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from vcloud._core.arguments import identifier, member, number_from_zero, seconds_from_zero, text
 from vcloud._core.client import Client
 from vcloud._core.decoding.codec import Shape, plain
+from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
-from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body

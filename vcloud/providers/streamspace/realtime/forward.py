@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
-from vcloud._core.observe import Hook, call_hook
+from vcloud._core.hooks import Hook, call_hook
 from vcloud._core.tasks import WITHIN, Opened, abort, cancel_and_wait
 from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud.errors import ConfigurationError, InvalidArgumentError, TransportError

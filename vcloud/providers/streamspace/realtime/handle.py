@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.decoding.codec import Shape, required
+from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
-from vcloud._core.observe import Hook
 from vcloud._core.request import Request, path_segment, query
 from vcloud._core.resource import Handle
 from vcloud._core.text import word
