@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from vcloud._core.tasks import WITHIN, Cleanup, Opened, hidden_task, left_behind
+from vcloud._core.cleanup import WITHIN, Cleanup, Opened, hidden_task, left_behind
 from vcloud._core.websocket import GOING_AWAY
 from vcloud.errors import CleanupError, ConfigurationError, TransportError
 

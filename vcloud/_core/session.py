@@ -20,6 +20,7 @@ import msgspec
 
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.bulk_run import RUN
+from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
 from vcloud._core.dialect import Dialect
@@ -58,7 +59,6 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.stats import Stats
-from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.text import shortened
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.timing.timeouts import timeout

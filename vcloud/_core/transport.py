@@ -20,6 +20,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
+from vcloud._core.cleanup import CLEANUP
 from vcloud._core.connections.aiohttp_compat import (
     NEVER_SENT,
     QuietResponse,
@@ -46,7 +47,6 @@ from vcloud._core.process_limits import (
 )
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.request import MAX_REFUSAL, Response
-from vcloud._core.tasks import CLEANUP
 from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT, AttemptTimeouts
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers

@@ -34,6 +34,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
+from vcloud._core.cleanup import CALLER
 from vcloud._core.connections.kept_connections import is_stale
 from vcloud._core.connections.unsent import mark_unsent
 from vcloud._core.failures import (
@@ -47,7 +48,7 @@ from vcloud._core.failures import (
 )
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.tasks import CALLER, abort
+from vcloud._core.tasks import abort
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts, about_to_write
 from vcloud.errors import ConfigurationError, VCloudError
 

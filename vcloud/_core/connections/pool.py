@@ -18,13 +18,13 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from vcloud._core.cleanup import CALLER
 from vcloud._core.connections.aiohttp_compat import private, refuse_overdue, refuse_unasked
 from vcloud._core.connections.kept_connections import PooledConnections, is_stale
 from vcloud._core.connections.resolver import Names
 from vcloud._core.connections.unsent import mark_unsent
 from vcloud._core.failures import GivenUpError, UnaskedError, UnconnectedError, awaited_words
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.tasks import CALLER
 from vcloud._core.timing.attempt_timeout import about_to_write
 from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.timing.timeouts import timeout as time_limit

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, field
 
-from vcloud._core.tasks import Cleanup, left_behind
+from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.text import word
 from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
 from vcloud.providers.streams.machines import Assignment, StreamMachine
