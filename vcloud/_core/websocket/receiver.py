@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.timing.timeouts import call_when_due, timeout
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
@@ -167,7 +167,7 @@ class Receiver:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
             self._end(
-                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {describe_failure(error)}")
             )
         finally:
             self._end(ABNORMAL)
@@ -278,4 +278,4 @@ def _broken(error: object) -> VCloudError:
             "a message is larger than max_message of the Endpoint allows, and the "
             "connection was closed; give Endpoint(max_message=...) more"
         )
-    return TransportError(f"the WebSocket broke: {fault_words(error)}")
+    return TransportError(f"the WebSocket broke: {describe_failure(error)}")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
@@ -236,7 +236,7 @@ class Socket:
                 else:
                     await self._send_apart(send(data))
             except (aiohttp.ClientError, OSError) as error:
-                fault = fault_words(error)
+                fault = describe_failure(error)
             else:
                 receiver.sent(size)
                 return

@@ -13,7 +13,7 @@ from logging import INFO, WARNING
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from weakref import WeakSet
 
-from vcloud._core.failures import cause_words
+from vcloud._core.connections.failures import describe_cause
 from vcloud._core.limits.shared_budget.counter import (
     COUNTED,
     GRAIN,
@@ -326,7 +326,7 @@ class SharedBudget(Secretive):
                 # that is no store may repeat the password that it heard.
                 own = isinstance(error, _NoAnswerError)
                 name = "TimeoutError" if own else type(error).__name__
-                reason = f"{name}: {error if own else cause_words(error)}"
+                reason = f"{name}: {error if own else describe_cause(error)}"
             else:
                 if not delay.turn:
                     with self._lock:
