@@ -130,7 +130,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
     "the look after a": (figure(ENDPOINT.timeout),),
-    "frames that are read": (figure(receiver.IN_A_ROW),),
+    "frames that are read": (figure(receiver.FRAMES_PER_TURN),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
     "the time to which": (f"{datetime.fromtimestamp(routes.LATEST, UTC).year}",),
     "a message, in bytes": (mib(ENDPOINT.max_message),),
@@ -198,8 +198,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
     "another program": (figure(store._BUSY),),
     "the answer to a close": (
-        figure(socket.GOODBYE),
-        figure(receiver.ANSWER),
+        figure(socket.CLOSE_TIMEOUT),
+        figure(receiver.CLOSE_TIMEOUT),
         figure(relay.FLUSH),
     ),
     "an account's balance": (figure(emulator_vagon._MOST),),
@@ -207,7 +207,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the end of a real desktop": (figure(desktop._CLOSING),),
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
-    "a peer that takes nothing": (figure(socket.STALLED),),
+    "a peer that takes nothing": (figure(socket.STALL_TIMEOUT),),
     "log lines asked for": (figure(replay.MISSED), figure(replay.REMEMBERED)),
     "where a time is looked for": (
         f"{replay.STAMP} characters",
