@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from vcloud._core.observed_call import operation
 
 from tests.contract.contract_harness import PROVIDERS, Provider
 from vcloud import Request
+from vcloud._core.observed_call import operation
 
 DOCUMENTED = [
     pytest.param(provider, op["method"], op["path"], id=f"{name}:{op['id']}")

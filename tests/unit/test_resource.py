@@ -20,6 +20,7 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud._core.client import client_with
 from vcloud._core.resource import wait_until
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import Machine, MachineRef, VagonComputers
@@ -27,7 +28,7 @@ from vcloud.providers.computers.machines import MACHINES, MachineList
 
 
 def computers() -> VagonComputers:
-    return VagonComputers(Endpoint(auth=HMACAuth("ak", "sk")), transport=Transport())
+    return client_with(VagonComputers, Endpoint(auth=HMACAuth("ak", "sk")), transport=Transport())
 
 
 def fetched() -> Machine:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from vcloud._core.cleanup import Cleanup, run_to_completion
 
 from tests.unit.virtual_time import after, now, stand_still, virtual
+from vcloud._core.cleanup import Cleanup, run_to_completion
 from vcloud._core.timing.running_time import (
     SLICE,
     SLICES,

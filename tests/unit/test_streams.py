@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vcloud._core.cleanup import run_to_completion
 
 from tests.unit.fields import fields
 from vcloud import (
@@ -33,6 +32,7 @@ from vcloud import (
     Response,
     VagonCode,
 )
+from vcloud._core.cleanup import run_to_completion
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
 from vcloud.providers.streams import (

@@ -74,7 +74,7 @@ async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await send_once(request, handler, patience=_CONNECTING.get())
+    answer = await send_once(request, handler, connecting=_CONNECTING.get())
     if answer.status != 101:
         headers = refusal_headers(answer)
         body, cut = await _beginning(answer, MAX_REFUSAL)

@@ -1,13 +1,13 @@
-"""What went wrong on the wire, in words of our own.
+"""Failures of connections, and descriptions of them that quote nothing of the peer.
 
-The texts of aiohttp, ssl and asyncio quote what came (a status line, a header, a chunk) and what
-was sent (an address with its query). A peer that repeats what it heard would put a credential there
-into errors, logs and journals. So nothing of their texts is taken over, but only facts that cannot
-come from the peer: the kind of fault, an error number of the operating system, a constant of
-OpenSSL, and the host and port that this side wanted to reach.
+The texts of aiohttp, ssl and asyncio quote what was received (a status line, a header, a chunk) and
+what was sent (an address with its query). If a peer echoed a credential, such a text would bring it
+into errors, logs and journals. So the descriptions have only facts that cannot come from the peer:
+the kind of failure, an error number of the operating system, a constant of OpenSSL, and the host
+and port that this side wanted to reach.
 
-It imports aiohttp because it tells the kinds of aiohttp's errors apart, and adds kinds of its own
-that aiohttp passes on unchanged.
+This module imports aiohttp to tell its errors apart, and adds errors that aiohttp passes on
+unchanged.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ import aiohttp
 from aiohttp import http_exceptions
 
 
-class UnaskedError(aiohttp.ClientConnectionError):
-    """The peer sent something before it was asked. Nothing was sent on this connection."""
+class UnsolicitedDataError(aiohttp.ClientConnectionError):
+    """The peer sent data before the request. Nothing was sent on this connection."""
 
     def __init__(self) -> None:
-        super().__init__("the peer sent data before it was asked, so the connection was closed")
+        super().__init__("the peer sent data before the request, so the connection was closed")
 
 
-class StaleError(aiohttp.ClientConnectionError):
-    """The peer had left a kept-alive connection. Nothing was sent on this connection."""
+class StaleConnectionError(aiohttp.ClientConnectionError):
+    """The peer had closed a kept-alive connection. Nothing was sent on it."""
 
     def __init__(self) -> None:
         super().__init__("the peer had closed the kept connection before anything was sent on it")
 
 
-class UnconnectedError(aiohttp.ConnectionTimeoutError):
-    """No connection came about in time. Its text says what was waited for."""
+class NotConnectedError(aiohttp.ConnectionTimeoutError):
+    """No connection was made in time. The text says what was missing."""
 
 
-class GivenUpError(aiohttp.ClientConnectionError):
-    """Nobody waits for the answer any more. Nothing was sent."""
+class NotSentError(aiohttp.ClientConnectionError):
+    """Nobody waits for the answer any more, so nothing was sent."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,57 +51,57 @@ class GivenUpError(aiohttp.ClientConnectionError):
         )
 
 
-class DroppedError(Exception):
-    """A kept-alive connection turned out to be dead."""
+class DroppedConnectionError(Exception):
+    """The connection broke while a request was in flight."""
 
 
-#: What aiohttp's parser could not read. The first one that fits counts.
+#: What aiohttp's parser could not read. The first one that matches counts.
 _UNREADABLE: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (http_exceptions.LineTooLong, "a line that is too long"),
-    (http_exceptions.InvalidHeader, "a header that is none"),
-    (http_exceptions.BadStatusLine, "a status line that is none"),
+    (http_exceptions.InvalidHeader, "an invalid header"),
+    (http_exceptions.BadStatusLine, "an invalid status line"),
     (http_exceptions.TransferEncodingError, "a chunked body that is broken or incomplete"),
     (http_exceptions.ContentLengthError, "a body that is shorter than its Content-Length"),
     (http_exceptions.ContentEncodingError, "a body that cannot be decompressed"),
     (http_exceptions.PayloadEncodingError, "a body that is broken or incomplete"),
-    (http_exceptions.HttpProcessingError, "no HTTP, or HTTP that is broken"),
+    (http_exceptions.HttpProcessingError, "not valid HTTP"),
 )
-#: aiohttp's checks of an upgrade, by its own fixed texts (RFC 6455, 4.1).
+#: What aiohttp checks in an upgrade (RFC 6455, 4.1), by its own fixed texts.
 _UPGRADES: Final = {
     "Invalid response status": "its status is not 101",
     "Invalid upgrade header": "its Upgrade header is not websocket",
     "Invalid connection header": "its Connection header is not upgrade",
     "Invalid challenge response": "its Sec-WebSocket-Accept is not that of the request",
 }
-#: What OpenSSL names a failure, such as ``WRONG_VERSION_NUMBER``.
+#: OpenSSL's constants for failures, such as ``WRONG_VERSION_NUMBER``.
 _CONSTANT: Final = re.compile(r"[A-Z][A-Z0-9_]{2,80}\Z")
 
 
-def fault_words(error: object) -> str:
-    """What went wrong, without a word of the peer's.
+def describe_failure(error: object) -> str:
+    """What failed, in words that quote nothing of the peer.
 
     Args:
         error: what aiohttp, ssl or asyncio raised, or what a WebSocket of aiohttp's ended with.
     """
-    for kind, words in _WORDS:
+    for kind, describe in _DESCRIPTIONS:
         if isinstance(error, kind):
-            return words(error)
+            return describe(error)
     if isinstance(error, BaseException):
         for link in _history(error):
             for broken, what in _UNREADABLE:
                 if isinstance(link, broken):
-                    return f"what came is {what}"
+                    return f"the answer is {what}"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer ended before it was complete"
     return type(error).__name__
 
 
-def awaited_words(request: aiohttp.ClientRequest, *, unresolved: str | None = None) -> str:
+def describe_missing(request: aiohttp.ClientRequest, *, unresolved: str | None = None) -> str:
     """What is missing while a request has no connection.
 
     Args:
         request: the request.
-        unresolved: the name that nobody has answered for.
+        unresolved: the host name that is still being looked up.
     """
     if unresolved is not None:
         return f"the name {unresolved} was not resolved"
@@ -110,42 +110,42 @@ def awaited_words(request: aiohttp.ClientRequest, *, unresolved: str | None = No
 
 
 def _no_upgrade(error: aiohttp.WSServerHandshakeError) -> str:
-    why = _UPGRADES.get(error.message, "it is not what RFC 6455 asks for")
-    return f"the answer to the upgrade is none: {why}"
+    why = _UPGRADES.get(error.message, "it is not what RFC 6455 requires")
+    return f"the answer to the upgrade is invalid: {why}"
 
 
 def _unconnected(error: aiohttp.ConnectionTimeoutError) -> str:
-    # aiohttp puts an error of its own before the one that was raised where it connects.
+    # aiohttp raises an error of its own, with the one from within the connecting as its cause.
     awaited = error.__cause__
-    return str(awaited) if isinstance(awaited, UnconnectedError) else "no connection was made"
+    return str(awaited) if isinstance(awaited, NotConnectedError) else "no connection was made"
 
 
 def _not_connected(error: aiohttp.ClientConnectorError) -> str:
     where = f"{error.host}:{error.port}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"the name {error.host} was not resolved ({system_words(error.os_error)})"
+        return f"the name {error.host} was not resolved ({describe_system_error(error.os_error)})"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"no connection to the proxy for {where} ({system_words(error.os_error)})"
+        return f"no connection to the proxy for {where} ({describe_system_error(error.os_error)})"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         refusal = error.certificate_error
         why = (
             f" ({refusal.verify_message})"
-            # With a code it is OpenSSL's own, or names the host that this side asked for.
+            # With a code, the text is OpenSSL's own, or names the host that this side wanted.
             if isinstance(refusal, ssl.SSLCertVerificationError) and refusal.verify_code
             else ""
         )
         return f"certificate verify failed for {where}{why}"
-    return f"no connection to {where} ({system_words(error.os_error)})"
+    return f"no connection to {where} ({describe_system_error(error.os_error)})"
 
 
-def system_words(error: BaseException) -> str:
-    """An error of the operating system by its number, one of OpenSSL by its constant."""
+def describe_system_error(error: BaseException) -> str:
+    """An error of the operating system, by its number; one of OpenSSL, by its constant."""
     if isinstance(error, ssl.SSLError):
         reason = error.reason
         known = _CONSTANT.match(reason or "")
         return f"TLS failed: {reason.replace('_', ' ').lower()}" if known else "TLS failed"
     if isinstance(error, socket.gaierror):
-        # EAI_NONAME and so on; libc has fixed words for each.
+        # EAI_NONAME and so on.
         return _NAMES.get(error.errno or 0, type(error).__name__)
     if isinstance(error, OSError) and error.errno:
         try:
@@ -155,16 +155,16 @@ def system_words(error: BaseException) -> str:
     return type(error).__name__
 
 
-def cause_words(error: BaseException) -> str:
-    """Why something failed, by the first error of the operating system that led to it."""
+def describe_cause(error: BaseException) -> str:
+    """The first error of the operating system among the causes of an error."""
     for link in _history(error):
         if isinstance(link, OSError) and (link.errno or isinstance(link, ssl.SSLError)):
-            return system_words(link)
-    return "no more is known"
+            return describe_system_error(link)
+    return "no details are known"
 
 
 def _history(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it: aiohttp puts its parser's behind one of its own."""
+    """An error and its causes: aiohttp raises its parser's errors as causes of its own."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
@@ -173,7 +173,7 @@ def _history(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-#: What getaddrinfo fails with, in words (POSIX).
+#: The failures of getaddrinfo (POSIX).
 _NAMES: Final = {
     getattr(socket, name): words
     for name, words in (
@@ -184,13 +184,13 @@ _NAMES: Final = {
     )
     if hasattr(socket, name)
 }
-#: The kinds of fault. The first one that fits counts.
-_WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
-    (DroppedError, str),
-    (UnaskedError, str),
-    (StaleError, str),
-    (GivenUpError, str),
-    (UnconnectedError, str),
+#: The kinds of failures. The first one that matches counts.
+_DESCRIPTIONS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
+    (DroppedConnectionError, str),
+    (UnsolicitedDataError, str),
+    (StaleConnectionError, str),
+    (NotSentError, str),
+    (NotConnectedError, str),
     (aiohttp.InvalidURL, lambda error: "not a valid address"),
     (
         aiohttp.ClientHttpProxyError,
@@ -199,11 +199,11 @@ _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (aiohttp.WSServerHandshakeError, _no_upgrade),
     (
         aiohttp.WebSocketError,
-        lambda error: f"the peer broke the protocol (code {int(error.code)})",
+        lambda error: f"the peer violated the protocol (code {int(error.code)})",
     ),
     (
         aiohttp.ServerFingerprintMismatch,
-        lambda error: f"the certificate of {error.host} has another fingerprint",
+        lambda error: f"the certificate of {error.host} has a different fingerprint",
     ),
     (aiohttp.ConnectionTimeoutError, _unconnected),
     (aiohttp.ClientConnectorError, _not_connected),
@@ -212,5 +212,5 @@ _WORDS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
         lambda error: "the peer closed the connection before its answer was complete",
     ),
     (TimeoutError, lambda error: type(error).__name__),
-    (OSError, system_words),
+    (OSError, describe_system_error),
 )
