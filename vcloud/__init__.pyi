@@ -6,6 +6,7 @@ from vcloud import (
     cloud as cloud,
     emulator as emulator,
     errors as errors,
+    instances as instances,
     providers as providers,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
