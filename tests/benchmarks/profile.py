@@ -47,7 +47,7 @@ from tests.benchmarks.harness import (
 from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
 from vcloud._core.client import client_with
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.transport import Transport
 from vcloud.providers.computers.machines import MACHINE, MACHINES
 

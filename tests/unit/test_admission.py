@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from vcloud._core.limits.admission import Admission, InLine, Wait
-from vcloud._core.limits.line import Bucket
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.admission import Admission, QueueLength, Wait
+from vcloud._core.limits.fair_queueing import WaitTooLongError
+from vcloud._core.limits.waiting_queue import Bucket
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.observe import WaitReason
 from vcloud.errors import ConfigurationError
@@ -22,7 +22,7 @@ class Clock:
 
 def kept(bucket: Bucket) -> int:
     """How many a bucket remembers, those that left the line included."""
-    return sum(lane.kept for turns in bucket.turns for lane in turns.lanes())
+    return sum(queue.stored for flows in bucket.ranks for queue in flows.queues())
 
 
 async def entered(gate: Admission, order: list[int], number: int) -> None:
@@ -32,14 +32,14 @@ async def entered(gate: Admission, order: list[int], number: int) -> None:
 
 async def test_those_who_wait_are_admitted_in_the_order_they_came() -> None:
     gate = Admission(1, Clock())
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     order: list[int] = []
     tasks = [asyncio.create_task(entered(gate, order, number)) for number in range(5)]
     await asyncio.sleep(0)
     for _ in tasks:
         gate.leave(gate.bucket(""))
         # A newcomer finds no free slot: it was handed over.
-        assert not gate.enter_now(gate.bucket(""))
+        assert not gate.try_enter(gate.bucket(""))
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
@@ -47,7 +47,7 @@ async def test_those_who_wait_are_admitted_in_the_order_they_came() -> None:
 
 async def test_ten_thousand_cancelled_waiters_leave_the_gate_whole() -> None:
     gate = Admission(3, Clock())
-    assert all(gate.enter_now(gate.bucket("")) for _ in range(3))
+    assert all(gate.try_enter(gate.bucket("")) for _ in range(3))
     tasks = [asyncio.create_task(gate.enter(gate.bucket(""), None)) for _ in range(10_000)]
     await asyncio.sleep(0)
     for task in tasks:
@@ -55,13 +55,13 @@ async def test_ten_thousand_cancelled_waiters_leave_the_gate_whole() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     for _ in range(3):
         gate.leave(gate.bucket(""))
-    assert all(gate.enter_now(gate.bucket("")) for _ in range(3))
-    assert not gate.enter_now(gate.bucket(""))
+    assert all(gate.try_enter(gate.bucket("")) for _ in range(3))
+    assert not gate.try_enter(gate.bucket(""))
 
 
 async def test_a_slot_that_arrives_together_with_a_cancellation_is_passed_on() -> None:
     gate = Admission(1, Clock())
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     first = asyncio.create_task(gate.enter(gate.bucket(""), None))
     second = asyncio.create_task(gate.enter(gate.bucket(""), None))
     await asyncio.sleep(0)
@@ -74,26 +74,26 @@ async def test_a_slot_that_arrives_together_with_a_cancellation_is_passed_on() -
 
 async def test_a_deadline_ends_the_wait_in_line_and_holds_nothing() -> None:
     gate = Admission(1, asyncio.get_running_loop().time)
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     with pytest.raises(TimeoutError):
         await gate.enter(gate.bucket(""), asyncio.get_running_loop().time() + 0.01)
     gate.leave(gate.bucket(""))
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
 
 
 async def test_a_pause_that_outlasts_the_deadline_fails_at_once() -> None:
     gate = Admission(1, Clock())
     lane = gate.bucket("")
     lane.allowance.pause(3600.0, {}, 0.0, 0.0)
-    assert not gate.enter_now(lane)
+    assert not gate.try_enter(lane)
     with pytest.raises(TimeoutError):
         await gate.enter(lane, 60.0)
 
 
 async def test_a_limit_counts_what_was_admitted_and_no_other_bucket() -> None:
     gate = Admission(10, Clock(), rules=[RateLimit(2, 60)])
-    assert [gate.enter_now(gate.bucket("")) for _ in range(4)] == [1, 2, 0, 0]
-    assert gate.enter_now(gate.bucket("login"))
+    assert [gate.try_enter(gate.bucket("")) for _ in range(4)] == [1, 2, 0, 0]
+    assert gate.try_enter(gate.bucket("login"))
 
 
 class Alarms:
@@ -162,18 +162,18 @@ async def test_who_waits_for_a_limit_holds_no_slot_from_the_others(
     Alarms(clock, monkeypatch)
     gate = Admission(1, clock, rules=[RateLimit(1, 60, "create")])
     create, other = gate.bucket("create"), gate.bucket("")
-    assert gate.enter_now(create)
+    assert gate.try_enter(create)
     gate.leave(create)
     waits = asyncio.create_task(gate.enter(create, None))
     await asyncio.sleep(0)
-    assert gate.enter_now(other)
+    assert gate.try_enter(other)
     waits.cancel()
     await asyncio.gather(waits, return_exceptions=True)
 
 
 async def test_the_slot_goes_to_whoever_came_first_whatever_the_bucket() -> None:
     gate = Admission(1, Clock())
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     order: list[str] = []
 
     async def work(bucket: str) -> None:
@@ -191,31 +191,31 @@ async def test_the_slot_goes_to_whoever_came_first_whatever_the_bucket() -> None
 
 async def test_who_needs_no_slot_is_not_kept_by_those_who_hold_them_all() -> None:
     gate = Admission(1, Clock())
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     login = gate.bucket("login")
     await asyncio.wait_for(gate.enter(login, None, slot=False), 1)
     gate.leave(login, slot=False)
-    assert not gate.enter_now(gate.bucket(""))
+    assert not gate.try_enter(gate.bucket(""))
 
 
 async def test_an_admission_that_arrives_together_with_a_cancellation_costs_no_token() -> None:
     gate = Admission(2, Clock(), rules=[RateLimit(2, 60)])
     lane = gate.bucket("")
-    assert gate.enter_now(lane)
-    assert gate.enter_now(lane)
+    assert gate.try_enter(lane)
+    assert gate.try_enter(lane)
     waits = asyncio.create_task(gate.enter(lane, None))
     await asyncio.sleep(0)
     gate.leave(lane, counted=False)  # admits the one that waits
     waits.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waits
-    assert gate.enter_now(lane)
+    assert gate.try_enter(lane)
 
 
 async def test_those_who_gave_up_do_not_pile_up_behind_one_who_waits_long() -> None:
     gate = Admission(1, Clock())
     lane = gate.bucket("")
-    assert gate.enter_now(lane)
+    assert gate.try_enter(lane)
     patient = asyncio.create_task(gate.enter(lane, None))
     await asyncio.sleep(0)
     for _ in range(100):
@@ -240,15 +240,15 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
     Alarms(clock, monkeypatch)
     gate = Admission(1, clock)
     lane = gate.bucket("")
-    assert gate.enter_now(lane)
-    short = [asyncio.create_task(gate.enter(lane, None, patience=lambda: 120)) for _ in range(3)]
+    assert gate.try_enter(lane)
+    short = [asyncio.create_task(gate.enter(lane, None, max_wait=lambda: 120)) for _ in range(3)]
     long = asyncio.create_task(gate.enter(lane, None))
     late = asyncio.create_task(gate.enter(lane, 60.0))
     await asyncio.sleep(0)
     lane.allowance.pause(3600.0, {}, 0.0, 0.0)
     gate.leave(lane)
     results = await asyncio.gather(*short, return_exceptions=True)
-    assert [type(result) for result in results] == [TooLongError] * 3
+    assert [type(result) for result in results] == [WaitTooLongError] * 3
     assert not long.done()
     long.cancel()
     await asyncio.gather(long, return_exceptions=True)
@@ -259,7 +259,7 @@ async def test_those_in_line_learn_at_once_of_a_pause_that_is_longer_than_their_
 
 async def test_urgent_requests_go_ahead_of_all_others_in_the_order_they_came() -> None:
     gate = Admission(1, Clock())
-    assert gate.enter_now(gate.bucket(""))
+    assert gate.try_enter(gate.bucket(""))
     order: list[str] = []
 
     async def enter(name: str, *, urgent: bool, bucket: str = "") -> None:
@@ -286,7 +286,7 @@ async def test_an_urgent_request_is_counted_and_keeps_to_the_limit() -> None:
     lane = gate.bucket("")
     await gate.enter(lane, None, urgent=True)
     await gate.enter(lane, None, urgent=True)
-    assert not gate.enter_now(lane)
+    assert not gate.try_enter(lane)
     gate.leave(lane)
     gate.leave(lane)
     # At once, and not when the time has passed.
@@ -299,7 +299,7 @@ async def test_an_urgent_request_is_counted_and_keeps_to_the_limit() -> None:
 async def test_what_is_refused_leaves_the_gate_whole_and_the_urgent_in_line() -> None:
     gate = Admission(1, Clock())
     lane = gate.bucket("")
-    assert gate.enter_now(lane)
+    assert gate.try_enter(lane)
     waiting = [asyncio.create_task(gate.enter(lane, None)) for _ in range(3)]
     urgent = asyncio.create_task(gate.enter(lane, None, urgent=True))
     gone = asyncio.create_task(gate.enter(lane, None))
@@ -313,7 +313,7 @@ async def test_what_is_refused_leaves_the_gate_whole_and_the_urgent_in_line() ->
     gate.leave(lane)
     assert await urgent == 2
     gate.leave(lane)
-    assert gate.enter_now(lane)
+    assert gate.try_enter(lane)
 
 
 async def test_it_says_how_many_wait_for_what_and_until_when(
@@ -324,19 +324,19 @@ async def test_it_says_how_many_wait_for_what_and_until_when(
     gate = Admission(2, clock, rules=[RateLimit(1, 60, "create")])
     assert gate.waiting() == {}
     create, other, paused = gate.bucket("create"), gate.bucket(""), gate.bucket("paused")
-    assert gate.enter_now(create)
+    assert gate.try_enter(create)
     gate.leave(create)
     tasks = [asyncio.create_task(gate.enter(create, None)) for _ in range(3)]
     paused.allowance.pause(45.0, {}, 0.0, 0.0)
     tasks += [asyncio.create_task(gate.enter(paused, None)) for _ in range(2)]
-    assert gate.enter_now(other)
-    assert gate.enter_now(other)
+    assert gate.try_enter(other)
+    assert gate.try_enter(other)
     tasks.append(asyncio.create_task(gate.enter(other, None)))
     await asyncio.sleep(0)
     assert gate.waiting() == {
-        WaitReason.RATE_LIMIT: InLine(3, 60.0),
-        WaitReason.PAUSE: InLine(2, 45.0),
-        WaitReason.SLOT: InLine(1, None),
+        WaitReason.RATE_LIMIT: QueueLength(3, 60.0),
+        WaitReason.PAUSE: QueueLength(2, 45.0),
+        WaitReason.SLOT: QueueLength(1, None),
     }
     assert gate.reason(create) == Wait(WaitReason.RATE_LIMIT, 60.0)
     assert (gate.free, gate.in_flight) == (0, 2)

@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
     error_details,
+    error_texts,
     process_limits,
     refused_credentials,
     request,
@@ -24,13 +25,14 @@ from vcloud._core import (
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, short_fields
+from vcloud._core.decoding import codec, converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
-from vcloud._core.limits.shared_budget import budget, counter, redis_store
+from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
+from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
@@ -116,17 +118,17 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a kept connection": (figure(kept_connections.MAX_AGE),),
     "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "names that this process looks up": (figure(resolver.THREADS),),
-    "a wait for a file descriptor": (figure(process_limits.PATIENCE),),
+    "a wait for a file descriptor": (figure(process_limits.MAX_WAIT),),
     "calls that try again at once": (
-        figure(process_limits.AT_ONCE),
-        f"{process_limits.TICK:g} s",
+        figure(process_limits.MAX_RETRIES_AT_ONCE),
+        f"{process_limits.RETRY_INTERVAL:g} s",
     ),
-    "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
+    "turns of the event loop": (f"{timeouts.MAX_ITERATIONS}; {figure(timeouts.GRACE * 1000)}",),
     "a wait in line": (figure(waiting.LONG), figure(waiting.LOG_INTERVAL)),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
-    "no answer to the request that goes first": (figure(cooldown.PROBE_SILENCE),),
+    "no answer to the request that goes first": (figure(cooldown.PROBE_TIMEOUT),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
     "the look after a": (figure(ENDPOINT.timeout),),
@@ -140,10 +142,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         kib(request.MAX_REFUSAL / 2),
         figure(short_fields._MAX_WORDS),
     ),
-    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
-    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
+    "values of an answer that is not": (figure(plain_json.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),
@@ -157,17 +159,17 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
-    "a token that a login gives": (kib(auth.MAX_TOKEN),),
+    "a token that a login gives": (kib(bearer.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the text of any error": (figure(error_texts.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.url`": (figure(error_texts.MAX_URL),),
     "`error.details`": (
         f"{error_details.MAX_DETAILS} values",
         f"{figure(error_details.MAX_DETAIL_TEXT)} characters",
@@ -189,9 +191,12 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
     "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
     "refused credentials": (figure(refused_credentials.HOLD),),
-    "a [shared budget]": (figure(counter._AT_ONCE),),
+    "a [shared budget]": (figure(counter.MAX_CONCURRENT),),
     "a process that waits in that store": (figure(redis_store.GRACE),),
-    "that store does not answer": (figure(counter.PATIENCE), figure(budget._SHORT_PATIENCE)),
+    "that store does not answer": (
+        figure(counter.STORE_TIMEOUT),
+        figure(store_access.SHORT_STORE_TIMEOUT),
+    ),
     "closing the connections": (figure(closing._CONNECTIONS),),
     "a typed text in one request": (figure(typed_text.LONGEST),),
     "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
@@ -230,7 +235,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{pictures.MAX_PICTURES} in all",
     ),
     "a VNC server's connection": (figure(pictures.PATIENCE),),
-    "what a service's `Date` shifts": (figure(server_clock.GRAIN),),
+    "what a service's `Date` shifts": (figure(server_clock.TOLERANCE),),
     "seconds between heartbeats": (
         f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
         f"{figure(connection.INTERVAL)} when",

@@ -46,7 +46,7 @@ def test_a_jump_of_the_machines_clock_changes_nothing(jump: float, wrong: float)
     machine.passed = 10.0
     machine.wrong += jump
     assert day() == NOW + 10.0 + wrong
-    assert day.opinions() == (NOW + 10.0 + wrong, NOW + 10.0 + wrong + jump)
+    assert day.estimates() == (NOW + 10.0 + wrong, NOW + 10.0 + wrong + jump)
 
 
 @pytest.mark.parametrize("before", [0.0, -YEAR])
@@ -59,7 +59,7 @@ def test_a_day_that_a_test_moves_is_followed_there_and_back(before: float) -> No
         machine.moved = moved
         machine.passed += 10.0
         assert day() == NOW + machine.passed + moved
-        assert day.opinions() == (NOW + machine.passed + before, day())
+        assert day.estimates() == (NOW + machine.passed + before, day())
 
 
 def test_where_nothing_tells_a_test_from_a_jump_it_is_taken_for_a_jump() -> None:
@@ -67,7 +67,7 @@ def test_where_nothing_tells_a_test_from_a_jump_it_is_taken_for_a_jump() -> None
     day = machine.day(shows_tests=False)
     machine.moved = HOUR
     assert day() == NOW
-    assert day.opinions() == (NOW, NOW + HOUR)
+    assert day.estimates() == (NOW, NOW + HOUR)
 
 
 def test_a_pause_between_two_readings_is_no_test_that_moved_the_day() -> None:

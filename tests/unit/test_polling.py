@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.virtual_time import after, now, stand_still, virtual
 from vcloud import NotFoundError, RequestTimeout, WaitFailed
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 
 #: Seconds: of a wait, between two looks, and for a look after the end.
 TIMEOUT, POLL, ATTEMPT = 10.0, 2.0, 30.0
@@ -53,14 +53,14 @@ class Service:
             poll=poll,
             attempt=ATTEMPT,
             clock=now,
-            look_late=look_late,  # type: ignore[arg-type]
+            final_check=look_late,  # type: ignore[arg-type]
         )
 
 
 @virtual
 async def test_a_wait_that_runs_out_in_time_looks_no_more_than_its_polls() -> None:
     service, began = Service(takes=0.01), now()
-    with pytest.raises(TimeIsUpError):
+    with pytest.raises(PollTimeoutError):
         await service.wait()
     assert service.looks == [0, 2.01, 4.02, 6.03, 8.04]
     assert now() - began == pytest.approx(TIMEOUT)
@@ -86,7 +86,7 @@ async def test_a_wait_that_stood_still_looks_once_more_however_seldom_it_polls()
 async def test_a_wait_that_stood_still_looks_once_more_and_no_oftener() -> None:
     service = Service()
     after(5.5, stand_still, 33)
-    with pytest.raises(TimeIsUpError) as late:
+    with pytest.raises(PollTimeoutError) as late:
         await service.wait()
     assert service.looks == [0, 2.3, 4.6, 38.5]
     assert late.value.__cause__ is None
@@ -124,7 +124,7 @@ async def test_a_wait_that_stood_still_until_just_before_its_end_has_its_last_lo
 async def test_a_service_that_does_not_answer_is_given_up_in_time() -> None:
     service, began = Service(), now()
     after(1, service.is_slow, 1000.0)
-    with pytest.raises(TimeIsUpError):
+    with pytest.raises(PollTimeoutError):
         await service.wait()
     assert service.looks == [0, 2.3]
     assert now() - began == pytest.approx(TIMEOUT)
@@ -142,7 +142,7 @@ async def test_the_look_after_the_end_takes_no_longer_than_an_attempt() -> None:
     service, began = Service(), now()
     after(5, stand_still, 33)
     after(5, service.is_slow, 1000.0)
-    with pytest.raises(TimeIsUpError):
+    with pytest.raises(PollTimeoutError):
         await service.wait()
     assert now() - began == pytest.approx(38 + ATTEMPT)
     assert len(service.looks) == 4
@@ -156,7 +156,7 @@ async def test_the_look_after_the_end_hides_nothing_when_it_fails(failure: Excep
     service = Service()
     after(5, stand_still, 33)
     after(5, service.fails, failure)
-    with pytest.raises(TimeIsUpError) as late:
+    with pytest.raises(PollTimeoutError) as late:
         await service.wait()
     assert late.value.__cause__ is failure
     assert len(service.looks) == 4

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vcloud import InvalidArgumentError
 from vcloud._core.limits.allowance import Allowance
-from vcloud._core.limits.cooldown import PROBE_SILENCE
+from vcloud._core.limits.cooldown import PROBE_TIMEOUT
 from vcloud._core.limits.headers import Limits, limits, retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.timing.server_clock import ServerClock
@@ -354,7 +354,7 @@ def probed(count: int) -> Bucket:
     bucket.refuse(45.0)
     bucket.now = 45.0
     for number in range(count):
-        bucket.now += PROBE_SILENCE * (number > 0)
+        bucket.now += PROBE_TIMEOUT * (number > 0)
         assert bucket.all_at_once() == 1
         assert bucket.allowance.delay(bucket.now) == math.inf
     return bucket
@@ -362,9 +362,9 @@ def probed(count: int) -> Bucket:
 
 def test_one_that_goes_ahead_and_is_silent_makes_room_for_the_next_after_two_seconds() -> None:
     bucket = probed(1)
-    bucket.now += PROBE_SILENCE - 0.01
+    bucket.now += PROBE_TIMEOUT - 0.01
     assert not bucket.send()
-    assert bucket.allowance.next_look(bucket.now) == pytest.approx(0.01)
+    assert bucket.allowance.next_check(bucket.now) == pytest.approx(0.01)
     bucket.now += 0.01
     assert bucket.all_at_once() == 1
     assert bucket.allowance.delay(bucket.now) == math.inf

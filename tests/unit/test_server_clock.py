@@ -10,7 +10,7 @@ import pytest
 
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.timing.server_clock import GRAIN, ServerClock, TimeLeft, time_left
+from vcloud._core.timing.server_clock import TOLERANCE, ServerClock, TimeLeft, time_left
 
 NOW = 1_771_000_000.0
 HOUR = 3600.0
@@ -46,22 +46,22 @@ def test_travel_time_and_whole_seconds_contradict_nothing() -> None:
     ("announced", "documented", "seen", "moved", "expected"),
     [
         # What is credible is believed.
-        (40.0, LENGTH, LENGTH, False, TimeLeft(40.0, doubtful=False)),
-        (LENGTH + GRAIN, LENGTH, None, False, TimeLeft(LENGTH + GRAIN, doubtful=False)),
-        (-10.0, LENGTH, LENGTH, False, TimeLeft(0.0, doubtful=False)),
+        (40.0, LENGTH, LENGTH, False, TimeLeft(40.0, uncertain=False)),
+        (LENGTH + TOLERANCE, LENGTH, None, False, TimeLeft(LENGTH + TOLERANCE, uncertain=False)),
+        (-10.0, LENGTH, LENGTH, False, TimeLeft(0.0, uncertain=False)),
         # A clock that was moved is believed within the window, and asked about.
-        (40.0, LENGTH, LENGTH, True, TimeLeft(40.0, doubtful=True)),
-        (40.0 + HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, doubtful=True)),
-        (40.0 - HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, doubtful=True)),
+        (40.0, LENGTH, LENGTH, True, TimeLeft(40.0, uncertain=True)),
+        (40.0 + HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, uncertain=True)),
+        (40.0 - HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, uncertain=True)),
         # One that was wrong from the first answer on shows by the length that is documented.
-        (40.0 + HOUR, LENGTH, None, False, TimeLeft(LENGTH, doubtful=True)),
-        (40.0 - HOUR, LENGTH, None, False, TimeLeft(LENGTH, doubtful=True)),
+        (40.0 + HOUR, LENGTH, None, False, TimeLeft(LENGTH, uncertain=True)),
+        (40.0 - HOUR, LENGTH, None, False, TimeLeft(LENGTH, uncertain=True)),
         # Where no length is documented, the longest that was seen is all there is.
-        (HOUR, None, None, False, TimeLeft(HOUR, doubtful=False)),
-        (HOUR, None, 20.0, False, TimeLeft(HOUR, doubtful=False)),
-        (HOUR, None, 20.0, True, TimeLeft(20.0, doubtful=True)),
-        (-HOUR, None, 20.0, False, TimeLeft(20.0, doubtful=True)),
-        (-HOUR, None, None, False, TimeLeft(0.0, doubtful=False)),
+        (HOUR, None, None, False, TimeLeft(HOUR, uncertain=False)),
+        (HOUR, None, 20.0, False, TimeLeft(HOUR, uncertain=False)),
+        (HOUR, None, 20.0, True, TimeLeft(20.0, uncertain=True)),
+        (-HOUR, None, 20.0, False, TimeLeft(20.0, uncertain=True)),
+        (-HOUR, None, None, False, TimeLeft(0.0, uncertain=False)),
     ],
 )
 def test_no_date_shifts_a_window_by_more_than_the_window_itself(
@@ -127,7 +127,9 @@ class World:
             yield sent
             wait = self.allowance.delay(self.now)
             assert wait < math.inf
-            assert wait <= LENGTH + GRAIN, "no Date keeps anybody waiting for longer than a window"
+            assert wait <= LENGTH + TOLERANCE, (
+                "no Date keeps anybody waiting for longer than a window"
+            )
             self.now += max(wait, 0.001)
 
 

@@ -17,9 +17,9 @@ from tests.lacking import untested
 from vcloud._core.timing import timeouts
 from vcloud._core.timing.timeouts import (
     GRACE,
+    GROWTH_CHECK_INTERVAL,
     LATE,
-    LOOK,
-    TURNS,
+    MAX_ITERATIONS,
     call_when_due,
     timeout,
     timeout_at,
@@ -72,7 +72,7 @@ async def test_a_timer_that_rings_late_lets_the_loop_read_first_in_so_many_turns
     rung: list[float] = []
     call_when_due(clock.loop, 110, lambda: rung.append(clock.now))
     clock.now = 110.5
-    assert TURNS <= await clock.turns(lambda: rung) <= TURNS + 5
+    assert MAX_ITERATIONS <= await clock.turns(lambda: rung) <= MAX_ITERATIONS + 5
 
 
 async def test_turns_that_take_long_are_bounded_by_their_time(clock: Clock) -> None:
@@ -111,25 +111,27 @@ async def test_it_waits_for_an_answer_that_is_there_in_part_as_long_as_that_grow
         asked.append(clock.now)
         return len(asked) < 3
 
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=grows)
+    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), is_growing=grows)
     clock.now = 111
-    await clock.turns(lambda: rung, seconds=LOOK / 100)
+    await clock.turns(lambda: rung, seconds=GROWTH_CHECK_INTERVAL / 100)
     # A few hundredths of a look are spent in the turns before the first question.
     assert len(asked) == 3
-    assert asked[-1] - asked[0] == pytest.approx(2 * LOOK, abs=LOOK / 10)
+    assert asked[-1] - asked[0] == pytest.approx(
+        2 * GROWTH_CHECK_INTERVAL, abs=GROWTH_CHECK_INTERVAL / 10
+    )
 
 
 async def test_it_does_not_wait_for_it_without_end(clock: Clock) -> None:
     rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=lambda: True)
+    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), is_growing=lambda: True)
     clock.now = 111
-    await clock.turns(lambda: rung, seconds=LOOK / 100)
-    assert rung[0] - 111 <= GRACE + LOOK
+    await clock.turns(lambda: rung, seconds=GROWTH_CHECK_INTERVAL / 100)
+    assert rung[0] - 111 <= GRACE + GROWTH_CHECK_INTERVAL
 
 
 async def test_one_that_rings_in_time_asks_for_no_growth(clock: Clock) -> None:
     rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=pytest.fail)
+    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), is_growing=pytest.fail)
     clock.now = 110
     await clock.turns(lambda: rung)
 
@@ -144,7 +146,7 @@ async def test_a_timer_that_was_cancelled_does_not_ring(
     for _ in range(turns if late else min(turns, 1)):
         await asyncio.sleep(0)
     alarm.cancel()
-    for _ in range(2 * TURNS):
+    for _ in range(2 * MAX_ITERATIONS):
         await asyncio.sleep(0)
 
 
@@ -254,7 +256,10 @@ def test_whenever_an_answer_comes_to_an_overdue_wait_it_is_not_dropped(
     # Turns alone count, however slow the machine is.
     monkeypatch.setattr(timeouts, "GRACE", 60.0)
     # Each turn of the timer's has one of its own before it.
-    within, about = [*range(10), *range(10, TURNS - 5, 5)], range(TURNS - 5, TURNS + 10)
+    within, about = (
+        [*range(10), *range(10, MAX_ITERATIONS - 5, 5)],
+        range(MAX_ITERATIONS - 5, MAX_ITERATIONS + 10),
+    )
 
     async def main() -> list[str]:
         await said_at_turn(0, stopped=0)  # the first one takes longer, above all in debug mode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
@@ -14,6 +14,7 @@ from attrs import Attribute, field, frozen
 from attrs.converters import optional
 
 from vcloud._core.arguments import seconds
+from vcloud._core.auth import Auth
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.redaction.secretive import concealing_constructor
 from vcloud._core.retry import RetryPolicy
@@ -22,7 +23,6 @@ from vcloud.errors import ConfigurationError, InvalidArgumentError
 if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
-    from vcloud.auth import Auth
 
 #: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider
 #: may know better.
@@ -298,12 +298,6 @@ class Endpoint:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         # Immutable, and its strategy must keep what it obtained.
         return self
-
-
-def bound_auth(auth: Auth, base_url: str) -> Auth:
-    """The strategy for one base URL. What is no subclass of ``Auth`` may lack the method."""
-    bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
-    return auth if bind is None else bind(base_url)
 
 
 def _is_near(proxy: str | None) -> bool:

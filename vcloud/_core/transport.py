@@ -39,12 +39,12 @@ from vcloud._core.connections.sending import (
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
 from vcloud._core.process_limits import (
-    HOLDERS,
+    DESCRIPTOR_HOLDERS,
     OwnLimitError,
     Shortage,
+    close_idle_descriptors,
     is_port_shortage,
     limit_reached,
-    relieve,
 )
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.request import MAX_REFUSAL, Response
@@ -254,7 +254,7 @@ class Transport:
             self._state = "closing"
             self.shortage.wake_all()
 
-    def relieve(self) -> None:
+    def close_idle_descriptors(self) -> None:
         """Close the idle connections of a pool of our own: something lacks file descriptors."""
         pool = None if self._session is None else self._session.connector
         if isinstance(pool, Pool) and self.runs_here():
@@ -342,7 +342,7 @@ class Transport:
             failure = self._translated(error, wire, closed=session.closed)
             short = isinstance(failure, OwnLimitError)
         except asyncio.CancelledError as stopped:
-            if not turn.only_late():
+            if not turn.timed_out():
                 raise
             failure = _late(wire, unsent(stopped))
         finally:
@@ -440,7 +440,7 @@ class Transport:
             if number is not None:
                 self.shortage.failed(number)
                 # Those to other hosts are of no use to whoever waits.
-                relieve()
+                close_idle_descriptors()
                 return OwnLimitError.of(number)
         return _translated(error, wire, closed=closed)
 
@@ -497,7 +497,7 @@ class Transport:
         # A session of the user's own is not changed, so each request says it.
         self._options = {} if own else _NO_CONTENT_TYPE
         _IN_USE.add(self)
-        HOLDERS.add(self)
+        DESCRIPTOR_HOLDERS.add(self)
         return self._session
 
     def _forked(self) -> None:

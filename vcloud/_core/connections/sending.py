@@ -167,7 +167,7 @@ async def send_once(
             raise StaleConnectionError from None
         raise DroppedConnectionError(describe_failure(error)) from None
     except asyncio.CancelledError as stopped:
-        if limit is not None and limit.only_late():
+        if limit is not None and limit.timed_out():
             raise NotConnectedError(describe_missing(request)) from None
         if not written:
             mark_unsent(stopped, describe_missing(request))

@@ -40,9 +40,8 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook_func(_is_instant, SCALARS[datetime_class()])
     for annotated, kind in ((Integer, int), (Float, float)):
         converter.register_structure_hook_func(partial(operator.eq, annotated), SCALARS[kind])
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
-    )
+    # By its class: cattrs would take the hook of str for it before that of a predicate.
+    converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(is_list, lambda kind: _list(kind, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(kind, converter))
     # A union other than "or null" never occurs on the wire.

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from attrs import evolve, frozen
 
-from vcloud._core.decoding.codec import Codec, excerpt, too_deep
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.plain_json import too_deep
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
@@ -23,7 +26,6 @@ from vcloud.errors import (
     RateLimitError,
     ServerError,
     VCloudError,
-    error_for_status,
 )
 from vcloud.providers.desktops.models import Reply
 

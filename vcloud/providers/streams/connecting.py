@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import Cleanup
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
 from vcloud._core.text import printable, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     CapacityError,
     CleanupError,
@@ -75,7 +75,7 @@ async def connect(
             connection.abandon()
             raise
         except BaseException as error:
-            late = isinstance(error, TimeIsUpError)
+            late = isinstance(error, PollTimeoutError)
             failure = connection.late(patience) if late else error
             await connection.undo(failure)
             if failure is error:
@@ -176,8 +176,8 @@ class _Connection:
             poll=poll,
             attempt=session.attempt_timeout,
             clock=session.clock,
-            rest=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
-            look_late=self._look_late,
+            sleep=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
+            final_check=self._look_late,
         )
         self._exchange(assignment.machine)
         return assignment

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import GoDuration, Id, Instant, Integer, OpenEnum
+from vcloud._core.scalars import GoDuration, Id, Instant, Integer, OpenEnum
 from vcloud._core.text import printable, shortened
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState

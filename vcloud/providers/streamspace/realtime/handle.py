@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import quote, unquote, urlsplit
 
 from vcloud._core.arguments import positive_integer
-from vcloud._core.decoding.codec import Shape, required
+from vcloud._core.decoding.shape import Shape, required
 from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, path_segment, query
@@ -31,7 +31,7 @@ LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(
 class Realtime(Handle):
     """The part of a session's handle that goes over WebSockets."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
         id: str

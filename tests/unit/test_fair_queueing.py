@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from tests.unit.test_admission import Alarms, Clock
 from vcloud import ConfigurationError, ConnectError, RateLimit
-from vcloud._core.limits.admission import Admission, InLine
-from vcloud._core.limits.cooldown import PROBE_SILENCE
-from vcloud._core.limits.turns import CURRENT_FLOW, Flow, TooLongError
+from vcloud._core.limits.admission import Admission, QueueLength
+from vcloud._core.limits.cooldown import PROBE_TIMEOUT
+from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow, WaitTooLongError
 from vcloud._core.observe import WaitReason
 
 #: Of a run that fills the line.
@@ -102,7 +102,7 @@ Go = Callable[[], Coroutine[Any, Any, None]]
 def slots(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Line, Go]:
     del monkeypatch
     line = Line(Admission(1, clock))
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
 
     async def one_more() -> None:
@@ -115,7 +115,7 @@ def slots(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Line, Go]:
 def window(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Line, Go]:
     alarms = Alarms(clock, monkeypatch)
     line = Line(Admission(10, clock, rules=[LIMIT]))
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
 
     async def one_more() -> None:
@@ -211,7 +211,7 @@ async def test_a_run_that_comes_is_behind_those_that_wait_already(
 
 async def test_cleanups_go_ahead_of_all_lanes() -> None:
     line = Line(Admission(1, Clock()))
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
     run = Flow()
     line.join("run", run)
@@ -285,15 +285,15 @@ async def test_what_the_store_granted_is_not_kept_for_those_that_come_later() ->
 async def test_a_crowd_learns_at_once_of_a_store_that_is_away_or_of_a_limit_that_lasts() -> None:
     store = Store()
     line = Line(Admission(10, Clock(), rules=[LIMIT], acquire=store.acquire))
-    crowd = [line.join(str(number), patience=lambda: 30) for number in range(50)]
+    crowd = [line.join(str(number), max_wait=lambda: 30) for number in range(50)]
     await settle()
     await store.fail(ConnectError("the store is away"))
     assert {type(task.exception()) for task in crowd} == {ConnectError}
-    crowd = [line.join(str(number), patience=lambda: 30) for number in range(50)]
-    patient = line.join("patient", patience=lambda: 90)
+    crowd = [line.join(str(number), max_wait=lambda: 30) for number in range(50)]
+    patient = line.join("patient", max_wait=lambda: 90)
     await settle()
-    await store.fail(TooLongError(60))
-    assert {type(task.exception()) for task in crowd} == {TooLongError}
+    await store.fail(WaitTooLongError(60))
+    assert {type(task.exception()) for task in crowd} == {WaitTooLongError}
     await settle()
     await store.grant()
     assert patient.done()
@@ -314,7 +314,7 @@ async def test_a_client_that_closes_ends_even_the_one_that_asks_the_store() -> N
     await store.grant(urgent=True)
     assert stop.done()
     line.leave()
-    assert line.admission.at_rest
+    assert line.admission.is_idle
 
 
 async def test_a_lane_that_sends_under_one_limit_keeps_its_place_under_another(
@@ -325,7 +325,7 @@ async def test_a_lane_that_sends_under_one_limit_keeps_its_place_under_another(
     admission = Admission(2, clock, rules=[RateLimit(1, per=60, bucket="create")])
     creates, reads = Line(admission, "create"), Line(admission)
     run = Flow()
-    first = admission.enter_now(creates.bucket)
+    first = admission.try_enter(creates.bucket)
     admission.leave(creates.bucket, first)
     for number in range(50):
         creates.join(f"run {number}", run)
@@ -402,7 +402,7 @@ def test_the_order_is_first_come_in_each_lane_and_turns_between_lanes(
 
 async def play(acts: list[tuple[str, str]]) -> None:
     line, model = Line(Admission(1, Clock())), Model()
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
     lanes = {name: Flow() for name in "abc"}
     expected: list[str] = []
@@ -430,7 +430,7 @@ async def play(acts: list[tuple[str, str]]) -> None:
         assert line.order == expected
     waiting = len(model.stops) + sum(map(len, model.waiting.values()))
     found = line.admission.waiting()
-    assert found == ({WaitReason.SLOT: InLine(waiting, None)} if waiting else {})
+    assert found == ({WaitReason.SLOT: QueueLength(waiting, None)} if waiting else {})
     await line.end()
     assert line.admission.waiting() == {}
 
@@ -457,7 +457,7 @@ def steps(do: Callable[[], object]) -> int:
 async def admissions(crowd: int, lanes: int) -> float:
     """What one admission takes, in lines, while so many wait in so many lanes."""
     line = Line(Admission(1, Clock()))
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
     runs: list[Flow | None] = [None, *[Flow() for _ in range(lanes - 1)]]
     tasks = [line.join(str(number), runs[number % lanes]) for number in range(crowd)]
@@ -487,7 +487,7 @@ async def test_an_admission_costs_as_much_beside_five_thousand_as_beside_five_hu
 
 async def test_thousands_that_are_cancelled_in_many_lanes_leave_nothing() -> None:
     line = Line(Admission(1, Clock()))
-    assert line.admission.enter_now(line.bucket)
+    assert line.admission.try_enter(line.bucket)
     line._numbers.append(1)
     line.join("patient")
     await settle()
@@ -498,8 +498,8 @@ async def test_thousands_that_are_cancelled_in_many_lanes_leave_nothing() -> Non
             line.join(str(number)).cancel()
         await settle()
         await asyncio.gather(*line.tasks[-200:], return_exceptions=True)
-    lanes = [lane for turns in line.bucket.turns for lane in turns.lanes()]
-    assert [lane.kept for lane in lanes] == [1]
+    queues = [queue for flows in line.bucket.ranks for queue in flows.queues()]
+    assert [queue.stored for queue in queues] == [1]
     line.leave()
     await settle()
     assert line.order == ["patient"]
@@ -511,7 +511,7 @@ async def test_after_a_refusal_the_next_one_tries_when_the_first_has_no_answer_f
     clock = Clock()
     alarms = Alarms(clock, monkeypatch)
     line = Line(Admission(10, clock))
-    first = line.admission.enter_now(line.bucket)
+    first = line.admission.try_enter(line.bucket)
     line.bucket.allowance.pause(5.0, {}, clock.now, 0.0)
     line.admission.leave(line.bucket, first)
     for number in range(6):
@@ -523,7 +523,7 @@ async def test_after_a_refusal_the_next_one_tries_when_the_first_has_no_answer_f
         await settle()
         sent.append(clock.now)
     assert line.order == ["0", "1", "2"]
-    assert sent == [5.0, 5.0 + PROBE_SILENCE, 5.0 + 2 * PROBE_SILENCE]
+    assert sent == [5.0, 5.0 + PROBE_TIMEOUT, 5.0 + 2 * PROBE_TIMEOUT]
     # The second has its answer, and that lets all others go.
     line.bucket.allowance.note({}, clock.now, 0.0, 3)
     line.admission.leave(line.bucket, 3)
