@@ -286,23 +286,21 @@ class VCloud(Lifetime):
 
         ::
 
-            def start(machine): return machine.start()
-
-            async with cloud.bulk(machines, start, journal="start.journal") as run:
+            machines = cloud.computers.machines.list(status="off")
+            async with cloud.bulk(machines, lambda one: one.start(), journal="start.journal") as run:
                 async for outcome in run:
                     print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)
 
         The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must
-        change nothing except through this SDK, in its own task or in tasks that it starts. For an
-        action that does more, or whose requests are sent by other tasks, use
-        :class:`~vcloud.Bulk` itself: the outcome of an interrupted item is then unknown, whatever
-        was seen of it.
+        change things only through this SDK, and only in its own task or in tasks that it starts.
+        For an action that does more, or that has its requests sent by other tasks, use
+        :class:`~vcloud.Bulk` itself. There, an item that was interrupted is always unknown.
 
         Raises:
-            InvalidArgumentError: an argument that makes no sense.
+            InvalidArgumentError: a value is not allowed.
         """
-        # Here and not above: those who run nothing in bulk need no SQLite.
+        # Imported here, because a program without bulk runs needs no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
 
         run = Bulk(

@@ -14,7 +14,7 @@ from vcloud._core.endpoint import Endpoint, check_resolver, is_localhost, is_loo
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from vcloud.auth import Auth
+    from vcloud._core.auth import Auth
 
 __all__ = ["Credentials", "Variables", "allows_http", "trusting", "warn_of_http"]
 

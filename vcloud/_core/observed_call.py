@@ -47,7 +47,7 @@ class Observers:
     def watch(self, request: Request, base_url: str, clock: Callable[[], float]) -> ObservedCall:
         """Observe one call."""
         what = operation(request, self._fixed_paths)
-        # An id alone may give access to something, and a path that a service names may hold a token.
+        # An id alone may give access to something, and a path from a service may hold a token.
         path = request.label or (what.partition(" ")[2] if request.sensitive else request.path)
         about = self._provider, what, request.method, base_url, path
         call = ObservedCall(self._observers, self.log, clock, partial(Attempt, *about))

@@ -12,9 +12,9 @@ present and absent.
 | ``ResponseHandler.transport`` | to abort a connection that hangs | as above |
 | ``ResponseHandler.closed`` | when the last byte was sent, over TLS too | as above |
 | ``ResponseHandler._data_received_cb`` | a part of a message is a sign of life | a whole one is |
-| ``ClientSession._loop`` | a session of another loop is refused | its deprecated public name |
+| ``ClientSession._loop`` | a session of another loop is refused | its old public name |
 | ``BaseConnector._closed`` | a forked child must not close its parent's sockets | they stay open |
-| ``BaseConnector._acquired``, ``_factory`` | idle connections notice unsolicited data | ``connect`` |
+| ``BaseConnector._acquired``, ``_factory`` | idle ones notice unsolicited data | ``connect`` |
 | ``BaseConnector._available_connections`` | whether a user's pool is full | aiohttp's own timer |
 
 The figure of the first row: ``python -m tests.benchmarks.call_path``, single object, 1.15 with it

@@ -12,15 +12,14 @@ unchanged.
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import http_exceptions
+
+from vcloud._core.system_errors import describe_system_error, error_and_causes
 
 
 class UnsolicitedDataError(aiohttp.ClientConnectionError):
@@ -73,8 +72,6 @@ _UPGRADES: Final = {
     "Invalid connection header": "its Connection header is not upgrade",
     "Invalid challenge response": "its Sec-WebSocket-Accept is not that of the request",
 }
-#: OpenSSL's constants for failures, such as ``WRONG_VERSION_NUMBER``.
-_CONSTANT: Final = re.compile(r"[A-Z][A-Z0-9_]{2,80}\Z")
 
 
 def describe_failure(error: object) -> str:
@@ -87,7 +84,7 @@ def describe_failure(error: object) -> str:
         if isinstance(error, kind):
             return describe(error)
     if isinstance(error, BaseException):
-        for link in _history(error):
+        for link in error_and_causes(error):
             for broken, what in _UNREADABLE:
                 if isinstance(link, broken):
                     return f"the answer is {what}"
@@ -138,52 +135,6 @@ def _not_connected(error: aiohttp.ClientConnectorError) -> str:
     return f"no connection to {where} ({describe_system_error(error.os_error)})"
 
 
-def describe_system_error(error: BaseException) -> str:
-    """An error of the operating system, by its number; one of OpenSSL, by its constant."""
-    if isinstance(error, ssl.SSLError):
-        reason = error.reason
-        known = _CONSTANT.match(reason or "")
-        return f"TLS failed: {reason.replace('_', ' ').lower()}" if known else "TLS failed"
-    if isinstance(error, socket.gaierror):
-        # EAI_NONAME and so on.
-        return _NAMES.get(error.errno or 0, type(error).__name__)
-    if isinstance(error, OSError) and error.errno:
-        try:
-            return f"{os.strerror(error.errno)}, errno {error.errno}"
-        except (ValueError, OverflowError):
-            pass
-    return type(error).__name__
-
-
-def describe_cause(error: BaseException) -> str:
-    """The first error of the operating system among the causes of an error."""
-    for link in _history(error):
-        if isinstance(link, OSError) and (link.errno or isinstance(link, ssl.SSLError)):
-            return describe_system_error(link)
-    return "no details are known"
-
-
-def _history(error: BaseException) -> Iterator[BaseException]:
-    """An error and its causes: aiohttp raises its parser's errors as causes of its own."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
-
-
-#: The failures of getaddrinfo (POSIX).
-_NAMES: Final = {
-    getattr(socket, name): words
-    for name, words in (
-        ("EAI_AGAIN", "the name servers did not answer"),
-        ("EAI_FAIL", "the name servers failed"),
-        ("EAI_NODATA", "the name has no address"),
-        ("EAI_NONAME", "the name is not known"),
-    )
-    if hasattr(socket, name)
-}
 #: The kinds of failures. The first one that matches counts.
 _DESCRIPTIONS: Final[tuple[tuple[type[BaseException], Callable[[Any], str]], ...]] = (
     (DroppedConnectionError, str),
