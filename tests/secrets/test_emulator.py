@@ -21,7 +21,7 @@ from vcloud import (
     VCloud,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 WRONG = {
     "signature": lambda cloud: cloud.computers.machines.list().first(),

@@ -9,9 +9,10 @@ from typing import Final, Self
 
 from attrs import evolve, field, fields, frozen
 
-from vcloud.emulator.streamspace.catalog import ADMIN
-
 Seed = int | str
+
+ADMIN: Final = "admin"
+"""The name of the StreamSpace administrator, unless the environment gives another."""
 
 _PAIRS: Final = (
     ("computers_key", "computers_secret"),
