@@ -34,9 +34,9 @@ from vcloud.emulator.net.hosts import Hosts, host_of, named
 from vcloud.emulator.net.listener import Listener, Refusing, running_loop
 from vcloud.emulator.net.screening import refusal
 from vcloud.emulator.net.tls import Authority, certificate_names, require
-from vcloud.emulator.net.websockets import ended
 from vcloud.emulator.streams.service import Streams
 from vcloud.emulator.streamspace.service import StreamSpace
+from vcloud.emulator.tasks import cancel_and_wait
 from vcloud.emulator.thread import EmulatorThread
 from vcloud.emulator.vagon.account import Account
 from vcloud.emulator.vagon.service import Organization, amount, envelope, region
@@ -276,7 +276,7 @@ class Emulator:
         # WebSockets and silences have no end of their own, and would be waited for in vain.
         try:
             await self.streamspace.aclose()
-            await ended(*self._playing)
+            await cancel_and_wait(*self._playing)
             await self.elsewhere.aclose()
         finally:
             if stage is not None:
@@ -284,7 +284,7 @@ class Emulator:
                 self._stage = None
                 # What was opened before the socket was shut.
                 await self.streamspace.aclose()
-                await ended(*self._playing)
+                await cancel_and_wait(*self._playing)
 
     def run(self, function: Callable[[], T]) -> T:
         """Call this where the emulator runs, and return what it returns: state is safe to change there from any thread."""
@@ -396,7 +396,7 @@ class Emulator:
         if (refused := refusal(request)) is not None:
             self._dated(refused)
             return refused if administers else self._answer(request, at, refused, processed=False)
-        if (administers or HEADER in request.headers) and not self._admin.lets_in(request):
+        if (administers or HEADER in request.headers) and not self._admin.allows(request):
             return self._dated(self._admin.needs_token())
         return None
 
@@ -429,7 +429,7 @@ class Emulator:
         try:
             await asyncio.wait({task})
         finally:
-            await ended(task)
+            await cancel_and_wait(task)
             self._playing.discard(task)
         return web.Response() if task.cancelled() else task.result()
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vcloud.emulator.server import Emulator
+from contextlib import AbstractAsyncContextManager
 
 
 class EmulatorThread:
     """Runs an emulator until it is stopped."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: AbstractAsyncContextManager[object]) -> None:
         """Do nothing yet."""
         self._emulator = emulator
         self._ready = threading.Event()

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from vcloud.emulator.net.connection import Connection, new_request
-from vcloud.emulator.net.websockets import ended
+from vcloud.emulator.tasks import cancel_and_wait
 
 SHUTDOWN = 0.1
 """Seconds that requests under way get to finish when the listener closes."""
@@ -145,7 +145,7 @@ class Listener(web.Server):
 
     async def aclose(self) -> None:
         """Stop listening; end idle connections at once, and those with a request under way soon."""
-        await ended(*self._recoveries)
+        await cancel_and_wait(*self._recoveries)
         for server in self._servers:
             server.close()
         self._servers.clear()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 from attrs import define, field, frozen
 
 from vcloud.emulator.net.connection import Connection
+from vcloud.emulator.tasks import cancel_and_wait
 
 MAX_MESSAGE = 4 * 1024**2
 """The longest message that is read, in bytes."""
@@ -124,7 +125,7 @@ class Live:
             close = ENDING if task.cancelled() else task.result()
         finally:
             try:
-                await ended(task)
+                await cancel_and_wait(task)
                 await self._shut(request, socket, close)
             finally:
                 self._tasks.discard(task)
@@ -134,7 +135,7 @@ class Live:
     async def aclose(self) -> None:
         """End all of them; may be called again."""
         self._ending.set()
-        await ended(*self._tasks)
+        await cancel_and_wait(*self._tasks)
         # The handlers that wait for them still have their sockets to close.
         while self._tasks:
             await self._gone.wait()
@@ -153,7 +154,7 @@ class Live:
             # Nobody who does not read what was sent may hold up the end.
             await asyncio.wait({taking}, timeout=CLOSING)
         finally:
-            await ended(closing, taking, ending)
+            await cancel_and_wait(closing, taking, ending)
             if transport is not None and transport.get_write_buffer_size():
                 transport.abort()
 
@@ -180,31 +181,6 @@ async def _taken(closing: asyncio.Task[bool], transport: asyncio.Transport | Non
             await asyncio.sleep(LOOK)
         else:
             await asyncio.wait({closing}, timeout=LOOK if left else STALLED)
-
-
-async def ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel these and wait until they are over, whatever they end in."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            # Looked at, so that asyncio does not report it as lost.
-            task.exception()
-
-
-async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    """Do all of these until the first ends; end the others; raise what that first one raised."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await ended(*(task for task in tasks if not task.done()))
-    for task in done:
-        task.exception()
-    for task in done:
-        task.result()
 
 
 class Pulse:

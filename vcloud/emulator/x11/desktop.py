@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from vcloud._core.tasks import run_to_completion
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
+from vcloud.emulator.tasks import run_to_completion
 from vcloud.emulator.x11.vnc import VNCPort
 
 _CLOSING: Final = 15.0

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-from vcloud._core.tasks import cancel_and_wait, first_completed
+from vcloud.emulator.tasks import cancel_and_wait, first_completed
 from vcloud.emulator.x11.socket_table import LocalPeers
 
 LOOPBACK: Final = "127.0.0.1"
@@ -44,7 +44,7 @@ class VNCPort:
         """Close the port and its connections."""
         if self._server is not None:
             self._server.close()
-        await cancel_and_wait(self._connections)
+        await cancel_and_wait(*self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -17,7 +17,6 @@ from vcloud.emulator.net.websockets import (
     POLICY,
     Channel,
     Close,
-    first_of,
     wants_socket,
 )
 from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError, ambiguous
@@ -40,6 +39,7 @@ from vcloud.emulator.streamspace.control.fleet import Fleet
 from vcloud.emulator.streamspace.control.links import OUTBOX, Command, Link, Proxy
 from vcloud.emulator.streamspace.control.outcomes import complete, fail
 from vcloud.emulator.streamspace.state import ENDED, Session
+from vcloud.emulator.tasks import first_completed
 
 MISSED = 3
 """Heartbeats that an agent may miss."""
@@ -262,7 +262,7 @@ class ControlPlane:
 
         async def use(socket: web.WebSocketResponse) -> Close:
             try:
-                await first_of(
+                await first_completed(
                     self._hear(link, socket),
                     self._speak(link, socket),
                     self._watch(link),
