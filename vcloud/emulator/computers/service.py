@@ -22,10 +22,16 @@ from vcloud.emulator.computers.catalog import (
     SOFTWARE,
     Json,
 )
+from vcloud.emulator.computers.rules import (
+    require_capacity,
+    require_machine_type,
+    require_off,
+    require_startable,
+    require_usage,
+)
 from vcloud.emulator.computers.state import (
     DEFAULT_TASK,
     RUNNING,
-    UNFINISHED,
     Machine,
     Phase,
     Session,
@@ -37,7 +43,6 @@ from vcloud.emulator.computers.tasks import (
     add_default_task,
     checked_uid,
     delete_task,
-    require_off,
 )
 from vcloud.emulator.computers.views import (
     access_view,
@@ -221,14 +226,12 @@ class Computers(VagonService):
             else None
         )
         region = known_region(body["region"]) if body.get("region") is not None else machine.region
-        self._require_startable(machine, now)
+        require_startable(machine, now)
         machine_type = (
-            machine.machine_type if type_id is None else machine.plan.machine_type(type_id)
+            machine.machine_type if type_id is None else require_machine_type(machine, type_id)
         )
-        if machine_type is None:
-            raise VagonError(4205, "Machine type is not available for this plan")
-        self._require_usage(machine, now)
-        self._require_capacity(region, now)
+        require_usage(machine, self.organization.account, now)
+        require_capacity(self.machines.values(), region, self.capacity.get(region), now)
         machine.machine_type, machine.region = machine_type, region
         add_default_task(machine, now, next(self._task_ids))
         machine.start(now, str(next(self._session_ids)))
@@ -257,10 +260,7 @@ class Computers(VagonService):
         machine = self._machine(request)
         type_id = body_integer(request.json(), "machine_type_id")
         require_off(machine, self.clock.now())
-        machine_type = machine.plan.machine_type(type_id)
-        if machine_type is None:
-            raise VagonError(4205, "Machine type is not available for this plan")
-        machine.machine_type = machine_type
+        machine.machine_type = require_machine_type(machine, type_id)
         return {}
 
     def _create_access_link(self, request: VagonRequest) -> Json:
@@ -325,22 +325,6 @@ class Computers(VagonService):
             raise VagonError(403, "Machine belongs to another member")
         return machine
 
-    def _require_startable(self, machine: Machine, now: float) -> None:
-        status = machine.status(now)
-        if status == "resizing_disk":
-            raise VagonError(469, "Disk is being resized")
-        if status in UNFINISHED:
-            raise VagonError(4201, f"Machine is not ready ({status})")
-        require_off(machine, now)
-
-    def _require_usage(self, machine: Machine, now: float) -> None:
-        if machine.remaining(now) > 0:
-            return
-        if machine.usage_source == "machine":
-            raise VagonError(480, "Insufficient balance: no usage is left on the machine")
-        if not self.organization.account.solvent:
-            raise VagonError(480, "Insufficient balance")
-
     def _charge(self, machine: Machine, now: float) -> None:
         """Let the organisation's balance pay for what the machine's own usage does not, from now on."""
         account = self.organization.account
@@ -349,14 +333,6 @@ class Computers(VagonService):
         machine.draw = None
         if paid is not None:
             machine.draw = account.draw(machine.machine_type.hourly, *paid, machine.run_out)
-
-    def _require_capacity(self, region: str, now: float) -> None:
-        limit = self.capacity.get(region)
-        if limit is None:
-            return
-        busy = sum(m.region == region and m.status(now) != "off" for m in self.machines.values())
-        if busy >= limit:
-            raise VagonError(440, f"Cloud capacity is unavailable in {region}")
 
     def _free_machine_id(self) -> str:
         # An override may have taken an id that the counter has yet to reach.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vcloud.emulator.computers.rules import require_off
 from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Task
 from vcloud.emulator.vagon.service import VagonError
 
@@ -62,10 +63,3 @@ def delete_task(machine: Machine, task_id: str, now: float, new_id: int) -> Task
         task.active = False
         machine.activate(add_default_task(machine, now, new_id))
     return task
-
-
-def require_off(machine: Machine, now: float) -> None:
-    """Refuse with 4206 unless the machine is off."""
-    status = machine.status(now)
-    if status != "off":
-        raise VagonError(4206, f"Machine is running ({status})")

@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
-from vcloud.emulator.streams.state import MACHINE_TYPES, Machine
+from vcloud.emulator.streams.catalog import MACHINE_TYPES
+from vcloud.emulator.streams.state import Machine
 from vcloud.emulator.vagon.service import VagonError, known_region, query_integer
 
 Json = dict[str, Any]

@@ -18,19 +18,8 @@ from collections.abc import Iterable
 from random import Random
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams.state import (
-    HOURLY,
-    IMMEDIATELY,
-    MIGRATING,
-    UNASSIGNED,
-    Machine,
-    Phase,
-    Stream,
-    User,
-    Visit,
-    Visitor,
-    seconds_of,
-)
+from vcloud.emulator.streams.catalog import HOURLY, IMMEDIATELY, UNASSIGNED, seconds_of
+from vcloud.emulator.streams.state import MIGRATING, Machine, Phase, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.account import Account
 
 FIRST_MACHINE = 94683

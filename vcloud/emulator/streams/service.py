@@ -18,6 +18,11 @@ from vcloud.emulator.streams.arguments import (
     required_text,
 )
 from vcloud.emulator.streams.fleet import Fleet
+from vcloud.emulator.streams.rules import (
+    require_assignable,
+    require_running,
+    require_startable,
+)
 from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visitor
 from vcloud.emulator.streams.views import (
     application_view,
@@ -252,12 +257,7 @@ class Streams(VagonService):
             known_region(request.json().get("region")),
             self.clock.now(),
         )
-        if stream.capacity_type != "on_demand":
-            raise VagonError(4610, "Only machines of cost optimized streams can be started")
-        if request.organization.balance <= 0:
-            raise VagonError(480, "Insufficient balance")
-        if self._fleet.running(stream, now)[region] >= stream.capacities.get(region, 0):
-            raise VagonError(440, f"No capacity is left in {region}")
+        require_startable(stream, region, self._fleet, request.organization.account, now)
         return machine_view(self._fleet.boot(stream, region, now), self.clock, now)
 
     def _assign_machine(self, request: VagonRequest) -> Json:
@@ -268,9 +268,7 @@ class Streams(VagonService):
         known = user_id in (None, "") or (isinstance(user_id, str) and user_id in self.users)
         if not known:
             raise VagonError(404, "User not found")
-        machine = self._fleet.assignable(stream, region, now)
-        if machine is None:
-            raise VagonError(440, f"No machine is available in {region}")
+        machine = require_assignable(stream, region, self._fleet, now)
         self._fleet.assign(machine, self.users[user_id] if user_id else None, now)
         return {
             "connection_link": LINK + machine.uid,
@@ -282,8 +280,7 @@ class Streams(VagonService):
         machine, now = self.machines.get(_number(id_)), self.clock.now()
         if machine is None:
             raise VagonError(404, "Machine not found")
-        if machine.end_at(now) is not None:
-            raise VagonError(4204, "Machine is not running (terminated)")
+        require_running(machine, now)
         self._fleet.terminate(machine, now)
         return {}
 

@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams.state import (
-    PENDING,
-    PERFORMANCES,
-    STATUSES,
-    Application,
-    Machine,
-    Stream,
-    User,
-    Visit,
-)
+from vcloud.emulator.streams.catalog import PENDING, PERFORMANCES, STATUSES
+from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visit
 
 Json = dict[str, Any]
 
