@@ -171,7 +171,7 @@ async def ended(call: Awaitable[object]) -> BaseException | None:
 async def settled(emulator: Emulator) -> None:
     """Wait until what goes on in the service after a call is over, and in the ledger: a WebSocket is there once it is closed."""
     async with asyncio.timeout(GUARD):
-        while emulator._playing or emulator.streamspace.live._tasks:  # noqa: ASYNC110 - the emulator has no event for it
+        while (now := emulator.stats()).faults or now.websockets:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0.001)
 
 

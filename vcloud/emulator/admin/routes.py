@@ -15,7 +15,7 @@ from vcloud.emulator.admin.requests import AdminRequest, Handler, Json, Route
 from vcloud.emulator.admin.target import Target
 from vcloud.emulator.admin.vagon import vagon_routes
 from vcloud.emulator.calls import without_token
-from vcloud.emulator.faults.fault import FARTHEST, LONGEST
+from vcloud.emulator.faults.limits import FARTHEST, LONGEST
 from vcloud.emulator.faults.named import HEADER, described, named
 from vcloud.emulator.faults.rules import Rule
 from vcloud.emulator.net.connection import Request

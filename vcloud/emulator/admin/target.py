@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from vcloud.emulator.calls import Ledger
+from vcloud.emulator.calls import CallLog
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.computers.service import Computers
 from vcloud.emulator.faults.redirect_host import Elsewhere
@@ -19,7 +19,7 @@ class Target(Protocol):
 
     clock: Clock
     faults: Faults
-    calls: Ledger
+    calls: CallLog
     elsewhere: Elsewhere
     organization: Organization
     computers: Computers
