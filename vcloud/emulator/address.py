@@ -69,7 +69,7 @@ class Address:
 
     @property
     def socket_host(self) -> str:
-        """The host for the socket: DNS and files do not decide what localhost is (RFC 6761, 6.3)."""
+        """The host for the socket. DNS does not decide what localhost is (RFC 6761, 6.3)."""
         return "127.0.0.1" if self.host == "localhost" else self.host
 
     @property

@@ -86,7 +86,7 @@ class Clock:
         return self.offset + _SHIFT.get()
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` of simulated time pass at once."""
+        """Advance simulated time by so many seconds."""
         if not math.isfinite(seconds) or seconds < 0:
             msg = f"time only moves forward: cannot advance by {seconds!r} s"
             raise ValueError(msg)

@@ -261,7 +261,7 @@ class Emulator(Services):
         )
 
     def refusing(self) -> Refusing:
-        """Be down while inside: reset every connection, and refuse new ones (ECONNREFUSED).
+        """Reset every connection, and refuse new ones while inside (ECONNREFUSED).
 
         `async with emulator.refusing():` in any event loop; `with emulator.refusing():` in any
         thread but the emulator's own. The emulator keeps its port meanwhile.
@@ -271,9 +271,9 @@ class Emulator(Services):
     async def refuse_for(
         self, seconds: float, *, spare: asyncio.BaseTransport | None = None
     ) -> None:
-        """Be down for so many real seconds, but for the connection `spare`; returns at once.
+        """Reset every connection but `spare`, and refuse new ones for so many real seconds.
 
-        Call it in the emulator's own event loop.
+        Returns at once. Call it in the emulator's own event loop.
         """
         await self._running.listener.refuse_for(seconds, spare=spare)
 

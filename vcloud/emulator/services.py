@@ -89,7 +89,7 @@ class Services:
         self.streamspace.control.token_required = options.real
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Let the service at the request's path answer it; 404 if there is none."""
+        """Answer a request with the service at its path, or with 404 if there is none."""
         path = request.raw_path.partition("?")[0]
         body = await request.read()
         for service in self._services():

@@ -11,7 +11,7 @@ from vcloud.emulator.vagon.service import VagonError
 
 
 def require_startable(machine: Machine, now: float) -> None:
-    """Refuse with 469 while the disk is resized, 4201 before the machine is ready, 4206 unless off."""
+    """Refuse a start with 469 while the disk is resized, 4201 if not ready, 4206 unless off."""
     status = machine.status(now)
     if status == "resizing_disk":
         raise VagonError(469, "Disk is being resized")

@@ -1,4 +1,4 @@
-"""The Vagon Computers API: every documented operation, and `GET /machines/{id}` of the vendor's client."""
+"""The Vagon Computers API: its operations, and `GET /machines/{id}` of the vendor's client."""
 
 from __future__ import annotations
 
@@ -75,9 +75,12 @@ DAY = 86_400.0
 
 
 class Computers(VagonService):
-    """The service and its state, which tests may read and change: `machines`, `capacity`, `organization`."""
+    """The service and its state, which tests may read and change.
 
-    prefix = "/organization-management/v1"
+    The state is in `machines`, `capacity`, `access_links` and `organization`.
+    """
+
+    prefix: str = "/organization-management/v1"
 
     def __init__(
         self,
@@ -88,13 +91,13 @@ class Computers(VagonService):
         machines: int = 0,
         seed: Seed | None = None,
     ) -> None:
-        """Serve `organization`, with so many machines from the start; equal seeds give equal uuids."""
+        """Serve `organization`, with this many machines at first; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
         self.machines: dict[str, Machine] = {}
         self.capacity: dict[str, int] = {}
-        """How many machines may run at once in a region; unlimited where nothing is said."""
+        """How many machines may run at once, by region; regions that are absent are unlimited."""
         self.access_links: dict[str, str] = {}
-        """Every link handed out, by its id."""
+        """Every link that was created, by its id."""
         self._random = generator(seed)
         self._machine_ids = itertools.count(FIRST_MACHINE)
         self._session_ids = itertools.count(FIRST_SESSION)
@@ -127,13 +130,13 @@ class Computers(VagonService):
         return machine
 
     def set_status(self, id: str | int, status: str) -> None:
-        """Put a machine into any status, known or not, until it is told otherwise."""
+        """Put a machine into any status, known or not, until the next command."""
         machine, now = self.machines[str(id)], self.clock.now()
         machine.force(now, status, str(next(self._session_ids)))
         self._charge(machine, now)
 
     def use(self, id: str | int) -> None:
-        """Let somebody do something on a machine, so that its idle time begins anew."""
+        """Somebody uses a machine, so that its idle time starts again."""
         machine, now = self.machines[str(id)], self.clock.now()
         self.organization.account.settle(now)
         machine.use(now)
@@ -326,7 +329,7 @@ class Computers(VagonService):
         return machine
 
     def _charge(self, machine: Machine, now: float) -> None:
-        """Let the organisation's balance pay for what the machine's own usage does not, from now on."""
+        """From now on, the organisation's balance pays for what the machine's own usage does not."""
         account = self.organization.account
         account.end(machine.draw, now)
         paid = machine.paid_by_the_team(now)
@@ -335,14 +338,14 @@ class Computers(VagonService):
             machine.draw = account.draw(machine.machine_type.hourly, *paid, machine.run_out)
 
     def _free_machine_id(self) -> str:
-        # An override may have taken an id that the counter has yet to reach.
+        # An override may have an id that the counter has not reached yet.
         return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
 
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def _add_varied(self, index: int) -> None:
-        # Different enough that every filter of the list finds some machines and leaves others out.
+        # So different that every filter of the list finds some machines and leaves others out.
         machine = self.add_machine(
             region=REGIONS[index % len(REGIONS)],
             plan=PLANS[2] if index % 10 == 9 else PLANS[1],

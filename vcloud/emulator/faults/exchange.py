@@ -69,7 +69,7 @@ class Exchange:
         self._call: Call | None = None
 
     async def process(self, request: web.BaseRequest | None = None) -> web.StreamResponse:
-        """Let the service handle the request; its answer.
+        """Have the service handle the request; its answer.
 
         Raises:
             NotApplicableError: the answer was a WebSocket, which is closed by now.
@@ -81,7 +81,7 @@ class Exchange:
         return response
 
     async def processed_body(self) -> tuple[web.Response, bytes]:
-        """Let the service handle the request; its answer, and its body.
+        """Have the service handle the request; its answer, and its body.
 
         Raises:
             NotApplicableError: the answer has no body.

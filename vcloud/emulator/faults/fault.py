@@ -86,7 +86,7 @@ class Fault:
 
     @classmethod
     def drip(cls, pause: float = 0.01, size: int = 1) -> Self:
-        """Process, then send headers and body `size` bytes at a time, with `pause` seconds between."""
+        """Process, then send the answer `size` bytes at a time, with `pause` seconds between."""
         return cls(
             "drip",
             {"pause": limits.seconds("pause", pause), "size": limits.count("size", size, least=1)},
@@ -178,7 +178,7 @@ class Fault:
 
     @classmethod
     def gzip_bomb(cls, size: int = 1000 * limits.MEGABYTE) -> Self:
-        """Process, and send the answer as `huge_body`, compressed: a thousandth of `size` is sent."""
+        """Process, and send the answer as `huge_body`, compressed to a thousandth of `size`."""
         return cls("gzip_bomb", {"size": limits.count("size", size, most=limits.MOST_SIZE)})
 
     @classmethod
@@ -253,7 +253,7 @@ class Fault:
 
     @classmethod
     def endless_pages(cls, *, empty: bool = False) -> Self:
-        """Process, and give every page of a list the first one's items (or none), and a next page."""
+        """Process, and give every page of a list a next page, and the first one's items (or none)."""
         return cls("endless_pages", {"empty": empty})
 
     @classmethod

@@ -14,7 +14,7 @@ MOST_LEVELS: Final = 10**6
 LONGEST_VALUE: Final = 64 * 1024
 """Maximum characters of `unknown_values`: they are in every field of every item of an answer."""
 LONGEST: Final = 86_400
-"""Maximum seconds of a fault that holds a connection or the emulator. None is until the client goes."""
+"""Maximum seconds of a fault. With None, a stall lasts until the client goes."""
 FARTHEST: Final = 1e9
 """Maximum seconds in an answer: later dates cannot be written."""
 

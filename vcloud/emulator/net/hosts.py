@@ -106,7 +106,8 @@ class Hosts:
                 return _refuse(
                     421,
                     f"this emulator does not answer to the host {_shown(host)}: to have it do so, "
-                    f"start it with --allow-host {host[:_SHOWN]}, or as Emulator(allow_hosts=[...])",
+                    f"start it with --allow-host {host[:_SHOWN]}, "
+                    "or as Emulator(allow_hosts=[...])",
                 )
         return self._refused_page(request, hosts)
 

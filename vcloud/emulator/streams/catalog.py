@@ -8,10 +8,10 @@ from typing import Any
 DEFAULT_MACHINE_TYPE = 13
 
 MACHINE_TYPES = {9: "Starter", 17: "Pro", 12: "Starter - G2", 13: "Pro - G2"}
-"""What an application can be given."""
+"""The machine types that an application can have."""
 
 PERFORMANCES = {**MACHINE_TYPES, 11: "Starter"}
-"""What an application may have been given long ago: the document shows 11."""
+"""With former machine types: the document shows 11."""
 
 HOURLY = {
     9: Decimal("0.60"),
@@ -20,10 +20,10 @@ HOURLY = {
     13: Decimal("1.70"),
     17: Decimal("1.40"),
 }
-"""Undocumented; Pro - G2 is near what the document's examples come to."""
+"""Undocumented. Pro - G2 is close to the document's examples."""
 
 RESERVE = {"on_demand": 0, "balanced": 1}
-"""Machines that the service keeps free by itself; with always_on it keeps all of them on."""
+"""Machines that the service keeps free, by capacity type; with always_on, it keeps all on."""
 
 UNASSIGNED = frozenset({"waiting", "available"})
 
@@ -38,7 +38,7 @@ STATUSES = {
     "proxy-in-migration": ("running", "ready"),
     "terminated": ("stopped", "off"),
 }
-"""`status` and `friendly_status` for each connection status; for running machines they are not documented."""
+"""`status` and `friendly_status` by connection status; undocumented for running machines."""
 
 IMMEDIATELY = "immediatly"
 """The document's spelling."""
@@ -57,7 +57,7 @@ _SECONDS = {
 
 
 def seconds_of(duration: str) -> float | None:
-    """Return how long a duration of the settings is; None for `off` and for `immediatly`."""
+    """The seconds of a duration in the settings; None for `off` and for `immediatly`."""
     return _SECONDS.get(duration)
 
 
