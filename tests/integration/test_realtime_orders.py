@@ -38,7 +38,7 @@ from vcloud import (
 )
 from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
 from vcloud.providers.streamspace.realtime.relay import close_writer
 

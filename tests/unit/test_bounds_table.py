@@ -34,7 +34,7 @@ from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
-from vcloud.emulator.faults import fault
+from vcloud.emulator.faults import limits
 from vcloud.emulator.net import connection as emulator_connection
 from vcloud.emulator.net import hosts
 from vcloud.emulator.streamspace.control import rfb
@@ -257,18 +257,18 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "calls of an agent's hooks": (figure(hooks.MAX_TELLING),),
     "the last results": (figure(worker.FLUSH),),
     "a request's body": (mib(emulator_connection.MAX_BODY),),
-    "a fault's body": (f"{figure(fault.MOST_SIZE / fault.MEGABYTE)} MB",),
-    "levels of `Fault.deep`": (figure(fault.MOST_LEVELS),),
-    "a value of `Fault.unknown_values`": (figure(fault.LONGEST_VALUE),),
-    "how long a fault": (figure(fault.LONGEST),),
-    "seconds that an answer speaks of": (figure(fault.FARTHEST),),
+    "a fault's body": (f"{figure(limits.MOST_SIZE / limits.MEGABYTE)} MB",),
+    "levels of `Fault.deep`": (figure(limits.MOST_LEVELS),),
+    "a value of `Fault.unknown_values`": (figure(limits.LONGEST_VALUE),),
+    "how long a fault": (figure(limits.LONGEST),),
+    "seconds that an answer speaks of": (figure(limits.FARTHEST),),
     "the body of an order": (mib(routes.MOST_BYTES),),
     "rules": (
         f"{figure(routes.MOST_RULES)} at once",
         f"{figure(routes.LONGEST_ROUTE)} characters",
     ),
     "what a refusal quotes": (figure(hosts._SHOWN),),
-    "calls in the ledger": (figure(emulator_command._KEPT),),
+    "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
     "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),
