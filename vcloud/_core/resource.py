@@ -143,6 +143,13 @@ def bind(handle: H, session: Session) -> H:
     return handle
 
 
+def adopt(handle: H, session: Session, origin: Origin) -> H:
+    """Give a decoded resource the session that it acts through, and the answer that it came in."""
+    set_session(handle, session)
+    set_origin(handle, origin)
+    return handle
+
+
 def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handle:
     handle = cls.__new__(cls)
     for name, value in fields.items():

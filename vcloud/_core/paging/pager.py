@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from copy import copy
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, Self, TypeVar
+
+from msgspec.structs import replace
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
-from vcloud._core.paging.pages import Items, Page, Pages
+from vcloud._core.paging.pages import Items, Page, Pages, Source
+from vcloud._core.paging.strategies import PageAnswer, SinglePage
 
-__all__ = ["Page", "Pager", "unpaged"]
+__all__ = ["Page", "Pager", "paged", "unpaged"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -51,36 +53,28 @@ class Pager(Generic[T]):
     again. In both cases an item that moves to a page that was read already may be missed.
 
     Args:
-        fetch: reads one page, given its number.
+        fetch: reads one page, given its number; ``next`` and ``last`` of the page say which follow.
         start: the first page to read.
-        follow: completes a page whose ``next`` and ``last`` depend on what came before it, given
-            the page, how many items the service sent up to its end, and how many a full page has.
-            None: ``fetch`` says it all.
         key: what tells an item from others, None for one that nothing does. None: nothing does so
             on this list. Ids are remembered for as long as one iterates, some hundred bytes for
             each.
         max_pages: how many pages one iteration may read.
     """
 
-    __slots__ = ("_ahead", "_fetch", "_follow", "_key", "_max_pages", "_start", "_view")
+    __slots__ = ("_source",)
+
+    _source: Source
 
     def __init__(
         self,
         fetch: Callable[[int], Awaitable[Page[T]]],
         *,
         start: int | None = None,
-        follow: Callable[[Page[T], int, int], Page[T]] | None = None,
         key: Callable[[T], object] | None = None,
         max_pages: int = MAX_PAGES,
     ) -> None:
-        # Of the items as the service sends them, which are others than T once they are mapped.
-        self._fetch: Callable[[int], Awaitable[Page[Any]]] = fetch
-        self._follow: Callable[[Page[Any], int, int], Page[Any]] | None = follow
-        self._key: Callable[[Any], object] | None = key
-        self._view: Callable[[Any], T | None] | None = None
-        self._start = 1 if start is None else positive_integer(start, "page")
-        self._max_pages = max_pages
-        self._ahead = 0
+        first = 1 if start is None else positive_integer(start, "page")
+        self._source = Source(fetch, key=key, start=first, max_pages=max_pages)
 
     def pages(self) -> Pages[T]:
         """Page after page, each with the items that were on none before it.
@@ -97,11 +91,21 @@ class Pager(Generic[T]):
                 and again.
             LimitExceededError: the list has more pages than ``max_pages`` of the Endpoint allows.
         """
-        return Pages(self)
+        return Pages(self._source)
 
     def __aiter__(self) -> Items[T]:
         """Item after item; after an error, as for :meth:`pages`."""
         return Items(self.pages())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # copy.deepcopy asks for this too.
+        raise TypeError(
+            "a Pager reads through its client, so it can be neither pickled nor deep-copied: "
+            "call list(...) again where it is needed, or collect the items with `await ....all()`"
+        )
 
     def __iter__(self) -> NoReturn:
         raise TypeError(
@@ -124,20 +128,19 @@ class Pager(Generic[T]):
         Raises:
             InvalidArgumentError: ``n`` is no such number.
         """
-        ahead = copy(self)
-        ahead._ahead = positive_integer(n, "prefetch")
-        return ahead
+        return paged(replace(self._source, ahead=positive_integer(n, "prefetch")))
 
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
         """The same list, each item seen through ``view``; what it makes None of is left out."""
-        before = self._view
-        mapped = cast("Pager[U]", copy(self))
-        mapped._view = (
-            view
-            if before is None
-            else lambda item: None if (shown := before(item)) is None else view(shown)
-        )
-        return mapped
+        before, seen_as = self._source.view, view
+        if before is not None:
+            earlier = before
+
+            def seen_as(item: Any) -> U | None:
+                shown = earlier(item)
+                return None if shown is None else view(shown)
+
+        return paged(replace(self._source, view=seen_as))
 
     async def first(self) -> T | None:
         """The first item, None when there is none. Reads no more pages than it must.
@@ -163,11 +166,19 @@ class Pager(Generic[T]):
         return [item async for page in self.pages() for item in page.items]
 
 
+def paged(source: Source) -> Pager[Any]:
+    """A pager of this list."""
+    pager: Pager[Any] = Pager.__new__(Pager)
+    # Not by the constructor: that one is public, and takes no strategy.
+    object.__setattr__(pager, "_source", source)
+    return pager
+
+
 def unpaged(read: Callable[[], Awaitable[Sequence[T]]]) -> Pager[T]:
     """A list that the service gives all at once, behind the same interface as the others."""
 
-    async def fetch(number: int) -> Page[T]:
+    async def fetch(number: int) -> PageAnswer[T]:
         items = tuple(await read())
-        return Page(items, number, len(items), None, number)
+        return PageAnswer(items, number, len(items))
 
-    return Pager(fetch)
+    return paged(Source(fetch, SinglePage()))

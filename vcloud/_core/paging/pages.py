@@ -6,17 +6,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeGuard, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeGuard, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
-from vcloud._core.paging.coverage import Coverage, Stamp, Totals, meet
+from vcloud._core.endpoint import MAX_PAGES
+from vcloud._core.paging.coverage import Coverage
+from vcloud._core.paging.strategies import Place, Strategy
+from vcloud._core.paging.totals import Stamp, Totals, meet
 from vcloud._core.tasks import cancel_and_wait
 from vcloud.errors import ConfigurationError, DecodeError, LimitExceededError
-
-if TYPE_CHECKING:
-    from vcloud._core.paging.pager import Pager
 
 T = TypeVar("T")
 
@@ -46,11 +45,56 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     unread: int = 0
 
 
-# Iterators rather than generators: one that is left in the middle is simply forgotten, where the
-# event loop would have to start a task to close a generator. And one that raised can go on.
+class AsFetched(msgspec.Struct, frozen=True):
+    """The strategy of a list whose pages say themselves which page follows."""
+
+    def place(self, answer: Page[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
+        """See :meth:`Strategy.place`."""
+        following = answer.next
+        return Place(following, answer.last, following is not None and following > answer.number)
 
 
-class Pages(AsyncIterator[Page[T]]):
+class Source(msgspec.Struct, frozen=True):
+    """A list at a service, and how it is read.
+
+    Attributes:
+        fetch: reads one page, given its number: what the strategy takes.
+        strategy: says which page follows.
+        key: what tells an item from others, None for one that nothing does. None: nothing does so
+            on this list.
+        view: makes of an item what the caller sees; an item of which it makes None is left out.
+        start: the first page to read.
+        max_pages: how many pages one iteration may read.
+        ahead: how many pages are read ahead.
+    """
+
+    fetch: Callable[[int], Awaitable[Any]]
+    strategy: Strategy = AsFetched()
+    key: Callable[[Any], object] | None = None
+    view: Callable[[Any], Any] | None = None
+    start: int = 1
+    max_pages: int = MAX_PAGES
+    ahead: int = 0
+
+
+# These are iterators rather than generators. One that is left in the middle needs no task to close
+# it, and one that raised can go on.
+
+
+class _Iteration:
+    """An iteration of a list: it can be neither pickled nor copied."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        # copy.copy and copy.deepcopy ask for this too.
+        raise TypeError(
+            "an iteration of a Pager can be neither pickled nor copied: call list(...) again where "
+            "it is needed; list(page=pages.number) goes on from there"
+        )
+
+
+class Pages(_Iteration, AsyncIterator[Page[T]]):
     """Page after page of a :class:`Pager`.
 
     Attributes:
@@ -68,11 +112,11 @@ class Pages(AsyncIterator[Page[T]]):
         "_coverage",
         "_known",
         "_next",
-        "_pager",
         "_passed",
         "_repeated",
         "_seen",
         "_size",
+        "_source",
         "_stale",
         "_stamp",
         "_taken",
@@ -81,17 +125,19 @@ class Pages(AsyncIterator[Page[T]]):
         "number",
     )
 
-    def __init__(self, pager: Pager[T]) -> None:
-        self.number: int | None = pager._start
-        self._pager = pager
+    number: int | None
+
+    def __init__(self, source: Source) -> None:
+        self.number = source.start
+        self._source = source
         # What is wrong with items of the page before, which was passed all the same.
         self._passed: DecodeError | None = None
         # What is read next: `number`, or a page after it.
-        self._next = pager._start
+        self._next = source.start
         # Under way or waiting to be taken: page `_next` and those after it. They do not know of
         # this iterator, so that it ends when it is left, and they with it.
-        self._asked: deque[asyncio.Task[tuple[Page[Any], Stamp]]] = deque()
-        self._before: Page[Any] | None = None
+        self._asked: deque[asyncio.Task[tuple[Any, Stamp]]] = deque()
+        self._before: Any = None
         # When that one was read, and whether the service itself said that another follows.
         self._stamp: Stamp | None = None
         self._announced = False
@@ -110,7 +156,7 @@ class Pages(AsyncIterator[Page[T]]):
     async def __anext__(self) -> Page[T]:
         if self.number is None:
             raise StopAsyncIteration
-        if self._taken >= self._pager._max_pages:
+        if self._taken >= self._source.max_pages:
             self._exceed()
         if self._waits:
             raise ConfigurationError(
@@ -123,7 +169,7 @@ class Pages(AsyncIterator[Page[T]]):
                 *await (
                     self._asked[0]
                     if self._asked
-                    else _read(self._pager._fetch, self._next, self._totals)
+                    else _read(self._source.fetch, self._next, self._totals)
                 )
             )
         except BaseException:
@@ -132,7 +178,7 @@ class Pages(AsyncIterator[Page[T]]):
             raise
         finally:
             self._waits = False
-        if self._pager._ahead:
+        if self._source.ahead:
             self._ask_ahead(page)
         self._passed = page.error
         if page.error is not None:
@@ -177,106 +223,113 @@ class Pages(AsyncIterator[Page[T]]):
             f"to read on, begin with page {self.number}"
         )
 
-    def _take(self, page: Page[Any], stamp: Stamp) -> Page[T]:
+    def _take(self, answer: Any, stamp: Stamp) -> Page[T]:
         """The page as it is handed out. Nothing of this iterator changes if it cannot be."""
-        before, view = self._before, self._pager._view
-        announced = page.next is not None and page.next > page.number
-        page, seen, size = self._completed(page)
-        new = self._unseen(page)
-        stale = 0 if new or page.unread else self._stale + 1
+        before, source = self._before, self._source
+        seen, size = self._counted(answer)
+        place = source.strategy.place(answer, seen, size)
+        new = self._unseen(answer)
+        stale = 0 if new or answer.unread else self._stale + 1
         if stale > STALE or (
-            self._coverage is None and before is not None and _repeats(page, before)
+            self._coverage is None and before is not None and _repeats(answer, before)
         ):
             raise DecodeError(
-                f"the service repeats itself: there is nothing new on page {page.number}"
+                f"the service repeats itself: there is nothing new on page {answer.number}"
             )
         shown = new
-        if view is not None:
+        if (view := source.view) is not None:
             shown = tuple([seen_as for item in new if (seen_as := view(item)) is not None])
 
-        if self._coverage is None and before is not None and self._pager._key is not None:
-            self._coverage = self._noticed(page, before, stamp, len(new))
+        if self._coverage is None and before is not None and source.key is not None:
+            self._coverage = self._noticed(answer, place, before, stamp, len(new))
         if self._coverage is None:
-            self.number, self._next, self._stale = page.next, page.next or page.number, stale
+            self.number, self._next, self._stale = place.next, place.next or answer.number, stale
         else:
-            self._plan(self._coverage, page, stamp, len(new))
+            self._plan(self._coverage, answer, place, stamp, len(new))
             # What is read again has nothing new on it, and is bounded elsewhere.
             self._stale = stale if self._coverage.stopped else 0
-        self._before, self._stamp, self._announced = page, stamp, announced
+        self._before, self._stamp, self._announced = answer, stamp, place.announced
         self._seen, self._size = seen, size
         self._taken += 1
-        return page if shown is page.items else replace(page, items=shown)
+        return Page(
+            shown,
+            answer.number,
+            answer.total,
+            place.next,
+            place.last,
+            answer.error,
+            answer.unread,
+        )
 
-    def _completed(self, page: Page[Any]) -> tuple[Page[Any], int, int]:
-        """The page, completed by what was before it; items up to its end, and on a full page."""
-        sent, size = _sent(page), self._size
+    def _counted(self, answer: Any) -> tuple[int, int]:
+        """How many items the service sent up to the end of the page, and how many a full page has."""
+        sent, size = _sent(answer), self._size
         if self._coverage is not None:
             size = max(size, self._totals.size)
-            seen = sent + (page.number - 1) * size
-        elif self._before is None and page.number > 1:
+            return sent + (answer.number - 1) * size, size
+        if self._before is None and answer.number > 1:
             # A list begun in the middle: this page shows how many items came before it. What was
             # asked for is no measure, since the service may cap it; and as this may be the last
             # page, it does not show how many a full one has.
-            seen = sent * page.number
-        else:
-            size = max(size, sent)
-            seen = sent + self._seen
-        follow = self._pager._follow
-        return (page if follow is None else follow(page, seen, size)), seen, size
+            return sent * answer.number, size
+        return sent + self._seen, max(size, sent)
 
-    def _unseen(self, page: Page[Any]) -> tuple[Any, ...]:
+    def _unseen(self, answer: Any) -> tuple[Any, ...]:
         """The items of the page that were on none before it."""
-        key, before, known = self._pager._key, self._before, self._known
+        key, before, known = self._source.key, self._before, self._known
+        items: tuple[Any, ...] = answer.items
         if key is None or before is None:
-            return page.items
+            return items
         if self._coverage is not None:
-            return self._coverage.unseen(page.number, page.items, key)
+            return self._coverage.unseen(answer.number, items, key)
         # Not before there is a page to hold against them.
         known.update(map(key, before.items))
         if None in known:
             known.discard(None)
             self._anonymous = True
-        return tuple([item for item in page.items if key(item) not in known])
+        return tuple([item for item in items if key(item) not in known])
 
     def _noticed(
-        self, page: Page[Any], before: Page[Any], stamp: Stamp, new: int
+        self, answer: Any, place: Place, before: Any, stamp: Stamp, new: int
     ) -> Coverage | None:
         """What takes over if this page shows that something left the list; None if it does not."""
         totals, since = self._totals, self._stamp
         assert since is not None
-        self._repeated += len(page.items) - new
+        self._repeated += len(answer.items) - new
         # What joins moves no more items to later pages than the total rises by. A total that never
         # changed may be a wrong one, and shows nothing.
         moved = totals.rises and self._repeated > (totals.now or 0) - (totals.first or 0)
-        vanished = self._announced and page.next is None and page.total is None and not _sent(page)
+        vanished = (
+            self._announced and place.next is None and answer.total is None and not _sent(answer)
+        )
         if (meet(since, stamp, totals.size) and not moved and not vanished) or self._anonymous:
             return None
         return Coverage(
             totals,
             self._known,
-            first=self._pager._start,
+            first=self._source.start,
             before=before.number,
             end=(before.number - 1) * totals.size + _sent(before),
             stamp=since,
         )
 
-    def _plan(self, coverage: Coverage, page: Page[Any], stamp: Stamp, new: int) -> None:
+    def _plan(self, coverage: Coverage, answer: Any, place: Place, stamp: Stamp, new: int) -> None:
         """Take the page down, and decide on the one after it."""
-        key, asked = self._pager._key, len(self._asked)
+        key, asked = self._source.key, len(self._asked)
         assert key is not None
         coverage.add(
-            page.number,
-            [key(item) for item in page.items],
-            sent=_sent(page),
+            answer.number,
+            [key(item) for item in answer.items],
+            sent=_sent(answer),
             new=new,
             stamp=stamp,
             alone=not asked,
-            ends=page.next is None,
+            ends=place.next is None,
         )
-        following: int | None = page.number + 1
-        if asked <= 1 or page.next != following:
-            following = coverage.next(page.number, ahead=self._pager._ahead > 0 and not asked)
-        self._next = following or page.number
+        following: int | None = answer.number + 1
+        if asked <= 1 or place.next != following:
+            following = coverage.next(answer.number, ahead=self._source.ahead > 0 and not asked)
+        self._next = following or answer.number
         self.number = None if following is None else coverage.resume(following)
 
     def _ask_ahead(self, page: Page[T]) -> None:
@@ -288,12 +341,12 @@ class Pages(AsyncIterator[Page[T]]):
         if page.next is None or not page.next == page.number + 1 == self._next:
             self._cancel()
         elif page.last is not None and wanted:
-            ahead = min(self._pager._ahead, self._pager._max_pages - self._taken)
+            ahead = min(self._source.ahead, self._source.max_pages - self._taken)
             for number in range(page.next + len(asked), min(page.last, page.number + ahead) + 1):
-                asked.append(begin(_read(self._pager._fetch, number, self._totals)))
+                asked.append(begin(_read(self._source.fetch, number, self._totals)))
 
 
-class Items(AsyncIterator[T]):
+class Items(_Iteration, AsyncIterator[T]):
     """Item after item of a :class:`Pager`."""
 
     __slots__ = ("_pages", "_waiting")
@@ -356,18 +409,18 @@ def _running() -> asyncio.AbstractEventLoop | None:
 
 
 async def _read(
-    fetch: Callable[[int], Awaitable[Page[Any]]], number: int, totals: Totals
-) -> tuple[Page[Any], Stamp]:
-    """A page, and when it was read."""
-    page = await fetch(number)
-    return page, totals.note(page.number, _sent(page), page.total)
+    fetch: Callable[[int], Awaitable[Any]], number: int, totals: Totals
+) -> tuple[Any, Stamp]:
+    """What was fetched of a page, and when."""
+    answer = await fetch(number)
+    return answer, totals.note(answer.number, _sent(answer), answer.total)
 
 
-def _sent(page: Page[Any]) -> int:
+def _sent(answer: Any) -> int:
     """How many items the service sent."""
-    return len(page.items) + page.unread
+    return len(answer.items) + int(answer.unread)
 
 
-def _repeats(page: Page[Any], before: Page[Any]) -> bool:
+def _repeats(answer: Any, before: Any) -> bool:
     """Whether the service stands still: the same items again, on a list of the same length."""
-    return bool(page.items) and page.items == before.items and page.total == before.total
+    return bool(answer.items) and answer.items == before.items and answer.total == before.total

@@ -25,6 +25,7 @@ from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
+from vcloud._core.resources import Opened, fetch_list, values
 from vcloud._core.session import Session
 from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
@@ -44,17 +45,14 @@ from vcloud.providers.computers.models import (
 )
 from vcloud.providers.computers.sessions import MachineSessions
 from vcloud.providers.computers.tasks import MachineTasks
-from vcloud.providers.vagon import (
-    DONE,
-    Found,
+from vcloud.providers.vagon import DONE
+from vcloud.providers.vagon_resources import (
     Item,
     Listing,
     Value,
-    fetch_list,
     listing,
     resource,
     resources,
-    values,
     with_id,
 )
 
@@ -375,10 +373,10 @@ def _opened_link(wire: Value[AccessLink], session: Session, body: bytes) -> Acce
 
 
 ACCESS_LINK: Shape[Value[AccessLink], AccessLink] = Shape(Value[AccessLink], _opened_link)
-MACHINE_TYPES: Shape[MachineTypeList, Found[MachineType]] = values(
+MACHINE_TYPES: Shape[MachineTypeList, Opened[MachineType]] = values(
     MachineTypeList, "machine_types", with_id
 )
-PERMISSION_FIELDS: Shape[PermissionFieldList, Found[PermissionField]] = values(
+PERMISSION_FIELDS: Shape[PermissionFieldList, Opened[PermissionField]] = values(
     PermissionFieldList, "permission_fields", lambda item: item
 )
 

@@ -10,7 +10,8 @@ from attrs import field, frozen
 from vcloud._core.decoding.codec import Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.redaction.secretive import Secretive
-from vcloud.providers.vagon import Envelope, Item
+from vcloud.providers.vagon import Envelope
+from vcloud.providers.vagon_resources import Item
 
 __all__ = [
     "AUTO_STOP_THRESHOLDS",

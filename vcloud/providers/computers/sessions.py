@@ -11,8 +11,9 @@ from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import path_segment
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.resources import all_of
 from vcloud._core.session import Session
-from vcloud.providers.vagon import Item, Listing, all_of, resources
+from vcloud.providers.vagon_resources import Item, Listing, resources
 
 __all__ = ["MachineSession", "MachineSessions"]
 

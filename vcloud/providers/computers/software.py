@@ -5,16 +5,16 @@ from __future__ import annotations
 from vcloud._core.decoding.codec import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
+from vcloud._core.resources import Opened, all_of, values
 from vcloud.providers.computers.models import BaseImage, CatalogItem, Software, SoftwareList
-from vcloud.providers.vagon import Found, all_of, values
 
 __all__ = ["SoftwareCatalog"]
 
 PATH = "/software"
-SOFTWARE: Shape[SoftwareList, Found[Software]] = values(
+SOFTWARE: Shape[SoftwareList, Opened[Software]] = values(
     SoftwareList, "software", CatalogItem.software
 )
-BASE_IMAGES: Shape[SoftwareList, Found[BaseImage]] = values(
+BASE_IMAGES: Shape[SoftwareList, Opened[BaseImage]] = values(
     SoftwareList, "base_images", CatalogItem.base_image
 )
 

@@ -15,7 +15,8 @@ from vcloud._core.resource import Collection, Handle, bind
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.computers.models import TaskResult, TaskStatus
-from vcloud.providers.vagon import Envelope, Item, Listing, adopt, listing, resources
+from vcloud.providers.vagon import Envelope
+from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resources
 
 __all__ = ["MachineTasks", "Task", "TaskActivation", "TaskRef"]
 
@@ -104,7 +105,7 @@ def _deleted(machine_id: str) -> Shape[TaskOutcome, Task | None]:
     def open_task(wire: TaskOutcome, session: Session, body: bytes) -> Task | None:
         if wire.task is None:
             return None
-        return adopt(wire.task, session, (body, "task"), {"machine_id": machine_id})
+        return adopt_item(wire.task, session, (body, "task"), {"machine_id": machine_id})
 
     return Shape(TaskOutcome, open_task)
 

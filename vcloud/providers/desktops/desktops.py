@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Collection as Many
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 import msgspec
@@ -16,8 +16,8 @@ from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
-from vcloud._core.resource import Handle, bind, set_origin, wait_until
-from vcloud._core.session import Session
+from vcloud._core.resource import Handle, set_origin, wait_until
+from vcloud._core.resources import resource
 from vcloud._core.text import word
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.controls import Controls
@@ -25,8 +25,6 @@ from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
-
-H = TypeVar("H", bound=Handle)
 
 #: A desktop in one of these never runs again.
 TERMINAL_STATES: Final = frozenset(
@@ -189,11 +187,6 @@ def view(desktop: Desktop) -> Instance:
     return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
 
 
-def _opened(handle: H, session: Session, body: bytes) -> H:
-    set_origin(handle, (body,))
-    return bind(handle, session)
-
-
-DESKTOP: Shape[Desktop, Desktop] = Shape(Desktop, _opened)
-LAUNCHED: Shape[LaunchedDesktop, LaunchedDesktop] = Shape(LaunchedDesktop, _opened)
+DESKTOP = resource(Desktop)
+LAUNCHED = resource(LaunchedDesktop)
 STOPPED: Shape[StopAnswer, None] = Shape(StopAnswer, lambda wire, session, body: None)

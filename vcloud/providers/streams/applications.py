@@ -13,7 +13,7 @@ from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
-from vcloud.providers.vagon import Item, Listing, Nested, listing, resource, resources
+from vcloud.providers.vagon_resources import Item, Listing, Nested, listing, resource, resources
 
 __all__ = ["Application", "ApplicationRef", "Applications"]
 

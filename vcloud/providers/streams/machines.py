@@ -22,16 +22,8 @@ from vcloud._core.session import Session
 from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import ConnectionStatus, Region
-from vcloud.providers.vagon import (
-    DONE,
-    Envelope,
-    Item,
-    Listing,
-    adopt,
-    listing,
-    resource,
-    resources,
-)
+from vcloud.providers.vagon import DONE, Envelope
+from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resource, resources
 
 __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
@@ -191,7 +183,7 @@ def _opened_assignment(wire: AssignmentAnswer, session: Session, body: bytes) ->
     if fault is not None:
         raise refused_link("connection_link", fault)
     return Assignment(
-        machine=adopt(wire.machine, session, (body, "machine")),
+        machine=adopt_item(wire.machine, session, (body, "machine")),
         connection_link=wire.connection_link,
     )
 

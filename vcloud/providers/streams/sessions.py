@@ -13,7 +13,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
 from vcloud.providers.streams.machines import statistics_filters
 from vcloud.providers.streams.models import AudioDevice, AudioState, Region
-from vcloud.providers.vagon import Item, Listing, listing, resources
+from vcloud.providers.vagon_resources import Item, Listing, listing, resources
 
 __all__ = ["VisitorSession", "VisitorSessions"]
 

@@ -41,7 +41,7 @@ from vcloud.providers.streams.models import (
     StreamTexts,
 )
 from vcloud.providers.streams.users import UserRef
-from vcloud.providers.vagon import Item, Listing, Nested, listing, resource, resources
+from vcloud.providers.vagon_resources import Item, Listing, Nested, listing, resource, resources
 
 __all__ = ["Stream", "StreamRef", "Streams"]
 

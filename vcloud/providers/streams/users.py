@@ -9,7 +9,8 @@ from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.vagon import DONE, resource
+from vcloud.providers.vagon import DONE
+from vcloud.providers.vagon_resources import resource
 
 __all__ = ["User", "UserRef", "Users"]
 
