@@ -48,7 +48,8 @@ from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
 from vcloud._core.decoding.codec import Shape
 from vcloud._core.transport import Transport
-from vcloud.providers.computers.machines import MACHINE, MACHINES
+from vcloud.providers.computers.machine import MACHINE
+from vcloud.providers.computers.machines import MACHINES
 
 ROUNDS = 15
 CALLS = 2000

@@ -36,7 +36,7 @@ from vcloud import (
 from vcloud._core.observe import Hook, Observers, call_hook, line
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, TransportOptions
-from vcloud.providers.computers.machines import MACHINE
+from vcloud.providers.computers.machine import MACHINE
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')

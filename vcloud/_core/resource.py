@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from collections.abc import Collection as Many
+from collections.abc import Callable
 from copy import deepcopy
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 import msgspec
 
-from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
+from vcloud._core.arguments import identifier
 from vcloud._core.decoding.codec import loads
-from vcloud._core.endpoint import TIMEOUT
-from vcloud._core.text import shortened, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
-from vcloud.errors import (
-    ConfigurationError,
-    DecodeError,
-    InvalidArgumentError,
-    WaitFailed,
-    WaitTimeout,
-)
+from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
-S = TypeVar("S", bound=str)
 
 #: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
 Origin = tuple[bytes, *tuple[str | int, ...]]
@@ -170,92 +157,17 @@ class Collection:
         return f"<{type(self).__name__} at {self._session.base_url}>"
 
 
-def stated(state: S | None, name: str) -> S:
-    """The state that an answer was asked for.
+class IdCollection(Collection, Generic[H]):
+    """A collection whose handles need an id and nothing else: ``H`` is the class of its handles."""
 
-    Raises:
-        DecodeError: the answer leaves it out.
-    """
-    if state is None:
-        raise DecodeError(f"the answer is not what the contract says: it has no {name}")
-    return state
+    __slots__ = ()
 
+    _handle: Callable[..., H]
 
-async def wait_until(
-    refresh: Callable[[], Awaitable[H]],
-    state_of: Callable[[H], str],
-    wanted: str | Many[str],
-    *,
-    states: type[OpenEnum],
-    hopeless: Many[str] = (),
-    timeout: timedelta | float,
-    poll: timedelta | float,
-    clock: Callable[[], float],
-    what: str,
-    hide: Callable[[str], str] = str,
-    attempt: float = TIMEOUT,
-) -> H:
-    """Poll until the state is one of ``wanted``; the one polling function of the SDK.
+    def ref(self, id: str | int) -> H:
+        """A handle to act through; nothing is sent.
 
-    When time is up and the last answer is older than ``poll``, because the process stood still for
-    example, it looks once more (:func:`~vcloud._core.timing.polling.poll_until`).
-
-    Args:
-        refresh: fetches the resource.
-        state_of: reads its state.
-        wanted: the state or states to wait for.
-        states: those there are. A text that is none of them is taken for a slip; to wait for a state that the service
-            has and this SDK does not know, give ``states(text)``.
-        hopeless: states from which none of the wanted ones is reached.
-        timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched once.
-        poll: the polling interval; seconds or timedelta.
-        clock: monotonic seconds.
-        what: names the resource in errors.
-        hide: takes secrets out of a state that an error shows.
-        attempt: seconds for the look after time is up.
-
-    Raises:
-        InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
-        WaitTimeout: time is up. If the look after that failed, its error is the cause.
-        WaitFailed: it is in a state from which none of the wanted ones is reached.
-    """
-    goals = _goals(wanted, states)
-    what = shortened(what)
-    names = " or ".join(sorted(goals))
-    pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
-    last: str | None = None
-
-    async def look() -> H | None:
-        nonlocal last
-        resource = await refresh()
-        last = state_of(resource)
-        if last in goals:
-            return resource
-        if last in hopeless:
-            raise WaitFailed(f"{what} is {word(last)} and will not become {names}", last=last)
-        return None
-
-    if not patience:
-        # A single request, which has its own time limit.
-        if (resource := await look()) is not None:
-            return resource
-        last = last if last is None else hide(last)
-        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
-    try:
-        return await poll_until(look, timeout=patience, poll=pause, attempt=attempt, clock=clock)
-    except TimeIsUpError as late:
-        why = late.__cause__
-    last = last if last is None else hide(last)
-    seen = f"it was still {word(last)}" if last is not None else "its state was never seen"
-    text = f"{what} did not become {names} within {patience:g} s: {seen}"
-    raise WaitTimeout(text, last=last) from why
-
-
-def _goals(wanted: str | Many[str], states: type[OpenEnum]) -> frozenset[str]:
-    try:
-        given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    except TypeError:
-        raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
-    if not given:
-        raise InvalidArgumentError("wait_until needs at least one state")
-    return frozenset([member(state, states, "state") for state in given])
+        Raises:
+            InvalidArgumentError: what is given cannot be an id.
+        """
+        return bind(self._handle(id=identifier(id)), self._session)

@@ -1,15 +1,20 @@
-"""What the Computers API answers: values and the wire's lists. The handles' fields stand with the handles."""
+"""Values that the Computers API answers with, their enumerations, and its lists.
+
+The fields of a machine stand in ``machine.py``, those of a task or a session with its collection.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import ClassVar, Final
 
+import attrs
 from attrs import field, frozen
 
 from vcloud._core.decoding.codec import Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.redaction.secretive import Secretive
+from vcloud.errors import InvalidArgumentError
 from vcloud.providers.vagon import Envelope
 from vcloud.providers.vagon_resources import Item
 
@@ -107,6 +112,19 @@ class Permissions:
     screen_recording_enabled: bool | None = None
     #: Whether keyboard and mouse are recorded. Default: false.
     input_recording_enabled: bool | None = None
+
+
+def permissions_to_wire(permissions: Permissions) -> dict[str, bool]:
+    """The permissions that were given, as a request has them.
+
+    Raises:
+        InvalidArgumentError: it is no :class:`Permissions`.
+    """
+    if type(permissions) is not Permissions:
+        raise InvalidArgumentError(
+            f"permissions must be a Permissions(...), not {type(permissions).__name__}"
+        )
+    return {name: value for name, value in attrs.asdict(permissions).items() if value is not None}
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)

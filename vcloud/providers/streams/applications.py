@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
-from vcloud._core.arguments import identifier, number, optional_member
+from vcloud._core.arguments import number, optional_member
 from vcloud._core.decoding.models import InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment
-from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.resource import Handle, IdCollection
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
 from vcloud.providers.vagon_resources import Item, Listing, Nested, listing, resource, resources
@@ -112,8 +112,10 @@ APPLICATION = resource(Application)
 APPLICATIONS = resources(ApplicationList, Application)
 
 
-class Applications(Collection):
+class Applications(IdCollection[ApplicationRef]):
     """The account's applications. They are made in Vagon's dashboard."""
+
+    _handle = ApplicationRef
 
     def list(self, *, page: int | None = None, per_page: int = PER_PAGE) -> Pager[Application]:
         """All applications.  ``GET /applications``
@@ -125,11 +127,3 @@ class Applications(Collection):
             per_page: applications per page.
         """
         return listing(self._session, "/applications", APPLICATIONS, page=page, per_page=per_page)
-
-    def ref(self, id: str | int) -> ApplicationRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(ApplicationRef(id=identifier(id)), self._session)

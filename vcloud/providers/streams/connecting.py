@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.decoding.codec import Shape
 from vcloud._core.request import Request
-from vcloud._core.resource import stated
+from vcloud._core.states import required_state
 from vcloud._core.tasks import Cleanup
 from vcloud._core.text import printable, word
 from vcloud._core.timing.polling import TimeIsUpError, poll_until
@@ -46,7 +46,7 @@ from vcloud.providers.streams.settling import UNASSIGNED, Settlement, find, look
 from vcloud.providers.vagon import VagonCode
 
 if TYPE_CHECKING:
-    from vcloud.providers.streams.streams import StreamRef
+    from vcloud._core.session import Session
 
 R = TypeVar("R")
 
@@ -54,7 +54,8 @@ _BY_HAND_REFUSED: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTI
 
 
 async def connect(
-    stream: StreamRef,
+    session: Session,
+    stream_id: str,
     region: Region | str,
     user_id: str | int | None,
     *,
@@ -63,11 +64,11 @@ async def connect(
 ) -> Assignment:
     """Carry out :meth:`StreamRef.connect`."""
     # Here and not when their turn comes: by then a machine may have been started.
-    start_request(stream.id, region)
-    assign_request(stream.id, region, user_id)
+    start_request(stream_id, region)
+    assign_request(stream_id, region, user_id)
     patience = positive_seconds(timeout, "timeout")
     pause = positive_seconds(poll, "poll")
-    connection = _Connection(stream, region, user_id)
+    connection = _Connection(session, stream_id, region, user_id)
     with connection.known_to_the_client():
         try:
             return await connection.make(patience, pause)
@@ -89,8 +90,11 @@ class _Connection:
     The client knows it while it is under way; see :class:`~vcloud._core.tasks.Opened`.
     """
 
-    def __init__(self, stream: StreamRef, region: Region | str, user_id: str | int | None) -> None:
-        self._stream = stream
+    def __init__(
+        self, session: Session, stream_id: str, region: Region | str, user_id: str | int | None
+    ) -> None:
+        self._session = session
+        self._stream_id = stream_id
         self._region = region
         self._user_id = user_id
         #: Whether a machine can be asked for, and was not, because time was up.
@@ -111,15 +115,15 @@ class _Connection:
         self._unanswered: str | None = None
         # Cancelling a request does not cancel what the service does with it: a machine that it
         # started or assigned meanwhile has to be known to be stopped.
-        self._cleanup = Cleanup(stream._session.cleanup_timeout)
-        self._settlement = Settlement(stream=stream, cleanup=self._cleanup)
+        self._cleanup = Cleanup(session.cleanup_timeout)
+        self._settlement = Settlement(session=session, stream_id=stream_id, cleanup=self._cleanup)
         self._failure: CleanupError | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @contextmanager
     def known_to_the_client(self) -> Generator[None]:
         """The client ends this when it closes."""
-        opened = self._stream._session.opened
+        opened = self._session.opened
         opened.add(self)
         try:
             yield
@@ -168,7 +172,7 @@ class _Connection:
         Raises:
             TimeIsUpError: time is up.
         """
-        session = self._stream._session
+        session = self._session
         self._ends = session.clock() + timeout
         assignment = await poll_until(
             self._look,
@@ -200,7 +204,7 @@ class _Connection:
 
     def _in_time(self) -> bool:
         """Whether anything new may begin: after the end, only what has arrived is still read."""
-        return self._stream._session.clock() < self._ends
+        return self._session.clock() < self._ends
 
     async def _until_closed(self, waiting: Coroutine[Any, Any, R]) -> R | None:
         """Wait for what changes nothing at the service.
@@ -222,15 +226,11 @@ class _Connection:
         mine = self._settlement.started
         if mine is None or mine.id == assigned.id:
             return
-        for other in list(self._stream._session.opened):
-            if (
-                isinstance(other, _Connection)
-                and other is not self
-                and other._takes(assigned, mine)
-            ):
+        for other in list(self._session.opened):
+            if isinstance(other, _Connection) and other is not self and other.takes(assigned, mine):
                 return
 
-    def _takes(self, lost: StreamMachine, instead: StreamMachine) -> bool:
+    def takes(self, lost: StreamMachine, instead: StreamMachine) -> bool:
         """Whether the lost machine was started here: then the other one stands for it."""
         started = self._settlement.started
         if lost.id not in (self._given_away, None if started is None else started.id):
@@ -241,7 +241,7 @@ class _Connection:
     def late(self, timeout: float) -> WaitTimeout:
         """The error for time being up."""
         return WaitTimeout(
-            f"stream {word(self._stream.id)} gave no machine in {word(self._region)} within {timeout:g} s: "
+            f"stream {word(self._stream_id)} gave no machine in {word(self._region)} within {timeout:g} s: "
             f"{self._seen()}{self._awaited()}",
             last=self._last,
         )
@@ -283,14 +283,14 @@ class _Connection:
             if self._available:
                 return True
             return self._startable and self._in_time() and await self._start()
-        machine = await self._until_closed(look_at(self._stream, started))
+        machine = await self._until_closed(look_at(self._session, self._stream_id, started))
         if self._settlement.started is not started:
             return False  # another one stands for it since
         if machine is None:
             self._available = False
             return False
-        status = stated(machine.connection_status, "connection_status")
-        self._last = self._stream._session.hide(status)
+        status = required_state(machine.connection_status, "connection_status")
+        self._last = self._session.hide(status)
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
             self._settlement.started = None
@@ -330,7 +330,8 @@ class _Connection:
 
     async def _any_is_available(self) -> bool:
         looking = find(
-            self._stream,
+            self._session,
+            self._stream_id,
             lambda machine: (
                 machine.region == self._region
                 and machine.connection_status == ConnectionStatus.AVAILABLE
@@ -343,7 +344,7 @@ class _Connection:
         """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""
         try:
             machine = await self._fetch(
-                "start", start_request(self._stream.id, self._region), MACHINE
+                "start", start_request(self._stream_id, self._region), MACHINE
             )
         except CapacityError as error:
             # Those that are turning on are others', who started them.
@@ -356,12 +357,12 @@ class _Connection:
             self._startable = False
             return True
         status = machine.connection_status
-        self._last = status and self._stream._session.hide(status)
+        self._last = status and self._session.hide(status)
         self._full = None
         return True
 
     async def _assign(self) -> Assignment:
-        request = assign_request(self._stream.id, self._region, self._user_id)
+        request = assign_request(self._stream_id, self._region, self._user_id)
         return await self._fetch("assign", request, ASSIGNMENT)
 
     async def _fetch(
@@ -369,7 +370,7 @@ class _Connection:
     ) -> R:
         """Send this, and remember what came of it, even if this is interrupted meanwhile."""
         try:
-            result = await self._stream._session.fetch(request, shape, cleanup=self._cleanup)
+            result = await self._session.fetch(request, shape, cleanup=self._cleanup)
         except VCloudError as error:
             self._settlement.note_error(what, error)
             if not self._cleanup.urgent:

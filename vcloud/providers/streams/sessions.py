@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar
 
 from attrs import frozen
 
 from vcloud._core.decoding.codec import Float, Id, Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
-from vcloud._core.paging.pager import Pager
-from vcloud._core.resource import Collection, Handle
-from vcloud.providers.streams.machines import statistics_filters
+from vcloud._core.resource import Handle
 from vcloud.providers.streams.models import AudioDevice, AudioState, Region
-from vcloud.providers.vagon_resources import Item, Listing, listing, resources
+from vcloud.providers.streams.statistics import Statistics
+from vcloud.providers.vagon_resources import Item, Listing, resources
 
 __all__ = ["VisitorSession", "VisitorSessions"]
 
@@ -81,33 +79,8 @@ class VisitorSessionList(Listing):
 SESSIONS = resources(VisitorSessionList, VisitorSession)
 
 
-class VisitorSessions(Collection):
-    """The visits to all streams."""
+class VisitorSessions(Statistics[VisitorSession]):
+    """The visits to all streams.  ``GET /sessions``"""
 
-    def list(
-        self,
-        *,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
-        page: int | None = None,
-        per_page: int | None = None,
-        application_id: str | int | None = None,
-        stream_id: str | int | None = None,
-    ) -> Pager[VisitorSession]:
-        """The visits that match.  ``GET /sessions``
-
-        Args:
-            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
-            end_at: up to this instant, given likewise.
-            page: the page to begin with; the service begins with 1.
-            per_page: visits per page; the service takes 20.
-            application_id: of this application alone.
-            stream_id: of this stream alone.
-
-        Raises:
-            InvalidArgumentError: no instant, or one without a zone, or an id that is no number.
-        """
-        filters = statistics_filters(start_at, end_at, application_id, stream_id)
-        return listing(
-            self._session, "/sessions", SESSIONS, page=page, per_page=per_page, filters=filters
-        )
+    _path = "/sessions"
+    _shape = SESSIONS

@@ -15,11 +15,11 @@ from attrs import define, field
 from vcloud._core.tasks import Cleanup, left_behind
 from vcloud._core.text import word
 from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
-from vcloud.providers.streams.machines import Assignment, StreamMachine
+from vcloud.providers.streams.machines import Assignment, StreamMachine, machines_of_stream
 from vcloud.providers.streams.models import ConnectionStatus
 
 if TYPE_CHECKING:
-    from vcloud.providers.streams.streams import StreamRef
+    from vcloud._core.session import Session
 
 #: Machines per page when looking for one: past ones are listed too.
 LOOK: Final = 100
@@ -29,10 +29,10 @@ UNASSIGNED: Final = (ConnectionStatus.WAITING, ConnectionStatus.AVAILABLE)
 
 
 async def find(
-    stream: StreamRef, fits: Callable[[StreamMachine], bool]
+    session: Session, stream_id: str, fits: Callable[[StreamMachine], bool]
 ) -> tuple[StreamMachine | None, DecodeError | None]:
     """The first machine on the stream's list that fits, and why others could not be read."""
-    pages = stream.machines(per_page=LOOK).pages()
+    pages = machines_of_stream(session, stream_id, per_page=LOOK).pages()
     unreadable: DecodeError | None = None
     while True:
         try:
@@ -51,18 +51,18 @@ async def find(
                 return machine, unreadable
 
 
-async def look_at(stream: StreamRef, started: StreamMachine) -> StreamMachine | None:
+async def look_at(session: Session, stream_id: str, started: StreamMachine) -> StreamMachine | None:
     """The machine as it is now; None when it has no uid, and the stream does not list it."""
-    return await (started.refresh() if started.uid else _listed(stream, started))
+    return await (started.refresh() if started.uid else _listed(session, stream_id, started))
 
 
-async def _listed(stream: StreamRef, started: StreamMachine) -> StreamMachine | None:
+async def _listed(session: Session, stream_id: str, started: StreamMachine) -> StreamMachine | None:
     """The machine as the stream lists it, None when it does not.
 
     Raises:
         DecodeError: some of the machines cannot be read, and it may be one of those.
     """
-    found, unreadable = await find(stream, lambda machine: machine.id == started.id)
+    found, unreadable = await find(session, stream_id, lambda machine: machine.id == started.id)
     if found is None and unreadable is not None:
         raise unreadable
     return found
@@ -73,7 +73,8 @@ class Settlement:
     """Settles what a connection leaves behind.
 
     Attributes:
-        stream: whose machines these are.
+        session: sends the requests.
+        stream_id: of the stream whose machines these are.
         cleanup: what bounds it.
         started: the machine that was started for this.
         start_lost: the error that leaves open whether one was started.
@@ -83,7 +84,8 @@ class Settlement:
         stopped: the ids of the machines that were stopped.
     """
 
-    stream: StreamRef
+    session: Session
+    stream_id: str
     cleanup: Cleanup
     started: StreamMachine | None = None
     start_lost: VCloudError | None = None
@@ -143,7 +145,7 @@ class Settlement:
         if not self._left:
             return None
         failure = left_behind(
-            self.stream._session.log,
+            self.session.log,
             "streams",
             "; ".join(what for what, _ in self._left),
             ids=dict.fromkeys(id for _, id in self._left if id is not None),
@@ -195,7 +197,7 @@ class Settlement:
         if started is not None and started.id in self._open:
             await self._stop_unless_taken(started, lost)
         if lost is not None and lost is not error:
-            words = f"the visitor may have been given a machine of stream {word(self.stream.id)}"
+            words = f"the visitor may have been given a machine of stream {word(self.stream_id)}"
             self._left.append((f"{words}, which may still run: {lost!r}", None))
 
     async def _stop_assigned(self, assigned: StreamMachine, *, ours: bool) -> None:
@@ -238,11 +240,11 @@ class Settlement:
     async def _look_twice(self, started: StreamMachine) -> StreamMachine | None:
         """The machine as it is now: as the list has it, where it cannot be fetched."""
         try:
-            return await look_at(self.stream, started)
+            return await look_at(self.session, self.stream_id, started)
         except VCloudError:
             if not started.uid:
                 raise
-        return await _listed(self.stream, started)
+        return await _listed(self.session, self.stream_id, started)
 
     async def _stop(self, machine: StreamMachine) -> None:
         try:
@@ -265,4 +267,4 @@ class Settlement:
 
     def _leave(self, what: str, why: Exception | None = None, *, id: str | None = None) -> None:
         reason = "" if why is None else f": {why!r}"
-        self._left.append((f"{what} may still run in stream {word(self.stream.id)}{reason}", id))
+        self._left.append((f"{what} may still run in stream {word(self.stream_id)}{reason}", id))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from vcloud._core.arguments import identifier, text
+from vcloud._core.arguments import text
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.request import Request, drop_none, json_body, path_segment
-from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.resource import Handle, IdCollection
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.vagon import DONE
 from vcloud.providers.vagon_resources import resource
@@ -45,16 +45,10 @@ class User(UserRef):
 USER = resource(User)
 
 
-class Users(Collection):
+class Users(IdCollection[UserRef]):
     """The visitors."""
 
-    def ref(self, id: str | int) -> UserRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(UserRef(id=identifier(id)), self._session)
+    _handle = UserRef
 
     async def create(self, email: str | None = None) -> User:
         """Create a visitor, to whom machines can be assigned; never sent twice.  ``POST /users``

@@ -1,0 +1,195 @@
+"""Resources with a state, and waiting for one: the one polling function of the SDK."""
+
+from __future__ import annotations
+
+from collections import abc
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
+from vcloud._core.endpoint import TIMEOUT
+from vcloud._core.resource import Handle
+from vcloud._core.text import shortened, word
+from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
+
+if TYPE_CHECKING:
+    from vcloud._core.decoding.codec import OpenEnum
+
+H = TypeVar("H", bound=Handle)
+S = TypeVar("S", bound=str)
+
+
+class Lifecycle(msgspec.Struct, frozen=True):
+    """The states of one kind of resource.
+
+    Attributes:
+        noun: what errors call the resource: ``machine``.
+        field: the field of the fetched resource that holds its state.
+        states: the states that there are.
+        terminal_states: those that it never leaves.
+    """
+
+    noun: str
+    field: str
+    states: type[OpenEnum]
+    terminal_states: frozenset[str] = frozenset()
+
+
+class Stateful(Handle, Generic[H, S]):
+    """A handle of a resource that has a state: ``H`` is the fetched resource, ``S`` the state."""
+
+    __slots__ = ()
+
+    _lifecycle: ClassVar[Lifecycle]
+
+    async def refresh(self) -> H:
+        """Fetch the resource as it is now."""
+        raise NotImplementedError
+
+    async def wait_until(
+        self,
+        state: S | str | abc.Collection[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
+    ) -> H:
+        """Poll until the resource is in this state. Each poll is a :meth:`refresh`.
+
+        Args:
+            state: the state, or several of which one will do.
+            timeout: for the whole wait; seconds or timedelta. With 0 the resource is fetched once.
+            poll: the polling interval; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: there is no such state, a timeout is below 0, or the handle cannot
+                be refreshed.
+            WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
+                than ``poll`` by then, the resource was fetched once more, for as long as one
+                attempt may take.
+            WaitFailed: it is in a state that it never leaves, and that is none of these.
+            NotFoundError: there is no such resource.
+        """
+        session, lifecycle = self._session, self._lifecycle
+        field = lifecycle.field
+        return await wait_until(
+            self.refresh,
+            lambda resource: required_state(getattr(resource, field), field),
+            state,
+            states=lifecycle.states,
+            terminal_states=lifecycle.terminal_states,
+            timeout=timeout,
+            poll=poll,
+            clock=session.clock,
+            hide=session.hide,
+            attempt=session.attempt_timeout,
+            what=self._described(),
+        )
+
+    def _described(self) -> str:
+        """The resource as errors name it."""
+        return f"{self._lifecycle.noun} {word(self.id)}"
+
+    if TYPE_CHECKING:
+
+        @property
+        def id(self) -> str:
+            """The id of the resource."""
+
+
+def required_state(state: S | None, name: str) -> S:
+    """The state that an answer was asked for.
+
+    Raises:
+        DecodeError: the answer leaves it out.
+    """
+    if state is None:
+        raise DecodeError(f"the answer is not what the contract says: it has no {name}")
+    return state
+
+
+async def wait_until(
+    refresh: Callable[[], Awaitable[H]],
+    state_of: Callable[[H], str],
+    wanted: str | abc.Collection[str],
+    *,
+    states: type[OpenEnum],
+    terminal_states: abc.Collection[str] = (),
+    timeout: timedelta | float,
+    poll: timedelta | float,
+    clock: Callable[[], float],
+    what: str,
+    hide: Callable[[str], str] = str,
+    attempt: float = TIMEOUT,
+) -> H:
+    """Poll until the state is one of ``wanted``.
+
+    When time is up and the last answer is older than ``poll``, for example because the process was
+    stopped, it polls once more (:func:`~vcloud._core.timing.polling.poll_until`).
+
+    Args:
+        refresh: fetches the resource.
+        state_of: reads its state.
+        wanted: the state or states to wait for.
+        states: those there are. A text that is none of them is refused as a mistake. To wait for a
+            state that the service has and this SDK does not know, give ``states(text)``.
+        terminal_states: states that the resource never leaves.
+        timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched
+            once.
+        poll: the polling interval; seconds or timedelta.
+        clock: monotonic seconds.
+        what: names the resource in errors.
+        hide: takes secrets out of a state that an error shows.
+        attempt: seconds for the poll after time is up.
+
+    Raises:
+        InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that
+            is not above 0.
+        WaitTimeout: time is up. If the poll after that failed, its error is the cause.
+        WaitFailed: the resource is in a terminal state that is none of the wanted ones.
+    """
+    goals = _wanted_states(wanted, states)
+    what = shortened(what)
+    names = " or ".join(sorted(goals))
+    interval, seconds = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
+    last: str | None = None
+
+    async def look() -> H | None:
+        nonlocal last
+        resource = await refresh()
+        last = state_of(resource)
+        if last in goals:
+            return resource
+        if last in terminal_states:
+            raise WaitFailed(f"{what} is {word(last)} and will not become {names}", last=last)
+        return None
+
+    if not seconds:
+        # A single request, which has its own time limit.
+        if (resource := await look()) is not None:
+            return resource
+        last = last if last is None else hide(last)
+        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
+    try:
+        return await poll_until(look, timeout=seconds, poll=interval, attempt=attempt, clock=clock)
+    except TimeIsUpError as late:
+        cause = late.__cause__
+    last = last if last is None else hide(last)
+    seen = "its state was never seen" if last is None else f"it was still {word(last)}"
+    text = f"{what} did not become {names} within {seconds:g} s: {seen}"
+    raise WaitTimeout(text, last=last) from cause
+
+
+def _wanted_states(wanted: str | abc.Collection[str], states: type[OpenEnum]) -> frozenset[str]:
+    try:
+        given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"wait_until needs a state or several states, not {wanted!r}"
+        ) from None
+    if not given:
+        raise InvalidArgumentError("wait_until needs at least one state")
+    return frozenset([member(state, states, "state") for state in given])
