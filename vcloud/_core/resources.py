@@ -18,7 +18,7 @@ import msgspec
 from vcloud._core.arguments import positive_integer
 from vcloud._core.decoding.codec import BrokenItems, Shape, required
 from vcloud._core.paging.pager import Pager, paged
-from vcloud._core.paging.pages import Source
+from vcloud._core.paging.source import Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage, Strategy
 from vcloud._core.request import QueryValue, Request, query
 from vcloud._core.resource import Handle, Origin, adopt

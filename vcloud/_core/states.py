@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
+from attrs import define
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.endpoint import TIMEOUT
@@ -152,35 +153,71 @@ async def wait_until(
         WaitFailed: the resource is in a terminal state that is none of the wanted ones.
     """
     goals = _wanted_states(wanted, states)
-    what = shortened(what)
-    names = " or ".join(sorted(goals))
+    wait = _Wait(
+        refresh=refresh,
+        state_of=state_of,
+        goals=goals,
+        terminal_states=terminal_states,
+        what=shortened(what),
+        hide=hide,
+    )
     interval, seconds = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
-    last: str | None = None
-
-    async def look() -> H | None:
-        nonlocal last
-        resource = await refresh()
-        last = state_of(resource)
-        if last in goals:
-            return resource
-        if last in terminal_states:
-            raise WaitFailed(f"{what} is {word(last)} and will not become {names}", last=last)
-        return None
-
     if not seconds:
         # A single request, which has its own time limit.
-        if (resource := await look()) is not None:
+        if (resource := await wait.poll()) is not None:
             return resource
-        last = last if last is None else hide(last)
-        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
+        raise wait.timed_out(seconds)
     try:
-        return await poll_until(look, timeout=seconds, poll=interval, attempt=attempt, clock=clock)
+        return await poll_until(
+            wait.poll, timeout=seconds, poll=interval, attempt=attempt, clock=clock
+        )
     except TimeIsUpError as late:
         cause = late.__cause__
-    last = last if last is None else hide(last)
-    seen = "its state was never seen" if last is None else f"it was still {word(last)}"
-    text = f"{what} did not become {names} within {seconds:g} s: {seen}"
-    raise WaitTimeout(text, last=last) from cause
+    raise wait.timed_out(seconds) from cause
+
+
+@define(kw_only=True)
+class _Wait(Generic[H]):
+    """One wait for one of several states."""
+
+    refresh: Callable[[], Awaitable[H]]
+    state_of: Callable[[H], str]
+    goals: frozenset[str]
+    terminal_states: abc.Collection[str]
+    what: str
+    hide: Callable[[str], str]
+    #: The last state seen.
+    last: str | None = None
+
+    @property
+    def names(self) -> str:
+        """The states that are waited for."""
+        return " or ".join(sorted(self.goals))
+
+    async def poll(self) -> H | None:
+        """The resource if it is in one of the states.
+
+        Raises:
+            WaitFailed: it never will be.
+        """
+        resource = await self.refresh()
+        self.last = last = self.state_of(resource)
+        if last in self.goals:
+            return resource
+        if last in self.terminal_states:
+            text = f"{self.what} is {word(last)} and will not become {self.names}"
+            raise WaitFailed(text, last=last)
+        return None
+
+    def timed_out(self, seconds: float) -> WaitTimeout:
+        """The error for a wait of so many seconds."""
+        last = None if self.last is None else self.hide(self.last)
+        if not seconds:
+            return WaitTimeout(f"{self.what} is {word(last)}, not {self.names}", last=last)
+        seen = "its state was never seen" if last is None else f"it was still {word(last)}"
+        return WaitTimeout(
+            f"{self.what} did not become {self.names} within {seconds:g} s: {seen}", last=last
+        )
 
 
 def _wanted_states(wanted: str | abc.Collection[str], states: type[OpenEnum]) -> frozenset[str]:

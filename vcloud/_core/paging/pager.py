@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
-from vcloud._core.paging.pages import Items, Page, Pages, Source
+from vcloud._core.paging.pages import Items, Pages
+from vcloud._core.paging.source import Page, Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage
 
 __all__ = ["Page", "Pager", "paged", "unpaged"]
