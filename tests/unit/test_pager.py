@@ -248,7 +248,7 @@ async def test_a_shallow_copy_of_a_pager_reads_the_same_list() -> None:
 
 def test_a_plain_for_says_what_to_do() -> None:
     with pytest.raises(TypeError, match="async for"):
-        iter(Shelf(1).pager())
+        iter(Shelf(1).pager())  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("ahead", [0, 2])

@@ -42,7 +42,7 @@ class ListAnswer:
         item_fields: all of these.
     """
 
-    __slots__ = ()
+    __slots__: ClassVar[tuple[str, ...]] = ()
 
     key: ClassVar[str] = ""
     other_keys: ClassVar[tuple[str, ...]] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -108,10 +108,12 @@ class Pager(Generic[T]):
             "call list(...) again where it is needed, or collect the items with `await ....all()`"
         )
 
-    def __iter__(self) -> NoReturn:
-        raise TypeError(
-            "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
-        )
+    if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            )
 
     def prefetch(self, n: int) -> Pager[T]:
         """The same list, read up to ``n`` pages ahead of the one in hand.

@@ -31,7 +31,7 @@ LOGS: Shape[SessionLogs, tuple[str, ...]] = Shape(
 class Realtime(Handle):
     """The part of a session's handle that goes over WebSockets."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
         id: str
