@@ -1,4 +1,4 @@
-"""Handles: what one acts through. A fetched resource is its handle plus its fields."""
+"""Handles, through which one acts on resources. A fetched resource is a handle with fields."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound="Handle")
 
-#: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
+#: The answer that an object came in, which all objects of a page share, and the path to this one.
 Origin = tuple[bytes, *tuple[str | int, ...]]
 
 
 class _HandleType(type):
-    """Lets :func:`attrs.evolve` give handles that keep their client.
+    """Makes the copies of :func:`attrs.evolve` act through the same client.
 
-    evolve makes the new object from the fields alone, and the client is none of them: as a field it
-    would be decoded, compared, printed and pickled. evolve has no hook either, so its frame is
-    asked what it copies.
+    ``evolve`` builds a new object from the fields alone. The client is not a field, because a field
+    would be decoded, compared, printed and pickled. ``evolve`` has no hook, so the constructor
+    looks at its frame to find the object that is copied.
     """
 
     if not TYPE_CHECKING:  # a checker should see the constructor of each class
 
         def __call__(cls, *args: object, **fields: object) -> object:
             made = super().__call__(*args, **fields)
-            caller = sys._getframe(1)
+            caller = sys._getframe(1)  # the one way to see what evolve copies
             if caller.f_code is _EVOLVE:
                 session = getattr(caller.f_locals.get("inst"), "_owner_session", None)
                 if session is not None:
@@ -47,16 +47,16 @@ _EVOLVE: Final = attrs.evolve.__code__
 
 
 class Handle(metaclass=_HandleType):
-    """Something at a provider that can be acted upon. Immutable; equality is that of its fields.
+    """A resource at a provider. It is immutable, and equal to another one with the same fields.
 
     Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A
-    handle can be pickled; what is unpickled keeps its fields, and belongs to no client.
+    handle can be pickled. An unpickled one has its fields, and belongs to no client.
     """
 
-    # Not attrs fields: they are no part of what the service said, of equality or of the repr.
+    # Not attrs fields, because equality and repr concern only what the service sent.
     __slots__ = ("_origin", "_owner_session")
 
-    #: The fields that hold other resources, where a provider's answers nest them.
+    #: The fields that hold other resources, if the provider's answers nest them.
     nested: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -64,7 +64,7 @@ class Handle(metaclass=_HandleType):
         try:
             return self._owner_session
         except AttributeError:
-            # Only what was unpickled knows an answer without knowing a client.
+            # Only an unpickled handle has an answer and no client.
             why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
             raise ConfigurationError(
                 f"this {type(self).__name__} belongs to no client ({why}): "
@@ -73,10 +73,13 @@ class Handle(metaclass=_HandleType):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """What the service sent for this object, with the fields that this SDK does not know; empty for a bare handle.
+        """What the service sent for this object, with fields that this SDK does not know.
+
+        It is empty for a handle that was not fetched.
 
         Raises:
-            DecodeError: a field that this SDK does not know holds what Python has no value for, such as ``1e999``.
+            DecodeError: a field that this SDK does not know has a value that Python cannot hold,
+                such as ``1e999``.
         """
         try:
             raw: dict[str, Any] = loads(self._own_part())
@@ -87,7 +90,7 @@ class Handle(metaclass=_HandleType):
         return raw
 
     def _own_part(self) -> bytes:
-        """What the service sent for this object alone, byte for byte: the page that it came on is shared by many."""
+        """What the service sent for this object, byte for byte, without the rest of the page."""
         body, *path = getattr(self, "_origin", (b"{}",))
         for step in path:
             kind: Any = list[msgspec.Raw] if isinstance(step, int) else dict[str, msgspec.Raw]
@@ -119,19 +122,19 @@ class Handle(metaclass=_HandleType):
         _origin: Origin
 
 
-# The slots' own setters: attrs freezes the classes, and this runs for each of a page's objects.
+# The setters of the slots, because the classes are frozen. They run for each object of a page.
 set_session: Callable[[Handle, Session], None] = Handle.__dict__["_owner_session"].__set__
 set_origin: Callable[[Handle, Origin], None] = Handle.__dict__["_origin"].__set__
 
 
 def bind(handle: H, session: Session) -> H:
-    """Give a handle the session that it acts through."""
+    """Give a handle the session that it acts through, and return it."""
     set_session(handle, session)
     return handle
 
 
 def adopt(handle: H, session: Session, origin: Origin) -> H:
-    """Give a decoded resource the session that it acts through, and the answer that it came in."""
+    """Give a decoded resource its session and the answer that it came in, and return it."""
     set_session(handle, session)
     set_origin(handle, origin)
     return handle
@@ -146,7 +149,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
 
 
 class Collection:
-    """The things of one kind at one provider."""
+    """The resources of one kind at one provider."""
 
     __slots__ = ("_session",)
 
@@ -158,16 +161,16 @@ class Collection:
 
 
 class IdCollection(Collection, Generic[H]):
-    """A collection whose handles need an id and nothing else: ``H`` is the class of its handles."""
+    """A collection whose handles need only an id. ``H`` is the class of the handles."""
 
     __slots__ = ()
 
     _handle: Callable[..., H]
 
     def ref(self, id: str | int) -> H:
-        """A handle to act through; nothing is sent.
+        """A handle of the resource with this id; nothing is sent.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id.
+            InvalidArgumentError: the id is not valid.
         """
         return bind(self._handle(id=identifier(id)), self._session)

@@ -1,10 +1,10 @@
-"""From answers to resources, and from endpoints to lists: the one resource layer, for all providers.
+"""From answers to resources, and from endpoints to lists: the one resource layer of all providers.
 
-A provider says three things, and the rest is here:
+A provider adds three things:
 
-- how a decoded item becomes a handle (``adopt``; Vagon's items keep their id beside their attributes),
-- which fields of its list answer hold the items, and what the answer says of the pages (:class:`ListAnswer`),
-- how the pages are found (a strategy of :mod:`vcloud._core.paging.strategies`).
+- how a decoded item becomes a handle (``adopt_item``; Vagon's items have an id beside attributes),
+- which fields of a list answer hold the items, and what it says about pages (:class:`ListAnswer`),
+- how its lists number their pages (a strategy of :mod:`vcloud._core.paging.strategies`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _id: Final = attrgetter("id")
 
 
 class ListAnswer:
-    """A page as the wire has it. Each kind of list adds the field that holds its items.
+    """A list answer as it was decoded. Each kind of list adds the field that holds its items.
 
     Attributes:
         key: the name of that field.
-        other_keys: other fields in which servers send the items.
-        item_fields: all of these.
+        other_keys: other fields in which a server may send them.
+        item_fields: all these fields.
     """
 
     __slots__: ClassVar[tuple[str, ...]] = ()
@@ -53,10 +53,10 @@ class ListAnswer:
         cls.item_fields = (cls.key, *cls.other_keys)
 
     def found(self, body: bytes) -> tuple[str, Sequence[Any]]:
-        """The field that holds the items, and the items.
+        """The name of the field that holds the items, and the items.
 
         Raises:
-            DecodeError: the answer is no list.
+            DecodeError: the answer has none of these fields.
         """
         for name in self.item_fields:
             items: Sequence[Any] | None = getattr(self, name)
@@ -71,24 +71,24 @@ class ListAnswer:
         error: DecodeError | None = None,
         unread: int = 0,
     ) -> PageAnswer[T]:
-        """The page, with what this answer says of its place in the list.
+        """The page, with what the answer says about its place in the list.
 
         Args:
             number: which page was asked for.
-            items: what is on it.
+            items: its items, as far as they could be read.
             error: names the first item that could not be read.
-            unread: how many could not.
+            unread: how many items could not be read.
         """
         raise NotImplementedError
 
 
 class Opened(msgspec.Struct, Generic[T], frozen=True):
-    """A list answer that was opened.
+    """A list answer and what was made of it.
 
     Attributes:
-        answer: the answer as the wire has it.
+        answer: the answer as it was decoded.
         items: the items that could be read, as the caller gets them.
-        broken: what is known of the others; None when all could be read.
+        broken: the items that could not be read; None if all could.
     """
 
     answer: Any
@@ -109,10 +109,10 @@ def resources(
     """The shape of an answer that is a list of resources.
 
     Args:
-        wire: the answer's class.
+        wire: the class that the answer is decoded into.
         adopt_item: makes a handle of an item.
-        adopt_all: makes handles of all items of an answer, all of which could be read, where that
-            is faster; given the items, the session, the answer and the name of its field.
+        adopt_all: makes handles of all items at once, which is faster, if all could be read. It
+            takes the items, the session, the answer and the name of the field.
     """
 
     def open_partly(
@@ -137,10 +137,10 @@ def resources(
 
 
 def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Opened[T]]:
-    """The shape of an answer that holds a list of values: nothing can be done to them.
+    """The shape of an answer that is a list of values, on which one cannot act.
 
     Args:
-        wire: the answer's class.
+        wire: the class that the answer is decoded into.
         name: the field that holds the list.
         view: makes of an item what the caller gets.
     """
@@ -163,10 +163,10 @@ def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Opene
 async def fetch_list(
     session: Session, request: Request, shape: Shape[Any, Opened[T]]
 ) -> tuple[T, ...]:
-    """A list that is the result of a call.
+    """Fetch a list that is one answer.
 
     Raises:
-        DecodeError: some of its items cannot be read; it holds the others in ``items``.
+        DecodeError: some of its items cannot be read; ``items`` holds the others.
     """
     opened = await session.fetch(request, shape)
     error = session.broken_items(request, opened.broken)
@@ -189,11 +189,11 @@ def listing(
 
     Args:
         session: sends the requests.
-        path: where the list is.
-        shape: of one page; its answers are :class:`ListAnswer`.
+        path: the path of the list.
+        shape: the shape of one page. Its answers are :class:`ListAnswer`.
         strategy: says which page follows.
-        page: the page to begin with; None: the first.
-        parameters: what each request has beside ``page``.
+        page: the number of the page to begin with; None: 1.
+        parameters: the other query parameters.
     """
     rest = query(parameters)
     suffix = f"&{rest}" if rest else ""
@@ -214,7 +214,7 @@ def listing(
 
 
 def all_of(session: Session, path: str, shape: Shape[Any, Opened[T]]) -> Pager[T]:
-    """A list that the service gives all at once: ``GET path``."""
+    """A list that is one answer: ``GET path``."""
 
     async def fetch(number: int) -> PageAnswer[T]:
         request = Request("GET", path)

@@ -1,4 +1,4 @@
-"""Resources with a state, and waiting for one: the one polling function of the SDK."""
+"""Waiting until a resource is in a state: the only polling of resources in the SDK."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Lifecycle(msgspec.Struct, frozen=True):
     """The states of one kind of resource.
 
     Attributes:
-        noun: what errors call the resource: ``machine``.
+        noun: the word for the resource in errors, such as ``machine``.
         field: the field of the fetched resource that holds its state.
-        states: the states that there are.
-        terminal_states: those that it never leaves.
+        states: the enumeration of the states.
+        terminal_states: the states that the resource never leaves.
     """
 
     noun: str
@@ -41,7 +41,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
 
 
 class Stateful(Handle, Generic[H, S]):
-    """A handle of a resource that has a state: ``H`` is the fetched resource, ``S`` the state."""
+    """A handle of a resource with a state. ``H`` is the fetched resource, ``S`` its state."""
 
     __slots__ = ()
 
@@ -61,7 +61,7 @@ class Stateful(Handle, Generic[H, S]):
         """Poll until the resource is in this state. Each poll is a :meth:`refresh`.
 
         Args:
-            state: the state, or several of which one will do.
+            state: the state, or several of which one is enough.
             timeout: for the whole wait; seconds or timedelta. With 0 the resource is fetched once.
             poll: the polling interval; seconds or timedelta.
 
@@ -71,7 +71,7 @@ class Stateful(Handle, Generic[H, S]):
             WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
                 than ``poll`` by then, the resource was fetched once more, for as long as one
                 attempt may take.
-            WaitFailed: it is in a state that it never leaves, and that is none of these.
+            WaitFailed: the resource is in another state, which it never leaves.
             NotFoundError: there is no such resource.
         """
         session, lifecycle = self._session, self._lifecycle
@@ -102,10 +102,10 @@ class Stateful(Handle, Generic[H, S]):
 
 
 def required_state(state: S | None, name: str) -> S:
-    """The state that an answer was asked for.
+    """The state in an answer.
 
     Raises:
-        DecodeError: the answer leaves it out.
+        DecodeError: the answer has no state.
     """
     if state is None:
         raise DecodeError(f"the answer is not what the contract says: it has no {name}")
@@ -135,15 +135,15 @@ async def wait_until(
         refresh: fetches the resource.
         state_of: reads its state.
         wanted: the state or states to wait for.
-        states: those there are. A text that is none of them is refused as a mistake. To wait for a
-            state that the service has and this SDK does not know, give ``states(text)``.
+        states: the enumeration of the states. Another text is refused as a mistake. To wait for a
+            state that this SDK does not know, give ``states(text)``.
         terminal_states: states that the resource never leaves.
         timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched
             once.
         poll: the polling interval; seconds or timedelta.
         clock: monotonic seconds.
         what: names the resource in errors.
-        hide: takes secrets out of a state that an error shows.
+        hide: removes secrets from a state that an error shows.
         attempt: seconds for the poll after time is up.
 
     Raises:

@@ -1,8 +1,7 @@
-"""What Vagon's two APIs, Streams and Computers, have in common: the envelope, the codes, and how they refuse.
+"""What Vagon's two APIs, Streams and Computers, have in common: the envelope, and how they refuse.
 
-How they write resources and lists stands in :mod:`vcloud.providers.vagon_resources`.
-
-``client_code`` in the body decides, not the HTTP status: most codes cannot be one, and an HTTP 200 may carry a refusal.
+The ``client_code`` in the body decides, not the HTTP status. Most codes are no HTTP status, and an
+HTTP 200 may carry a refusal. Resources and lists: :mod:`vcloud.providers.vagon_resources`.
 """
 
 from __future__ import annotations
@@ -109,17 +108,17 @@ class VagonCode(IntEnum):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
-    """The keys beside every answer. One without ``client_code`` is nobody's success."""
+    """The keys of every answer. An answer without ``client_code`` is no success."""
 
     client_code: Integer
     message: str | None = None
     timestamp: Instant | None = None
 
 
-#: Refusals that may be about a nonce: of the request, of who sends it, of what it conflicts with.
+#: Codes with which a used nonce may be refused: bad request, bad credentials, conflict.
 _REPLAY_CODES: Final = frozenset({400, 401, 403, 409})
-#: A nonce and what is wrong with it. A word alone is not enough: a refused signature names the
-#: nonce as a part of what was to be signed.
+#: A nonce together with what is wrong with it. The word alone is not enough: the refusal of a
+#: signature names the nonce as a part of the signed text.
 _REPLAY_WORDS: Final = re.compile(
     r"\bnonce\b.{0,60}\b(used|reused|repeated|duplicated?|replay(ed)?|seen|exists?|unique|invalid)\b"
     r"|\b(used|reused|repeated|duplicated?|replayed|invalid)\s+nonce\b"
@@ -134,27 +133,27 @@ _REPLAYED: Final = (
 def is_replay(code: int, words: str) -> bool:
     """Whether a refusal says that the nonce of the request was used before.
 
-    Every attempt is signed with a nonce of its own, so whoever used it before is a proxy between
-    that repeated the request: the first copy reached the service. Vagon's documentation says that a
-    nonce works once, and neither with which code nor in which words a second use is refused.
+    The client signs every attempt with a new nonce. If one was used before, a proxy repeated the
+    request, and the first copy reached the service. Vagon's documentation says that a nonce works
+    once. It does not say with which code or in which words a second use is refused.
 
     Args:
-        code: the envelope's, or the HTTP status.
-        words: what the service says of it.
+        code: the ``client_code``, or the HTTP status.
+        words: the message of the refusal.
     """
     return code in _REPLAY_CODES and _REPLAY_WORDS.search(words) is not None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
-    """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
+    """The fields of an envelope that say whether and how it refuses."""
 
     client_code: Integer
     message: Any = None
     timestamp: Any = None
 
 
-#: Characters of a message in which a used nonce is looked for. An error shows 1000.
+#: How many characters of a message are searched for a used nonce. An error shows 1000.
 _MAX_WORDS: Final = 2000
 
 
@@ -163,23 +162,23 @@ def _words(refusal: _Refusal) -> str:
 
 
 class VagonDialect(msgspec.Struct, frozen=True):
-    """How Vagon refuses: ``client_code`` at the top of the body, whatever the HTTP status."""
+    """How Vagon refuses: by the ``client_code`` in the body, whatever the HTTP status."""
 
     provider: str
-    #: Its documents promise none.
+    #: The documents name no rate limit.
     rate_limits: tuple[RateLimit, ...] = ()
     fixed_paths: frozenset[str] = frozenset(
         {"/machines/permission-fields", "/streams/stop-machine"}
     )
 
     def succeeded(self, answer: Envelope) -> bool:
-        """Whether the envelope says so."""
+        """Whether the envelope says that the call succeeded."""
         return answer.client_code == 200
 
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
-        """The refusal in the body, else the one in the status.
+        """The refusal in the body, or else the one in the status; None for a success.
 
         Raises:
             DecodeError: HTTP success with a body that is no envelope.
@@ -190,7 +189,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         except DecodeError:
             if ok:
                 raise
-            # A proxy's HTML, or nothing at all: the status is all there is.
+            # A proxy's HTML, or an empty body: only the status says something.
             refusal = _Refusal(
                 client_code=response.status,
                 message=excerpt(response.body, sensitive=request.sensitive),
@@ -205,7 +204,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         meaning = known.meaning if known is not None else ""
         words = _words(refusal)
         if is_replay(code, words):
-            # No AuthenticationError: the first copy was let in, and the next one will be, too.
+            # No AuthenticationError: the service accepted the first copy's signature.
             kind, meaning = ServerError, _REPLAYED
         made = kind(
             without_sent_secrets(words, request) or meaning or "no reason given",
@@ -228,11 +227,11 @@ class VagonDialect(msgspec.Struct, frozen=True):
         response: Response,
         error: APIError,  # noqa: ARG002 - protocol
     ) -> Proof:
-        """What a refusal proves: its form is the envelope, with a documented code or another.
+        """What a refusal proves. The service's own form is the envelope.
 
-        One that refuses a nonce as used proves nothing, whatever its code: see :func:`is_replay`.
-        A code that could be an HTTP status counts as one, in place of the answer's. One of four
-        digits that begins with 4 refuses the request, as all do that the documents list.
+        A refusal of a used nonce proves nothing, whatever its code: see :func:`is_replay`. A code
+        that could be an HTTP status counts in place of the status. A four-digit code that begins
+        with 4 refuses the request, as do all such codes in the documents.
         """
         try:
             refusal = _CODEC.decode_refusal(response.body, _Refusal)
@@ -240,7 +239,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             return proof_of_answer(response.status, Form.FOREIGN)
         code = refusal.client_code
         if code == 200:
-            # An HTTP error around a success is not what the service itself says.
+            # An HTTP error around a success does not come from the service itself.
             return proof_of_answer(response.status, Form.FOREIGN)
         if is_replay(code, _words(refusal)):
             return proof_of_answer(code, Form.REPLAY)
@@ -255,4 +254,4 @@ _CODEC = Codec()
 _CODES = {int(code): code for code in VagonCode}
 
 DONE: Shape[Envelope, None] = Shape(Envelope, lambda wire, session, body: None)
-"""The shape of an answer that only says that it is done."""
+"""The shape of an answer that has nothing but the envelope."""

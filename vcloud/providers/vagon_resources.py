@@ -1,4 +1,7 @@
-"""How Vagon's two APIs write resources and lists: an id beside attributes, and pages with ``count`` and ``next_page``."""
+"""How Vagon's two APIs write resources and lists.
+
+A resource has its id beside its attributes. A page of a list has ``count`` or ``next_page``.
+"""
 
 from __future__ import annotations
 
@@ -38,30 +41,30 @@ __all__ = [
 T = TypeVar("T")
 H = TypeVar("H", bound=Handle)
 
-#: Records on a page when ``per_page`` is not given, by the documents.
+#: Items on a page if ``per_page`` is not given, by the documents.
 PER_PAGE: Final = 20
 
 if TYPE_CHECKING:
     NextPage = int | UnsetType | None
 else:
-    # No answer can hold UNSET: it stands where an answer has no such field.
+    # UNSET is the default alone: no answer can hold it.
     NextPage = Integer | None
 
 
 class Enclosing:
-    """A resource as the wire has it: its id stands beside its attributes."""
+    """A resource as it was decoded, with its id beside its attributes."""
 
     __slots__ = ()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # A resource of which nothing is told but its id.
+        # A resource that has nothing but an id.
         return value if value.get("attributes") is not None else {**value, "attributes": {}}
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Item(Enclosing, Generic[T]):
-    """A resource in a list; the handle's own id stands beside its attributes."""
+    """A resource in a list."""
 
     id: str
     type: str | None = None
@@ -70,7 +73,7 @@ class Item(Enclosing, Generic[T]):
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class NestedItem(Enclosing, Generic[T]):
-    """A resource in another one, which is worth something without it, and so without its id."""
+    """A resource inside another one. It may come without its id."""
 
     id: str | None
     type: str | None = None
@@ -80,14 +83,14 @@ class NestedItem(Enclosing, Generic[T]):
 if TYPE_CHECKING:
     Nested = Annotated[T, NestedItem]
 else:
-    # A resource inside another one. On the wire it is an item; :func:`adopt` puts in its place what the item holds, which
-    # is all that a type checker sees. The model around it names such fields in ``nested``.
+    # A field that holds another resource. It is decoded as an item, which adopt_item replaces by
+    # the resource itself: the type that a type checker sees. ``nested`` of the model names it.
     Nested = NestedItem
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Single(Enclosing, Envelope, Generic[T]):
-    """A resource that is the whole answer: the envelope's keys stand beside ``id``."""
+    """A resource that is the whole answer, with the keys of the envelope beside ``id``."""
 
     id: str
     type: str | None = None
@@ -96,7 +99,7 @@ class Single(Enclosing, Envelope, Generic[T]):
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class Value(Enclosing, Envelope, Generic[T]):
-    """A value that is the whole answer: something that nothing can be done to, so that its id is not needed."""
+    """A value that is the whole answer. One cannot act on it, so it may come without its id."""
 
     id: str | None
     type: str | None = None
@@ -105,12 +108,12 @@ class Value(Enclosing, Envelope, Generic[T]):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Listing(Envelope, ListAnswer):
-    """A page. Each kind of list adds the field that holds its items, and names it in ``key``.
+    """A list answer. Each kind of list adds the field that holds its items.
 
     Attributes:
-        count: how many items there are in all.
+        count: how many items the list has.
         page: which page it is.
-        next_page: null after the last one; a list without this field is counted.
+        next_page: the number of the next page, null after the last. Most lists do not have it.
     """
 
     count: Integer | None = None
@@ -130,7 +133,7 @@ class Listing(Envelope, ListAnswer):
 
 _attributes = attrgetter("attributes")
 
-# Past the freezing: what is decoded is not yet in anybody's hands.
+# The classes are frozen, but nobody has these objects yet.
 _set = object.__setattr__
 
 
@@ -140,13 +143,13 @@ def adopt_item(
     origin: Origin,
     owner: Mapping[str, str] | None = None,
 ) -> H:
-    """Make a handle of a decoded resource: its id moves in from beside its attributes.
+    """Make a handle of a decoded resource: its attributes, with the id from beside them.
 
     Args:
-        item: the resource as the wire has it.
+        item: the resource as it was decoded.
         session: the session that the handle acts through.
-        origin: where in its answer the resource stands.
-        owner: the names and ids of what it belongs to, for its fields.
+        origin: the answer, and the place of the resource in it.
+        owner: more fields: the ids of resources that it belongs to.
     """
     handle = adopt(with_id(item), session, origin)
     if owner:
@@ -168,7 +171,7 @@ def _unwrap(inner: object, session: Session, origin: Origin) -> object:
 
 
 def _adopt_all(items: Sequence[Item[H]], session: Session, body: bytes, key: str) -> tuple[H, ...]:
-    # What adopt_item does, without a call for each: no other loop of ours runs as often.
+    # As adopt_item, without a call for each item. It runs once for each item of each page.
     for index, item in enumerate(items):
         handle = item.attributes
         _set(handle, "id", item.id)
@@ -178,8 +181,8 @@ def _adopt_all(items: Sequence[Item[H]], session: Session, body: bytes, key: str
 
 
 def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:
-    """What a decoded item holds, with the id that stands beside its attributes."""
-    # A nested resource may come without its id, and then is a bare value.
+    """The attributes of a decoded item, with the id from beside them."""
+    # A nested resource may come without its id.
     _set(item.attributes, "id", item.id if item.id is not None else "")
     return item.attributes
 
@@ -193,9 +196,9 @@ def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listin
     """The shape of an answer that is a list of resources.
 
     Args:
-        wire: the answer's class.
-        model: what its items are.
-        owner: the names and ids of what they belong to, for their fields.
+        wire: the class that the answer is decoded into.
+        model: the class of its items.
+        owner: more fields of each item: the ids of resources that it belongs to.
     """
     if not owner and not model.nested:
         return core.resources(wire, adopt_item, _adopt_all)

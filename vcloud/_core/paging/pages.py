@@ -17,7 +17,7 @@ from vcloud.errors import ConfigurationError, DecodeError, LimitExceededError
 
 T = TypeVar("T")
 
-#: So many pages in a row with nothing new on them are no accident.
+#: After so many pages in a row without a new item, the iteration fails.
 STALE: Final = 100
 
 
@@ -42,10 +42,10 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
     """Page after page of a :class:`Pager`.
 
     Attributes:
-        number: the page to go on with, None after the last. Another process that begins with
-            ``list(page=number)`` misses nothing that was not yielded here, as far as the pages that
-            were read show; it may see some items again. When something left the list, this may be
-            an earlier page than before.
+        number: the page to continue with, None after the last. Another process that begins with
+            ``list(page=number)`` misses no item that was not yielded here, as far as the pages that
+            were read show. It may see some items again. After an item left the list, this may be an
+            earlier page than before.
     """
 
     __slots__ = (
@@ -74,26 +74,27 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
     def __init__(self, source: Source) -> None:
         self.number = source.start
         self._source = source
-        # What is wrong with items of the page before, which was passed all the same.
+        # The error of the page before, if only some of its items could not be read.
         self._passed: DecodeError | None = None
-        # What is read next: `number`, or a page after it.
+        # The page to read next: `number`, or a page after it.
         self._next = source.start
-        # Under way or waiting to be taken: page `_next` and those after it. They do not know of
-        # this iterator, so that it ends when it is left, and they with it.
+        # Page `_next` and those after it, in flight or waiting for the caller. The tasks hold no
+        # reference to this iterator, so that leaving it ends both.
         self._asked: deque[asyncio.Task[tuple[Any, Stamp]]] = deque()
+        # The page before, when it was read, and whether the service announced another one.
         self._before: Any = None
-        # When that one was read, and whether the service itself said that another follows.
         self._stamp: Stamp | None = None
         self._announced = False
-        # Some items have nothing that tells them apart.
+        # Some items have no identity.
         self._anonymous = False
         self._totals = Totals()
         self._known: set[object] = set()
-        # What takes over when something has left the list.
+        # Decides on the next page once an item has left the list.
         self._coverage: Coverage | None = None
-        # Items up to the end of the page before, on a full page, and on pages after the one that
-        # they were on first.
+        # How many items the service sent up to the end of the page before, how many a full page
+        # has, and how many items came again on a later page.
         self._seen = self._size = self._repeated = 0
+        # Pages in a row without a new item, and all pages.
         self._stale = self._taken = 0
         self._waits = False
 
@@ -117,7 +118,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
                 )
             )
         except BaseException:
-            # Whoever goes on asks for it again; the others would wait in vain.
+            # Iterating on requests the page again, and those after it.
             self._cancel()
             raise
         finally:
@@ -131,19 +132,19 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         return page
 
     def passed(self, error: BaseException) -> TypeGuard[DecodeError]:
-        """Whether iterating on after this error continues with the page after the one it names.
+        """Whether iterating on after this error continues with the next page.
 
-        This is so if it was raised here last, for a page some items of which cannot be read. The
-        others are in its ``items``, and no later page has them. After any other error, iterating on
-        asks for the same page again.
+        That is so if this iterator raised it last, for a page some items of which cannot be read.
+        Its ``items`` hold the others, and no later page has them. After any other error, iterating
+        on requests the same page again.
 
         Args:
-            error: what was raised by this iterator.
+            error: the error that this iterator raised.
         """
         return isinstance(error, DecodeError) and error is self._passed
 
     async def aclose(self) -> None:
-        """Cancel what is under way and return when it is over. Iterating on asks for it again."""
+        """Cancel the requests in flight and wait for their end. Iterating on sends them again."""
         asked = list(self._asked)
         self._asked.clear()
         await cancel_and_wait(asked)
@@ -158,7 +159,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
     def _exceed(self) -> NoReturn:
         if self._coverage is not None and self._coverage.looking:
-            # All was yielded; that there is no room for the second look is no error.
+            # Every page was read. Only the check at the end is left out.
             self.number = None
             raise StopAsyncIteration
         raise LimitExceededError(
@@ -168,7 +169,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         )
 
     def _take(self, answer: Any, stamp: Stamp) -> Page[T]:
-        """The page as it is handed out. Nothing of this iterator changes if it cannot be."""
+        """The page that the caller gets. If this fails, the iterator has not changed."""
         before, source = self._before, self._source
         seen, size = self._counted(answer)
         place = source.strategy.place(answer, seen, size)
@@ -190,7 +191,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             self.number, self._next, self._stale = place.next, place.next or answer.number, stale
         else:
             self._plan(self._coverage, answer, place, stamp, len(new))
-            # What is read again has nothing new on it, and is bounded elsewhere.
+            # Pages that are read again have no new items. Coverage bounds their number.
             self._stale = stale if self._coverage.stopped else 0
         self._before, self._stamp, self._announced = answer, stamp, place.announced
         self._seen, self._size = seen, size
@@ -206,27 +207,27 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         )
 
     def _counted(self, answer: Any) -> tuple[int, int]:
-        """How many items the service sent up to the end of the page, and how many a full page has."""
+        """How many items the service sent so far, and how many a full page has."""
         sent, size = _sent(answer), self._size
         if self._coverage is not None:
             size = max(size, self._totals.size)
             return sent + (answer.number - 1) * size, size
         if self._before is None and answer.number > 1:
-            # A list begun in the middle: this page shows how many items came before it. What was
-            # asked for is no measure, since the service may cap it; and as this may be the last
-            # page, it does not show how many a full one has.
+            # The iteration began at a later page, and this page shows how many items are before
+            # it. The service may cap per_page, so that does not tell. This may be the last page,
+            # so it does not show how many items a full page has.
             return sent * answer.number, size
         return sent + self._seen, max(size, sent)
 
     def _unseen(self, answer: Any) -> tuple[Any, ...]:
-        """The items of the page that were on none before it."""
+        """The items of the page that were on no page before it."""
         key, before, known = self._source.key, self._before, self._known
         items: tuple[Any, ...] = answer.items
         if key is None or before is None:
             return items
         if self._coverage is not None:
             return self._coverage.unseen(answer.number, items, key)
-        # Not before there is a page to hold against them.
+        # The items of a page are needed only when there is a page after it.
         known.update(map(key, before.items))
         if None in known:
             known.discard(None)
@@ -236,12 +237,12 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
     def _noticed(
         self, answer: Any, place: Place, before: Any, stamp: Stamp, new: int
     ) -> Coverage | None:
-        """What takes over if this page shows that something left the list; None if it does not."""
+        """The coverage to continue with, if this page shows that an item left the list."""
         totals, since = self._totals, self._stamp
         assert since is not None
         self._repeated += len(answer.items) - new
-        # What joins moves no more items to later pages than the total rises by. A total that never
-        # changed may be a wrong one, and shows nothing.
+        # Items that join move at most so many items to later pages as the total rises by. A total
+        # that never changed may be wrong, and shows nothing.
         moved = totals.rises and self._repeated > (totals.now or 0) - (totals.first or 0)
         vanished = (
             self._announced and place.next is None and answer.total is None and not _sent(answer)
@@ -258,7 +259,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
         )
 
     def _plan(self, coverage: Coverage, answer: Any, place: Place, stamp: Stamp, new: int) -> None:
-        """Take the page down, and decide on the one after it."""
+        """Record the page, and decide which page to read next."""
         key, asked = self._source.key, len(self._asked)
         assert key is not None
         coverage.add(
@@ -278,7 +279,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
 
     def _ask_ahead(self, page: Page[T]) -> None:
         asked, coverage = self._asked, self._coverage
-        # What is asked for while one acts on what was yielded begins too late once more.
+        # After an item left, a page that is read ahead may begin too late again.
         wanted = coverage is None or (not asked and coverage.calm)
         if asked:
             asked.popleft()
@@ -306,15 +307,15 @@ class Items(_Iteration, AsyncIterator[T]):
             self._waiting = iter((await anext(self._pages)).items)
 
     def keep_readable(self, error: BaseException) -> bool:
-        """After an error for which :meth:`Pages.passed` holds, yield the page's readable items next.
+        """After an error for which :meth:`Pages.passed` holds, yield the page's readable items.
 
-        Without this, iterating on continues with the page after it.
+        Without this, iterating on continues with the next page.
 
         Args:
-            error: what was raised by this iterator.
+            error: the error that this iterator raised.
 
         Returns:
-            False if it is another error, after which nothing changes.
+            False if it is another error; then nothing changes.
         """
         if not self._pages.passed(error):
             return False
@@ -322,25 +323,25 @@ class Items(_Iteration, AsyncIterator[T]):
         return True
 
     async def aclose(self) -> None:
-        """Cancel what is under way and return when it is over. Iterating on asks for it again."""
+        """Cancel the requests in flight and wait for their end. Iterating on sends them again."""
         await self._pages.aclose()
 
 
 def begin(work: Awaitable[T]) -> asyncio.Task[T]:
-    """Work under way in a task of its own, which may fail without anybody looking."""
+    """Start a task whose error, if nobody awaits it, is not logged."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
 
 def abandon(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks that nobody waits for any more; from a ``__del__`` in any thread, too."""
+    """Cancel tasks that nobody waits for any more. A ``__del__`` in any thread may call this."""
     for task in tasks:
         loop = task.get_loop()
         if _running() is loop:
             task.cancel()
         else:
-            # It may be closed, or be closed just now.
+            # The loop may be closed, or close at this moment.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
 
@@ -355,16 +356,16 @@ def _running() -> asyncio.AbstractEventLoop | None:
 async def _read(
     fetch: Callable[[int], Awaitable[Any]], number: int, totals: Totals
 ) -> tuple[Any, Stamp]:
-    """What was fetched of a page, and when."""
+    """Fetch a page, and record when its answer arrived."""
     answer = await fetch(number)
     return answer, totals.note(answer.number, _sent(answer), answer.total)
 
 
 def _sent(answer: Any) -> int:
-    """How many items the service sent."""
+    """How many items of a page the service sent."""
     return len(answer.items) + int(answer.unread)
 
 
 def _repeats(answer: Any, before: Any) -> bool:
-    """Whether the service stands still: the same items again, on a list of the same length."""
+    """Whether the service sent the same items again, on a list of the same length."""
     return bool(answer.items) and answer.items == before.items and answer.total == before.total

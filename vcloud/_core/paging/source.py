@@ -18,13 +18,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list.
 
     Attributes:
-        items: what is on it, in the service's order, without what was on a page before.
+        items: its items in the service's order, without those of earlier pages.
         number: which page it is, from 1.
-        total: how many items there are in all, by the service's word; None when it does not say.
-        next: the number of the following page, None after the last.
-        last: the number of the last page, as far as can be told by now; None when it cannot.
-        error: names the first item of the page that could not be read; None when all were read.
-        unread: how many items of the page could not be read, and so are not in ``items``.
+        total: how many items the list has, as the service says; None if it does not.
+        next: the number of the next page, None after the last.
+        last: the number of the last page, as far as this page shows; None if it does not.
+        error: names the first item that could not be read; None if all could.
+        unread: how many items could not be read, and so are not in ``items``.
     """
 
     items: tuple[T, ...]
@@ -37,7 +37,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class AsFetched(msgspec.Struct, frozen=True):
-    """The strategy of a list whose pages say themselves which page follows."""
+    """The strategy of a list whose fetched pages have ``next`` and ``last`` already."""
 
     def place(self, answer: Page[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
         """See :meth:`Strategy.place`."""
@@ -49,12 +49,12 @@ class Source(msgspec.Struct, frozen=True):
     """A list at a service, and how it is read.
 
     Attributes:
-        fetch: reads one page, given its number: what the strategy takes.
+        fetch: reads one page, given its number; returns what the strategy takes.
         strategy: says which page follows.
-        key: what tells an item from others, None for one that nothing does. None: nothing does so
-            on this list.
-        view: makes of an item what the caller sees; an item of which it makes None is left out.
-        start: the first page to read.
+        key: returns the identity of an item, or None for an item without one. None: no item has
+            one.
+        view: makes of an item what the caller gets; None: the item is left out.
+        start: the number of the first page to read.
         max_pages: how many pages one iteration may read.
         ahead: how many pages are read ahead.
     """

@@ -1,7 +1,8 @@
 """Which page comes next, and which is the last: one strategy for each kind of service.
 
-A strategy has one method, :meth:`Strategy.place`. It is pure arithmetic. To add a kind of service, add a class here, and
-let the provider's list answer fill in the fields of :class:`PageAnswer` that the class reads.
+A strategy has one method, :meth:`Strategy.place`, which only computes. To support another kind of
+service, add a class here, and let the provider's list answer fill in the fields of
+:class:`PageAnswer` that the class reads.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ class PageAnswer(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list as its answer has it.
 
     Attributes:
-        items: what is on it, in the service's order.
+        items: the items that could be read, in the service's order.
         number: which page it is, from 1.
-        total: how many items there are in all, by the service's word; None when it does not say.
-        next_page: the number of the next page, None after the last; unset when it does not say.
-        total_pages: how many pages there are; None when it does not say.
-        error: names the first item that could not be read; None when all were read.
-        unread: how many items could not be read, and so are not in ``items``.
+        total: how many items the list has, as the service says; None if it does not.
+        next_page: the number of the next page, None after the last; unset if the service does not
+            say.
+        total_pages: how many pages the list has; None if the service does not say.
+        error: names the first item that could not be read; None if all could.
+        unread: how many items could not be read.
     """
 
     items: tuple[T, ...]
@@ -42,9 +44,9 @@ class Place(msgspec.Struct, frozen=True):
     """Where a page stands in its list.
 
     Attributes:
-        next: the number of the following page, None after the last.
-        last: the number of the last page, as far as can be told by now; None when it cannot.
-        announced: the service itself said that another page follows.
+        next: the number of the next page, None after the last.
+        last: the number of the last page, as far as this page shows; None if it does not.
+        announced: whether the service itself said that another page follows.
     """
 
     next: int | None
@@ -53,21 +55,21 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Strategy(Protocol):
-    """How the pages of a list are found."""
+    """How a kind of service numbers the pages of its lists."""
 
     def place(self, answer: Any, seen: int, size: int) -> Place:
         """Where a page stands.
 
         Args:
-            answer: the page that was read last.
-            seen: how many items the service sent on all pages up to the end of this one.
-            size: how many items a full page has. The service may send fewer than were asked for.
+            answer: the page.
+            seen: how many items the service sent on this page and all pages before it.
+            size: how many items a full page has. A service may send fewer than were asked for.
         """
         ...
 
 
 class ByCount(msgspec.Struct, frozen=True):
-    """Vagon's lists: ``next_page`` where the answer has it, else the sizes of the pages and ``count``.
+    """Vagon's lists: by ``next_page`` if the answer has it, else by page sizes and ``count``.
 
     Attributes:
         per_page: how many items were asked for.
@@ -81,16 +83,16 @@ class ByCount(msgspec.Struct, frozen=True):
         sent = len(answer.items) + answer.unread
         following, announced = None, False
         if next_page is not UNSET:
-            # Only forwards: a service that points back would be read for ever.
+            # A service that points back would be read forever.
             if next_page is not None and next_page > number:
                 following, announced = next_page, True
-            # The service says what follows, so this page is not a short last one.
+            # The service says what follows, so this is a full page, not a short last one.
             size = max(size, sent)
         elif count is None:
             following = number + 1 if sent >= self.per_page else None
         elif sent and seen < count:
-            # A short page may be capped by the service, so a total that is not reached decides.
-            # One documented example gives a wrong total, so an empty page ends the list too.
+            # A service may cap per_page, so a short page does not end a list; an empty one does,
+            # because one documented example has a wrong total.
             following = number + 1
         if following is None:
             return Place(None, number)
@@ -100,7 +102,7 @@ class ByCount(msgspec.Struct, frozen=True):
 
 
 class ByTotalPages(msgspec.Struct, frozen=True):
-    """StreamSpace's lists: ``total_pages``. A server that does not send it sends everything at once."""
+    """StreamSpace's lists: by ``total_pages``. Without it, the answer holds the whole list."""
 
     def place(self, answer: PageAnswer[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
         """See :meth:`Strategy.place`."""
@@ -111,7 +113,7 @@ class ByTotalPages(msgspec.Struct, frozen=True):
 
 
 class SinglePage(msgspec.Struct, frozen=True):
-    """A list that the service gives all at once."""
+    """A list that is one answer."""
 
     def place(self, answer: PageAnswer[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
         """See :meth:`Strategy.place`."""

@@ -1,4 +1,4 @@
-"""The length of a list as the answers tell it, and whether two pages meet without a gap."""
+"""How the length of a list changes between answers, and whether two pages meet without a gap."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Stamp(msgspec.Struct, frozen=True):
     """When a page was read, relative to the changes of the total.
 
     Attributes:
-        order: its place among the answers, by their arrival.
+        order: its place in the order in which the answers arrived.
         falls: how often the total had fallen by then.
-        rises: how often it had risen.
-        total: what it was; None while the service has not told it.
+        rises: how often it had risen by then.
+        total: the total then; None if the service had not sent one.
     """
 
     order: int
@@ -22,10 +22,10 @@ class Stamp(msgspec.Struct, frozen=True):
 
 
 class Totals:
-    """What the answers of one iteration said of the list's length, in the order of their arrival.
+    """The totals of one iteration, in the order in which the answers arrived.
 
     Attributes:
-        size: items on a full page, as the service sends them.
+        size: how many items a full page has.
         first: the first total.
         now: the latest total.
         falls: how often it fell.
@@ -41,16 +41,15 @@ class Totals:
         self.now: int | None = None
 
     def note(self, number: int, items: int, total: int | None) -> Stamp:
-        """Take down an answer.
+        """Record an answer.
 
         Args:
-            number: the page.
-            items: how many items it had.
-            total: how many items the service says there are in all.
+            number: which page it is.
+            items: how many items the page had.
+            total: how many items the list has, as the service says.
         """
         self.size = max(self.size, items)
-        # A total that the page itself exceeds does not count the list, and how it changes means
-        # nothing.
+        # A total below what the page itself shows does not count the list: it is ignored.
         if total is not None and (not items or (number - 1) * self.size + items <= total):
             if self.now is None:
                 self.first = total
@@ -64,13 +63,15 @@ class Totals:
 
 
 def meet(before: Stamp, after: Stamp, size: int, *, strict: bool = False) -> bool:
-    """Whether no item that stays can stand between a page and the one with the next number.
+    """Whether there is no gap between a page and the page with the next number.
+
+    A gap is an item that was on the list all the time, and is on neither page.
 
     Args:
         before: when the page was read.
-        after: when the next one was read.
-        size: items on a full page.
-        strict: two pages read in the other order meet only if the total is the same.
+        after: when the page with the next number was read.
+        size: how many items a full page has.
+        strict: pages that were read in reverse order meet only if the total is the same.
     """
     if before.order < after.order:
         return before.falls == after.falls
