@@ -1,4 +1,4 @@
-"""A machine: what can be done to it, and the fields that it has when it was fetched."""
+"""A machine: the handle with its methods, and the fields of a fetched machine."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ MINUTE = timedelta(minutes=1)
 
 @frozen(kw_only=True)
 class MachineRef(Stateful["Machine", MachineStatus]):
-    """A machine by its id: everything that can be done to it, without having fetched it.
+    """A machine by its id, on which one can act without fetching it.
 
-    Its state is the ``friendly_status``, a :class:`MachineStatus`.
+    Its state, for :meth:`wait_until`, is the ``friendly_status``: a :class:`MachineStatus`.
     """
 
-    _lifecycle: ClassVar = Lifecycle("machine", "friendly_status", MachineStatus)
+    _lifecycle: ClassVar[Lifecycle] = Lifecycle("machine", "friendly_status", MachineStatus)
 
     id: str = ""
 
@@ -63,25 +63,28 @@ class MachineRef(Stateful["Machine", MachineStatus]):
     async def start(
         self, *, machine_type_id: str | int | None = None, region: str | None = None
     ) -> None:
-        """Start the machine; it is ready after a while (:meth:`wait_until`).  ``POST /machines/{id}/start``
+        """Start the machine.  ``POST /machines/{id}/start``
 
-        The document shows no body; both arguments are from Vagon's published client. Without them no body is sent.
+        It is ready after a while (:meth:`wait_until`). The document shows no body; both arguments
+        are from Vagon's published client. Without them no body is sent.
 
         Args:
-            machine_type_id: the hardware to start on, the id of one of :meth:`available_machine_types`; None: as it is.
+            machine_type_id: the hardware to start on, the id of one of
+                :meth:`available_machine_types`; None: the hardware that it has.
             region: where to start, such as ``dublin``; None: where it is.
 
         Raises:
-            InvalidArgumentError: an id that is no number, or an empty region.
+            InvalidArgumentError: the id is no number, or the region is empty.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not accept a value (400).
-            InsufficientFundsError: the balance does not cover it (480), or the subscription's payment is pending (4110,
-                from Vagon's published client).
-            CapacityError: the region has no room (440, from Vagon's published client).
-            ConflictError: the machine is running already (4206, as the document has it for other calls) or not ready
-                (4201, which the document lists elsewhere and Vagon's published client here), its disk is being resized
-                (469, from Vagon's published client), or the hardware is not in its plan (4205, as for
-                :meth:`set_machine_type`; not stated for a start).
+            InsufficientFundsError: the balance does not cover it (480), or the subscription's
+                payment is pending (4110, from Vagon's published client).
+            CapacityError: the region has no capacity (440, from Vagon's published client).
+            ConflictError: the machine is already running (4206, as the document has it for other
+                calls) or not ready (4201, which the document lists elsewhere and Vagon's published
+                client here), its disk is being resized (469, from Vagon's published client), or the
+                hardware is not in its plan (4205, as for :meth:`set_machine_type`; not documented
+                for a start).
             PermissionDeniedError: permission required (4710).
         """
         given = drop_none(
@@ -98,7 +101,7 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         """Stop the running machine.  ``POST /machines/{id}/stop``
 
         Args:
-            gracefully: let the system save logs and recordings first; False stops it at once.
+            gracefully: True: the system first saves logs and recordings; False: it stops at once.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -110,12 +113,13 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         )
 
     async def reset(self, *, remove_files: bool = False) -> None:
-        """Revert the machine to its initial image; all data on it is lost for good.  ``POST /machines/{id}/reset``
+        """Revert the machine to its initial image.  ``POST /machines/{id}/reset``
 
-        All tasks but the default one go too, and their names become free again.
+        All data on it is lost. All tasks except the default one are deleted, and their names can be
+        used again.
 
         Args:
-            remove_files: also wipe the machine's Vagon Files.
+            remove_files: whether to delete the machine's Vagon Files too.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -133,30 +137,22 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         auto_stop_threshold: timedelta | float | None = None,
         usage_source: UsageSource | str | None = None,
     ) -> Machine:
-        """Change settings; what is not given stays.  ``PATCH /machines/{id}``
+        """Change the settings that are given.  ``PATCH /machines/{id}``
 
         Args:
-            auto_stop_threshold: idle time after which it stops: 0 (never), 15 minutes, 1, 3 or 6 hours; seconds or timedelta.
+            auto_stop_threshold: the idle time after which the machine stops: 0 (never), 15 minutes,
+                1, 3 or 6 hours; seconds or timedelta.
             usage_source: what pays for its running time.
 
         Raises:
-            InvalidArgumentError: another threshold or source, or nothing to change.
+            InvalidArgumentError: the threshold or the source is another one, or neither is given.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not accept a value (400).
             PermissionDeniedError: permission required (4710).
         """
         threshold = None
         if auto_stop_threshold is not None:
-            threshold = whole_units(
-                auto_stop_threshold, timedelta(seconds=1), "auto_stop_threshold"
-            )
-            if timedelta(seconds=threshold) not in AUTO_STOP_THRESHOLDS:
-                allowed = ", ".join(
-                    f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS
-                )
-                raise InvalidArgumentError(
-                    f"auto_stop_threshold must be one of {allowed} seconds, not {threshold}"
-                )
+            threshold = _threshold(auto_stop_threshold)
         body = drop_none(
             auto_stop_threshold=threshold,
             usage_source=optional_member(usage_source, UsageSource, "usage_source"),
@@ -170,7 +166,9 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         )
 
     async def available_machine_types(self) -> tuple[MachineType, ...]:
-        """The hardware that the machine's plan allows.  ``GET /machines/{id}/available-machine-types``
+        """The hardware that the machine's plan allows.
+
+        ``GET /machines/{id}/available-machine-types``
 
         Raises:
             NotFoundError: there is no such machine.
@@ -181,31 +179,34 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         )
 
     async def set_machine_type(self, machine_type_id: str | int) -> None:
-        """Change CPU, memory and GPU; the machine must be off.  ``POST /machines/{id}/machine-type``
+        """Change the hardware of a machine that is off.  ``POST /machines/{id}/machine-type``
 
         Args:
             machine_type_id: the id of one of :meth:`available_machine_types`.
 
         Raises:
             NotFoundError: there is no such machine.
-            ConflictError: not in the machine's plan (4205), or the machine is not off (4206).
+            ConflictError: the hardware is not in the machine's plan (4205), or the machine is
+                not off (4206).
             PermissionDeniedError: permission required (4710).
         """
         body = json_body({"machine_type_id": number(machine_type_id, "machine_type_id")})
         await self._session.fetch(Request("POST", self._path("/machine-type"), body=body), DONE)
 
     async def create_access_link(self, expires_in: timedelta | float) -> AccessLink:
-        """Make a temporary link that opens the machine for anyone who has it.  ``POST /machines/{id}/access``
+        """Create a temporary link that opens the machine.  ``POST /machines/{id}/access``
+
+        Anyone who has the link can use the machine.
 
         Args:
             expires_in: how long the link works: whole minutes, at least one; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: less than a minute, or not whole minutes.
+            InvalidArgumentError: ``expires_in`` is less than a minute, or not whole minutes.
             NotFoundError: there is no such machine.
             PermissionDeniedError: permission required (4710).
-            DecodeError: the link is not safe to open: not https, say, or with a user before its
-                host. The text does not repeat it.
+            DecodeError: the link is not safe to open, for example because it is not https or has a
+                user before its host. The text does not repeat it.
         """
         body = json_body({"expires_in": whole_units(expires_in, MINUTE, "expires_in", at_least=1)})
         return await self._session.fetch(
@@ -213,10 +214,13 @@ class MachineRef(Stateful["Machine", MachineStatus]):
         )
 
     async def set_permissions(self, permissions: Permissions) -> None:
-        """Change what the machine's user may do; what is None stays.  ``POST /machines/{id}/permissions``
+        """Change what the machine's user may do.  ``POST /machines/{id}/permissions``
+
+        Args:
+            permissions: those to change; None: unchanged.
 
         Raises:
-            InvalidArgumentError: all of them are None.
+            InvalidArgumentError: all permissions are None.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not know a permission (400).
             PermissionDeniedError: permission required (4710).
@@ -231,16 +235,18 @@ class MachineRef(Stateful["Machine", MachineStatus]):
 
     @property
     def sessions(self) -> MachineSessions:
-        """When the machine was used."""
+        """The sessions of the machine: when it was used."""
         return MachineSessions(self._session, self.id)
 
     @property
     def tasks(self) -> MachineTasks:
-        """The folders whose snapshots are kept."""
+        """The tasks of the machine: the folders whose snapshots are kept."""
         return MachineTasks(self._session, self.id)
 
     async def connect_url(self) -> str:
-        """A link that opens the machine for an hour; :meth:`create_access_link` lets you choose.  ``POST /machines/{id}/access``
+        """Create a link that opens the machine for an hour.  ``POST /machines/{id}/access``
+
+        :meth:`create_access_link` takes another duration.
 
         Raises:
             NotFoundError: there is no such machine.
@@ -255,30 +261,31 @@ class MachineRef(Stateful["Machine", MachineStatus]):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Machine(MachineRef):
-    """A machine as it was when it was fetched. What the service did not say is None.
+    """A machine as it was when it was fetched. A field that the service did not send is None.
 
-    Where the document's prose and its OpenAPI blocks give different units, the prose is right: the examples bear it out.
+    The document's prose and its OpenAPI blocks differ in some units. The prose is right, as the
+    examples show.
 
     Attributes:
         id: the machine's id.
         name: its name.
-        last_session_start_at: when it was last used; None when never.
-        auto_stop_threshold: idle time after which it stops; zero when it does not.
+        last_session_start_at: when it was last used; None if never.
+        auto_stop_threshold: the idle time after which it stops; zero if it does not.
         file_storage_size: Vagon Files storage in GB.
         disk_size: disk in GB.
-        network_credit: outbound network credit left, in bytes.
+        network_credit: the outbound network credit that is left, in bytes.
         assigned_image_id: the image it starts from; None for the default one.
         assigned_image_name: that image's name.
         region: where it is.
         machine_type: its hardware's friendly name.
-        remaining_usage: running time left.
-        deposited_usage: running time set aside for it.
+        remaining_usage: the running time that is left.
+        deposited_usage: the running time that is reserved for it.
         friendly_status: what it is doing.
-        user: whom it is assigned to; None when nobody.
+        user: whom it is assigned to; None if nobody.
         permissions: what its user may do.
-        usage_source: what pays for it; the answer to a create leaves it out.
-        task: the task it works on; None when there is none or backup is off.
-        latest_image_status: the state of its snapshot; None when it has no user data yet.
+        usage_source: what pays for it; None in the answer to a create.
+        task: its active task; None if there is none, or backup is off.
+        latest_image_status: the state of its snapshot; None if it has no user data yet.
     """
 
     name: str | None
@@ -301,10 +308,24 @@ class Machine(MachineRef):
     latest_image_status: ImageStatus | None
 
 
+def _threshold(value: timedelta | float) -> int:
+    seconds = whole_units(value, timedelta(seconds=1), "auto_stop_threshold")
+    if timedelta(seconds=seconds) not in AUTO_STOP_THRESHOLDS:
+        allowed = ", ".join(f"{option.total_seconds():.0f}" for option in AUTO_STOP_THRESHOLDS)
+        raise InvalidArgumentError(
+            f"auto_stop_threshold must be one of {allowed} seconds, not {seconds}"
+        )
+    return seconds
+
+
 MACHINE = resource(Machine)
 
 
-def _opened_link(wire: Value[AccessLink], session: Session, body: bytes) -> AccessLink:  # noqa: ARG001 - the signature of every shape
+def _opened_link(
+    wire: Value[AccessLink],
+    session: Session,
+    body: bytes,  # noqa: ARG001 - the signature of every shape
+) -> AccessLink:
     link = with_id(wire)
     fault = fault_of_link(link.connection_link, allow_http=session.allow_http)
     if fault is not None:

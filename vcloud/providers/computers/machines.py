@@ -66,15 +66,16 @@ class Machines(IdCollection[MachineRef]):
         Args:
             page: the page to begin with; the service begins with 1.
             per_page: machines per page; the service takes 20.
-            q: part of a user's email or a machine's name.
-            time_left: at least this much running time left: whole minutes; seconds or timedelta.
-            has_session_data: True: used since the last reset; False: not.
-            assigned: True: has a user or a pending invitation; False: has neither.
-            status: with this ``friendly_status``; a value that this SDK does not know as ``MachineStatus(text)``
-                (Vagon's published client also names ``running`` and ``stopping``).
+            q: a part of the user's email address or of the machine's name.
+            time_left: the running time that must be left: whole minutes; seconds or timedelta.
+            has_session_data: True: used since the last reset; False: not used since then.
+            assigned: True: with a user or a pending invitation; False: with neither.
+            status: the ``friendly_status``. A value that this SDK does not know is given as
+                ``MachineStatus(text)`` (Vagon's published client also has ``running`` and
+                ``stopping``).
 
         Raises:
-            InvalidArgumentError: there is no such status, or a time that is not whole minutes.
+            InvalidArgumentError: there is no such status, or the time is not whole minutes.
             PermissionDeniedError: permission required (4710).
         """
         filters = {
@@ -111,21 +112,23 @@ class Machines(IdCollection[MachineRef]):
         """Buy machines from the organisation's balance; never sent twice.  ``POST /machines``
 
         Args:
-            plan_id: decides on machine types, disk and storage; Vagon tells you the ids.
-            quantity: how many, at least one.
-            region: where, such as ``dublin``; needed when the account has no default region.
-            software_ids: what to install, ids of :attr:`VagonComputers.software`.
+            plan_id: the plan, which decides on machine types, disk and storage. Vagon tells
+                customers the ids.
+            quantity: how many machines, at least one.
+            region: where, such as ``dublin``; required if the account has no default region.
+            software_ids: what to install: ids of :attr:`VagonComputers.software`.
             base_image_id: the image to start from; None: the latest.
             permissions: what the users may do; None, whole or in part: the service's defaults.
 
         Raises:
-            InvalidArgumentError: a quantity below one, or an id that is no number.
+            InvalidArgumentError: the quantity is below one, or an id is no number.
             NotFoundError: there is no such plan.
             InsufficientFundsError: the balance does not cover it (480).
-            InvalidRequestError: a region is needed (4202), or not known.
+            InvalidRequestError: a region is required (4202), or not known.
             PermissionDeniedError: permission required (4710).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the machines may exist.
-            DecodeError: with ``outcome_unknown``; ``items`` holds those of the new machines that can be read.
+            TransportError: with ``outcome_unknown`` if the answer was lost: the machines may exist.
+            DecodeError: with ``outcome_unknown``; ``items`` holds the new machines that can be
+                read.
         """
         if isinstance(software_ids, str) or not isinstance(software_ids, Iterable | None):
             raise InvalidArgumentError(f"software_ids must be a list of ids, not {software_ids!r}")

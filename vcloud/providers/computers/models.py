@@ -1,6 +1,6 @@
 """Values that the Computers API answers with, their enumerations, and its lists.
 
-The fields of a machine stand in ``machine.py``, those of a task or a session with its collection.
+The fields of a machine are in ``machine.py``, those of a task or a session beside its collection.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "MachineStatus",
     "MachineType",
     "MachineUser",
+    "MachineUserAttributes",
     "PermissionField",
     "Permissions",
     "Software",
@@ -57,12 +58,12 @@ class UsageSource(OpenEnum):
 
     #: Only what is assigned to the machine.
     MACHINE = "machine"
-    #: The team's balance too, when nothing is left on the machine.
+    #: The team's balance too, if nothing is left on the machine.
     TEAM_BALANCE = "team_balance"
 
 
 class ImageStatus(OpenEnum):
-    """Snapshot state of a machine's latest image; null on the wire when the machine has no user data yet."""
+    """The state of the snapshot of a machine's latest image; null if there is no user data yet."""
 
     #: The machine is not off, so nothing can be captured.
     IN_USE = "in_use"
@@ -80,7 +81,7 @@ class TaskStatus(OpenEnum):
 
 
 class TaskResult(OpenEnum):
-    """What activating or deleting a task came to."""
+    """The result of activating or deleting a task."""
 
     CREATED = "created"
     REACTIVATED = "reactivated"
@@ -96,7 +97,7 @@ AUTO_STOP_THRESHOLDS: Final = tuple(
 
 @frozen(kw_only=True)
 class Permissions:
-    """What a machine's user may do. None means: not said by the service, not changed by a request."""
+    """What a machine's user may do. None: not sent by the service, not changed by a request."""
 
     #: Whether the machine reaches the internet. Default of a new machine: true.
     public_internet_access: bool | None = None
@@ -137,7 +138,7 @@ class MachineUserAttributes:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineUser:
-    """Whom a machine is assigned to. The id is None for one who was invited and has not accepted yet."""
+    """Whom a machine is assigned to. The id is None until an invited user has accepted."""
 
     id: str | None
     type: str | None
@@ -156,7 +157,7 @@ class MachineUser:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class ActiveTask:
-    """The task that a machine works on, as the machine shows it."""
+    """The active task of a machine."""
 
     id: Id | None
     uid: str | None
@@ -189,7 +190,8 @@ class MachineType:
 class AccessLink(Secretive):
     """A link that opens a machine without an account.
 
-    Anyone who has it can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
+    this object cannot be pickled.
     """
 
     id: str = ""
@@ -238,21 +240,21 @@ class PermissionField:
     default: bool | None = None
 
 
-# -- the wire's lists ------------------------------------------------------------------------------------------------
+# -- list answers ----------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineTypeList(Envelope):
     """``GET /machines/{id}/available-machine-types``."""
 
-    item_fields: ClassVar = ("machine_types",)
+    item_fields: ClassVar[tuple[str, ...]] = ("machine_types",)
 
     machine_types: list[Item[MachineType]] | None
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class CatalogAttributes:
-    """A program or an image in the form that Vagon's published client reads: beside an id and a type."""
+    """The attributes of a program or an image, in the form that Vagon's published client reads."""
 
     name: str | None
     size: Integer | None
@@ -261,7 +263,7 @@ class CatalogAttributes:
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class CatalogItem:
-    """A program or an image in either form: flat, as Vagon's documentation shows it, or with ``attributes``."""
+    """A program or an image, flat as in Vagon's documentation, or with ``attributes``."""
 
     id: Id
     name: str | None
@@ -271,20 +273,22 @@ class CatalogItem:
 
     def software(self) -> Software:
         """The item as a program."""
-        told = self if self.attributes is None else self.attributes
-        return Software(id=self.id, name=told.name, size=told.size)
+        source = self if self.attributes is None else self.attributes
+        return Software(id=self.id, name=source.name, size=source.size)
 
     def base_image(self) -> BaseImage:
         """The item as an image."""
-        told = self if self.attributes is None else self.attributes
-        return BaseImage(id=self.id, name=told.name, size=told.size, type=told.type or self.type)
+        source = self if self.attributes is None else self.attributes
+        return BaseImage(
+            id=self.id, name=source.name, size=source.size, type=source.type or self.type
+        )
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class SoftwareList(Envelope):
     """``GET /software``."""
 
-    item_fields: ClassVar = ("software", "base_images")
+    item_fields: ClassVar[tuple[str, ...]] = ("software", "base_images")
 
     software: list[CatalogItem] | None
     base_images: list[CatalogItem] | None
@@ -294,6 +298,6 @@ class SoftwareList(Envelope):
 class PermissionFieldList(Envelope):
     """``GET /machines/permission-fields``."""
 
-    item_fields: ClassVar = ("permission_fields",)
+    item_fields: ClassVar[tuple[str, ...]] = ("permission_fields",)
 
     permission_fields: list[PermissionField] | None

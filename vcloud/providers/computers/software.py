@@ -1,4 +1,4 @@
-"""Software: what can be installed on new machines."""
+"""Software: the programs and images that new machines can start with."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BASE_IMAGES: Shape[SoftwareList, Opened[BaseImage]] = values(
 class SoftwareCatalog(Collection):
     """What new machines can start with.
 
-    The document only names the endpoint. Vagon's documentation shows flat items, its published client reads items with
-    ``attributes``: both are understood.
+    The document only names the endpoint. Vagon's documentation shows flat items, and its published
+    client reads items with ``attributes``. The SDK reads both.
     """
 
     def list(self) -> Pager[Software]:

@@ -85,7 +85,7 @@ class Application(ApplicationRef):
         pro: as the service gives it; the document only shows null.
     """
 
-    nested: ClassVar = ("active_executable",)
+    nested: ClassVar[tuple[str, ...]] = ("active_executable",)
 
     name: str | None
     status: str | None

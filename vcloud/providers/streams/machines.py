@@ -33,8 +33,8 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
     no link of its own: :meth:`StreamRef.assign_machine` gives a link, to a machine that the service chooses.
     """
 
-    _noun: ClassVar = "machine"
-    _lifecycle: ClassVar = Lifecycle(
+    _noun: ClassVar[str] = "machine"
+    _lifecycle: ClassVar[Lifecycle] = Lifecycle(
         "machine",
         "connection_status",
         ConnectionStatus,

@@ -59,7 +59,7 @@ MACHINES_PER_PAGE: Final = 10
 class StreamRef(UidRef["Stream"]):
     """A stream by its id, and by its uid where that is known: a stream is fetched by the one, all else takes the other."""
 
-    _noun: ClassVar = "stream"
+    _noun: ClassVar[str] = "stream"
 
     # A number in the attributes and a text beside them.
     id: InnerId = ""
@@ -293,7 +293,7 @@ class Stream(StreamRef):
         in_active_time_range: whether it can be used at this time of day.
     """
 
-    nested: ClassVar = ("capacities", "application")
+    nested: ClassVar[tuple[str, ...]] = ("capacities", "application")
 
     uid: str | None = field(default=None, metadata={DOCUMENTED: True})
     status: str | None
