@@ -1,4 +1,4 @@
-"""Machines: what a stream runs on, one visitor at a time."""
+"""Machines, on which streams run: the handle, the fields of a fetched machine, and the list."""
 
 from __future__ import annotations
 
@@ -27,10 +27,14 @@ __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
 @frozen(kw_only=True)
 class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", ConnectionStatus]):
-    """A machine by its id, and by its uid where that is known: the one stops it, the other fetches it.
+    """A machine by its id, and by its uid if that is known.
 
-    It has no ``start``, because one that ended does not come back: :meth:`StreamRef.start_machine` starts another. It has
-    no link of its own: :meth:`StreamRef.assign_machine` gives a link, to a machine that the service chooses.
+    :meth:`stop` takes the id, :meth:`refresh` and :meth:`wait_until` take the uid. The state, for
+    :meth:`wait_until`, is the ``connection_status``: a :class:`ConnectionStatus`.
+
+    There is no ``start``, because a machine that ended does not start again:
+    :meth:`StreamRef.start_machine` starts another one. There is no link of a machine either:
+    :meth:`StreamRef.assign_machine` gives a link to a machine that the service chooses.
     """
 
     _noun: ClassVar[str] = "machine"
@@ -42,7 +46,7 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
     )
 
     id: str = ""
-    # In the document's example the link that opens a machine ends in this, so it is not shown around.
+    # A secret: in the document's example the link that opens a machine ends in it.
     uid: str | None = field(default=None, repr=False)
 
     async def refresh(self) -> StreamMachine:
@@ -53,7 +57,7 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
             NotFoundError: there is no such machine.
         """
         uid = self._known_uid()
-        # The uid opens the machine, so texts have the label, and no variable has the path.
+        # The uid opens the machine. Texts have the label instead, and no variable has the path.
         request = Request(
             "GET",
             f"/machines/{path_segment(uid, 'uid')}",
@@ -63,7 +67,7 @@ class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", Connec
         return await self._session.fetch(request, MACHINE)
 
     async def stop(self) -> None:
-        """Turn the running machine off, for good.  ``POST /streams/stop-machine``
+        """Stop the running machine. It cannot be started again.  ``POST /streams/stop-machine``
 
         Raises:
             NotFoundError: there is no such machine.
@@ -82,21 +86,21 @@ class StreamMachine(StreamMachineRef):
 
     Attributes:
         id: the machine's id.
-        uid: the other id, by which the service finds it.
+        uid: the other id, by which the machine is fetched.
         start_at: when it was started.
-        end_at: when it ended; None while it runs.
+        end_at: when it ended; None if it has not.
         status: such as ``pending`` or ``stopped``.
         friendly_status: such as ``turning_on`` or ``off``.
-        connection_status: whether it can be assigned, and whether somebody is there.
+        connection_status: whether it can be assigned, and whether a visitor is connected.
         region: where it is.
         cost: what it has cost so far.
         duration: how long it has run, in whole seconds.
-        application_name: what it runs.
-        application_id: the id of that.
-        stream_id: the stream that it belongs to.
-        stream_name: that stream's name.
+        application_name: the name of the application that it runs.
+        application_id: the id of that application.
+        stream_id: the id of its stream.
+        stream_name: the name of its stream.
         machine_type: its hardware's friendly name, such as ``Pro - G2``.
-        public_ip_address: None when it has none.
+        public_ip_address: its address; None if it has none.
     """
 
     uid: str | None = field(default=None, repr=False, metadata={DOCUMENTED: True})
@@ -120,7 +124,8 @@ class StreamMachine(StreamMachineRef):
 class Assignment(Secretive):
     """A machine that was assigned, with the link that opens it.
 
-    Anyone who has the link can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
+    this object cannot be pickled.
     """
 
     machine: StreamMachine
@@ -215,7 +220,7 @@ _STATES: Final = {
 
 
 def view(machine: StreamMachine) -> Instance | None:
-    """A machine as an instance; None for one that ended, which is history and never runs again."""
+    """A machine as an instance; None if it ended, because it never runs again."""
     status, unknown = machine.connection_status, InstanceState.UNKNOWN
     if status == ConnectionStatus.TERMINATED:
         return None

@@ -1,4 +1,4 @@
-"""Sessions: when visitors were there, and what is known of them."""
+"""Sessions: the visits to streams, and what is known about the visitors."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ __all__ = ["VisitorSession", "VisitorSessions"]
 class VisitorSession(Handle):
     """One visit.
 
-    What needs data or email collection is None when that is off: when the service says null, and when it leaves it out.
+    A field that needs data or email collection is None if that is off: if the service sends null,
+    and if it leaves the field out.
 
     Attributes:
         id: the session's id.
         start_at: when it began.
-        end_at: when it ended; None while it lasts.
+        end_at: when it ended; None if it has not.
         region: where the machine was.
-        ping: the visitor's round trip in milliseconds (the unit is not documented).
+        ping: the round trip time to the visitor in milliseconds (the unit is not documented).
         audio_state: whether there was sound.
         audio_input: the visitor's microphone.
         audio_output: the visitor's speaker.
         duration: how long it lasted, in whole minutes.
-        readable_duration: the same for people, such as ``4 minutes``.
+        readable_duration: the same as a text, such as ``4 minutes``.
         city: needs data collection.
         country: needs data collection, such as ``US``.
         os: needs data collection, such as ``Windows 11``.
         device_type: needs data collection, such as ``desktop``.
-        customer: the service's name for the visitor, such as ``CUS_9150``; the email address with email collection.
-        application_name: which application it was.
-        application_id: its id.
-        stream_id: which stream it was.
-        stream_name: its name.
+        customer: the service's name for the visitor, such as ``CUS_9150``; with email collection
+            the email address.
+        application_name: the name of the application.
+        application_id: the id of the application.
+        stream_id: the id of the stream.
+        stream_name: the name of the stream.
         machine_type: the hardware's friendly name.
     """
 

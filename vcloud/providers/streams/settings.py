@@ -1,4 +1,4 @@
-"""The settings of a stream as a request has them, by subject. What is None is not sent."""
+"""The settings of a stream as a request has them, by subject. None is not sent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def durations(
     maximum_session_duration: MaximumSessionDuration | str | None,
     idle_duration: IdleDuration | str | None,
 ) -> dict[str, object]:
-    """How long machines stay on, and visitors may stay."""
+    """How long a machine stays on, and how long a visitor may stay."""
     return drop_none(
         auto_turn_off_duration=optional_member(
             auto_turn_off_duration, AutoTurnOffDuration, "auto_turn_off_duration"
@@ -49,14 +49,14 @@ def durations(
     )
 
 
-def page(
+def visitor_page(
     launch_arguments: str | None,
     dark_mode: bool | None,  # noqa: FBT001 - a field of the document
     collect_info: bool | None,  # noqa: FBT001 - as above
     dock_position: DockPosition | str | None,
     keyboard_layout: str | None,
 ) -> dict[str, object]:
-    """What a visitor sees and works with."""
+    """The application and the page that a visitor sees."""
     return drop_none(
         launch_arguments=launch_arguments,
         dark_mode=dark_mode,
@@ -67,7 +67,7 @@ def page(
 
 
 def protection(password: str | None, password_protection: bool | None) -> dict[str, object]:  # noqa: FBT001 - a field of the document
-    """What a visitor must know. The document calls the second one a text in requests."""
+    """The password. The document calls ``password_protection`` a String in requests."""
     text = None if password_protection is None else str(password_protection).lower()
     return drop_none(password=password, password_protection=text)
 
@@ -78,7 +78,7 @@ def features(
     pixel_streaming_enabled: bool | None,  # noqa: FBT001 - as above
     port_access_enabled: bool | None,  # noqa: FBT001 - as above
 ) -> dict[str, object]:
-    """What can be switched on."""
+    """The features that can be switched on."""
     return drop_none(
         user_session_data=user_session_data,
         boost_enabled=boost_enabled,
@@ -90,10 +90,10 @@ def features(
 def capacity(
     capacities: Sequence[Capacity] | None, capacity_type: CapacityType | str | None
 ) -> dict[str, object]:
-    """How many machines there may be, where, and who starts them.
+    """How many machines there may be in each region, and who starts them.
 
     Raises:
-        InvalidArgumentError: no capacities in ``capacities``, or there is no such capacity type.
+        InvalidArgumentError: ``capacities`` has no capacity, or there is no such capacity type.
     """
     if capacities is None:
         wire = None

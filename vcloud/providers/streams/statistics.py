@@ -1,4 +1,4 @@
-"""The two statistics of the API, machines and visits: lists that one can narrow down in the same way."""
+"""The two statistics of the API, machines and visits, which take the same filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ H = TypeVar("H", bound=Handle)
 
 
 class Statistics(Collection, Generic[H]):
-    """What happened on all streams: ``H`` is what one item is."""
+    """The statistics of all streams. ``H`` is the class of the items."""
 
     __slots__ = ()
 
@@ -33,20 +33,20 @@ class Statistics(Collection, Generic[H]):
         application_id: str | int | None = None,
         stream_id: str | int | None = None,
     ) -> Pager[H]:
-        """Those that match, present and past.  ``GET /machines`` or ``GET /sessions``
+        """The items that match, present and past.  ``GET /machines`` or ``GET /sessions``
 
         Args:
             start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
-            end_at: up to this instant, given likewise.
+            end_at: up to this instant: a datetime or a text as above.
             page: the page to begin with; the service begins with 1.
             per_page: items per page; the service takes 20.
-            application_id: of this application alone.
-            stream_id: of this stream alone.
+            application_id: only those of this application.
+            stream_id: only those of this stream.
 
         Raises:
-            InvalidArgumentError: no instant, or one without a zone, or an id that is no number.
+            InvalidArgumentError: an instant is not valid or has no zone, or an id is no number.
         """
-        # In these two requests the document has numbers as ids.
+        # In these two requests the document has ids as numbers.
         filters = {
             "start_at": None if start_at is None else instant(start_at, "start_at"),
             "end_at": None if end_at is None else instant(end_at, "end_at"),

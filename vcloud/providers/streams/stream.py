@@ -1,4 +1,4 @@
-"""A stream: what can be done to it, and the fields that it has when it was fetched."""
+"""A stream: the handle with its methods, and the fields of a fetched stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.applications import Application
-from vcloud.providers.streams.connecting import connect
+from vcloud.providers.streams.connect import connect
 from vcloud.providers.streams.machines import (
     ASSIGNMENT,
     MACHINE,
@@ -42,8 +42,8 @@ from vcloud.providers.streams.settings import (
     durations,
     features,
     media,
-    page,
     protection,
+    visitor_page,
 )
 from vcloud.providers.streams.uids import UidRef
 from vcloud.providers.streams.users import UserRef
@@ -57,11 +57,14 @@ MACHINES_PER_PAGE: Final = 10
 
 @frozen(kw_only=True)
 class StreamRef(UidRef["Stream"]):
-    """A stream by its id, and by its uid where that is known: a stream is fetched by the one, all else takes the other."""
+    """A stream by its id, and by its uid if that is known.
+
+    :meth:`refresh` takes the uid, all other methods take the id.
+    """
 
     _noun: ClassVar[str] = "stream"
 
-    # A number in the attributes and a text beside them.
+    # A number among the attributes, and a text beside them.
     id: InnerId = ""
     uid: str | None = None
 
@@ -99,37 +102,39 @@ class StreamRef(UidRef["Stream"]):
         capacity_type: CapacityType | str | None = None,
         capacities: Sequence[Capacity] | None = None,
     ) -> Stream:
-        """Change settings; what is not given stays.  ``PUT /streams/{stream_id}``
+        """Change the settings that are given.  ``PUT /streams/{stream_id}``
 
         Args:
-            resolution: of the picture.
-            sound: whether visitors hear it.
+            resolution: the resolution of the picture.
+            sound: whether visitors hear the machine's sound.
             microphone: whether visitors can speak.
-            auto_turn_off_duration: how long a machine stays on unused. ``immediately`` is sent as ``immediatly``, the document's
-                spelling.
+            auto_turn_off_duration: how long an unused machine stays on. ``immediately`` is sent in
+                the document's spelling, ``immediatly``.
             maximum_session_duration: how long a visitor may stay.
-            idle_duration: how long a visitor may do nothing.
-            launch_arguments: how the application is run.
-            dark_mode: of the visitor's page.
+            idle_duration: how long a visitor may be idle.
+            launch_arguments: the command line arguments of the application.
+            dark_mode: whether the visitor's page is dark.
             collect_info: whether data of the visitors is collected.
-            password: what visitors must know; a secret.
-            password_protection: whether they must. Sent as the text ``true`` or ``false``, because the document calls it a
-                String here, though answers have a boolean.
+            password: the password that visitors enter; a secret.
+            password_protection: whether visitors enter a password. It is sent as the text ``true``
+                or ``false``, because the document calls it a String here, although answers have a
+                boolean.
             dock_position: where the toolbar is.
-            keyboard_layout: of the machine; the document does not list the layouts.
-            user_session_data: whether what a user does is kept.
+            keyboard_layout: the keyboard layout of the machine. The document does not list them.
+            user_session_data: whether the data of a user is kept between sessions.
             boost_enabled: whether boost is on.
             pixel_streaming_enabled: whether pixel streaming is on.
             port_access_enabled: whether ports of the machine can be reached.
-            capacity_type: who sees to it that there are machines.
-            capacities: how many there may be, where.
+            capacity_type: who starts machines.
+            capacities: how many machines there may be in each region.
 
         Returns:
-            The stream, without capacities and texts: the service leaves them out here.
+            The stream. ``capacities`` and ``texts`` are None: the service does not send them here.
 
         Raises:
-            InvalidArgumentError: nothing to change, a value that is not among those of its enumeration (one that this SDK
-                does not know is given as ``Resolution(text)``), or no capacities in ``capacities``.
+            InvalidArgumentError: no setting is given, a value is not in its enumeration (one that
+                this SDK does not know is given as ``Resolution(text)``), or ``capacities`` has no
+                capacity.
             NotFoundError: there is no such stream.
             InvalidRequestError: the service does not accept a value (400).
         """
@@ -137,7 +142,9 @@ class StreamRef(UidRef["Stream"]):
             {
                 **media(resolution, sound, microphone),
                 **durations(auto_turn_off_duration, maximum_session_duration, idle_duration),
-                **page(launch_arguments, dark_mode, collect_info, dock_position, keyboard_layout),
+                **visitor_page(
+                    launch_arguments, dark_mode, collect_info, dock_position, keyboard_layout
+                ),
                 **protection(password, password_protection),
                 **features(
                     user_session_data, boost_enabled, pixel_streaming_enabled, port_access_enabled
@@ -172,44 +179,51 @@ class StreamRef(UidRef["Stream"]):
         return machines_of_stream(self._session, self.id, page=page, per_page=per_page)
 
     async def start_machine(self, region: Region | str) -> StreamMachine:
-        """Start a machine of this cost-optimized stream; never sent twice.  ``POST /streams/{stream_id}/start-machine``
+        """Start a machine; never sent twice.  ``POST /streams/{stream_id}/start-machine``
 
         Args:
-            region: where; the stream needs capacity there.
+            region: where. The stream must have capacity there.
 
         Returns:
-            The machine, ``waiting``; it is ``available`` after a while (:meth:`StreamMachine.wait_until`).
+            The machine, which is ``waiting``. It is ``available`` after a while
+            (:meth:`StreamMachine.wait_until`).
 
         Raises:
             InvalidArgumentError: there is no such region.
             NotFoundError: there is no such stream.
-            ConflictError: the stream is not cost optimized (4610, in older texts 4601): only machines of cost-optimized
-                streams can be started by hand, the other kinds see to their machines themselves.
-            CapacityError: there is no room for another (440, from Vagon's published client).
-            InsufficientFundsError: the balance does not cover it (480, from the Computers document).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the machine may have been started.
+            ConflictError: the stream is not cost optimized (4610, in older texts 4601). The service
+                itself starts the machines of other streams.
+            CapacityError: there is no capacity for another machine (440, from Vagon's published
+                client).
+            InsufficientFundsError: the balance does not cover it (480, from the Computers
+                document).
+            TransportError: with ``outcome_unknown`` if the answer was lost: a machine may have been
+                started.
         """
         return await self._session.fetch(start_request(self.id, region), MACHINE)
 
     async def assign_machine(
         self, region: Region | str, user_id: str | int | None = None
     ) -> Assignment:
-        """Give an available machine to a visitor; never sent twice.  ``POST /streams/{stream_id}/assign-machine``
+        """Assign a machine to a visitor; never sent twice.
 
-        The service chooses the machine. It may be one that is still turning on, as in the document's example.
+        ``POST /streams/{stream_id}/assign-machine``. The service chooses one of the available
+        machines, or one that is still turning on, as in the document's example.
 
         Args:
             region: where.
-            user_id: to whom, the id of a :class:`User`; None: to whoever has the link.
+            user_id: the visitor: the id of a :class:`User`; None: anyone who has the link.
 
         Raises:
-            InvalidArgumentError: there is no such region, or what is given cannot be an id.
-            NotFoundError: there is no such stream or user, or, in older deployments, no machine is available (from a
-                public client of the older API).
-            CapacityError: no machine is available (440; the document does not say how the service words this).
-            TransportError: with ``outcome_unknown``, when the answer was lost: a machine may have been assigned.
-            DecodeError: the link is not safe to open: not https, say, or with a user before its
-                host. The text does not repeat it. A machine may have been assigned.
+            InvalidArgumentError: there is no such region, or the id is not valid.
+            NotFoundError: there is no such stream or user. In older deployments: no machine is
+                available (from a public client of the older API).
+            CapacityError: no machine is available (440; the document does not say with which
+                message).
+            TransportError: with ``outcome_unknown`` if the answer was lost: a machine may have been
+                assigned.
+            DecodeError: the link is not safe to open, for example because it is not https or has a
+                user before its host. The text does not repeat it. A machine may have been assigned.
         """
         return await self._session.fetch(assign_request(self.id, region, user_id), ASSIGNMENT)
 
@@ -221,43 +235,46 @@ class StreamRef(UidRef["Stream"]):
         timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Assignment:
-        """Give a visitor a machine: start one if none is available, and assign it as soon as the service lets one.
+        """Get a machine for a visitor: assign one, and start one first if none is available.
 
-        Where the service assigns a machine that is still turning on, that is at once: the visitor's page shows its
-        progress, and :meth:`StreamMachine.wait_until` waits for the visitor (``connected``). Where it does not, this waits
-        until the machine is available. On a stream that is not cost optimized, machines cannot be started: there it waits
-        until the service has one. Where there is no room for another machine, it waits for room.
+        Some deployments assign a machine that is still turning on. There this returns at once: the
+        visitor's page shows the progress, and :meth:`StreamMachine.wait_until` waits for the
+        visitor (``connected``). In other deployments it waits until the machine is available. If
+        the stream is not cost optimized, it waits until the service has started a machine. If there
+        is no capacity for another machine, it waits for capacity.
 
-        Older deployments answer 404 where no machine is free (from a public client of the older API). A 404 counts as
-        that only when the stream's list shows no available machine in the region.
+        Older deployments answer 404 if no machine is available (from a public client of the older
+        API). A 404 counts as that only if the stream's list has no available machine in the region.
 
-        When it fails, runs out of time or is cancelled, a machine that it started is stopped again,
-        unless somebody else has it. One that it did not start stays assigned if it was assigned
-        meanwhile. After a cancellation, or when time is up, that takes ``cleanup_timeout`` of the
-        :class:`~vcloud.Endpoint` at most, the answers that are under way included. What may be left
-        running is noted on the error, which then has ``outcome_unknown``, and stands at ERROR in
-        the log ``vcloud.streams``. In place of a cancellation a :class:`~vcloud.CleanupError` is
-        raised. A request that is cancelled in line is not sent. A process that is killed stops
-        nothing.
+        If it fails, times out or is cancelled, it stops the machine that it started, unless another
+        visitor has that machine. A machine that it did not start stays assigned. After a
+        cancellation or a timeout, this cleanup takes at most ``cleanup_timeout`` of the
+        :class:`~vcloud.Endpoint`, including the wait for requests in flight. A machine that may be
+        left running is named in a note on the error, which then has ``outcome_unknown``, and at
+        ERROR in the log ``vcloud.streams``. A cancellation is replaced by a
+        :class:`~vcloud.CleanupError` then. A request that is cancelled in the queue is not sent. A
+        killed process stops no machine.
 
         Args:
             region: where.
-            user: the visitor, or the id of one; None: whoever has the link.
-            timeout: for all of it; seconds or timedelta.
+            user: the visitor, or the visitor's id; None: anyone who has the link.
+            timeout: for the whole call; seconds or timedelta.
             poll: the polling interval; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: there is no such region, what is given cannot be an id, or a time that is not above 0.
+            InvalidArgumentError: there is no such region, the id is not valid, or a time is not
+                above 0.
             NotFoundError: there is no such stream; or, while a machine is available, no such user.
-            InsufficientFundsError: the balance does not cover it (480, from the Computers document).
+            InsufficientFundsError: the balance does not cover it (480, from the Computers
+                document).
             CleanupError: it was cancelled, and a machine may be left running.
-            ConfigurationError: the client is closed, or was closed meanwhile; a note names each
-                machine that was stopped.
+            ConfigurationError: the client is closed, or was closed during the call. A note names
+                each machine that was stopped.
             WaitFailed: the machine that was started was terminated before it became available.
-            WaitTimeout: time is up, also when there was no room for another machine (440) all the
-                time; ``last`` is the last status seen of the machine that was started. If the last
-                answer was older than ``poll`` by then, it has looked once more, for as long as one
-                attempt may take, and taken what it could get, but started nothing.
+            WaitTimeout: time is up, also if there was no capacity (440) all the time. ``last`` is
+                the last status seen of the machine that was started. If the last answer was older
+                than ``poll`` by then, it polled once more, for as long as one attempt may take, and
+                took a machine if it could, but started none.
         """
         user_id = user.id if isinstance(user, UserRef) else user
         return await connect(self._session, self.id, region, user_id, timeout=timeout, poll=poll)
@@ -269,27 +286,28 @@ class Stream(StreamRef):
 
     Attributes:
         id: the stream's id.
-        uid: the other id, by which the service finds it.
+        uid: the other id, by which the stream is fetched.
         status: such as ``active``.
-        resolution: of the picture.
+        resolution: the resolution of the picture.
         collect_info: whether data of the visitors is collected.
-        dark_mode: of the visitor's page; None when never set.
-        password_protection: whether visitors must know a password.
-        sound: whether visitors hear it.
+        dark_mode: whether the visitor's page is dark; None if never set.
+        password_protection: whether visitors enter a password.
+        sound: whether visitors hear the machine's sound.
         microphone: whether visitors can speak.
-        launch_arguments: how the application is run.
+        launch_arguments: the command line arguments of the application.
         dock_position: where the toolbar is.
-        keyboard_layout: of the machine; None when never set.
-        user_session_data: whether what a user does is kept.
+        keyboard_layout: the keyboard layout of the machine; None if never set.
+        user_session_data: whether the data of a user is kept between sessions.
         boost_enabled: whether boost is on.
         pixel_streaming_enabled: whether pixel streaming is on.
         port_access_enabled: whether ports of the machine can be reached.
         maximum_session_duration: how long a visitor may stay.
-        idle_duration: how long a visitor may do nothing.
-        auto_turn_off_duration: how long a machine stays on unused.
-        capacities: what it has where; None in the answers of a list and of :meth:`configure`, which leave it out.
-        texts: what it tells visitors; None in the same answers.
-        application: what it streams.
+        idle_duration: how long a visitor may be idle.
+        auto_turn_off_duration: how long an unused machine stays on.
+        capacities: its capacity in each region; None in a list, and in the answer to
+            :meth:`configure`.
+        texts: the texts that visitors see; None in the same answers.
+        application: the application that is streamed.
         in_active_time_range: whether it can be used at this time of day.
     """
 

@@ -34,7 +34,7 @@ STREAMS = resources(StreamList, Stream)
 
 
 class Streams(UidCollection[StreamRef, Stream]):
-    """The streams of the applications. A stream is fetched by its uid, all else takes its id."""
+    """The streams of the applications. A stream is fetched by its uid; all else takes its id."""
 
     _handle = StreamRef
 
@@ -44,12 +44,12 @@ class Streams(UidCollection[StreamRef, Stream]):
         """The streams of one application, without capacities and texts.  ``GET /streams``
 
         Args:
-            application_id: whose.
+            application_id: the application.
             page: the page to begin with; the service begins with 1.
             per_page: streams per page.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id.
+            InvalidArgumentError: the id is not valid.
             NotFoundError: there is no such application.
         """
         filters = {"application_id": identifier(application_id, "application_id")}
@@ -66,18 +66,20 @@ class Streams(UidCollection[StreamRef, Stream]):
     ) -> Stream:
         """Create a stream; never sent twice.  ``POST /streams``
 
-        The document marks no field as required; without an application there is nothing to stream, so here it is.
+        The document marks no field as required. This method requires the application, because a
+        stream needs one.
 
         Args:
-            application_id: what to stream.
-            capacities: how many machines there may be, where.
-            capacity_type: who sees to it that there are machines.
+            application_id: the application to stream.
+            capacities: how many machines there may be in each region.
+            capacity_type: who starts machines.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id, another capacity type, or no capacities in ``capacities``.
+            InvalidArgumentError: the id is not valid, there is no such capacity type, or
+                ``capacities`` has no capacity.
             NotFoundError: there is no such application.
             InvalidRequestError: the service does not accept a value (400).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the stream may exist.
+            TransportError: with ``outcome_unknown`` if the answer was lost: the stream may exist.
         """
         body = {
             "application_id": identifier(application_id, "application_id"),

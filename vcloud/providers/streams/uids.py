@@ -1,4 +1,4 @@
-"""Resources with two ids: a uid, by which they are fetched, and an id, by which one acts on them."""
+"""Resources with two ids: the uid, to fetch them by, and the id, for all other methods."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ R = TypeVar("R", bound="UidRef[Any]")
 
 
 class UidRef(Handle, Generic[M]):
-    """A handle by an id, and by a uid where that is known: ``M`` is the fetched resource."""
+    """A handle with an id, and a uid if that is known. ``M`` is the fetched resource."""
 
     __slots__ = ()
 
-    #: What errors call the resource.
+    #: The word for the resource in errors.
     _noun: ClassVar[str]
 
     if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class UidRef(Handle, Generic[M]):
 
 
 class UidCollection(Collection, Generic[R, M]):
-    """A collection of such resources: ``R`` is the class of its handles."""
+    """A collection of such resources. ``R`` is the class of the handles."""
 
     __slots__ = ()
 
@@ -54,10 +54,12 @@ class UidCollection(Collection, Generic[R, M]):
 
     @concealing
     async def get(self, uid: str | int) -> M:
-        """Fetch one by its uid, not its id.  ``GET /machines/{machine_uid}`` or ``GET /streams/{stream_uid}``
+        """Fetch one resource by its uid, not its id.
+
+        ``GET /machines/{machine_uid}`` or ``GET /streams/{stream_uid}``
 
         Raises:
-            InvalidArgumentError: what is given cannot be a uid.
+            InvalidArgumentError: the uid is not valid.
             NotFoundError: there is no such resource.
         """
         handle: UidRef[M] = self._handle(uid=identifier(uid, "uid"))
@@ -65,14 +67,14 @@ class UidCollection(Collection, Generic[R, M]):
 
     @concealing
     def ref(self, id: str | int, *, uid: str | int | None = None) -> R:
-        """A handle to act through; nothing is sent.
+        """A handle of the resource with this id; nothing is sent.
 
         Args:
-            id: by which one acts on the resource.
-            uid: by which it is fetched; without it the handle cannot be refreshed.
+            id: the id of the resource.
+            uid: its uid; without it the handle cannot be refreshed.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id.
+            InvalidArgumentError: an id is not valid.
         """
         known_uid = None if uid is None else identifier(uid, "uid")
         return bind(self._handle(id=identifier(id), uid=known_uid), self._session)

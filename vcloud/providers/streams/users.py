@@ -17,7 +17,7 @@ __all__ = ["User", "UserRef", "Users"]
 
 @frozen(kw_only=True)
 class UserRef(Handle):
-    """A user by the id that a create gave."""
+    """A user by the id that :meth:`Users.create` returned."""
 
     id: str = ""
 
@@ -32,11 +32,11 @@ class UserRef(Handle):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class User(UserRef):
-    """A user as it was when it was created; the service has no way to fetch one.
+    """A user as it was when it was created. The service has no endpoint that fetches one.
 
     Attributes:
-        id: goes into ``user_id`` of an assignment.
-        email: None or empty when it was created without.
+        id: the ``user_id`` of an assignment.
+        email: the email address; None or empty if it was created without one.
     """
 
     email: str | None
@@ -51,16 +51,16 @@ class Users(IdCollection[UserRef]):
     _handle = UserRef
 
     async def create(self, email: str | None = None) -> User:
-        """Create a visitor, to whom machines can be assigned; never sent twice.  ``POST /users``
+        """Create a visitor, to assign machines to; never sent twice.  ``POST /users``
 
         Args:
-            email: helps to recognise the visitor in the statistics; not needed. The document lets one leave it blank, so
-                an empty text is sent as it is.
+            email: shows the visitor in the statistics; optional. The document allows an empty text,
+                so that is sent as it is.
 
         Raises:
             InvalidArgumentError: the email is neither empty nor an address.
             InvalidRequestError: the service does not accept it (400).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
+            TransportError: with ``outcome_unknown`` if the answer was lost: the user may exist.
         """
         if email and "@" not in text(email, "email"):
             raise InvalidArgumentError(
