@@ -24,7 +24,13 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
-from vcloud.providers.streamspace.agent import answers, connection, hooks, pictures, room
+from vcloud.providers.streamspace.agent import (
+    command_limits,
+    connection,
+    hooks,
+    result_cache,
+    vnc_connections,
+)
 
 FULL = "AGENT_CAPACITY_EXCEEDED"
 
@@ -212,7 +218,7 @@ async def test_an_agent_with_room_for_none_starts_none() -> None:
 async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT", 20)
     async with plane() as control:
         handler = Busy()
         async with control.agent(handler) as worker:
@@ -235,7 +241,7 @@ async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
 async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT", 20)
     async with plane() as control:
         handler = Busy()
         async with control.agent(handler, **rooms(30)):
@@ -247,7 +253,7 @@ async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
 
 
 async def test_large_commands_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY_SIZE", 100_000)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT_SIZE", 100_000)
     data = {"name": "n", "user": "u", "template": "t", "environment": {"A": "x" * 40_000}}
     async with plane() as control:
         handler = Busy()
@@ -271,13 +277,13 @@ async def test_unknown_commands_are_answered_and_their_ids_forgotten() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         await control.command("stop_session", "kept")
         await settled(lambda: "kept" in control.results())
-        for number in range(answers.REMEMBERED + 10):
+        for number in range(result_cache.MAX_RESULTS + 10):
             await control.command("dance", f"c{number}")
-        await settled(lambda: len(control.results()) == answers.REMEMBERED + 11)
+        await settled(lambda: len(control.results()) == result_cache.MAX_RESULTS + 11)
         # What was carried out is not pushed out by them.
         handler = cast("Handler", worker._commands._handler)
         await control.command("stop_session", "kept")
-        await settled(lambda: len(control.of("command_result")) == answers.REMEMBERED + 12)
+        await settled(lambda: len(control.of("command_result")) == result_cache.MAX_RESULTS + 12)
         assert handler.done == ["stop s1"]
 
 
@@ -301,13 +307,13 @@ async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
 
 
 async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
-    kept = answers.Answers()
+    kept = result_cache.ResultCache()
     for number in range(300):
         kept.remember(f"c{number}", str(number).ljust(100_000, "x"))
     assert kept.get("c0") is None
     assert kept.get("c299") is not None
     held = [kept.get(f"c{number}") for number in range(300)]
-    assert sum(sys.getsizeof(text) for text in held if text) <= answers.REMEMBERED_BYTES
+    assert sum(sys.getsizeof(text) for text in held if text) <= result_cache.MAX_RESULT_BYTES
     # The same id twice is one answer.
     for _ in range(100):
         kept.remember("c1", "x" * 100_000)
@@ -345,8 +351,8 @@ async def look(control: Plane, count: int, session_id: str) -> None:
 async def test_pictures_are_bounded_for_each_session_and_in_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "MAX_OF_A_SESSION", 4)
-    monkeypatch.setattr(pictures, "MAX_PICTURES", 10)
+    monkeypatch.setattr(vnc_connections, "MAX_PER_SESSION", 4)
+    monkeypatch.setattr(vnc_connections, "MAX_CONNECTIONS", 10)
     async with plane() as control:
         handler = Watched()
         async with control.agent(handler):
@@ -400,7 +406,7 @@ async def test_heartbeats_are_a_second_to_half_a_minute_apart_whatever_is_asked(
     async with plane(interval) as control, control.agent(ready()) as worker:
         assert worker.registered
         assert f"with heartbeats every {seconds} s" in caplog.text
-        assert (connection.MIN_INTERVAL, connection.MAX_INTERVAL) == (1, 30)
+        assert (connection.MIN_HEARTBEAT_INTERVAL, connection.MAX_HEARTBEAT_INTERVAL) == (1, 30)
 
 
 # -- hooks ------------------------------------------------------------------------------------------------------------
@@ -416,9 +422,9 @@ async def test_hooks_that_do_not_return_are_not_called_without_end() -> None:
 
     async with plane() as control:
         async with control.agent(ready(), on_error=stuck, grace=0.01) as worker:
-            for _ in range(3 * hooks.MAX_TELLING):
+            for _ in range(3 * hooks.MAX_HOOK_CALLS):
                 await control.sockets[0].send_str("nonsense")
             await control.command("stop_session", "c1")
             await settled(lambda: "c1" in control.results())
-            assert called == hooks.MAX_TELLING
+            assert called == hooks.MAX_HOOK_CALLS
             assert all(isinstance(error, VCloudError) for error in worker.errors)

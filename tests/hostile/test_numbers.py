@@ -257,7 +257,7 @@ OURS = (
     "desktops.actions",
     "desktops.requests",
     "desktops.typed_text",
-    "streamspace.realtime.relay",
+    "streamspace.realtime.vnc_relay",
 )
 #: Classes that are never decoded.
 SENT = {"Capacity"}

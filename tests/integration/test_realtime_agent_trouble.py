@@ -162,7 +162,7 @@ async def test_heartbeats_are_a_second_apart_at_least(
 async def test_the_documented_interval_is_used_when_the_one_that_comes_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "INTERVAL", 0.002)
+    monkeypatch.setattr(connection, "HEARTBEAT_INTERVAL", 0.002)
     async with plane(10) as control, control.agent(ready()):
         await settled(lambda: len(control.of("heartbeat")) > 1)
 
@@ -513,7 +513,7 @@ async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
 async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "HOLD", 0.2)
+    monkeypatch.setattr(connection, "RECONCILE_TIMEOUT", 0.2)
     cancelled: list[bool] = []
     errors: list[Exception] = []
 

@@ -437,7 +437,7 @@ async def test_a_fetched_session_is_opened_where_the_service_says_but_never_else
     async with serving(echo, refuse) as server, client(server) as streamspace:
         session = await streamspace.sessions.get(ID)
         if named is not None and "elsewhere" in named:
-            with pytest.raises(ConfigurationError, match="somewhere else than the API"):
+            with pytest.raises(ConfigurationError, match="a VNC address on another host"):
                 session.open_vnc()
             return
         async with session.open_vnc() as tunnel:
@@ -596,7 +596,7 @@ async def test_after_a_drop_no_line_is_lost_or_given_twice(tail: int) -> None:
 async def test_repeated_lines_are_recognised_however_long_the_service_pauses_among_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.logs.QUIET", 0.001)
+    monkeypatch.setattr("vcloud.providers.streamspace.realtime.log_stream.QUIET_PERIOD", 0.001)
     log = [f"2026-01-01T00:00:{n // 10:02}.{n % 10}Z line {n}" for n in range(303)]
     connections = 0
 
@@ -622,7 +622,7 @@ async def test_repeated_lines_are_recognised_however_long_the_service_pauses_amo
 async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a_short_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.logs.QUIET", 0.005)
+    monkeypatch.setattr("vcloud.providers.streamspace.realtime.log_stream.QUIET_PERIOD", 0.005)
     logs = [["old 1", "old 2"], ["new 1", "new 2"]]
     over = asyncio.Event()
 

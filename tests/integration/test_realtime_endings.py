@@ -15,8 +15,9 @@ from tests.integration.realtime_server import Script, client, refusal, serving, 
 from vcloud import APIError, ConflictError, Request, TransportError
 from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace.realtime.rfb import GREETING
-from vcloud.providers.streamspace.realtime.rfb import refusal as rfb_refusal
+from vcloud.providers.streamspace import VNCTunnel
+from vcloud.providers.streamspace.realtime import vnc_forward, vnc_relay
+from vcloud.providers.streamspace.realtime.vnc_refusal import GREETING, refusal_message
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 
@@ -204,46 +205,54 @@ async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
     assert ends == [(1011, "the connection of the VNC server was lost")]
 
 
-async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
+class Watched:
+    """Relays of a forward, seen from outside: their TCP connections, and what they carried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.progress: list[vnc_relay.RelayProgress] = []
+        monkeypatch.setattr(vnc_forward, "relay", self.relay)
+
+    async def relay(
+        self,
+        tunnel: VNCTunnel,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        progress: vnc_relay.RelayProgress,
+    ) -> None:
+        self.writers.append(writer)
+        self.progress.append(progress)
+        await vnc_relay.relay(tunnel, reader, writer, progress)
+
+    def full(self) -> bool:
+        """Whether a viewer has left something in this process."""
+        return any(writer.transport.get_write_buffer_size() > 0 for writer in self.writers)
+
+    def carried(self) -> int:
+        return sum(progress.bytes_to_viewer for progress in self.progress)
+
+
+async def test_a_viewer_that_pauses_gets_the_end_of_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.relay.FLUSH", 0.01)
-    total = forwarded = 0
+    monkeypatch.setattr(vnc_relay, "FLUSH_TIMEOUT", 0.01)
+    relays = Watched(monkeypatch)
+    total = 0
     closed = asyncio.Event()
 
     async def until_full(request: web.Request, socket: web.WebSocketResponse) -> None:
         nonlocal total
-        # Piece by piece, so that the forward is not kept from reading on by what it cannot write.
-        while not full():
+        # In small parts, so that the forward goes on reading while it cannot write.
+        while not relays.full():
             await socket.send_bytes(bytes(1000))
             total += 1000
-            while forwarded < total:  # noqa: ASYNC110 - the forward has no event for it
+            while relays.carried() < total:  # noqa: ASYNC110 - the forward has no event for it
                 await asyncio.sleep(0)
         await socket.close()
         closed.set()
 
     async with serving(until_full) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-            writers: list[asyncio.StreamWriter] = []
-            listener = forward._listener
-            inner = listener._serve
-
-            def full() -> bool:
-                return any(writer.transport.get_write_buffer_size() > 0 for writer in writers)
-
-            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                write = writer.write
-
-                def counted(data: bytes) -> None:
-                    nonlocal forwarded
-                    write(data)
-                    forwarded += len(data)
-
-                monkeypatch.setattr(writer, "write", counted)
-                writers.append(writer)
-                await inner(reader, writer)
-
-            monkeypatch.setattr(listener, "_serve", serve)
             viewer = sockets.socket()
             viewer.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
             viewer.setblocking(False)
@@ -357,7 +366,7 @@ async def test_an_owner_s_hook_may_be_a_coroutine_function_and_may_raise(
 
 
 def test_what_is_no_version_of_rfb_is_told_nothing() -> None:
-    assert rfb_refusal(b"GET / HTTP/1", "no") == b""
-    assert rfb_refusal(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
-    assert rfb_refusal(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"
-    assert rfb_refusal(b"RFB 003.005\n", "no") == b"\0\0\0\0\0\0\0\2no"
+    assert refusal_message(b"GET / HTTP/1", "no") == b""
+    assert refusal_message(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
+    assert refusal_message(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"
+    assert refusal_message(b"RFB 003.005\n", "no") == b"\0\0\0\0\0\0\0\2no"

@@ -40,7 +40,7 @@ from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
 from vcloud.emulator.streamspace.catalog import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
-from vcloud.providers.streamspace.realtime.relay import close_writer
+from vcloud.providers.streamspace.realtime.vnc_relay import close_writer
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 PART = bytes(range(256)) * 1024

@@ -93,7 +93,7 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
 def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "REGISTER_TIMEOUT", 0.2)
     plane = Plane()
     introduced = threading.Event()
 

@@ -29,7 +29,8 @@ from vcloud.providers.streamspace.models import (
     SortOrder,
     named,
 )
-from vcloud.providers.streamspace.realtime.handle import Realtime, below
+from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
+from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
 from vcloud.providers.streamspace.wire import (
     Listing,
     WireModel,
@@ -48,7 +49,7 @@ INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(Realtime, WireModel):
+class SessionRef(RealtimeSessionRef, WireModel):
     """A session by its id: everything that can be done to it, without having fetched it."""
 
     id: Id
@@ -233,7 +234,7 @@ class Session(NullAsEmpty, SessionRef):
 
     def _vnc_address(self) -> str:
         named = self.status.vnc_url if self.status is not None else None
-        return below(self._root, named) if named else super()._vnc_address()
+        return absolute_url(self._root, named) if named else super()._vnc_address()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:

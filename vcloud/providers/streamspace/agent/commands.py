@@ -13,7 +13,7 @@ from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.text import shortened
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.streamspace.agent.answers import Answers
+from vcloud.providers.streamspace.agent.command_limits import CommandLimits
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, carry_out, words
 from vcloud.providers.streamspace.agent.messages import (
     Command,
@@ -25,17 +25,17 @@ from vcloud.providers.streamspace.agent.messages import (
     StartSession,
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.room import Room
+from vcloud.providers.streamspace.agent.result_cache import ResultCache
 from vcloud.providers.streamspace.models import SessionState
 
-__all__ = ["Commands"]
+__all__ = ["CommandRunner"]
 
 #: Characters of a reason that are sent, and of its code.
 MAX_REASON: Final = 4096
 MAX_CODE: Final = 100
 
 
-class Commands:
+class CommandRunner:
     """Carries out what an agent is told.
 
     Args:
@@ -59,11 +59,11 @@ class Commands:
         self._outbox = outbox
         self._trouble = trouble
         self._open: set[str] = set()
-        self._answers = Answers()
+        self._answers = ResultCache()
         #: Apart, so that no number of refusals makes it forget what it has carried out.
-        self._refusals = Answers()
+        self._refusals = ResultCache()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = Room(max_sessions)
+        self._room = CommandLimits(max_sessions)
         #: Whether it refuses new sessions.
         self.draining = False
         #: Whether it refuses all commands.

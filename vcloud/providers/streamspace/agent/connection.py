@@ -24,8 +24,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
-from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.frames import each_message, readable_id
+from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.hooks import Reporter
 from vcloud.providers.streamspace.agent.messages import (
     Command,
@@ -39,27 +38,28 @@ from vcloud.providers.streamspace.agent.messages import (
     encode_message,
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.pictures import Pictures
+from vcloud.providers.streamspace.agent.parsing import iter_messages, readable_id
 from vcloud.providers.streamspace.agent.reconcile import assigned_sessions
+from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
 from vcloud.providers.streamspace.models import AgentCapacity
 
-__all__ = ["HOPELESS", "AgentRejectedError", "Connection"]
+__all__ = ["PERMANENT_ERRORS", "AgentConnection", "AgentRejectedError"]
 
 #: Seconds between heartbeats when the control plane does not say: what the document shows.
-INTERVAL: Final = 10.0
+HEARTBEAT_INTERVAL: Final = 10.0
 #: The shortest interval between heartbeats, in seconds, whatever the control plane asks for.
-MIN_INTERVAL: Final = 1.0
+MIN_HEARTBEAT_INTERVAL: Final = 1.0
 #: The longest, in seconds: the published server ends a connection after 45 without one, and its
 #: own agents say one every 30 by default (both from its source).
-MAX_INTERVAL: Final = 30.0
+MAX_HEARTBEAT_INTERVAL: Final = 30.0
 #: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
-HOLD: Final = 30.0
+RECONCILE_TIMEOUT: Final = 30.0
 #: Seconds in which the control plane has to answer a registration.
-PATIENCE: Final = 30.0
+REGISTER_TIMEOUT: Final = 30.0
 #: Messages that are taken in a row before other tasks get their turn; one counts as so many more
 #: as it has times so many characters.
-IN_A_ROW: Final = 64
-MESSAGE_SIZE: Final = 4096
+MESSAGES_PER_TURN: Final = 64
+CHARACTERS_PER_MESSAGE: Final = 4096
 
 
 class AgentRejectedError(VCloudError):
@@ -67,7 +67,7 @@ class AgentRejectedError(VCloudError):
 
 
 #: Coming again does not help against these.
-HOPELESS: Final = (
+PERMANENT_ERRORS: Final = (
     AgentRejectedError,
     AuthenticationError,
     ConfigurationError,
@@ -77,7 +77,7 @@ HOPELESS: Final = (
 )
 
 
-class Connection:
+class AgentConnection:
     """The socket between an agent and its control plane.
 
     Args:
@@ -101,8 +101,8 @@ class Connection:
         register: Register,
         *,
         outbox: Outbox,
-        commands: Commands,
-        pictures: Pictures,
+        commands: CommandRunner,
+        pictures: VNCConnections,
         reporter: Reporter,
         retry: RetryPolicy,
     ) -> None:
@@ -124,7 +124,7 @@ class Connection:
         self._pictures = pictures
         self._reporter = reporter
         self._retry = retry
-        self._interval = INTERVAL
+        self._interval = HEARTBEAT_INTERVAL
         self._in_a_row = 0
         #: Set while the control plane knows the agent.
         self.registered = asyncio.Event()
@@ -156,12 +156,12 @@ class Connection:
     async def _introduce(self, socket: Socket) -> None:
         await socket.send_text(self._introduction)
         try:
-            async with timeout(PATIENCE):
+            async with timeout(REGISTER_TIMEOUT):
                 while not self.registered.is_set():
                     await self._hear(socket)
         except TimeoutError:
             raise RequestTimeout(
-                f"the control plane did not answer the registration within {PATIENCE:g} s"
+                f"the control plane did not answer the registration within {REGISTER_TIMEOUT:g} s"
             ) from None
 
     async def _listen(self, socket: Socket) -> None:
@@ -173,10 +173,10 @@ class Connection:
         if frame is None:
             raise TransportError(f"the agent's socket was closed with {socket.ending}")
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        for message, size in each_message(text):
+        for message, size in iter_messages(text):
             self._take(message, size)
-            self._in_a_row += 1 + size // MESSAGE_SIZE
-            if self._in_a_row >= IN_A_ROW:
+            self._in_a_row += 1 + size // CHARACTERS_PER_MESSAGE
+            if self._in_a_row >= MESSAGES_PER_TURN:
                 # A frame, and what waits behind it, may hold any number of them.
                 self._in_a_row = 0
                 await asyncio.sleep(0)
@@ -197,11 +197,11 @@ class Connection:
             self._commands.may_run.clear()
             found = None
             try:
-                async with timeout(HOLD):
+                async with timeout(RECONCILE_TIMEOUT):
                     found = await assigned_sessions(self._client, self._register.agent_id)
                 # Cancelled when it takes longer: beside commands, it could take a session that one
                 # of them starts for an orphan.
-                async with timeout(HOLD):
+                async with timeout(RECONCILE_TIMEOUT):
                     await self._reporter.assigned(found)
                 break
             except TimeoutError:
@@ -210,12 +210,14 @@ class Connection:
                     if found is None
                     else "on_registered did not return"
                 )
-                self._reporter.trouble(RequestTimeout(f"{late} within {HOLD:g} s; commands go on"))
+                self._reporter.trouble(
+                    RequestTimeout(f"{late} within {RECONCILE_TIMEOUT:g} s; commands go on")
+                )
                 if found is not None:
                     break
             except VCloudError as error:
                 self._reporter.trouble(error)
-                if isinstance(error, HOPELESS):
+                if isinstance(error, PERMANENT_ERRORS):
                     break
             finally:
                 self._commands.may_run.set()
@@ -252,8 +254,8 @@ class Connection:
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
-        bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
-        self._interval = bounded if seconds > 0 else INTERVAL
+        bounded = min(max(seconds, MIN_HEARTBEAT_INTERVAL), MAX_HEARTBEAT_INTERVAL)
+        self._interval = bounded if seconds > 0 else HEARTBEAT_INTERVAL
         if not self.registered.is_set():
             self._registered_at = self._session.clock()
             if self._reporter.reconciles:

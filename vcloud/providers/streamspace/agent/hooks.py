@@ -23,7 +23,7 @@ LOG: Final = printable_logger("vcloud.streamspace.agent")
 #: How many errors are kept.
 KEPT_ERRORS: Final = 16
 #: How many calls of hooks may be under way. What goes wrong beyond them stands in the log alone.
-MAX_TELLING: Final = 64
+MAX_HOOK_CALLS: Final = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -120,7 +120,7 @@ class Reporter:
         self._tell("on_error", self._hooks.on_error, error)
 
     def _tell(self, name: str, hook: Hook[Exception] | None, error: Exception) -> None:
-        if hook is not None and len(self._telling) < MAX_TELLING:
+        if hook is not None and len(self._telling) < MAX_HOOK_CALLS:
             task = asyncio.create_task(call_hook(hook, error, self._named(name), LOG))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)

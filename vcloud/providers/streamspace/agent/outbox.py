@@ -13,9 +13,9 @@ from vcloud.providers.streamspace.agent.messages import Heartbeat, Message, enco
 __all__ = ["Outbox"]
 
 #: How many messages wait to be sent: a control plane that is away for days must not make the agent grow.
-UNSENT: Final = 4096
+MAX_UNSENT: Final = 4096
 #: Characters of these messages; of some 200 each, the number above comes first.
-UNSENT_SIZE: Final = 16 * 1024 * 1024
+MAX_UNSENT_SIZE: Final = 16 * 1024 * 1024
 #: Characters of one message, of four bytes at most: the published server ends the connection at a
 #: message above 512 KiB.
 MAX_MESSAGE: Final = 128 * 1024
@@ -76,7 +76,7 @@ class Outbox:
         self._unsent.append(message)
         self._size += len(message.text)
         # The oldest go first: a command whose answer is lost is sent again, and answered again.
-        while len(self._unsent) > UNSENT or self._size > UNSENT_SIZE:
+        while len(self._unsent) > MAX_UNSENT or self._size > MAX_UNSENT_SIZE:
             self._drop_first()
         self._nothing.clear()
         self._something.set()

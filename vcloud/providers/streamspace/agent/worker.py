@@ -20,19 +20,19 @@ from vcloud.errors import (
     RequestTimeout,
     VCloudError,
 )
-from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.connection import HOPELESS, Connection
+from vcloud.providers.streamspace.agent.commands import CommandRunner
+from vcloud.providers.streamspace.agent.connection import PERMANENT_ERRORS, AgentConnection
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
 from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.pictures import Pictures
-from vcloud.providers.streamspace.agent.streak import DISPLACED, Streak
+from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
+from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
 
 __all__ = ["AgentWorker"]
 
 #: Seconds that the last results get to go out when the agent stops.
-FLUSH: Final = 1.0
+FLUSH_TIMEOUT: Final = 1.0
 
 
 class AgentWorker(Secretive):
@@ -95,11 +95,11 @@ class AgentWorker(Secretive):
         self._reporter = Reporter(register.agent_id, hooks)
         trouble = self._reporter.trouble
         most = register.capacity.max_sessions if register.capacity is not None else None
-        self._commands = Commands(register.agent_id, handler, self._outbox, trouble, most)
-        self._pictures = Pictures(
+        self._commands = CommandRunner(register.agent_id, handler, self._outbox, trouble, most)
+        self._pictures = VNCConnections(
             self._session, handler, self._outbox, trouble, self._token_refused
         )
-        self._connection = Connection(
+        self._connection = AgentConnection(
             session,
             self._session,
             register,
@@ -203,7 +203,7 @@ class AgentWorker(Secretive):
                 if ended.done():
                     ended.result()
             await self._finish(link)
-        except HOPELESS as error:
+        except PERMANENT_ERRORS as error:
             self._reporter.ended(error)
             raise
         finally:
@@ -280,7 +280,7 @@ class AgentWorker(Secretive):
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
                 with suppress(TimeoutError):
-                    async with timeout_running(FLUSH):
+                    async with timeout_running(FLUSH_TIMEOUT):
                         await asyncio.wait({flushed, link}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await cancel_and_wait({flushed})
@@ -288,11 +288,11 @@ class AgentWorker(Secretive):
     # -- the connection ------------------------------------------------------------------------------------------------
 
     async def _stay_linked(self) -> None:
-        streak = Streak(self._retry)
+        streak = ReconnectBackoff(self._retry)
         while True:
             try:
                 await self._connection.run()
-            except HOPELESS:
+            except PERMANENT_ERRORS:
                 raise
             except VCloudError as error:
                 registered = self._connection.registered_for
@@ -300,7 +300,7 @@ class AgentWorker(Secretive):
                 pause = streak.pause(self._session.entropy())
                 self._reporter.lost(error, pause, known=registered is not None)
                 if displaced:
-                    self._reporter.displaced(DISPLACED, streak.lasted)
+                    self._reporter.displaced(DUPLICATE_AFTER, streak.lasted)
                 await asyncio.sleep(pause)
 
     def _token_refused(self, error: AuthenticationError) -> None:

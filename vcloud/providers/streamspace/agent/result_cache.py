@@ -6,15 +6,15 @@ import sys
 from collections import OrderedDict
 from typing import Final
 
-__all__ = ["Answers"]
+__all__ = ["ResultCache"]
 
 #: How many answers are remembered for commands that come again.
-REMEMBERED: Final = 1024
+MAX_RESULTS: Final = 1024
 #: Bytes of these answers and their ids in memory. An answer has some 300, and 256 KiB at most.
-REMEMBERED_BYTES: Final = 4 * 1024 * 1024
+MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 
 
-class Answers:
+class ResultCache:
     """The last answers by the ids of their commands; the oldest are forgotten."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Answers:
         self._forget(command_id)
         self._texts[command_id] = text
         self._size += _size(command_id, text)
-        while len(self._texts) > REMEMBERED or self._size > REMEMBERED_BYTES:
+        while len(self._texts) > MAX_RESULTS or self._size > MAX_RESULT_BYTES:
             self._forget(next(iter(self._texts)))
 
     def _forget(self, command_id: str) -> None:

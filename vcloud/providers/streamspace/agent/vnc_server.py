@@ -7,14 +7,16 @@ import os
 from pathlib import PurePath
 
 from vcloud.providers.streamspace.agent.handler import VNCAddress
-from vcloud.providers.streamspace.realtime.relay import PART
+from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE
 
-__all__ = ["dial"]
+__all__ = ["connect_to_vnc_server"]
 
 _EXPECTED = "vnc_address must return (host, port) or the absolute path of a Unix socket"
 
 
-async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect_to_vnc_server(
+    address: VNCAddress,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect.
 
     Args:
@@ -32,9 +34,9 @@ async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.Strea
             raise ValueError(f"{_EXPECTED}, not {path!r}")
         if not hasattr(asyncio, "open_unix_connection"):
             raise ValueError("vnc_address returned a path, and this system has no Unix sockets")
-        return await asyncio.open_unix_connection(path, limit=PART)
+        return await asyncio.open_unix_connection(path, limit=CHUNK_SIZE)
     try:
         host, port = address
     except (TypeError, ValueError):
         raise TypeError(f"{_EXPECTED}, not {address!r}") from None
-    return await asyncio.open_connection(host, port, limit=PART)
+    return await asyncio.open_connection(host, port, limit=CHUNK_SIZE)

@@ -15,7 +15,7 @@ from vcloud.errors import DecodeError
 from vcloud.providers.streamspace.agent.messages import KINDS, Message, RegisterAck, UnknownMessage
 from vcloud.providers.streamspace.agent.messages import UnreadableMessage as Unreadable
 
-__all__ = ["each_message", "read_frame", "readable_id"]
+__all__ = ["iter_messages", "read_messages", "readable_id"]
 
 _CODEC: Final = Codec()
 _JSON: Final = json.JSONDecoder()
@@ -26,15 +26,15 @@ MAX_PROBLEMS: Final = 3
 MAX_UNREADABLE: Final = 100
 #: How often a frame is read in all, where reading is taken up again after what is not JSON, because
 #: each such try may read on to the frame's end.
-MAX_READINGS: Final = 4
+MAX_SCANS: Final = 4
 
 
-def read_frame(text: str, *, codec: Codec = _CODEC) -> list[Message]:
-    """All messages of one frame, see :func:`each_message`."""
-    return [message for message, _ in each_message(text, codec=codec)]
+def read_messages(text: str, *, codec: Codec = _CODEC) -> list[Message]:
+    """All messages of one frame, see :func:`iter_messages`."""
+    return [message for message, _ in iter_messages(text, codec=codec)]
 
 
-def each_message(text: str, *, codec: Codec = _CODEC) -> Iterator[tuple[Message, int]]:
+def iter_messages(text: str, *, codec: Codec = _CODEC) -> Iterator[tuple[Message, int]]:
     """The messages of one frame, one by one, each with the number of its characters.
 
     They come one after the other (the published server's, newline-separated). What cannot be read
@@ -66,7 +66,7 @@ def readable_id(raw: dict[str, Any], name: str) -> str | None:
 
 def _parts(text: str) -> Iterator[tuple[dict[str, Any] | Unreadable, int]]:
     """The objects of a frame, and what is none, each with its size."""
-    end, readings = 0, MAX_READINGS * len(text)
+    end, readings = 0, MAX_SCANS * len(text)
     while (start := _SOMETHING.search(text, end)) is not None:
         at = start.start()
         try:

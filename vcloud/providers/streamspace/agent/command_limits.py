@@ -7,15 +7,15 @@ from typing import Final
 
 from vcloud.providers.streamspace.agent.messages import Command, StartSession, WakeSession
 
-__all__ = ["Room"]
+__all__ = ["CommandLimits"]
 
 #: How many commands of one kind are under way at once, where the declared capacity is not more.
-UNDER_WAY: Final = 1024
+MAX_IN_FLIGHT: Final = 1024
 #: Characters of the messages that brought them. A start may bring an environment of many KiB.
-UNDER_WAY_SIZE: Final = 8 * 1024 * 1024
+MAX_IN_FLIGHT_SIZE: Final = 8 * 1024 * 1024
 
 
-class Room:
+class CommandLimits:
     """Counts what is under way, and says what there is no room for.
 
     A session takes its place from the moment that its start or wake is accepted until it is
@@ -31,7 +31,7 @@ class Room:
 
     def __init__(self, max_sessions: int | None) -> None:
         self._max_sessions = max_sessions
-        self._most = max(UNDER_WAY, max_sessions or 0)
+        self._most = max(MAX_IN_FLIGHT, max_sessions or 0)
         self._counts: Counter[str] = Counter()
         self._sizes: Counter[str] = Counter()
         #: The sessions of starts and wakes that are under way, and how often.
@@ -49,7 +49,7 @@ class Room:
         kind = command.command_type or ""
         count = self._counts[kind]
         # One that is alone has the room that the Endpoint's max_message gave it.
-        if count >= self._most or (count and self._sizes[kind] + size > UNDER_WAY_SIZE):
+        if count >= self._most or (count and self._sizes[kind] + size > MAX_IN_FLIGHT_SIZE):
             return f"{count} commands {kind} are under way, and the agent takes no more at once"
         if not isinstance(command, StartSession | WakeSession) or self._max_sessions is None:
             return None

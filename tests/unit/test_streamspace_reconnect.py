@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from vcloud import RetryPolicy
-from vcloud.providers.streamspace.agent.streak import DISPLACED, LASTED, Streak
+from vcloud.providers.streamspace.agent.reconnect import (
+    DUPLICATE_AFTER,
+    STABLE_AFTER,
+    ReconnectBackoff,
+)
 
 POLICY = RetryPolicy(base=1.0, cap=8.0)
 
 
-def pauses(streak: Streak, *registered: float | None) -> list[float]:
+def pauses(streak: ReconnectBackoff, *registered: float | None) -> list[float]:
     found = []
     for seconds in registered:
         streak.lost(seconds)
@@ -17,13 +21,13 @@ def pauses(streak: Streak, *registered: float | None) -> list[float]:
 
 
 def test_pauses_grow_until_a_connection_has_lasted() -> None:
-    streak = Streak(POLICY)
-    assert pauses(streak, None, 0.3, LASTED - 1, 5.0, 5.0) == [1, 2, 4, 8, 8]
-    assert pauses(streak, LASTED, 1.0) == [1, 2]
+    streak = ReconnectBackoff(POLICY)
+    assert pauses(streak, None, 0.3, STABLE_AFTER - 1, 5.0, 5.0) == [1, 2, 4, 8, 8]
+    assert pauses(streak, STABLE_AFTER, 1.0) == [1, 2]
 
 
 def test_a_connection_must_last_for_longer_than_the_longest_pause() -> None:
-    streak = Streak(RetryPolicy(base=1.0, cap=300.0))
+    streak = ReconnectBackoff(RetryPolicy(base=1.0, cap=300.0))
     longest = RetryPolicy(base=1.0, cap=300.0).backoff(64, 1.0)
     assert pauses(streak, longest, longest) == [1, 2]
 
@@ -31,7 +35,7 @@ def test_a_connection_must_last_for_longer_than_the_longest_pause() -> None:
 def test_two_agents_of_one_name_connect_ever_more_rarely() -> None:
     """Each displaces the other when its own pause is over; a day of it, in the test's time."""
     now, connections = 0.0, 0
-    streaks = Streak(POLICY), Streak(POLICY)
+    streaks = ReconnectBackoff(POLICY), ReconnectBackoff(POLICY)
     since, holder, comes = 0.0, 0, 0.5
     while now < 86_400:
         now = comes
@@ -44,15 +48,17 @@ def test_two_agents_of_one_name_connect_ever_more_rarely() -> None:
 
 
 def test_it_is_said_once_in_a_streak_that_another_agent_has_this_name() -> None:
-    streak = Streak(POLICY)
-    assert [streak.lost(0.3) for _ in range(10)].index(True) == DISPLACED - 1
+    streak = ReconnectBackoff(POLICY)
+    assert [streak.lost(0.3) for _ in range(10)].index(True) == DUPLICATE_AFTER - 1
     assert not any(streak.lost(0.3) for _ in range(10))
-    assert not streak.lost(LASTED)
+    assert not streak.lost(STABLE_AFTER)
     assert [streak.lost(0.3) for _ in range(10)].count(True) == 1
 
 
 def test_connections_that_were_never_made_say_nothing_of_another_agent() -> None:
-    streak = Streak(POLICY)
+    streak = ReconnectBackoff(POLICY)
     assert not any(streak.lost(None) for _ in range(10))
     # The published server ends the first one after a drop, too, if it has not noticed the drop.
-    assert not any([streak.lost(0.3), streak.lost(0.3), streak.lost(LASTED), streak.lost(0.3)])
+    assert not any(
+        [streak.lost(0.3), streak.lost(0.3), streak.lost(STABLE_AFTER), streak.lost(0.3)]
+    )

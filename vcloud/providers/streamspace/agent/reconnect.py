@@ -6,19 +6,19 @@ from typing import Final
 
 from vcloud._core.retry import RetryPolicy
 
-__all__ = ["DISPLACED", "LASTED", "Streak"]
+__all__ = ["DUPLICATE_AFTER", "STABLE_AFTER", "ReconnectBackoff"]
 
 #: Seconds that an agent must have been registered, so that the first pause comes again. Of two
 #: agents of one name, each displaces the other when its own pause is over, so a connection must
 #: last for longer than the longest pause (12 by default). It must also outlive the 45 seconds after
 #: which the published server ends one without heartbeats (from its source).
-LASTED: Final = 60.0
+STABLE_AFTER: Final = 60.0
 #: So many registrations in a row that did not last are no accident: the published server ends the
 #: first connection after a drop as well, when it has not noticed the drop.
-DISPLACED: Final = 3
+DUPLICATE_AFTER: Final = 3
 
 
-class Streak:
+class ReconnectBackoff:
     """The connections in a row that were not made, or did not last.
 
     Args:
@@ -31,7 +31,7 @@ class Streak:
         self._retry = retry
         self._failures = self._displaced = 0
         #: Seconds that a connection must have lasted.
-        self.lasted = max(LASTED, 2 * retry.cap)
+        self.lasted = max(STABLE_AFTER, 2 * retry.cap)
 
     def lost(self, registered: float | None) -> bool:
         """A connection was lost, or was not made.
@@ -47,7 +47,7 @@ class Streak:
             return False
         self._failures += 1
         self._displaced += registered is not None
-        return registered is not None and self._displaced == DISPLACED
+        return registered is not None and self._displaced == DUPLICATE_AFTER
 
     def pause(self, random: float) -> float:
         """Seconds until it connects again.

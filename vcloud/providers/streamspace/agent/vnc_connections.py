@@ -14,27 +14,27 @@ from vcloud._core.text import shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
-from vcloud.providers.streamspace.agent.dial import dial
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, words
 from vcloud.providers.streamspace.agent.messages import VNCProxyError, VNCProxyRequest
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.realtime.relay import close_writer, relay
-from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
+from vcloud.providers.streamspace.agent.vnc_server import connect_to_vnc_server
+from vcloud.providers.streamspace.realtime.vnc_relay import close_writer, relay
+from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 
-__all__ = ["Pictures"]
+__all__ = ["VNCConnections"]
 
 #: Seconds in which a VNC server has to take a connection.
-PATIENCE: Final = 30.0
+CONNECT_TIMEOUT: Final = 30.0
 #: How many pictures are open at once. Each takes two sockets, and a process has 1024 by default.
-MAX_PICTURES: Final = 400
+MAX_CONNECTIONS: Final = 400
 #: How many of them show the same session: half, so that none takes those of all others.
-MAX_OF_A_SESSION: Final = 200
+MAX_PER_SESSION: Final = 200
 #: Characters of a reason that are sent.
 MAX_REASON: Final = 4096
 _UNREACHED: Final = "the VNC server cannot be reached"
 
 
-class Pictures:
+class VNCConnections:
     """Connects viewers with the VNC servers of an agent's sessions.
 
     At most as many WebSockets as the endpoint's ``concurrency`` are being opened at once. They take none of the
@@ -71,12 +71,12 @@ class Pictures:
         A viewer beyond the bounds is refused.
         """
         session_id = request.session_id
-        if (open_here := self._of_session[session_id]) >= MAX_OF_A_SESSION:
+        if (open_here := self._of_session[session_id]) >= MAX_PER_SESSION:
             reason = f"the session has {open_here} viewers, and the agent takes no more of it"
             self.refuse(request.proxy_id, session_id, reason)
             return
-        if len(self._tasks) >= MAX_PICTURES:
-            reason = f"the agent has {MAX_PICTURES} viewers, and takes no more"
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            reason = f"the agent has {MAX_CONNECTIONS} viewers, and takes no more"
             self.refuse(request.proxy_id, session_id, reason)
             return
         self._of_session[session_id] += 1
@@ -103,8 +103,10 @@ class Pictures:
     async def _relay(self, request: VNCProxyRequest) -> None:
         try:
             path = f"/agent/vnc/{path_segment(request.proxy_id, 'proxy_id')}"
-            async with timeout(PATIENCE):
-                reader, writer = await dial(await self._handler.vnc_address(request))
+            async with timeout(CONNECT_TIMEOUT):
+                reader, writer = await connect_to_vnc_server(
+                    await self._handler.vnc_address(request)
+                )
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -121,7 +123,9 @@ class Pictures:
         tunnel = VNCTunnel(lambda: self._connect(path))
         try:
             await tunnel.aopen()
-            await relay(tunnel, reader, writer, broken="the connection of the VNC server was lost")
+            await relay(
+                tunnel, reader, writer, lost_reason="the connection of the VNC server was lost"
+            )
         except (VCloudError, OSError) as error:
             if tunnel.opened:
                 self._trouble(error.with_traceback(None))
