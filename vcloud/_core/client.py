@@ -15,6 +15,7 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
+from vcloud._core.stats import Stats
 from vcloud._core.transport import Transport
 from vcloud.errors import ConfigurationError
 
@@ -67,6 +68,14 @@ class Client(Secretive):
     def instances(self) -> Pager[Instance]:
         """Everything that runs or could run here, in the view that all providers share."""
         raise TypeError(f"{type(self).__name__} does not say what its instances are")
+
+    def stats(self) -> Stats:
+        """How busy this client is now; for health checks. It sends nothing.
+
+        Returns:
+            requests in flight and waiting, free slots, and until when a 429 pauses everything.
+        """
+        return self._session.stats()
 
     def with_options(
         self,

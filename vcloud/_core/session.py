@@ -56,6 +56,7 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
+from vcloud._core.stats import Stats
 from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.text import shortened
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
@@ -197,6 +198,18 @@ class Session:
             acquire=None
             if self._budget is None
             else functools.partial(self._budget.acquire, dialect.provider),
+        )
+
+    def stats(self) -> Stats:
+        """How many requests are in flight and wait, and until when the service wants a pause."""
+        waiting = {reason: queue.number for reason, queue in self._admission.waiting().items()}
+        paused = self._admission.paused_for()
+        return Stats(
+            in_flight=self._admission.in_flight,
+            waiting=sum(waiting.values()),
+            waiting_for=waiting,
+            free=self._admission.free,
+            paused_until=self.waits.at(self.clock() + paused) if paused else None,
         )
 
     def with_options(

@@ -151,6 +151,17 @@ class Admission:
                 found[reason] = InLine(before.number + bucket.count, max(untils, default=None))
         return found
 
+    def paused_for(self) -> float:
+        """Seconds for which a refusal of the service keeps requests waiting; 0: it does not.
+
+        The longest of all buckets. Where the end depends on the answer to a probe: until the next
+        request is sent if that answer does not come.
+        """
+        now = self._clock()
+        return max(
+            (bucket.allowance.paused_for(now) for bucket in self._buckets.values()), default=0.0
+        )
+
     def enter_now(self, bucket: Bucket) -> int:
         """Enter if nobody waits and nothing forbids it, as nearly every request can.
 

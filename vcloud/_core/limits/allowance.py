@@ -71,6 +71,13 @@ class Allowance:
         """Whether it is a refusal of the service that keeps the next one waiting."""
         return self._cooldown is not None and self._cooldown.delay(now) > 0
 
+    def paused_for(self, now: float) -> float:
+        """Seconds for which a refusal keeps the next one waiting, or until it is asked again."""
+        if self._cooldown is None:
+            return 0.0
+        delay = self._cooldown.delay(now)
+        return self._cooldown.next_look(now) if delay == inf else delay
+
     @property
     def refused_since(self) -> float:
         """Since when the service has let nobody in; infinity: it does."""

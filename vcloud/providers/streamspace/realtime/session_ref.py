@@ -32,7 +32,7 @@ LOG_LINES: Final[Shape[SessionLogs, tuple[str, ...]]] = Shape(
 class RealtimeSessionRef(Handle):
     """The part of :class:`SessionRef` that goes over WebSockets."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
         id: str
