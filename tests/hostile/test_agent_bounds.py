@@ -7,7 +7,7 @@ import gc
 import logging
 import sys
 import tracemalloc
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -227,7 +227,7 @@ async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
             await settled(lambda: len(control.results()) == 30)
             assert handler.most == 20
             assert control.results()["c20"]["error"] == (
-                "20 commands stop_session are under way, and the agent takes no more at once"
+                "20 stop_session commands are in flight, and the agent accepts no more at once"
             )
             assert failed(control, *[f"c{number}" for number in range(20, 50)])
             await control.command("start_session", "start")
@@ -274,14 +274,14 @@ async def test_large_commands_are_bounded_by_their_size(monkeypatch: pytest.Monk
 
 
 async def test_unknown_commands_are_answered_and_their_ids_forgotten() -> None:
-    async with plane() as control, control.agent(ready()) as worker:
+    handler = ready()
+    async with plane() as control, control.agent(handler):
         await control.command("stop_session", "kept")
         await settled(lambda: "kept" in control.results())
         for number in range(result_cache.MAX_RESULTS + 10):
             await control.command("dance", f"c{number}")
         await settled(lambda: len(control.results()) == result_cache.MAX_RESULTS + 11)
         # What was carried out is not pushed out by them.
-        handler = cast("Handler", worker._commands._handler)
         await control.command("stop_session", "kept")
         await settled(lambda: len(control.of("command_result")) == result_cache.MAX_RESULTS + 12)
         assert handler.done == ["stop s1"]
@@ -309,14 +309,14 @@ async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
 async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
     kept = result_cache.ResultCache()
     for number in range(300):
-        kept.remember(f"c{number}", str(number).ljust(100_000, "x"))
+        kept.add(f"c{number}", str(number).ljust(100_000, "x"))
     assert kept.get("c0") is None
     assert kept.get("c299") is not None
     held = [kept.get(f"c{number}") for number in range(300)]
     assert sum(sys.getsizeof(text) for text in held if text) <= result_cache.MAX_RESULT_BYTES
     # The same id twice is one answer.
     for _ in range(100):
-        kept.remember("c1", "x" * 100_000)
+        kept.add("c1", "x" * 100_000)
     assert kept.get("c299") is not None
 
 

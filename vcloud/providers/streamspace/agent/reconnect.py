@@ -1,4 +1,4 @@
-"""How patiently an agent connects again, and when it says that another one has its name. No I/O."""
+"""The pauses between an agent's connections, and the sign of a second agent. No I/O."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from vcloud._core.retry import RetryPolicy
 
 __all__ = ["DUPLICATE_AFTER", "STABLE_AFTER", "ReconnectBackoff"]
 
-#: Seconds that an agent must have been registered, so that the first pause comes again. Of two
-#: agents of one name, each displaces the other when its own pause is over, so a connection must
-#: last for longer than the longest pause (12 by default). It must also outlive the 45 seconds after
-#: which the published server ends one without heartbeats (from its source).
+#: Seconds that an agent must have been registered so that the pauses start from the first again.
+#: Two agents of one name displace each other whenever a pause ends, so a stable connection lasts
+#: for longer than the longest pause (12 s by default). It also lasts for longer than the 45 seconds
+#: after which the published server ends one without heartbeats (from its source).
 STABLE_AFTER: Final = 60.0
-#: So many registrations in a row that did not last are no accident: the published server ends the
-#: first connection after a drop as well, when it has not noticed the drop.
+#: After so many short registrations in a row a second agent of the same name is suspected. One or
+#: two happen without: the published server ends the first connection after a drop that it has not
+#: noticed.
 DUPLICATE_AFTER: Final = 3
 
 
 class ReconnectBackoff:
-    """The connections in a row that were not made, or did not last.
+    """Counts the connections in a row that failed or did not last.
 
     Args:
         retry: ``base`` and ``cap`` of the pauses.
     """
 
-    __slots__ = ("_displaced", "_failures", "_retry", "lasted")
+    __slots__ = ("_failures", "_retry", "_short_registrations", "stable_after")
 
     def __init__(self, retry: RetryPolicy) -> None:
         self._retry = retry
-        self._failures = self._displaced = 0
-        #: Seconds that a connection must have lasted.
-        self.lasted = max(STABLE_AFTER, 2 * retry.cap)
+        self._failures = self._short_registrations = 0
+        #: Seconds that a connection must have lasted to count as stable.
+        self.stable_after = max(STABLE_AFTER, 2 * retry.cap)
 
-    def lost(self, registered: float | None) -> bool:
-        """A connection was lost, or was not made.
+    def connection_lost(self, registered_for: float | None) -> bool:
+        """Count a connection that was lost, or not made.
 
         Args:
-            registered: for how many seconds the agent was registered on it; None: it never was.
+            registered_for: seconds for which the agent was registered on it; None: it never was.
 
         Returns:
-            whether to say, now and not again in this streak, that another agent has its name.
+            whether to report a suspected second agent: true once in a row of short registrations.
         """
-        if registered is not None and registered >= self.lasted:
-            self._failures, self._displaced = 1, 0
+        if registered_for is not None and registered_for >= self.stable_after:
+            self._failures, self._short_registrations = 1, 0
             return False
         self._failures += 1
-        self._displaced += registered is not None
-        return registered is not None and self._displaced == DUPLICATE_AFTER
+        if registered_for is None:
+            return False
+        self._short_registrations += 1
+        return self._short_registrations == DUPLICATE_AFTER
 
-    def pause(self, random: float) -> float:
-        """Seconds until it connects again.
+    def delay(self, random: float) -> float:
+        """Seconds until the next connection.
 
         Args:
             random: a number in 0..1, for jitter.

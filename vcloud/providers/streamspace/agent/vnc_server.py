@@ -1,23 +1,24 @@
-"""How an agent connects to the VNC server of a session, from what its handler said."""
+"""Connects an agent to the VNC server of a session, at the address that its handler returned."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from pathlib import PurePath
+from typing import Final
 
 from vcloud.providers.streamspace.agent.handler import VNCAddress
 from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE
 
 __all__ = ["connect_to_vnc_server"]
 
-_EXPECTED = "vnc_address must return (host, port) or the absolute path of a Unix socket"
+_EXPECTED: Final = "vnc_address must return (host, port) or the absolute path of a Unix socket"
 
 
 async def connect_to_vnc_server(
     address: VNCAddress,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect.
+    """Connect to a VNC server.
 
     Args:
         address: what :meth:`~vcloud.providers.streamspace.AgentHandler.vnc_address` returned.
@@ -25,7 +26,7 @@ async def connect_to_vnc_server(
     Raises:
         TypeError: it is of another type.
         ValueError: it is a path that is not absolute, or there are no Unix sockets here (Windows).
-        OSError: nothing takes connections there.
+        OSError: the connection failed.
     """
     if isinstance(address, (str, os.PathLike)):
         path: object = os.fspath(address)
