@@ -1,4 +1,4 @@
-"""A WebSocket server whose behaviour a test writes, so that the client's side is seen without the emulator's."""
+"""A WebSocket server whose behaviour a test writes, to test the client without the emulator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Script = Callable[[web.Request, web.WebSocketResponse], Awaitable[None]]
 
 @define
 class Server:
-    """What was asked, and where it listens."""
+    """The requests that it got, and where it listens."""
 
     url: str
     requests: list[web.Request] = field(factory=list)
@@ -44,7 +44,19 @@ async def serving(
     before: Callable[[web.Request], Awaitable[None]] | None = None,
     *,
     tls: bool = False,
+    autoping: bool = True,
+    autoclose: bool = True,
 ) -> AsyncIterator[Server]:
+    """Serve WebSockets.
+
+    Args:
+        script: what the server does on each WebSocket.
+        refuse: answers a request without an upgrade, unless it returns None.
+        before: is awaited before the upgrade.
+        tls: whether it speaks TLS.
+        autoping: whether aiohttp answers pings; otherwise the script gets them.
+        autoclose: whether aiohttp answers a close while the script receives.
+    """
     server = Server("")
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -53,7 +65,7 @@ async def serving(
             return response
         if before is not None:
             await before(request)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=autoping, autoclose=autoclose)
         await socket.prepare(request)
         try:
             await script(request, socket)

@@ -653,9 +653,7 @@ async def test_a_token_that_has_expired_when_a_picture_is_opened_is_renewed_by_a
 
     server, port = await listening()
     async with server, plane(refuse=refuse) as control:
-        assert control.streamspace is not None
-        url = control.streamspace._session.base_url
-        endpoint = Endpoint(url, auth=BearerAuth.login("agent", "password"))
+        endpoint = Endpoint(control.base_url, auth=BearerAuth.login("agent", "password"))
         handler = ready()
         handler.address = ("127.0.0.1", port)
         async with StreamSpace(endpoint) as own:

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import AsyncIterator
 
 import aiohttp
-import msgspec
 import pytest
 from aiohttp import WSMsgType, web
 
@@ -36,13 +35,11 @@ from vcloud import (
     LimitExceededError,
     NotFoundError,
     PermissionDeniedError,
-    Request,
     TransportError,
     VCloudError,
 )
-from vcloud._core.websocket import Socket
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace import StreamSpace
+from vcloud.providers.streamspace import StreamSpace, VNCTunnel
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 
@@ -166,9 +163,8 @@ async def test_no_failure_to_connect_tells_the_token(answer: str) -> None:
     async with serving(echo, refuse) as server:
         streamspace = client(server, attempts=1)
         if answer == "refused":
-            streamspace = StreamSpace(Endpoint("http://127.0.0.1:1/api/v1", auth=BearerAuth(TOKEN)))
-            streamspace = streamspace.with_options(deadline=0.05)
-            streamspace._shares_transport = False
+            nowhere = "http://127.0.0.1:1/api/v1"
+            streamspace = StreamSpace(Endpoint(nowhere, auth=BearerAuth(TOKEN), deadline=0.05))
         async with streamspace:
             with pytest.raises(ConnectError if answer == "refused" else VCloudError) as caught:
                 await streamspace.sessions.ref(ID).open_vnc().aopen()
@@ -247,11 +243,9 @@ async def test_a_slow_reader_slows_its_sender_and_nothing_is_lost() -> None:
         while before != sent:
             before = sent
             await asyncio.sleep(0.01)
-        socket = tunnel._socket
-        assert socket is not None
         if not sending.done():
-            # What waits in this process is one part and the transport's own mark; the rest is the kernel's.
-            assert socket._unsent() <= 2 * len(part)
+            # This process holds one part and what the transport buffers; the kernel has the rest.
+            assert tunnel.unsent <= 2 * len(part)
         assert sent < parts
         release.set()
         await sending
@@ -297,20 +291,20 @@ async def test_a_message_larger_than_allowed_ends_the_tunnel() -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(
-    script: Script, *, heartbeat: float
-) -> AsyncIterator[tuple[Socket, asyncio.Task[bytes | str | None]]]:
-    """A socket that pings as often as this, and a task that receives from it."""
-    async with serving(script) as server, client(server) as streamspace:
-        session = streamspace._session
-        token = await session.authenticate(Request("GET", "/"))
-        wire = msgspec.structs.replace(session._wire, heartbeat=heartbeat)
-        socket: Socket = await streamspace._transport.websocket(server.url, token, wire)
-        waiting = asyncio.create_task(socket.receive())
+async def reading(
+    script: Script, *, heartbeat: float, autoping: bool = True
+) -> AsyncIterator[tuple[VNCTunnel, asyncio.Task[bytes]]]:
+    """A tunnel that pings as often as this, and a task that reads from it."""
+    async with (
+        serving(script, autoping=autoping) as server,
+        client(server, heartbeat=heartbeat) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
+        waiting = asyncio.create_task(tunnel.read())
         try:
-            yield socket, waiting
+            yield tunnel, waiting
         finally:
-            await socket.close()
+            await tunnel.aclose()
             await asyncio.wait({waiting})
 
 
@@ -325,7 +319,7 @@ async def test_a_peer_that_answers_no_ping_is_given_up(monkeypatch: pytest.Monke
         finally:
             gone.set()
 
-    async with listening(deaf, heartbeat=0.01) as (_, waiting):
+    async with reading(deaf, heartbeat=0.01) as (_, waiting):
         with pytest.raises(TransportError, match="silent"):
             await waiting
         await gone.wait()
@@ -337,21 +331,19 @@ async def test_a_peer_that_answers_its_pings_is_kept() -> None:
 
     async def answering(request: web.Request, socket: web.WebSocketResponse) -> None:
         nonlocal pings
-        # The reader is what counts them: aiohttp's own answer to a ping is nowhere to be seen.
-        socket._autoping = False
         async for message in socket:
             if message.type is WSMsgType.PING:
                 pings += 1
                 await socket.pong(message.data)
             else:
-                await socket.send_str(message.data)
+                await socket.send_bytes(message.data)
 
     # Long enough for a machine that is busy with other things to answer in time.
-    async with listening(answering, heartbeat=0.3) as (socket, waiting):
+    async with reading(answering, heartbeat=0.3, autoping=False) as (tunnel, waiting):
         await settled(lambda: pings > 1)
         assert not waiting.done()
-        await socket.send_text("still there")
-        assert await waiting == "still there"
+        await tunnel.write(b"still there")
+        assert await waiting == b"still there"
 
 
 async def test_cancelling_an_opening_or_a_read_leaves_nothing_and_the_client_works_on() -> None:

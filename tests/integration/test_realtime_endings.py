@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 
 from tests.integration.realtime_plane import plane, ready
 from tests.integration.realtime_server import Script, client, refusal, serving, settled
-from vcloud import APIError, ConflictError, Request, TransportError
-from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close
+from vcloud import APIError, ConflictError, TransportError
+from vcloud._core.websocket import MAX_REASON, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import VNCTunnel
 from vcloud.providers.streamspace.realtime import vnc_forward, vnc_relay
@@ -23,14 +23,13 @@ ID = "770e8400-e29b-41d4-a716-446655440002"
 
 
 @asynccontextmanager
-async def opened(script: Script) -> AsyncIterator[Socket]:
-    async with serving(script) as server, client(server) as streamspace:
-        session = streamspace._session
-        socket = await session.connect(Request("GET", "/somewhere"), root=True)
-        try:
-            yield socket
-        finally:
-            await socket.close()
+async def opened(script: Script) -> AsyncIterator[VNCTunnel]:
+    async with (
+        serving(script) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
+        yield tunnel
 
 
 # -- reasons -----------------------------------------------------------------------------------------------------------
@@ -77,9 +76,12 @@ async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None
         assert request.transport is not None
         request.transport.abort()
 
-    async with opened(vanish) as socket:
-        assert await socket.receive() is None
-        assert socket.ending == "code 1006 (the connection was lost without a close frame)"
+    async with opened(vanish) as tunnel:
+        with pytest.raises(TransportError) as caught:
+            await tunnel.read()
+        assert str(caught.value) == (
+            "the tunnel was closed with code 1006 (the connection was lost without a close frame)"
+        )
 
 
 def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> None:
@@ -106,13 +108,13 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
         codes.append(socket.close_code)
         ended.set()
 
-    async with opened(pausing) as socket:
+    async with opened(pausing) as tunnel:
         sent = 0
         # Beyond what the kernel holds, some of it is left in this process.
-        while socket._unsent() == 0:
-            await socket.send_bytes(bytes(1000))
+        while tunnel.unsent == 0:
+            await tunnel.write(bytes(1000))
             sent += 1000
-        finishing = asyncio.create_task(socket.finish())
+        finishing = asyncio.create_task(tunnel.finish())
         await asyncio.wait({finishing}, timeout=10 * socket_module.GOODBYE)
         assert not finishing.done()
         read.set()
@@ -126,16 +128,26 @@ async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
     monkeypatch.setattr(socket_module, "STALLED", 0.02)
 
-    async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await asyncio.Event().wait()
+    given_up, gone = asyncio.Event(), asyncio.Event()
 
-    for end in (Socket.close, Socket.finish):
-        async with opened(deaf) as socket:
-            while socket._unsent() == 0:
-                await socket.send_bytes(bytes(1000))
-            await end(socket)
-            assert socket._transport is not None
-            assert socket._transport.is_closing()
+    async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await given_up.wait()
+        try:
+            async for _ in socket:
+                pass
+        finally:
+            gone.set()
+
+    for end in (VNCTunnel.aclose, VNCTunnel.finish):
+        given_up.clear()
+        gone.clear()
+        async with opened(deaf) as tunnel:
+            while tunnel.unsent == 0:
+                await tunnel.write(bytes(1000))
+            await end(tunnel)
+            given_up.set()
+            # The peer reads what the system had taken, and then the connection is gone.
+            await gone.wait()
 
 
 async def test_an_agent_stays_until_its_picture_s_end_is_answered(
@@ -154,8 +166,6 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
 
     async def slowly(request: web.Request, socket: web.WebSocketResponse) -> None:
         received = 0
-        # Answering is up to this test.
-        socket._autoclose = False
         while (message := await socket.receive()).type is WSMsgType.BINARY:
             received += len(message.data)
         assert (message.type, message.data, received) == (WSMsgType.CLOSE, 1000, 100_000)
@@ -164,7 +174,8 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
         left.append(request.transport is None or request.transport.is_closing())
         ends.set()
 
-    async with server, plane() as control:
+    # The script itself answers the close.
+    async with server, plane(autoclose=False) as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
         control.picture = slowly

@@ -36,14 +36,13 @@ class Peer:
         self.pongs: list[bytes] = []
         self.pings = 0
         self.received = 0
+        self.request: web.Request | None = None
         self.socket: web.WebSocketResponse | None = None
         self.up, self.over = asyncio.Event(), asyncio.Event()
         self.ended: list[WSMsgType] = []
 
     async def script(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        # aiohttp's own answers are nowhere to be seen.
-        socket._autoping = False
-        self.socket = socket
+        self.request, self.socket = request, socket
         self.up.set()
         try:
             while True:
@@ -77,7 +76,10 @@ class Peer:
 @on_each_loop
 async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
     peer = Peer()
-    async with serving(peer.script, tls=tls) as server, client(server) as streamspace:
+    async with (
+        serving(peer.script, tls=tls, autoping=False) as server,
+        client(server) as streamspace,
+    ):
         async with streamspace.sessions.ref(ID).open_vnc():
             await peer.up.wait()
             for number in range(5):
@@ -89,7 +91,7 @@ async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
 async def test_pings_are_answered_until_more_than_max_message_bytes_wait_unread(tls: bool) -> None:
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, max_message=LIMIT) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -116,7 +118,7 @@ async def test_small_messages_without_end_do_not_pile_up(
     monkeypatch.setattr("vcloud._core.websocket.receiver.MAX_MESSAGES", 100)
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -136,7 +138,7 @@ async def test_small_messages_without_end_do_not_pile_up(
 async def test_a_flood_of_pings_neither_holds_up_nor_fills_what_is_sent(tls: bool) -> None:
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -157,7 +159,7 @@ async def test_a_flood_of_pings_neither_holds_up_nor_fills_what_is_sent(tls: boo
 async def test_either_direction_that_is_silent_gets_pings(tls: bool, talks: str) -> None:
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, heartbeat=0.15) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -218,7 +220,7 @@ async def test_a_peer_that_answers_no_ping_is_noticed_while_nobody_reads(tls: bo
 async def test_a_peer_that_waits_until_this_side_reads_is_not_given_up(tls: bool) -> None:
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, heartbeat=0.1, max_message=LIMIT) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -300,7 +302,7 @@ async def test_a_lost_connection_has_words_for_who_writes_too(tls: bool) -> None
 async def test_one_task_reads_at_a_time_and_the_other_is_told() -> None:
     peer = Peer()
     async with (
-        serving(peer.script) as server,
+        serving(peer.script, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -366,14 +368,15 @@ async def left_beyond_the_limit(tunnel: VNCTunnel, peer: Peer) -> None:
 
 
 async def left_sending(tunnel: VNCTunnel, peer: Peer) -> None:
-    assert peer.socket is not None
-    request: Any = peer.socket._req
-    request.transport.pause_reading()
+    assert peer.request is not None
+    transport = peer.request.transport
+    assert transport is not None
+    transport.pause_reading()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.05):
             while True:
                 await tunnel.write(bytes(256 * 1024))
-    request.transport.resume_reading()
+    transport.resume_reading()
 
 
 async def left_idle(tunnel: VNCTunnel, peer: Peer) -> None:
@@ -391,7 +394,7 @@ async def test_a_tunnel_that_is_dropped_is_collected_and_its_connection_ends(
 ) -> None:
     peer = Peer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, max_message=LIMIT) as streamspace,
     ):
         tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()

@@ -27,6 +27,7 @@ from tests.integration.realtime_server import (
     settled,
     trusting,
 )
+from tests.leaks import wholeness
 from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import (
     BearerAuth,
@@ -140,9 +141,11 @@ async def closed(tunnel: VNCTunnel) -> None:
 
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
-    http = streamspace._session.transport._session
-    held = http is not None and http.connector is not None and bool(http.connector._acquired)
-    return not held and not any("WebSocket" in task.get_name() for task in others())
+    try:
+        wholeness.whole(streamspace)
+    except AssertionError:
+        return False
+    return not any("WebSocket" in task.get_name() for task in others())
 
 
 # -- tunnels ---------------------------------------------------------------------------------------
@@ -228,9 +231,8 @@ async def test_a_close_is_answered_behind_what_was_sent_before_it(tls: bool) -> 
     peer = Peer("closes_unread")
     async with serving(peer.script, tls=tls) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
-            assert tunnel._socket is not None
             writing = asyncio.create_task(tunnel.write(PART * MUCH))
-            await settled(lambda: tunnel._socket is not None and tunnel._socket._unsent() > 0)
+            await settled(lambda: tunnel.unsent > 0)
             peer.go.set()
             await settled(lambda: tunnel.close_code == 1000)
         with contextlib.suppress(TransportError):
@@ -341,8 +343,7 @@ async def test_a_write_that_is_cancelled_cancels_none_that_comes_after(tls: bool
         # Meanwhile another one waits, and is not cancelled with it.
         second = asyncio.create_task(write(1))
         await asyncio.sleep(0)
-        assert tunnel._socket is not None
-        unsent = tunnel._socket._unsent()
+        unsent = tunnel.unsent
         first.cancel()
         await asyncio.wait({first})
         for _ in range(5):
@@ -350,7 +351,7 @@ async def test_a_write_that_is_cancelled_cancels_none_that_comes_after(tls: bool
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await tunnel.write(PART)
-        assert tunnel._socket._unsent() <= unsent
+        assert tunnel.unsent <= unsent
         peer.go.set()
         await second
         await write(2)
@@ -609,9 +610,8 @@ async def test_an_agent_that_ends_and_its_picture_with_it(tls: bool, end: str) -
             await settled(lambda: control.registrations == 2)
             assert any("1012 (service restart): moving" in str(error) for error in worker.errors)
         elif end == "plane aborts":
-            for socket in (control.proxied["p"], control.sockets[0]):
-                transport: Any = socket._req.transport  # type: ignore[union-attr]
-                transport.abort()
+            for path in ("/agent/vnc/p", "/agent/ws"):
+                control.transport_of(path).abort()
             await settled(lambda: control.registrations == 2)
         if end == "cancelled":
             running.cancel()

@@ -179,12 +179,12 @@ class Socket:
         Time in which the loop could not run does not count.
         """
         now = asyncio.get_running_loop().time
-        left, before = within, self._unsent()
+        left, before = within, self.unsent()
         lost = self._connection.lost
         # aiohttp has no event for a transport that has sent what it holds.
         while left > 0 and not self._is_closed(closing):
             waits = {task for task in (closing, lost) if task is not None and not task.done()}
-            pause = min(left, LOOK) if self._unsent() or not waits else left
+            pause = min(left, LOOK) if self.unsent() or not waits else left
             since = now()
             if waits:
                 with contextlib.suppress(TimeoutError):
@@ -192,7 +192,7 @@ class Socket:
                         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(pause)
-            unsent = self._unsent()
+            unsent = self.unsent()
             left = within if renewed and unsent < before else left - run_time(now() - since, pause)
             before = unsent
 
@@ -210,13 +210,14 @@ class Socket:
             and closing.result()
             and self._opened.close_code not in (None, ABNORMAL)
         )
-        return answered or (lost is None and not self._unsent())
+        return answered or (lost is None and not self.unsent())
 
     @property
     def _transport(self) -> asyncio.Transport | None:
         return self._connection.transport
 
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process; 0 where that is unknown."""
         return self._connection.unsent()
 
     async def _send(
@@ -257,7 +258,7 @@ class Socket:
             await asyncio.wait({self._apart})
         # aiohttp has no event for it but that future.
         while (  # noqa: ASYNC110
-            self._cut and self._unsent() > ROOM and not self._connection.is_closing()
+            self._cut and self.unsent() > ROOM and not self._connection.is_closing()
         ):
             await asyncio.sleep(LOOK)
         self._cut = False

@@ -22,7 +22,7 @@ MAX_UNSENT_SIZE: Final = 16 * 1024 * 1024
 MAX_MESSAGE: Final = 128 * 1024
 
 
-class _Unsent(NamedTuple):
+class _Queued(NamedTuple):
     text: str
     is_heartbeat: bool
 
@@ -31,14 +31,14 @@ class Outbox:
     """A bounded queue of messages, sent over one connection or the next."""
 
     def __init__(self) -> None:
-        self._unsent: deque[_Unsent] = deque()
+        self._queue: deque[_Queued] = deque()
         self._size = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         """How many messages wait to be sent."""
-        return len(self._unsent)
+        return len(self._queue)
 
     @property
     def size(self) -> int:
@@ -61,34 +61,34 @@ class Outbox:
                 f"a {type(message).__name__} of {len(text)} characters is longer than the "
                 f"{MAX_MESSAGE} that are sent"
             )
-        self._append(_Unsent(text, isinstance(message, Heartbeat)))
+        self._append(_Queued(text, isinstance(message, Heartbeat)))
         return text
 
     def put_text(self, text: str) -> None:
         """Queue a text that :meth:`put` returned, once more."""
-        self._append(_Unsent(text, is_heartbeat=False))
+        self._append(_Queued(text, is_heartbeat=False))
 
     def put_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Queue a heartbeat, unless one waits already."""
-        if not any(message.is_heartbeat for message in self._unsent):
+        if not any(message.is_heartbeat for message in self._queue):
             self.put(heartbeat)
 
     def drop_heartbeats(self) -> None:
         """Drop heartbeats: one of an earlier connection would be wrong on the next."""
-        self._unsent = deque(message for message in self._unsent if not message.is_heartbeat)
-        self._size = sum(len(message.text) for message in self._unsent)
+        self._queue = deque(message for message in self._queue if not message.is_heartbeat)
+        self._size = sum(len(message.text) for message in self._queue)
 
-    def _append(self, message: _Unsent) -> None:
-        self._unsent.append(message)
+    def _append(self, message: _Queued) -> None:
+        self._queue.append(message)
         self._size += len(message.text)
         # The oldest are dropped: a command whose result is lost is sent again, and answered again.
-        while len(self._unsent) > MAX_UNSENT or self._size > MAX_UNSENT_SIZE:
+        while len(self._queue) > MAX_UNSENT or self._size > MAX_UNSENT_SIZE:
             self._drop_first()
         self._emptied.clear()
         self._filled.set()
 
     def _drop_first(self) -> None:
-        self._size -= len(self._unsent.popleft().text)
+        self._size -= len(self._queue.popleft().text)
 
     async def send_all(self, socket: Socket) -> None:
         """Send the messages that wait, and then each new one.
@@ -97,11 +97,11 @@ class Outbox:
             TransportError: the connection is lost. Unsent messages wait for the next one.
         """
         while True:
-            while self._unsent:
-                message = self._unsent[0]
+            while self._queue:
+                message = self._queue[0]
                 await socket.send_text(message.text)
                 # The bound may have dropped it meanwhile.
-                if self._unsent and self._unsent[0] is message:
+                if self._queue and self._queue[0] is message:
                     self._drop_first()
             self._emptied.set()
             self._filled.clear()

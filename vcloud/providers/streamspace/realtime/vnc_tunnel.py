@@ -97,6 +97,11 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         """The reason in the service's close frame; empty without one."""
         return "" if self._socket is None else self._socket.close_reason
 
+    @property
+    def unsent(self) -> int:
+        """How many written bytes wait to be sent in this process; 0 where that is unknown."""
+        return 0 if self._socket is None else self._socket.unsent()
+
     async def read(self) -> bytes:
         """Read the bytes of the next message, at least one; ``b""`` at the end.
 
