@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from attrs import define, field
 
 from tests.secrets.tls import client_context, server_context
@@ -105,3 +105,15 @@ async def settled(holds: Callable[[], bool]) -> None:
 
 def others() -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def echo(request: web.Request, socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.BINARY:
+            await socket.send_bytes(message.data)
+        else:
+            await socket.send_str(message.data)
+
+
+async def greet_and_leave(request: web.Request, socket: web.WebSocketResponse) -> None:
+    await socket.send_bytes(b"RFB 003.008\n")

@@ -1,4 +1,4 @@
-"""Tunnels, forwards and logs over real sockets, against a server that the test scripts."""
+"""VNC tunnels over real sockets, against a server that the test scripts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import logging
 import traceback
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
 from tests.integration.realtime_server import (
-    AUTH,
     TOKEN,
     Script,
     client,
+    echo,
+    greet_and_leave,
     others,
     refusal,
     serving,
@@ -31,7 +31,6 @@ from vcloud import (
     ConnectError,
     DecodeError,
     Endpoint,
-    InvalidArgumentError,
     LimitExceededError,
     NotFoundError,
     PermissionDeniedError,
@@ -42,21 +41,6 @@ from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import StreamSpace, VNCTunnel
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
-
-
-async def echo(request: web.Request, socket: web.WebSocketResponse) -> None:
-    async for message in socket:
-        if message.type is WSMsgType.BINARY:
-            await socket.send_bytes(message.data)
-        else:
-            await socket.send_str(message.data)
-
-
-async def greet_and_leave(request: web.Request, socket: web.WebSocketResponse) -> None:
-    await socket.send_bytes(b"RFB 003.008\n")
-
-
-# -- tunnels -----------------------------------------------------------------------------------------------------------
 
 
 async def test_bytes_go_both_ways_and_the_token_only_into_the_query() -> None:
@@ -402,293 +386,3 @@ async def test_a_tunnel_that_is_closed_while_it_connects_leaves_no_socket() -> N
         with pytest.raises(TransportError, match="closed while"):
             await opening
         await gone.wait()
-
-
-SESSION = {
-    "id": ID,
-    "name": "n",
-    "user": "u",
-    "template": "t",
-    "platform": "docker",
-    "agent_id": None,
-    "state": "running",
-    "resources": None,
-    "created_at": "2025-11-22T10:45:00Z",
-    "updated_at": None,
-}
-
-
-@pytest.mark.parametrize("named", ["/api/v1/vnc/x?quality=9", None, "wss://elsewhere.test/vnc"])
-async def test_a_fetched_session_is_opened_where_the_service_says_but_never_elsewhere(
-    named: str | None,
-) -> None:
-    def refuse(request: web.Request) -> web.Response | None:
-        fetched = SESSION | {"status": {"phase": "Running", "message": "", "vnc_url": named}}
-        return web.json_response(fetched) if request.path == f"/api/v1/sessions/{ID}" else None
-
-    async with serving(echo, refuse) as server, client(server) as streamspace:
-        session = await streamspace.sessions.get(ID)
-        if named is not None and "elsewhere" in named:
-            with pytest.raises(ConfigurationError, match="a VNC address on another host"):
-                session.open_vnc()
-            return
-        async with session.open_vnc() as tunnel:
-            await tunnel.write(b"x")
-            assert await tunnel.read() == b"x"
-        request = server.requests[-1]
-        assert request.path == ("/api/v1/vnc/x" if named else f"/vnc-viewer/{ID}")
-        assert dict(request.query) == ({"quality": "9"} if named else {}) | {"token": TOKEN}
-
-
-async def test_a_websocket_of_a_session_that_was_handed_in_leaves_that_session_open() -> None:
-    async with serving(echo) as server, aiohttp.ClientSession() as own:
-        endpoint = Endpoint(f"{server.url}/api/v1", auth=BearerAuth(TOKEN))
-        async with StreamSpace(endpoint, client_session=own) as streamspace:
-            async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
-                await tunnel.write(b"x")
-                assert await tunnel.read() == b"x"
-        assert not own.closed
-        assert own.connector is not None
-        assert not own.connector.closed
-
-
-# -- forwards ----------------------------------------------------------------------------------------------------------
-
-
-async def test_many_viewers_share_a_port_and_each_has_a_tunnel_of_its_own() -> None:
-    async with serving(echo) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-            assert forward.host == "127.0.0.1"
-            viewers = [await asyncio.open_connection(forward.host, forward.port) for _ in range(5)]
-            for number, (_, writer) in enumerate(viewers):
-                writer.write(b"viewer %d" % number)
-            for number, (reader, _) in enumerate(viewers):
-                assert await reader.readexactly(8) == b"viewer %d" % number
-            assert forward.connections == 5
-            viewers[0][1].close()
-            await settled(lambda: forward.connections == 4)
-            viewers[1][1].write(b"go on")
-            assert await viewers[1][0].readexactly(5) == b"go on"
-        for reader, writer in viewers[1:]:
-            with contextlib.suppress(ConnectionError):
-                assert await reader.read() == b""
-            writer.close()
-        assert forward.errors == ()
-        assert len(server.requests) == 5
-
-
-async def test_a_refused_tunnel_ends_its_viewer_alone_and_is_remembered() -> None:
-    async with (
-        serving(echo, lambda request: refusal(409, "SESSION_NOT_RUNNING")) as server,
-        client(server) as streamspace,
-    ):
-        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-            for _ in range(2):
-                reader, writer = await asyncio.open_connection(forward.host, forward.port)
-                # It says its version, and then why there is no picture.
-                assert await reader.readexactly(12) == b"RFB 003.008\n"
-                writer.close()
-            await settled(lambda: len(forward.errors) == 2)
-            assert all(isinstance(error, ConflictError) for error in forward.errors)
-
-
-async def test_what_the_service_said_last_still_reaches_the_viewer() -> None:
-    async with serving(greet_and_leave) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-            reader, writer = await asyncio.open_connection(forward.host, forward.port)
-            assert await reader.read() == b"RFB 003.008\n"
-            writer.close()
-
-
-async def test_a_forward_cancelled_at_any_step_leaves_no_task_and_no_port() -> None:
-    async with serving(echo) as server, client(server) as streamspace:
-        for steps in range(0, 40, 2):
-            ports: list[int] = []
-
-            async def use(ports: list[int] = ports) -> None:
-                async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-                    ports.append(forward.port)
-                    reader, writer = await asyncio.open_connection(forward.host, forward.port)
-                    try:
-                        while True:
-                            writer.write(b"x")
-                            await reader.readexactly(1)
-                    finally:
-                        writer.close()
-
-            using = asyncio.create_task(use())
-            for _ in range(steps):
-                await asyncio.sleep(0)
-            using.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await using
-            for port in ports:
-                with pytest.raises(OSError):
-                    await asyncio.open_connection("127.0.0.1", port)
-    await settled(lambda: not others())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70000}, {"port": -1}, {"on_error": 5}],
-)
-def test_a_forward_only_listens_on_this_machine_and_checks_its_arguments(
-    arguments: dict[str, object],
-) -> None:
-    streamspace = StreamSpace(Endpoint("https://streamspace.test/api/v1", auth=BearerAuth(TOKEN)))
-    with pytest.raises(InvalidArgumentError):
-        streamspace.sessions.ref(ID).forward_vnc(**arguments)  # type: ignore[arg-type]
-
-
-# -- logs --------------------------------------------------------------------------------------------------------------
-
-
-async def test_logs_are_followed_to_the_end_of_the_session() -> None:
-    async def lines(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.send_str("a\nb\n")
-        await socket.send_str("c")
-
-    async with serving(lines) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(
-            follow=True, tail=2, timestamps=False
-        ) as following:
-            assert [line async for line in following] == ["a", "b", "c"]
-        (request,) = server.requests
-        assert dict(request.query) == {"tail": "2", "follow": "true", "timestamps": "false"}
-        assert (request.path, request.headers["Authorization"]) == (
-            f"/api/v1/sessions/{ID}/logs",
-            AUTH,
-        )
-
-
-@pytest.mark.parametrize("tail", [1, 3, 100])
-async def test_after_a_drop_no_line_is_lost_or_given_twice(tail: int) -> None:
-    log = [f"2025-11-22T10:45:{number:02d}Z line" for number in range(60)]
-    written = 10
-
-    async def dropping(request: web.Request, socket: web.WebSocketResponse) -> None:
-        nonlocal written
-        for line in log[max(0, written - int(request.query["tail"])) : written]:
-            await socket.send_str(line)
-        for _ in range(5):
-            if written < len(log):
-                await socket.send_str(log[written])
-                written += 1
-        if written < len(log):
-            # Some more are written while nobody is connected.
-            written += 3
-            await socket.close(code=1012)
-
-    async with serving(dropping) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True, tail=tail) as following:
-            assert [line async for line in following] == log[max(0, 10 - tail) :]
-        assert len(server.requests) > 3
-
-
-async def test_repeated_lines_are_recognised_however_long_the_service_pauses_among_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.log_stream.QUIET_PERIOD", 0.001)
-    log = [f"2026-01-01T00:00:{n // 10:02}.{n % 10}Z line {n}" for n in range(303)]
-    connections = 0
-
-    async def pausing(request: web.Request, socket: web.WebSocketResponse) -> None:
-        nonlocal connections
-        connections += 1
-        for number, line in enumerate(log[max(0, 300 - int(request.query["tail"])) : 300]):
-            await socket.send_str(line)
-            if connections == 2 and number in (0, 50, 299):
-                # Many times what silence takes to decide anything.
-                await asyncio.sleep(0.05)
-        if connections == 1:
-            await socket.close(code=1012)
-            return
-        for line in log[300:]:
-            await socket.send_str(line)
-
-    async with serving(pausing) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True, tail=250) as following:
-            assert [line async for line in following] == log[50:]
-
-
-async def test_when_the_log_was_begun_anew_meanwhile_its_lines_are_given_after_a_short_silence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.log_stream.QUIET_PERIOD", 0.005)
-    logs = [["old 1", "old 2"], ["new 1", "new 2"]]
-    over = asyncio.Event()
-
-    async def restarted(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.send_str("\n".join(logs.pop(0)))
-        if logs:
-            await socket.close(code=1001)
-        await over.wait()
-
-    async with serving(restarted) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True) as following:
-            assert [await anext(following) for _ in range(4)] == [
-                "old 1",
-                "old 2",
-                "new 1",
-                "new 2",
-            ]
-            over.set()
-            assert [line async for line in following] == []
-
-
-async def test_a_log_that_only_drops_ends_with_an_error_after_the_policy_s_attempts() -> None:
-    async def drop(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.close(code=1011)
-
-    async with serving(drop) as server, client(server, attempts=3) as streamspace:
-        following = streamspace.sessions.ref(ID).logs(follow=True)
-        with pytest.raises(TransportError, match="1011"):
-            await anext(following)
-        assert len(server.requests) == 3
-        await following.aclose()
-        with pytest.raises(StopAsyncIteration):
-            await anext(following)
-
-
-async def test_a_log_ends_at_a_message_that_is_too_large_and_does_not_ask_for_it_again() -> None:
-    async def huge(request: web.Request, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError):
-            await socket.send_bytes(bytes(5 * 1024**2))
-        await socket.receive()
-
-    async with serving(huge) as server, client(server, attempts=3) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True) as following:
-            with pytest.raises(LimitExceededError, match=r"Endpoint\(max_message=") as caught:
-                await anext(following)
-            assert not caught.value.outcome_unknown
-            with pytest.raises(StopAsyncIteration):
-                await anext(following)
-        assert len(server.requests) == 1
-
-
-async def test_a_wait_for_a_line_can_be_given_up_and_taken_up_again() -> None:
-    more = asyncio.Event()
-
-    async def slowly(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await socket.send_str("first")
-        await more.wait()
-        await socket.send_str("second")
-
-    async with serving(slowly) as server, client(server) as streamspace:
-        async with streamspace.sessions.ref(ID).logs(follow=True) as following:
-            assert await anext(following) == "first"
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
-                    await anext(following)
-            more.set()
-            assert [line async for line in following] == ["second"]
-        assert len(server.requests) == 1
-
-
-async def test_a_log_of_a_session_that_is_not_there_is_a_typed_error() -> None:
-    async with (
-        serving(echo, lambda request: refusal(404, "SESSION_NOT_FOUND")) as server,
-        client(server) as streamspace,
-    ):
-        with pytest.raises(NotFoundError):
-            await anext(streamspace.sessions.ref(ID).logs(follow=True))
