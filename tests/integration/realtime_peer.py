@@ -101,8 +101,8 @@ class Peer:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give up soon what does not answer."""
     with monkeypatch.context() as patch:
-        patch.setattr(socket_module, "GOODBYE", 0.05)
-        patch.setattr("vcloud._core.websocket.receiver.ANSWER", 0.05)
+        patch.setattr(socket_module, "CLOSE_TIMEOUT", 0.05)
+        patch.setattr("vcloud._core.websocket.receiver.CLOSE_TIMEOUT", 0.05)
         yield
 
 

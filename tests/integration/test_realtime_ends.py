@@ -37,7 +37,7 @@ from vcloud import (
     TransportError,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward
 from vcloud.providers.streamspace.realtime.vnc_relay import close_writer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final, Protocol
 
-from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     HibernateSession,

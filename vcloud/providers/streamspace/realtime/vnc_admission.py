@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from vcloud._core.timing.timeouts import Alarm, call_when_due
+from vcloud._core.timing.timeouts import DrainingTimer, call_when_due
 from vcloud.providers.streamspace.realtime.socket_table import TABLES, LocalPeers
 from vcloud.providers.streamspace.realtime.vnc_relay import RelayProgress
 
@@ -35,7 +35,7 @@ class ViewerAdmission:
         self._anyone = anyone
         self._port = 0
         self._peers: LocalPeers | None = None
-        self._silent: dict[int, tuple[RelayProgress, Alarm]] = {}
+        self._silent: dict[int, tuple[RelayProgress, DrainingTimer]] = {}
         #: How many connections were refused.
         self.refused = 0
 

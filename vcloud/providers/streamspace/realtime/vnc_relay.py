@@ -13,10 +13,10 @@ from typing import Final
 from attrs import define
 
 from vcloud._core.tasks import abort, cancel_and_wait
-from vcloud._core.text import printable
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, run_time
+from vcloud._core.websocket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, UNEXPECTED, counted_time
 from vcloud.errors import APIError
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.realtime.vnc_refusal import (
     GREETING,
     VERSION_LENGTH,
@@ -77,7 +77,7 @@ async def relay(
             if task.done():
                 task.result()
         if to_tcp.done():
-            await close_writer(writer, stalled=STALLED)
+            await close_writer(writer, stalled=STALL_TIMEOUT)
         else:
             await tunnel.finish()
     except OSError:
@@ -136,9 +136,10 @@ async def _wait_sent(writer: asyncio.StreamWriter, stalled: float) -> None:
     remaining, before = stalled, writer.transport.get_write_buffer_size()
     while before and remaining > 0:
         since = now()
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(DRAIN_CHECK_INTERVAL)
         unsent = writer.transport.get_write_buffer_size()
-        remaining = stalled if unsent < before else remaining - run_time(now() - since, LOOK)
+        passed = counted_time(now() - since, DRAIN_CHECK_INTERVAL)
+        remaining = stalled if unsent < before else remaining - passed
         before = unsent
 
 
