@@ -1,4 +1,4 @@
-"""A local port for VNC viewers, whose connections are tunnels to one session."""
+"""A local port for VNC viewers; each connection to it is relayed to a tunnel of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from vcloud._core.hooks import Hook, call_hook
 from vcloud._core.tasks import abort, cancel_and_wait
 from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud.errors import ConfigurationError, InvalidArgumentError, TransportError
-from vcloud.providers.streamspace.realtime.relay import PART, Relayed, close_writer, relay, tell_why
-from vcloud.providers.streamspace.realtime.viewer_admission import Admission
-from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
+from vcloud.providers.streamspace.realtime.vnc_admission import ViewerAdmission
+from vcloud.providers.streamspace.realtime.vnc_relay import (
+    RelayProgress,
+    close_writer,
+    refuse_viewer,
+    relay,
+)
+from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE, VNCTunnel
 
 __all__ = ["VNCForward"]
 
@@ -29,32 +34,32 @@ KEPT_ERRORS: Final = 16
 
 
 class VNCForward:
-    """A local TCP port whose every connection is a tunnel to one session.
+    """A local TCP port; each connection to it has a tunnel of its own to one session.
 
-    Use it as ``async with session.forward_vnc() as forward``.
+    Use it as ``async with session.forward_vnc() as forward``, and point any VNC viewer at it.
 
-    Any VNC viewer can be pointed at it. An error of one connection ends that connection alone;
-    leaving the block ends all. A viewer that gets no picture is told why, as RFB 3.8 does it (RFC
-    6143, 7.1.2), unless the VNC server has said more than its version to it.
+    An error of one connection ends that connection only; leaving the block ends all of them. A
+    viewer that gets no picture is shown the reason, as RFB 3.8 does it (RFC 6143, 7.1.2), unless
+    the VNC server has already sent more than its version.
 
-    Programs of this process's user and of root are let in. Every other user of the machine is hung
-    up on before a byte is passed on, and so is a connection that is gone by the time its row is
-    looked for in the kernel's table of sockets. On a system without that table (macOS, Windows)
-    every user of the machine is let in, and one WARNING says so.
+    Programs of this process's user and of root can connect. Every other user of the machine is
+    disconnected before a byte is passed on, and so is a connection that has ended by the time its
+    row is looked up in the kernel's table of sockets. Where there is no such table (macOS,
+    Windows) every user of the machine can connect, and one WARNING says so.
 
-    One that nobody holds any more closes, with its viewers: nobody else could close it. A
-    ResourceWarning names the line that called ``forward_vnc``. An ``async with`` block holds it.
+    A forward to which no reference is left closes, with its viewers, and a ResourceWarning names
+    the line that called ``forward_vnc``. An ``async with`` block keeps a reference.
 
-    At most 256 connections may be without a word from their viewer; more are hung up on. So is a
-    viewer that has said nothing for two minutes.
+    At most 256 connections whose viewer has not sent anything may be open; more are disconnected.
+    So is a viewer that has sent nothing for two minutes.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
         host: a loopback address.
-        port: which; 0 takes a free one.
-        on_error: is called with what ended a connection that did not end well.
-        anyone: let in every user of this machine.
-        known_to: what the client ends when it closes.
+        port: the port; 0 takes a free one.
+        on_error: is called with each error that ended a connection.
+        anyone: accept every user of this machine.
+        opened: what the client ends when it closes; the forward adds itself.
 
     Raises:
         InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no
@@ -69,7 +74,7 @@ class VNCForward:
         port: int,
         on_error: Hook[Exception] | None = None,
         anyone: bool = False,
-        known_to: WeakSet[Opened],
+        opened: WeakSet[Opened],
     ) -> None:
         if type(port) is not int or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port must be from 0 to 65535, not {port!r}")
@@ -79,13 +84,15 @@ class VNCForward:
             raise InvalidArgumentError(f"anyone must be True or False, not {anyone!r}")
         self._host = _loopback(host)
         self._port = port
-        # Held here alone: what it refers to may refer to this.
-        self._on_error = on_error
-        self._listener = _Listener(open_tunnel, Admission(anyone=anyone), known_to, ref(self))
+        # Only the forward has a strong reference: the function may refer to the forward.
+        self._on_error = _ErrorHook(on_error)
+        self._listener = _Listener(
+            open_tunnel, ViewerAdmission(anyone=anyone), opened, ref(self._on_error)
+        )
         self._where = calling_line()
 
     def __del__(self) -> None:
-        # Not made whole where an argument was refused.
+        # There is no listener when an argument was refused.
         listener = getattr(self, "_listener", None)
         if listener is not None and listener.abandon():
             warn_left_open("a VNC forward", self._where)
@@ -97,7 +104,7 @@ class VNCForward:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; the one asked for before it is entered."""
+        """The port that it listens on; before it is entered, the one asked for."""
         return self._port
 
     @property
@@ -107,15 +114,15 @@ class VNCForward:
 
     @property
     def errors(self) -> tuple[Exception, ...]:
-        """What ended connections that did not end well, the last at the end; older ones are forgotten."""
+        """The last 16 errors that ended connections, the newest at the end."""
         return tuple(self._listener.errors)
 
     @property
     def refused(self) -> int:
-        """How many connections were hung up on: other users', gone ones, too many silent ones.
+        """How many connections were refused: other users', ended ones, too many silent ones.
 
-        They are no :attr:`errors`, so that nobody else can fill those. The first one is a WARNING
-        in the log.
+        They are not in :attr:`errors`, so that other users cannot fill it. The first one is logged
+        as a WARNING.
         """
         return self._listener.admission.refused
 
@@ -123,7 +130,7 @@ class VNCForward:
         """Listen.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port is in use.
         """
         self._port = await self._listener.listen(self._host, self._port)
         return self
@@ -142,30 +149,39 @@ class VNCForward:
         await self._listener.aclose()
 
 
+class _ErrorHook:
+    """The owner's function, held by the forward and referred to weakly by its listener."""
+
+    __slots__ = ("__weakref__", "call")
+
+    def __init__(self, call: Hook[Exception] | None) -> None:
+        self.call = call
+
+
 class _Listener:
-    """What listens for a forward. It does not hold the forward, because the event loop holds this.
+    """Listens for a forward. It does not hold the forward, because the event loop holds this.
 
     Args:
         open_tunnel: makes the tunnel of one connection.
-        admission: who is let in.
-        known_to: what the client ends when it closes.
-        forward: whose it is.
+        admission: decides which connections are accepted.
+        opened: what the client ends when it closes.
+        on_error: the owner's function; gone when the forward is.
     """
 
     def __init__(
         self,
         open_tunnel: Callable[[], VNCTunnel],
-        admission: Admission,
-        known_to: WeakSet[Opened],
-        forward: ref[VNCForward],
+        admission: ViewerAdmission,
+        opened: WeakSet[Opened],
+        on_error: ref[_ErrorHook],
     ) -> None:
         self.admission = admission
         #: The viewers that are connected.
         self.connections: set[asyncio.Task[None]] = set()
         self.errors: deque[Exception] = deque(maxlen=KEPT_ERRORS)
         self._open_tunnel = open_tunnel
-        self._known_to = known_to
-        self._forward = forward
+        self._opened = opened
+        self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -180,25 +196,24 @@ class _Listener:
                 "this forward is in use already: call forward_vnc() again for another"
             )
         self._loop = asyncio.get_running_loop()
-        # Not serving at first: start_server has no point between binding and returning at which it
-        # could be cancelled.
+        # Not serving at first: start_server cannot be cancelled between binding and returning.
         self._server = await asyncio.start_server(
-            self._connected, host, port, limit=PART, start_serving=False
+            self._connected, host, port, limit=CHUNK_SIZE, start_serving=False
         )
         try:
             port = self._server.sockets[0].getsockname()[1]
-            self.admission.listen(port)
+            self.admission.start(port)
             await self._server.start_serving()
-            self._known_to.add(self)
+            self._opened.add(self)
         except BaseException:
             await self.aclose()
             raise
         return port
 
     def abandon(self) -> bool:
-        """Nobody holds the forward any more: close it; return whether it was open.
+        """Close it because no reference to the forward is left; return whether it was open.
 
-        It may be called in another thread, and after the loop has ended.
+        May be called in another thread, and after the loop has ended.
         """
         if self._server is None or self._loop is None:
             return False
@@ -210,7 +225,7 @@ class _Listener:
 
     def _abandoned(self) -> None:
         # In callbacks: the end of asyncio.run cancels a task before its first step.
-        self._known_to.discard(self)
+        self._opened.discard(self)
         server, self._server = self._server, None
         if server is not None:
             _stop_accepting(server)
@@ -221,7 +236,7 @@ class _Listener:
 
     async def aclose(self) -> None:
         """Stop listening, and end all connections. May be called twice."""
-        self._known_to.discard(self)
+        self._opened.discard(self)
         server, self._server = self._server, None
         try:
             if server is not None:
@@ -243,30 +258,31 @@ class _Listener:
         task = asyncio.create_task(self._serve(reader, writer))
         self.connections.add(task)
         task.add_done_callback(self.connections.discard)
-        # A task that is cancelled before its first step does nothing, not even closing.
+        # A task that is cancelled before its first step does nothing, so it cannot close this.
         task.add_done_callback(lambda task: abort(writer.transport))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         WITHIN.set(self)
         task = asyncio.current_task()
         assert task is not None
-        relayed = Relayed()
+        progress = RelayProgress()
+        admission = self.admission
         try:
-            if self.admission.take(relayed, task.cancel) and await self.admission.lets_in(writer):
-                await self._relay(reader, writer, relayed)
-        except Exception as error:  # noqa: BLE001 - one connection's trouble is nobody else's
-            await self._failed(error.with_traceback(None), reader, writer, relayed)
+            if admission.reserve(progress, task.cancel) and await admission.is_allowed(writer):
+                await self._relay(reader, writer, progress)
+        except Exception as error:  # noqa: BLE001 - an error of one connection ends that one only
+            await self._failed(error.with_traceback(None), reader, writer, progress)
         finally:
-            self.admission.forget(relayed)
+            admission.release(progress)
             await close_writer(writer)
 
     async def _relay(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relayed: Relayed
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, progress: RelayProgress
     ) -> None:
         tunnel = self._open_tunnel()
         try:
             await tunnel.aopen()
-            await relay(tunnel, reader, writer, relayed)
+            await relay(tunnel, reader, writer, progress)
         finally:
             with contextlib.suppress(TransportError):
                 await tunnel.aclose()
@@ -276,18 +292,18 @@ class _Listener:
         error: Exception,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        relayed: Relayed,
+        progress: RelayProgress,
     ) -> None:
         self.errors.append(error)
-        # Beside each other, because a viewer may take its time, and so may a hook.
-        telling = [tell_why(error, reader, writer, relayed)]
-        forward = self._forward()
-        if forward is not None and forward._on_error is not None:
-            telling.append(self._tell_owner(forward._on_error, error))
-        del forward
-        await asyncio.gather(*telling)
+        # Concurrently, because a viewer may be slow, and so may a hook.
+        reports = [refuse_viewer(error, reader, writer, progress)]
+        hook = self._on_error()
+        if hook is not None and hook.call is not None:
+            reports.append(self._call_hook(hook.call, error))
+        del hook
+        await asyncio.gather(*reports)
 
-    async def _tell_owner(self, hook: Hook[Exception], error: Exception) -> None:
+    async def _call_hook(self, hook: Hook[Exception], error: Exception) -> None:
         await call_hook(hook, error, "on_error of forward_vnc", LOG)
 
 
@@ -299,7 +315,7 @@ def _stop_accepting(server: asyncio.Server) -> None:
 
 
 async def _close(server: asyncio.Server) -> None:
-    """Close a server, but first let it hand over what it accepted: asyncio would never close that."""
+    """Close a server when it has handed over what it accepted; asyncio would never close that."""
     try:
         _stop_accepting(server)
         for _ in range(2):
@@ -316,5 +332,6 @@ def _loopback(host: str) -> str:
     except ValueError:
         pass
     raise InvalidArgumentError(
-        f"host must be a loopback address such as 127.0.0.1, not {host!r}: whoever connects is let in"
+        f"host must be a loopback address such as 127.0.0.1, not {host!r}:"
+        " whoever connects can use the session"
     )

@@ -1,4 +1,4 @@
-"""A session's picture: the bytes of its VNC server through a WebSocket."""
+"""The bytes of a session's VNC server through one WebSocket."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud._core.websocket import GOING_AWAY, NO_STATUS, NORMAL, Socket
 from vcloud.errors import ConfigurationError, DecodeError, TransportError
-from vcloud.providers.streamspace.realtime.relay import PART
 
-__all__ = ["VNCTunnel"]
+__all__ = ["CHUNK_SIZE", "VNCTunnel"]
+
+#: Bytes of one message. Larger data is sent in parts, because servers limit the size of a message.
+CHUNK_SIZE: Final = 256 * 1024
 
 
 class VNCTunnel(Secretive, AsyncIterator[bytes]):
     """The bytes of a VNC server, both ways: ``async with session.open_vnc() as tunnel``.
 
-    One task may read while another writes. Writing waits while the other side is slow. How the
-    bytes were cut into messages means nothing.
+    One task may read while another writes. A write waits while the other side is slow. The
+    boundaries of messages have no meaning.
 
-    While nobody reads, pings are answered and a close is noticed (:attr:`close_code`), as long as
-    at most ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages wait unread.
-    Beyond that reading pauses until some are read: then the other side has to wait, and its pings
-    too. When either direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping
-    goes out, so that proxies keep the connection. When the other side then says nothing for as long
-    again, the connection is lost.
+    While no task reads, pings are answered and a close is noticed (:attr:`close_code`), as long as
+    at most ``max_message`` bytes of the :class:`~vcloud.Endpoint` and 65 536 messages are unread.
+    Beyond that, reading pauses: the other side has to wait, and so do its pings. When either
+    direction has been silent for ``heartbeat`` seconds of the Endpoint, a ping is sent, so that
+    proxies keep the connection. If nothing arrives for as long again, the connection is lost.
 
-    Close it with ``async with`` or :meth:`aclose`. Closing the client closes it too. One that
-    nobody holds any more is closed as well, without a close frame, and a ResourceWarning names the
+    Close it with ``async with`` or :meth:`aclose`. Closing the client closes it too. A tunnel to
+    which no reference is left is closed without a close frame, and a ResourceWarning names the
     line that called ``open_vnc``.
 
-    The published server sends base64 in text messages instead of binary ones (from its source). Once it did, what is
-    written goes out in the same form.
+    The published server sends base64 in text messages instead of binary ones (from its source).
+    After the first such message, this side sends base64 as well.
 
     Args:
         connect: opens the WebSocket.
@@ -60,9 +61,9 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             AuthenticationError: the token is not accepted.
             PermissionDeniedError: it is another user's session, and you are no administrator.
             NotFoundError: there is no such session.
-            ConflictError: it is not running.
+            ConflictError: the session is not running.
             ConfigurationError: it was opened or closed before, or the client is closed.
-            TransportError: no connection, or it was closed meanwhile.
+            TransportError: the connection failed, or the tunnel was closed meanwhile.
         """
         if self._socket is not None or self._closed or self._opening:
             raise ConfigurationError("a tunnel is opened once: call open_vnc() again for another")
@@ -84,27 +85,32 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
 
     @property
     def close_code(self) -> int | None:
-        """Why it is closed, as RFC 6455 numbers it; None while it is open.
+        """The close code of RFC 6455; None while the tunnel is open.
 
-        It is known as soon as the service closes, also while nobody reads. 1006: the connection
+        It is known as soon as the service closes, also while no task reads. 1006: the connection
         ended without a close frame.
         """
         return None if self._socket is None else self._socket.close_code
 
     @property
     def close_reason(self) -> str:
-        """What the service said when it closed the tunnel; empty when it said nothing."""
+        """The reason in the service's close frame; empty without one."""
         return "" if self._socket is None else self._socket.close_reason
 
+    @property
+    def unsent(self) -> int:
+        """How many written bytes wait to be sent in this process; 0 where that is unknown."""
+        return 0 if self._socket is None else self._socket.unsent()
+
     async def read(self) -> bytes:
-        """The next bytes, as many as came together, at least one; ``b""`` at the end.
+        """Read the bytes of the next message, at least one; ``b""`` at the end.
 
         Raises:
             ConfigurationError: another task is reading.
-            TransportError: the connection was lost, or the service closed it because something is wrong.
-            DecodeError: a text message that is not base64.
+            TransportError: the connection was lost, or the service closed it with an error.
+            DecodeError: a text message is not base64.
         """
-        socket = self._opened()
+        socket = self._opened_socket()
         while (message := await socket.receive()) is not None:
             data = self._decoded(message) if isinstance(message, str) else message
             if data:
@@ -114,25 +120,25 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
         raise TransportError(f"the tunnel was closed with {socket.ending}")
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send these bytes; returns when there is room for more.
+        """Send these bytes, and return when there is room for more.
 
         Raises:
             TransportError: the tunnel is closed, or the connection was lost.
         """
-        socket = self._opened()
+        socket = self._opened_socket()
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), PART):
-            part = view[start : start + PART]
+        for start in range(0, len(view), CHUNK_SIZE):
+            part = view[start : start + CHUNK_SIZE]
             if self._as_text:
                 await socket.send_text(base64.b64encode(part).decode("ascii"))
             else:
                 await socket.send_bytes(part)
 
     async def aclose(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it. May be called twice, and while another task reads: that one gets ``b""``.
+        """Close it. May be called twice, and while another task reads, which then gets ``b""``.
 
         Args:
-            code: of RFC 6455.
+            code: the close code of RFC 6455.
             reason: for the other side; at most 123 bytes of it are sent.
         """
         self._closed = True
@@ -140,9 +146,10 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             await self._socket.close(code, reason)
 
     async def finish(self) -> None:
-        """Close it once the other side has taken all that was written, however slowly it reads.
+        """Close it when the other side has taken everything that was written.
 
-        :meth:`aclose` gives up after two seconds, and drops what is left by then.
+        The other side may read slowly. :meth:`aclose` gives up after two seconds and drops what is
+        left.
         """
         self._closed = True
         if self._socket is not None:
@@ -169,7 +176,7 @@ class VNCTunnel(Secretive, AsyncIterator[bytes]):
             return data
         raise StopAsyncIteration
 
-    def _opened(self) -> Socket:
+    def _opened_socket(self) -> Socket:
         if self._socket is None:
             raise ConfigurationError(
                 "the tunnel is not open: use `async with`, or call `await tunnel.aopen()` first"

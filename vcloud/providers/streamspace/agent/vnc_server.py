@@ -1,21 +1,24 @@
-"""How an agent connects to the VNC server of a session, from what its handler said."""
+"""Connects an agent to the VNC server of a session, at the address that its handler returned."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from pathlib import PurePath
+from typing import Final
 
 from vcloud.providers.streamspace.agent.handler import VNCAddress
-from vcloud.providers.streamspace.realtime.relay import PART
+from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE
 
-__all__ = ["dial"]
+__all__ = ["connect_to_vnc_server"]
 
-_EXPECTED = "vnc_address must return (host, port) or the absolute path of a Unix socket"
+_EXPECTED: Final = "vnc_address must return (host, port) or the absolute path of a Unix socket"
 
 
-async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect.
+async def connect_to_vnc_server(
+    address: VNCAddress,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a VNC server.
 
     Args:
         address: what :meth:`~vcloud.providers.streamspace.AgentHandler.vnc_address` returned.
@@ -23,7 +26,7 @@ async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.Strea
     Raises:
         TypeError: it is of another type.
         ValueError: it is a path that is not absolute, or there are no Unix sockets here (Windows).
-        OSError: nothing takes connections there.
+        OSError: the connection failed.
     """
     if isinstance(address, (str, os.PathLike)):
         path: object = os.fspath(address)
@@ -32,9 +35,9 @@ async def dial(address: VNCAddress) -> tuple[asyncio.StreamReader, asyncio.Strea
             raise ValueError(f"{_EXPECTED}, not {path!r}")
         if not hasattr(asyncio, "open_unix_connection"):
             raise ValueError("vnc_address returned a path, and this system has no Unix sockets")
-        return await asyncio.open_unix_connection(path, limit=PART)
+        return await asyncio.open_unix_connection(path, limit=CHUNK_SIZE)
     try:
         host, port = address
     except (TypeError, ValueError):
         raise TypeError(f"{_EXPECTED}, not {address!r}") from None
-    return await asyncio.open_connection(host, port, limit=PART)
+    return await asyncio.open_connection(host, port, limit=CHUNK_SIZE)
