@@ -406,28 +406,32 @@ class VCloud(Secretive):
         retry_failed: bool = True,
         progress: str | None = None,
     ) -> Bulk[T, R]:
-        """Run an async function over many items, with an outcome for each; with a journal, also after it was killed.
+        """Run an async function over many items, with an outcome for each.
+
+        With a journal, a run that was killed can be continued.
 
         ::
 
-            async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
+            machines = cloud.computers.machines.list(status="off")
+            async with cloud.bulk(machines, lambda one: one.start(), journal="start.journal") as run:
                 async for outcome in run:
                     print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)
 
-        The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but
-        by way of this SDK, and in its own task or in those that it starts. For one that does more, or has its requests sent by
-        others, use :class:`~vcloud.Bulk` itself: what was interrupted is unknown then, whatever was seen of it.
+        The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must
+        change things only through this SDK, and only in its own task or in tasks that it starts.
+        For an action that does more, or that has its requests sent by other tasks, use
+        :class:`~vcloud.Bulk` itself. There, an item that was interrupted is always unknown.
 
         Raises:
-            InvalidArgumentError: an argument that makes no sense.
+            InvalidArgumentError: a value is not allowed.
         """
-        # Here and not above: those who run nothing in bulk need no SQLite.
+        # Imported here, because a program without bulk runs needs no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
+        from vcloud.bulk.options import BulkOptions  # noqa: PLC0415
 
-        run = Bulk(
-            items,
-            action,
+        options = BulkOptions(
+            action=action,
             concurrency=concurrency,
             max_failures=max_failures,
             deadline=deadline,
@@ -438,9 +442,9 @@ class VCloud(Secretive):
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
+            one_client=len(self._clients) == 1,
         )
-        run._of_one_client = len(self._clients) == 1
-        return run
+        return Bulk.from_options(items, options)
 
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call."""

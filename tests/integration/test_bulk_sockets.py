@@ -224,7 +224,7 @@ def unlink_lock(journal: Journal) -> None:
 
 def forbid_writing(journal: Journal) -> None:
     """As on a full disk, from the next transaction on."""
-    journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+    journal.writer.submit(lambda store: store.database.execute("PRAGMA query_only = ON").close())
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{scalars.MAX_DECIMAL_PLACES} decimal places",
         f"{scalars.MAX_NUMBER_TEXT} characters",
     ),
-    "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
+    "a duration, or a number of attempts": (f"{figure(store._MAX_SECONDS / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
     "a token that a login gives": (kib(auth.MAX_TOKEN),),
@@ -196,7 +196,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a typed text in one request": (figure(typed_text.LONGEST),),
     "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
-    "another program": (figure(store._BUSY),),
+    "another program": (figure(store._BUSY_TIMEOUT),),
     "the answer to a close": (
         figure(socket.GOODBYE),
         figure(receiver.ANSWER),

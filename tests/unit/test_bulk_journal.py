@@ -27,7 +27,7 @@ from vcloud import (
 from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.bulk import Entry
-from vcloud.bulk.item import default_key
+from vcloud.bulk.options import default_key
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,
@@ -459,7 +459,9 @@ async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_runni
     journal = Journal(tmp_path / "journal")
     run = Bulk([1], never, journal=journal)
     async with run:
-        await journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+        await journal.writer.submit(
+            lambda store: store.database.execute("PRAGMA query_only = ON").close()
+        )
         with pytest.raises(ConfigurationError, match="cannot be used"):
             await anext(run)
     assert run.totals.undone == 1
@@ -481,7 +483,7 @@ async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_ru
     await Bulk([1], lose, journal=path).run()
     journal = Journal(path)
     async with Bulk([1], never, journal=journal, settle=look) as run:
-        await journal._post(lambda ledger: setattr(ledger, "intend", breaks))
+        await journal.writer.submit(lambda store: setattr(store, "intend", breaks))
         with pytest.raises(RuntimeError):
             await anext(run)
     assert (await entries(path))["1"].status is UNKNOWN
@@ -513,7 +515,7 @@ async def test_a_text_that_cannot_be_written_down_harms_no_other_item(tmp_path: 
     path = tmp_path / "journal"
     assert (await Bulk(range(3), act, journal=path).run()).done == 2
     assert "half of a pair: \\ud800" in str((await entries(path))["1"].error)
-    with pytest.raises(InvalidArgumentError, match="key must make a text"):
+    with pytest.raises(InvalidArgumentError, match="key must return a text"):
         await Bulk([1], act, journal=path, key=lambda _: "\ud800").run()
 
 
@@ -567,7 +569,7 @@ async def test_what_the_deadline_finds_unbegun_is_not_begun(tmp_path: Path) -> N
     journal = Journal(path)
     async with Bulk([1], never, journal=journal, deadline=0.01) as run:
         # The disk is slow.
-        journal._post(lambda _: time.sleep(0.05))
+        journal.writer.submit(lambda _: time.sleep(0.05))
         outcome = await anext(run)
     assert (outcome.status, run.totals.stopped) == (UNDONE, "deadline")
     assert await entries(path) == {}

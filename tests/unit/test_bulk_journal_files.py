@@ -358,7 +358,7 @@ FORKING = """
 
     loop = asyncio.new_event_loop()
     journal = loop.run_until_complete(Journal(sys.argv[1]).aopen())
-    loop.run_until_complete(journal._intend("1", 1))
+    loop.run_until_complete(journal.writer.intend("1", 1))
     done, tell = os.pipe()
     if os.fork() == 0:
         loop = asyncio.new_event_loop()
@@ -381,7 +381,7 @@ FORKING = """
     loop = asyncio.new_event_loop()
     print("parent goes on", flush=True)
     sys.stdin.readline()
-    loop.run_until_complete(journal._intend("2", 2))
+    loop.run_until_complete(journal.writer.intend("2", 2))
     loop.run_until_complete(journal.aclose())
     loop.close()
     print("closed", flush=True)
@@ -395,7 +395,7 @@ def test_a_child_that_ends_takes_neither_the_lock_nor_the_rollback_journal_along
 ) -> None:
     path = tmp_path / "journal"
     with Script(FORKING, path, "ends") as holder:
-        assert "belongs to the process that opened it" in holder.hear()
+        assert "was opened by the process from which this one was forked" in holder.hear()
         assert holder.hear() == refusal(path)
         assert holder.hear() == "parent goes on"
         assert outsider(path) == refusal(path)
@@ -410,7 +410,7 @@ def test_a_child_neither_keeps_the_journal_of_its_parent_nor_gets_it(
 ) -> None:
     path = tmp_path / "journal"
     with Script(FORKING, path, "waits") as holder:
-        assert "belongs to the process that opened it" in holder.hear()
+        assert "was opened by the process from which this one was forked" in holder.hear()
         assert holder.hear() == refusal(path)
         assert holder.hear() == "parent goes on"
         assert holder.ask() == "closed"
@@ -547,10 +547,10 @@ async def test_an_intent_is_not_taken_for_written_when_the_journal_goes_while_it
 
     journal = await Journal(path).aopen()
     # The first is written at once, and what comes meanwhile together.
-    first = journal._post(lambda _: None)
+    first = journal.writer.submit(lambda _: None)
     both = [
-        asyncio.create_task(refused(journal._post(work)))
-        for work in (remove, lambda ledger: ledger.intend("1", 1))
+        asyncio.create_task(refused(journal.writer.submit(work)))
+        for work in (remove, lambda store: store.intend("1", 1))
     ]
     await asyncio.gather(first, *both)
     await refused(journal.aclose())
@@ -612,11 +612,11 @@ async def test_a_run_whose_files_were_taken_away_leaves_those_of_the_next_one_al
     path, old = tmp_path / "journal", tmp_path / "old"
     old.mkdir()
     first = await Journal(path).aopen()
-    await first._intend("mine", 1)
+    await first.writer.intend("mine", 1)
     for file in (path, lock_of(path), rollback_of(path)):
         file.rename(old / file.name)
     async with Journal(path) as second:
-        await second._intend("yours", 1)
+        await second.writer.intend("yours", 1)
         with pytest.raises(ConfigurationError, match="removed or renamed|was replaced"):
             await first.aclose()
         assert rollback_of(path).exists()
@@ -686,7 +686,9 @@ async def test_a_last_outcome_that_cannot_be_written_down_is_yielded_before_the_
     outcomes: list[Outcome[int, str]] = []
 
     async def act(number: int) -> str:
-        await journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+        await journal.writer.submit(
+            lambda store: store.database.execute("PRAGMA query_only = ON").close()
+        )
         return str(number)
 
     async def main() -> None:

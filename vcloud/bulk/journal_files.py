@@ -75,7 +75,7 @@ _inherited: set[tuple[int, int]] = set()
 class JournalFiles:
     """Holds the lock of a journal, and tells whether its files are still in their places.
 
-    Other threads than the one that opened it call nothing but :meth:`check` and :attr:`foreign`.
+    Other threads than the one that opened it call nothing but :meth:`check` and :attr:`inherited`.
 
     Args:
         path: the journal; made when it is not there, as its lock file is, for its owner alone.
@@ -205,7 +205,7 @@ class JournalFiles:
         return self._journal is not None and os.path.samestat(file, self._journal)
 
     @property
-    def foreign(self) -> bool:
+    def inherited(self) -> bool:
         """Whether they belong to another process, from which this one was forked."""
         return self._process != os.getpid()
 
@@ -287,7 +287,7 @@ class JournalFiles:
             descriptors, self._descriptors = self._descriptors, []
             _open_files.discard(self)
         self._journal = self._lock = None
-        if descriptors and not self.foreign:
+        if descriptors and not self.inherited:
             self._remove_unused_rollback()
             # A child that was forked without Python's hooks may have the lock file open still. To
             # unlock what somebody else has locked does nothing.
