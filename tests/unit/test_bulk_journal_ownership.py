@@ -118,7 +118,7 @@ async def test_what_another_user_put_where_everybody_may_write_is_refused(
     planted = shared / f"journal{suffix}"
     write_as(NOBODY, planted)
     said = await opens(path)
-    assert said.startswith(f"{planted} belongs to another user (uid {NOBODY}, and this")
+    assert said.startswith(f"{planted} belongs to another user (uid {NOBODY}; this process")
     assert "Journal(path, check_owner=False)" in said
     assert planted.stat().st_size == 0
     assert shared.joinpath("journal").exists() == (suffix in ("", "-journal", "-wal", "-shm"))
@@ -139,10 +139,10 @@ async def test_root_takes_its_own_journal_and_that_of_the_folder_s_owner_and_no_
     assert f"uid {SOMEBODY}" in await opens(shared / "of a third")
     # The user goes on with what root has opened.
     assert opened_by(NOBODY, shared / "of the owner") == (
-        f"{shared}/of the owner.lock belongs to another user (uid 0, and this is run by uid "
-        f"{NOBODY}), and whoever can write it decides what is done: if you trust what it says, "
+        f"{shared}/of the owner.lock belongs to another user (uid 0; this process has uid "
+        f"{NOBODY}), and whoever can write it decides what is done: if you trust its content, "
         f"`chown {NOBODY} '{shared}/of the owner.lock'`; on a file system without owners and "
-        "rights, give Journal(path, check_owner=False)"
+        "modes, use Journal(path, check_owner=False)"
     )
 
 
@@ -269,7 +269,7 @@ async def test_a_fifo_in_the_place_of_a_file_is_refused_and_not_waited_for(
 ) -> None:
     os.mkfifo(tmp_path / f"journal{suffix}", 0o600)
     said = await opens(tmp_path / "journal")
-    assert said == f"{tmp_path}/journal{suffix} is no regular file"
+    assert said == f"{tmp_path}/journal{suffix} is not a regular file: use another path"
 
 
 # The folder.

@@ -269,7 +269,7 @@ def test_an_image_that_is_not_base64_is_a_decode_error(image: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (response({"output": ""}), "holds no image"),
+        (response({"output": ""}), "has no image"),
         (response({"base64_image": "%%%"}), "not base64"),
         (response({"base64_image": [1]}), "is not what the contract says"),
         (response(b"<html>"), "not JSON"),

@@ -89,7 +89,7 @@ async def test_an_error_under_http_200_raises(operation: str) -> None:
 
 async def test_a_schema_violation_under_http_200_raises_too() -> None:
     error = await refused(response({"success": False, "error": {"issues": [], "name": "ZodError"}}))
-    assert error.message == "the request breaks the service's schema"
+    assert error.message == "the request violates the service's schema"
 
 
 async def test_a_desktop_whose_status_is_error_is_not_an_error() -> None:

@@ -141,7 +141,7 @@ def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, near: str) -
     ids=lambda name: ascii(name[:20]),
 )
 def test_what_is_no_key_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="no key name|name of a key"):
+    with pytest.raises(InvalidArgumentError, match="not a key name|name of a key"):
         PressKeys(name)
 
 

@@ -27,7 +27,7 @@ from vcloud.providers.desktops import (
     Desktops,
     DesktopStatus,
 )
-from vcloud.providers.desktops.launch import OpenDesktops
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 POST, STOP = "POST /desktop", f"POST /desktop/{ID}/stop"
 
@@ -387,7 +387,7 @@ async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_tha
 
 
 def test_the_register_forgets_those_whose_time_is_up() -> None:
-    register = OpenDesktops()
+    register = LaunchRegistry()
     register.add("a", now=0, ends=60)
     register.add("b", now=50, ends=200)
     assert register.ids() == ("a", "b")

@@ -66,8 +66,8 @@ class Journal:
                 print(repr(entry.key), entry.status)
 
     A run opens its journal itself. Only one run, in this process or another, can have a journal
-    open: it holds the lock of ``NAME.lock``, an empty file beside it, until the journal is closed or
-    the process ends. That file is never deleted. A forked child cannot use the journal, and does
+    open: it holds the lock of ``NAME.lock``, an empty file beside it, until the journal is closed
+    or the process ends. That file is never deleted. A forked child cannot use the journal, and does
     not keep it locked. Reading the file meanwhile, to copy it, does no harm.
 
     **The file must stay where it is.** If it or its ``NAME.lock`` is removed, renamed, replaced or

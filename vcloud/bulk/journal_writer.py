@@ -1,4 +1,4 @@
-"""Writes an open journal in a thread of its own, so that the event loop never waits for the disk."""
+"""Writes an open journal in a thread, so that the event loop never waits for the disk."""
 
 from __future__ import annotations
 

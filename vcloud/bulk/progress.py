@@ -115,7 +115,7 @@ class _SafeStream:
             try:
                 self._stream.write(self._writable(text))
             except BlockingIOError:
-                pass  # a non-blocking pipe is full; its reader may have read it before the next text
+                pass  # a non-blocking pipe is full; the next text may fit again
             except Exception:  # noqa: BLE001 - any kind of object may be the stream
                 self._broken = True
         return len(text)
@@ -138,7 +138,7 @@ class _SafeStream:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether a standard stream is a terminal. It may be None, closed, or any writable object."""
+    """Whether a standard stream is a terminal. It may be None, closed, or any object."""
     try:
         return bool(stream.isatty())
     except Exception:  # noqa: BLE001 - no such method, a closed file, ...

@@ -63,7 +63,7 @@ class ItemSource(Generic[T]):
 
 
 class _AsyncItems(AsyncIterator[T]):
-    """An async iterator over a plain one. Unlike an async generator, it never needs to be closed."""
+    """An async iterator over a plain one. Unlike an async generator, it needs no closing."""
 
     __slots__ = ("_items",)
 

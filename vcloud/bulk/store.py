@@ -23,14 +23,14 @@ from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 _APPLICATION_ID: Final = 0x7663626A
 _FORMAT: Final = 1
 #: Seconds to wait while another program, such as one that makes a backup, has the file locked.
-_BUSY_TIMEOUT: Final = 1.0
+BUSY_TIMEOUT: Final = 1.0
 _SCHEMA: Final = (
     "CREATE TABLE job (name TEXT NOT NULL)",
     """CREATE TABLE item (key TEXT PRIMARY KEY, status TEXT NOT NULL, attempts INTEGER NOT NULL,
         seconds REAL NOT NULL, error TEXT, recorded TEXT) WITHOUT ROWID""",
 )
 #: 100 years in seconds: no action takes as long, and a timedelta can hold it.
-_MAX_SECONDS: Final = 36_525 * 86_400.0
+MAX_SECONDS: Final = 36_525 * 86_400.0
 _COLUMNS: Final = "key, status, attempts, seconds, error, recorded"
 
 
@@ -83,7 +83,7 @@ class JournalStore:
             # that drops it.
             self.database: sqlite3.Connection = sqlite3.connect(
                 self._files.real,
-                timeout=_BUSY_TIMEOUT,
+                timeout=BUSY_TIMEOUT,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -387,7 +387,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     key, status, attempts, seconds, error, recorded = row
     # A column of SQLite takes any value, and 1e300 s is not a duration.
     sound = isinstance(attempts, int) and isinstance(seconds, int | float)
-    if not (sound and attempts >= 0 and 0 <= seconds <= _MAX_SECONDS):
+    if not (sound and attempts >= 0 and 0 <= seconds <= MAX_SECONDS):
         raise ValueError(f"attempts or seconds of {key!r:.80} are out of range")
     try:
         kept = None if recorded is None else json.loads(recorded, **_FINITE)
