@@ -36,13 +36,13 @@ async def begin(emulator: Emulator, folder: Path, machines: int = MACHINES) -> P
         "--concurrency",
         "8",
     ]
-    patience = ["--patience", "0.2", "--poll", "0.02", "--journals", str(folder / "journals")]
+    times = ["--settle-time", "0.2", "--poll", "0.02", "--journals", str(folder / "journals")]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
         "error",
         *command,
-        *patience,
+        *times,
         cwd=folder,
         env=environment,
         stdout=PIPE,
