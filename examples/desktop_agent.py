@@ -147,7 +147,8 @@ async def main() -> None:
             say(f"  - {each}")
         say("On Debian or Ubuntu, as root:")
         say(
-            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+            "  apt-get install --no-install-recommends "
+            "tigervnc-standalone-server xdotool scrot xterm"
         )
         say("Nothing was done.")
         return
@@ -165,8 +166,8 @@ async def main() -> None:
         say(
             "The desktop was stopped."
             if options.directory
-            else "The desktop was stopped, and the screenshots were deleted: use --directory to keep "
-            "them."
+            else "The desktop was stopped, and the screenshots were deleted: "
+            "use --directory to keep them."
         )
 
 

@@ -136,9 +136,7 @@ async def main() -> None:
 
         recording = json.dumps([to_json(action) for action in PLAN])
         print()
-        say(
-            f"Replaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:"
-        )
+        say(f"Replaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another:")
         async with client.launch(lifetime, poll=poll) as desktop:
             await replay(desktop, recording)
 

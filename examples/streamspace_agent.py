@@ -306,7 +306,8 @@ async def main() -> None:
             say(f"  - {each}")
         say("On Debian or Ubuntu, as root:")
         say(
-            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+            "  apt-get install --no-install-recommends "
+            "tigervnc-standalone-server xdotool scrot xterm"
         )
         say("Nothing was done.")
     elif where := installation():

@@ -1,4 +1,4 @@
-"""Actions as data: recorded, replayed, one after the other."""
+"""Actions as data: recorded, replayed, and performed one after the other."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
 
 
 @given(ACTIONS)
-def test_an_action_survives_being_recorded_as_json(action: Action) -> None:
+def test_an_action_survives_json(action: Action) -> None:
     recorded = json.dumps(to_json(action))
     replayed = from_json(json.loads(recorded))
     assert replayed == action
@@ -125,7 +125,7 @@ def test_an_action_survives_being_recorded_as_json(action: Action) -> None:
         ({"type": "screenshot", "format": "png"}, "screenshot has no field format"),
     ],
 )
-def test_a_recording_that_is_no_action_says_what_is_wrong_with_it(recorded: Any, said: str) -> None:
+def test_an_invalid_recording_is_refused_with_the_reason(recorded: Any, said: str) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         from_json(recorded)
 
@@ -135,7 +135,7 @@ def test_a_typed_text_is_not_in_the_repr() -> None:
     assert SECRET not in repr([TypeText(SECRET)])
 
 
-async def test_several_actions_stop_at_the_first_that_fails_and_say_which() -> None:
+async def test_several_actions_stop_at_the_first_failure_and_name_it() -> None:
     refusal = response(
         {"status": "error", "error": "… Command failed with code 3", "docs": "d"}, 500
     )
