@@ -47,7 +47,8 @@ from tests.benchmarks.harness import (
 )
 from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.client import client_with
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.providers.computers.machines import MACHINE, MACHINES
@@ -132,7 +133,9 @@ async def ways(kind: Kind, real: Measured, by_hand: Call) -> dict[str, Call]:
     request, shape, body = kind.request, kind.shape, kind.answer.body
     auth = HMACAuth("ak_test_1", "sk_test_1")
     recorder = Recorder(kind.answer)
-    stubbed = await Measured(Endpoint(real.session.base_url, auth=auth), transport=recorder).aopen()
+    stubbed = await client_with(
+        Measured, Endpoint(real.session.base_url, auth=auth), transport=recorder
+    ).aopen()
     session = stubbed.session
     await session.send(request)
     seen = recorder.seen

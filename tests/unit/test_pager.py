@@ -228,7 +228,7 @@ def test_a_page_number_below_one_is_refused_before_anything_is_sent(bad: object)
 
 def test_a_plain_for_says_what_to_do() -> None:
     with pytest.raises(TypeError, match="async for"):
-        iter(Shelf(1).pager())
+        iter(Shelf(1).pager())  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("ahead", [0, 2])

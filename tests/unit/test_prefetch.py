@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcloud import ConnectError, DecodeError, Instance, InstanceState, Page, Pager
-from vcloud._core.instances import Instances
 from vcloud._core.paging.strategies import ABSENT
 from vcloud._core.resource import Handle
+from vcloud.instances import Instances
 from vcloud.providers.vagon import Listing, Opened, listing
 
 

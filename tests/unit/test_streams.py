@@ -32,9 +32,9 @@ from vcloud import (
     Response,
     VagonCode,
 )
+from vcloud._core.cleanup import run_to_completion
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
-from vcloud._core.tasks import run_to_completion
 from vcloud.providers.streams import (
     Assignment,
     AudioState,

@@ -13,10 +13,9 @@ import attrs
 import msgspec
 
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
-from vcloud._core.decoding.codec import loads
+from vcloud._core.decoding.plain_json import loads
 from vcloud._core.endpoint import TIMEOUT
-from vcloud._core.text import shortened, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     ConfigurationError,
     DecodeError,
@@ -24,9 +23,10 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud.errors.text import shortened, word
 
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
+    from vcloud._core.scalars import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
@@ -236,7 +236,7 @@ async def wait_until(
         raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
     try:
         return await poll_until(look, timeout=patience, poll=pause, attempt=attempt, clock=clock)
-    except TimeIsUpError as late:
+    except PollTimeoutError as late:
         why = late.__cause__
     last = last if last is None else hide(last)
     seen = f"it was still {word(last)}" if last is not None else "its state was never seen"

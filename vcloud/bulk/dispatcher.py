@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import Generic, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
-from vcloud._core.limits.turns import CURRENT_FLOW, Flow
+from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic

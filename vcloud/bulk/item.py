@@ -14,7 +14,6 @@ from attrs import field, frozen
 
 from vcloud._core.bulk_run import BulkRun
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
-from vcloud._core.text import printable
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
 from vcloud.bulk.failures import error_text, is_cancelling, is_refused_unsent, rate_limit_waits
@@ -30,6 +29,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable
 
 T = TypeVar("T")
 R = TypeVar("R")

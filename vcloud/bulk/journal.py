@@ -12,11 +12,11 @@ from typing import Final, Self
 from vcloud._core.log import printable_logger
 from vcloud._core.process_limits import (
     LIMITS,
-    PATIENCE,
-    in_words,
+    MAX_WAIT,
+    close_idle_descriptors,
+    describe_limit,
+    descriptor_limit_reached,
     limit_reached,
-    no_descriptor,
-    relieve,
 )
 from vcloud.bulk.journal_writer import JournalWriter, not_open
 from vcloud.bulk.store import Entry, JournalStore
@@ -36,12 +36,12 @@ def _open_store(path: Path, job: str, *, check_owner: bool) -> JournalStore:
         OSError: this process has not enough file descriptors left.
     """
     # Before, because SQLite does not say why a file could not be opened.
-    if (number := no_descriptor(_DESCRIPTORS)) is None:
+    if (number := descriptor_limit_reached(_DESCRIPTORS)) is None:
         try:
             return JournalStore(path, job, check_owner=check_owner)
         except ConfigurationError:
             # Something else in this process may have used them meanwhile.
-            if (number := no_descriptor()) is None:
+            if (number := descriptor_limit_reached()) is None:
                 raise
     raise OSError(number, os.strerror(number))
 
@@ -140,7 +140,7 @@ class Journal:
     async def _open_when_possible(self, thread: ThreadPoolExecutor) -> JournalStore:
         """Open the files. Wait for file descriptors if this process has none left."""
         loop = asyncio.get_running_loop()
-        until, logged = loop.time() + PATIENCE, False
+        until, logged = loop.time() + MAX_WAIT, False
         while True:
             opening = thread.submit(_open_store, self.path, self.job, check_owner=self.check_owner)
             try:
@@ -156,19 +156,19 @@ class Journal:
                 raise
             if loop.time() >= until:
                 raise ConfigurationError(
-                    f"the journal {self.path} cannot be opened: {in_words(number)}, and none came "
-                    f"free within {PATIENCE:g} s: {LIMITS[number][1]}"
+                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none came "
+                    f"free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
                 )
             if not logged:
                 _log.warning(
                     "%s; the journal %s waits for it, up to %g s: %s",
-                    in_words(number),
+                    describe_limit(number),
                     self.path,
-                    PATIENCE,
+                    MAX_WAIT,
                     LIMITS[number][1],
                 )
                 logged = True
-            relieve()
+            close_idle_descriptors()
             await asyncio.sleep(_CHECK_INTERVAL)
 
     async def aclose(self) -> None:

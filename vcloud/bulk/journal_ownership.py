@@ -17,8 +17,8 @@ from typing import Final
 
 from attrs import frozen
 
-from vcloud._core.text import printable
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import printable
 
 #: Windows has other permissions, and files in a user's folder belong to the user there.
 POSIX: Final = hasattr(os, "geteuid")

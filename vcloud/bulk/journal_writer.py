@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from vcloud._core.tasks import run_to_completion
+from vcloud._core.cleanup import run_to_completion
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.bulk.store import Entry, JournalStore
 from vcloud.errors import ConfigurationError

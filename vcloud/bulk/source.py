@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
-from vcloud._core.instances import Instances
 from vcloud._core.paging.pages import Items
 from vcloud.errors import DecodeError, InvalidArgumentError
+from vcloud.instances import Instances
 
 T = TypeVar("T")
 

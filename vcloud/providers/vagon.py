@@ -15,16 +15,11 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.arguments import positive_integer
-from vcloud._core.decoding.codec import (
-    BrokenItems,
-    Codec,
-    Instant,
-    Integer,
-    Shape,
-    excerpt,
-    required,
-)
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import BrokenItems, Shape, required
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
@@ -33,9 +28,8 @@ from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
 from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
-from vcloud._core.scalars import instant_or_none
+from vcloud._core.scalars import Instant, Integer, instant_or_none
 from vcloud._core.session import Session
-from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -46,8 +40,8 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
+from vcloud.errors.text import shortened
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
@@ -103,9 +103,23 @@ class Pager(Generic[T]):
         """Item after item; after an error, as for :meth:`pages`."""
         return Items(self.pages())
 
-    def __iter__(self) -> NoReturn:
+    if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            )
+
+    def __copy__(self) -> Self:
+        made = type(self).__new__(type(self))
+        for name in Pager.__slots__:
+            setattr(made, name, getattr(self, name))
+        return made
+
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            "a Pager reads through its client and can be neither pickled nor copied deeply: "
+            "take the items, `await ....all()`, or ask the client for the list again"
         )
 
     def prefetch(self, n: int) -> Pager[T]:

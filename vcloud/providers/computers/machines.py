@@ -18,16 +18,17 @@ from vcloud._core.arguments import (
     text,
     whole_units,
 )
-from vcloud._core.decoding.codec import Id, Instant, Integer, Minutes, Seconds, Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
+from vcloud._core.scalars import Id, Instant, Integer, Minutes, Seconds
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
     AccessLink,

@@ -10,15 +10,17 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Instant, Shape, loads
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.plain_json import loads
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
+from vcloud._core.scalars import Instant
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import NotFoundError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer

@@ -16,12 +16,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.cleanup import Cleanup
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
-from vcloud._core.tasks import Cleanup
-from vcloud._core.text import printable, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     CapacityError,
     CleanupError,
@@ -33,6 +32,7 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.streams.machines import (
     ASSIGNMENT,
     MACHINE,
@@ -75,7 +75,7 @@ async def connect(
             connection.abandon()
             raise
         except BaseException as error:
-            late = isinstance(error, TimeIsUpError)
+            late = isinstance(error, PollTimeoutError)
             failure = connection.late(patience) if late else error
             await connection.undo(failure)
             if failure is error:
@@ -86,7 +86,7 @@ async def connect(
 class _Connection:
     """One visitor's way onto a machine.
 
-    The client knows it while it is under way; see :class:`~vcloud._core.tasks.Opened`.
+    The client knows it while it is under way; see :class:`~vcloud._core.cleanup.Opened`.
     """
 
     def __init__(self, stream: StreamRef, region: Region | str, user_id: str | int | None) -> None:
@@ -129,11 +129,11 @@ class _Connection:
                 self._over.set_result(None)
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self._cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         await asyncio.wait({self._over})
         if self._failure is not None:
             raise self._failure
@@ -176,8 +176,8 @@ class _Connection:
             poll=poll,
             attempt=session.attempt_timeout,
             clock=session.clock,
-            rest=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
-            look_late=self._look_late,
+            sleep=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
+            final_check=self._look_late,
         )
         self._exchange(assignment.machine)
         return assignment

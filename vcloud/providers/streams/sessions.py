@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Float, Id, Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.scalars import Float, Id, Instant, Minutes
 from vcloud.providers.streams.machines import statistics_filters
 from vcloud.providers.streams.models import AudioDevice, AudioState, Region
 from vcloud.providers.vagon import Item, Listing, listing, resources

@@ -10,14 +10,15 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, optional_member, text
-from vcloud._core.decoding.codec import GoDuration, Id, Instant, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.decoding.shape import plain
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
 from vcloud._core.resource import Collection, bind, stated, wait_until
-from vcloud._core.text import word
+from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
     Platform,

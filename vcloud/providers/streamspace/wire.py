@@ -13,13 +13,14 @@ import msgspec
 from attrs import frozen
 
 from vcloud._core.arguments import whole_units
-from vcloud._core.decoding.codec import BrokenItems, Integer, Shape, required
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
+from vcloud._core.decoding.shape import BrokenItems, Shape, required
 from vcloud._core.paging.pager import Page, Pager
 from vcloud._core.paging.strategies import next_by_total
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import QueryValue, Request, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.scalars import Integer
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 

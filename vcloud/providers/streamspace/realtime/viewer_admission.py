@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from vcloud._core.timing.timeouts import Alarm, call_when_due
+from vcloud._core.timing.timeouts import DrainingTimer, call_when_due
 from vcloud.providers.streamspace.realtime.relay import Relayed
 from vcloud.providers.streamspace.realtime.socket_table import TABLES, LocalPeers
 
@@ -35,7 +35,7 @@ class Admission:
         self._anyone = anyone
         self._port = 0
         self._peers: LocalPeers | None = None
-        self._silent: dict[int, tuple[Relayed, Alarm]] = {}
+        self._silent: dict[int, tuple[Relayed, DrainingTimer]] = {}
         #: Connections that were hung up on.
         self.refused = 0
 

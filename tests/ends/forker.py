@@ -1,6 +1,6 @@
-"""Makes processes for programs: a fork each of this one, which has imported everything already.
+"""Forks a process for each program. This process has imported everything already.
 
-Reads specifications, one JSON object a line, from its input, and ends with it.
+It reads specifications from its input, one JSON object a line, and ends with its input.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests.ends.scene import Scene
 
 
 def _become(spec: dict[str, Any]) -> None:
-    """Be the program."""
+    """Run the program in this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # A shell's background job ignores it.
+    # A shell's background job ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     output = os.open(Path(spec["folder"]) / "output", os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    # Whoever started this may be gone: nothing is left behind, and the trace says where it hung.
+    # The test may have ended: this process must not outlive it. The trace shows where it hung.
     faulthandler.dump_traceback_later(GUARD, exit=True)
     if spec["mutant"] is not None:
         mutants.MUTANTS[spec["mutant"]]()
@@ -42,8 +42,8 @@ def _become(spec: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork for each specification. In the fork, return when the program is over."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    """Fork for each specification. In the fork, return when the program has ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no one waits for the forks
     while line := sys.stdin.buffer.readline():
         if os.fork() == 0:
             _become(json.loads(line))
