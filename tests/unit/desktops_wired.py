@@ -42,7 +42,7 @@ def response(body: object, status: int = 200, **headers: str) -> Response:
 
 @define
 class Wired(Transport):
-    """Answers without a socket, and keeps what was asked."""
+    """Answers without a socket, and keeps the requests."""
 
     reply: Reply
     asked: list[tuple[str, str, Any]] = field(factory=list)
@@ -84,7 +84,7 @@ def client(
 
 
 def answering(*answers: Response | Exception, attempts: int = 1) -> tuple[Desktops, Wired]:
-    """A client that gets these answers in turn, the last one for ever."""
+    """A client that gets these answers one after the other, and the last one from then on."""
     left = list(answers)
 
     async def reply(method: str, path: str) -> Response:
