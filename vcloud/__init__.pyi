@@ -6,6 +6,7 @@ from vcloud import (
     cloud as cloud,
     emulator as emulator,
     errors as errors,
+    instances as instances,
     providers as providers,
 )
 from vcloud._core.scalars import OpenEnum as OpenEnum
@@ -13,9 +14,9 @@ from vcloud._core.endpoint import Endpoint as Endpoint
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
-    Instances as Instances,
     InstanceState as InstanceState,
 )
+from vcloud.instances import Instances as Instances
 from vcloud._core.limits.shared_budget.budget import SharedBudget as SharedBudget
 from vcloud._core.limits.windows import RateLimit as RateLimit
 from vcloud._core.observe import (
