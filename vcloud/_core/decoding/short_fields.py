@@ -13,7 +13,7 @@ from vcloud.errors.text import shortened
 __all__ = ["short_fields"]
 
 #: Characters that are kept of a text that is too long. An error shows 1000.
-_MAX_WORDS: Final = 2048
+MAX_TEXT: Final = 2048
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -54,7 +54,7 @@ def _beginning(raw: bytes) -> Any:
     if not raw.startswith(b'"'):
         return []
     try:
-        return shortened(msgspec.json.decode(raw), _MAX_WORDS)
+        return shortened(msgspec.json.decode(raw), MAX_TEXT)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
 

@@ -59,7 +59,7 @@ _PUBLIC_HEADERS: Final = frozenset({"content-type"})
 #: Headers of an answer whose values errors show.
 _QUOTED_HEADERS: Final = frozenset({"location", "x-request-id"})
 #: Characters of a part of a credential that is a secret by itself: a signature, not a timestamp.
-_PART: Final = 32
+SHORTEST_PART: Final = 32
 
 # -- secrets ---------------------------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
         found += (value, credential)
         # Of a signed request: the key, which comes first, and the signature.
         key, *parts = credential.split(":")
-        found += [key, *[part for part in parts if len(part) >= _PART]]
+        found += [key, *[part for part in parts if len(part) >= SHORTEST_PART]]
         if scheme.lower() == "basic":
             found += _of_basic(credential)
     if request.sensitive:
