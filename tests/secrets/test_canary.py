@@ -564,7 +564,7 @@ async def test_the_emulators_own_routes_show_no_secret(monkeypatch: pytest.Monke
         assert not found_in(
             repr(emulator.calls) + repr(emulator) + repr(emulator.elsewhere.arrivals), "repr"
         )
-        auth = cloud.streamspace._session.auth
+        auth = cloud.streamspace._session.auth  # noqa: SLF001 - the token is nowhere else
         headers = auth.headers(None, "", now=0.0, nonce="")  # type: ignore[arg-type]
         token = headers["Authorization"].partition(" ")[2]
         assert token not in repr(emulator.calls)

@@ -141,6 +141,6 @@ class StatePerAddress(Secretive, Auth):
             # A subclass may have attributes of its own.
             own: dict[str, object] = {"_base_url": base_url, "_for_others": {}, "time_of_day": None}
             vars(other).update(vars(self) | own)
-            type(self)._reset(other)
+            type(self)._reset(other)  # noqa: SLF001 - another object of this class
             self._for_others[base_url] = other
         return other

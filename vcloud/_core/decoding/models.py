@@ -7,7 +7,7 @@ is None then, and a list or a mapping (:data:`ListOf`, :data:`MappingOf`) is emp
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -57,16 +57,18 @@ def _admits_none(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
 
 
+#: For each model, the fields that hold collections, and what makes an empty one.
+_COLLECTIONS: Final[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
+
+
 class NullAsEmpty:
     """A model with lists or mappings: null becomes an empty one. Their defaults must be empty."""
 
     __slots__ = ()
 
-    _empty: ClassVar[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
-
     def __attrs_post_init__(self) -> None:
         kind = type(self)
-        for name, empty in self._empty.get(kind) or _collections(kind):
+        for name, empty in _COLLECTIONS.get(kind) or _collections(kind):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, empty())
 
@@ -77,5 +79,5 @@ def _collections(kind: type[Any]) -> tuple[tuple[str, Callable[[], Any]], ...]:
         for field in attrs.fields(kind)
         if field.default == () or hasattr(field.default, "factory")
     )
-    NullAsEmpty._empty[kind] = found
+    _COLLECTIONS[kind] = found
     return found
