@@ -1,4 +1,4 @@
-"""Texts that act on whoever prints them, and a service that says them wherever it can say anything."""
+"""Texts that act on a terminal, and a service that sends them in every place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIGNED = HMACAuth("a key of mine", "a secret of mine")
 
 
 def harmful(text: str) -> bool:
-    """Whether one of its characters is other than printed: Unicode's controls, formats, separators."""
+    """Whether it has an unprintable character: Unicode's controls, formats, separators."""
     return any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for one in text)
 
 

@@ -241,7 +241,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a VNC server's connection": (figure(vnc_connections.CONNECT_TIMEOUT),),
     "what a service's `Date` shifts": (figure(server_clock.TOLERANCE),),
     "seconds between heartbeats": (
-        f"{figure(connection.MIN_HEARTBEAT_INTERVAL)} to {figure(connection.MAX_HEARTBEAT_INTERVAL)}",
+        (
+            f"{figure(connection.MIN_HEARTBEAT_INTERVAL)} to "
+            f"{figure(connection.MAX_HEARTBEAT_INTERVAL)}"
+        ),
         f"{figure(connection.HEARTBEAT_INTERVAL)} when",
     ),
     "the answer to a registration": (figure(connection.REGISTER_TIMEOUT),),

@@ -1,4 +1,4 @@
-"""Whatever a service answers, a call gives a result or one of our errors; and what it gave can be looked at."""
+"""Any answer gives a result or one of our errors, and both can be printed."""
 
 from __future__ import annotations
 
@@ -126,8 +126,7 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     check()
 
 
-# -- every class that answers are decoded into
-# -------------------------------------------------------------------------
+# -- every class that answers are decoded into -----------------------------------------------------
 
 
 def modules() -> list[ModuleType]:
@@ -255,12 +254,11 @@ def decoded(decode: Callable[[bytes, type[Any]], Any], body: bytes, wire: type[A
     try:
         return decode(body, wire)
     except DecodeError as error:
-        assert max(map(len, (repr(error), str(error)))) < 5000  # noqa: PT017 - only what it says, if there is one
+        assert max(map(len, (repr(error), str(error)))) < 5000  # noqa: PT017 - only its text
         return error
 
 
-# -- what was found once
-# -----------------------------------------------------------------------------------------------
+# -- what was found once ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH - 10, 480, 900, 100_000])
