@@ -344,7 +344,7 @@ def test_looking_for_the_words_of_a_command_takes_no_longer_than_reading_both() 
 def test_words_of_a_command_that_come_back_are_found(command: str, said: str, hidden: bool) -> None:
     message = refused_command(command, said).message
 
-    assert (message == "the service's words are not shown because they repeat what was sent") is (
+    assert (message == "the service's message is not shown because it repeats what was sent") is (
         hidden
     )
 
