@@ -51,7 +51,7 @@ async def _until(there: Callable[[], bool]) -> None:
 
 def quiet(client: Any) -> bool:
     """Whether nothing that a client sent is still to be answered."""
-    gate = client._session._admission
+    gate = client._session.admission
     return gate.free == 1 and not gate.in_flight
 
 
@@ -85,7 +85,7 @@ async def flaws(case: Cancelled) -> AsyncIterator[str]:
     # The cell says how patient the client is, and what is to be found afterwards; its fault is not played.
     cell = Cell(target, "delay" if moment is Moment.PAUSE else "stall_headers", lasting=True)
     async with staged(cell) as stage:
-        emulator, gate = stage.emulator, stage.client._session._admission
+        emulator, gate = stage.emulator, stage.client._session.admission
         fault = Fault.server_error(503, PAUSE) if moment is Moment.PAUSE else Fault.stall_headers()
         rule = emulator.faults.add(target.route, fault, None)
 

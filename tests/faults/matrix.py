@@ -234,9 +234,9 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
 async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
     """What is wrong with the client afterwards."""
     session = stage.client._session
-    if session._admission.free != 1:
-        yield f"{session._admission.free} slots are free, not 1"
-    if session._admission.waiting() or session._admission.in_flight:
+    if session.admission.free != 1:
+        yield f"{session.admission.free} slots are free, not 1"
+    if session.admission.waiting() or session.admission.in_flight:
         yield "a request counts as under way"
     held = session.transport._session.connector._acquired
     if held:

@@ -10,12 +10,14 @@ import aiohttp
 import pytest
 
 from vcloud import Request, Response, TransportError
+from vcloud._core.call import answers, attempts, errors, retrying
+from vcloud._core.call.call import Call
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof
 from vcloud._core.retry import RetryAfter, RetryPolicy
-from vcloud._core.session import Session
+from vcloud._core.session import Session, Sources
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
 from vcloud.providers import vagon
@@ -66,7 +68,7 @@ def drop_the_nonce_renewal(patch: Patch) -> None:
     real = Session.__init__
 
     def init(self: Session, *given: Any, **more: Any) -> None:
-        real(self, *given, **{**more, "nonce": lambda: "once-and-for-all"})
+        real(self, *given, **{**more, "sources": Sources(nonce=lambda: "once-and-for-all")})
 
     patch.setattr(Session, "__init__", init)
 
@@ -157,17 +159,19 @@ def take_silence_for_success(patch: Patch) -> None:
 
 def forget_that_an_answer_was_lost(patch: Patch) -> None:
     """No error says any more that the outcome is unknown."""
-    real = Session._final
+    real = errors.final
 
-    def final(self: Session, *given: Any, **more: Any) -> Any:
-        return real(self, *given, **{**more, "lost": False, "before": False})
+    def final(call: Call, why: str = "") -> Any:
+        call.lost = call.lost_before = False
+        return real(call, why)
 
-    patch.setattr(Session, "_final", final)
+    patch.setattr(retrying, "final", final)
 
 
 def forget_that_an_answer_could_not_be_read(patch: Patch) -> None:
     """What comes back and is no answer is taken for a refusal."""
-    patch.setattr(Session, "_about", lambda self, request, where, error: error)
+    for module in (answers, attempts):
+        patch.setattr(module, "about_answer", lambda context, request, error, **more: error)
 
 
 def take_anybodys_json_for_success(patch: Patch) -> None:

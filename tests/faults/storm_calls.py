@@ -212,7 +212,7 @@ async def leg(cloud: VCloud, log: Log, numbers: Iterator[int]) -> None:
 def gates(cloud: VCloud) -> Iterator[str]:
     """What is not as it was before, in a client that has nothing under way."""
     for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
-        gate = client._session._admission
+        gate = client._session.admission
         if gate.free != AT_ONCE or gate.waiting() or gate.in_flight:
             yield f"{client!r}: {gate.free} of {AT_ONCE} slots are free"
     held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]

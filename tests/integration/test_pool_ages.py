@@ -85,7 +85,7 @@ async def test_after_an_upgrade_without_an_answer_the_next_one_uses_a_new_connec
         for one in service.conversations:
             one.answers = False
         session = computers._session
-        wire = session._wire.within(TIMEOUT)
+        wire = session.transport_options.within(TIMEOUT)
         with pytest.raises(RequestTimeout):
             await session.transport.websocket(f"{session.base_url}/machines/socket", {}, wire)
         await computers.machines.ref("1").refresh()

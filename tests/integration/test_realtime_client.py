@@ -304,7 +304,7 @@ async def listening(
     async with serving(script) as server, client(server) as streamspace:
         session = streamspace._session
         token = await session.authenticate(Request("GET", "/"))
-        wire = msgspec.structs.replace(session._wire, heartbeat=heartbeat)
+        wire = msgspec.structs.replace(session.transport_options, heartbeat=heartbeat)
         socket: Socket = await streamspace._transport.websocket(server.url, token, wire)
         waiting = asyncio.create_task(socket.receive())
         try:

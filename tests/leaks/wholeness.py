@@ -55,7 +55,7 @@ def whole(client: Client | VCloud, *, slots: int = 100) -> None:
 
 def _flaws(client: Client, slots: int) -> Iterator[str]:
     session = client._session
-    admission = session._admission
+    admission = session.admission
     if admission.free != slots:
         yield f"{admission.free} of {slots} slots are free"
     for reason, waiting in admission.waiting().items():

@@ -34,7 +34,7 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.observe import Hook, Observers, call_hook, line
-from vcloud._core.session import Session
+from vcloud._core.session import Session, Sources
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers.machines import MACHINE
 from vcloud.providers.vagon import VagonDialect
@@ -135,9 +135,7 @@ def session(
         endpoint,
         base_url,
         transport,
-        clock=clock,
-        wall=lambda: 1e9,
-        entropy=lambda: 0.5,
+        sources=Sources(clock=clock, wall=lambda: 1e9, entropy=lambda: 0.5),
     )
 
 
@@ -195,7 +193,7 @@ async def test_every_way_to_fail_ends_the_attempt_with_its_error(
         await shared.send(START)
     (what, _, seen, name, duration, retry_in) = diary.heard[-1]
     assert (what, seen, name, duration, retry_in) == ("ended", status, error.__name__, 0.25, None)
-    assert shared._admission.free == 1
+    assert shared.admission.free == 1
 
 
 async def test_an_answer_that_does_not_decode_is_a_failed_attempt(clock: Clock) -> None:
@@ -241,12 +239,12 @@ async def test_the_pause_before_a_retry_is_not_time_in_line_but_waiting_for_the_
 ) -> None:
     class Opens(Observer):
         def retried(self, attempt: Attempt) -> None:
-            free, shared._admission._free = shared._admission._free, 0
+            free, shared.admission._free = shared.admission._free, 0
 
             def open_again() -> None:
                 clock.now += 7
-                shared._admission._free = free
-                shared._admission._admit()
+                shared.admission._free = free
+                shared.admission._admit()
 
             asyncio.get_running_loop().call_later(0.001, open_again)
 
@@ -336,7 +334,7 @@ async def test_what_an_observer_raises_is_logged_and_neither_the_call_nor_the_ot
     shared = session(clock, BUSY, OK, observers=[Broken(), diary], concurrency=1)
     assert await shared.send(START) is OK
     assert len(diary.heard) == 5
-    assert shared._admission.free == 1
+    assert shared.admission.free == 1
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("ERROR", "vcloud.computers")
     assert record.exc_info is None
@@ -470,7 +468,7 @@ async def test_what_stops_a_program_also_stops_it_in_an_observer_and_leaves_the_
     shared = session(clock, OK, observers=[Stop()], concurrency=1)
     with pytest.raises(asyncio.CancelledError):
         await shared.send(GET)
-    assert shared._admission.free == 1
+    assert shared.admission.free == 1
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------
@@ -543,7 +541,7 @@ async def test_while_nobody_listens_that_is_asked_once_for_a_call_and_nothing_el
 
     monkeypatch.setattr(Observers, "watch", lambda *_: pytest.fail("somebody watches"))
     shared = session(clock, BUSY, BUSY, OK)
-    shared._audience.log = Quiet("quiet")
+    shared.observers.log = Quiet("quiet")
     await shared.send(GET)
     assert asked == [logging.DEBUG]
 
@@ -557,19 +555,19 @@ async def test_the_facades_observers_hear_of_every_provider_after_the_endpoints_
     cloud = VCloud(
         computers=computers, desktops=Endpoint(auth=APIKeyAuth("key")), observers=iter([every])
     )
-    assert cloud.computers._session._audience._observers[:-1] == (own, every)
-    assert cloud.desktops._session._audience._observers[:-1] == (every,)
+    assert cloud.computers._session.observers._observers[:-1] == (own, every)
+    assert cloud.desktops._session.observers._observers[:-1] == (every,)
     assert computers.observers == (own,)
     assert (
-        cloud.computers.with_options(timeout=1)._session._audience
-        is cloud.computers._session._audience
+        cloud.computers.with_options(timeout=1)._session.observers
+        is cloud.computers._session.observers
     )
 
 
 def test_observers_come_from_env_too() -> None:
     every = Diary()
     cloud = VCloud.from_env({"VCLOUD_DESKTOPS_API_KEY": "key"}, observers=[every])
-    assert cloud.desktops._session._audience._observers[0] is every
+    assert cloud.desktops._session.observers._observers[0] is every
 
 
 class Async(Observer):

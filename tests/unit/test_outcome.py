@@ -41,7 +41,7 @@ from vcloud import (
 from vcloud._core.decoding.codec import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
-from vcloud._core.session import Session
+from vcloud._core.session import Session, Sources
 from vcloud._core.transport import TransportOptions
 from vcloud.auth import Send
 from vcloud.errors import UNKNOWN
@@ -79,10 +79,7 @@ def session(
         endpoint,
         "https://host.test/v1",
         script,
-        clock=time,
-        wall=time,
-        boottime=boottime,
-        entropy=lambda: 0.5,
+        sources=Sources(clock=time, wall=time, boottime=boottime, entropy=lambda: 0.5),
     )
 
 
