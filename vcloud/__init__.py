@@ -5,6 +5,8 @@ Everything public is here, and nothing is imported before it is used.
 
 from __future__ import annotations
 
+from vcloud._core.version import __version__
+
 # Not typing's own, whose import alone would take longer than everything else here; type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from vcloud.providers.streams import VagonStreams
     from vcloud.providers.streamspace import StreamSpace
     from vcloud.providers.vagon import VagonCode
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "vcloud._core.decoding.codec": ("OpenEnum",),

@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 from attrs import define, field, frozen
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 
 DOCUMENTS = Path(__file__).with_name("documents")
 

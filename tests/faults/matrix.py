@@ -238,7 +238,7 @@ async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
         yield f"{session.admission.free} slots are free, not 1"
     if session.admission.waiting() or session.admission.in_flight:
         yield "a request counts as under way"
-    held = session.transport._session.connector._acquired
+    held = session.transport.aiohttp_session.connector._acquired
     if held:
         yield f"{len(held)} connections are held"
     error = await ended(PROBES[cell.target.api](stage.client))

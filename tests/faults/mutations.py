@@ -133,7 +133,7 @@ def accept_refusals_under_http_200(patch: Patch) -> None:
 
 def let_aiohttp_send_twice(patch: Patch) -> None:
     """aiohttp sends an idempotent request again by itself, with the same signature, when its connection breaks."""
-    real = Transport._begin
+    real = Transport.start_session
 
     def begin(self: Transport) -> aiohttp.ClientSession:
         session = real(self)
@@ -141,7 +141,7 @@ def let_aiohttp_send_twice(patch: Patch) -> None:
         self._middlewares = ()
         return session
 
-    patch.setattr(Transport, "_begin", begin)
+    patch.setattr(Transport, "start_session", begin)
 
 
 def take_silence_for_success(patch: Patch) -> None:

@@ -215,7 +215,7 @@ def gates(cloud: VCloud) -> Iterator[str]:
         gate = client._session.admission
         if gate.free != AT_ONCE or gate.waiting() or gate.in_flight:
             yield f"{client!r}: {gate.free} of {AT_ONCE} slots are free"
-    held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
+    held = cloud.computers._session.transport.aiohttp_session.connector._acquired  # type: ignore[union-attr]
     if held:
         yield f"{len(held)} connections are held"
 

@@ -140,7 +140,7 @@ async def closed(tunnel: VNCTunnel) -> None:
 
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
-    http = streamspace._session.transport._session
+    http = streamspace._session.transport.aiohttp_session
     held = http is not None and http.connector is not None and bool(http.connector._acquired)
     return not held and not any("WebSocket" in task.get_name() for task in others())
 

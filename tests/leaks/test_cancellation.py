@@ -316,7 +316,7 @@ async def test_closing_that_is_cancelled_closes_all_the_same() -> None:
                     one._session.shared_budget = store
                 await cloud.aopen()
                 await _tunnelled(cloud, emulator)
-                http = cloud._transport._session
+                http = cloud._transport.aiohttp_session
                 assert http is not None
                 plan = await cancelled(cloud.aclose, at, Moment.AT_ONCE)
                 assert http.closed

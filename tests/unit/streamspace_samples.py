@@ -16,8 +16,9 @@ from vcloud import (
     Response,
     RetryPolicy,
 )
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.streamspace import (
     Agent,
     AgentStats,

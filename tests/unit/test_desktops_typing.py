@@ -24,6 +24,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.session import Sources
 from vcloud.providers.desktops import (
     ActionsFailed,
     Desktops,
@@ -301,14 +302,14 @@ class Clocked(Wired):
         return response({"status": "success", "output": ""})
 
     async def exchange(self, *call: Any) -> Response:
-        self.timeouts.append(call[-1].patience.seconds)
+        self.timeouts.append(call[-1].attempt_timeouts.seconds)
         return await super().exchange(*call)
 
 
 def clocked(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Desktops, Clocked]:
     wired = Clocked()
+    monkeypatch.setattr("vcloud._core.session.SYSTEM", Sources(clock=lambda: wired.now))
     desktops = Desktops(Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired)
-    monkeypatch.setattr(desktops._session, "clock", lambda: wired.now)
     return desktops, wired
 
 

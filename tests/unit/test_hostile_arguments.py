@@ -27,9 +27,10 @@ from vcloud import (
     Response,
     VCloudError,
 )
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.computers import Permissions
 from vcloud.providers.desktops import Wait
 from vcloud.providers.streams import Capacity

@@ -23,7 +23,8 @@ from vcloud import (
     Pager,
     Response,
 )
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.connections.options import TransportOptions
+from vcloud._core.transport import Transport
 
 MAX_PAGES = 12
 

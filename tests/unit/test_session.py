@@ -32,8 +32,9 @@ from vcloud import (
     ServerError,
     TransportError,
 )
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session, Sources
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
@@ -64,7 +65,7 @@ class Script(Transport):
         body: bytes | None,
         wire: TransportOptions,
     ) -> Response:
-        self.asked.append((method, url, dict(headers), wire.patience.seconds))
+        self.asked.append((method, url, dict(headers), wire.attempt_timeouts.seconds))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)

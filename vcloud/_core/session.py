@@ -23,6 +23,7 @@ from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.signing import Signer
 from vcloud._core.call.upgrades import Upgrade
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import BrokenItems, Codec, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
@@ -35,7 +36,7 @@ from vcloud._core.stats import Stats
 from vcloud._core.tasks import Cleanup, Opened
 from vcloud._core.text import shortened
 from vcloud._core.timing.clock import monotonic, wall
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError

@@ -6,11 +6,11 @@ import asyncio
 
 from vcloud._core.call.call import Call
 from vcloud._core.call.errors import about_answer, closed, too_late, without_room
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.outcome import ATTEMPT_COUNT, proof_of_silence
 from vcloud._core.process_limits import OwnLimitError
 from vcloud._core.request import SAFE
-from vcloud._core.transport import TransportOptions
 from vcloud.errors import UNKNOWN, ConnectError, LimitExceededError, TransportError
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from vcloud._core.call.signing import Signer
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.limits.admission import Admission
@@ -15,7 +16,7 @@ from vcloud._core.observe import Observers
 from vcloud._core.redaction.sent_secrets import Redactor, redactor_for
 from vcloud._core.request import Request, Response
 from vcloud._core.retry import RetryPolicy
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
 
 #: How one attempt is sent: :meth:`Transport.exchange`, or an upgrade to a WebSocket.

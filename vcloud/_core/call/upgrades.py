@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from vcloud._core.call.context import CallContext
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, Response
-from vcloud._core.transport import TransportOptions
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import ConfigurationError
 
