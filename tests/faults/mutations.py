@@ -12,12 +12,13 @@ import pytest
 from vcloud import Request, Response, TransportError
 from vcloud._core.call import answers, attempts, errors, retrying
 from vcloud._core.call.call import Call
+from vcloud._core.call.sources import Sources
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.outcome import Proof
 from vcloud._core.retry import RetryAfter, RetryPolicy
-from vcloud._core.session import Session, Sources
+from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.errors import ServerError
 from vcloud.providers import vagon

@@ -29,7 +29,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.session import Sources
+from vcloud._core.call.sources import Sources
 from vcloud._core.timing.clock import monotonic
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.streamspace.catalog import ADMIN

@@ -24,7 +24,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.session import Sources
+from vcloud._core.call.sources import Sources
 from vcloud.providers.desktops import (
     ActionsFailed,
     Desktops,

@@ -33,9 +33,10 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.observe import Hook, Observers, call_hook, line
-from vcloud._core.session import Session, Sources
+from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.providers.computers.machines import MACHINE
 from vcloud.providers.vagon import VagonDialect

@@ -38,11 +38,12 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
-from vcloud._core.session import Session, Sources
+from vcloud._core.session import Session
 from vcloud.auth import Send
 from vcloud.errors import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError

@@ -32,8 +32,9 @@ from vcloud import (
     ServerError,
     TransportError,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.session import Session, Sources
+from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect

@@ -30,8 +30,9 @@ from vcloud import (
     SharedBudget,
     WaitReason,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.session import Session, Sources
+from vcloud._core.session import Session
 from vcloud._core.transport import Transport
 from vcloud._core.waiting import Wait, Waits
 from vcloud.providers.vagon import VagonDialect

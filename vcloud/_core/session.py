@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
-import os
-import random
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from logging import Logger
@@ -16,58 +13,31 @@ import msgspec
 
 from vcloud._core.arguments import positive_seconds
 from vcloud._core.call.answers import NO_SUCCESS, read, unreadable
+from vcloud._core.call.building import build_context
 from vcloud._core.call.call import Call
-from vcloud._core.call.context import CallContext, Exchange
+from vcloud._core.call.context import Exchange
 from vcloud._core.call.credentials import obtain_credential
 from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
-from vcloud._core.call.signing import Signer
+from vcloud._core.call.sources import SYSTEM, Sources
 from vcloud._core.call.upgrades import Upgrade
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import BrokenItems, Codec, Shape
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
-from vcloud._core.limits.admission import Admission
-from vcloud._core.observe import Observers
+from vcloud._core.endpoint import Endpoint
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.stats import Stats
 from vcloud._core.tasks import Cleanup, Opened
 from vcloud._core.text import shortened
-from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.transport import Transport
-from vcloud._core.waiting import Waits
 from vcloud._core.websocket import Socket
-from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
+from vcloud.errors import DecodeError, InvalidArgumentError
 
 R = TypeVar("R")
 
 _ITERATE_ON: Final = ", and iterating on continues after them"
-
-
-class Sources(msgspec.Struct, frozen=True):
-    """Where time and chance come from, for tests.
-
-    Attributes:
-        clock: monotonic seconds.
-        wall: the machine's time of day, in Unix seconds. It is read when the session is made, and
-            where a service contradicts it.
-        boottime: monotonic seconds that go on while the machine sleeps; None: the system's, or
-            ``clock`` if another ``wall`` is given.
-        entropy: a number in 0..1, for jitter.
-        nonce: a fresh text for each signature.
-    """
-
-    clock: Callable[[], float] = monotonic
-    wall: Callable[[], float] = wall
-    boottime: Callable[[], float] | None = None
-    entropy: Callable[[], float] = random.random
-    nonce: Callable[[], str] = lambda: os.urandom(16).hex()
-
-
-#: Those of every session outside of tests.
-SYSTEM: Final = Sources()
 
 
 class Session:
@@ -92,15 +62,27 @@ class Session:
         codec: Codec | None = None,
         sources: Sources | None = None,
     ) -> None:
-        sources = sources or SYSTEM
+        context = build_context(
+            dialect,
+            endpoint,
+            base_url,
+            transport,
+            codec=codec or Codec(),
+            sources=sources or SYSTEM,
+        )
+        #: What its calls share. The attributes that follow are for whoever makes a call.
+        self.context = context
         self.dialect = dialect
-        self.base_url = base_url
         self.transport = transport
-        self.codec = codec or Codec()
-        self.auth = bound_auth(endpoint.auth, base_url)
-        self.clock = sources.clock
+        self.codec = context.codec
+        self.auth = context.signer.auth
+        self.clock = context.clock
         #: A number in 0..1, for jitter.
-        self.entropy = sources.entropy
+        self.entropy = context.entropy
+        #: The address of the API.
+        self.base_url = base_url
+        #: Where the installation begins, without the API's own path: the host, or a path on it.
+        self.root_url = context.root_url
         #: Seconds for what must be finished after a cancellation, or when the client closes.
         self.cleanup_timeout = endpoint.cleanup_timeout
         #: Seconds for one attempt, as the endpoint says.
@@ -111,45 +93,22 @@ class Session:
         self.allow_http = endpoint.allow_http
         #: How many pages one iteration of a list may read.
         self.max_pages = endpoint.max_pages
-        #: What was opened through this, and ends with the client. Whoever holds it keeps it alive.
-        self.opened: WeakSet[Opened] = WeakSet()
-        #: The WebSockets, which end after what uses them.
-        self.sockets: WeakSet[Socket] = WeakSet()
-        #: Is told the id of what was ended here for good, by a client that remembers what it made.
-        self.forget: Callable[[str], None] | None = None
-        #: Who observes its calls.
-        self.observers = Observers(dialect.provider, endpoint.observers, dialect.fixed_paths)
-        #: The provider's log.
-        self.log: Logger = self.observers.log
         #: Slots and rate limits.
-        self.admission = _admission(dialect, endpoint, sources.clock)
-        #: The calls that wait, and for what.
-        self.waits = Waits(dialect.provider, self.log, sources.clock, sources.wall)
+        self.admission = context.admission
         #: The budget that several processes share, if there is one.
         self.shared_budget = endpoint.shared_budget
-        self._timeout_chosen = endpoint.timeout is not TIMEOUT
-        signer = _signer(self.auth, base_url, sources)
-        #: Where the installation begins, without the API's own path: the host, or a path on it.
-        self.root_url = signer.root_url
-        #: What its calls share.
-        self.context = CallContext(
-            dialect=dialect,
-            codec=self.codec,
-            transport=transport,
-            signer=signer,
-            admission=self.admission,
-            observers=self.observers,
-            waits=self.waits,
-            clock=sources.clock,
-            entropy=sources.entropy,
-            base_url=base_url,
-            root_url=signer.root_url,
-            retry=endpoint.retry,
-            timeout=endpoint.timeout,
-            deadline=endpoint.deadline,
-            cleanup_timeout=endpoint.cleanup_timeout,
-            options=_transport_options(endpoint, base_url),
-        )
+        #: The calls that wait, and for what.
+        self.waits = context.waits
+        #: Who observes the calls.
+        self.observers = context.observers
+        #: The provider's log.
+        self.log: Logger = context.observers.log
+        #: What was opened through this, and ends with the client. Its owner keeps it alive.
+        self.opened: WeakSet[Opened] = WeakSet()
+        #: The WebSockets, which are closed after what uses them.
+        self.sockets: WeakSet[Socket] = WeakSet()
+        #: Called with the id of what was ended for good, for a client that keeps a list of it.
+        self.forget: Callable[[str], None] | None = None
 
     def stats(self) -> Stats:
         """How many requests are in flight and wait, and until when the service wants a pause."""
@@ -181,22 +140,22 @@ class Session:
             raise InvalidArgumentError(f"retry must be a RetryPolicy(...), not {retry!r}")
         if timeout is not None:
             seconds = positive_seconds(timeout, "timeout")
-            changes |= {"timeout": seconds, "options": self.context.options.within(seconds)}
+            options = self.context.options.within(seconds)
+            changes |= {"timeout": seconds, "timeout_chosen": True, "options": options}
         if deadline is not None:
             changes["deadline"] = positive_seconds(deadline, "deadline")
         if retry is not None:
             changes["retry"] = retry
         other = copy.copy(self)
         other.context = msgspec.structs.replace(self.context, **changes)
-        other._timeout_chosen = self._timeout_chosen or timeout is not None
         return other
 
     def with_default_timeout(self, seconds: float) -> Self:
         """The same session, with this timeout for an attempt where the user chose none."""
-        if self._timeout_chosen:
+        if self.context.timeout_chosen:
             return self
         other = self.with_options(timeout=seconds)
-        other._timeout_chosen = False
+        other.context = msgspec.structs.replace(other.context, timeout_chosen=False)
         return other
 
     @property
@@ -385,49 +344,3 @@ class Session:
         now = signer.now()
         headers = signer.sign(request, now) if signer.auth.ready(now) else {}
         return self.context.redactor(request, headers)
-
-
-def _signer(auth: Any, base_url: str, sources: Sources) -> Signer:
-    return Signer(
-        auth,
-        base_url,
-        nonce=sources.nonce,
-        clock=sources.clock,
-        day=sources.wall,
-        elapsed=sources.boottime,
-    )
-
-
-def _transport_options(endpoint: Endpoint, base_url: str) -> TransportOptions:
-    return TransportOptions.of(
-        base_url=base_url,
-        timeout=endpoint.timeout,
-        connect_timeout=endpoint.connect_timeout,
-        ssl=endpoint.ssl or endpoint.verify,
-        proxy=endpoint.proxy,
-        max_response=endpoint.max_response,
-        max_message=endpoint.max_message,
-        heartbeat=endpoint.heartbeat,
-    )
-
-
-def _admission(dialect: Dialect, endpoint: Endpoint, clock: Callable[[], float]) -> Admission:
-    """The slots and rate limits of one provider.
-
-    Raises:
-        ConfigurationError: a configured limit is for a bucket that the provider does not have.
-    """
-    provider, budget = dialect.provider, endpoint.shared_budget
-    buckets = {"", "login", *[limit.bucket for limit in dialect.rate_limits]}
-    if unknown := {limit.bucket for limit in endpoint.rate_limits} - buckets:
-        known = ", ".join(map(repr, sorted(buckets)))
-        raise ConfigurationError(
-            f"{provider} has no bucket {', '.join(map(repr, unknown))}, but {known}"
-        )
-    return Admission(
-        endpoint.concurrency,
-        clock,
-        rules=endpoint.rate_limits,
-        expected=dialect.rate_limits,
-        acquire=None if budget is None else functools.partial(budget.acquire, provider),
-    )

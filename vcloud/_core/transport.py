@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -135,28 +135,12 @@ class Transport:
             TransportError: the connection broke before the answer was complete.
             LimitExceededError: a success with more than ``options.max_response`` bytes.
         """
-        session = self._session_in_use()
-        if options.proxy_headers:
-            headers = Credentials({**headers, **options.proxy_headers})
-        own, short = self._given is None, False
+        session = (self._state == "open" and self.aiohttp_session) or self.start_session()
+        short = False
         attempt = options.attempt_timeouts.begin()
         CURRENT_TIMEOUT.set((options.attempt_timeouts, attempt))
         try:
-            answer = await sender(session, own=own)(
-                method,
-                # What was signed is what is sent: nothing may be quoted again.
-                URL(url, encoded=True),
-                data=body,
-                headers=headers,
-                timeout=options.timeout,
-                allow_redirects=False,  # a signature is for one path, a credential for one host
-                raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=self._middlewares
-                if own
-                else bounded_connecting(session, options.connect_timeouts),
-                **self._options,
-                **options.extra,
-            )
+            answer = await self._request(session, method, url, headers, body, options)
             content, limit = answer.content, options.max_response
             if content.is_eof() and content.total_bytes <= limit and 200 <= answer.status < 300:
                 # The usual case: all of it came with the head, and aiohttp has released the
@@ -181,6 +165,33 @@ class Transport:
         drop_idle_after(failure, session, url)
         # Outside of the handlers: aiohttp's errors may hold the request with its credentials.
         raise failure
+
+    # Not a coroutine function: its own coroutine would be one more for each request.
+    def _request(  # noqa: PLR0917 - keywords cost on every call
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        options: TransportOptions,
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send, and wait for the head of the answer."""
+        own = self._given is None
+        if options.proxy_headers:
+            headers = Credentials({**headers, **options.proxy_headers})
+        guards = self._middlewares if own else bounded_connecting(session, options.connect_timeouts)
+        return sender(session, own=own)(
+            method,
+            # What was signed is what is sent: nothing may be quoted again.
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            timeout=options.timeout,
+            middlewares=guards,
+            **self._options,
+            **options.extra,
+        )
 
     async def websocket(
         self,
@@ -208,7 +219,7 @@ class Transport:
             RequestTimeout: no answer in time.
             TransportError: the connection broke, or what came back is no WebSocket.
         """
-        session = self._session_in_use()
+        session = (self._state == "open" and self.aiohttp_session) or self.start_session()
         if self._upgrading is None:
             self._upgrading = upgrading_session(session)
         if options.proxy_headers:
@@ -279,11 +290,6 @@ class Transport:
         except RuntimeError:
             return False
 
-    def _session_in_use(self) -> aiohttp.ClientSession:
-        if self.aiohttp_session is None or self._state != "open":
-            return self.start_session()
-        return self.aiohttp_session
-
     def start_session(self) -> aiohttp.ClientSession:
         """Make the aiohttp session in the running loop, unless it is there.
 
@@ -315,7 +321,7 @@ class Transport:
         own = self._given is None
         self._middlewares = middlewares_against_resending(self.aiohttp_session, own=own)
         # A session of the user's own is not changed, so each request says it.
-        self._options = {} if own else _NO_CONTENT_TYPE
+        self._options = _EACH_REQUEST if own else {**_EACH_REQUEST, **_NO_CONTENT_TYPE}
         _IN_USE.add(self)
         HOLDERS.add(self)
         return self.aiohttp_session
@@ -341,6 +347,13 @@ _UNUSABLE: Final = {
 #: aiohttp would call the missing body of a POST "application/octet-stream"; Vagon's own client sends
 #: no content type with an empty body. Bodies of ours always come with theirs.
 _NO_CONTENT_TYPE: Final[Mapping[str, Any]] = {"skip_auto_headers": ("Content-Type",)}
+
+_EACH_REQUEST: Final[Mapping[str, Any]] = {
+    # A signature is for one path, and a credential for one host.
+    "allow_redirects": False,
+    # A session of the user's own may say otherwise.
+    "raise_for_status": False,
+}
 
 #: Those that have, or had, connections.
 _IN_USE: Final[WeakSet[Transport]] = WeakSet()

@@ -42,6 +42,7 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
         root_url: the address of the installation, without the API's own path.
         retry: when a request is sent again.
         timeout: seconds for one attempt.
+        timeout_chosen: whether the user chose it.
         deadline: seconds for one call; None: no limit.
         cleanup_timeout: seconds for what must be finished after a cancellation.
         options: how the provider is reached.
@@ -60,6 +61,7 @@ class CallContext(msgspec.Struct, frozen=True, eq=False):
     root_url: str
     retry: RetryPolicy
     timeout: float
+    timeout_chosen: bool
     deadline: float | None
     cleanup_timeout: float
     options: TransportOptions

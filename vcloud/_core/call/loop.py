@@ -56,13 +56,9 @@ async def _run(call: Call) -> Any:  # noqa: C901, PLR0912 - the one loop, in one
             try:
                 if shortage.waiting and call.place is None:
                     shortage.refuse()
+                # The address is in no variable: its path or query may hold a secret.
                 call.response = await call.exchange(
-                    # In no variable of this frame: a path or a query may hold a secret.
-                    request.method,
-                    call.address,
-                    call.headers,
-                    request.body,
-                    options,
+                    request.method, call.address, call.headers, request.body, options
                 )
             except BaseException as failure:  # noqa: BLE001 - raised again, but for our own
                 note_failure(call, failure)
