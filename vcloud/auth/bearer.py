@@ -93,10 +93,10 @@ class Login(Secretive):
     __slots__ = ("_refused_until", "failure", "request")
 
     def __init__(self, request: Request) -> None:
-        self.request = request
+        self.request: Request = request
         #: Why the latest login failed; None when it did not.
         self.failure: VCloudError | None = None
-        self._refused_until = 0.0
+        self._refused_until: float = 0.0
 
     def check(self) -> None:
         """Pass, unless the service rejected the credentials within the last 30 seconds.

@@ -197,16 +197,17 @@ class APIError(VCloudError):
         # It enters logs and tracebacks, and its length is up to the sender.
         message = shortened(message)
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.status = status
-        self.code = shortened(code) if type(code) is str else short_number(code)
-        self.message = message
-        self.meaning = meaning
-        self.provider = provider
-        self.method = method
-        self.url = shortened(url, MAX_URL)
-        self.request_id = request_id if request_id is None else shortened(request_id)
-        self.details, cut = kept_details(details)
-        self.timestamp = timestamp
+        self.status: int = status
+        self.code: int | str | None = shortened(code) if type(code) is str else short_number(code)
+        self.message: str = message
+        self.meaning: str = meaning
+        self.provider: str = provider
+        self.method: str = method
+        self.url: str = shortened(url, MAX_URL)
+        self.request_id: str | None = None if request_id is None else shortened(request_id)
+        kept, cut = kept_details(details)
+        self.details: Any = kept
+        self.timestamp: datetime | None = timestamp
         if cut:
             self.add_note(
                 f"details: the service said more than the {MAX_DETAILS} values and "
@@ -344,7 +345,7 @@ class CleanupError(VCloudError):
         outcome_unknown: bool = False,
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.provider = provider
+        self.provider: str = provider
         self.ids: tuple[str, ...] = tuple(ids)
 
 
@@ -357,7 +358,7 @@ class WaitTimeout(VCloudError):
 
     def __init__(self, message: str, *, last: str | None) -> None:
         super().__init__(message)
-        self.last = last if last is None else shortened(last)
+        self.last: str | None = None if last is None else shortened(last)
 
 
 class WaitFailed(VCloudError):
@@ -369,4 +370,4 @@ class WaitFailed(VCloudError):
 
     def __init__(self, message: str, *, last: str) -> None:
         super().__init__(message)
-        self.last = shortened(last)
+        self.last: str = shortened(last)
