@@ -475,7 +475,7 @@ async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost
 
 
 class Fetched(Auth):
-    """A strategy of a user's own, which obtains its credential with a request that names no bucket."""
+    """A user's own strategy. The request that obtains its credential names no bucket."""
 
     token = ""
 

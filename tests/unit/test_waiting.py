@@ -451,9 +451,8 @@ async def test_the_log_says_once_a_minute_how_many_wait_for_what(
     # Another reason has a line of its own.
     service.answer(SLOW_DOWN)
     await clock.move(2)
-    assert caplog.messages[2:] == [
-        "computers: 4 calls wait for a pause that the service asked for, until at least 12:01:32 UTC"
-    ]
+    words = "computers: 4 calls wait for a pause that the service asked for"
+    assert caplog.messages[2:] == [f"{words}, until at least 12:01:32 UTC"]
 
 
 async def test_the_log_says_until_when_where_that_is_known(

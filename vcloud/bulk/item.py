@@ -19,7 +19,7 @@ from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
 from vcloud._core.text import printable
 from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.timing.timeouts import timeout_at
-from vcloud._core.waiting import as_datetime
+from vcloud._core.waiting_report import as_datetime
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
 from vcloud.bulk.store import Entry

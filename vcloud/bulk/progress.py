@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from vcloud._core.text import printable
-from vcloud._core.waiting import Waiting, briefly
+from vcloud._core.waiting_report import Waiting, briefly
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from vcloud._core.paging.pages import Items
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
-from vcloud._core.waiting import summary
+from vcloud._core.waiting_report import summary
 from vcloud.bulk.item import Worker, default_key, is_cancelling
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled, Totals
