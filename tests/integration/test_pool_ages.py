@@ -17,6 +17,7 @@ from tests.integration.keeping import TWICE, Service, at, start, until, warmed
 from tests.secrets.tls import server_context
 from vcloud import RequestTimeout, VagonComputers
 from vcloud._core import transport
+from vcloud._core.client import client_with
 from vcloud._core.connections.kept_connections import MAX_AGE
 from vcloud._core.connections.pool import Pool, pool
 from vcloud._core.timing.clock import SUSPENDED, was_suspended
@@ -107,7 +108,7 @@ async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
             await until(lambda: all(one.ended.is_set() for one in plain.conversations))
             await asyncio.sleep(0.01)
         gc.collect()
-        assert len(connector._pooled._made) <= 1
+        assert len(connector.pooled) <= 1
     assert len(plain.conversations) == 40
 
 
@@ -116,8 +117,10 @@ async def test_connections_to_another_host_are_kept(plain: Service) -> None:
         # As the facade does it: one pool for all.
         transport = Transport()
         async with (
-            VagonComputers(at(plain, timeout=TIMEOUT), transport=transport) as computers,
-            VagonComputers(at(other), transport=transport) as others,
+            client_with(
+                VagonComputers, at(plain, timeout=TIMEOUT), transport=transport
+            ) as computers,
+            client_with(VagonComputers, at(other), transport=transport) as others,
         ):
             await warmed(others, 2)
             await warmed(computers, 1)

@@ -32,7 +32,7 @@ from vcloud import (
 from vcloud._core.call.sources import Sources
 from vcloud._core.timing.clock import monotonic
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -50,7 +50,7 @@ class Later:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
-        monkeypatch.setattr("vcloud.auth.monotonic", lambda: monotonic() + self.ahead)
+        monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
         sources = Sources(clock=lambda: monotonic() + self.ahead)
         monkeypatch.setattr("vcloud._core.session.SYSTEM", sources)
 

@@ -32,11 +32,11 @@ from vcloud import (
     ServerError,
     TransportError,
 )
+from vcloud._core.auth import Send
 from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')

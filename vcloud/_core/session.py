@@ -21,19 +21,20 @@ from vcloud._core.call.errors import about_answer, closed
 from vcloud._core.call.loop import run
 from vcloud._core.call.sources import SYSTEM, Sources
 from vcloud._core.call.upgrades import Upgrade
+from vcloud._core.cleanup import Cleanup, Opened
 from vcloud._core.connections.options import TransportOptions
-from vcloud._core.decoding.codec import BrokenItems, Codec, Shape
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request, Response
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.stats import Stats
-from vcloud._core.tasks import Cleanup, Opened
-from vcloud._core.text import shortened
 from vcloud._core.transport import Transport
 from vcloud._core.websocket import Socket
 from vcloud.errors import DecodeError, InvalidArgumentError
+from vcloud.errors.text import shortened
 
 R = TypeVar("R")
 

@@ -13,17 +13,13 @@ import aiohttp
 from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
-from vcloud._core.connections.aiohttp_compat import (
-    QuietResponse,
-    bounded_connecting,
-    leave_to_parent,
-    loop_of,
-    middlewares_against_resending,
-    sender,
-)
+from vcloud._core.cleanup import CLEANUP
+from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, sender
 from vcloud._core.connections.bodies import read_answer
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.connections.responses import RedactedResponse
+from vcloud._core.connections.sending import bounded_connecting, middlewares_against_resending
 from vcloud._core.connections.translation import (
     FOREIGN,
     drop_idle_after,
@@ -33,10 +29,14 @@ from vcloud._core.connections.translation import (
 )
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.connections.upgrades import CONNECT_TIMEOUTS, upgrading_session
-from vcloud._core.process_limits import HOLDERS, OwnLimitError, Shortage, relieve
+from vcloud._core.process_limits import (
+    DESCRIPTOR_HOLDERS,
+    OwnLimitError,
+    Shortage,
+    close_idle_descriptors,
+)
 from vcloud._core.redaction.secretive import Credentials
 from vcloud._core.request import Response
-from vcloud._core.tasks import CLEANUP
 from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.version import __version__
@@ -98,7 +98,7 @@ class Transport:
             self._state = "closing"
             self.shortage.wake_all()
 
-    def relieve(self) -> None:
+    def close_idle_descriptors(self) -> None:
         """Close the idle connections of a pool of our own: something lacks file descriptors."""
         pool = None if self.aiohttp_session is None else self.aiohttp_session.connector
         if isinstance(pool, Pool) and self.runs_here():
@@ -153,7 +153,7 @@ class Transport:
             failure = self._failure(error, options, session)
             short = isinstance(failure, OwnLimitError)
         except asyncio.CancelledError as stopped:
-            if not attempt.only_late():
+            if not attempt.timed_out():
                 raise
             failure = timed_out(options, unsent(stopped))
         finally:
@@ -266,7 +266,7 @@ class Transport:
         if (number := own_limit(error)) is not None:
             self.shortage.failed(number)
             # The idle connections to other hosts are of no use to whoever waits.
-            relieve()
+            close_idle_descriptors()
             return OwnLimitError.of(number)
         closed = session.closed or (upgrade and self._upgrading is None)
         return translated(error, options, closed=closed)
@@ -317,7 +317,7 @@ class Transport:
             connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
-            response_class=QuietResponse,
+            response_class=RedactedResponse,
             **_NO_CONTENT_TYPE,
         )
         own = self._given is None
@@ -325,7 +325,7 @@ class Transport:
         # A session of the user's own is not changed, so each request says it.
         self._options = _EACH_REQUEST if own else {**_EACH_REQUEST, **_NO_CONTENT_TYPE}
         _IN_USE.add(self)
-        HOLDERS.add(self)
+        DESCRIPTOR_HOLDERS.add(self)
         return self.aiohttp_session
 
     def forked(self) -> None:

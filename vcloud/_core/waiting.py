@@ -21,7 +21,8 @@ from typing import Final, Self, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.log import Throttle
-from vcloud._core.observe import ObservedCall, WaitReason
+from vcloud._core.observe import WaitReason
+from vcloud._core.observed_call import ObservedCall
 from vcloud._core.waiting_report import Waiting, as_datetime, in_words
 
 #: Seconds. A shorter wait is not reported.

@@ -12,7 +12,8 @@ from vcloud._core.call.call import Call
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.errors import about_answer
 from vcloud._core.call.upgrades import UPGRADED
-from vcloud._core.decoding.codec import Shape, excerpt
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.outcome import Form, proof_of_answer
 from vcloud._core.redaction.sent_secrets import SEARCHED

@@ -11,7 +11,8 @@ from vcloud._core.connections.unsent import unsent
 from vcloud._core.outcome import ATTEMPT_COUNT, proof_of_silence
 from vcloud._core.process_limits import OwnLimitError
 from vcloud._core.request import SAFE
-from vcloud.errors import UNKNOWN, ConnectError, LimitExceededError, TransportError
+from vcloud.errors import ConnectError, LimitExceededError, TransportError
+from vcloud.errors.wording import UNKNOWN
 
 
 def begin_attempt(call: Call) -> TransportOptions:

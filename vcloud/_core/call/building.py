@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from vcloud._core.auth import bound_auth
 from vcloud._core.call.context import CallContext
 from vcloud._core.call.signing import Signer
 from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission
-from vcloud._core.observe import Observers
+from vcloud._core.observed_call import Observers
 from vcloud._core.transport import Transport
 from vcloud._core.waiting import Waits
 from vcloud.errors import ConfigurationError

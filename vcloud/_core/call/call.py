@@ -8,15 +8,15 @@ from typing import Any, Final
 import msgspec
 
 from vcloud._core.call.context import CallContext, Exchange
-from vcloud._core.decoding.codec import Shape
-from vcloud._core.limits.line import Bucket
-from vcloud._core.observe import ObservedCall
+from vcloud._core.cleanup import Cleanup
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.limits.waiting_queue import Bucket
+from vcloud._core.observed_call import ObservedCall
 from vcloud._core.outcome import Proof, is_unknown
 from vcloud._core.process_limits import Place
 from vcloud._core.redaction.secretive import Credentials
 from vcloud._core.redaction.sent_secrets import Redactor
 from vcloud._core.request import Request, Response
-from vcloud._core.tasks import Cleanup
 from vcloud.errors import APIError, DecodeError, TransportError
 
 #: The headers of a call that was not signed yet.

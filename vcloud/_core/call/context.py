@@ -12,7 +12,7 @@ from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.limits.admission import Admission
-from vcloud._core.observe import Observers
+from vcloud._core.observed_call import Observers
 from vcloud._core.redaction.sent_secrets import Redactor, redactor_for
 from vcloud._core.request import Request, Response
 from vcloud._core.retry import RetryPolicy

@@ -14,7 +14,7 @@ from vcloud._core.call.limit_waits import (
     note_limit,
 )
 from vcloud._core.outcome import is_unknown
-from vcloud._core.process_limits import LIMITS, in_words
+from vcloud._core.process_limits import LIMITS, describe_limit
 from vcloud._core.request import Request
 from vcloud._core.transport import CLOSED
 from vcloud.errors import (
@@ -143,7 +143,7 @@ def without_room(call: Call, number: int) -> VCloudError:
     assert call.place is not None
     waited = asyncio.get_running_loop().time() - call.place.since
     error = ConnectError(
-        f"cannot reach it: {in_words(number)}, and none came free within {waited:.2g} s: "
+        f"cannot reach it: {describe_limit(number)}, and none came free within {waited:.2g} s: "
         f"{LIMITS[number][1]}; nothing was sent"
     )
     return without_answer(call, error)

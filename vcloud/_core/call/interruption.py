@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from vcloud._core.call.call import Call
 from vcloud._core.call.context import Exchange
+from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.request import Response
-from vcloud._core.tasks import CALLER, CLEANUP, Cleanup
 from vcloud.errors import ConnectTimeout, RequestTimeout, TransportError, VCloudError
 
 R = TypeVar("R")

@@ -11,9 +11,9 @@ from typing import Final
 
 from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.call.call import Call
+from vcloud._core.cleanup import CLEANUP
 from vcloud._core.observe import WaitReason
 from vcloud._core.outcome import ATTEMPT_COUNT
-from vcloud._core.tasks import CLEANUP
 from vcloud.errors import RateLimitError, RequestTimeout, VCloudError
 
 #: Seconds after the end of a bulk run at which a call would give up its place in line. The run has

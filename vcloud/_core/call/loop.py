@@ -44,7 +44,7 @@ async def _run(call: Call) -> Any:  # noqa: C901, PLR0912 - the one loop, in one
     while True:
         if signer.refused.error is not None:
             fail_if_refused(call)
-        call.number = admission.enter_now(call.bucket) if call.slot else 0
+        call.number = admission.try_enter(call.bucket) if call.slot else 0
         if not call.number:
             await wait_in_line(call)
         try:

@@ -18,11 +18,11 @@ from vcloud._core.call.errors import (
 )
 from vcloud._core.call.interruption import until_urgent
 from vcloud._core.call.limit_waits import end_of_line, longest_wait
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.cleanup import CLEANUP
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.observe import WaitReason
-from vcloud._core.process_limits import PATIENCE, OwnLimitError
+from vcloud._core.process_limits import MAX_WAIT, OwnLimitError
 from vcloud._core.retry import RetryAfter
-from vcloud._core.tasks import CLEANUP
 from vcloud.errors import ConnectError
 
 
@@ -67,7 +67,7 @@ async def _wait_in_line(call: Call) -> None:
         # the pause of a limit outlasts it.
         if until != ends or context.clock() < ends or stopping is None or stopping.left <= 0:
             raise too_late(call, urgent=True) from None
-    except TooLongError as error:
+    except WaitTooLongError as error:
         raise limit_used_up(call, error.seconds) from None
     except ConnectError as error:  # of the store that counts for several processes
         raise without_answer(call, error) from None
@@ -95,7 +95,7 @@ async def _enter(call: Call, until: float | None, *, urgent: bool) -> int:
                     call.bucket,
                     end_of_line(call, until) if in_run else until,
                     slot=call.slot,
-                    patience=longest,
+                    max_wait=longest,
                     urgent=urgent,
                 )
         except ConnectError as error:
@@ -143,7 +143,7 @@ async def wait_for_room(call: Call) -> None:
         place = shortage.join(error, context.observers.log, first=stopping is not None)
         call.place = place
     now = asyncio.get_running_loop().time()
-    left = place.since + PATIENCE - now
+    left = place.since + MAX_WAIT - now
     if call.deadline is not None:
         left = min(left, call.deadline - context.clock())
     if stopping is not None and stopping.urgent:

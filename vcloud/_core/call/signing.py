@@ -133,7 +133,7 @@ class Signer:
         """By how much a ``Date`` contradicts all that is known of the time; None: not by much."""
         if self._clock_difference is None:
             return None
-        found = [self._clock_difference(response, now=now) for now in self.now.opinions()]
+        found = [self._clock_difference(response, now=now) for now in self.now.estimates()]
         # The last one is to the machine's clock as it is: that one has to be set.
         return None if None in found else found[-1]
 
@@ -155,7 +155,7 @@ class Signer:
     def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
         """Whether this machine's clock was put forward or back, and the strategy learnt of it."""
         return self._refused_after_jump is not None and self._refused_after_jump(
-            response, sent, now=self.now(), clocks=self.now.opinions()
+            response, sent, now=self.now(), clocks=self.now.estimates()
         )
 
     def note(

@@ -1,4 +1,4 @@
-"""Our errors for aiohttp's, without its own texts: see :mod:`vcloud._core.failures`."""
+"""Our errors for aiohttp's, without its own texts: see :mod:`vcloud._core.connections.failures`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from vcloud._core.connections.aiohttp_compat import NEVER_SENT, nothing_written
+from vcloud._core.connections.failures import (
+    DroppedConnectionError,
+    StaleConnectionError,
+    describe_failure,
+)
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool
+from vcloud._core.connections.sending import NEVER_SENT, nothing_written
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.failures import DroppedError, StaleError, fault_words
 from vcloud._core.process_limits import is_port_shortage, limit_reached
 from vcloud.errors import (
     ConfigurationError,
@@ -24,8 +28,8 @@ from vcloud.errors import (
 )
 
 #: What aiohttp, the operating system and the pool raise.
-FOREIGN: Final = (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError)
-_DROPPED: Final = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+FOREIGN: Final = (aiohttp.ClientError, DroppedConnectionError, OSError, ValueError, RuntimeError)
+_DROPPED: Final = (DroppedConnectionError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 _TRUST: Final = (
     "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts it"
 )
@@ -52,19 +56,19 @@ def translated(error: Exception, options: TransportOptions, *, closed: bool) -> 
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return _unconnected(
-                fault_words(error), options.connect_timeout, "connect_timeout of the Endpoint"
+                describe_failure(error), options.connect_timeout, "connect_timeout of the Endpoint"
             )
-        made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
+        made = ConnectError(f"cannot reach it: {describe_failure(error)}{hint}")
     elif nothing_written(error):
-        made = ConnectError(f"cannot reach it: {StaleError()}")
+        made = ConnectError(f"cannot reach it: {StaleConnectionError()}")
     elif isinstance(error, TimeoutError):
         return timed_out(options, unsent(error))
     elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {fault_words(error)}")
+        made = TransportError(f"the connection was dropped: {describe_failure(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {fault_words(error)}")
+        made = TransportError(f"the exchange broke: {describe_failure(error)}")
     elif isinstance(error, ValueError):
         made = ConfigurationError(
             "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"

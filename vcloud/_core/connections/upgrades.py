@@ -8,9 +8,10 @@ from typing import Final
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
 
-from vcloud._core.connections.aiohttp_compat import UpgradeResponse, send_once
 from vcloud._core.connections.bodies import beginning
 from vcloud._core.connections.options import NO_TIMEOUT
+from vcloud._core.connections.responses import UpgradeResponse
+from vcloud._core.connections.sending import send_once
 from vcloud._core.request import MAX_REFUSAL, Response
 from vcloud._core.timing.attempt_timeout import AttemptTimeouts
 from vcloud._core.websocket import RefusedError, refusal_headers
@@ -42,7 +43,7 @@ async def _upgrade(
 ) -> aiohttp.ClientResponse:
     # aiohttp drops the body of a refusal, and with it the service's reason; and it would follow a
     # redirect.
-    answer = await send_once(request, handler, patience=CONNECT_TIMEOUTS.get())
+    answer = await send_once(request, handler, connecting=CONNECT_TIMEOUTS.get())
     if answer.status != 101:
         headers = refusal_headers(answer)
         body, cut = await beginning(answer, MAX_REFUSAL)
