@@ -98,7 +98,7 @@ async def test_the_rest_of_an_answer_that_is_there_in_part_is_waited_for(*, tls:
 
 
 @on_each_loop
-async def test_but_not_without_end(*, tls: bool) -> None:
+async def test_the_wait_for_the_rest_of_an_answer_is_bounded(*, tls: bool) -> None:
     service = Halves()
     async with service.asked_once(tls=tls) as call:
         with pytest.raises(RequestTimeout):

@@ -65,7 +65,7 @@ async def head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-async def test_a_dead_kept_alive_connection_is_not_used_again_behind_our_back() -> None:
+async def test_aiohttp_does_not_repeat_a_request_by_itself_on_a_dead_connection() -> None:
     seen: list[bytes] = []
 
     async def one_answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,7 +90,7 @@ async def test_a_dead_kept_alive_connection_is_not_used_again_behind_our_back() 
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
-async def test_a_post_without_a_body_has_no_content_type_and_one_with_a_body_has_ours(
+async def test_a_post_has_a_content_type_only_with_a_body(
     own: bool,
 ) -> None:
     seen: list[bytes] = []
@@ -379,7 +379,7 @@ async def test_no_credential_is_anywhere_in_a_transport_error() -> None:
         error = error.__cause__ or error.__context__
 
 
-async def test_cancelled_requests_leave_the_pool_whole() -> None:
+async def test_cancelled_requests_release_every_connection() -> None:
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await head(reader)

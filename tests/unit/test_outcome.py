@@ -205,7 +205,7 @@ async def test_every_attempt_of_a_call_counts(
     assert (type(error), error.outcome_unknown) == (kind, unknown)
 
 
-async def test_an_attempt_without_a_connection_speaks_for_itself_alone(time: Time) -> None:
+async def test_an_attempt_without_a_connection_proves_nothing_about_others(time: Time) -> None:
     silent = ConnectTimeout("silent; nothing was sent")
     error = await ended(Script(TransportError("reset"), silent), time, DELETE)
     assert "silent; this time nothing was sent" in str(error)
@@ -274,7 +274,7 @@ async def test_a_login_that_fails_after_a_lost_attempt_does_not_hide_that(time: 
     assert "/token" in str(error)
 
 
-async def test_a_create_is_not_signed_again_because_a_gateway_wants_to_know_who_it_is(
+async def test_a_create_is_not_signed_again_after_the_401_of_a_gateway(
     time: Time,
 ) -> None:
     script = Script(says(401, PAGE, Date="Thu, 01 Jan 1970 02:00:00 GMT"), code(200, 200))

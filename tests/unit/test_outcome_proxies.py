@@ -55,7 +55,7 @@ async def test_a_repeated_read_is_signed_anew_as_often_as_the_policy_says(time: 
 
 
 @pytest.mark.parametrize("form", [{}, {"Date": OTHER_TIME}], ids=["plain", "with another time"])
-async def test_a_create_that_a_proxy_repeated_is_no_matter_of_credentials(
+async def test_a_create_that_a_proxy_repeated_is_not_a_credential_error(
     form: Mapping[str, str], time: Time
 ) -> None:
     script = Script(Response(REPLAYED.status, form, REPLAYED.body), code(200, 200))
@@ -189,6 +189,6 @@ async def test_a_token_works_more_than_once_so_a_late_refusal_of_it_is_a_refusal
         ("", False),
     ],
 )
-def test_a_used_nonce_is_told_from_other_refusals(words: str, used: bool) -> None:
+def test_a_used_nonce_is_distinguished_from_other_refusals(words: str, used: bool) -> None:
     assert is_replay(401, words) is used
     assert not is_replay(404, words), "of what is not there nothing is said"

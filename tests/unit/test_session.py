@@ -84,7 +84,7 @@ async def test_a_gateway_error_is_not_an_answer_of_the_service_to_a_create(time:
     assert len(script.asked) == 1
 
 
-async def test_reads_are_repeated_with_growing_pauses_until_patience_ends(time: Time) -> None:
+async def test_reads_are_repeated_with_growing_pauses_until_no_attempt_is_left(time: Time) -> None:
     script = Script(TransportError("reset"))
     with pytest.raises(TransportError, match="tried 4 times") as caught:
         await session(script, time).send(GET)
@@ -128,7 +128,7 @@ async def test_a_429_with_a_retry_after_of_nothing_holds_back_every_other_task(t
     assert time.now - 1000 >= 0.25
 
 
-async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: Time) -> None:
+async def test_a_retry_after_beyond_max_retry_after_is_an_error_that_carries_it(time: Time) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimitError) as caught:
         await session(script, time).send(GET)
@@ -136,7 +136,7 @@ async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: T
     assert time.slept == []
 
 
-async def test_a_limit_that_lasts_longer_than_patience_is_not_undercut_by_later_calls(
+async def test_a_limit_that_outlasts_max_retry_after_is_not_undercut_by_later_calls(
     time: Time,
 ) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}), OK)
@@ -205,7 +205,7 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
         ({"retry": 3}, r"retry must be a RetryPolicy\(...\), not 3"),
     ],
 )
-def test_other_patience_must_make_sense(options: dict[str, Any], words: str, time: Time) -> None:
+def test_other_timeouts_must_be_valid(options: dict[str, Any], words: str, time: Time) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         session(Script(), time).with_options(**options)
 
@@ -245,7 +245,7 @@ async def test_a_gateways_error_leaves_open_what_was_done_as_a_lost_answer_does(
     assert not refusal.value.outcome_unknown
 
 
-async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before(
+async def test_a_last_attempt_that_never_arrived_proves_nothing_about_earlier_ones(
     time: Time,
 ) -> None:
     with pytest.raises(TransportError) as caught:
@@ -255,7 +255,7 @@ async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before
         await session(Script(TransportError("reset"), ConnectError("refused")), time).send(GET)
 
 
-async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost(
+async def test_a_call_that_gives_up_in_the_queue_still_reports_a_lost_answer(
     time: Time,
 ) -> None:
     one = session(
@@ -269,7 +269,7 @@ async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost
         await other.send(DELETE)
 
 
-async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the_credential(
+async def test_a_login_never_waits_for_the_calls_that_wait_for_it(
     time: Time,
 ) -> None:
     script = Script(OK)
@@ -278,7 +278,7 @@ async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the
     assert [url.rpartition("/")[2] for _, url, *_ in script.asked].count("machines") == 3
 
 
-async def test_a_long_pause_is_told_to_those_in_line_too(time: Time) -> None:
+async def test_a_long_pause_ends_the_calls_in_the_queue_too(time: Time) -> None:
     one = session(Script(refused(429, 429, {"Retry-After": "3600"})), time, concurrency=1)
     results = await asyncio.gather(*[one.send(GET) for _ in range(5)], return_exceptions=True)
     assert [type(result) for result in results] == [RateLimitError] * 5

@@ -32,9 +32,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>hello</html>", b'{"client_code":', b"[1]", b"null"])
-async def test_a_success_that_is_no_envelope_is_a_decode_error_and_no_success(
-    time: Time, body: bytes
-) -> None:
+async def test_a_success_without_an_envelope_is_a_decode_error(time: Time, body: bytes) -> None:
     with pytest.raises(DecodeError, match=r"computers: POST https://vagon.test/v1/machines"):
         await session(Script(Response(200, {}, body)), time).send(POST)
 

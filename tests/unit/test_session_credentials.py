@@ -31,7 +31,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return Time(monkeypatch)
 
 
-async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) -> None:
+async def test_a_wrong_clock_is_corrected_once_and_a_second_refusal_is_final(time: Time) -> None:
     date = {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}
     script = Script(refused(401, 401, date), OK)
     await session(script, time).send(POST)
