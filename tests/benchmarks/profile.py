@@ -46,9 +46,11 @@ from tests.benchmarks.harness import (
 )
 from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.client import client_with
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.transport import Transport
-from vcloud.providers.computers.machines import MACHINE, MACHINES
+from vcloud.providers.computers.machine import MACHINE
+from vcloud.providers.computers.machines import MACHINES
 
 ROUNDS = 15
 CALLS = 2000
@@ -116,8 +118,8 @@ async def ways(kind: Kind, real: VagonComputers, by_hand: Call) -> dict[str, Cal
     request, shape, body = kind.request, kind.shape, kind.answer.body
     auth = HMACAuth("ak_test_1", "sk_test_1")
     recorder = Recorder(kind.answer)
-    stubbed = await VagonComputers(
-        Endpoint(real._session.base_url, auth=auth), transport=recorder
+    stubbed = await client_with(
+        VagonComputers, Endpoint(real._session.base_url, auth=auth), transport=recorder
     ).aopen()
     session = stubbed._session
     await session.send(request)

@@ -46,6 +46,7 @@ from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
 from tests.seeded import SEED
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call
@@ -142,7 +143,7 @@ async def staged(cell: Cell) -> AsyncIterator[Stage]:
             concurrency=1,  # a lost slot stops everything
             max_response=BOUND,
         )
-        async with PROVIDERS[api].client_class(found, codec=CODEC) as client:
+        async with client_with(PROVIDERS[api].client_class, found, codec=CODEC) as client:
             yield Stage(emulator, client)
 
 

@@ -316,7 +316,7 @@ async def listening(
 
 @pytest.mark.usefixtures("aiohttp_parts")
 async def test_a_peer_that_answers_no_ping_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.05)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.05)
     gone = asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:

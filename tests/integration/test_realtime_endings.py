@@ -93,7 +93,7 @@ def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> 
 async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
     read, ended = asyncio.Event(), asyncio.Event()
     received: list[int] = []
     codes: list[object] = []
@@ -112,7 +112,7 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
             await socket.send_bytes(bytes(1000))
             sent += 1000
         finishing = asyncio.create_task(socket.finish())
-        await asyncio.wait({finishing}, timeout=10 * socket_module.GOODBYE)
+        await asyncio.wait({finishing}, timeout=10 * socket_module.CLOSE_TIMEOUT)
         assert not finishing.done()
         read.set()
         await finishing
@@ -122,8 +122,8 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
 
 
 async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
-    monkeypatch.setattr(socket_module, "STALLED", 0.02)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(socket_module, "STALL_TIMEOUT", 0.02)
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
         await asyncio.Event().wait()
@@ -141,7 +141,7 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An agent that leaves before may be gone when its close is read, and then it cannot be answered."""
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
 
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(bytes(100_000))

@@ -38,7 +38,7 @@ from vcloud import (
 )
 from vcloud._core.websocket import socket as socket_module
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import StreamSpace, VNCForward, VNCTunnel
 from vcloud.providers.streamspace.realtime.relay import close_writer
 
@@ -125,8 +125,8 @@ class Peer:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give up soon what does not answer."""
     with monkeypatch.context() as patch:
-        patch.setattr(socket_module, "GOODBYE", 0.05)
-        patch.setattr("vcloud._core.websocket.receiver.ANSWER", 0.05)
+        patch.setattr(socket_module, "CLOSE_TIMEOUT", 0.05)
+        patch.setattr("vcloud._core.websocket.receiver.CLOSE_TIMEOUT", 0.05)
         yield
 
 

@@ -13,7 +13,7 @@ from tests.integration.realtime_server import settled
 from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud import BearerAuth, Endpoint, RetryPolicy
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import (
     AgentSession,
     AgentWorker,

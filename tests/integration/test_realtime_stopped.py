@@ -123,7 +123,7 @@ def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
 def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.websocket.socket.STALLED", 1.0)
+    monkeypatch.setattr("vcloud._core.websocket.socket.STALL_TIMEOUT", 1.0)
     received: list[int] = []
     reads = threading.Event()
 

@@ -22,7 +22,8 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace.catalog import ADMIN, USER
+from vcloud.emulator.credentials import ADMIN
+from vcloud.emulator.streamspace.catalog import USER
 from vcloud.providers.streamspace import StreamSpace, StreamSpaceCode
 
 STATS = "/api/v1/agents/stats"

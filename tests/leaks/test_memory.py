@@ -22,7 +22,6 @@ from attrs import evolve
 from tests.leaks.wholeness import at_rest, whole
 from vcloud import Endpoint, RateLimit, RetryPolicy, VCloud, VCloudError
 from vcloud._core.scalars import REMEMBERED
-from vcloud.cloud import _endpoint_from
 from vcloud.providers.desktops.launch import OpenDesktops
 
 SLOTS = 20
@@ -79,8 +78,8 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def quick(name: str, environment: dict[str, str]) -> Endpoint:
-    endpoint = _endpoint_from(name, environment)
-    assert endpoint is not None
+    endpoint = getattr(VCloud, name).variables.endpoint(environment)
+    assert isinstance(endpoint, Endpoint)
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002)
     return evolve(
         endpoint,

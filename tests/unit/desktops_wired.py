@@ -14,6 +14,7 @@ from vcloud import (
     Response,
     RetryPolicy,
 )
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.desktops import (
@@ -79,7 +80,7 @@ def client(
         retry=RetryPolicy(attempts=attempts, base=0),
         cleanup_timeout=cleanup_timeout,
     )
-    return Desktops(endpoint, transport=transport, codec=Codec(strict=strict))
+    return client_with(Desktops, endpoint, transport=transport, codec=Codec(strict=strict))
 
 
 def answering(*answers: Response | Exception, attempts: int = 1) -> tuple[Desktops, Wired]:

@@ -11,37 +11,37 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
-    error_details,
     process_limits,
     refused_credentials,
     request,
     scalars,
-    text,
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, short_fields
+from vcloud._core.decoding import codec, converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
 from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
+from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
 from vcloud.emulator.desktops import service
-from vcloud.emulator.faults import fault
+from vcloud.emulator.faults import limits
 from vcloud.emulator.net import connection as emulator_connection
 from vcloud.emulator.net import hosts
 from vcloud.emulator.streamspace.control import rfb
 from vcloud.emulator.vagon import service as emulator_vagon
 from vcloud.emulator.x11 import desktop, processes, supervisor
 from vcloud.emulator.x11 import vnc as x11_vnc
+from vcloud.errors import details, text, wording
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
@@ -130,7 +130,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
     "the look after a": (figure(ENDPOINT.timeout),),
-    "frames that are read": (figure(receiver.IN_A_ROW),),
+    "frames that are read": (figure(receiver.FRAMES_PER_TURN),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
     "the time to which": (f"{datetime.fromtimestamp(routes.LATEST, UTC).year}",),
     "a message, in bytes": (mib(ENDPOINT.max_message),),
@@ -140,10 +140,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         kib(request.MAX_REFUSAL / 2),
         figure(short_fields._MAX_WORDS),
     ),
-    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
-    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
+    "values of an answer that is not": (figure(plain_json.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),
@@ -157,21 +157,21 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
-    "a token that a login gives": (kib(auth.MAX_TOKEN),),
+    "a token that a login gives": (kib(bearer.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the text of any error": (figure(wording.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.url`": (figure(wording.MAX_URL),),
     "`error.details`": (
-        f"{error_details.MAX_DETAILS} values",
-        f"{figure(error_details.MAX_DETAIL_TEXT)} characters",
-        f"{error_details._MAX_LEVELS} levels",
+        f"{details.MAX_DETAILS} values",
+        f"{figure(details.MAX_DETAIL_TEXT)} characters",
+        f"{details.MAX_LEVELS} levels",
     ),
     "an object's key": (figure(converter.MAX_KEY),),
     "violations of a schema": (
@@ -201,8 +201,8 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
     "another program": (figure(store._BUSY),),
     "the answer to a close": (
-        figure(socket.GOODBYE),
-        figure(receiver.ANSWER),
+        figure(socket.CLOSE_TIMEOUT),
+        figure(receiver.CLOSE_TIMEOUT),
         figure(relay.FLUSH),
     ),
     "an account's balance": (figure(emulator_vagon._MOST),),
@@ -210,7 +210,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "the end of a real desktop": (figure(desktop._CLOSING),),
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
-    "a peer that takes nothing": (figure(socket.STALLED),),
+    "a peer that takes nothing": (figure(socket.STALL_TIMEOUT),),
     "log lines asked for": (figure(replay.MISSED), figure(replay.REMEMBERED)),
     "where a time is looked for": (
         f"{replay.STAMP} characters",
@@ -257,18 +257,18 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "calls of an agent's hooks": (figure(hooks.MAX_TELLING),),
     "the last results": (figure(worker.FLUSH),),
     "a request's body": (mib(emulator_connection.MAX_BODY),),
-    "a fault's body": (f"{figure(fault.MOST_SIZE / fault.MEGABYTE)} MB",),
-    "levels of `Fault.deep`": (figure(fault.MOST_LEVELS),),
-    "a value of `Fault.unknown_values`": (figure(fault.LONGEST_VALUE),),
-    "how long a fault": (figure(fault.LONGEST),),
-    "seconds that an answer speaks of": (figure(fault.FARTHEST),),
+    "a fault's body": (f"{figure(limits.MOST_SIZE / limits.MEGABYTE)} MB",),
+    "levels of `Fault.deep`": (figure(limits.MOST_LEVELS),),
+    "a value of `Fault.unknown_values`": (figure(limits.LONGEST_VALUE),),
+    "how long a fault": (figure(limits.LONGEST),),
+    "seconds that an answer speaks of": (figure(limits.FARTHEST),),
     "the body of an order": (mib(routes.MOST_BYTES),),
     "rules": (
         f"{figure(routes.MOST_RULES)} at once",
         f"{figure(routes.LONGEST_ROUTE)} characters",
     ),
     "what a refusal quotes": (figure(hosts._SHOWN),),
-    "calls in the ledger": (figure(emulator_command._KEPT),),
+    "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),
     "a command on a real desktop": (kib(processes.LONGEST_ARGUMENT),),

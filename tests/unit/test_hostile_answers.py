@@ -30,7 +30,9 @@ from vcloud import (
     Response,
     VCloudError,
 )
-from vcloud._core.decoding.codec import MAX_DEPTH, Codec, Shape
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.plain_json import MAX_DEPTH
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle

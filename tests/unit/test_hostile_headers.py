@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from tests.unit.hostile import DATES, HEADERS, LITERALS, NUMBERS, STEADY, TEXTS, spoiled
-from vcloud._core.decoding.codec import MAX_DEPTH
+from vcloud._core.decoding.plain_json import MAX_DEPTH
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.headers import limits, retry_after
 from vcloud._core.timing.server_clock import server_time

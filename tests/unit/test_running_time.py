@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.virtual_time import after, block, now, virtual
-from vcloud._core.tasks import Cleanup, run_to_completion
+from vcloud._core.cleanup import Cleanup, run_to_completion
 from vcloud._core.timing.running_time import (
     SLICE,
     SLICES,

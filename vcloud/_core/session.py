@@ -19,16 +19,21 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.auth import bound_auth
 from vcloud._core.bulk_run import RUN
+from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.limits.headers import REMAINING, retry_after
 from vcloud._core.limits.waiting_queue import Bucket
-from vcloud._core.observe import ObservedCall, Observers, WaitReason
+from vcloud._core.observe import WaitReason
+from vcloud._core.observed_call import ObservedCall, Observers
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
     Form,
@@ -57,15 +62,12 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.stats import Stats
-from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, TransportOptions
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
-    UNKNOWN,
     APIError,
     AuthenticationError,
     ConfigurationError,
@@ -80,6 +82,8 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import shortened
+from vcloud.errors.wording import UNKNOWN
 
 R = TypeVar("R")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from vcloud._core.cleanup import run_to_completion
 from vcloud._core.log import printable_logger
 from vcloud._core.process_limits import (
     LIMITS,
@@ -21,7 +22,6 @@ from vcloud._core.process_limits import (
     descriptor_limit_reached,
     limit_reached,
 )
-from vcloud._core.tasks import run_to_completion
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.bulk.store import Entry, Ledger
 from vcloud.errors import ConfigurationError

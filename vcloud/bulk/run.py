@@ -23,7 +23,6 @@ from typing import Generic, Self, TypeVar
 
 from vcloud._core.arguments import positive_integer, positive_seconds
 from vcloud._core.bulk_run import RUN, BulkRun
-from vcloud._core.instances import Instances
 from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud._core.paging.pages import Items
@@ -42,6 +41,7 @@ from vcloud.errors import (
     RateLimitError,
     VCloudError,
 )
+from vcloud.instances import Instances
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.actions import (
     Action,
     ClickMouse,

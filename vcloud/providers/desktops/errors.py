@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from attrs import evolve, frozen
 
-from vcloud._core.decoding.codec import Codec, excerpt, too_deep
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.plain_json import too_deep
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.request import Request, Response
-from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -23,8 +25,8 @@ from vcloud.errors import (
     RateLimitError,
     ServerError,
     VCloudError,
-    error_for_status,
 )
+from vcloud.errors.text import shortened
 from vcloud.providers.desktops.models import Reply
 
 if TYPE_CHECKING:

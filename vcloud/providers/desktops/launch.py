@@ -10,11 +10,10 @@ from inspect import signature
 from types import MethodType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
+from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud._core.tasks import Cleanup, left_behind
-from vcloud._core.text import printable, word
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
@@ -23,6 +22,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, LaunchedDesktop
 from vcloud.providers.desktops.models import DesktopStatus
 
@@ -196,11 +196,11 @@ class OpenDesktop:
         return self._failure
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self.cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         if self._launching is not None:
             await asyncio.wait({self._launching})
         if self.block and self._desktop is not None:

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import OpenEnum
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.scalars import OpenEnum
 from vcloud.errors import DecodeError
 
 __all__ = [

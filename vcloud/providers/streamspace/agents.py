@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, optional_member
-from vcloud._core.decoding.codec import Id, Instant, Seconds, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import Id, Instant, Seconds
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,

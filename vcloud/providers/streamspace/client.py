@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vcloud._core.arguments import identifier, member, number_from_zero, seconds_from_zero, text
 from vcloud._core.client import Client
-from vcloud._core.decoding.codec import Shape, plain
+from vcloud._core.decoding.shape import Shape, plain
+from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
-from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
-from vcloud.auth import BearerAuth, login_request
+from vcloud.auth import BearerAuth
+from vcloud.auth.bearer import login_request
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks

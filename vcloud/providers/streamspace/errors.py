@@ -9,14 +9,15 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.decoding.codec import Integer, excerpt, loads, too_deep
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
 from vcloud._core.request import Request, Response
-from vcloud._core.scalars import instant_or_none
-from vcloud._core.text import MAX_WORD, shortened
+from vcloud._core.scalars import Integer, instant_or_none
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -27,8 +28,8 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
+from vcloud.errors.text import MAX_WORD, shortened
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Float, Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.redaction.secretive import Secretive
+from vcloud._core.scalars import Float, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.wire import WireModel
 

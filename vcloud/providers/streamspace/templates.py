@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.decoding.codec import GoDuration, Id, Instant
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
 from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 

@@ -7,12 +7,12 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.arguments import member, optional_member, text
-from vcloud._core.decoding.codec import Id, Instant
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.scalars import Id, Instant
 from vcloud.providers.streamspace.models import UserRole
 from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 

@@ -12,7 +12,6 @@ from logging import INFO, WARNING
 from typing import Final, Literal
 from weakref import WeakSet
 
-from vcloud._core.failures import cause_words
 from vcloud._core.limits.shared_budget.counter import (
     COUNTED,
     MARGIN,
@@ -25,6 +24,7 @@ from vcloud._core.limits.shared_budget.limit import Limit, Window
 from vcloud._core.limits.shared_budget.stores import Counters
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.log import printable_logger
+from vcloud._core.system_errors import describe_cause
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConfigurationError, ConnectError
@@ -121,7 +121,7 @@ class StoreAccess:
                 # peer that is no store may repeat the password that it received.
                 own = isinstance(error, _NoAnswerError)
                 name = "TimeoutError" if own else type(error).__name__
-                reason = f"{name}: {error if own else cause_words(error)}"
+                reason = f"{name}: {error if own else describe_cause(error)}"
             else:
                 if not delay.retry_in:
                     with self.lock:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vcloud._core.decoding.codec import MAX_DEPTH, Codec, too_deep
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.plain_json import MAX_DEPTH, too_deep
 from vcloud._core.scalars import MAX_ID
 from vcloud.errors import DecodeError
 from vcloud.providers.streamspace.agent.messages import KINDS, Message, RegisterAck, UnknownMessage

@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
+from vcloud._core.hooks import Hook, call_hook
 from vcloud._core.log import printable_logger
-from vcloud._core.observe import Hook, call_hook
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError, VCloudError

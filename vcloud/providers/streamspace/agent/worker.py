@@ -9,10 +9,11 @@ from typing import Final, Self
 
 import attrs
 
+from vcloud._core.cleanup import WITHIN, left_behind
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.tasks import WITHIN, cancel_and_wait, first_completed, left_behind
+from vcloud._core.tasks import cancel_and_wait, first_completed
 from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
@@ -221,11 +222,11 @@ class AgentWorker(Secretive):
             self._ended.set()
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self.stop()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
             async with timeout_running(bound):

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakSet, ref
 
-from vcloud._core.observe import Hook, call_hook
-from vcloud._core.tasks import WITHIN, Opened, abort, cancel_and_wait
+from vcloud._core.cleanup import WITHIN, Opened
+from vcloud._core.hooks import Hook, call_hook
+from vcloud._core.tasks import abort, cancel_and_wait
 from vcloud._core.unclosed import calling_line, warn_left_open
 from vcloud.errors import ConfigurationError, InvalidArgumentError, TransportError
 from vcloud.providers.streamspace.realtime.relay import PART, Relayed, close_writer, relay, tell_why
@@ -229,10 +230,10 @@ class _Listener:
             await cancel_and_wait(set(self.connections))
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         await self.aclose()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

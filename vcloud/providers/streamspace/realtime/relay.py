@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from vcloud._core.tasks import abort, cancel_and_wait
-from vcloud._core.text import printable
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.websocket import LOOK, STALLED, UNEXPECTED, run_time
+from vcloud._core.websocket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, UNEXPECTED, counted_time
 from vcloud.errors import APIError
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.realtime.rfb import GREETING, VERSION_LENGTH, refusal
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def relay(
             if task.done():
                 task.result()
         if inward.done():
-            await close_writer(writer, stalled=STALLED)
+            await close_writer(writer, stalled=STALL_TIMEOUT)
         else:
             await tunnel.finish()
     except OSError:
@@ -126,9 +126,13 @@ async def _taken(writer: asyncio.StreamWriter, stalled: float) -> None:
     patience, before = stalled, writer.transport.get_write_buffer_size()
     while before and patience > 0:
         since = now()
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(DRAIN_CHECK_INTERVAL)
         left = writer.transport.get_write_buffer_size()
-        patience = stalled if left < before else patience - run_time(now() - since, LOOK)
+        patience = (
+            stalled
+            if left < before
+            else patience - counted_time(now() - since, DRAIN_CHECK_INTERVAL)
+        )
         before = left
 
 

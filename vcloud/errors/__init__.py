@@ -37,14 +37,12 @@ act on a terminal, begin a line or turn the text around is a visible escape ther
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, Self
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self
 
-from vcloud._core.error_details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
-from vcloud._core.text import printable, shortened
+from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
+from vcloud.errors.text import printable, shortened
+from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,34 +71,7 @@ __all__ = [
     "VCloudError",
     "WaitFailed",
     "WaitTimeout",
-    "error_for_status",
 ]
-
-
-#: Part of the text of every error with ``outcome_unknown``.
-UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
-#: Characters of an error's text, and of each note. What a service says in them is shorter; this is
-#: for what would be forgotten, and for the names of many machines.
-MAX_TEXT: Final = 16 * 1024
-#: Characters of ``APIError.url``: an id of the service's may be in it.
-MAX_URL: Final = 2000
-
-
-#: Functions that give an error's text or repr as :func:`printable` shows it.
-_ESCAPING: Final[WeakSet[Callable[[Any], str]]] = WeakSet()
-
-
-def _escaping(show: Callable[[Any], str]) -> Callable[[Any], str]:
-    """The same text or repr of an error, as it may be printed."""
-    if show in _ESCAPING:
-        return show
-
-    @wraps(show)
-    def shown(error: Any) -> str:
-        return printable(show(error))
-
-    _ESCAPING.add(shown)
-    return shown
 
 
 def _rebuild(
@@ -135,8 +106,8 @@ class VCloudError(Exception):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # A subclass may have its own text, or that of another base: it is printed as well.
-        cls.__str__ = _escaping(cls.__str__)  # type: ignore[method-assign]
-        cls.__repr__ = _escaping(cls.__repr__)  # type: ignore[method-assign]
+        cls.__str__ = escaping(cls.__str__)  # type: ignore[method-assign]
+        cls.__repr__ = escaping(cls.__repr__)  # type: ignore[method-assign]
 
     def __str__(self) -> str:
         return printable(self._with_outcome(super().__str__()))
@@ -225,7 +196,7 @@ class APIError(VCloudError):
         message = shortened(message)
         super().__init__(message, outcome_unknown=outcome_unknown)
         self.status = status
-        self.code = shortened(code) if type(code) is str else _short_number(code)
+        self.code = shortened(code) if type(code) is str else short_number(code)
         self.message = message
         self.meaning = meaning
         self.provider = provider
@@ -249,7 +220,7 @@ class APIError(VCloudError):
             if isinstance(self.code, int)
             else f", {self.code}"
         )
-        meaning = f" ({self.meaning})" if _adds(self.meaning, self.message) else ""
+        meaning = f" ({self.meaning})" if adds(self.meaning, self.message) else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
         # Who has to look whether it was done must not read that it was refused.
         what = "was answered with" if self.outcome_unknown else "was refused:"
@@ -257,24 +228,6 @@ class APIError(VCloudError):
             f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
             f"{self.message}{meaning}{request_id}"
         )
-
-
-def _short_number(code: int | str | None) -> int | str | None:
-    """A code as it is, or the beginning of one that no service counts to, as a text."""
-    if isinstance(code, int) and code.bit_length() > 64:
-        return shortened(hex(code), 40)
-    return code
-
-
-_WORD: Final = re.compile(r"\w+")
-#: Words without which a meaning says the same.
-_FILLERS: Final = frozenset({"a", "an", "are", "for", "in", "is", "it", "of", "the", "this", "was"})
-
-
-def _adds(meaning: str, message: str) -> bool:
-    """Whether the meaning of a code says something that the service's own words do not."""
-    said = set(_WORD.findall(message.lower()))
-    return not said >= set(_WORD.findall(meaning.lower())) - _FILLERS
 
 
 class AuthenticationError(APIError):
@@ -415,23 +368,3 @@ class WaitFailed(VCloudError):
     def __init__(self, message: str, *, last: str) -> None:
         super().__init__(message)
         self.last = shortened(last)
-
-
-_BY_STATUS: dict[int, type[APIError]] = {
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    429: RateLimitError,
-}
-
-
-def error_for_status(status: int) -> type[APIError]:
-    """The class for a plain HTTP status that the provider's own table does not name."""
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if 400 <= status < 500:
-        return InvalidRequestError
-    if 500 <= status < 600:
-        return ServerError
-    return APIError
