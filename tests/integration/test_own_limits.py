@@ -20,7 +20,7 @@ PRELUDE = '''
 import asyncio, ctypes, fcntl, json, logging, os, resource, socket, struct, sys
 import vcloud
 from vcloud import *
-from vcloud._core import session
+from vcloud._core.call import queueing
 from vcloud.emulator import Emulator, Fault
 
 class Lines(logging.Handler):
@@ -247,7 +247,7 @@ def test_a_limit_that_lasts_is_named_in_the_error_and_nothing_was_sent(
 ) -> None:
     program = f"""
 async def main():
-    session.MAX_WAIT = 0.3 if {bound!r} == "max_wait" else 60
+    queueing.MAX_WAIT = 0.3 if {bound!r} == "max_wait" else 60
     deadline = 0.3 if {bound!r} == "deadline" else None
     sys.argv[1] = sys.argv[1].replace("127.0.0.1", {host!r})
     async with computers(deadline=deadline, allow_http=True) as cloud:
