@@ -10,7 +10,6 @@ from vcloud.emulator import Emulator
 
 _CONNECTOR = attrgetter("_session.transport.aiohttp_session.connector")
 _IN_USE = attrgetter("_acquired")
-_PLAYING, _WEBSOCKETS = attrgetter("_playing"), attrgetter("streamspace.live._tasks")
 _TOKENS = attrgetter("streamspace.tokens._live")
 _CONNECT = attrgetter("_session.connect")
 
@@ -18,11 +17,6 @@ _CONNECT = attrgetter("_session.connect")
 def held_connections(client: Any) -> int:
     """How many connections requests hold. aiohttp's connector has no public number of them."""
     return len(_IN_USE(_CONNECTOR(client)))
-
-
-def is_busy(emulator: Emulator) -> bool:
-    """Whether the emulator still plays a fault or serves a WebSocket. It has no event for that."""
-    return bool(_PLAYING(emulator) or _WEBSOCKETS(emulator))
 
 
 def live_tokens(emulator: Emulator) -> int:
