@@ -28,19 +28,6 @@ LOOPS: Final = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]
 LEAVING: Final = [keeping.finish, keeping.end, keeping.half_close, keeping.reset, keeping.speak]
 
 
-@pytest.fixture(params=[False, True], ids=["TCP", "TLS"])
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    context = server_context("127.0.0.1") if request.param else None
-    with Service(context).serving() as running:
-        yield running
-
-
-@pytest.fixture
-def plain() -> Iterator[Service]:
-    with Service().serving() as running:
-        yield running
-
-
 @both_ways
 @pytest.mark.parametrize(("loop", "service"), FORMS, indirect=["service"])
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)

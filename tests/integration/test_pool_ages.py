@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ import pytest
 
 from tests.integration import keeping
 from tests.integration.keeping import TWICE, Service, at, start, until, warmed
-from tests.secrets.tls import server_context
 from vcloud import RequestTimeout, VagonComputers
 from vcloud._core import transport
 from vcloud._core.connections.kept_connections import MAX_AGE
@@ -24,19 +23,6 @@ from vcloud._core.timing.clock import SUSPENDED, was_suspended
 both_ways = pytest.mark.usefixtures("aiohttp_parts")
 TIMEOUT: Final = 0.3
 EIGHT_HOURS: Final = 8 * 3600.0
-
-
-@pytest.fixture(params=[False, True], ids=["TCP", "TLS"])
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    context = server_context("127.0.0.1") if request.param else None
-    with Service(context).serving() as running:
-        yield running
-
-
-@pytest.fixture
-def plain() -> Iterator[Service]:
-    with Service().serving() as running:
-        yield running
 
 
 async def forgotten(
