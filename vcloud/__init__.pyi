@@ -35,7 +35,7 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryPolicy as RetryPolicy
 from vcloud._core.stats import Stats as Stats
-from vcloud._core.text import printable as printable
+from vcloud.errors.text import printable as printable
 from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,

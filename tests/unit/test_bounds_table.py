@@ -15,13 +15,10 @@ from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
-    error_details,
-    error_texts,
     process_limits,
     refused_credentials,
     request,
     scalars,
-    text,
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
@@ -44,6 +41,7 @@ from vcloud.emulator.streamspace.control import rfb
 from vcloud.emulator.vagon import service as emulator_vagon
 from vcloud.emulator.x11 import desktop, processes, supervisor
 from vcloud.emulator.x11 import vnc as x11_vnc
+from vcloud.errors import details, text, wording
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
@@ -166,14 +164,14 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(error_texts.MAX_TEXT),),
+    "the text of any error": (figure(wording.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(error_texts.MAX_URL),),
+    "`error.url`": (figure(wording.MAX_URL),),
     "`error.details`": (
-        f"{error_details.MAX_DETAILS} values",
-        f"{figure(error_details.MAX_DETAIL_TEXT)} characters",
-        f"{error_details._MAX_LEVELS} levels",
+        f"{details.MAX_DETAILS} values",
+        f"{figure(details.MAX_DETAIL_TEXT)} characters",
+        f"{details.MAX_LEVELS} levels",
     ),
     "an object's key": (figure(converter.MAX_KEY),),
     "violations of a schema": (

@@ -10,8 +10,8 @@ from inspect import isawaitable
 from typing import Final, TypeVar
 
 from vcloud._core.log import Throttle
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import monotonic
+from vcloud.errors.text import shortened
 
 __all__ = ["FAILURE_INTERVAL", "Hook", "call_hook", "log_failure"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from traceback import TracebackException
 from typing import Final
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 
 __all__ = ["Throttle", "printable_logger"]
 

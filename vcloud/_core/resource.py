@@ -15,7 +15,6 @@ import msgspec
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.decoding.plain_json import loads
 from vcloud._core.endpoint import TIMEOUT
-from vcloud._core.text import shortened, word
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     ConfigurationError,
@@ -24,6 +23,7 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud.errors.text import shortened, word
 
 if TYPE_CHECKING:
     from vcloud._core.scalars import OpenEnum

@@ -28,7 +28,6 @@ from vcloud._core.decoding.mismatch import excerpt
 from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import TIMEOUT, Endpoint
-from vcloud._core.error_texts import UNKNOWN
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.limits.headers import REMAINING, retry_after
@@ -63,7 +62,6 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
 from vcloud._core.stats import Stats
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, TransportOptions
@@ -84,6 +82,8 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import shortened
+from vcloud.errors.wording import UNKNOWN
 
 R = TypeVar("R")
 

@@ -16,7 +16,6 @@ from attrs import define, field
 
 from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
-from vcloud._core.text import printable
 from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.timing.timeouts import timeout_at
 from vcloud._core.waiting import as_datetime
@@ -32,6 +31,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -17,8 +17,8 @@ from typing import Final
 
 from attrs import frozen
 
-from vcloud._core.text import printable
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import printable
 
 #: Windows knows other rights, and the files of a user's folder are the user's there.
 POSIX: Final = hasattr(os, "geteuid")

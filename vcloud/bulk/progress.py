@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
-from vcloud._core.text import printable
 from vcloud._core.waiting import Waiting, briefly
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import printable
 
 if TYPE_CHECKING:
     from vcloud.bulk.outcome import Totals

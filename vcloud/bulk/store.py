@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from vcloud._core.text import printable
 from vcloud.bulk.journal_files import JournalFiles, never_close
 from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
+from vcloud.errors.text import printable
 
 #: "vcbj": tells a journal from any other SQLite file.
 _APPLICATION: Final = 0x7663626A

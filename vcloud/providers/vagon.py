@@ -30,7 +30,6 @@ from vcloud._core.request import QueryValue, Request, Response, query
 from vcloud._core.resource import Handle, Origin, set_origin, set_session
 from vcloud._core.scalars import Instant, Integer, instant_or_none
 from vcloud._core.session import Session
-from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -42,6 +41,7 @@ from vcloud.errors import (
     RateLimitError,
     ServerError,
 )
+from vcloud.errors.text import shortened
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -30,8 +30,8 @@ from vcloud._core.decoding.shape import BrokenItems
 from vcloud._core.decoding.short_fields import short_fields
 from vcloud._core.request import MAX_REFUSAL
 from vcloud._core.scalars import convert
-from vcloud._core.text import shortened
 from vcloud.errors import DecodeError
+from vcloud.errors.text import shortened
 
 __all__ = ["Codec"]
 

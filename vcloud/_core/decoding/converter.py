@@ -14,8 +14,8 @@ from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.decoding.models import DOCUMENTED
 from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import datetime_class
+from vcloud.errors.text import shortened
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 

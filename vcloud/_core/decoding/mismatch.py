@@ -8,8 +8,8 @@ import cattrs
 import cattrs.v
 
 from vcloud._core.decoding.converter import MAX_ERRORS
-from vcloud._core.text import shortened
 from vcloud.errors import DecodeError
+from vcloud.errors.text import shortened
 
 __all__ = ["excerpt", "field_first", "mismatch", "not_json", "reasons", "requirement"]
 

@@ -9,10 +9,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from vcloud._core.arguments import seconds
+from vcloud._core.arguments import configured, in_seconds, positive_integer, positive_seconds
 from vcloud._core.limits.headers import Limits
 from vcloud._core.timing.server_clock import time_left
-from vcloud.errors import InvalidArgumentError
 
 
 @frozen
@@ -27,16 +26,9 @@ class RateLimit:
             are all other requests.
     """
 
-    requests: int
-    per: float = field(converter=seconds)
+    requests: int = field(validator=configured(positive_integer))
+    per: float = field(converter=in_seconds, validator=configured(positive_seconds))
     bucket: str = ""
-
-    def __attrs_post_init__(self) -> None:
-        if type(self.requests) is not int or self.requests < 1 or self.per <= 0:
-            raise InvalidArgumentError(
-                "a RateLimit needs a whole number of requests, at least 1, in more than 0 seconds; "
-                f"not {self.requests!r} in {self.per:g}"
-            )
 
 
 class ConfiguredWindow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 
 #: Close codes of RFC 6455: done, closed without a code, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006

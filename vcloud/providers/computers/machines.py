@@ -27,8 +27,8 @@ from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.scalars import Id, Instant, Integer, Minutes, Seconds
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
     AccessLink,

@@ -12,8 +12,8 @@ from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.actions import (
     Action,
     ClickMouse,

@@ -20,8 +20,8 @@ from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle, bind, set_origin, wait_until
 from vcloud._core.scalars import Instant
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import NotFoundError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer

@@ -17,7 +17,6 @@ from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.request import Request, Response
-from vcloud._core.text import shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -27,6 +26,7 @@ from vcloud.errors import (
     ServerError,
     VCloudError,
 )
+from vcloud.errors.text import shortened
 from vcloud.providers.desktops.models import Reply
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud._core.text import printable, word
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
@@ -23,6 +22,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, LaunchedDesktop
 from vcloud.providers.desktops.models import DesktopStatus
 

@@ -20,7 +20,6 @@ from vcloud._core.cleanup import Cleanup
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.resource import stated
-from vcloud._core.text import printable, word
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     CapacityError,
@@ -33,6 +32,7 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.streams.machines import (
     ASSIGNMENT,
     MACHINE,

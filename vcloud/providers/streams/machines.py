@@ -20,8 +20,8 @@ from vcloud._core.request import QueryValue, Request, drop_none, json_body, path
 from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
 from vcloud._core.scalars import Amount, Id, Instant, Seconds
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.streams.models import ConnectionStatus, Region
 from vcloud.providers.vagon import (
     DONE,

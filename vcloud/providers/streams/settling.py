@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import define, field
 
 from vcloud._core.cleanup import Cleanup, left_behind
-from vcloud._core.text import word
 from vcloud.errors import CleanupError, ConflictError, DecodeError, TransportError, VCloudError
+from vcloud.errors.text import word
 from vcloud.providers.streams.machines import Assignment, StreamMachine
 from vcloud.providers.streams.models import ConnectionStatus
 

@@ -14,8 +14,8 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.streams.applications import PER_PAGE, Application
 from vcloud.providers.streams.connecting import connect
 from vcloud.providers.streams.machines import (

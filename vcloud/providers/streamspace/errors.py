@@ -18,7 +18,6 @@ from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
 from vcloud._core.request import Request, Response
 from vcloud._core.scalars import Integer, instant_or_none
-from vcloud._core.text import MAX_WORD, shortened
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -30,6 +29,7 @@ from vcloud.errors import (
     RateLimitError,
     ServerError,
 )
+from vcloud.errors.text import MAX_WORD, shortened
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]

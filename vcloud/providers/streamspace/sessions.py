@@ -17,8 +17,8 @@ from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
 from vcloud._core.resource import Collection, bind, stated, wait_until
 from vcloud._core.scalars import GoDuration, Id, Instant
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
     Platform,

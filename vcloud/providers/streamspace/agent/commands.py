@@ -10,9 +10,9 @@ import attrs
 
 from vcloud._core.arguments import identifier
 from vcloud._core.tasks import cancel_and_wait
-from vcloud._core.text import shortened
 from vcloud._core.timing.running_time import wait_running
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.agent.answers import Answers
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, carry_out, words
 from vcloud.providers.streamspace.agent.messages import (

@@ -10,7 +10,6 @@ from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.tasks import first_completed
-from vcloud._core.text import printable, shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import (
@@ -24,6 +23,7 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.agent.commands import Commands
 from vcloud.providers.streamspace.agent.frames import each_message, readable_id
 from vcloud.providers.streamspace.agent.hooks import Reporter

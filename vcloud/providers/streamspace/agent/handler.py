@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     HibernateSession,

@@ -12,8 +12,8 @@ import msgspec
 from attrs import field, frozen
 
 from vcloud._core.scalars import GoDuration, Id, Instant, Integer, OpenEnum
-from vcloud._core.text import printable, shortened
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import WireModel, go_duration
 

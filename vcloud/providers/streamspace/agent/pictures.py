@@ -10,10 +10,10 @@ from typing import Final
 from vcloud._core.request import Request, path_segment
 from vcloud._core.session import Session
 from vcloud._core.tasks import cancel_and_wait
-from vcloud._core.text import shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import AuthenticationError, VCloudError
+from vcloud.errors.text import shortened
 from vcloud.providers.streamspace.agent.dial import dial
 from vcloud.providers.streamspace.agent.handler import AgentHandler, CommandFailed, words
 from vcloud.providers.streamspace.agent.messages import VNCProxyError, VNCProxyRequest

@@ -12,9 +12,9 @@ from vcloud._core.hooks import Hook
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, path_segment, query
 from vcloud._core.resource import Handle
-from vcloud._core.text import word
 from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError, DecodeError
+from vcloud.errors.text import word
 from vcloud.providers.streamspace.models import SessionLogs
 from vcloud.providers.streamspace.realtime.forward import VNCForward
 from vcloud.providers.streamspace.realtime.logs import LogStream

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from vcloud._core.tasks import abort, cancel_and_wait
-from vcloud._core.text import printable
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, UNEXPECTED, counted_time
 from vcloud.errors import APIError
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.realtime.rfb import GREETING, VERSION_LENGTH, refusal
 
 if TYPE_CHECKING:

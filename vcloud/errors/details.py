@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vcloud._core.text import shortened
+from vcloud.errors.text import shortened
 
 __all__ = ["MAX_DETAILS", "MAX_DETAIL_TEXT", "kept_details"]
 
@@ -16,7 +16,7 @@ MAX_DETAILS: Final = 500
 #: Characters of all texts and names in ``error.details`` together.
 MAX_DETAIL_TEXT: Final = 16 * 1024
 #: Levels of lists and objects, as in every answer that is decoded.
-_MAX_LEVELS: Final = 64
+MAX_LEVELS: Final = 64
 
 
 def kept_details(value: Any) -> tuple[Any, bool]:
@@ -31,7 +31,7 @@ def kept_details(value: Any) -> tuple[Any, bool]:
         the text in which the second is reached is shortened.
     """
     budget = _Budget()
-    kept = budget.kept(value, _MAX_LEVELS)
+    kept = budget.kept(value, MAX_LEVELS)
     return (kept, True) if budget.cut else (value, False)
 
 

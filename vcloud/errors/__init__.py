@@ -40,9 +40,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from vcloud._core.error_details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
-from vcloud._core.error_texts import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
-from vcloud._core.text import printable, shortened
+from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
+from vcloud.errors.text import printable, shortened
+from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

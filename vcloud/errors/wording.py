@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Final
 from weakref import WeakSet
 
-from vcloud._core.text import printable, shortened
+from vcloud.errors.text import printable, shortened
 
 __all__ = ["MAX_TEXT", "MAX_URL", "UNKNOWN", "adds", "escaping", "short_number"]
 
