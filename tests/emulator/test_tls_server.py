@@ -79,7 +79,7 @@ async def one_connection_for_one_call_after_another() -> None:
     async with opened() as (emulator, cloud):
         for _ in range(20):
             await cloud.computers.machines.list().first()
-        assert emulator.run(lambda: len(emulator._running.listener.connections)) == 1
+        assert emulator.run(emulator.stats).connections == 1
 
 
 async def cancelled_calls() -> None:

@@ -30,7 +30,7 @@ from vcloud import (
     VCloudError,
 )
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 ONCE = RetryPolicy(attempts=1)
 

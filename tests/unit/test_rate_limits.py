@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from vcloud import ConfigurationError
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.cooldown import PROBE_TIMEOUT
 from vcloud._core.limits.headers import Limits, limits
@@ -300,5 +301,5 @@ def test_a_configured_limit_counts_requests_in_flight_and_recent_answers() -> No
     "arguments", [(0, 60), (-1, 60), (1.5, 60), (1, 0), (1, -1), (1, math.nan), (True, 60)]
 )
 def test_an_invalid_limit_is_refused(arguments: tuple[int, float]) -> None:
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(ConfigurationError, match="^(requests|per) must be"):
         RateLimit(*arguments)
