@@ -19,7 +19,7 @@ def endpoint(emulator: Emulator, **options: Any) -> Endpoint:
 
 
 def left(emulator: Emulator) -> int:
-    """Launched and not stopped, by the service's ledger."""
+    """How many desktops were launched and not stopped, by the calls that were recorded."""
     stopped = {call.path.split("/")[-2] for call in emulator.calls if stops(call.path)}
     return len(set(emulator.desktops.desktops) - stopped)
 
@@ -38,7 +38,7 @@ async def agents(cloud: VCloud, count: int) -> list[asyncio.Task[None]]:
     entered = [asyncio.Event() for _ in range(count)]
     tasks = [asyncio.create_task(block(cloud, one)) for one in entered]
     for task in tasks:
-        # How they end is not asked for everywhere.
+        # Not every test retrieves their exceptions.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.gather(*[one.wait() for one in entered])
     return tasks

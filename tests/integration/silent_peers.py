@@ -15,7 +15,7 @@ from vcloud.emulator import Emulator
 
 
 class Resolver:
-    """Replaces ``getaddrinfo``: names below ``.example`` are this machine, when it answers."""
+    """Replaces ``getaddrinfo``: names below ``.example`` are this machine, once it answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
@@ -33,7 +33,7 @@ class Resolver:
 
 @contextlib.asynccontextmanager
 async def full() -> AsyncIterator[int]:
-    """The port of a server that accepts nobody, and whose line is full: a SYN is not answered."""
+    """The port of a server with a full backlog, which does not answer a SYN."""
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port: int = listener.getsockname()[1]
@@ -53,7 +53,7 @@ async def full() -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def mute() -> AsyncIterator[int]:
-    """The port of a server that accepts, and says nothing."""
+    """The port of a server that accepts connections and sends nothing."""
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
@@ -68,7 +68,7 @@ async def mute() -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def silence(what: str) -> AsyncIterator[tuple[str, dict[str, Any], str]]:
-    """An address with options where nothing comes about, and how the error names that."""
+    """An address where no connection is made, options for it, and the text of the error."""
     if what == "a name":
         yield (
             "http://slow.example:1",

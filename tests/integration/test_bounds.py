@@ -27,7 +27,7 @@ from vcloud import (
 from vcloud.emulator import Emulator, Fault
 
 
-def test_a_bound_that_is_none_is_refused() -> None:
+def test_an_invalid_limit_is_refused() -> None:
     for name in ("max_response", "max_message", "max_pages"):
         Endpoint(auth=AUTH, **cast("Any", {name: 1}))
         for value in (0, -1, 1.5, True, None, "1"):
@@ -56,10 +56,15 @@ def _vagon_pages(number: int, last: int | None) -> dict[str, Any]:
         "id": f"s{number}",
         "type": "session",
         "attributes": {
-            "start_at": "2026-01-23T11:02:41.902Z", "region": "dublin", "application_name": "a", "application_id": 1,
-            "stream_id": 1, "stream_name": "s", "machine_type": "m",
+            "start_at": "2026-01-23T11:02:41.902Z",
+            "region": "dublin",
+            "application_name": "a",
+            "application_id": 1,
+            "stream_id": 1,
+            "stream_name": "s",
+            "machine_type": "m",
         },
-    }  # fmt: skip
+    }
     return {
         "sessions": [session],
         "client_code": 200,
@@ -68,7 +73,7 @@ def _vagon_pages(number: int, last: int | None) -> dict[str, Any]:
     }
 
 
-async def test_a_list_may_have_max_pages_and_one_that_goes_on_ends_in_an_error() -> None:
+async def test_a_list_may_have_max_pages_and_a_longer_one_ends_with_an_error() -> None:
     from vcloud.providers.streams import VagonStreams
 
     asked: list[int] = []
@@ -105,7 +110,7 @@ async def test_a_list_may_have_max_pages_and_one_that_goes_on_ends_in_an_error()
 
 
 @pytest.mark.parametrize("ahead", [0, 8])
-async def test_reading_ahead_stops_at_the_bound_too(ahead: int) -> None:
+async def test_prefetching_stops_at_the_limit_too(ahead: int) -> None:
     async with Emulator(machines=30) as emulator:
         found = emulator.endpoints()["computers"]
         assert found.base_url is not None
@@ -125,7 +130,7 @@ async def test_reading_ahead_stops_at_the_bound_too(ahead: int) -> None:
 
 
 @pytest.mark.parametrize("failures", [2, 3])
-async def test_so_many_attempts_and_no_more(failures: int) -> None:
+async def test_a_request_has_as_many_attempts_as_the_policy_and_no_more(failures: int) -> None:
     async with Emulator(machines=1) as emulator:
         found = emulator.endpoints()["computers"]
         assert found.base_url is not None
@@ -141,7 +146,7 @@ async def test_so_many_attempts_and_no_more(failures: int) -> None:
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(0.02, True), (0.021, False), (10**9, False)])
-async def test_a_retry_after_of_max_retry_after_is_waited_for_and_a_longer_one_is_not(
+async def test_a_retry_after_up_to_max_retry_after_is_waited_for_and_a_longer_one_is_not(
     asked: float, waits: bool
 ) -> None:
     async with Emulator(machines=1) as emulator:

@@ -43,7 +43,7 @@ async def test_an_answer_of_max_response_bytes_passes_and_one_byte_more_does_not
         async with computers(url, max_response=size) as cloud:
             await cloud.machines.ref("1").start()
             await cloud.machines.ref("1").start()
-        assert connections == [2], "what was read to its end leaves the connection whole"
+        assert connections == [2], "a connection whose answer was read to its end is used again"
         async with computers(url, max_response=size - 1, attempts=3) as cloud:
             for _ in range(2):
                 with pytest.raises(
@@ -51,12 +51,10 @@ async def test_an_answer_of_max_response_bytes_passes_and_one_byte_more_does_not
                     match=rf"POST .*\(200\) is larger than the {size - 1} bytes that max_response",
                 ):
                     await cloud.machines.ref("1").start()
-    assert sum(connections) == 4, "a service that answered is not asked again"
+    assert sum(connections) == 4, "a request that was answered is not sent again"
 
 
-async def test_no_more_of_an_endless_answer_is_taken_than_the_bound_and_its_connection_goes_with_it() -> (
-    None
-):
+async def test_an_endless_answer_is_read_to_the_limit_only_and_its_connection_is_closed() -> None:
     taken = connections = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,7 +72,7 @@ async def test_no_more_of_an_endless_answer_is_taken_than_the_bound_and_its_conn
             with pytest.raises(LimitExceededError, match="max_response"):
                 await cloud.machines.get("100")
     assert connections == 2
-    # What lies in the sockets' buffers between the two was not taken by anybody.
+    # Some more bytes are in the buffers of the sockets.
     assert taken < 32 * 1024**2
 
 
@@ -89,7 +87,7 @@ async def test_an_answer_that_announces_too_much_is_not_waited_for() -> None:
             await cloud.machines.get("100")
 
 
-async def test_a_bomb_never_unfolds_in_memory() -> None:
+async def test_a_decompression_bomb_is_not_unpacked_in_memory() -> None:
     async with Emulator() as emulator:
         computers = emulator.endpoints()["computers"]
         assert computers.base_url is not None
@@ -111,7 +109,7 @@ async def test_a_bomb_never_unfolds_in_memory() -> None:
     ("status", "kind"),
     [("404 Not Found", NotFoundError), ("409 Conflict", ConflictError), ("503 Down", ServerError)],
 )
-async def test_a_refusal_that_is_too_large_is_cut_and_stays_what_its_status_says(
+async def test_a_large_refusal_is_cut_and_keeps_the_error_of_its_status(
     status: str, kind: type[APIError]
 ) -> None:
     connections: list[int] = []
@@ -164,7 +162,7 @@ async def test_a_message_of_max_message_bytes_passes_and_one_byte_more_does_not(
 
 
 @pytest.mark.parametrize("size", [MAX_REFUSAL, 100 * MAX_REFUSAL])
-async def test_a_refused_upgrade_keeps_its_reason_only_as_far_as_that_is_bounded(size: int) -> None:
+async def test_a_refused_upgrade_keeps_its_reason_up_to_the_limit(size: int) -> None:
     reason = json.dumps(
         {"error": "no", "message": "you may not", "code": "SESSION_NOT_FOUND"}
     ).rjust(size)
@@ -181,7 +179,7 @@ async def test_a_refused_upgrade_keeps_its_reason_only_as_far_as_that_is_bounded
     assert len(str(caught.value)) < 1000
 
 
-async def test_an_upgrade_that_is_answered_with_a_plain_success_is_none() -> None:
+async def test_an_upgrade_with_a_plain_success_as_its_answer_is_an_error() -> None:
     def plain(request: web.Request) -> web.Response:
         return web.json_response({"logs": []})
 
@@ -220,7 +218,7 @@ async def test_the_head_of_an_answer_is_bounded_by_aiohttp(extra: bytes, fits: b
 
 
 @pytest.mark.parametrize(("levels", "fits"), [(100, True), (100_000, False)])
-async def test_json_that_is_nested_too_deep_is_a_decode_error(levels: int, fits: bool) -> None:
+async def test_json_with_too_many_levels_is_a_decode_error(levels: int, fits: bool) -> None:
     body = b'{"client_code":200,"message":"OK","more":' + b"[" * levels + b"]" * levels + b"}"
     async with raw_serving(always(framed(body, "length"), [])) as url, computers(url) as cloud:
         if fits:

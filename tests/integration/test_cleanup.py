@@ -25,7 +25,9 @@ async def emulator() -> AsyncIterator[Emulator]:
         yield emulator
 
 
-async def test_a_stop_in_a_hurry_goes_ahead_of_all_who_wait_for_a_slot(emulator: Emulator) -> None:
+async def test_an_urgent_stop_goes_ahead_of_all_calls_that_wait_for_a_slot(
+    emulator: Emulator,
+) -> None:
     async with VCloud(desktops=endpoint(emulator, concurrency=1)) as cloud:
         entered = asyncio.Event()
         task = asyncio.create_task(block(cloud, entered))
@@ -39,12 +41,12 @@ async def test_a_stop_in_a_hurry_goes_ahead_of_all_who_wait_for_a_slot(emulator:
         with pytest.raises(asyncio.CancelledError):
             await task
         answered = [call.path for call in list(emulator.calls)[before:]]
-        assert len(answered) <= 2, "behind the one that had the slot"
+        assert len(answered) <= 2, "it goes right after the one that had the slot"
         assert stops(answered[-1])
         await asyncio.gather(*others)
 
 
-async def test_a_stop_without_hurry_waits_in_line_and_is_hurried_by_a_cancellation(
+async def test_a_stop_waits_in_the_queue_until_a_cancellation_makes_it_urgent(
     emulator: Emulator,
 ) -> None:
     async with VCloud(desktops=endpoint(emulator, concurrency=1)) as cloud:
@@ -64,7 +66,7 @@ async def test_a_stop_without_hurry_waits_in_line_and_is_hurried_by_a_cancellati
         leave.set()
         before = len(emulator.calls)
         await until(lambda: len(emulator.calls) >= before + 2)
-        assert not any(stops(call.path) for call in emulator.calls), "it waits as any call does"
+        assert not any(stops(call.path) for call in emulator.calls), "it waits like any other call"
         before = len(emulator.calls)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -75,7 +77,7 @@ async def test_a_stop_without_hurry_waits_in_line_and_is_hurried_by_a_cancellati
         await asyncio.gather(*others)
 
 
-async def test_a_pause_that_outlasts_the_bound_is_reported_at_once_with_the_id(
+async def test_a_pause_longer_than_the_time_limit_is_reported_at_once_with_the_id(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with VCloud(desktops=endpoint(emulator, cleanup_timeout=50)) as cloud:
@@ -101,7 +103,7 @@ async def test_a_pause_that_outlasts_the_bound_is_reported_at_once_with_the_id(
     assert not any(stops(call.path) for call in emulator.calls), "the pause is not undercut"
 
 
-async def test_a_pause_that_begins_with_the_stop_is_waited_for_unless_it_outlasts_the_bound(
+async def test_a_pause_that_the_stop_itself_gets_is_waited_for_if_the_time_limit_allows(
     emulator: Emulator,
 ) -> None:
     async with VCloud(desktops=endpoint(emulator, cleanup_timeout=50)) as cloud:
@@ -123,7 +125,7 @@ async def test_a_pause_that_begins_with_the_stop_is_waited_for_unless_it_outlast
             await asyncio.wait_for(task, 5)
 
 
-async def test_a_stop_that_never_left_its_line_is_not_unknown(emulator: Emulator) -> None:
+async def test_a_stop_that_was_never_sent_has_no_unknown_outcome(emulator: Emulator) -> None:
     options = {"concurrency": 1, "cleanup_timeout": 0.3}
     async with VCloud(desktops=endpoint(emulator, **options)) as cloud:
         entered = asyncio.Event()

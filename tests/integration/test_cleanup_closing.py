@@ -29,7 +29,7 @@ async def emulator() -> AsyncIterator[Emulator]:
         yield emulator
 
 
-async def test_closing_the_client_stops_what_is_open_and_cancels_nobody(
+async def test_closing_the_client_stops_what_is_open_and_cancels_no_task(
     emulator: Emulator,
 ) -> None:
     leave, entered = asyncio.Event(), asyncio.Event()
@@ -59,7 +59,7 @@ async def test_closing_the_client_stops_what_is_open_and_cancels_nobody(
     assert sum(stops(call.path) for call in emulator.calls) == 1
 
 
-async def test_closing_names_what_could_not_be_stopped(
+async def test_closing_reports_what_could_not_be_stopped(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     cloud = VCloud(desktops=endpoint(emulator, cleanup_timeout=0.2))
@@ -75,7 +75,9 @@ async def test_closing_names_what_could_not_be_stopped(
     for task in tasks:
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(one) for one in ended] == [asyncio.CancelledError] * 2, "leaving is silent"
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 2, (
+        "leaving the block reports nothing more"
+    )
 
 
 async def test_what_could_not_be_stopped_is_noted_on_the_error_of_the_clients_block(
@@ -121,7 +123,9 @@ async def test_closing_twice_at_once_waits_for_the_same_end(emulator: Emulator) 
     await asyncio.wait(tasks)
 
 
-async def test_a_stack_in_the_wrong_order_stops_what_was_launched(emulator: Emulator) -> None:
+async def test_an_exit_stack_in_the_wrong_order_still_stops_what_was_launched(
+    emulator: Emulator,
+) -> None:
     async with AsyncExitStack() as stack:
         cloud = await VCloud(**emulator.endpoints()).aopen()
         await stack.enter_async_context(cloud.desktops.launch(poll=0.01))
@@ -130,7 +134,7 @@ async def test_a_stack_in_the_wrong_order_stops_what_was_launched(emulator: Emul
 
 
 @pytest.mark.parametrize("form", ["await", "block"])
-async def test_a_launch_under_way_ends_with_an_error_that_has_the_id(
+async def test_a_launch_in_flight_ends_with_an_error_that_has_the_id(
     emulator: Emulator, form: str
 ) -> None:
     emulator.faults.add("POST */desktop", Fault.stall_headers(0.3))
@@ -161,7 +165,7 @@ async def test_a_block_that_waits_for_its_desktop_ends_with_an_error_that_has_th
 
     async def launch() -> None:
         async with cloud.desktops.launch(poll=0.1 if waits else 3):
-            raise AssertionError("it was closed before")
+            raise AssertionError("the client was closed before")
 
     emulator.faults.add(
         "GET */desktop/*",
@@ -180,7 +184,7 @@ async def test_a_block_that_waits_for_its_desktop_ends_with_an_error_that_has_th
     assert left(emulator) == 0
 
 
-async def test_calls_that_wait_in_line_end_when_the_client_closes(emulator: Emulator) -> None:
+async def test_calls_in_the_queue_end_when_the_client_closes(emulator: Emulator) -> None:
     emulator.faults.add("GET *", Fault.delay(0.3), times=None)
     cloud = await VCloud(desktops=endpoint(emulator, concurrency=1)).aopen()
     id = "7c65c1e5-82e2-4662-b728-b4fa42485e3a"
@@ -192,7 +196,7 @@ async def test_calls_that_wait_in_line_end_when_the_client_closes(emulator: Emul
     assert all("nothing was sent" in str(one) for one in ended[1:])
 
 
-async def test_a_client_closed_while_it_is_cancelled_stops_all_the_same(
+async def test_a_closing_that_is_cancelled_still_stops_what_is_open(
     emulator: Emulator,
 ) -> None:
     async def program() -> None:
@@ -209,7 +213,7 @@ async def test_a_client_closed_while_it_is_cancelled_stops_all_the_same(
 
 
 def _busy(emulator: Emulator) -> bool:
-    """Whether all three are launched: closing begins as soon as they run."""
+    """Whether all three are launched; closing begins when they run."""
     return len(emulator.desktops.desktops) == 3
 
 
@@ -222,7 +226,7 @@ async def session(emulator: Emulator) -> AsyncIterator[str]:
         yield running.id
 
 
-async def test_closing_ends_tunnels_and_forwards_in_good_order(
+async def test_closing_ends_tunnels_and_forwards_with_a_close_frame(
     emulator: Emulator, session: str
 ) -> None:
     cloud = await VCloud(**emulator.endpoints()).aopen()
@@ -243,7 +247,7 @@ async def test_closing_ends_tunnels_and_forwards_in_good_order(
         await ref.open_vnc().aopen()
 
 
-async def test_closing_stops_an_agent_with_the_grace_of_its_commands() -> None:
+async def test_closing_stops_an_agent_after_the_grace_of_its_commands() -> None:
     async with plane() as control:
         handler = Handler()
         worker = control.agent(handler, grace=10)
@@ -260,7 +264,7 @@ async def test_closing_stops_an_agent_with_the_grace_of_its_commands() -> None:
             assert handler.cancelled == []
 
 
-async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None:
+async def test_closing_reports_an_agent_whose_commands_take_longer_than_the_time_limit() -> None:
     async def program() -> None:
         async with plane(cleanup_timeout=0.1) as control, control.agent(handler, grace=10):
             await control.command("start_session", "c1")
@@ -276,9 +280,7 @@ async def test_closing_names_an_agent_whose_commands_outlast_the_bound() -> None
     assert error.value.__cause__ is not None
 
 
-async def test_a_blocked_loop_takes_nothing_of_the_time_that_an_agent_has_for_its_commands() -> (
-    None
-):
+async def test_time_in_a_blocked_loop_does_not_count_for_the_commands_of_an_agent() -> None:
     async with plane(cleanup_timeout=0.5) as control:
         handler = Handler()
         worker = control.agent(handler, grace=0.5)
@@ -289,7 +291,7 @@ async def test_a_blocked_loop_takes_nothing_of_the_time_that_an_agent_has_for_it
             closing = asyncio.create_task(control.streamspace.aclose())
             await until(lambda: worker.draining)
             await asyncio.sleep(0)
-            time.sleep(1)  # noqa: ASYNC251 - it blocks the loop for longer than both last
+            time.sleep(1)  # noqa: ASYNC251 - it blocks the loop for longer than both limits
             asyncio.get_running_loop().call_later(0.1, handler.gate.set)
             await closing
             await until(lambda: "c1" in control.results())

@@ -35,7 +35,7 @@ from vcloud.emulator import Emulator, Fault
 T = TypeVar("T")
 DESKTOP = b'{"id":"d","status":"running","stream_url":null}'
 ONCE = RetryPolicy(attempts=1)
-#: Which bound is the shortest, and what the error calls it.
+#: The options with the shortest time limit, and what the error calls it.
 BOUNDS: dict[str, tuple[dict[str, Any], str]] = {
     "connect_timeout": ({"connect_timeout": 0.2, "timeout": 60}, "connect_timeout of the Endpoint"),
     "timeout": ({"connect_timeout": 60, "timeout": 0.2}, "all the time that the attempt had"),
@@ -65,19 +65,19 @@ async def assert_never_sent(what: str, bound: str, *, own: bool) -> None:
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("what", ["a name", "a SYN", "TLS", "a proxy"])
-async def test_what_is_silent_before_the_request_is_a_connect_timeout(
+async def test_silence_before_the_request_is_a_connect_timeout(
     what: str, bound: str, own: bool, resolver: Resolver
 ) -> None:
     try:
         await assert_never_sent(what, bound, own=own)
     finally:
-        # A given session asks in the loop's own threads, for which its end waits.
+        # A given session resolves names in the loop's threads, for which the loop waits at its end.
         resolver.answers.set()
 
 
 @pytest.mark.usefixtures("resolver")
 @pytest.mark.parametrize("what", ["a name", "a SYN", "TLS"])
-def test_the_same_on_uvloop(what: str) -> None:
+def test_silence_before_the_request_is_a_connect_timeout_on_uvloop(what: str) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(assert_never_sent(what, "connect_timeout", own=True))
 
@@ -85,7 +85,9 @@ def test_the_same_on_uvloop(what: str) -> None:
 @pytest.mark.usefixtures("resolver", "aiohttp_parts")
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
 @pytest.mark.parametrize("bound", BOUNDS)
-async def test_an_upgrade_that_has_no_connection_is_one_too(bound: str, own: bool) -> None:
+async def test_an_upgrade_without_a_connection_is_a_connect_timeout_too(
+    bound: str, own: bool
+) -> None:
     limits, _ = BOUNDS[bound]
     async with (
         contextlib.nullcontext() if own else aiohttp.ClientSession() as session,
@@ -97,7 +99,7 @@ async def test_an_upgrade_that_has_no_connection_is_one_too(bound: str, own: boo
                 await streamspace.sessions.ref(ID).open_vnc().aopen()
 
 
-async def test_a_full_pool_of_the_users_is_waited_for_as_long_as_an_attempt_may_take() -> None:
+async def test_a_full_pool_of_the_user_may_be_waited_for_until_the_attempt_times_out() -> None:
     with Emulator() as emulator:
         emulator.faults.add("GET /v1/desktop/*", Fault.delay(0.4))
         endpoint = attrs.evolve(emulator.endpoints()["desktops"], connect_timeout=0.1)
@@ -112,11 +114,11 @@ async def test_a_full_pool_of_the_users_is_waited_for_as_long_as_an_attempt_may_
 
 
 class Handshake:
-    """A TLS server for one connection, in a thread. It answers each part of the handshake at once.
+    """A TLS server for one connection, in a thread, which answers each handshake message at once.
 
     Attributes:
-        greeted: set when the client has begun.
-        go: to be set before it answers.
+        greeted: set when the client has started the handshake.
+        go: to be set by the test, before which it does not answer.
         answered: set when the client has all that it needs to send its request.
         asked: the requests.
     """
@@ -176,9 +178,9 @@ def test_a_handshake_that_was_answered_while_the_loop_was_blocked_goes_on() -> N
         )
         async with VCloud(desktops=endpoint) as cloud:
             asking = asyncio.create_task(cloud.desktops.get(ID))
-            while not server.greeted.is_set():  # noqa: ASYNC110 - a thread tells it
+            while not server.greeted.is_set():  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.001)
-            # Somebody's code blocks the loop.
+            # As code that blocks the loop.
             server.go.set()
             assert server.answered.wait(30)
             time.sleep(1.2)  # noqa: ASYNC251

@@ -25,7 +25,7 @@ from vcloud.emulator import Emulator
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
-async def test_a_cancelled_start_that_had_no_connection_is_reported_as_none(
+async def test_a_cancelled_start_without_a_connection_is_not_reported_as_unknown(
     own: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -40,7 +40,7 @@ async def test_a_cancelled_start_that_had_no_connection_is_reported_as_none(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_cancelled_launch_that_had_no_connection_left_no_desktop() -> None:
+async def test_a_cancelled_launch_without_a_connection_leaves_no_desktop() -> None:
     async with full() as port:
         endpoint = Endpoint(
             f"http://127.0.0.1:{port}",
@@ -53,14 +53,14 @@ async def test_a_cancelled_launch_that_had_no_connection_left_no_desktop() -> No
             launch = asyncio.create_task(cloud.desktops.launch())
             await asyncio.sleep(0.1)
             launch.cancel()
-            # Not the CleanupError of a desktop that may be there.
+            # Not a CleanupError, which would mean that there may be a desktop.
             with pytest.raises(asyncio.CancelledError):
                 await launch
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
 @pytest.mark.parametrize("bulk", [True, False], ids=["a run", "a call"])
-async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
+async def test_a_launch_without_a_connection_is_not_sent_after_it_was_cancelled(
     own: bool, bulk: bool, resolver: Resolver
 ) -> None:
     async with contextlib.nullcontext() if own else aiohttp.ClientSession() as session:
@@ -74,7 +74,7 @@ async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
                 run = cloud.bulk(range(2), lambda _: cloud.desktops.launch(), deadline=0.1)
                 work = run.run() if bulk else cloud.desktops.launch()
                 launch = asyncio.create_task(work)
-                while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+                while not resolver.asked:  # noqa: ASYNC110 - a thread sets it
                     await asyncio.sleep(0.01)
                 if not bulk:
                     launch.cancel()
@@ -89,13 +89,13 @@ async def test_a_launch_that_had_no_connection_is_not_sent_once_it_is_cancelled(
                     assert launch.cancelled()
 
 
-async def test_a_call_whose_client_is_closed_during_the_lookup_is_told_so(
+async def test_a_call_whose_client_is_closed_during_the_lookup_says_so(
     resolver: Resolver,
 ) -> None:
     endpoint = Endpoint("http://slow.example:1", auth=APIKeyAuth("key"), allow_http=True)
     async with VCloud(desktops=endpoint) as cloud:
         call = asyncio.create_task(cloud.desktops.get(ID))
-        while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+        while not resolver.asked:  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(0.01)
         await cloud.aclose()
         with pytest.raises(ConfigurationError, match="this client is closed"):
@@ -121,7 +121,7 @@ async def test_a_run_whose_deadline_passes_before_there_is_a_connection_leaves_i
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own session", "given session"])
-async def test_an_overdue_run_sends_nothing_on_a_connection_that_comes_about_then(
+async def test_an_overdue_run_sends_nothing_on_a_connection_that_is_made_then(
     own: bool, resolver: Resolver
 ) -> None:
     async with (
@@ -139,10 +139,10 @@ async def test_an_overdue_run_sends_nothing_on_a_connection_that_comes_about_the
                 deadline=0.2,
             )
             work = asyncio.create_task(run.run())
-            while not resolver.asked:  # noqa: ASYNC110 - it is set in a thread
+            while not resolver.asked:  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.01)
             resolver.answers.set()
-            time.sleep(0.5)  # noqa: ASYNC251 - the loop stands still, and the run's time passes
+            time.sleep(0.5)  # noqa: ASYNC251 - the loop is blocked while the run's time passes
             await work
             assert not emulator.calls
             assert (run.totals.undone, run.totals.unknown) == (2, 0)

@@ -25,8 +25,8 @@ from vcloud._core.connections.resolver import THREADS
 from vcloud.emulator import Emulator
 
 
-class Heard(Observer):
-    """Lets a name be resolved as soon as an attempt failed."""
+class Resolves(Observer):
+    """Lets the resolver answer as soon as an attempt has failed."""
 
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
@@ -39,24 +39,24 @@ class Heard(Observer):
 
 async def test_a_create_that_had_no_connection_is_sent_once_it_has_one(resolver: Resolver) -> None:
     async with Emulator(allow_hosts=["desk.example"]) as emulator:
-        heard = Heard(resolver)
+        observer = Resolves(resolver)
         endpoint = attrs.evolve(
             emulator.endpoints()["desktops"],
             base_url=desktops_url(emulator).replace("127.0.0.1", "desk.example"),
             allow_http=True,
             connect_timeout=0.2,
             retry=RetryPolicy(attempts=2, base=0.01),
-            observers=[heard],
+            observers=[observer],
         )
         async with VCloud(desktops=endpoint) as cloud:
             desktop = await cloud.desktops.launch()
         assert desktop.id
-        assert heard.errors == ["ConnectTimeout", None]
+        assert observer.errors == ["ConnectTimeout", None]
         assert len([call for call in emulator.calls if call.method == "POST"]) == 1
     assert resolver.asked == ["desk.example"], "the second attempt joins the first one's lookup"
 
 
-async def test_hundreds_of_calls_ask_once_and_one_that_goes_ends_no_other(
+async def test_hundreds_of_calls_share_one_lookup_and_a_cancelled_one_ends_no_other(
     resolver: Resolver,
 ) -> None:
     async with Emulator(allow_hosts=["desk.example"]) as emulator:
@@ -69,7 +69,7 @@ async def test_hundreds_of_calls_ask_once_and_one_that_goes_ends_no_other(
                 for one in (cloud, other)
                 for _ in range(150)
             ]
-            while not resolver.asked:  # noqa: ASYNC110 - a thread tells it
+            while not resolver.asked:  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.01)
             for call in calls[::150]:
                 call.cancel()
@@ -82,7 +82,7 @@ async def test_hundreds_of_calls_ask_once_and_one_that_goes_ends_no_other(
     assert resolver.asked == ["desk.example"]
 
 
-async def test_four_threads_at_most_ask_and_none_is_left(resolver: Resolver) -> None:
+async def test_at_most_four_threads_look_names_up_and_none_is_left(resolver: Resolver) -> None:
     endpoints = [
         Endpoint(f"http://n{number}.example:1", auth=APIKeyAuth("key"), allow_http=True)
         for number in range(2 * THREADS)
@@ -90,10 +90,10 @@ async def test_four_threads_at_most_ask_and_none_is_left(resolver: Resolver) -> 
     async with contextlib.AsyncExitStack() as opened:
         clouds = [await opened.enter_async_context(VCloud(desktops=one)) for one in endpoints]
         calls = [asyncio.create_task(cloud.desktops.get(ID)) for cloud in clouds]
-        while len(resolver.asked) < THREADS:  # noqa: ASYNC110 - threads tell it
+        while len(resolver.asked) < THREADS:  # noqa: ASYNC110 - threads set it
             await asyncio.sleep(0.01)
-        assert len(asking()) == THREADS
-        # What nobody waits for any more is not begun.
+        assert len(lookup_threads()) == THREADS
+        # A lookup that nobody waits for is not started.
         for cloud, call in zip(clouds[THREADS:], calls[THREADS:], strict=True):
             call.cancel()
             await asyncio.wait({call})
@@ -101,15 +101,15 @@ async def test_four_threads_at_most_ask_and_none_is_left(resolver: Resolver) -> 
         resolver.answers.set()
         await asyncio.wait(calls)
     assert sorted(resolver.asked)[: THREADS + 1] == [f"n{n}.example" for n in range(THREADS)]
-    for thread in asking():
+    for thread in lookup_threads():
         thread.join()
 
 
-def asking() -> list[threading.Thread]:
+def lookup_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "vcloud-names"]
 
 
-#: A program that ends, or forks, while a name is looked up for ever.
+#: A program that ends, or forks, during a lookup that never ends.
 PROGRAM = """
 import asyncio, os, socket, sys, threading
 from vcloud import APIKeyAuth, ConnectTimeout, Endpoint, VCloud
@@ -150,7 +150,7 @@ def test_neither_the_loop_nor_the_interpreter_waits_for_a_lookup() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
-def test_a_child_that_is_forked_during_a_lookup_looks_up_by_itself() -> None:
+def test_a_child_that_is_forked_during_a_lookup_has_lookups_of_its_own() -> None:
     program = f"""{PROGRAM}
 asyncio.run(call(0.1))
 child = os.fork()
