@@ -105,9 +105,7 @@ async def test_a_pool_forgets_lost_connections(
 
 async def test_connections_to_another_host_are_kept(plain: Service) -> None:
     with Service().serving() as other:
-        async with (
-            VagonComputers(at(plain, timeout=TIMEOUT)) as computers,
-        ):
+        async with VagonComputers(at(plain, timeout=TIMEOUT)) as computers:
             # One pool for both, as in the facade.
             shared = session_of(computers).transport
             others = client_with(VagonComputers, at(other), transport=shared)

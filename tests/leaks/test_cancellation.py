@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
+from tests.leaks.nothing_held import assert_nothing_held, clients_of, wait_for_tasks
 from tests.leaks.stepping import Moment, cancelled, counted
-from tests.leaks.wholeness import at_rest, whole
 from tests.secrets.tls import before, client_context, server_context
 from vcloud import Endpoint, RateLimit, RetryPolicy, SharedBudget, VCloud, VCloudError
+from vcloud._core.client import session_of
 from vcloud.emulator import Clock, Emulator, Fault
 
 QUICK = RetryPolicy(attempts=3, base=0.001, cap=0.002)
@@ -252,14 +253,14 @@ async def test_a_call_cancelled_at_any_suspension_leaves_nothing(
                         )
                     others = asyncio.all_tasks()
                     plan = await cancelled(lambda: scenario.call(cloud, emulator), at, moment)
-                    await at_rest(others)
-                    whole(cloud, slots=scenario.slots)
+                    await wait_for_tasks(others)
+                    assert_nothing_held(cloud, slots=scenario.slots)
                     scenario.leaves(emulator)
                     emulator.faults.clear()
                     await asyncio.gather(
                         cloud.computers.machines.get("100"), cloud.streamspace.agents.stats()
                     )
-                    whole(cloud, slots=scenario.slots)
+                    assert_nothing_held(cloud, slots=scenario.slots)
                 if plan.suspensions < at:
                     assert at > 1, "the call was never suspended"
                     return
@@ -295,11 +296,11 @@ async def test_thousands_of_calls_cancelled_at_random_times_leave_no_slot_or_con
                     for one in done
                     if isinstance(one, Exception) and not isinstance(one, VCloudError)
                 ]
-                await at_rest(others)
-                whole(cloud, slots=20)
+                await wait_for_tasks(others)
+                assert_nothing_held(cloud, slots=20)
             emulator.faults.clear()
             await asyncio.gather(*[call() for call in calls for _ in range(10)])
-            whole(cloud, slots=20)
+            assert_nothing_held(cloud, slots=20)
 
 
 async def test_a_cancelled_closing_still_closes_everything() -> None:
@@ -315,17 +316,18 @@ async def test_a_cancelled_closing_still_closes_everything() -> None:
             for at in range(1, MANY):
                 closed.clear()
                 cloud = client_of(emulator, url, Scenario(_get, tls=True))
+                clients = clients_of(cloud)
                 store = Store("async+memory://")
-                for one in cloud._clients.values():
-                    one._session._budget = store
+                for one in clients:
+                    session_of(one).shared_budget = store
                 await cloud.aopen()
                 await _tunnelled(cloud, emulator)
-                http = cloud._transport._session
+                http = session_of(cloud.streamspace).transport.aiohttp_session
                 assert http is not None
                 plan = await cancelled(cloud.aclose, at, Moment.AT_ONCE)
                 assert http.closed
                 if plan.suspensions < at:
-                    assert len(closed) == len(cloud._clients)
+                    assert len(closed) == len(clients)
                     return
 
 
@@ -341,14 +343,15 @@ async def test_a_rate_limit_counts_a_request_if_and_only_if_it_was_sent() -> Non
             deadline=0.5,
         )
         async with VCloud(computers=endpoint) as cloud:
-            exchange = cloud._transport.exchange
+            session = session_of(cloud.computers)
+            exchange = session.transport.exchange
 
             async def counting(*given: Any) -> Any:
                 nonlocal begun
                 begun += 1
                 return await exchange(*given)
 
-            cloud._transport.exchange = counting  # type: ignore[assignment, method-assign]
+            session.transport.exchange = counting  # type: ignore[assignment, method-assign]
             for _ in range(10):
                 tasks = [
                     asyncio.create_task(cloud.computers.machines.get("100")) for _ in range(10)
@@ -356,9 +359,9 @@ async def test_a_rate_limit_counts_a_request_if_and_only_if_it_was_sent() -> Non
                 for task in tasks:
                     asyncio.get_running_loop().call_later(chance.random() * 0.01, task.cancel)
                 await asyncio.gather(*tasks, return_exceptions=True)
-            bucket = cloud.computers._session._admission.bucket("")
+            bucket = session.admission.bucket("")
             assert bucket.allowance.used == begun < 100
             await asyncio.gather(*[cloud.computers.machines.get("100") for _ in range(100 - begun)])
             with pytest.raises(VCloudError):
                 await cloud.computers.machines.get("100")
-            whole(cloud, slots=3)
+            assert_nothing_held(cloud, slots=3)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.leaks.wholeness import at_rest
+from tests.leaks.nothing_held import wait_for_tasks
 from vcloud import Bulk, CleanupError, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
@@ -73,7 +73,7 @@ async def held_after(call: Call, cloud: VCloud, *, cancel: bool = False) -> list
         seen += [weakref.ref(task) for task in tasks]
         await asyncio.gather(*tasks)
         del tasks
-    await at_rest(before)
+    await wait_for_tasks(before)
     await asyncio.sleep(0.01)  # until then the loop holds the last callbacks
     gc.collect()
     assert len(seen) == 2 * CALLS

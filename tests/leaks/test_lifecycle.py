@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.leaks.wholeness import whole
+from tests.leaks.nothing_held import assert_nothing_held
 from vcloud import ConfigurationError, VCloud
 from vcloud.emulator import Emulator, Fault
 
@@ -69,7 +69,7 @@ def test_two_loops_in_two_threads_have_a_client_each(emulator: Emulator) -> None
                     *[cloud.computers.machines.get("100") for _ in range(5)],
                     cloud.streamspace.agents.stats(),
                 )
-            whole(cloud)
+            assert_nothing_held(cloud)
 
     failures: list[BaseException] = []
 
@@ -96,7 +96,7 @@ def test_one_endpoint_serves_clients_in_two_loops_at_once(emulator: Emulator) ->
         async def use() -> None:
             async with VCloud(**endpoints) as cloud:
                 await asyncio.gather(*[cloud.streamspace.agents.stats() for _ in range(20)])
-                whole(cloud)
+                assert_nothing_held(cloud)
 
         asyncio.run(use())
         results.append(1)
@@ -122,7 +122,7 @@ def test_a_client_in_use_in_one_loop_is_refused_in_another_and_goes_on_in_its_ow
 
             await asyncio.to_thread(asyncio.run, elsewhere())
             await cloud.computers.machines.get("100")
-            whole(cloud)
+            assert_nothing_held(cloud)
 
     asyncio.run(use())
 

@@ -19,10 +19,10 @@ from itertools import count
 import pytest
 from attrs import evolve
 
-from tests.leaks.wholeness import at_rest, whole
+from tests.leaks.nothing_held import assert_nothing_held, wait_for_tasks
 from vcloud import Endpoint, RateLimit, RetryPolicy, VCloud, VCloudError
 from vcloud._core.scalars import REMEMBERED
-from vcloud.providers.desktops.launch import OpenDesktops
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 SLOTS = 20
 #: Calls in a round, rounds until every cache is full, and rounds that are measured.
@@ -140,8 +140,8 @@ async def a_round(
     await asyncio.gather(*tasks, return_exceptions=True)
     for cancellation in cancellations:
         cancellation.cancel()
-    await at_rest(before)
-    whole(cloud, slots=SLOTS)
+    await wait_for_tasks(before)
+    assert_nothing_held(cloud, slots=SLOTS)
     # An error that is kept for a while must not keep others.
     assert kept
     kept.clear()
@@ -189,10 +189,10 @@ async def test_memory_does_not_grow_with_the_number_of_calls(environment: dict[s
 
 
 def test_desktops_that_have_ended_are_forgotten_while_an_older_one_runs() -> None:
-    register = OpenDesktops()
-    register.add("long", now=0.0, ends=86_400.0)
+    registry = LaunchRegistry()
+    registry.add("long", now=0.0, ends=86_400.0)
     for number in range(10_000):
-        register.add(f"short-{number}", now=float(number), ends=number + 60.0)
-    assert len(register.ids()) < 300
-    assert "long" in register.ids()
-    assert {f"short-{number}" for number in range(9_950, 10_000)} < set(register.ids())
+        registry.add(f"short-{number}", now=float(number), ends=number + 60.0)
+    assert len(registry.ids()) < 300
+    assert "long" in registry.ids()
+    assert {f"short-{number}" for number in range(9_950, 10_000)} < set(registry.ids())
