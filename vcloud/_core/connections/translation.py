@@ -1,4 +1,4 @@
-"""Our errors for aiohttp's. Nothing of aiohttp's own texts is kept: see :mod:`vcloud._core.failures`."""
+"""Our errors for aiohttp's, without aiohttp's own texts (see the module ``failures``)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRUST: Final = (
 
 
 def own_limit(error: Exception) -> int | None:
-    """The number of the limit of this process that kept a connection from being made; None: none."""
+    """The errno of the process's own limit that prevented a connection; None: another cause."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return None
     number = limit_reached(error.os_error)
