@@ -8,7 +8,7 @@ from typing import Any
 from vcloud import Request
 from vcloud.emulator import Emulator
 
-_CONNECTOR = attrgetter("_session.transport._session.connector")
+_CONNECTOR = attrgetter("_session.transport.aiohttp_session.connector")
 _IN_USE = attrgetter("_acquired")
 _PLAYING, _WEBSOCKETS = attrgetter("_playing"), attrgetter("streamspace.live._tasks")
 _TOKENS = attrgetter("streamspace.tokens._live")

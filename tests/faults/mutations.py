@@ -13,6 +13,8 @@ import aiohttp
 import pytest
 
 from vcloud import Request, Response, TransportError
+from vcloud._core.call import answers, attempts, errors, retrying
+from vcloud._core.call.call import Call
 from vcloud._core.call.sources import Sources
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.limits.admission import Admission
@@ -171,18 +173,19 @@ def take_silence_for_success(patch: Patch) -> None:
 def forget_that_an_answer_was_lost(patch: Patch) -> None:
     """No error says that the outcome is unknown."""
 
-    def make(real: Any) -> Any:
-        def final(self: Session, *given: Any, **more: Any) -> Any:
-            return real(self, *given, **{**more, "lost": False, "before": False})
+    real = errors.final
 
-        return final
+    def final(call: Call, why: str = "") -> Any:
+        call.lost = call.lost_before = False
+        return real(call, why)
 
-    _wrap(patch, Session, "_final", make)
+    patch.setattr(retrying, "final", final)
 
 
 def forget_that_an_answer_could_not_be_read(patch: Patch) -> None:
     """An unreadable answer counts as a refusal."""
-    patch.setattr(Session, "_about", lambda self, request, where, error: error)
+    for module in (answers, attempts):
+        patch.setattr(module, "about_answer", lambda context, request, error, **more: error)
 
 
 def take_anybodys_json_for_success(patch: Patch) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
-from vcloud._core.waiting import Waiting, briefly
+from vcloud._core.waiting_report import Waiting, briefly
 from vcloud.errors import ConfigurationError
 from vcloud.errors.text import printable
 

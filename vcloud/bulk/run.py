@@ -9,7 +9,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from vcloud._core.waiting import summary
+from vcloud._core.waiting_report import summary
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.journal_writer import JournalWriter

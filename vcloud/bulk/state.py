@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from vcloud._core.timing.clock import wall
-from vcloud._core.waiting import as_datetime
+from vcloud._core.waiting_report import as_datetime
 from vcloud.bulk.options import BulkOptions
 from vcloud.bulk.outcome import OutcomeStatus, Totals
 
