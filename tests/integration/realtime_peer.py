@@ -14,7 +14,7 @@ from tests.integration.realtime_server import (
     others,
     settled,
 )
-from tests.leaks import wholeness
+from tests.leaks.nothing_held import assert_nothing_held
 from vcloud._core.websocket import socket as socket_module
 from vcloud.providers.streamspace import StreamSpace, VNCTunnel
 
@@ -117,7 +117,7 @@ async def closed(tunnel: VNCTunnel) -> None:
 def whole(streamspace: StreamSpace) -> bool:
     """Whether nothing is held any more."""
     try:
-        wholeness.whole(streamspace)
+        assert_nothing_held(streamspace)
     except AssertionError:
         return False
     return not any("WebSocket" in task.get_name() for task in others())

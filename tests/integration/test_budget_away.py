@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from tests.integration.redis_server import RedisServer, redis_server
-from tests.leaks.wholeness import at_rest
+from tests.leaks.nothing_held import wait_for_tasks
 from vcloud import (
     ConnectError,
     Endpoint,
@@ -188,7 +188,7 @@ async def test_cancelled_waits_for_a_silent_store_leave_nothing_behind(
             assert len(emulator.calls) == 1
             server.resume()
             await asyncio.gather(*[machine.refresh() for _ in range(100)])
-        await at_rest(before)
+        await wait_for_tasks(before)
         assert len(emulator.calls) == 101
         assert server.connections() == set()
 
@@ -264,7 +264,7 @@ async def test_a_client_closes_while_a_silent_store_is_asked_in_the_background(
             await asyncio.gather(*[computers.machines.ref("100").refresh() for _ in range(20)])
             assert asked()
         assert not asked()
-        await at_rest(before)
+        await wait_for_tasks(before)
         server.resume()
         await until(lambda: not server.connections())
 
