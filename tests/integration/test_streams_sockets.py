@@ -26,7 +26,10 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud._core.closing import close
 from vcloud._core.instances import Controllable, InstanceState
+from vcloud._core.session import Session
+from vcloud._core.transport import Transport
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.providers.streams import (
     AutoTurnOffDuration,
@@ -41,6 +44,7 @@ from vcloud.providers.streams import (
     StreamRef,
     VagonStreams,
 )
+from vcloud.providers.streams.errors import DIALECT
 
 PREFIX = "/app-stream-management/v2"
 APPLICATION, STREAM = "1143", "1381"
@@ -60,14 +64,26 @@ async def client(emulator: Emulator) -> AsyncIterator[VagonStreams]:
 
 
 @pytest.fixture
+async def session(emulator: Emulator) -> AsyncIterator[Session]:
+    """Sends requests that the client would not send."""
+    endpoint = emulator.endpoints()["streams"]
+    assert endpoint.base_url is not None
+    transport = Transport()
+    transport.open()
+    session = Session(DIALECT, endpoint, endpoint.base_url, transport)
+    yield session
+    await close(transport, [session])
+
+
+@pytest.fixture
 def stream(client: VagonStreams) -> StreamRef:
     return client.streams.ref(STREAM)
 
 
-# -- a machine's life ------------------------------------------------------------------------------------------------
+# -- a machine's life ------------------------------------------------------------------------------
 
 
-async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
+async def test_a_machine_from_its_start_to_a_visit_in_the_statistics(
     emulator: Emulator, client: VagonStreams, stream: StreamRef
 ) -> None:
     user = await client.users.create("visitor@vendor.com")
@@ -102,6 +118,7 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     (visit,) = await client.sessions.list(stream_id=STREAM).all()
     assert (visit.duration, visit.readable_duration) == (timedelta(minutes=4), "4 minutes")
     assert (visit.customer, visit.city) == ("CUS_9150", None)
+
     await stream.configure(collect_info=True)
     visit_with_data = await client.sessions.list().first()
     assert visit_with_data is not None
@@ -111,7 +128,7 @@ async def test_a_machine_lives_from_start_to_a_visit_in_the_statistics(
     )
 
 
-async def test_what_was_not_collected_is_absent_and_reads_as_none(
+async def test_data_that_was_not_collected_is_absent_and_read_as_none(
     emulator: Emulator, client: VagonStreams, stream: StreamRef
 ) -> None:
     machine = emulator.streams.add_machine(1381, status="available")
@@ -130,7 +147,7 @@ async def test_what_was_not_collected_is_absent_and_reads_as_none(
     )
 
 
-async def test_a_stopped_machine_waits_for_nothing_and_cannot_be_stopped_again(
+async def test_a_wait_for_a_stopped_machine_fails_and_it_cannot_be_stopped_again(
     client: VagonStreams, stream: StreamRef
 ) -> None:
     machine = await stream.start_machine("dublin")
@@ -144,7 +161,7 @@ async def test_a_stopped_machine_waits_for_nothing_and_cannot_be_stopped_again(
     assert error.value.code == VagonCode.MACHINE_NOT_RUNNING
 
 
-async def test_a_wait_that_takes_too_long_says_what_it_last_saw(
+async def test_a_wait_that_times_out_names_the_last_status(
     client: VagonStreams, stream: StreamRef
 ) -> None:
     machine = await stream.start_machine("dublin")
@@ -201,7 +218,7 @@ async def test_instances_are_the_machines_that_have_not_ended(
     await found[-1].resource.stop()
 
 
-# -- capacity --------------------------------------------------------------------------------------------------------
+# -- capacity --------------------------------------------------------------------------------------
 
 
 async def test_balanced_streams_keep_one_machine_free_and_always_on_ones_keep_all_on(
@@ -251,7 +268,7 @@ async def test_after_a_visit_an_always_on_machine_gets_ready_for_the_next(
     ]
 
 
-async def test_starting_is_refused_when_capacity_or_money_is_used_up(
+async def test_a_start_is_refused_if_capacity_or_balance_is_used_up(
     emulator: Emulator, stream: StreamRef
 ) -> None:
     await stream.configure(capacities=[Capacity("dublin", 1)])
@@ -278,7 +295,7 @@ async def test_a_lost_answer_does_not_start_two_machines(
     assert len(emulator.streams.machines) == 1
 
 
-# -- applications, streams, users ------------------------------------------------------------------------------------
+# -- applications, streams, users ------------------------------------------------------------------
 
 
 async def test_applications_are_paged_and_configured(
@@ -337,7 +354,7 @@ async def test_a_machine_handle_knows_which_id_is_for_what(
     assert (await client.machines.ref(machine.id, uid=machine.uid).refresh()).id == machine.id
 
 
-async def test_a_deleted_user_is_gone(client: VagonStreams, stream: StreamRef) -> None:
+async def test_a_deleted_user_is_not_found(client: VagonStreams, stream: StreamRef) -> None:
     user = await client.users.create()
     await client.users.ref(user.id).delete()
     with pytest.raises(NotFoundError):
@@ -375,7 +392,7 @@ async def test_machines_and_visits_are_filtered_and_paged(
     assert len(await stream.machines(page=2).all()) == 0
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -394,7 +411,7 @@ async def test_machines_and_visits_are_filtered_and_paged(
         lambda c: c.streams.ref("stop-machine").start_machine("dublin"),
     ],
 )
-async def test_what_is_not_there_is_not_found(client: VagonStreams, call: Any) -> None:
+async def test_a_missing_resource_is_not_found(client: VagonStreams, call: Any) -> None:
     with pytest.raises(NotFoundError):
         await call(client)
 
@@ -421,7 +438,7 @@ async def test_what_is_not_there_is_not_found(client: VagonStreams, call: Any) -
         lambda c: c.machines.list(stream_id=-1).all(),
     ],
 )
-async def test_what_the_service_does_not_accept_is_an_invalid_request(
+async def test_a_value_that_the_service_refuses_is_an_invalid_request(
     emulator: Emulator, client: VagonStreams, call: Any
 ) -> None:
     with pytest.raises(InvalidRequestError) as error:
@@ -476,10 +493,10 @@ async def test_what_the_service_does_not_accept_is_an_invalid_request(
     ],
 )
 async def test_a_request_against_the_document_is_refused_with_400(
-    client: VagonStreams, method: str, path: str, query: str, body: bytes
+    session: Session, method: str, path: str, query: str, body: bytes
 ) -> None:
     with pytest.raises(InvalidRequestError) as error:
-        await client._session.send(Request(method, path, query, body or None))
+        await session.send(Request(method, path, query, body or None))
     assert error.value.code == 400
 
 
