@@ -6,16 +6,17 @@ from vcloud import (
     cloud as cloud,
     emulator as emulator,
     errors as errors,
+    instances as instances,
     providers as providers,
 )
-from vcloud._core.decoding.codec import OpenEnum as OpenEnum
+from vcloud._core.scalars import OpenEnum as OpenEnum
 from vcloud._core.endpoint import Endpoint as Endpoint
 from vcloud._core.instances import (
     Controllable as Controllable,
     Instance as Instance,
-    Instances as Instances,
     InstanceState as InstanceState,
 )
+from vcloud.instances import Instances as Instances
 from vcloud._core.limits.shared_budget.budget import SharedBudget as SharedBudget
 from vcloud._core.limits.windows import RateLimit as RateLimit
 from vcloud._core.observe import (
@@ -34,7 +35,7 @@ from vcloud._core.request import (
 )
 from vcloud._core.retry import RetryPolicy as RetryPolicy
 from vcloud._core.stats import Stats as Stats
-from vcloud._core.text import printable as printable
+from vcloud.errors.text import printable as printable
 from vcloud.auth import (
     APIKeyAuth as APIKeyAuth,
     Auth as Auth,

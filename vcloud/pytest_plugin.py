@@ -1,6 +1,7 @@
-"""The pytest plugin: an emulator for each test that asks for one. Installing ``vcloud-sdk[pytest]`` is all it takes.
+"""The pytest plugin: an emulator for each test that requests one.
 
-Nothing is imported before a test asks, because pytest loads this for everybody who has the package installed.
+To use it, install ``vcloud-sdk[pytest]``. It imports the emulator only when a test requests it,
+because pytest loads plugins for everybody who has the package installed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from vcloud.emulator import Emulator
 
 _MARKER = (
-    "vcloud_emulator(**options): what the fixture vcloud_emulator is made with: the arguments of vcloud.emulator.Emulator, "
-    "as in machines=3, speed=60, rate_limits=False. Those nearer to the test count for more."
+    "vcloud_emulator(**options): the options of the fixture vcloud_emulator: the arguments of "
+    "vcloud.emulator.Emulator, such as machines=3, speed=60, rate_limits=False. A marker nearer to "
+    "the test overrides others."
 )
 
 
@@ -25,15 +27,15 @@ _ENTRY_POINT = "vcloud"
 
 
 class _OtherName:
-    """Stands for this plugin under the name by which it was not loaded; it has no hooks."""
+    """A plugin without hooks, registered under the name by which this one was not loaded."""
 
 
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
-    """Be one plugin, loaded as an entry point, with ``-p``, or from ``pytest_plugins``.
+    """Register both names, so that the plugin can be loaded in any way, or in several.
 
-    Pytest knows plugins by name, and this one has two: of its entry point, and of this module. It
-    ends with an error when a module comes under a second name, and loads nothing by a name that is
-    taken. So the first that is used takes both.
+    It is loaded as an entry point, with ``-p``, or from ``pytest_plugins``. Pytest identifies
+    plugins by name, and this one has two: of its entry point, and of this module. Pytest fails when
+    it loads a module under a second name, and skips a name that is taken.
     """
     if plugin is sys.modules[__name__]:
         for name in (_ENTRY_POINT, __name__):
@@ -42,20 +44,21 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, so that ``--strict-markers`` lets it pass."""
+    """Register the marker, for ``--strict-markers``."""
     config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.fixture
 def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """A fresh emulator of all four services, in a thread of its own: for tests of any style, with or without an event loop.
+    """A new emulator of all four services, in a thread of its own, for tests with or without a loop.
 
-    Lead a client there with ``VCloud(**vcloud_emulator.endpoints())``, or any program with ``vcloud_emulator.env()``. What
-    is to go wrong is said with ``vcloud_emulator.faults``, time passes with ``vcloud_emulator.clock``, and what was asked
-    is in ``vcloud_emulator.calls``. The marker ``vcloud_emulator`` configures it.
+    Connect a client with ``VCloud(**vcloud_emulator.endpoints())``, or any program with
+    ``vcloud_emulator.env()``. Add faults with ``vcloud_emulator.faults``, let time pass with
+    ``vcloud_emulator.clock``, and read the requests from ``vcloud_emulator.calls``. The marker
+    ``vcloud_emulator`` configures it.
     """
     options = _options(request)
-    from vcloud.emulator import Emulator  # noqa: PLC0415 - see above
+    from vcloud.emulator import Emulator  # noqa: PLC0415 - see the module's docstring
 
     with Emulator(**options) as emulator:
         yield emulator
@@ -63,9 +66,9 @@ def vcloud_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
 
 @pytest.fixture
 def vcloud_env(vcloud_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment, led to ``vcloud_emulator`` for the length of the test: ``VCloud.from_env()`` finds it there.
+    """Environment variables that point ``VCloud.from_env()`` at ``vcloud_emulator`` during the test.
 
-    Variables of a real account are hidden meanwhile. Returns those that are set.
+    Other variables that begin with ``VCLOUD_`` are unset meanwhile.
     """
     for name in [name for name in os.environ if name.startswith("VCLOUD_")]:
         monkeypatch.delenv(name)
@@ -80,7 +83,10 @@ def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
     # The nearest comes first.
     for marker in reversed(list(request.node.iter_markers("vcloud_emulator"))):
         if marker.args:
-            msg = f"the marker vcloud_emulator takes named arguments only, as in machines=3, not {marker.args!r}"
+            msg = (
+                "the marker vcloud_emulator takes named arguments only, as in machines=3, not "
+                f"{marker.args!r}"
+            )
             raise pytest.UsageError(msg)
         options |= marker.kwargs
     return options

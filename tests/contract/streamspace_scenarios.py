@@ -9,7 +9,8 @@ import pytest
 
 from vcloud import AuthenticationError
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN, USER
+from vcloud.emulator.credentials import ADMIN
+from vcloud.emulator.streamspace.catalog import USER
 from vcloud.providers.streamspace import (
     AgentStatus,
     Platform,

@@ -13,7 +13,8 @@ import aiohttp
 from attrs import define, field
 
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN, USER
+from vcloud.emulator.credentials import ADMIN
+from vcloud.emulator.streamspace.catalog import USER
 
 Json = dict[str, Any]
 SESSION = {"user": USER, "template": "firefox-browser", "platform": "kubernetes"}

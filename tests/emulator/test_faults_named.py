@@ -14,9 +14,9 @@ from tests.emulator.faults_raw import DESKTOP, Caller, calling
 from vcloud.emulator import Fault
 from vcloud.emulator.__main__ import main
 from vcloud.emulator.admin.routes import LONGEST_ROUTE, MOST_BYTES, MOST_RULES
-from vcloud.emulator.faults.fault import LONGEST_VALUE, MOST_SIZE
+from vcloud.emulator.faults.limits import LONGEST_VALUE, MOST_SIZE
 from vcloud.emulator.faults.named import HEADER, NAMES, from_header, named
-from vcloud.emulator.faults.play import ACTS
+from vcloud.emulator.faults.play import ACTIONS
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_every_fault_but_edit_has_a_name_that_its_defaults_fit() -> None:
     assert (
         {named(name, needed.get(name, {})).name for name in NAMES}
         == set(NAMES)
-        == set(ACTS) - {"edit"}
+        == set(ACTIONS) - {"edit"}
     )
 
 
@@ -238,7 +238,7 @@ async def test_going_down_is_answered_first(caller: Caller) -> None:
     assert (await caller.admin("POST", "/refuse", {"seconds": 3600})).status == 202
     with pytest.raises(aiohttp.ClientConnectorError):
         await caller.launch()
-    await caller.emu._running.listener.accept()
+    await caller.emu.accept()
     assert (await caller.launch()).status == 200
 
 

@@ -15,7 +15,7 @@ from yarl import URL
 
 from tests.seeded import ADMIN_PASSWORD, SEED
 from vcloud.emulator import Clock, Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 pytestmark = pytest.mark.asyncio
 

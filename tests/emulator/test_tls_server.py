@@ -79,7 +79,7 @@ async def one_connection_for_one_call_after_another() -> None:
     async with opened() as (emulator, cloud):
         for _ in range(20):
             await cloud.computers.machines.list().first()
-        assert emulator.run(lambda: len(emulator._running.listener.connections)) == 1
+        assert emulator.run(emulator.stats).connections == 1
 
 
 async def cancelled_calls() -> None:
@@ -299,7 +299,7 @@ def test_from_env_trusts_an_authority_at_addresses_of_the_environment_alone(
             "VCLOUD_DESKTOPS_URL": f"{emulator.url}/v1",
         }
         given = {
-            name: client._session._wire.extra.get("ssl")
+            name: client._session.transport_options.extra.get("ssl")
             for name, client in VCloud.from_env(variables)._clients.items()
         }
         assert given["computers"] is None

@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulator.realtime_raw import World, echo, flood, leave, token, until
 from vcloud.emulator import Clock, Emulator, Fault
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 pytestmark = pytest.mark.asyncio
 

@@ -55,20 +55,20 @@ def whole(client: Client | VCloud, *, slots: int = 100) -> None:
 
 def _flaws(client: Client, slots: int) -> Iterator[str]:
     session = client._session
-    admission = session._admission
+    admission = session.admission
     if admission.free != slots:
         yield f"{admission.free} of {slots} slots are free"
     for reason, waiting in admission.waiting().items():
         yield f"{waiting.number} wait for a {reason}"
     if admission.in_flight:
         yield f"{admission.in_flight} are in flight"
-    if not admission.at_rest:
+    if not admission.is_idle:
         yield "somebody asks the store, or an answer is awaited that nobody will get"
     if isinstance(session.auth, BearerAuth):
         # Another loop's client may share the strategy, and log in at this moment.
         lock = session.auth._locks.get(asyncio.get_running_loop())
         if lock is not None and lock.locked():
             yield "somebody logs in"
-    http = session.transport._session
+    http = session.transport.aiohttp_session
     if http is not None and http.connector is not None and http.connector._acquired:
         yield f"{len(http.connector._acquired)} connections are held"

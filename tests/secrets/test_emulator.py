@@ -21,7 +21,7 @@ from vcloud import (
     VCloud,
 )
 from vcloud.emulator import Emulator
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 
 WRONG = {
     "signature": lambda cloud: cloud.computers.machines.list().first(),
@@ -34,12 +34,7 @@ WRONG = {
 
 async def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     async with Emulator(seed=SEED) as emulator:
-        addresses = {
-            sock.getsockname()[0]
-            for server in emulator._running.listener._servers
-            for sock in server.sockets
-        }
-        assert addresses == {"127.0.0.1"}
+        assert set(emulator.stats().addresses) == {"127.0.0.1"}
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.com"):
         with pytest.raises(ValueError, match="not a loopback address"):
             Emulator(host=host)

@@ -25,9 +25,9 @@ from vcloud import (
     TransportError,
     VCloud,
 )
-from vcloud._core.transport import TransportOptions
+from vcloud._core.connections.options import TransportOptions
 from vcloud.emulator import Emulator, Fault
-from vcloud.emulator.streamspace.catalog import ADMIN
+from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import StreamSpace
 
 ONCE = RetryPolicy(attempts=1)

@@ -22,6 +22,7 @@ from vcloud import (
     WaitTimeout,
     errors,
 )
+from vcloud._core.error_for_status import error_for_status
 
 CLASSES = [
     value
@@ -166,8 +167,8 @@ def test_the_tree_is_the_documented_one() -> None:
     ],
 )
 def test_a_status_that_no_table_names_has_a_class(status: int, kind: str) -> None:
-    assert errors.error_for_status(status).__name__ == kind
-    assert issubclass(errors.error_for_status(status), APIError)
+    assert error_for_status(status).__name__ == kind
+    assert issubclass(error_for_status(status), APIError)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from vcloud import ConnectError, DecodeError, Instance, InstanceState, Page, Pager
-from vcloud._core.instances import Instances
+from vcloud.instances import Instances
 
 
 class Desk:

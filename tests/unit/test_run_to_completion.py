@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from vcloud._core.tasks import run_to_completion
+from vcloud._core.cleanup import run_to_completion
 
 
 async def test_work_is_finished_before_the_cancellation_is_raised() -> None:

@@ -267,14 +267,14 @@ async def test_many_connections_at_once_share_readings(
     table: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = 0
-    read = table._read
+    read = table.read_tables
 
     def counted(port: int) -> Any:
         nonlocal readings
         readings += 1
         return read(port)
 
-    monkeypatch.setattr(table, "_read", counted)
+    monkeypatch.setattr(table, "read_tables", counted)
     async with accepting() as (address, accepted):
         connections = [await asyncio.to_thread(plain, address) for _ in range(40)]
         writers = [await accepted.get() for _ in connections]
@@ -295,13 +295,13 @@ async def test_a_row_that_a_reading_passed_over_is_looked_for_once_more(
     table: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel gives its table in parts, between which its rows move."""
-    read, given = table._read, [0, 1]
+    read, given = table.read_tables, [0, 1]
 
     def passing_over(port: int) -> Any:
         allowed, found = read(port)
         return (allowed, found) if given.pop() == 0 else (allowed, {})
 
-    monkeypatch.setattr(table, "_read", passing_over)
+    monkeypatch.setattr(table, "read_tables", passing_over)
     assert await judged(table, "127.0.0.1", plain)
     given[:] = [1, 1]
     assert not await judged(table, "127.0.0.1", plain)

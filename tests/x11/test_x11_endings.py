@@ -135,7 +135,7 @@ async def test_a_command_goes_on_when_the_gateway_no_longer_waits_for_it(
     home = await home_of(desktop)
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
-    backend._command_limit = 0.2
+    backend.command_limit = 0.2
     with pytest.raises(ServerError) as caught:
         await desktop.bash("while test ! -e go; do sleep 0.01; done; echo carried out > done")
     assert caught.value.status == 502
@@ -149,7 +149,7 @@ async def test_a_command_that_outlived_its_answer_ends_with_the_desktop(
 ) -> None:
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
-    backend._command_limit = 0.1
+    backend.command_limit = 0.1
     seconds = f"9{random.randrange(10**8)}.25"
     display = backend.desktop.display
     for command in (f"sleep {seconds} & setsid sleep {seconds} & sleep {seconds}",):
@@ -285,7 +285,7 @@ async def test_a_desktop_whose_x_server_dies_is_in_error_and_leaves_nothing(
     mark = await populated(desktop)
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
-    (server,) = set(children(backend.desktop._process.pid)) & set(processes("-rfbunixpath"))
+    (server,) = set(children(backend.desktop.pid)) & set(processes("-rfbunixpath"))
     os.kill(server, signal.SIGKILL)
     await nothing_left(temporary, mark)
     assert (await desktop.wait_until("error", poll=0.01)).status is DesktopStatus.ERROR
@@ -302,7 +302,7 @@ async def test_a_desktop_whose_supervisor_is_killed_is_in_error_and_leaves_no_di
     await desktop.bash("xterm &")
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
-    backend.desktop._process.kill()
+    os.kill(backend.desktop.pid, signal.SIGKILL)
     await desktop.wait_until("error", poll=0.01)
     await nothing_left(temporary, str(temporary))
 

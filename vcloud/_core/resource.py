@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from vcloud._core.arguments import identifier
-from vcloud._core.decoding.codec import loads
+from vcloud._core.decoding.plain_json import loads
 from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 
 from vcloud._core.arguments import positive_integer
-from vcloud._core.decoding.codec import BrokenItems, Shape, required
+from vcloud._core.decoding.shape import BrokenItems, Shape, required
 from vcloud._core.paging.pager import Pager, paged
 from vcloud._core.paging.source import Source
 from vcloud._core.paging.strategies import PageAnswer, SinglePage, Strategy

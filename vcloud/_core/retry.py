@@ -7,11 +7,10 @@ from enum import Enum
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.arguments import positive_integer, seconds
+from vcloud._core.arguments import configured, in_seconds, positive_integer, seconds_from_zero
 from vcloud.errors import (
     APIError,
     AuthenticationError,
-    InvalidArgumentError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -62,15 +61,12 @@ class RetryPolicy:
             until that instead, and in any bulk run its refusals do not count as attempts.
     """
 
-    attempts: int = 4
-    base: float = field(default=0.25, converter=seconds)
-    cap: float = field(default=8.0, converter=seconds)
-    max_retry_after: float = field(default=120.0, converter=seconds)
-
-    def __attrs_post_init__(self) -> None:
-        positive_integer(self.attempts, "attempts")
-        if min(self.base, self.cap, self.max_retry_after) < 0:
-            raise InvalidArgumentError("base, cap and max_retry_after must not be negative")
+    attempts: int = field(default=4, validator=configured(positive_integer))
+    base: float = field(default=0.25, converter=in_seconds, validator=configured(seconds_from_zero))
+    cap: float = field(default=8.0, converter=in_seconds, validator=configured(seconds_from_zero))
+    max_retry_after: float = field(
+        default=120.0, converter=in_seconds, validator=configured(seconds_from_zero)
+    )
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after the ``attempt``-th try (from 1): exponential, half of it jitter (``random`` in 0..1)."""
@@ -86,7 +82,7 @@ class RetryPolicy:
         random: float,
         renewed: bool,
         forgiven: int = 0,
-        patience: float | None = None,
+        longest_wait: float | None = None,
     ) -> Decision:
         """What to do after the ``attempt``-th try failed with ``error``.
 
@@ -98,7 +94,7 @@ class RetryPolicy:
             random: a number in 0..1, for jitter.
             renewed: whether a credential was already renewed for this call.
             forgiven: how many of those do not count.
-            patience: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
+            longest_wait: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
         """
         if not repeatable:
             return Verdict.STOP
@@ -110,7 +106,7 @@ class RetryPolicy:
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is None:
             return RetryAfter(pause)
-        if asked > (self.max_retry_after if patience is None else patience):
+        if asked > (self.max_retry_after if longest_wait is None else longest_wait):
             return Verdict.STOP
         # The longer of the two: "0 seconds" is no promise that the service is well again. Jitter on
         # top, never below: a thousand clients told "45 seconds" should not come back in the same

@@ -13,12 +13,12 @@ from attrs import define
 from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
 from vcloud._core.endpoint import TIMEOUT
 from vcloud._core.resource import Handle
-from vcloud._core.text import shortened, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
+from vcloud.errors.text import shortened, word
 
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
+    from vcloud._core.scalars import OpenEnum
 
 H = TypeVar("H", bound=Handle)
 S = TypeVar("S", bound=str)
@@ -171,7 +171,7 @@ async def wait_until(
         return await poll_until(
             wait.poll, timeout=seconds, poll=interval, attempt=attempt, clock=clock
         )
-    except TimeIsUpError as late:
+    except PollTimeoutError as late:
         cause = late.__cause__
     raise wait.timed_out(seconds) from cause
 

@@ -8,6 +8,16 @@ from vcloud.emulator.credentials import Credentials
 from vcloud.emulator.faults.fault import Fault
 from vcloud.emulator.faults.redirect_host import Arrival
 from vcloud.emulator.faults.rules import Faults, Rule
-from vcloud.emulator.server import Emulator
+from vcloud.emulator.server import Emulator, EmulatorStats
 
-__all__ = ["Arrival", "Call", "Clock", "Credentials", "Emulator", "Fault", "Faults", "Rule"]
+__all__ = [
+    "Arrival",
+    "Call",
+    "Clock",
+    "Credentials",
+    "Emulator",
+    "EmulatorStats",
+    "Fault",
+    "Faults",
+    "Rule",
+]

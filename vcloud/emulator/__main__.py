@@ -13,26 +13,30 @@ from collections.abc import Sequence
 from vcloud.emulator.admin.routes import PREFIX, TOKEN_HEADER
 from vcloud.emulator.credentials import Credentials
 from vcloud.emulator.faults.named import HEADER, NAMES
-from vcloud.emulator.server import BALANCE, Emulator
+from vcloud.emulator.server import Emulator
+from vcloud.emulator.services import BALANCE
 
 _EPILOG = f"""\
-What goes wrong, on order:
-  A request with the header `{HEADER}: too_many; retry_after=2; form=date` is done that fault to. Values are JSON or
-  plain text. For requests that a program sends without your header, add a rule:
+Faults, for the error paths of your program:
+  The header `{HEADER}: too_many; retry_after=2; form=date` applies that fault to its request.
+  Values are JSON or plain text. For requests to which you cannot add a header, add a rule:
     curl -H 'Content-Type: application/json' URL{PREFIX}/faults -d \\
-      '{{"route": "POST */machines", "fault": "reset_after", "times": 1, "skip": 2, "every": 1, "probability": 1}}'
-  GET URL{PREFIX} lists all faults with their arguments, and the routes: the rules, the ledger of calls, the clock,
-  the account, visitors and their visits, going down for a while, and the other host that redirects lead to. They work wherever the emulator is served.
-  Where it serves real desktops, they and the header need VCLOUD_EMULATOR_TOKEN, which it prints, in `{TOKEN_HEADER}`.
+      '{{"route": "POST */machines", "fault": "reset_after", "times": 1, "skip": 2,
+        "every": 1, "probability": 1}}'
+  GET URL{PREFIX} lists all faults with their arguments, and the routes: the rules, the calls so
+  far, the clock, the account, visitors and their visits, refusing connections for a while, and
+  the other host of redirects. They are at every address at which the emulator is served. Where
+  it serves real desktops, they and the header need VCLOUD_EMULATOR_TOKEN, which it prints, in
+  `{TOKEN_HEADER}`.
   Faults: {", ".join(NAMES)}.
 """
 _EVERY_ADDRESS = ("0.0.0.0:", "[::]:")
-_KEPT = 10_000
-"""Calls. An emulator that runs for weeks must not grow with them."""
+KEEP_CALLS = 10_000
+"""Calls that are kept by default, so that memory stays bounded over weeks."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, serve, return the exit status."""
+    """Parse the command line and serve; the exit status."""
     options = _parser().parse_args(argv)
     try:
         credentials, taken = Credentials.drawn(options.seed).given(os.environ)
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m vcloud.emulator",
         description=__doc__,
         epilog=_EPILOG,
-        # It has lines to copy.
+        # The epilog contains lines to copy.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -82,6 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-rate-limits", action="store_true", help="lift the limits that StreamSpace documents"
     )
+    _add_backend(parser)
+    _add_faults(parser)
+    _add_access(parser)
+    _add_tls(parser)
+    _add_account(parser)
+    return parser
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         choices=("simulated", "x11"),
@@ -91,30 +104,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-exec", action="store_true", help="allow x11, which runs commands on this machine"
     )
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault-seed",
         type=int,
         default=0,
-        help="decides which requests a fault with a probability happens to",
+        help="decides to which requests a fault with a probability applies",
     )
     parser.add_argument(
         "--keep-calls",
         type=int,
-        default=_KEPT,
+        default=KEEP_CALLS,
         metavar="N",
-        help="calls in the ledger; 0 keeps all (default: %(default)s)",
+        help="how many of the last calls are kept; 0 keeps all (default: %(default)s)",
     )
-    _add_access(parser)
-    _add_tls(parser)
-    _add_account(parser)
-    return parser
 
 
 def _add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-remote",
         action="store_true",
-        help="allow a --host that is not loopback, and requests to any address; prints VCLOUD_ALLOW_HTTP=1, too",
+        help="allow a --host that is not loopback, and requests to any address; "
+        "prints VCLOUD_ALLOW_HTTP=1, too",
     )
     parser.add_argument(
         "--allow-host",
@@ -122,12 +135,13 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="allow_hosts",
         metavar="NAME",
-        help="answer requests to this name too, and web pages of it; may be repeated (in a Compose file: the service's name)",
+        help="answer requests to this name too, and web pages of it; may be repeated "
+        "(in a Compose file: the service's name)",
     )
     parser.add_argument(
         "--seed",
         help="draw keys, tokens, passwords and UUIDs from this: the same each time, and unsafe, "
-        "for whoever knows it has every key (default: nobody can guess them)",
+        "because whoever knows it has every key (default: nobody can guess them)",
     )
 
 
@@ -135,7 +149,8 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls",
         action="store_true",
-        help="serve https and wss; clients verify with the file in VCLOUD_CA_FILE, which is printed (needs vcloud-sdk[tls])",
+        help="serve https and wss; clients verify with the file in VCLOUD_CA_FILE, "
+        "which is printed (needs vcloud-sdk[tls])",
     )
     parser.add_argument(
         "--tls-name",
@@ -143,7 +158,7 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="tls_names",
         metavar="NAME",
-        help="a name or address beside loopback and --host that the certificate is for; may be repeated",
+        help="a name or address for the certificate, besides loopback and --host; may be repeated",
     )
 
 
@@ -164,7 +179,7 @@ def _add_account(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="EMAIL",
-        help='visitors of Streams on record from the start; "" for one without an email address',
+        help='registered visitors of Streams; "" for one without an email address',
     )
 
 
@@ -181,7 +196,7 @@ async def _serve(emulator: Emulator, taken: Sequence[str]) -> None:
                 "# That is every address of this machine: elsewhere, write one of them instead.\n"
             )
         if taken:
-            # They may be those of a real account, and whoever gave them has them.
+            # Not printed: they may belong to a real account, and the environment has them.
             sys.stdout.write(f"# As this environment has them: {', '.join(taken)}\n")
         for name, value in emulator.env().items():
             if name in taken:

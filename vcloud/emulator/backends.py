@@ -6,22 +6,25 @@ from vcloud.emulator.desktops.backend import Backend
 
 
 def is_real(backend: str, *, allow_exec: bool, loopback: bool, seeded: bool) -> bool:
-    """Return whether desktops are to be real; refuses what is unsafe or unknown."""
+    """Whether desktops are to be real.
+
+    Raises:
+        ValueError: the backend is unknown, or the other options make it unsafe.
+    """
     if backend == "simulated":
         return False
     if backend != "x11":
         msg = f"the backend must be 'simulated' or 'x11', not {backend!r}"
         raise ValueError(msg)
+    runs = "the x11 backend runs commands on this machine"
     if not allow_exec:
-        msg = "the x11 backend runs commands on this machine: pass allow_exec=True (--allow-exec) if that is what you want"
+        msg = f"{runs}: pass allow_exec=True (--allow-exec) if that is what you want"
         raise ValueError(msg)
     if not loopback:
-        msg = "the x11 backend runs commands on this machine, so it is served on loopback only, without allow_remote"
+        msg = f"{runs}, so it is served on loopback only, without allow_remote"
         raise ValueError(msg)
     if seeded:
-        msg = (
-            "the x11 backend runs commands on this machine, so its keys must not follow from a seed"
-        )
+        msg = f"{runs}, so its keys must not follow from a seed"
         raise ValueError(msg)
     return True
 
@@ -34,7 +37,7 @@ def require_real() -> None:
 
 
 def real() -> Backend:
-    """Return what a real desktop runs on."""
+    """A backend with a real X display."""
     from vcloud.emulator.x11.backend import X11Backend  # noqa: PLC0415 - as above
 
     return X11Backend()

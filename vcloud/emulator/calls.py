@@ -1,4 +1,4 @@
-"""What was asked, and what became of it."""
+"""The requests that an emulator received, and how it answered them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from aiohttp import web
 from attrs import evolve, field, frozen
 
 _TOKEN = re.compile(r"(?<![^&])token=[^&]*")
-"""What opens a viewer's connection; the ledger is printed."""
+"""The credential of a viewer's connection. Calls are printed."""
 
 
 def without_token(query: str) -> str:
-    """Return a query as it may be printed."""
+    """A query with its token redacted."""
     return _TOKEN.sub("token=***", query)
 
 
@@ -25,12 +25,15 @@ class Call:
     query: str
     """As it was sent, but for the value of `token`: it opens a session's picture."""
     status: int | None
-    """The status sent; 101 stands here once the WebSocket is over; None when none was: the connection was aborted, or stalls."""
+    """The status sent; None when none was: the connection was aborted, or stalls.
+
+    A WebSocket is recorded, with 101, once it is closed.
+    """
     processed: bool
-    """Whether the service ran; false when a fault kept it from that."""
-    # Not compared, so that whoever lists the calls that he expects need not say when each came and how it went wrong.
+    """Whether the service handled the request; false when a fault prevented that."""
+    # Not compared, so that a test can list the calls it expects without times and faults.
     fault: str | None = field(default=None, eq=False)
-    """The name of the fault that was done to it; None also when there was nothing in the answer that it could spoil."""
+    """The name of the fault that was applied; None also if the answer had nothing to change."""
     at: float = field(default=0.0, eq=False)
     """When it arrived, in seconds of `vcloud.emulator.clock.monotonic`."""
 
@@ -44,16 +47,16 @@ class Call:
         processed: bool,
         fault: str | None = None,
     ) -> Call:
-        """Write down a request."""
+        """Record a request."""
         path, _, query = request.raw_path.partition("?")
         return cls(request.method, path, without_token(query), status, processed, fault, at)
 
 
-class Ledger(list[Call]):
-    """Every call, in the order in which its fate was decided: before the first byte of its answer leaves."""
+class CallLog(list[Call]):
+    """Every call, in the order in which its answer was decided: before its first byte is sent."""
 
     def __init__(self, keep: int | None = None) -> None:
-        """Keep the last so many calls; None keeps all."""
+        """Keep the last `keep` calls; None keeps all."""
         super().__init__()
         if keep is not None and keep < 1:
             msg = f"keep at least 1 call, or None for all, not {keep!r}"
@@ -61,13 +64,13 @@ class Ledger(list[Call]):
         self._keep = keep
 
     def note(self, call: Call) -> None:
-        """Add a call, and forget the oldest beyond what is kept."""
+        """Add a call, and drop the oldest ones beyond `keep`."""
         self.append(call)
         if self._keep is not None:
             del self[: -self._keep]
 
     def answered(self, call: Call, status: int) -> None:
-        """Write the status down that was sent in the end."""
+        """Record the status that was sent in the end."""
         for index in reversed(range(len(self))):
             if self[index] is call:
                 self[index] = evolve(call, status=status)

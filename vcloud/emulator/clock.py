@@ -1,12 +1,11 @@
 """The two times of an emulated service: its own, and the time of day.
 
-One rule says which of them counts. What the service *does* goes by its own time: machines boot,
-sessions and tokens end, rate limits start anew. What a client compares with *its* clock is written
-in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So neither a
-clock that is driven, by a month or a thousandfold speed, nor a day that a test froze or moved makes
-a client renew its token for each call, or has a signature refused. Only `offset` does, because a
-service whose own clock is wrong does: clients learn hours, and no client that is careful learns a
-difference of more than a day.
+One rule decides which of them counts. What the service *does* follows its own time: machines boot,
+sessions and tokens end, rate limits start again. What a client compares with *its* clock is written
+in the time of day: signatures, `Date`, the reset of a rate limit, the end of a token. So a client
+does not renew its token for each call, and no signature is refused, if a test advances the clock by
+a month, runs it a thousand times faster, or freezes the day. Only `offset` causes that, as a wrong
+clock of a real service does. Clients correct for a clock skew of hours, but not of more than a day.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ _SHIFT: ContextVar[float] = ContextVar("vcloud_emulator_clock_shift", default=0.
 
 
 def _monotonic() -> Callable[[], float]:
-    # Not time.monotonic where there is another way: freezegun replaces it, and then nothing would
-    # ever pass.
+    # Not time.monotonic where possible, because freezegun replaces it, and time would stand still.
     if hasattr(time, "clock_gettime"):
         return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     return time.monotonic
 
 
 monotonic: Final[Callable[[], float]] = _monotonic()
-"""Seconds from some point in the past, that no test can freeze."""
+"""Seconds from some point in the past, which no test can freeze."""
 
 
 class Clock:
@@ -40,43 +38,43 @@ class Clock:
 
     `now()` is simulated time: machines boot, sessions last, links and tokens expire in it, and
     `speed` and `advance()` move it. A test that freezes or moves the day (freezegun, time-machine)
-    does not. `wall()` is the time of day the service believes in: the real one, or the one such a
-    test has set; signatures and the `Date` header are measured against it. The two are separate
-    because clients sign with the time of day: an emulator that runs a hundred times faster must not
-    start to refuse them after three seconds. `offset` (seconds, settable at any time) shifts what
-    the service believes, for tests in which client and service disagree.
+    does not. `wall()` is the service's time of day: the real one, or the one such a test has set.
+    Signatures and the `Date` header are compared with it. The two are separate because clients sign
+    with the time of day: an emulator that runs a hundred times faster must not refuse them after
+    three seconds. `offset` (seconds, settable at any time) shifts the service's time of day, for
+    tests of clock skew.
     """
 
     def __init__(self, speed: float = 1.0, *, offset: float = 0.0) -> None:
-        """Start at the real time; `speed` simulated seconds then pass in each real one."""
+        """Start at the real time; `speed` simulated seconds pass in each real one."""
         if not math.isfinite(speed) or speed < 0:
             msg = f"speed must be a finite number of at least 0, not {speed!r}"
             raise ValueError(msg)
-        self.speed = speed
-        self.offset = offset
+        self.speed: float = speed
+        self.offset: float = offset
         self._start = time.time()
         self._origin = monotonic()
         self._advanced = 0.0
 
     @classmethod
     def stopped(cls, at: float | None = None) -> Self:
-        """Return a clock that stands at `at` (epoch seconds, default: the real time) until it is advanced."""
+        """A clock that stands at `at` (epoch seconds, default: the real time) until advanced."""
         clock = cls(speed=0.0)
         if at is not None:
             clock._start = at
         return clock
 
     def now(self) -> float:
-        """Return the simulated time in epoch seconds."""
+        """The simulated time in epoch seconds."""
         return self._start + (monotonic() - self._origin) * self.speed + self._advanced
 
     def wall(self) -> float:
-        """Return the service's time of day in epoch seconds: the real time shifted by `offset`."""
+        """The service's time of day in epoch seconds: the real time shifted by `offset`."""
         return time.time() + self._off
 
     @contextmanager
     def shifted(self, seconds: float) -> Iterator[None]:
-        """Let the service believe in another `offset`, so many seconds more, for what this task does inside."""
+        """Add so many seconds to `offset`, for what this task does inside."""
         token = _SHIFT.set(seconds)
         try:
             yield
@@ -88,18 +86,18 @@ class Clock:
         return self.offset + _SHIFT.get()
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` of simulated time pass at once."""
+        """Advance simulated time by so many seconds."""
         if not math.isfinite(seconds) or seconds < 0:
             msg = f"time only moves forward: cannot advance by {seconds!r} s"
             raise ValueError(msg)
         self._advanced += seconds
 
     def iso(self, at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
-        """Write a simulated instant the way the service prints it: shifted by `offset`, in UTC, with a Z."""
+        """A simulated instant as the service prints it: shifted by `offset`, in UTC, with a Z."""
         return written(at + self._off, timespec)
 
 
 def written(at: float, timespec: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
-    """Write a time of day, in epoch seconds, the way the services print it: in UTC, with a Z."""
+    """A time of day, in epoch seconds, as the services print it: in UTC, with a Z."""
     text = datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec)
     return text.removesuffix("+00:00") + "Z"

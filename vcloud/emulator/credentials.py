@@ -1,4 +1,4 @@
-"""What opens an emulator: drawn anew for each, or drawn by a seed, or given."""
+"""The keys, passwords and tokens of an emulator: random, from a seed, or given."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import Final, Self
 
 from attrs import evolve, field, fields, frozen
 
-from vcloud.emulator.streamspace.catalog import ADMIN
-
 Seed = int | str
+
+ADMIN: Final = "admin"
+"""The name of the StreamSpace administrator, unless the environment gives another."""
 
 _PAIRS: Final = (
     ("computers_key", "computers_secret"),
     ("streams_key", "streams_secret"),
     ("streamspace_username", "streamspace_password"),
 )
-"""What is of no use without the other."""
+"""Credentials that are only of use together."""
 
 
 def generator(seed: Seed | None) -> Random:
-    """Return what keys, tokens, passwords and ids are drawn from.
+    """The generator of keys, tokens, passwords and ids.
 
-    That is the system's source of secrets, or, with a seed, one that anybody can repeat.
+    It is the system's source of secrets or, with a seed, one that anybody can repeat.
     """
     return SystemRandom() if seed is None else Random(seed)
 
 
 @frozen(kw_only=True)
 class Credentials:
-    """What clients show to an emulator. Each is called as its variable, without `VCLOUD_`."""
+    """What clients authenticate with. Each is named as its variable, without `VCLOUD_`."""
 
     computers_key: str
     computers_secret: str = field(repr=False)
@@ -40,21 +41,21 @@ class Credentials:
     streamspace_username: str = ADMIN
     streamspace_password: str = field(repr=False)
     streamspace_token: str | None = field(default=None, repr=False)
-    """A token of the administrator that was given, and never ends; None for those of logins only."""
+    """A token for the administrator that never expires; None accepts only those of logins."""
     desktops_api_key: str = field(repr=False)
     emulator_token: str = field(repr=False)
-    """What the emulator's own administration takes while it serves real desktops."""
+    """The token for the emulator's administration while it serves real desktops."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse two secrets of one key."""
+        """Refuse two secrets for one key."""
         if self.computers_key == self.streams_key and self.computers_secret != self.streams_secret:
             msg = "one key has one secret: those for computers and streams differ"
             raise ValueError(msg)
 
     @classmethod
     def drawn(cls, seed: Seed | None = None) -> Self:
-        """Draw everything; equal seeds draw the same, and None draws what nobody can guess."""
-        # Not the series that the services draw their ids from, which clients see.
+        """Draw everything; equal seeds draw the same, and without one nobody can guess it."""
+        # Not the sequence from which the services draw their ids, which clients see.
         random = generator(None if seed is None else f"credentials {seed}")
         key, secret = f"ak_{random.randbytes(10).hex()}", f"sk_{random.randbytes(24).hex()}"
         return cls(
@@ -68,12 +69,12 @@ class Credentials:
         )
 
     def given(self, environ: Mapping[str, str]) -> tuple[Self, tuple[str, ...]]:
-        """Return these with what the environment gives, and the names of the variables that do.
+        """These with the values from the environment, and the names of the variables used.
 
-        An empty variable gives nothing, as an unset one in a Compose file.
+        An empty variable counts as unset, because Compose files make unset ones empty.
 
         Raises:
-            ValueError: there is a key without its secret, or a name without its password.
+            ValueError: a key without its secret is set, or a name without its password.
         """
         found = {
             one.name: value
@@ -89,5 +90,5 @@ class Credentials:
 
 
 def variable(name: str) -> str:
-    """Return the environment variable that gives a credential."""
+    """The environment variable of a credential."""
     return f"VCLOUD_{name.upper()}"

@@ -1,4 +1,4 @@
-"""What an emulator tells its clients: how to reach each service, and with what."""
+"""How clients reach an emulator: the URL and the credentials of each service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Endpoints(TypedDict):
-    """The arguments that lead a `VCloud` to an emulator: one endpoint for each provider."""
+    """The arguments that point a `VCloud` at an emulator: one endpoint for each provider."""
 
     computers: Endpoint
     desktops: Endpoint
@@ -24,7 +24,7 @@ class Endpoints(TypedDict):
 
 @frozen(kw_only=True)
 class Handout:
-    """Where the services are, and what opens them."""
+    """The URLs of the services, and the credentials for them."""
 
     credentials: Credentials
     computers_url: str
@@ -35,11 +35,11 @@ class Handout:
     """Whether clients on other machines reach them over plain http."""
     ca_file: str | None
     administered: bool
-    """Whether the emulator's own administration takes its token only."""
+    """Whether the emulator's own administration needs its token."""
 
     def endpoints(self, trust: ssl.SSLContext | None) -> Endpoints:
-        """Return the arguments for `VCloud`; `trust` verifies the emulator where it serves TLS."""
-        # Imported here because the emulator must serve, and be tested, without the SDK.
+        """The arguments for `VCloud`; `trust` verifies an emulator that serves TLS."""
+        # Imported here, because the emulator serves without the client.
         from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth  # noqa: PLC0415 - see above
 
         def at(url: str, auth: Auth) -> Endpoint:
@@ -57,7 +57,7 @@ class Handout:
         }
 
     def env(self) -> dict[str, str]:
-        """Return the environment variables."""
+        """The environment variables."""
         given = self.credentials
         return {
             **({} if self.ca_file is None else {"VCLOUD_CA_FILE": self.ca_file}),

@@ -1,4 +1,4 @@
-"""The old place of `vcloud.emulator.x11.vnc`, kept because programs import `VNCPort` from here."""
+"""The former place of `vcloud.emulator.x11.vnc`. Programs import `VNCPort` from here."""
 
 from __future__ import annotations
 

@@ -13,14 +13,16 @@ from typing import Any, Final, Self
 import msgspec
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Codec, Instant, Integer, Shape, excerpt
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
 from vcloud._core.request import Request, Response
-from vcloud._core.scalars import instant_or_none
-from vcloud._core.text import shortened
+from vcloud._core.scalars import Instant, Integer, instant_or_none
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -31,8 +33,8 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
+from vcloud.errors.text import shortened
 
 
 class VagonCode(IntEnum):

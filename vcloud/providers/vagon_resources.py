@@ -14,13 +14,14 @@ from msgspec import UNSET, UnsetType
 
 from vcloud._core import resources as core
 from vcloud._core.arguments import positive_integer
-from vcloud._core.decoding.codec import Integer, Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.paging.strategies import ByCount, PageAnswer
 from vcloud._core.request import QueryValue
 from vcloud._core.resource import Handle, Origin, adopt, set_origin, set_session
 from vcloud._core.resources import ListAnswer, Opened
+from vcloud._core.scalars import Integer
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError
 from vcloud.providers.vagon import Envelope

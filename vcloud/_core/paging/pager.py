@@ -100,22 +100,22 @@ class Pager(Generic[T]):
         """Item after item. Errors are those of :meth:`pages`."""
         return Items(self.pages())
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        # copy.deepcopy asks for this too.
-        raise TypeError(
-            "a Pager reads through its client, so it can be neither pickled nor deep-copied: "
-            "call list(...) again where it is needed, or collect the items with `await ....all()`"
-        )
-
     if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
                 "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
             )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # copy.deepcopy asks for this too.
+        raise TypeError(
+            "a Pager reads through its client and can be neither pickled nor copied deeply: "
+            "call list(...) again where it is needed, or take the items, `await ....all()`"
+        )
 
     def prefetch(self, n: int) -> Pager[T]:
         """The same list, read up to ``n`` pages ahead.

@@ -1,4 +1,4 @@
-"""Reading what the Computers API is asked: the filters of a list, the bodies of create and update."""
+"""Reading the requests of the Computers API: filters of lists, bodies of create and update."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vcloud.emulator.vagon.service import (
 AUTO_STOP_THRESHOLDS = (0, 900, 3600, 10800, 21600)
 USAGE_SOURCES = ("machine", "team_balance")
 MAX_EXPIRES_IN = 10 * 365 * 24 * 60
-"""Ten years in minutes. Undocumented: some end there must be, before dates run out of years."""
+"""Ten years in minutes. Undocumented: a limit is needed, because dates end with the year 9999."""
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
@@ -55,7 +55,7 @@ class MachineFilter:
         )
 
     def apply(self, machines: Iterable[Machine], now: float) -> Iterable[Machine]:
-        """Return the machines that pass; all of them, unexamined, when nothing filters."""
+        """The machines that pass; without filters, all of them, unexamined."""
         if self == _NO_FILTER:
             return machines
         return self._passing(machines, now)
@@ -91,7 +91,7 @@ _NO_FILTER = MachineFilter(
 
 @frozen(kw_only=True)
 class NewMachines:
-    """What create was asked for."""
+    """The machines that a create asks for."""
 
     plan: Plan
     quantity: int
@@ -156,7 +156,7 @@ def read_update(body: Json) -> Json:
 
 
 def read_expires_in(body: Json) -> int:
-    """Read for how many minutes an access link is to last; the vendor's own pages send them as text."""
+    """Read the minutes of an access link, which the vendor's own pages send as text."""
     sent = body.get("expires_in")
     if isinstance(sent, str) and _DIGITS.fullmatch(sent):
         body = {"expires_in": int(sent)}

@@ -1,4 +1,4 @@
-"""What an emulated Vagon account can choose from: plans, machine types, images, software, permissions."""
+"""What Vagon offers an account: plans, machine types, images, software, permissions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Plan:
     price: Decimal
 
     def machine_type(self, id: int) -> MachineType | None:
-        """Return the machine type with this id, if the plan has it."""
+        """The machine type with this id, if the plan has it."""
         return next((known for known in self.machine_types if known.id == id), None)
 
 

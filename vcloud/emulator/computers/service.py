@@ -1,4 +1,4 @@
-"""The Vagon Computers API: every documented operation, and `GET /machines/{id}` of the vendor's client."""
+"""The Vagon Computers API: its operations, and `GET /machines/{id}` of the vendor's client."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ from vcloud.emulator.computers.catalog import (
     SOFTWARE,
     Json,
 )
+from vcloud.emulator.computers.rules import (
+    require_capacity,
+    require_machine_type,
+    require_off,
+    require_startable,
+    require_usage,
+)
 from vcloud.emulator.computers.state import (
     DEFAULT_TASK,
     RUNNING,
-    UNFINISHED,
     Machine,
     Phase,
     Session,
@@ -37,7 +43,6 @@ from vcloud.emulator.computers.tasks import (
     add_default_task,
     checked_uid,
     delete_task,
-    require_off,
 )
 from vcloud.emulator.computers.views import (
     access_view,
@@ -70,9 +75,12 @@ DAY = 86_400.0
 
 
 class Computers(VagonService):
-    """The service and its state, which tests may read and change: `machines`, `capacity`, `organization`."""
+    """The service and its state, which tests may read and change.
 
-    prefix = "/organization-management/v1"
+    The state is in `machines`, `capacity`, `access_links` and `organization`.
+    """
+
+    prefix: str = "/organization-management/v1"
 
     def __init__(
         self,
@@ -83,13 +91,13 @@ class Computers(VagonService):
         machines: int = 0,
         seed: Seed | None = None,
     ) -> None:
-        """Serve `organization`, with so many machines from the start; equal seeds give equal uuids."""
+        """Serve `organization`, with this many machines at first; equal seeds give equal uuids."""
         super().__init__(organization, signatures, clock)
         self.machines: dict[str, Machine] = {}
         self.capacity: dict[str, int] = {}
-        """How many machines may run at once in a region; unlimited where nothing is said."""
+        """How many machines may run at once, by region; regions that are absent are unlimited."""
         self.access_links: dict[str, str] = {}
-        """Every link handed out, by its id."""
+        """Every link that was created, by its id."""
         self._random = generator(seed)
         self._machine_ids = itertools.count(FIRST_MACHINE)
         self._session_ids = itertools.count(FIRST_SESSION)
@@ -122,13 +130,13 @@ class Computers(VagonService):
         return machine
 
     def set_status(self, id: str | int, status: str) -> None:
-        """Put a machine into any status, known or not, until it is told otherwise."""
+        """Put a machine into any status, known or not, until the next command."""
         machine, now = self.machines[str(id)], self.clock.now()
         machine.force(now, status, str(next(self._session_ids)))
         self._charge(machine, now)
 
     def use(self, id: str | int) -> None:
-        """Let somebody do something on a machine, so that its idle time begins anew."""
+        """Somebody uses a machine, so that its idle time starts again."""
         machine, now = self.machines[str(id)], self.clock.now()
         self.organization.account.settle(now)
         machine.use(now)
@@ -221,14 +229,12 @@ class Computers(VagonService):
             else None
         )
         region = known_region(body["region"]) if body.get("region") is not None else machine.region
-        self._require_startable(machine, now)
+        require_startable(machine, now)
         machine_type = (
-            machine.machine_type if type_id is None else machine.plan.machine_type(type_id)
+            machine.machine_type if type_id is None else require_machine_type(machine, type_id)
         )
-        if machine_type is None:
-            raise VagonError(4205, "Machine type is not available for this plan")
-        self._require_usage(machine, now)
-        self._require_capacity(region, now)
+        require_usage(machine, self.organization.account, now)
+        require_capacity(self.machines.values(), region, self.capacity.get(region), now)
         machine.machine_type, machine.region = machine_type, region
         add_default_task(machine, now, next(self._task_ids))
         machine.start(now, str(next(self._session_ids)))
@@ -257,10 +263,7 @@ class Computers(VagonService):
         machine = self._machine(request)
         type_id = body_integer(request.json(), "machine_type_id")
         require_off(machine, self.clock.now())
-        machine_type = machine.plan.machine_type(type_id)
-        if machine_type is None:
-            raise VagonError(4205, "Machine type is not available for this plan")
-        machine.machine_type = machine_type
+        machine.machine_type = require_machine_type(machine, type_id)
         return {}
 
     def _create_access_link(self, request: VagonRequest) -> Json:
@@ -325,24 +328,8 @@ class Computers(VagonService):
             raise VagonError(403, "Machine belongs to another member")
         return machine
 
-    def _require_startable(self, machine: Machine, now: float) -> None:
-        status = machine.status(now)
-        if status == "resizing_disk":
-            raise VagonError(469, "Disk is being resized")
-        if status in UNFINISHED:
-            raise VagonError(4201, f"Machine is not ready ({status})")
-        require_off(machine, now)
-
-    def _require_usage(self, machine: Machine, now: float) -> None:
-        if machine.remaining(now) > 0:
-            return
-        if machine.usage_source == "machine":
-            raise VagonError(480, "Insufficient balance: no usage is left on the machine")
-        if not self.organization.account.solvent:
-            raise VagonError(480, "Insufficient balance")
-
     def _charge(self, machine: Machine, now: float) -> None:
-        """Let the organisation's balance pay for what the machine's own usage does not, from now on."""
+        """From now on, the organisation's balance pays for what the machine's own usage does not."""
         account = self.organization.account
         account.end(machine.draw, now)
         paid = machine.paid_by_the_team(now)
@@ -350,23 +337,15 @@ class Computers(VagonService):
         if paid is not None:
             machine.draw = account.draw(machine.machine_type.hourly, *paid, machine.run_out)
 
-    def _require_capacity(self, region: str, now: float) -> None:
-        limit = self.capacity.get(region)
-        if limit is None:
-            return
-        busy = sum(m.region == region and m.status(now) != "off" for m in self.machines.values())
-        if busy >= limit:
-            raise VagonError(440, f"Cloud capacity is unavailable in {region}")
-
     def _free_machine_id(self) -> str:
-        # An override may have taken an id that the counter has yet to reach.
+        # An override may have an id that the counter has not reached yet.
         return next(id_ for id_ in map(str, self._machine_ids) if id_ not in self.machines)
 
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     def _add_varied(self, index: int) -> None:
-        # Different enough that every filter of the list finds some machines and leaves others out.
+        # So different that every filter of the list finds some machines and leaves others out.
         machine = self.add_machine(
             region=REGIONS[index % len(REGIONS)],
             plan=PLANS[2] if index % 10 == 9 else PLANS[1],

@@ -1,12 +1,14 @@
 """A machine of the Computers API and the schedule by which it changes.
 
-A machine's state is a pure function of the time: commands lay down what will happen (`phases`), questions ask
-what has happened by `now`. No timer runs, so a stopped clock stops the machines. What a machine does by itself
-is laid down ahead too: `start` lays down the stop that comes when nobody uses it or when its own usage ends.
+A machine's state is a pure function of the time. Commands schedule what will happen (`phases`), and
+queries tell what has happened by `now`. No timer runs, so a stopped clock stops the machines. What
+a machine does by itself is scheduled as well: `start` schedules the stop for when nobody uses the
+machine, or its own usage ends.
 
-The first start of a machine is `creating`, `warming_up`, `ready`; a later one is `turning_on`, `ready` (the order
-in the first is inferred). A start after a reset is a first one again: the reset gives the initial image back, and
-the document treats "never started" and "reset since" as one state (`latest_image_status`).
+The first start of a machine is `creating`, `warming_up`, `ready`; a later one is `turning_on`,
+`ready` (the order in the first is inferred). A start after a reset is a first one again: the reset
+restores the initial image, and the document treats "never started" and "reset since" as one state
+(`latest_image_status`).
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ WARMING_UP = 5.0
 GRACEFUL_STOPPING = 15.0
 TURNING_OFF = 10.0
 SNAPSHOT = 30.0
-"""How long each step of a machine's life takes, in simulated seconds."""
+"""How long each status of a machine lasts, in simulated seconds."""
 
 RUNNING = frozenset({"creating", "turning_on", "warming_up", "ready"})
-"""States in which a machine can be told to stop."""
+"""States in which a machine can be stopped."""
 
 UNFINISHED = frozenset({"creating", "installing", "region_migration"})
 """States in which a machine is not ready to be started."""
@@ -48,31 +50,31 @@ class User:
 
 @define(eq=False)
 class Session:
-    """One stretch of a machine being ready. Either instant may still lie ahead."""
+    """A time in which a machine is ready. Its start and end may be in the future."""
 
     id: str
     start_at: float
     end_at: float | None = None
     has_data: bool = True
-    """Whether what was done in it is still on the machine: false after a reset."""
+    """Whether its changes are still on the machine; false after a reset."""
     own: float = 0.0
     """Seconds of it, from its start, for which the machine's own usage pays."""
 
     def opened(self, now: float) -> bool:
-        """Tell whether the session has begun."""
+        """Whether the session has begun."""
         return self.start_at <= now
 
     def ended(self, now: float) -> float | None:
-        """Return when the session ended, None while it is open."""
+        """When the session ended; None while it is open."""
         return self.end_at if self.end_at is not None and self.end_at <= now else None
 
     def spent(self, now: float) -> float:
-        """Return how many seconds of the machine's own usage it has taken."""
+        """How many seconds of the machine's own usage it has taken."""
         end = now if self.end_at is None else min(now, self.end_at)
         return min(max(0.0, end - self.start_at), self.own)
 
     def minutes(self, now: float) -> int:
-        """Return the duration in minutes begun, 0 while it is open."""
+        """The duration in minutes, rounded up; 0 while it is open."""
         end = self.ended(now)
         return 0 if end is None else math.ceil((end - self.start_at) / 60)
 
@@ -86,15 +88,15 @@ class Task:
     created_at: float
     active: bool = False
     growth: list[tuple[float, int]] = field(factory=list)
-    """When its size is recorded, and by how many bytes it has grown then. Some of it may lie ahead."""
+    """Times at which its size is recorded, also future ones, and the bytes it grows by."""
 
     def folder_size(self, now: float) -> int | None:
-        """Return the size as last recorded, None before that."""
+        """The size as last recorded; None before that."""
         recorded = [size for at, size in self.growth if at <= now]
         return sum(recorded) if recorded else None
 
     def forget_after(self, now: float) -> None:
-        """Drop what was to be recorded after `now`."""
+        """Drop what is scheduled after `now`."""
         self.growth = [entry for entry in self.growth if entry[0] <= now]
 
 
@@ -126,14 +128,14 @@ class Machine:
     invited: bool = False
     """Whether an invitation is pending."""
     owner: str | None = None
-    """Another member whose machine this is: every request about it is then refused with 403."""
+    """Another member who owns the machine; requests about it are then refused with 403."""
     auto_stop_threshold: int = 900
     usage_source: str = "team_balance"
     """The document does not give the default; a machine just bought has no usage of its own."""
     remaining_usage: int = 0
-    """Minutes that were assigned; `remaining` is what is left of them."""
+    """Minutes that were assigned; `remaining` tells how many are left."""
     deposited_usage: int = 0
-    """Minutes. What they pay for is not documented, so nothing draws on them."""
+    """Minutes. Their use is not documented, so nothing takes from them."""
     network_credit: int = NETWORK_CREDIT
     disk_size: int
     file_storage_size: int
@@ -145,45 +147,45 @@ class Machine:
     deleted_uids: set[str] = field(factory=set)
     """Task names that cannot be used again until a reset."""
     started: bool = False
-    """Whether it was told to start since it was created or last reset."""
+    """Whether it was started since it was created or last reset."""
     draw: Draw | None = None
-    """What it takes of the organisation's balance."""
+    """What it draws from the organisation's balance."""
     _current: Session | None = None
-    """The session of the last start; None when a status was forced since."""
+    """The session of the last start; None if a status was forced since."""
     _used_at: float = 0.0
-    """When somebody last did something on it."""
+    """When somebody last used it."""
     _spent_before: float = 0.0
     """Seconds of its own usage that were spent before `remaining_usage` was last set."""
 
     def status(self, now: float) -> str:
-        """Return the `friendly_status` at this time."""
+        """The `friendly_status` at this time."""
         return self._phase(now).status
 
     def sessions_by(self, now: float) -> list[Session]:
-        """Return the sessions begun by now, newest first."""
+        """The sessions that have begun, newest first."""
         return [session for session in reversed(self.sessions) if session.opened(now)]
 
     def last_session(self, now: float) -> Session | None:
-        """Return the newest session begun by now."""
+        """The newest session that has begun."""
         return next((session for session in reversed(self.sessions) if session.opened(now)), None)
 
     def has_session_data(self, now: float) -> bool:
-        """Tell whether a session has begun since the last reset."""
+        """Whether a session has begun since the last reset."""
         last = self.last_session(now)
         return last is not None and last.has_data
 
     def tasks_by(self, now: float) -> list[Task]:
-        """Return the tasks created by now, newest first; a machine that is being created has none yet."""
+        """The tasks created by now, newest first; none while the machine is being created."""
         return [task for task in reversed(self.tasks) if task.created_at <= now]
 
     def active_task(self, now: float) -> Task | None:
-        """Return the task whose folder is monitored; none without backup."""
+        """The task whose folder is monitored; None without backup."""
         if not self.backup_enabled:
             return None
         return next((task for task in self.tasks if task.active and task.created_at <= now), None)
 
     def latest_image_status(self, now: float) -> str | None:
-        """Return the state of the newest snapshot."""
+        """The state of the newest snapshot."""
         phase = self._phase(now)
         if phase.status != "off":
             return "in_use"
@@ -192,37 +194,37 @@ class Machine:
         return "processing" if now < phase.at + SNAPSHOT else "ready"
 
     def remaining(self, now: float) -> int:
-        """Return how many whole minutes of its own usage are left."""
+        """How many whole minutes of its own usage are left."""
         return math.floor(self._own_seconds(now) / 60)
 
     def set_remaining(self, now: float, minutes: int) -> None:
-        """Give the machine so many minutes of its own from now on."""
+        """Give the machine this many minutes of its own from now on."""
         self.remaining_usage, self._spent_before = minutes, self._spent(now)
         if self._current is not None:
             self._current.own = self._current.spent(now) + minutes * 60
         self.plan_ahead(now)
 
     def start(self, now: float, session_id: str) -> None:
-        """Lay down the way up to ready, where a session opens, and the stop that comes by itself."""
+        """Schedule the phases until ready, the session that then begins, and the automatic stop."""
         if self.has_session_data(now):
             ready = now + TURNING_ON
-            rise: tuple[Phase, ...] = (Phase(now, "turning_on"),)
+            starting: tuple[Phase, ...] = (Phase(now, "turning_on"),)
         else:
             ready = now + CREATING + WARMING_UP
-            rise = (Phase(now, "creating"), Phase(now + CREATING, "warming_up"))
-        self.phases = (*rise, Phase(ready, "ready"))
+            starting = (Phase(now, "creating"), Phase(now + CREATING, "warming_up"))
+        self.phases = (*starting, Phase(ready, "ready"))
         self._current = Session(session_id, ready, own=self._own_seconds(now))
         self.sessions.append(self._current)
         self.started = True
         self.plan_ahead(now)
 
     def use(self, now: float) -> None:
-        """Let somebody do something on it, so that its idle time begins anew."""
+        """Somebody uses it, so that its idle time starts again."""
         self._used_at = now
         self.plan_ahead(now)
 
     def plan_ahead(self, now: float) -> None:
-        """Lay down when the machine stops by itself: when nobody uses it, or when its own usage ends."""
+        """Schedule the automatic stop: when nobody uses the machine, or its own usage ends."""
         session = self._current
         if session is None or self.status(now) not in RUNNING:
             return
@@ -237,36 +239,36 @@ class Machine:
         for task in self.tasks:
             task.forget_after(now)
         if ends:
-            # That a machine stops gracefully by itself is inferred: nothing is to be lost by being away.
+            # That the stop is graceful is inferred: users must not lose data by being away.
             at, gracefully = min(ends)
-            self._lay_down_stop(session, max(at, now), gracefully=gracefully)
+            self._schedule_stop(session, max(at, now), gracefully=gracefully)
 
     def stop(self, now: float, *, gracefully: bool) -> None:
-        """Lay down the way to off; the session ends when the machine begins to turn off."""
+        """Schedule the phases until off; the session ends when the machine begins to turn off."""
         last = self.sessions[-1] if self.sessions else None
         if last is not None and not last.opened(now):
-            # The machine left its way up to ready, so the session that waited there never opens.
+            # The machine never becomes ready, so the scheduled session does not begin.
             self.sessions.pop()
             last = self._current = None
         elif last is not None and last.ended(now) is not None:
             last = None
-        self._lay_down_stop(last, now, gracefully=gracefully)
+        self._schedule_stop(last, now, gracefully=gracefully)
 
     def run_out(self, at: float) -> None:
-        """Stop at once, since nobody pays any more."""
+        """Stop at once, because the balance is exhausted."""
         session = self._current
         if session is not None and session.ended(at) is None:
-            self._lay_down_stop(session, at, gracefully=False)
+            self._schedule_stop(session, at, gracefully=False)
 
     def paid_by_the_team(self, now: float) -> tuple[float, float | None] | None:
-        """Return from when until when the organisation's balance pays, from now on; None if it does not."""
+        """From when until when the organisation's balance will pay; None if it does not."""
         session = self._current
         if session is None or self.usage_source != "team_balance":
             return None
         return max(now, session.start_at + session.own), session.end_at
 
     def reset(self) -> None:
-        """Return to the initial image: only the default task stays, and deleted names are free again."""
+        """Restore the initial image: keep the default task only, and free deleted task names."""
         self.started = False
         for session in self.sessions:
             session.has_data = False
@@ -281,9 +283,9 @@ class Machine:
             other.active = other is task
 
     def force(self, now: float, status: str, session_id: str) -> None:
-        """Put the machine into `status` for good, with the session that would have opened or ended by it.
+        """Put the machine into `status`, and begin or end its session accordingly.
 
-        It then neither stops by itself nor draws on the balance, until it is started anew.
+        It then neither stops by itself nor draws on the balance, until it is started again.
         """
         self.phases = (Phase(now, status),)
         self._current = None
@@ -314,7 +316,7 @@ class Machine:
     def _own_seconds(self, now: float) -> float:
         return max(0.0, self.remaining_usage * 60 - self._spent(now) + self._spent_before)
 
-    def _lay_down_stop(self, session: Session | None, begin: float, *, gracefully: bool) -> None:
+    def _schedule_stop(self, session: Session | None, begin: float, *, gracefully: bool) -> None:
         end = begin + (GRACEFUL_STOPPING if gracefully else 0.0)
         off = end + TURNING_OFF
         first = (Phase(begin, "graceful_stopping"),) if gracefully else ()

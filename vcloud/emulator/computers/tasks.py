@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vcloud.emulator.computers.rules import require_off
 from vcloud.emulator.computers.state import DEFAULT_TASK, Machine, Task
 from vcloud.emulator.vagon.service import VagonError
 
@@ -11,7 +12,7 @@ RESERVED = frozenset('/\\:*?"<>|')
 
 
 def checked_uid(uid: object) -> str:
-    """Return `uid` if it can name a folder, else refuse with 4216, the only refusal documented for it."""
+    """`uid` if it can name a folder, else refuse with 4216, the only documented refusal."""
     if not isinstance(uid, str) or not uid.strip():
         raise VagonError(4216, "Invalid task uid: it must not be empty")
     if len(uid) > MAX_UID_LENGTH:
@@ -23,7 +24,7 @@ def checked_uid(uid: object) -> str:
 
 
 def activate_task(machine: Machine, uid: str, now: float, new_id: int) -> tuple[Task, str]:
-    """Make the task `uid` the active one, creating it as `new_id` if needed; return it and the `result`."""
+    """Make the task `uid` the active one, created as `new_id` if needed; it and the `result`."""
     if not machine.backup_enabled:
         raise VagonError(4218, "Backup is not enabled")
     require_off(machine, now)
@@ -40,7 +41,7 @@ def activate_task(machine: Machine, uid: str, now: float, new_id: int) -> tuple[
 
 
 def add_default_task(machine: Machine, now: float, new_id: int) -> Task:
-    """Return the default task, creating it as `new_id` if needed: a machine just bought has none."""
+    """The default task, created as `new_id` if needed, as for a machine just bought."""
     task = next((known for known in machine.tasks if known.uid == DEFAULT_TASK), None)
     if task is None:
         task = Task(new_id, DEFAULT_TASK, now, active=not any(t.active for t in machine.tasks))
@@ -49,7 +50,7 @@ def add_default_task(machine: Machine, now: float, new_id: int) -> Task:
 
 
 def delete_task(machine: Machine, task_id: str, now: float, new_id: int) -> Task:
-    """Delete a task; the default one, created as `new_id` if needed, takes over if it was active."""
+    """Delete a task. If it was active, the default one becomes so, created as `new_id` if needed."""
     require_off(machine, now)
     task = next((known for known in machine.tasks if str(known.id) == task_id), None)
     if task is None:
@@ -62,10 +63,3 @@ def delete_task(machine: Machine, task_id: str, now: float, new_id: int) -> Task
         task.active = False
         machine.activate(add_default_task(machine, now, new_id))
     return task
-
-
-def require_off(machine: Machine, now: float) -> None:
-    """Refuse with 4206 unless the machine is off."""
-    status = machine.status(now)
-    if status != "off":
-        raise VagonError(4206, f"Machine is running ({status})")

@@ -1,4 +1,4 @@
-"""How the Computers API writes its resources. Fields stand in the order of the document's examples."""
+"""The Computers API's representations. Fields are in the order of the document's examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
-    """Write a machine as list, get and update answer it."""
+    """A machine as list, get and update answer it."""
     attributes = {
         **_hardware(machine, clock, now),
         "friendly_status": machine.status(now),
@@ -25,7 +25,7 @@ def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
 
 
 def created_machine_view(machine: Machine, clock: Clock, now: float) -> Json:
-    """Write a machine as create answers it: another order, and no `usage_source`."""
+    """A machine as create answers it: in another order, and without `usage_source`."""
     attributes = {
         **_hardware(machine, clock, now),
         "user": _user(machine.user),
@@ -37,7 +37,7 @@ def created_machine_view(machine: Machine, clock: Clock, now: float) -> Json:
 
 
 def machine_type_view(machine_type: MachineType) -> Json:
-    """Write a machine type."""
+    """A machine type."""
     return {
         "id": str(machine_type.id),
         "type": "machine_type",
@@ -53,7 +53,7 @@ def machine_type_view(machine_type: MachineType) -> Json:
 
 
 def session_view(session: Session, clock: Clock, now: float) -> Json:
-    """Write a session."""
+    """A session."""
     end = session.ended(now)
     return {
         "id": session.id,
@@ -67,7 +67,7 @@ def session_view(session: Session, clock: Clock, now: float) -> Json:
 
 
 def task_view(task: Task, clock: Clock, now: float) -> Json:
-    """Write a task."""
+    """A task."""
     folder = task.uid if task.uid == DEFAULT_TASK else f"{task.uid}-snapshots"
     return {
         "id": str(task.id),
@@ -84,7 +84,7 @@ def task_view(task: Task, clock: Clock, now: float) -> Json:
 
 
 def access_view(id: str, connection_link: str, expires_at: str) -> Json:
-    """Write an access link."""
+    """An access link."""
     return {
         "id": id,
         "type": "machine_external_access",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from vcloud.emulator.desktops.service import DOCS, Desktop, Desktops
+from vcloud.emulator.desktops.service import DOCS, Desktops
+from vcloud.emulator.desktops.state import Desktop
 
 __all__ = ["DOCS", "Desktop", "Desktops"]

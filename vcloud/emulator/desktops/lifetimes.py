@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from vcloud.emulator.clock import Clock
-
-if TYPE_CHECKING:
-    from vcloud.emulator.desktops.service import Desktop
+from vcloud.emulator.desktops.state import Desktop
 
 _LOOK: Final = 0.1
 """Real seconds between two looks at the clock, which tests move by hand and which may run at any speed."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from attrs import define, field, frozen
+from attrs import frozen
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed, generator
@@ -28,14 +28,12 @@ from vcloud.emulator.desktops.schema import (
     checked,
     invalid_uuid,
 )
-from vcloud.emulator.desktops.screen import Event
+from vcloud.emulator.desktops.state import PENDING, Desktop
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
 
 OWNER: Final = "emulated"
 DOCS: Final = "https://docs.cyberdesk.io/docs/api-reference/"
 
-PENDING: Final = 6.0
-"""Seconds from a launch until the desktop runs."""
 DEFAULT_TIMEOUT: Final = 24 * 60 * 60 * 1000
 SHORTEST_TIMEOUT: Final = 60_000
 LONGEST_TIMEOUT: Final = 100 * 365 * 24 * 60 * 60 * 1000
@@ -64,47 +62,6 @@ class DesktopsError(Exception):
         super().__init__(status, message)
         self.status = status
         self.message = message
-
-
-@define(eq=False, kw_only=True)
-class Desktop:
-    """A desktop. Its status follows from the clock, until it is stopped or told otherwise."""
-
-    id: str
-    owner: str
-    created_at: float
-    timeout_at: float
-    stream_url: str = field(repr=False)
-    backend: Backend = field(repr=False)
-    forced: str | None = None
-    """A status that it has whatever the clock says."""
-    boots: float = PENDING
-    """Seconds for which it is pending by the clock."""
-    ready: bool = True
-    """Whether what it runs on has started."""
-    streams: bool = True
-    """Whether it has a stream once it is no longer pending; one that was stopped while pending never has."""
-
-    def status(self, now: float) -> str:
-        """Return the status at this time."""
-        if self.forced is not None:
-            return self.forced
-        if now >= self.timeout_at:
-            return "terminated"
-        return "running" if self.ready and now >= self.created_at + self.boots else "pending"
-
-    @property
-    def simulated(self) -> SimulatedBackend:
-        """Return the simulated display, for tests to look at and change."""
-        if not isinstance(self.backend, SimulatedBackend):
-            msg = f"desktop {self.id} runs on {type(self.backend).__name__}, which is not simulated"
-            raise TypeError(msg)
-        return self.backend
-
-    @property
-    def events(self) -> list[Event]:
-        """Return what has reached the desktop so far, oldest first."""
-        return self.simulated.events
 
 
 @frozen

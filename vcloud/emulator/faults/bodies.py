@@ -1,4 +1,4 @@
-"""What spoiled answers are made of: pages that lie, JSON that is wrong, bodies without end. Nothing here is sent."""
+"""The bodies of wrong answers: wrong pages, invalid JSON, huge bodies. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Json = dict[str, Any]
 Replace = Callable[[Any], Any]
 
 GONE: Final = object()
-"""In place of a value: its field is left out."""
+"""The result of a `Replace` that leaves the field out."""
 KEPT: Final = object()
-"""In place of a value: it stays, but what it holds is looked at."""
+"""The result of a `Replace` that keeps the value, and looks into it."""
 
 _CHUNK: Final = b" " * 2**20
 _GZIP_HEAD: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
@@ -36,7 +36,7 @@ _HTML: Final = (
 
 
 def phrase(status: int) -> str:
-    """Return what HTTP calls a status."""
+    """The reason phrase of a status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -44,13 +44,13 @@ def phrase(status: int) -> str:
 
 
 def page_of_proxy(status: int) -> bytes:
-    """Write the HTML page of something in front of the service; one with status 200 wants a login."""
+    """The HTML page of a proxy; with status 200, one that asks for a login."""
     title = "Please log in" if status == HTTPStatus.OK else f"{status} {phrase(status)}"
     return _HTML.format(title=title).encode()
 
 
 def refusal(path: str, status: int, extra: Mapping[str, Any], clock: Clock) -> bytes:
-    """Write a refusal in the words of the service that `path` belongs to."""
+    """A refusal in the form of the service that `path` belongs to."""
     message = f"{phrase(status)}, on order"
     timestamp = clock.iso(clock.now(), timespec="seconds")
     if path.startswith((f"{Computers.prefix}/", f"{Streams.prefix}/")):
@@ -65,25 +65,25 @@ def refusal(path: str, status: int, extra: Mapping[str, Any], clock: Clock) -> b
     return msgspec.json.encode({"error": message, **extra})
 
 
-# -- what the answer says ----------------------------------------------------------------------------------------------
+# -- what the answer says --------------------------------------------------------------------------
 
 
 def edited(body: bytes, change: Callable[[Json], Json]) -> bytes | None:
-    """Change the JSON object of a body; None when it is no such, or stays what it was."""
+    """Change the JSON object of a body; None when it is not an object, or stays the same."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if not isinstance(found, dict):
         return None
-    # Compared as text: the change may be made to the object itself.
+    # Compared as text, because `change` may modify the object itself.
     before = msgspec.json.encode(found)
     after = msgspec.json.encode(change(found))
     return None if after == before else after
 
 
 def replaced(value: Any, names: Sequence[str], replace: Replace) -> Any:
-    """Replace the values of these fields, at any depth; without names, those that hold no other field."""
+    """Replace the values of these fields, at any depth; without names, of those without fields."""
     if isinstance(value, list):
         return [replaced(item, names, replace) for item in value]
     if not isinstance(value, dict):
@@ -106,7 +106,7 @@ def _holds_fields(value: Any) -> bool:
 
 
 def duplicate_page(first: Json, asked: int) -> Json:
-    """Make page `asked` of the first one, with its items once more. The list ends where it would."""
+    """Make page `asked` from the first one, with the same items. The list ends where it would."""
     items = _items(first)
     if items is None:
         return first
@@ -119,7 +119,7 @@ def duplicate_page(first: Json, asked: int) -> Json:
 
 
 def endless_page(first: Json, asked: int, *, empty: bool) -> Json:
-    """Make page `asked` of the first one, and let there be always more."""
+    """Make page `asked` from the first one, with a next page."""
     items = _items(first)
     if items is None:
         return first
@@ -133,12 +133,12 @@ def endless_page(first: Json, asked: int, *, empty: bool) -> Json:
 
 
 def wrong_totals(page: Json, total: int) -> Json:
-    """Let a page say that the list has so many items, and pages."""
+    """Set the numbers of items and pages of the list."""
     return page if _items(page) is None else _totalled(page, total, pages=total)
 
 
 def _items(page: Json) -> tuple[str, list[Any]] | None:
-    """Return where the items of a page stand, and which; None for anything else."""
+    """The field with the items of a page, and the items; None for anything else."""
     if "page" not in page and not isinstance(page.get("pagination"), dict):
         return None
     return next(((key, value) for key, value in page.items() if isinstance(value, list)), None)
@@ -147,7 +147,7 @@ def _items(page: Json) -> tuple[str, list[Any]] | None:
 def _numbered(page: Json, number: int, *, next_page: int | None) -> Json:
     if "pagination" in page:
         return {**page, "pagination": {**page["pagination"], "page": number}}
-    # Not every list of Vagon's has the second one.
+    # Some lists of Vagon have no `next_page`.
     return {**page, "page": number} | ({"next_page": next_page} if "next_page" in page else {})
 
 
@@ -157,16 +157,16 @@ def _totalled(page: Json, total: int, *, pages: int) -> Json:
     return {**page, "count": total}
 
 
-# -- bodies without end ------------------------------------------------------------------------------------------------
+# -- bodies without end ----------------------------------------------------------------------------
 
 
 def nested(levels: int) -> bytes:
-    """Write JSON objects within each other."""
+    """JSON objects nested this deep."""
     return b'{"deeper":' * levels + b"null" + b"}" * levels
 
 
 def padded(body: bytes, size: int) -> Iterator[bytes]:
-    """Write white space and then the body, `size` bytes in all, in parts; a longer body is left as it is."""
+    """White space and then the body, in parts of `size` bytes together; longer bodies are kept."""
     whole, rest = divmod(max(0, size - len(body)), len(_CHUNK))
     for _ in range(whole):
         yield _CHUNK
@@ -174,7 +174,10 @@ def padded(body: bytes, size: int) -> Iterator[bytes]:
 
 
 def bomb(body: bytes, size: int) -> tuple[int, Iterator[bytes]]:
-    """Compress what `padded` writes, with gzip: the length, and the parts. Takes about 0.3 s for each gigabyte at first."""
+    """What `padded` yields, compressed with gzip: the length, and the parts.
+
+    The first use of a size takes about 0.3 s for each gigabyte.
+    """
     whole, rest = divmod(max(0, size - len(body)), len(_CHUNK))
     last = _CHUNK[:rest] + body
     segment, tail = _segment(), _deflated(last, zlib.Z_FINISH)
@@ -193,7 +196,7 @@ def bomb(body: bytes, size: int) -> tuple[int, Iterator[bytes]]:
 
 @lru_cache(maxsize=1)
 def _segment() -> bytes:
-    # Flushed so that it depends on nothing before it: a bomb of any size is this, again and again.
+    # Flushed, so that it does not depend on what comes before, and can be repeated.
     return _deflated(_CHUNK, zlib.Z_FULL_FLUSH)
 
 

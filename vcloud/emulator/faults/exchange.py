@@ -1,4 +1,4 @@
-"""One request to which a fault is done: what the faults are made of."""
+"""One request to which a fault applies, and the operations from which faults are built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import formatdate
 from aiohttp import web
 from attrs import define
 
-from vcloud.emulator.calls import Call, Ledger
+from vcloud.emulator.calls import Call, CallLog
 from vcloud.emulator.clock import Clock, monotonic
 from vcloud.emulator.faults.redirect_host import Elsewhere
 from vcloud.emulator.net.listener import Listener, reset
@@ -18,31 +18,31 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Head(web.StreamResponse):
-    """The answer to a HEAD: whatever is written as its body is not sent (RFC 9110, 9.3.2)."""
+    """The answer to a HEAD request, whose body is not sent (RFC 9110, 9.3.2)."""
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send nothing."""
 
-    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - as aiohttp's
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's signature
         """End the answer."""
         await super().write_eof()
 
 
-class UnspoiledError(Exception):
-    """The answer is one that the fault can do nothing to."""
+class NotApplicableError(Exception):
+    """The answer contains nothing that the fault can change."""
 
     def __init__(self, response: web.StreamResponse) -> None:
         """Carry the answer."""
         super().__init__(response)
-        self.response = response
+        self.response: web.StreamResponse = response
 
 
 @define(kw_only=True)
-class Stage:
-    """What faults need of the emulator."""
+class FaultContext:
+    """What faults use of the emulator."""
 
     clock: Clock
-    ledger: Ledger
+    calls: CallLog
     listener: Listener
     elsewhere: Elsewhere
     url: str = ""
@@ -50,32 +50,42 @@ class Stage:
 
 
 class Exchange:
-    """One request to which a fault is done."""
+    """One request to which a fault applies."""
 
-    def __init__(self, request: web.BaseRequest, fault: str, handle: Handle, stage: Stage) -> None:
+    def __init__(
+        self, request: web.BaseRequest, fault: str, handle: Handle, context: FaultContext
+    ) -> None:
         """Begin with nothing processed and nothing sent."""
-        self.request = request
-        self.stage = stage
-        self.path = request.raw_path.partition("?")[0]
-        self.processed = False
-        self.felt = False
-        """Whether the fault has been done already, whatever the answer is like."""
+        self.request: web.BaseRequest = request
+        self.context: FaultContext = context
+        self.path: str = request.raw_path.partition("?")[0]
+        self.processed: bool = False
+        """Whether the service has handled the request."""
+        self.applied: bool = False
+        """Whether the fault has been applied, even if the answer cannot be changed."""
         self._fault = fault
         self._handle = handle
         self._at = monotonic()
         self._call: Call | None = None
 
     async def process(self, request: web.BaseRequest | None = None) -> web.StreamResponse:
-        """Let the service do what is asked, and return its answer."""
+        """Have the service handle the request; its answer.
+
+        Raises:
+            NotApplicableError: the answer was a WebSocket, which is closed by now.
+        """
         response = await self._handle(self.request if request is None else request)
         self.processed = True
         if response.prepared:
-            # A WebSocket that has come and gone: nothing of it is left to spoil.
-            raise UnspoiledError(response)
+            raise NotApplicableError(response)
         return response
 
     async def processed_body(self) -> tuple[web.Response, bytes]:
-        """Let the service do what is asked, and return its answer with the body, which is not empty."""
+        """Have the service handle the request; its answer, and its body.
+
+        Raises:
+            NotApplicableError: the answer has no body.
+        """
         response = await self.process()
         body = response.body if isinstance(response, web.Response) else None
         if (
@@ -83,26 +93,26 @@ class Exchange:
             or not isinstance(body, bytes | bytearray)
             or not body
         ):
-            raise UnspoiledError(response)
+            raise NotApplicableError(response)
         return response, bytes(body)
 
-    def note(self, status: int | None, *, spoiled: bool = True) -> None:
-        """Write the call down; before anything is sent, so that whoever has the answer finds it there."""
-        fault = self._fault if spoiled else None
+    def note(self, status: int | None, *, applied: bool = True) -> None:
+        """Record the call, before anything is sent: who has the answer finds the call recorded."""
+        fault = self._fault if applied else None
         self._call = Call.of(self.request, self._at, status, processed=self.processed, fault=fault)
-        self.stage.ledger.note(self._call)
+        self.context.calls.note(self._call)
 
-    def send(self, response: web.StreamResponse, *, spoiled: bool = True) -> web.StreamResponse:
-        """Answer with this."""
-        self.note(response.status, spoiled=spoiled)
+    def send(self, response: web.StreamResponse, *, applied: bool = True) -> web.StreamResponse:
+        """Record the call and answer with this."""
+        self.note(response.status, applied=applied)
         if not response.prepared:
             response.headers.setdefault("Date", self.date())
         return response
 
     def send_late(self, response: web.StreamResponse) -> web.StreamResponse:
-        """Answer with this after all: so far the call was written down as one without an answer."""
-        assert self._call is not None, "it was written down before the silence"
-        self.stage.ledger.answered(self._call, response.status)
+        """Answer with this after a stall, for which the call was recorded without a status."""
+        assert self._call is not None, "it was recorded before the stall"
+        self.context.calls.answered(self._call, response.status)
         return response
 
     def abort(self) -> web.StreamResponse:
@@ -110,11 +120,11 @@ class Exchange:
         if self._call is None:
             self.note(None)
         reset(self.request.transport)
-        # aiohttp wants an answer from every handler; this one finds the connection gone and is dropped.
+        # aiohttp needs an answer from every handler, and drops this one with the connection.
         return web.Response()
 
     def hang_up(self) -> web.StreamResponse:
-        """Close the connection, but not with a reset: that may discard bytes the peer has received but not yet read."""
+        """Close the connection without a reset, which may discard bytes that the peer received."""
         if self.request.transport is not None:
             self.request.transport.close()
         return web.Response()
@@ -122,7 +132,7 @@ class Exchange:
     async def begin(
         self, whole: web.StreamResponse, length: int | None, **headers: str
     ) -> web.StreamResponse:
-        """Send status and headers of an answer, and announce so many bytes; None announces chunks."""
+        """Send the status and headers of an answer, with this length; None is chunked."""
         kind = _Head if self.request.method == "HEAD" else web.StreamResponse
         response = kind(status=whole.status, headers={**whole.headers, **headers})
         response.headers.popall("Content-Length", None)
@@ -137,7 +147,7 @@ class Exchange:
     async def stream(
         self, whole: web.StreamResponse, length: int | None, parts: Iterable[bytes], **headers: str
     ) -> web.StreamResponse:
-        """Send an answer with this body, as fast as the client takes it."""
+        """Send an answer with this body, as fast as the client reads it."""
         response = await self.begin(whole, length, **headers)
         for part in parts:
             await response.write(part)
@@ -145,12 +155,12 @@ class Exchange:
         return response
 
     async def stays(self, seconds: float | None) -> bool:
-        """Wait, and return whether the client is still there."""
-        return await self.stage.listener.stays(self.request, seconds)
+        """Wait so many seconds; whether the client is still there."""
+        return await self.context.listener.stays(self.request, seconds)
 
     def date(self, *, ahead: float = 0.0) -> str:
-        """Return the service's time of day, so many seconds from now, as headers have it."""
+        """The service's time of day, so many seconds ahead, in the form of headers."""
         return formatdate(
-            math.ceil(self.stage.clock.wall() + ahead) if ahead else self.stage.clock.wall(),
+            math.ceil(self.context.clock.wall() + ahead) if ahead else self.context.clock.wall(),
             usegmt=True,
         )

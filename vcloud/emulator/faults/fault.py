@@ -1,57 +1,46 @@
-"""Failures to order: what can go wrong with an exchange. How each is done stands in `faults.play`."""
+"""The faults: each way for a request to fail. `faults.play` applies them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from attrs import field, frozen
 
-T = TypeVar("T")
+from vcloud.emulator.faults import limits
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 RetryForm = Literal["seconds", "date", "milliseconds", "body", "body_camel_case"]
 
-ENUMERATED = (
-    "audio_state", "capacity_type", "connection_status", "dock_position", "friendly_status", "latest_image_status",
-    "microphone", "platform", "region", "resolution", "result", "role", "sound", "state", "status", "usage_source",
+ENUMERATED: Final = (
+    "audio_state", "capacity_type", "connection_status", "dock_position", "friendly_status",
+    "latest_image_status", "microphone", "platform", "region", "resolution", "result", "role",
+    "sound", "state", "status", "usage_source",
 )  # fmt: skip
 """The fields of answers whose values the documents enumerate."""
-
-MEGABYTE = 10**6
-MOST_SIZE = 4000 * MEGABYTE
-"""Bytes of `huge_body` and `gzip_bomb`: beyond any client's own limit, and a checksum of this size takes a second."""
-MOST_LEVELS = 10**6
-"""Levels of `deep`: its body is held in memory, and has eleven bytes for each."""
-LONGEST_VALUE = 64 * 1024
-"""Characters of `unknown_values`: they stand in every field of every item of an answer."""
-LONGEST = 86_400
-"""Seconds that a fault lasts: it holds a connection, or the whole emulator. None is for until the client goes."""
-FARTHEST = 1e9
-"""Seconds that an answer may speak of: beyond this, dates cannot be written any more."""
 
 
 @frozen
 class Fault:
-    """One way for an exchange to go wrong: a name and its arguments. Made by its class methods.
+    """One way for a request to fail: a name and its arguments. Use the class methods.
 
-    "Processed" means that the service did what was asked, whatever the client then learns of it. What needs an answer
-    with a body, a JSON object or a page of a list leaves any other answer as it is.
+    "Processed" means that the service handled the request, whatever the client then receives. A
+    fault that needs a body, a JSON object or a page of a list leaves any other answer unchanged.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(factory=dict)
 
-    # -- the connection ------------------------------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
     @classmethod
     def refuse(cls, seconds: float = 0.1) -> Self:
-        """Go down, unprocessed: all connections are reset, and for `seconds` new ones are refused (ECONNREFUSED).
+        """Reset all connections, unprocessed, and refuse new ones for `seconds` (ECONNREFUSED).
 
-        The request itself can only be reset, because a socket cannot know of it before it has accepted the connection.
-        To have the very first connect refused, use `Emulator.refusing`.
+        The request itself is reset, because its connection has been accepted before. To have its
+        connect refused, use `Emulator.refusing`.
         """
-        return cls("refuse", {"seconds": _number("seconds", seconds)})
+        return cls("refuse", {"seconds": limits.seconds("seconds", seconds)})
 
     @classmethod
     def reset_before(cls) -> Self:
@@ -63,42 +52,47 @@ class Fault:
         """Process the request, then reset the connection with nothing sent."""
         return cls("reset_after")
 
-    # -- time ----------------------------------------------------------------------------------------------------------
+    # -- time --------------------------------------------------------------------------------------
 
     @classmethod
     def delay(cls, seconds: float) -> Self:
         """Wait this many real seconds, then process the request, even if the client has gone."""
-        return cls("delay", {"seconds": _number("seconds", seconds)})
+        return cls("delay", {"seconds": limits.seconds("seconds", seconds)})
 
     @classmethod
     def stall_headers(cls, seconds: float | None = None) -> Self:
-        """Process the request, then send nothing for `seconds` (None: until the client goes), then the answer.
+        """Process, then send nothing for `seconds` (None: until the client goes), then the answer.
 
-        The answer to a WebSocket's upgrade is late before anything is processed, and is never sent when None.
+        The upgrade to a WebSocket is delayed before it is processed, and with None never is.
         """
         return cls(
-            "stall_headers", {"seconds": None if seconds is None else _number("seconds", seconds)}
+            "stall_headers",
+            {"seconds": None if seconds is None else limits.seconds("seconds", seconds)},
         )
 
     @classmethod
     def stall_body(cls, after: int = 1, seconds: float | None = None) -> Self:
-        """Process, send the headers and `after` bytes of the body, then nothing for `seconds` (None: until the client goes)."""
+        """Process, send the headers and `after` bytes of the body, then stall for `seconds`.
+
+        None stalls until the client goes.
+        """
         return cls(
             "stall_body",
             {
-                "after": _count("after", after),
-                "seconds": None if seconds is None else _number("seconds", seconds),
+                "after": limits.count("after", after),
+                "seconds": None if seconds is None else limits.seconds("seconds", seconds),
             },
         )
 
     @classmethod
     def drip(cls, pause: float = 0.01, size: int = 1) -> Self:
-        """Process, then send the answer, its headers too, `size` bytes at a time with a `pause` in seconds after each."""
+        """Process, then send the answer `size` bytes at a time, with `pause` seconds between."""
         return cls(
-            "drip", {"pause": _number("pause", pause), "size": _count("size", size, least=1)}
+            "drip",
+            {"pause": limits.seconds("pause", pause), "size": limits.count("size", size, least=1)},
         )
 
-    # -- refusals ------------------------------------------------------------------------------------------------------
+    # -- refusals ----------------------------------------------------------------------------------
 
     @classmethod
     def reply(
@@ -110,12 +104,12 @@ class Fault:
         *,
         processed: bool = False,
     ) -> Self:
-        """Answer with this; the request is not processed, unless `processed` says so."""
+        """Answer with this, unprocessed unless `processed` is set."""
         raw = body.encode() if isinstance(body, str) else body
         return cls(
             "reply",
             {
-                "status": _status(status),
+                "status": limits.status(status),
                 "body": raw,
                 "headers": dict(headers or {}),
                 "content_type": content_type,
@@ -125,27 +119,28 @@ class Fault:
 
     @classmethod
     def too_many(cls, retry_after: float | str | None = 1, form: RetryForm = "seconds") -> Self:
-        """Refuse with 429 in the service's own words.
+        """Refuse with 429 in the service's own form.
 
-        `retry_after` is in seconds; a text goes into the header as it is, and None says nothing. `form` is where and how:
-        `Retry-After` in "seconds" or as a "date" (rounded up to a whole second of the service's clock), `Retry-After-Ms`
-        for "milliseconds", or `retry_after` ("body") or `retryAfter` ("body_camel_case") in the JSON body.
+        `retry_after` is in seconds. A text goes into the header as it is, and None sends nothing.
+        `form` is where and how: `Retry-After` in "seconds" or as a "date" (rounded up to a whole
+        second of the service's clock), `Retry-After-Ms` for "milliseconds", or `retry_after`
+        ("body") or `retryAfter` ("body_camel_case") in the JSON body.
         """
         if form not in get_args(RetryForm):
             msg = f"form must be one of {', '.join(get_args(RetryForm))}, not {form!r}"
             raise ValueError(msg)
-        return cls("too_many", {"retry_after": _finite(retry_after), "form": form})
+        return cls("too_many", {"retry_after": limits.finite(retry_after), "form": form})
 
     @classmethod
     def server_error(
         cls, status: int = 503, retry_after: float | str | None = None, *, processed: bool = False
     ) -> Self:
-        """Refuse with a 5xx in the service's own words; with `times` of `Faults.add`, a burst of them."""
+        """Refuse with a 5xx in the service's own form."""
         return cls(
             "server_error",
             {
-                "status": _status(status),
-                "retry_after": _finite(retry_after),
+                "status": limits.status(status),
+                "retry_after": limits.finite(retry_after),
                 "processed": processed,
             },
         )
@@ -153,48 +148,57 @@ class Fault:
     @classmethod
     def html(cls, status: int = 502, *, processed: bool = False) -> Self:
         """Answer with a proxy's HTML page; with status 200, one that asks for a login."""
-        return cls("html", {"status": _status(status), "processed": processed})
+        return cls("html", {"status": limits.status(status), "processed": processed})
 
     @classmethod
     def redirect(cls, to: str | None = None, status: int = 302) -> Self:
-        """Redirect, unprocessed, to this URL or path; None is the same path of another host, `Emulator.elsewhere`."""
-        return cls("redirect", {"to": to, "status": _status(status)})
+        """Redirect, unprocessed, to this URL or path.
 
-    # -- the body ------------------------------------------------------------------------------------------------------
+        None is the same path of another host, `Emulator.elsewhere`.
+        """
+        return cls("redirect", {"to": to, "status": limits.status(status)})
+
+    # -- the body ----------------------------------------------------------------------------------
 
     @classmethod
     def truncate(cls, n: int, *, chunked: bool = False) -> Self:
-        """Process, announce the whole body (or, `chunked`, no length), send `n` bytes of it and close the connection."""
-        return cls("truncate", {"n": _count("n", n), "chunked": chunked})
+        """Process, send the headers and `n` bytes of the body, then close the connection.
+
+        The headers announce the whole length, or none with `chunked`.
+        """
+        return cls("truncate", {"n": limits.count("n", n), "chunked": chunked})
 
     @classmethod
-    def huge_body(cls, size: int = 200 * MEGABYTE, *, chunked: bool = False) -> Self:
-        """Process, and send the JSON of the answer after so much white space that it has `size` bytes."""
-        return cls("huge_body", {"size": _count("size", size, most=MOST_SIZE), "chunked": chunked})
+    def huge_body(cls, size: int = 200 * limits.MEGABYTE, *, chunked: bool = False) -> Self:
+        """Process, and send the JSON of the answer after white space, `size` bytes in all."""
+        return cls(
+            "huge_body",
+            {"size": limits.count("size", size, most=limits.MOST_SIZE), "chunked": chunked},
+        )
 
     @classmethod
-    def gzip_bomb(cls, size: int = 1000 * MEGABYTE) -> Self:
-        """Process, and send the answer as `huge_body` does, but compressed: a thousandth of `size` travels."""
-        return cls("gzip_bomb", {"size": _count("size", size, most=MOST_SIZE)})
+    def gzip_bomb(cls, size: int = 1000 * limits.MEGABYTE) -> Self:
+        """Process, and send the answer as `huge_body`, compressed to a thousandth of `size`."""
+        return cls("gzip_bomb", {"size": limits.count("size", size, most=limits.MOST_SIZE)})
 
     @classmethod
     def content_type(cls, value: str = "text/html") -> Self:
-        """Process, and send the answer under another content type."""
+        """Process, and send the answer with another content type."""
         return cls("content_type", {"value": value})
 
     @classmethod
     def empty(cls, status: int = 200) -> Self:
         """Process, and answer with this status and no body."""
-        return cls("empty", {"status": _status(status)})
+        return cls("empty", {"status": limits.status(status)})
 
     @classmethod
     def invalid_json(cls) -> Self:
-        """Process, and send the answer without its last byte, under a length that is right."""
+        """Process, and send the answer without its last byte, with the correct length."""
         return cls("invalid_json")
 
     @classmethod
     def not_utf8(cls) -> Self:
-        """Process, and send JSON with bytes in it that are no UTF-8."""
+        """Process, and send JSON that contains invalid UTF-8."""
         return cls("not_utf8")
 
     @classmethod
@@ -204,67 +208,85 @@ class Fault:
 
     @classmethod
     def deep(cls, levels: int = 100_000) -> Self:
-        """Process, and send JSON objects within each other, so many levels deep."""
-        return cls("deep", {"levels": _count("levels", levels, least=1, most=MOST_LEVELS)})
+        """Process, and send JSON objects nested `levels` deep."""
+        return cls(
+            "deep", {"levels": limits.count("levels", levels, least=1, most=limits.MOST_LEVELS)}
+        )
 
-    # -- what the answer says ------------------------------------------------------------------------------------------
+    # -- what the answer says ----------------------------------------------------------------------
 
     @classmethod
     def edit(cls, fn: Change, status: int | None = None) -> Self:
-        """Process the request, then change its JSON object (and status); other bodies pass unchanged."""
+        """Process, then change the JSON object (and status) of the answer with `fn`."""
         return cls("edit", {"fn": fn, "status": status})
 
     @classmethod
     def nulls(cls, *names: str) -> Self:
-        """Process, and put null into every field of these names; without any, into every field that holds no other."""
+        """Process, and set these fields to null; without names, every field without fields."""
         return cls("nulls", {"names": names})
 
     @classmethod
     def missing(cls, *names: str) -> Self:
-        """Process, and leave these fields out; without any, every field that holds no other."""
+        """Process, and leave these fields out; without names, every field without fields."""
         return cls("missing", {"names": names})
 
     @classmethod
     def wrong_types(cls, *names: str) -> Self:
-        """Process, and put an object into every field of these names; without any, into every field that holds no other."""
+        """Process, and set these fields to an object; without names, every field without fields."""
         return cls("wrong_types", {"names": names})
 
     @classmethod
     def unknown_values(cls, *names: str, value: str = "never_heard_of") -> Self:
-        """Process, and put `value` into every text of these fields; without any, those that the documents enumerate."""
-        if len(value) > LONGEST_VALUE:
-            msg = f"value must have at most {LONGEST_VALUE} characters, not {len(value)}"
+        """Process, and set the texts in these fields to `value`.
+
+        Without names, these are the fields whose values the documents enumerate.
+        """
+        if len(value) > limits.LONGEST_VALUE:
+            msg = f"value must have at most {limits.LONGEST_VALUE} characters, not {len(value)}"
             raise ValueError(msg)
         return cls("unknown_values", {"names": names or ENUMERATED, "value": value})
 
     @classmethod
     def duplicate_pages(cls) -> Self:
-        """Process, and let every page of a list hold the first one's items, under its own number; it ends as it would."""
+        """Process, and give every page of a list the items of the first; the list ends as usual."""
         return cls("duplicate_pages")
 
     @classmethod
     def endless_pages(cls, *, empty: bool = False) -> Self:
-        """Process, and let every page of a list hold the first one's items (or none) and point to a next one."""
+        """Process, and give every page of a list a next page, and the first one's items (or none)."""
         return cls("endless_pages", {"empty": empty})
 
     @classmethod
     def wrong_totals(cls, total: int = 0) -> Self:
-        """Process, and let a page say that the list has `total` items and pages."""
+        """Process, and set the numbers of items and pages in a page to `total`."""
         return cls("wrong_totals", {"total": total})
 
     @classmethod
     def clock(cls, offset: float) -> Self:
-        """Process by a service's clock that is `offset` seconds off: signatures, dates in answers and `Date` go by it."""
-        return cls("clock", {"offset": _finite(offset)})
+        """Process with a service's clock that is `offset` seconds off.
+
+        It counts for signatures, dates in answers, and `Date`.
+        """
+        return cls("clock", {"offset": limits.finite(offset)})
 
     @classmethod
     def catalogue(
-        cls, *, seconds: float | None = None, size: int = 200 * MEGABYTE
+        cls, *, seconds: float | None = None, size: int = 200 * limits.MEGABYTE
     ) -> dict[str, Self]:
-        """Return one of each kind, by name: for tests that try them all.
+        """One or more of each kind, by name, for tests that try all of them.
 
-        `seconds` is how long stalls last (None: until the client goes), `size` how large the large bodies are.
+        `seconds` is how long stalls last (None: until the client goes), `size` how large the large
+        bodies are.
         """
+        return {
+            **cls._connections(seconds),
+            **cls._refusals(),
+            **cls._bodies(size),
+            **cls._contents(),
+        }
+
+    @classmethod
+    def _connections(cls, seconds: float | None) -> dict[str, Self]:
         return {
             "refuse": cls.refuse(),
             "reset_before": cls.reset_before(),
@@ -273,6 +295,11 @@ class Fault:
             "stall_headers": cls.stall_headers(seconds),
             "stall_body": cls.stall_body(1, seconds),
             "drip": cls.drip(0.001, size=16),
+        }
+
+    @classmethod
+    def _refusals(cls) -> dict[str, Self]:
+        return {
             "too_many_seconds": cls.too_many(1),
             "too_many_date": cls.too_many(1, "date"),
             "too_many_milliseconds": cls.too_many(0.5, "milliseconds"),
@@ -296,6 +323,11 @@ class Fault:
             "redirect_307": cls.redirect(status=307),
             "redirect_308": cls.redirect(status=308),
             "redirect_same_host": cls.redirect("/", 307),
+        }
+
+    @classmethod
+    def _bodies(cls, size: int) -> dict[str, Self]:
+        return {
             "truncate": cls.truncate(1),
             "truncate_chunked": cls.truncate(1, chunked=True),
             "huge_body": cls.huge_body(size),
@@ -309,6 +341,11 @@ class Fault:
             "not_utf8": cls.not_utf8(),
             "not_an_object": cls.not_an_object(),
             "deep": cls.deep(),
+        }
+
+    @classmethod
+    def _contents(cls) -> dict[str, Self]:
+        return {
             "nulls": cls.nulls(),
             "missing": cls.missing(),
             "wrong_types": cls.wrong_types(),
@@ -322,36 +359,3 @@ class Fault:
             "clock_ahead": cls.clock(5 * 3600),
             "clock_behind": cls.clock(-5 * 3600),
         }
-
-
-def _number(name: str, value: float) -> float:
-    # Also refuses NaN, which is smaller than nothing.
-    if not 0 <= value <= LONGEST:
-        msg = f"{name} must be at least 0 and at most {LONGEST}, not {value!r}"
-        raise ValueError(msg)
-    return value
-
-
-def _finite(value: T) -> T:
-    # Also refuses NaN, which no comparison holds for.
-    if isinstance(value, int | float) and not abs(value) <= FARTHEST:
-        msg = f"{value!r} is no number of seconds of at most {FARTHEST:.0f}"
-        raise ValueError(msg)
-    return value
-
-
-def _count(name: str, value: int, *, least: int = 0, most: int | None = None) -> int:
-    if value < least:
-        msg = f"{name} must be at least {least}, not {value!r}"
-        raise ValueError(msg)
-    if most is not None and value > most:
-        msg = f"{name} must be at most {most}, not {value!r}"
-        raise ValueError(msg)
-    return value
-
-
-def _status(value: int) -> int:
-    if not 200 <= value <= 999:
-        msg = f"an answer's status is from 200 to 999, not {value!r}"
-        raise ValueError(msg)
-    return value

@@ -1,4 +1,4 @@
-"""Faults by name, for programs in other languages: from a header, and from JSON."""
+"""Faults by name, for programs in other languages: from a header, or from JSON."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from vcloud.emulator.faults.fault import Fault
-from vcloud.emulator.faults.play import ACTS
+from vcloud.emulator.faults.play import ACTIONS
 
 HEADER: Final = "X-VCloud-Fault"
 """The request header that orders a fault for the request itself."""
 
-NAMES: Final = tuple(sorted(ACTS.keys() - {"edit"}))
-"""The faults that need no Python to describe them."""
+NAMES: Final = tuple(sorted(ACTIONS.keys() - {"edit"}))
+"""The faults that can be described without Python."""
 
 _ARGUMENT = re.compile(r'\s*;\s*([a-z0-9_]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)\s*')
 
 
 def named(name: str, arguments: Mapping[str, Any]) -> Fault:
-    """Return the fault of this name.
+    """The fault of this name.
 
     Raises:
-        ValueError: there is no such fault, or these are no arguments of it; says what there is.
+        ValueError: there is no such fault, or its arguments are wrong. It lists the valid ones.
     """
     if name not in NAMES:
         msg = f"no fault is called {name!r}; there are {', '.join(NAMES)}"
@@ -43,13 +43,13 @@ def named(name: str, arguments: Mapping[str, Any]) -> Fault:
 
 
 def from_header(text: str) -> Fault:
-    """Return the fault that a header orders, for instance ``too_many; retry_after=2; form=date``.
+    """The fault that a header orders, for instance ``too_many; retry_after=2; form=date``.
 
-    A value is JSON, or a text as it is; one that holds a semicolon or a quote is written as a JSON string. Several names are
-    separated by commas.
+    A value is JSON or plain text. One with a semicolon or a quote is written as a JSON string.
+    Several names are separated by commas.
 
     Raises:
-        ValueError: it is no such header, or `named` finds fault with it.
+        ValueError: the header is malformed, or `named` refuses it.
     """
     name, semicolon, _ = text.partition(";")
     rest = text[len(name) :] if semicolon else ""
@@ -71,7 +71,7 @@ def from_header(text: str) -> Fault:
 
 
 def described() -> dict[str, Any]:
-    """Return every fault that can be ordered by name: what it does, and its arguments with their defaults."""
+    """Every fault of `NAMES`: what it does, and its arguments with their defaults."""
     return {name: {"does": _summary(name), "arguments": _arguments(name)} for name in NAMES}
 
 

@@ -1,4 +1,4 @@
-"""How failures are done to an exchange. Which there are, and what each means, stands in `faults`."""
+"""How each fault is applied to a request. `faults.fault` defines the faults."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from aiohttp import web
 from yarl import URL
 
 from vcloud.emulator.faults import bodies
-from vcloud.emulator.faults.exchange import Exchange, Handle, Stage, UnspoiledError
+from vcloud.emulator.faults.exchange import Exchange, FaultContext, Handle, NotApplicableError
 from vcloud.emulator.faults.fault import Change, Fault
 from vcloud.emulator.net.websockets import wants_socket
 
-Act = Callable[..., Awaitable[web.StreamResponse]]
+Action = Callable[..., Awaitable[web.StreamResponse]]
 
 JSON: Final = "application/json"
 
 
-async def play(
-    fault: Fault, request: web.BaseRequest, handle: Handle, stage: Stage
+async def apply_fault(
+    fault: Fault, request: web.BaseRequest, handle: Handle, context: FaultContext
 ) -> web.StreamResponse:
-    """Carry out one exchange with `fault` done to it; `handle` is the service. Returns what is left for aiohttp to send."""
-    exchange = Exchange(request, fault.name, handle, stage)
+    """Answer a request with a fault applied; `handle` is the service.
+
+    Returns:
+        what is left for aiohttp to send.
+    """
+    exchange = Exchange(request, fault.name, handle, context)
     try:
-        return await ACTS[fault.name](exchange, **fault.arguments)
-    except UnspoiledError as error:
-        return exchange.send(error.response, spoiled=exchange.felt)
+        return await ACTIONS[fault.name](exchange, **fault.arguments)
+    except NotApplicableError as error:
+        return exchange.send(error.response, applied=exchange.applied)
     except asyncio.CancelledError:
-        # The emulator ends, and does not wait for silences.
+        # The emulator closes, and does not wait for stalls.
         exchange.abort()
         raise
 
 
-# -- the connection ----------------------------------------------------------------------------------------------------
+# -- the connection --------------------------------------------------------------------------------
 
 
 async def _refuse(x: Exchange, *, seconds: float) -> web.StreamResponse:
     x.note(None)
-    await x.stage.listener.refuse_for(seconds)
+    await x.context.listener.refuse_for(seconds)
     return x.abort()
 
 
@@ -53,21 +57,21 @@ async def _reset_after(x: Exchange) -> web.StreamResponse:
     return x.abort()
 
 
-# -- time --------------------------------------------------------------------------------------------------------------
+# -- time ------------------------------------------------------------------------------------------
 
 
 async def _delay(x: Exchange, *, seconds: float) -> web.StreamResponse:
     await asyncio.sleep(seconds)
-    x.felt = True
+    x.applied = True
     return x.send(await x.process())
 
 
 async def _stall_headers(x: Exchange, *, seconds: float | None) -> web.StreamResponse:
     if wants_socket(x.request):
-        # Its answer leaves while the request is processed, so the silence must come before.
+        # A WebSocket's answer is sent while the request is processed, so the stall comes before.
         if not await x.stays(seconds):
             return x.abort()
-        x.felt = True
+        x.applied = True
         return x.send(await x.process())
     whole = await x.process()
     x.note(None)
@@ -100,7 +104,7 @@ async def _drip(x: Exchange, *, pause: float, size: int) -> web.StreamResponse:
         transport = x.request.transport
         if transport is None or transport.is_closing():
             break
-        # Past aiohttp, which sends all headers at once.
+        # Written to the transport, because aiohttp sends all headers at once.
         transport.write(wire[start : start + size])
         if not await x.stays(pause):
             break
@@ -116,7 +120,7 @@ def _wire(response: web.StreamResponse, body: bytes) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 async def _reply(
@@ -139,15 +143,15 @@ async def _reply(
 async def _too_many(
     x: Exchange, *, retry_after: float | str | None, form: str
 ) -> web.StreamResponse:
-    headers, extra = _asking(x, retry_after, form)
-    body = bodies.refusal(x.path, 429, extra, x.stage.clock)
+    headers, extra = _retry_fields(x, retry_after, form)
+    body = bodies.refusal(x.path, 429, extra, x.context.clock)
     return x.send(web.Response(status=429, body=body, headers=headers, content_type=JSON))
 
 
-def _asking(
+def _retry_fields(
     x: Exchange, retry_after: float | str | None, form: str
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the headers and the fields of the body that say when to come back."""
+    """The headers and the fields of the body that say when to retry."""
     if retry_after is None:
         return {}, {}
     if form in {"body", "body_camel_case"}:
@@ -170,8 +174,8 @@ async def _server_error(
 ) -> web.StreamResponse:
     if processed:
         await x.process()
-    headers, _ = _asking(x, retry_after, "seconds")
-    body = bodies.refusal(x.path, status, {}, x.stage.clock)
+    headers, _ = _retry_fields(x, retry_after, "seconds")
+    body = bodies.refusal(x.path, status, {}, x.context.clock)
     return x.send(web.Response(status=status, body=body, headers=headers, content_type=JSON))
 
 
@@ -184,11 +188,11 @@ async def _html(x: Exchange, *, status: int, processed: bool) -> web.StreamRespo
 
 
 async def _redirect(x: Exchange, *, to: str | None, status: int) -> web.StreamResponse:
-    location = f"{await x.stage.elsewhere.open()}{x.request.raw_path}" if to is None else to
+    location = f"{await x.context.elsewhere.open()}{x.request.raw_path}" if to is None else to
     return x.send(web.Response(status=status, headers={"Location": location}))
 
 
-# -- the body ----------------------------------------------------------------------------------------------------------
+# -- the body --------------------------------------------------------------------------------------
 
 
 async def _truncate(x: Exchange, *, n: int, chunked: bool) -> web.StreamResponse:
@@ -210,7 +214,7 @@ async def _huge_body(x: Exchange, *, size: int, chunked: bool) -> web.StreamResp
 
 async def _gzip_bomb(x: Exchange, *, size: int) -> web.StreamResponse:
     whole, body = await x.processed_body()
-    # In a thread, because a checksum of a gigabyte takes its time.
+    # In a thread, because the checksum of a gigabyte takes a third of a second.
     length, parts = await asyncio.to_thread(bodies.bomb, body, size)
     return await x.stream(whole, length, parts, **{"Content-Encoding": "gzip"})
 
@@ -248,14 +252,14 @@ async def _rewritten(x: Exchange, rewrite: Callable[[bytes], bytes]) -> web.Stre
     return x.send(whole)
 
 
-# -- what the answer says ----------------------------------------------------------------------------------------------
+# -- what the answer says --------------------------------------------------------------------------
 
 
 async def _edit(x: Exchange, *, fn: Change, status: int | None = None) -> web.StreamResponse:
     whole = await x.process()
     if isinstance(whole, web.Response) and status is not None:
         whole.set_status(status)
-        x.felt = True
+        x.applied = True
     return _edited(x, whole, fn)
 
 
@@ -263,21 +267,21 @@ def _edited(x: Exchange, whole: web.StreamResponse, fn: Change) -> web.StreamRes
     body = whole.body if isinstance(whole, web.Response) else None
     changed = bodies.edited(bytes(body), fn) if isinstance(body, bytes | bytearray) else None
     if not isinstance(whole, web.Response) or changed is None:
-        raise UnspoiledError(whole)
+        raise NotApplicableError(whole)
     whole.body = changed
     return x.send(whole)
 
 
-def _replacing(replace: bodies.Replace) -> Act:
-    async def act(x: Exchange, *, names: Sequence[str]) -> web.StreamResponse:
+def _replacing(replace: bodies.Replace) -> Action:
+    async def action(x: Exchange, *, names: Sequence[str]) -> web.StreamResponse:
         return _edited(x, await x.process(), lambda answer: bodies.replaced(answer, names, replace))
 
-    return act
+    return action
 
 
 async def _unknown_values(x: Exchange, *, names: Sequence[str], value: str) -> web.StreamResponse:
-    act = _replacing(lambda found: value if isinstance(found, str) else bodies.KEPT)
-    return await act(x, names=names)
+    action = _replacing(lambda found: value if isinstance(found, str) else bodies.KEPT)
+    return await action(x, names=names)
 
 
 async def _duplicate_pages(x: Exchange) -> web.StreamResponse:
@@ -291,7 +295,7 @@ async def _endless_pages(x: Exchange, *, empty: bool) -> web.StreamResponse:
 
 
 async def _first_page(x: Exchange) -> tuple[web.StreamResponse, int]:
-    """Let the service answer with the first page, whichever was asked for; return it, and which that was."""
+    """The service's first page, whichever page was requested, and the requested number."""
     path, _, query = x.request.raw_path.partition("?")
     asked = dict(parse_qsl(query)).get("page", "1")
     if not asked.isdecimal() or asked in {"0", "1"}:
@@ -310,12 +314,12 @@ async def _wrong_totals(x: Exchange, *, total: int) -> web.StreamResponse:
 
 
 async def _clock(x: Exchange, *, offset: float) -> web.StreamResponse:
-    with x.stage.clock.shifted(offset):
-        x.felt = True
+    with x.context.clock.shifted(offset):
+        x.applied = True
         return x.send(await x.process())
 
 
-ACTS: Final[Mapping[str, Act]] = {
+ACTIONS: Final[Mapping[str, Action]] = {
     "clock": _clock,
     "content_type": _content_type,
     "deep": _deep,
@@ -347,4 +351,4 @@ ACTS: Final[Mapping[str, Act]] = {
     "wrong_totals": _wrong_totals,
     "wrong_types": _replacing(lambda found: {"was": found}),
 }
-"""What each fault does, by name."""
+"""How each fault is applied, by its name."""

@@ -1,4 +1,4 @@
-"""Another host: what redirects lead to, so that a test can see what arrives there, and with which credentials."""
+"""Another host for redirects, so that tests see what arrives there, and with which credentials."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from attrs import field, frozen
 from vcloud.emulator.net.hosts import Hosts
 from vcloud.emulator.net.listener import Listener
 
-# Another address where the system has one, else another port: either way another origin.
+# Another address where the system has one, else another port. Both are another origin.
 _HOSTS: Final = ("127.0.0.2", "127.0.0.1")
 
 
 @frozen
 class Arrival:
-    """A request that came to the other host."""
+    """A request to the other host."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str] = field(repr=False)
-    """Names are found in any case. Not printed: credentials may be among them, which is what this is for."""
+    """Names are found in any case. They are not printed, because they may contain credentials."""
     body: bytes = field(repr=False)
 
 
 class Elsewhere:
-    """A server on another loopback address that answers everything with `{}` and keeps what arrived."""
+    """A server on another loopback address. It answers with `{}` and keeps the requests."""
 
     def __init__(self) -> None:
-        """Listen to nothing yet: most emulators never lead anybody here."""
+        """Prepare; it listens from the first redirect on."""
         self.arrivals: list[Arrival] = []
         self._listener: Listener | None = None
         self._url = ""
@@ -41,7 +41,7 @@ class Elsewhere:
         self._hosts = Hosts()
 
     async def open(self) -> str:
-        """Listen, if it does not yet; returns the URL, without a path."""
+        """Listen, if it does not yet; the URL, without a path."""
         async with self._opening:
             if self._listener is None:
                 listener = Listener(self._answer)
@@ -57,7 +57,7 @@ class Elsewhere:
             await listener.aclose()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        # Web pages of others have no more business here than with the emulator.
+        # Foreign web pages are refused here too.
         if (foreign := self._hosts.refusal(request)) is not None:
             return foreign
         body = await request.read()

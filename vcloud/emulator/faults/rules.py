@@ -1,66 +1,63 @@
-"""The table of ordered failures: which requests go wrong."""
+"""The rules for faults: which fault applies to which requests."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from random import Random
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from vcloud.emulator.faults.fault import Fault
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 @define(eq=False, kw_only=True)
 class Rule:
-    """A fault and the requests that it is meant for; what `Faults.add` returns."""
+    """A fault and the requests to which it applies; returned by `Faults.add`."""
 
     number: int
-    """Counted from 1, for the admin routes."""
+    """Counts from 1; the admin routes identify rules by it."""
     route: str
     fault: Fault
     times: int | None
-    """How often it may happen (None: for ever)."""
+    """How often it applies at most (None: without end)."""
     skip: int
     every: int
     probability: float
     seen: int = field(default=0, init=False)
     """Requests that matched the route so far."""
     hits: int = field(default=0, init=False)
-    """Requests that it was done to so far."""
+    """Requests to which it was applied so far."""
     _random: Random = field(repr=False, alias="random")
     _forget: Callable[[Rule], None] = field(repr=False, alias="forget")
 
     def remove(self) -> None:
-        """Let it happen no more; may be called again."""
+        """Remove the rule; may be called again."""
         self._forget(self)
 
     @property
     def spent(self) -> bool:
-        """Whether it has happened as often as it may."""
+        """Whether it was applied as often as it may."""
         return self.times is not None and self.hits >= self.times
 
-    def _is_due(self) -> bool:
-        """Count a request that matches; whether it is this one's turn."""
+    def count(self) -> bool:
+        """Count a request that matches; whether the rule applies to it."""
         self.seen += 1
         past = self.seen - self.skip
-        # Drawn for each, so that whether it is the n-th one's turn depends on the seed and n alone.
+        # Drawn for each request, so that the n-th draw depends only on the seed and n.
         lucky = self._random.random() < self.probability
         return past > 0 and past % self.every == 0 and lucky
 
 
 class Faults:
-    """The table of ordered failures. Of the rules that match a request, the first one whose turn it is applies.
+    """The rules. Of those that match a request, the first that is due applies.
 
-    It may be used from any thread.
+    They can be used from any thread.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        """Begin with nothing going wrong; equal seeds give equal draws."""
+        """Begin without rules; equal seeds give equal draws."""
         self._seed = seed
         self._rules: list[Rule] = []
         self._added = 0
@@ -68,7 +65,7 @@ class Faults:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Return the rules that may still apply, in the order they were added."""
+        """The rules that may still apply, in the order in which they were added."""
         with self._lock:
             return tuple(self._rules)
 
@@ -82,20 +79,24 @@ class Faults:
         every: int = 1,
         probability: float = 1.0,
     ) -> Rule:
-        """Let `fault` happen to the next `times` requests (None: for ever) that match `route`.
+        """Apply `fault` to the next `times` requests (None: without end) that match `route`.
 
-        `route` is a shell pattern over method and path, as in "POST /organization-management/v1/machines" or
-        "GET *"; the path is the raw one, without the query.
+        `route` is a shell pattern over method and path, such as "GET *" or
+        "POST /organization-management/v1/machines". The path is the raw one, without the query.
 
-        Of the requests that match, the first `skip` are spared, then it is the turn of each `every`-th, with this
-        `probability`: `skip=2` alone is the third, `every=3, times=None` are the third, the sixth and so on. A request
-        that another rule was applied to counts as well. The draws come from the seed of the table.
+        Of the requests that match, the first `skip` are left alone. Then the rule applies to each
+        `every`-th, with this `probability`: `skip=2` alone is the third, `every=3, times=None` are
+        the third, the sixth and so on. Requests to which another rule applied count as well. The
+        draws come from the seed.
         """
         if not isinstance(fault, Fault):
-            msg = f"a route and a fault, as in add('GET *', Fault.reset_after()), not {route!r} and {fault!r}"
+            msg = (
+                "add takes a route and a fault, as in add('GET *', Fault.reset_after()), not "
+                f"{route!r} and {fault!r}"
+            )
             raise TypeError(msg)
         if times is not None and times < 1:
-            msg = f"times must be at least 1, or None for ever, not {times!r}"
+            msg = f"times must be at least 1, or None for no end, not {times!r}"
             raise ValueError(msg)
         if skip < 0:
             msg = f"skip must be at least 0, not {skip!r}"
@@ -116,7 +117,7 @@ class Faults:
                 skip=skip,
                 every=every,
                 probability=probability,
-                # One for each rule, so that no rule changes what another one draws.
+                # One generator for each rule, so that rules do not change each other's draws.
                 random=Random(f"{self._seed}/{self._added}"),
                 forget=self._remove,
             )
@@ -124,13 +125,13 @@ class Faults:
         return rule
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Return the fault for this request, if any, and count it as used."""
+        """The fault for this request, which counts as applied; None if no rule is due."""
         if not self._rules:
             return None
         subject = f"{method} {path}"
         with self._lock:
             due = [
-                rule for rule in self._rules if fnmatchcase(subject, rule.route) and rule._is_due()
+                rule for rule in self._rules if fnmatchcase(subject, rule.route) and rule.count()
             ]
             if not due:
                 return None
@@ -141,7 +142,7 @@ class Faults:
             return rule.fault
 
     def clear(self) -> None:
-        """Forget every rule."""
+        """Remove every rule."""
         with self._lock:
             self._rules.clear()
 

@@ -1,4 +1,4 @@
-"""One connection of a client: what HTTP asks of a server beyond aiohttp's low-level one.
+"""One connection of a client: what HTTP requires beyond aiohttp's low-level server.
 
 Sources: RFC 9110 (HTTP semantics), RFC 9112 (HTTP/1.1), RFC 6455 (WebSocket).
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import ERROR, RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -26,15 +26,15 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Request(web.BaseRequest):
-    """A request with its target in origin form, whose body is asked for if the client waits."""
+    """A request with its target in origin form. It asks for its body if the client waits."""
 
-    asked_version = HttpVersion11
-    """The version that the client speaks; answers are always HTTP/1.0 or HTTP/1.1."""
+    asked_version: HttpVersion = HttpVersion11
+    """The version that the client uses; answers are always HTTP/1.0 or HTTP/1.1."""
     target_authority: str | None = None
     """Host and port of a target in absolute form, None where it was in another."""
 
     async def read(self) -> bytes:
-        """Return the body, whatever its size."""
+        """The body, whatever its size."""
         await self.ask_for_body()
         return await super().read()
 
@@ -42,11 +42,11 @@ class Request(web.BaseRequest):
         """Tell a client that expects it to send its body now (RFC 9110, 10.1.1)."""
         if self.waits_to_send():
             await self.writer.write(_CONTINUE)
-            # As aiohttp's own handler does: nothing of the answer has been sent.
+            # As in aiohttp's own handler: nothing of the answer has been sent.
             self.writer.output_size = 0
 
     def waits_to_send(self) -> bool:
-        """Return whether the client waits for 100: a body is to come, and none of it is here."""
+        """Whether the client waits for 100: a body is to come, and none of it has arrived."""
         return (
             self.version == HttpVersion11
             and "100-continue" in expectations(self)
@@ -56,7 +56,7 @@ class Request(web.BaseRequest):
 
 
 def expectations(request: web.BaseRequest) -> list[str]:
-    """Return what a request expects, in lower case; nothing before HTTP/1.1 (RFC 9110, 10.1.1)."""
+    """The expectations of a request, in lower case; none before HTTP/1.1 (RFC 9110, 10.1.1)."""
     if request.version < HttpVersion11:
         return []
     named = ",".join(request.headers.getall("Expect", [])).split(",")
@@ -64,7 +64,7 @@ def expectations(request: web.BaseRequest) -> list[str]:
 
 
 def new_request(*parts: Any) -> Request:
-    """Make a request of what aiohttp has parsed."""
+    """Make a request from what aiohttp has parsed."""
     message, payload, protocol, writer, task = parts
     version = message.version
     authority: str | None = None
@@ -75,7 +75,7 @@ def new_request(*parts: Any) -> Request:
     if "://" in message.path and not message.path.startswith("/") and message.method != "CONNECT":
         authority, target = absolute_form(message.path)
         path, _, query = target.partition("?")
-        # As aiohttp makes it of a target in origin form.
+        # As aiohttp does for a target in origin form.
         url = URL.build(path=path.partition("#")[0], query_string=query, encoded=True)
         message = message._replace(path=target, url=url)
     request = Request(
@@ -95,7 +95,7 @@ def new_request(*parts: Any) -> Request:
 
 
 def absolute_form(target: str) -> tuple[str, str]:
-    """Return the authority, and path with query, of a target in absolute form, byte for byte.
+    """The authority, and the path with query, of a target in absolute form, byte for byte.
 
     The path of `http://host?q=1` is empty, and an empty one is `/` (RFC 9110, 4.2.3; the form is
     that of RFC 9112, 3.2.2).
@@ -109,30 +109,30 @@ def absolute_form(target: str) -> tuple[str, str]:
 class Connection(RequestHandler):
     """A client's connection.
 
-    - What is no HTTP is answered with 400 and one line at DEBUG: it is the client's mistake, and no
-      traceback of the emulator explains it.
-    - A client that has closed its sending side gets the answers that it waits for.
-    - A body that ends early, or breaks off into nonsense, ends the request that it belongs to.
-    - Frames that are not masked end a WebSocket.
+    - Invalid HTTP is answered with 400 and one line at DEBUG. It is the client's mistake, which a
+      traceback of the emulator would not explain.
+    - A client that has closed its sending side receives the answers that it waits for.
+    - A body that ends early, or becomes malformed, ends its request.
+    - Unmasked frames end a WebSocket.
     """
 
     def __init__(self, manager: web.Server, *, on_eof: Callable[[Connection], None]) -> None:
-        """Belong to `manager`; `on_eof` is told when the client sends nothing any more."""
+        """Belong to `manager`; `on_eof` is called when the client has closed its sending side."""
         super().__init__(
             manager,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type] # aiohttp itself takes None for none
+            access_log=None,  # type: ignore[arg-type] # aiohttp accepts None for no log
             auto_decompress=False,
         )
-        self.half_closed = False
-        """Whether the client sends nothing any more, but may still read."""
+        self.half_closed: bool = False
+        """Whether the client has closed its sending side, and may still read."""
         self._on_eof = on_eof
         self._serving: Request | None = None
         self._frames: MaskedFrames | None = None
 
     @property
     def violation(self) -> str:
-        """Return what is wrong with the client's frames, "" if nothing is."""
+        """What is wrong with the client's frames; "" if nothing is."""
         return UNMASKED if self._frames is not None and self._frames.broken else ""
 
     def begin(self, request: Request) -> None:
@@ -142,7 +142,7 @@ class Connection(RequestHandler):
             self._cut("the body is incomplete")
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes. A body that they break is over: its request must not wait for the rest."""
+        """Take bytes. If they break a body, its request does not wait for the rest."""
         super().data_received(data)
         if self._messages and isinstance(
             getattr(self._messages[-1][0], "exc", None), HttpProcessingError
@@ -150,7 +150,7 @@ class Connection(RequestHandler):
             self._cut("the body is malformed")
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp's always closes
-        """Learn that the client sends nothing any more; return whether answers are still due."""
+        """Handle the client's half close; whether answers are still due."""
         answering = self._serving is not None or bool(self._messages)
         # asyncio has no half close over TLS, and a WebSocket has a closing handshake instead.
         if self.ssl_context is not None or self._frames is not None or not answering:
@@ -163,10 +163,10 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; the last that a half-closed client waits for ends the connection.
+        """Send an answer; the last one for a half-closed client ends the connection.
 
-        So does one that comes before the body that the client was to be asked for: it may send that
-        body or not, so nobody can tell where its next request begins (RFC 9110, 10.1.1).
+        So does an answer to a client that still waits for 100. It may send its body or not, so the
+        start of its next request is unknown (RFC 9110, 10.1.1).
         """
         if isinstance(request, Request) and request.waits_to_send():
             resp.force_close()
@@ -185,7 +185,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP with 400, and an unknown transfer coding with 501.
+        """Answer invalid HTTP with 400, and an unknown transfer coding with 501.
 
         Source: RFC 9112, 6.1.
         """
@@ -193,7 +193,7 @@ class Connection(RequestHandler):
             return super().handle_error(request, status, exc, message)
         text = message or exc.message
         status = 501 if _UNKNOWN_CODING in text else 400
-        # Without the text, which quotes what was sent: credentials may be in it.
+        # Without the text, which quotes what was sent and may contain credentials.
         self.logger.debug("%s sent no valid HTTP: answered with %d", request.remote, status)
         return plain(status, text)
 
@@ -202,7 +202,7 @@ class Connection(RequestHandler):
     ) -> None:
         """Become a WebSocket."""
         self._frames = MaskedFrames(parser)
-        # It has the two methods that are used.
+        # It has the two methods that aiohttp uses.
         super().set_parser(self._frames, data_received_cb)  # type: ignore[arg-type]
         if self.half_closed:
             self._frames.feed_eof()
@@ -216,7 +216,7 @@ class Connection(RequestHandler):
 
 
 def plain(status: int, text: str, **headers: str) -> web.Response:
-    """Return a refusal by the HTTP server itself, in plain text. The connection ends with it."""
+    """A refusal by the HTTP server itself, in plain text, which ends the connection."""
     body = text.encode("utf-8", "backslashreplace")
     response = web.Response(
         status=status, body=body, headers=headers, content_type="text/plain", charset="utf-8"

@@ -16,30 +16,30 @@ UNMASKED: Final = "a client's frames must be masked (RFC 6455, 5.1)"
 
 
 class Reader(Protocol):
-    """What takes the bytes of a connection that became a WebSocket."""
+    """A reader for the bytes of a connection that became a WebSocket."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take bytes; return whether the connection is over, and what was not taken."""
+        """Take bytes; whether the connection is over, and the bytes that were not taken."""
         ...
 
     def feed_eof(self) -> None:
-        """Learn that nothing follows."""
+        """Handle the end of the bytes."""
         ...
 
 
 class MaskedFrames:
-    """Hands the frames of a client on to a reader, up to the first that is not masked."""
+    """Passes the frames of a client to a reader, up to the first unmasked one."""
 
     def __init__(self, reader: Reader) -> None:
-        """Check what `reader` is given."""
-        self.broken = False
+        """Check what `reader` receives."""
+        self.broken: bool = False
         """Whether a frame was not masked."""
         self._reader = reader
         self._held = b""
         self._payload = 0
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Check, and hand on; what follows an unmasked frame is dropped."""
+        """Check the bytes and pass them on; what follows an unmasked frame is dropped."""
         if self.broken:
             return False, b""
         data = self._held + bytes(data)
@@ -51,11 +51,11 @@ class MaskedFrames:
         return self._reader.feed_data(data[:end])
 
     def feed_eof(self) -> None:
-        """Hand on that nothing follows."""
+        """Pass the end on."""
         self._reader.feed_eof()
 
     def _checked(self, data: bytes) -> tuple[int, bool]:
-        """Return where the part ends that may be handed on, and whether all of it is masked.
+        """Where the part ends that may be passed on, and whether all of it is masked.
 
         It ends before a header that is unfinished or says that its frame is not masked.
         """

@@ -1,11 +1,11 @@
 """Which hosts requests may be addressed to, and which web pages may send them.
 
 A web page in a browser on this machine can send requests to loopback. It cannot read the answers,
-but many requests need no answer to do harm. A page can also give its own name this machine's
-address after it was loaded (DNS rebinding): then it is of one origin with the emulator, and reads
-the answers too. The browser says the truth in two headers. `Host` has the name that the page used,
-and `Origin` has where the page came from. So a request is refused, before anything is done, when
-either of them is foreign.
+but many requests do harm without being read. A page can also give its own name this machine's
+address after it was loaded (DNS rebinding). It then has the same origin as the emulator, and reads
+the answers too. The browser sends two headers that a page cannot change: `Host` has the name that
+the page used, and `Origin` has where the page came from. A request is refused, before anything is
+done, when either of them is foreign.
 
 Sources: RFC 9110, 7.2 and 15.5.20 (Host, 421); RFC 9112, 3.2 (400 for an invalid Host); RFC 6455,
 10.2 (Origin of WebSockets); WHATWG Fetch (Origin); W3C Fetch Metadata (Sec-Fetch-Site).
@@ -25,16 +25,16 @@ from vcloud.emulator.net.connection import Request
 _AUTHORITY: Final = re.compile(
     r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::[0-9]*)?", re.ASCII | re.IGNORECASE
 )
-#: What browsers call the place of a page; anything else with an Origin is no web page of a host.
+#: The origin of a web page that has a host.
 _ORIGIN: Final = re.compile(r"https?://(?P<authority>[^/?#]*)", re.ASCII | re.IGNORECASE)
 _SHOWN: Final = 100
-"""Characters of a header that a refusal quotes; it is for somebody who mistyped a name."""
+"""Characters of a header that a refusal quotes, for somebody who mistyped a name."""
 
 
 def host_of(authority: str) -> str | None:
-    """Return the host of `host[:port]`, None if it is invalid; a user part makes it so.
+    """The host of `host[:port]`; None if it is invalid, as with a user part.
 
-    Names come in lower case and without the dot that ends them, addresses without brackets.
+    Names are returned in lower case and without a final dot, addresses without brackets.
     """
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
@@ -46,9 +46,10 @@ def host_of(authority: str) -> str | None:
 
 
 def named(host: str) -> str:
-    """Return a name or an address that is to be allowed, as `host_of` has it.
+    """A name or an address to allow, in the form of `host_of`.
 
-    Raises ValueError for what is neither, such as a URL, or a name with a port.
+    Raises:
+        ValueError: it is neither, such as a URL or a name with a port.
     """
     try:
         return str(ipaddress.ip_address(host))
@@ -61,7 +62,7 @@ def named(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine for every client: an address, or a reserved name.
+    """Whether a host is this machine for every client: an address, or a reserved name.
 
     No DNS server answers for `localhost` and the names below it (RFC 6761, 6.3).
     """
@@ -74,23 +75,23 @@ def is_loopback(host: str) -> bool:
 
 
 class Hosts:
-    """The hosts that an emulator answers to: loopback, and what was allowed."""
+    """The hosts that an emulator answers to: loopback, and those that were allowed."""
 
     def __init__(self, allowed: Iterable[str] = (), *, any_address: bool = False) -> None:
         """Answer to these names and addresses too; with `any_address` to every address.
 
-        An address is never a name that somebody else's DNS server has rebound.
+        DNS rebinding needs a name, so any address is safe.
         """
         self._allowed = frozenset(allowed)
         self._any_address = any_address
 
     def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """Return how a request is refused that is not for this emulator; None if it is.
+        """The refusal of a request that is not for this emulator; None for others.
 
         - 400 for several hosts, or an invalid one.
-        - 421 for a host that is foreign, in `Host` or in a target in absolute form.
-        - 403 for an `Origin` that is foreign, `null`, or there twice, and for what a browser marks
-          as sent by a page of another site without saying which.
+        - 421 for a foreign host, in `Host` or in a target in absolute form.
+        - 403 for an `Origin` that is foreign, `null`, or repeated, and for a request without one
+          that a browser marks as sent by a page of another site.
         """
         hosts = request.headers.getall("Host", [])
         if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11):
@@ -105,15 +106,16 @@ class Hosts:
                 return _refuse(
                     421,
                     f"this emulator does not answer to the host {_shown(host)}: to have it do so, "
-                    f"start it with --allow-host {host[:_SHOWN]}, or as Emulator(allow_hosts=[...])",
+                    f"start it with --allow-host {host[:_SHOWN]}, "
+                    "or as Emulator(allow_hosts=[...])",
                 )
         return self._refused_page(request, hosts)
 
     def _refused_page(self, request: web.BaseRequest, hosts: list[str]) -> web.Response | None:
         origins = request.headers.getall("Origin", [])
         if not origins:
-            # A page's image or form by GET has no Origin. Loopback counts as trustworthy, so
-            # browsers say where the page is; a client that is none has no such header.
+            # A page's image or form by GET has no Origin. Browsers send Sec-Fetch-Site instead,
+            # because loopback counts as trustworthy. Other clients do not send it.
             site = ",".join(request.headers.getall("Sec-Fetch-Site", []))
             if "cross-site" not in site.lower():
                 return None
@@ -136,8 +138,8 @@ class Hosts:
         host = None if found is None else host_of(found["authority"])
         if found is None or host is None:
             return False
-        # Another port is another origin, on loopback too: any user of this machine can serve pages
-        # there. So is an address of another server, even where any address may be asked.
+        # Another port is another origin, also on loopback, where any user of this machine can serve
+        # pages. So is another server's address, even where requests to any address are answered.
         same = [found["authority"].lower()] == [one.lower() for one in hosts]
         return same or host in self._allowed
 
@@ -155,6 +157,6 @@ def _shown(text: str) -> str:
 
 def _refuse(status: int, message: str) -> web.Response:
     response = web.json_response({"error": message}, status=status)
-    # What follows on the connection is as foreign, a body that was not read most of all.
+    # What follows on the connection is foreign too, above all a body that was not read.
     response.force_close()
     return response

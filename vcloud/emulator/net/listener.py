@@ -1,4 +1,4 @@
-"""A listening socket and the connections on it: serving, refusing for a while, noticing who has left."""
+"""A listening socket and its connections: serving, refusing, and noticing lost clients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from vcloud.emulator.net.connection import Connection, new_request
-from vcloud.emulator.net.websockets import ended
+from vcloud.emulator.tasks import cancel_and_wait
 
 SHUTDOWN = 0.1
-"""Seconds that requests under way get to finish when the listener closes."""
+"""Seconds that requests in flight get to finish when the listener closes."""
 BACKLOG = 128
 TLS_SHUTDOWN = 1.0
 """Seconds that a client may take to answer the end of TLS."""
@@ -30,7 +30,7 @@ class Listener(web.Server):
     """A web server with its socket. It belongs to the event loop in which it was made."""
 
     def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None) -> None:
-        """Let `answer` answer each request; with `tls`, over TLS."""
+        """Answer each request with `answer`; with `tls`, over TLS."""
         super().__init__(answer, request_factory=new_request)
         self._servers: list[asyncio.Server] = []
         self._held: list[socket.socket] = []
@@ -43,16 +43,28 @@ class Listener(web.Server):
             self._tls = {"ssl": tls, "ssl_shutdown_timeout": TLS_SHUTDOWN}
 
     def __call__(self) -> Connection:
-        """Return what serves a new connection."""
-        return Connection(self, on_eof=self._tell_left)
+        """Serve a new connection."""
+        return Connection(self, on_eof=self._client_left)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the event loop that it belongs to."""
+        """The event loop that it belongs to."""
         return self._loop
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses on which it accepts connections; none while it refuses, or is closed."""
+        sockets = [sock for server in self._servers for sock in server.sockets]
+        return tuple(sock.getsockname()[0] for sock in sockets)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes its clients have not taken yet."""
+        transports = list(self._connections.values())
+        return sum(one.get_write_buffer_size() for one in transports if not one.is_closing())
+
     async def listen(self, host: str, port: int) -> int:
-        """Listen, and return the port; 0 picks a free one."""
+        """Listen on this port, or on a free one for 0, and return it."""
         server = await asyncio.get_running_loop().create_server(
             self, host, port, backlog=BACKLOG, **self._tls
         )
@@ -61,7 +73,10 @@ class Listener(web.Server):
         return found
 
     async def refuse(self, *, spare: asyncio.BaseTransport | None = None) -> None:
-        """Reset every connection but `spare`, and refuse new ones until `accept` was called as often as this."""
+        """Reset every connection but `spare`, and refuse new ones.
+
+        Refusals nest: the listener accepts again after as many calls of `accept`.
+        """
         async with self._changing:
             self._refusals += 1
             await self._stop_listening()
@@ -71,10 +86,9 @@ class Listener(web.Server):
 
     async def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
-        # What was accepted is to be handed over first: asyncio would lose such a connection, unclosed.
-        with contextlib.suppress(
-            NotImplementedError
-        ):  # loops without readers (Windows) accept in another way
+        # Accepted connections are handed over first: asyncio would lose them without closing them.
+        # Loops without readers (Windows) accept in another way.
+        with contextlib.suppress(NotImplementedError):
             for server in self._servers:
                 for sock in server.sockets:
                     loop.remove_reader(sock.fileno())
@@ -83,7 +97,7 @@ class Listener(web.Server):
         for server in self._servers:
             bound = [(sock.family, sock.getsockname()) for sock in server.sockets]
             server.close()
-            # A socket that has a port but does not listen refuses whoever connects, and keeps the port ours.
+            # A socket that is bound but does not listen refuses connections, and keeps the port.
             self._held += [_bound(family, name) for family, name in bound]
         self._servers.clear()
 
@@ -102,7 +116,7 @@ class Listener(web.Server):
     async def refuse_for(
         self, seconds: float, *, spare: asyncio.BaseTransport | None = None
     ) -> None:
-        """Refuse, and accept again after so many seconds; returns as soon as it refuses."""
+        """Refuse, and accept again after so many seconds. Returns as soon as it refuses."""
         await self.refuse(spare=spare)
         task = asyncio.create_task(self._recover(seconds))
         self._recoveries.add(task)
@@ -113,9 +127,10 @@ class Listener(web.Server):
         await self.accept()
 
     async def stays(self, request: web.BaseRequest, seconds: float | None) -> bool:
-        """Wait so many seconds (None: for ever) and return whether the client is still there; at once when it is not.
+        """Wait so many seconds, or without end for None; whether the client is still there.
 
-        A client that has closed its sending side counts as gone: one that has left looks the same.
+        Returns at once when the client is gone. A client that has closed its sending side counts
+        as gone, because one that has left looks the same.
         """
         protocol = request.protocol
         if (
@@ -134,51 +149,54 @@ class Listener(web.Server):
             left.cancel()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection that is gone, and tell whoever waits for that."""
+        """Drop a connection that is gone, and wake whoever waits for that."""
         super().connection_lost(handler, exc)
-        self._tell_left(handler)
+        self._client_left(handler)
 
-    def _tell_left(self, handler: RequestHandler) -> None:
+    def _client_left(self, handler: RequestHandler) -> None:
         left = self._leaving.get(handler)
         if left is not None and not left.done():
             left.set_result(None)
 
     async def aclose(self) -> None:
-        """Stop listening; end idle connections at once, and those with a request under way soon."""
-        await ended(*self._recoveries)
+        """Stop listening. Idle connections end at once, those with a request in flight soon."""
+        await cancel_and_wait(*self._recoveries)
         for server in self._servers:
             server.close()
         self._servers.clear()
         for sock in self._held:
             sock.close()
         self._held.clear()
-        # Connections that were accepted already are to be seen first.
+        # Connections that were accepted already are handed over first.
         await asyncio.sleep(0)
         self.pre_shutdown()
         over_tls = list(self._connections.values()) if self._tls else []
         await self.shutdown(SHUTDOWN)
         for transport in over_tls:
-            # It has said that it closes, and would wait for the client to answer.
+            # It has sent its close, and would wait for the client's.
             transport.abort()
         if over_tls:
             await asyncio.sleep(0)
 
 
 class Refusing:
-    """A time in which a listener refuses: `async with` in any event loop, `with` in any thread but the listener's own."""
+    """A time in which a listener refuses connections.
+
+    `async with` in any event loop; `with` in any thread but the listener's own.
+    """
 
     def __init__(self, listener: Listener) -> None:
-        """Refuse nothing yet."""
+        """Prepare; the listener still accepts."""
         self._listener = listener
         self._loop = listener.loop
 
     async def __aenter__(self) -> None:
         """Begin to refuse."""
-        await self._there(self._listener.refuse)
+        await self._in_loop(self._listener.refuse)
 
     async def __aexit__(self, *_: object) -> None:
         """Accept again."""
-        await self._there(self._listener.accept)
+        await self._in_loop(self._listener.accept)
 
     def __enter__(self) -> None:
         """Begin to refuse."""
@@ -192,7 +210,7 @@ class Refusing:
         if not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._listener.accept(), self._loop).result()
 
-    async def _there(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _in_loop(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if running_loop() is self._loop:
             await work()
         elif not self._loop.is_closed():
@@ -200,7 +218,7 @@ class Refusing:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, None if none does."""
+    """The event loop that runs in this thread, None if none does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -208,14 +226,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Let the peer see a reset, not a polite end."""
+    """Close a connection with a TCP reset."""
     if transport is None:
         return
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
-        # Without lingering, close() sends RST instead of FIN.
+        # With a linger time of 0, close() sends RST instead of FIN.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # Not asked by its class: uvloop's for TLS is no asyncio.Transport.
+    # A cast, because uvloop's transport for TLS is not an asyncio.Transport.
     cast("asyncio.Transport", transport).abort()
 
 
@@ -223,7 +241,7 @@ def _bound(family: int, name: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
-            # As asyncio does for its own: connections that have just ended must not hold the port.
+            # As asyncio does: connections that have just ended must not block the port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

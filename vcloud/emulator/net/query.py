@@ -8,14 +8,14 @@ from multidict import MultiMapping
 
 
 class Query(Mapping[str, str]):
-    """Parameters with one value each. One that has a second value is refused as it is read.
+    """Parameters with one value each. Reading one that has two values is refused.
 
-    Frameworks take the first of the values, or the last, or a list of them, so none of them is what
-    the caller meant for certain.
+    Frameworks take the first value, or the last, or a list, so it is not clear which one the caller
+    meant.
     """
 
     def __init__(self, given: MultiMapping[str], refuse: Callable[[str], Exception]) -> None:
-        """Read `given`; `refuse` makes the service's refusal of a parameter by name."""
+        """Read `given`; `refuse` makes the service's error for a parameter by name."""
         self._given = given
         self._refuse = refuse
 

@@ -12,16 +12,16 @@ H = TypeVar("H")
 
 
 class NoRouteError(LookupError):
-    """Nothing lives at this path."""
+    """There is nothing at this path."""
 
 
 class WrongMethodError(LookupError):
     """The path exists, but not for this method."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        """Carry the methods that the path does know."""
+        """Carry the methods that the path has."""
         super().__init__(", ".join(allowed))
-        self.allowed = allowed
+        self.allowed: tuple[str, ...] = allowed
 
 
 @frozen
@@ -58,13 +58,18 @@ class Routes(Generic[H]):
         self._paths: dict[tuple[str, ...], _Path[H]] = {}
 
     def add(self, method: str, template: str, handler: H) -> None:
-        """Let `handler` answer `method` on `template`, for instance "/machines/{id}/start"."""
+        """Answer `method` on `template`, for instance "/machines/{id}/start", with `handler`."""
         segments = tuple(template.removeprefix("/").split("/"))
         self._paths.setdefault(segments, _Path(segments)).handlers[method] = handler
 
     def find(self, method: str, raw_path: str) -> Found[H]:
-        """Return the handler for a request; raise `NoRouteError` or `WrongMethodError` if there is none."""
-        # Split before unquoting: an encoded slash belongs to its segment.
+        """The handler for a request.
+
+        Raises:
+            NoRouteError: there is nothing at the path.
+            WrongMethodError: the path does not have the method.
+        """
+        # Split before unquoting, because an encoded slash belongs to its segment.
         rest = raw_path.removeprefix(self._prefix).removeprefix("/")
         segments = tuple(unquote(segment) for segment in rest.split("/"))
         for path in self._paths.values():

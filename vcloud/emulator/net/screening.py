@@ -1,4 +1,4 @@
-"""Requests that are valid HTTP, and that an HTTP server refuses whichever the service behind it."""
+"""Valid HTTP requests that an HTTP server refuses, whatever the service behind it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from aiohttp import web
 from vcloud.emulator.net.connection import Request, expectations, plain
 
 _EXPECTED: Final = "100-continue"
-#: Names for "not encoded", which need no decoding.
+#: Names for "not encoded".
 _IDENTITY: Final = ("", "identity")
 
 
 def refusal(request: web.BaseRequest) -> web.Response | None:
-    """Return how an HTTP server refuses this request; None if it does not.
+    """The refusal by an HTTP server; None if it accepts the request.
 
     - 505 for another major version than 1 (RFC 9110, 15.6.6); 400 for 0.9, which has no headers.
     - 417 for an expectation other than `100-continue` (RFC 9110, 10.1.1).
     - 501 for a transfer coding other than `chunked` (RFC 9112, 6.1).
-    - 415 for a content coding; `Accept-Encoding` says that none is taken (RFC 9110, 12.5.3).
+    - 415 for a content coding; `Accept-Encoding` says that none is accepted (RFC 9110, 12.5.3).
     """
     if isinstance(request, Request) and request.asked_version.major != 1:
         version = ".".join(map(str, request.asked_version))

@@ -1,4 +1,4 @@
-"""TLS for the emulator: a certificate authority that lives as long as one run, by way of trustme."""
+"""TLS for the emulator: a certificate authority for one run, made with trustme."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-"""What a certificate is always for."""
+"""The names that are in every certificate."""
 
 
 def require() -> None:
-    """Raise ModuleNotFoundError, which names the extra, if trustme is not installed."""
+    """Raise ModuleNotFoundError, with the name of the extra, unless trustme is installed."""
     try:
         import trustme  # noqa: F401, PLC0415 - an extra
     except ImportError:
@@ -25,9 +25,9 @@ def require() -> None:
 
 
 def certificate_names(host: str, more: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names and addresses that a certificate of a server on `host` is for.
+    """The names and addresses in the certificate of a server on `host`.
 
-    An address that stands for all of them, such as 0.0.0.0, is none that a client connects to.
+    Clients do not connect to an address that stands for all, such as 0.0.0.0, so it is left out.
     """
     names = [name for name in (*LOOPBACK, host, *more) if not _is_every_address(name)]
     return tuple(dict.fromkeys(names))
@@ -41,7 +41,9 @@ def _is_every_address(host: str) -> bool:
 
 
 class Authority:
-    """Vouches for one emulator. Its key stays in memory; its certificate is a file for clients.
+    """The certificate authority of one emulator.
+
+    Its key stays in memory. Its certificate is a file for clients.
 
     Attributes:
         server_context: what the emulator serves with.
@@ -49,26 +51,28 @@ class Authority:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Make an authority, a certificate of its for these names, and the file.
+        """Make an authority, a server certificate for these names, and the file.
 
-        Raises ModuleNotFoundError without trustme, and ValueError for what is no name.
+        Raises:
+            ModuleNotFoundError: trustme is not installed.
+            ValueError: one of the names is invalid.
         """
         require()
         import trustme  # noqa: PLC0415 - an extra
 
         authority = trustme.CA(organization_name="vcloud emulator")
-        self.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Writes the server's key to a file that only this user reads, for as long as it is loaded.
+        self.server_context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Writes the server's key to a file that only this user can read, and removes it at once.
         authority.issue_cert(*names).configure_cert(self.server_context)
         self.server_context.set_alpn_protocols(["http/1.1"])
         self._folder = Path(tempfile.mkdtemp(prefix="vcloud-emulator-"))
-        self.ca_file = self._folder / "ca.pem"
+        self.ca_file: Path = self._folder / "ca.pem"
         descriptor = os.open(self.ca_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(authority.cert_pem.bytes())
 
     def client_context(self) -> ssl.SSLContext:
-        """Return a context that trusts this authority and no other."""
+        """A context that trusts only this authority."""
         return ssl.create_default_context(cafile=str(self.ca_file))
 
     def remove(self) -> None:

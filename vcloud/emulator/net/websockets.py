@@ -1,30 +1,31 @@
-"""WebSockets of the emulator: upgrading, pumping with back-pressure, and ending everything in time."""
+"""WebSockets of the emulator: upgrading, copying with back-pressure, and closing in time."""
 
 from __future__ import annotations
 
 import asyncio
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 from attrs import define, field, frozen
 
 from vcloud.emulator.net.connection import Connection
+from vcloud.emulator.tasks import cancel_and_wait
 
 MAX_MESSAGE = 4 * 1024**2
-"""The longest message that is read, in bytes."""
+"""Maximum bytes of a message that is read."""
 CLOSING = 1.0
-"""Real seconds that a peer gets to answer a close when the emulator ends."""
+"""Real seconds that a peer gets to answer a close when the emulator closes."""
 STALLED = 30.0
-"""Real seconds in which a peer must take something of what was sent to it, or answer a close."""
-LOOK = 0.01
-"""Real seconds between two looks at what a peer has taken."""
+"""Real seconds within which a peer must take some of what was sent, or answer a close."""
+POLL = 0.01
+"""Polling interval in real seconds, for what a peer has taken."""
 MAX_REASON = 123
-"""Bytes of a close frame's reason (RFC 6455, 5.5)."""
+"""Maximum bytes of a close frame's reason (RFC 6455, 5.5)."""
 
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, NOT_ACCEPTABLE = 1000, 1001, 1002, 1003
 POLICY, INTERNAL = 1008, 1011
@@ -42,7 +43,7 @@ class Close:
 
     @property
     def message(self) -> bytes:
-        """Return the reason as a close frame can hold it: UTF-8, cut between two characters."""
+        """The reason as a close frame can hold it: UTF-8, cut between two characters."""
         cut = self.reason.encode("utf-8", "replace")[:MAX_REASON]
         return cut.decode("utf-8", "ignore").encode()
 
@@ -54,13 +55,13 @@ Use = Callable[[web.WebSocketResponse], Awaitable[Close]]
 
 
 def wants_socket(request: web.BaseRequest) -> bool:
-    """Return whether the client asks for a WebSocket, in a way that can be granted."""
-    # With all that it offers: aiohttp warns of offers that are not taken, and here none is.
+    """Whether the client asks for a WebSocket, in a way that can be granted."""
+    # With every offered subprotocol, because aiohttp warns of offers that are not taken.
     return web.WebSocketResponse(protocols=offered(request)).can_prepare(request).ok
 
 
 def offered(request: web.BaseRequest) -> list[str]:
-    """Return the subprotocols that a client offers, its favourite first (RFC 6455, 11.3.4)."""
+    """The subprotocols that a client offers, in its order of preference (RFC 6455, 11.3.4)."""
     named = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
     return [one.strip() for one in named if one.strip()]
 
@@ -69,8 +70,8 @@ class Socket(web.WebSocketResponse):
     """A WebSocket that tells its peer what was wrong with its frames."""
 
     def __init__(self, protocol: RequestHandler, subprotocols: Sequence[str] = ()) -> None:
-        """Serve one connection, and speak the first of these subprotocols that is offered."""
-        # Frames of pictures hardly shrink, and compressing them would take the loop's time.
+        """Serve one connection, with the first of these subprotocols that is offered."""
+        # Frames of pictures hardly shrink, and compressing them would block the loop.
         super().__init__(
             max_msg_size=MAX_MESSAGE, timeout=STALLED, compress=False, protocols=subprotocols
         )
@@ -78,23 +79,28 @@ class Socket(web.WebSocketResponse):
 
     @property
     def violation(self) -> str:
-        """Return what is wrong with the client's frames, "" if nothing is."""
+        """What is wrong with the client's frames; "" if nothing is."""
         return self._protocol.violation if isinstance(self._protocol, Connection) else ""
 
     async def close(self, *, code: int = NORMAL, message: bytes = b"", drain: bool = True) -> bool:
-        """Close it. aiohttp itself does so for invalid frames, and gives no reason."""
+        """Close it, with a reason for invalid frames, which aiohttp closes without one."""
         reason = message or (self.violation.encode() if code == PROTOCOL_ERROR else b"")
         return await super().close(code=code, message=reason, drain=drain)
 
 
 class Live:
-    """The WebSockets that are open, so that all of them can be ended."""
+    """The open WebSockets, so that all of them can be closed."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._tasks: set[asyncio.Task[Close]] = set()
         self._gone = Pulse()
         self._ending = asyncio.Event()
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._tasks)
 
     async def serve(
         self,
@@ -104,18 +110,18 @@ class Live:
         *,
         subprotocols: Sequence[str] = (),
     ) -> web.StreamResponse:
-        """Upgrade, let `use` have the socket, and close it as `use` returns.
+        """Upgrade, give `use` the socket, and close it as `use` returns.
 
-        The first of `subprotocols` that the client offers is agreed on; without one, none is.
+        The first of `subprotocols` that the client offers is chosen; without one, none is.
         """
         known = [one for one in offered(request) if one in subprotocols]
         socket = Socket(request.protocol, known)
         socket.headers.update(headers)
         if known:
-            # aiohttp looks at the first header of that name only.
+            # aiohttp reads only the first header of that name.
             socket.headers["Sec-WebSocket-Protocol"] = known[0]
         await socket.prepare(request)
-        # A task of its own: aiohttp's belongs to the connection, and cancelling that is aiohttp's business.
+        # A task of its own: aiohttp's belongs to the connection, and only aiohttp may cancel it.
         task = asyncio.create_task(_use(socket, use))
         self._tasks.add(task)
         close = ENDING
@@ -124,7 +130,7 @@ class Live:
             close = ENDING if task.cancelled() else task.result()
         finally:
             try:
-                await ended(task)
+                await cancel_and_wait(task)
                 await self._shut(request, socket, close)
             finally:
                 self._tasks.discard(task)
@@ -132,28 +138,28 @@ class Live:
         return socket
 
     async def aclose(self) -> None:
-        """End all of them; may be called again."""
+        """Close all of them; may be called again."""
         self._ending.set()
-        await ended(*self._tasks)
-        # The handlers that wait for them still have their sockets to close.
+        await cancel_and_wait(*self._tasks)
+        # The handlers that wait for these tasks still have to close their sockets.
         while self._tasks:
             await self._gone.wait()
 
     async def _shut(
         self, request: web.BaseRequest, socket: web.WebSocketResponse, close: Close
     ) -> None:
-        """Close it, and wait until the peer has taken all that was sent; not long when all of them end."""
+        """Close it, and wait until the peer has taken what was sent; not long when all close."""
         transport = request.transport
-        # A task of its own: after a send that was cancelled, aiohttp's close may say that it was cancelled, too.
+        # A task of its own: after a cancelled send, aiohttp's close may raise CancelledError too.
         closing = asyncio.create_task(socket.close(code=close.code, message=close.message))
         taking = asyncio.create_task(_taken(closing, transport))
         ending = asyncio.create_task(self._ending.wait())
         try:
             await asyncio.wait({taking, ending}, return_when=asyncio.FIRST_COMPLETED)
-            # Nobody who does not read what was sent may hold up the end.
+            # A peer that does not read must not delay closing.
             await asyncio.wait({taking}, timeout=CLOSING)
         finally:
-            await ended(closing, taking, ending)
+            await cancel_and_wait(closing, taking, ending)
             if transport is not None and transport.get_write_buffer_size():
                 transport.abort()
 
@@ -166,7 +172,7 @@ async def _use(socket: web.WebSocketResponse, use: Use) -> Close:
 
 
 async def _taken(closing: asyncio.Task[bool], transport: asyncio.Transport | None) -> None:
-    """Wait until the close is answered and nothing is left to be sent, or the peer takes nothing any more."""
+    """Wait until the close is answered and everything is sent, or the peer stops taking."""
     now = asyncio.get_running_loop().time
     ends, before = now() + STALLED, 0
     while now() < ends:
@@ -177,51 +183,26 @@ async def _taken(closing: asyncio.Task[bool], transport: asyncio.Transport | Non
             ends = now() + STALLED
         before = left
         if closing.done():
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL)
         else:
-            await asyncio.wait({closing}, timeout=LOOK if left else STALLED)
-
-
-async def ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel these and wait until they are over, whatever they end in."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            # Looked at, so that asyncio does not report it as lost.
-            task.exception()
-
-
-async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    """Do all of these until the first ends; end the others; raise what that first one raised."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await ended(*(task for task in tasks if not task.done()))
-    for task in done:
-        task.exception()
-    for task in done:
-        task.result()
+            await asyncio.wait({closing}, timeout=POLL if left else STALLED)
 
 
 class Pulse:
-    """Wakes whoever waits for a change."""
+    """Wakes the tasks that wait for a change."""
 
     def __init__(self) -> None:
-        """Begin with nobody waiting."""
+        """Begin with no waiter."""
         self._waiting: set[asyncio.Future[None]] = set()
 
     def beat(self) -> None:
-        """Wake everybody."""
+        """Wake all of them."""
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self, within: float | None = None) -> None:
-        """Wait for the next beat, or so many real seconds."""
+        """Wait for the next `beat`, or for so many real seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
@@ -232,19 +213,19 @@ class Pulse:
 
 
 class Bytes(Protocol):
-    """Bytes both ways."""
+    """A connection that reads and writes bytes."""
 
     async def read(self) -> bytes:
-        """Return what came next, b"" when nothing will any more."""
+        """The next bytes, b"" at the end."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Send, and wait for as long as the other side is slow."""
+        """Send, and wait while the other side is slow."""
         ...
 
 
 class Stream:
-    """Bytes both ways, read by count instead of as they come."""
+    """A connection whose bytes are read by count."""
 
     def __init__(self, source: Bytes) -> None:
         """Read and write `source`."""
@@ -252,7 +233,11 @@ class Stream:
         self._buffer = bytearray()
 
     async def exactly(self, count: int) -> bytes:
-        """Return so many bytes; raise EOFError if they do not come any more."""
+        """The next `count` bytes.
+
+        Raises:
+            EOFError: the connection ended before.
+        """
         while len(self._buffer) < count:
             chunk = await self._source.read()
             if not chunk:
@@ -263,26 +248,26 @@ class Stream:
         return taken
 
     async def write(self, data: bytes) -> None:
-        """Send, and wait for as long as the other side is slow."""
+        """Send, and wait while the other side is slow."""
         await self._source.write(data)
 
 
 @define(eq=False)
 class Channel:
-    """A WebSocket as bytes both ways: in binary frames, or as the published server has them, base64 in text frames.
+    """A WebSocket that carries bytes.
 
-    What comes is understood either way.
+    It sends binary frames, or base64 in text frames, as the published server does. It reads both.
     """
 
     socket: web.WebSocketResponse
     peer: str = "the peer"
-    """Who is at the other end, for reasons."""
+    """Who is at the other end, for the reasons of closes."""
     base64: bool = False
     close: Close = field(factory=Close, init=False)
-    """What to close the other side with, once this one has ended."""
+    """How to close the other side, once this one has ended."""
 
     async def read(self) -> bytes:
-        """Return what came next, b"" when nothing will any more."""
+        """The next bytes, b"" at the end."""
         while True:
             message = await self.socket.receive()
             if message.type is WSMsgType.BINARY:
@@ -298,13 +283,13 @@ class Channel:
             else:
                 self.close = self._ended(message)
                 return b""
-            # An empty frame is no end.
+            # An empty frame is not the end.
             if data:
                 return data
 
     def _ended(self, message: WSMessage) -> Close:
-        # By the message and not by the socket's code: aiohttp makes that 1006 when the peer, which
-        # has said that it closes, is gone before it can be answered.
+        # By the message and not by the socket's code: aiohttp makes that 1006 when a peer that has
+        # sent its close is gone before it can be answered.
         if message.type is WSMsgType.CLOSE:
             code, reason = message.data or 1005, message.extra or ""
             if code in _QUIET:
@@ -316,7 +301,7 @@ class Channel:
         return Close(INTERNAL, f"the connection of {self.peer} was lost")
 
     async def write(self, data: bytes) -> None:
-        """Send, and wait for as long as the other side is slow."""
+        """Send, and wait while the other side is slow."""
         if self.base64:
             await self.socket.send_str(b64encode(data).decode())
         else:
@@ -324,13 +309,13 @@ class Channel:
 
 
 async def pump(source: Bytes, sink: Bytes) -> None:
-    """Carry everything from one to the other; one message at a time, so that a slow sink slows its source."""
+    """Copy everything, one message at a time, so that a slow sink slows its source."""
     while data := await source.read():
         await sink.write(data)
 
 
 async def drain(socket: web.WebSocketResponse) -> None:
-    """Read and forget until the other side closes: pings are answered, and its close is noticed."""
+    """Read and drop messages until the other side closes; this answers pings and closes."""
     with suppress(ConnectionError):
         while (await socket.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
             pass

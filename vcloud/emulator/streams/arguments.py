@@ -1,4 +1,4 @@
-"""Reading what the Streams API is asked: the bodies of create and configure, the filters of the statistics."""
+"""Reading the requests of the Streams API: bodies of create and configure, filters of lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
-from vcloud.emulator.streams.state import MACHINE_TYPES, Machine
+from vcloud.emulator.streams.catalog import MACHINE_TYPES
+from vcloud.emulator.streams.state import Machine
 from vcloud.emulator.vagon.service import VagonError, known_region, query_integer
 
 Json = dict[str, Any]
@@ -19,13 +20,13 @@ KEY_MAPPINGS = ("click", "game_mode")
 MEDIA = ("off", "activate_on_start", "user_can_activate")
 
 _CAPACITY = re.compile(r"[1-9][0-9]{0,2}")
-"""At most 999. Undocumented: always_on streams keep that many machines here, and memory must not run out of that."""
+"""At most 999. Undocumented: always_on streams keep this many machines in memory."""
 
 Check = Callable[[str, object], Any]
 
 
 def one_of(*values: str) -> Check:
-    """Return a check for an enumerated text."""
+    """A check for an enumerated text."""
 
     def check(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in values:
@@ -57,7 +58,7 @@ def text(name: str, value: object) -> str:
 
 
 def required_text(name: str, value: object) -> str:
-    """Check for a text that says something."""
+    """Check for a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise VagonError(400, f"{name} is required, as a string")
     return value
@@ -71,7 +72,7 @@ def machine_type(name: str, value: object) -> int:
 
 
 def capacities(name: str, value: object) -> dict[str, int]:
-    """Check for capacities, in which totals are texts; return them by region."""
+    """Check for capacities, in which totals are texts; the totals by region."""
     if not isinstance(value, list) or not value:
         raise VagonError(400, f"{name} must be an array with at least one object")
     found: dict[str, int] = {}
@@ -155,7 +156,7 @@ class Filter:
         )
 
     def passes(self, machine: Machine, start_at: float) -> bool:
-        """Tell whether something that began then on this machine is asked for."""
+        """Whether something that began at this time on this machine passes."""
         return (
             (self.start_at is None or start_at >= self.start_at)
             and (self.end_at is None or start_at <= self.end_at)

@@ -1,12 +1,12 @@
-"""The machines of all streams and the visits to them: what becomes of them as time passes.
+"""The machines of all streams and the visits to them, and how they change with time.
 
-Commands lay down what will happen. When a visit begins, its end is laid down, by the stream's
-session limit or its idle limit, and what the machine does after it. While nobody is connected,
-the auto turn-off is laid down.
+Commands schedule what will happen. When a visit begins, its end is scheduled, by the stream's
+session limit or idle limit, and so is what the machine does then. While nobody is connected, the
+auto turn-off is scheduled.
 
 From the vendor's page on limitations: the auto turn-off applies neither to availability optimized
-streams nor to the reserved machines of balanced ones, and the idle limit counts from the visitor's
-last interaction.
+streams nor to the reserved machines of balanced ones. The idle limit counts from the visitor's last
+interaction.
 """
 
 from __future__ import annotations
@@ -18,19 +18,8 @@ from collections.abc import Iterable
 from random import Random
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams.state import (
-    HOURLY,
-    IMMEDIATELY,
-    MIGRATING,
-    UNASSIGNED,
-    Machine,
-    Phase,
-    Stream,
-    User,
-    Visit,
-    Visitor,
-    seconds_of,
-)
+from vcloud.emulator.streams.catalog import HOURLY, IMMEDIATELY, UNASSIGNED, seconds_of
+from vcloud.emulator.streams.state import MIGRATING, Machine, Phase, Stream, User, Visit, Visitor
 from vcloud.emulator.vagon.account import Account
 
 FIRST_MACHINE = 94683
@@ -38,10 +27,10 @@ FIRST_SESSION = 9150
 
 
 class Fleet:
-    """All machines, whatever stream they belong to, and all visits."""
+    """The machines and visits of all streams."""
 
     def __init__(self, account: Account, clock: Clock, random: Random) -> None:
-        """Have machines that `account` pays for."""
+        """Begin without machines; `account` pays for them."""
         self.machines: dict[int, Machine] = {}
         self.visits: list[Visit] = []
         """Oldest first."""
@@ -52,7 +41,7 @@ class Fleet:
         self._visit_ids = itertools.count(FIRST_SESSION)
 
     def of(self, stream: Stream) -> Iterable[Machine]:
-        """Return a stream's machines, oldest first."""
+        """A stream's machines, oldest first."""
         return (machine for machine in self.machines.values() if machine.stream is stream)
 
     def running(self, stream: Stream, now: float) -> Counter[str]:
@@ -64,11 +53,11 @@ class Fleet:
         return Counter(m.region for m in self.of(stream) if m.status(now) == "available")
 
     def visits_by(self, now: float) -> Iterable[Visit]:
-        """Return the visits that have begun by now, newest first."""
+        """The visits that have begun, newest first."""
         return (visit for visit in reversed(self.visits) if visit.start_at <= now)
 
     def boot(self, stream: Stream, region: str, now: float, *, reserved: bool = False) -> Machine:
-        """Start a machine; a `reserved` one was started by the service itself."""
+        """Start a machine; `reserved` if the service itself starts it."""
         uid = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         machine = Machine.booting(next(self._machine_ids), uid, stream, region, now)
         machine.reserved = reserved
@@ -77,7 +66,7 @@ class Fleet:
         return machine
 
     def assignable(self, stream: Stream, region: str, now: float) -> Machine | None:
-        """Return what assign gives: an available machine, else the first that is booting."""
+        """The machine for an assignment: an available one, else the first that is booting."""
         for status in ("available", "waiting"):
             for machine in self.of(stream):
                 if machine.region == region and machine.status(now) == status:
@@ -85,7 +74,7 @@ class Fleet:
         return None
 
     def assign(self, machine: Machine, user: User | None, now: float) -> None:
-        """Give a machine to a visitor."""
+        """Assign a machine to a visitor."""
         machine.become("assigned", now)
         machine.user, machine.visit, machine.free_since = user, None, now
         machine.reserved = machine.forced = False
@@ -93,7 +82,7 @@ class Fleet:
         self.replenish(machine.stream, now)
 
     def open(self, machine: Machine, visitor: Visitor, now: float) -> None:
-        """Let the visitor come, who is connected as soon as the machine has booted."""
+        """Begin the visit as soon as the machine has booted."""
         start = max(now, machine.booted_at)
         machine.forced = False
         if start == now:
@@ -104,25 +93,25 @@ class Fleet:
         self.plan(machine, now)
 
     def act(self, machine: Machine, now: float) -> None:
-        """Let the visitor do something, so that the idle time begins anew."""
+        """The visitor is active, so that the idle time starts again."""
         if machine.visit is not None:
             machine.visit.active_at = max(machine.visit.active_at, now)
         self.plan(machine, now)
 
     def leave(self, machine: Machine, now: float) -> None:
-        """Let the visitor go."""
+        """End the visit."""
         machine.forced = False
         machine.forget_after(now)
         self.plan(machine, now, left=True)
 
     def terminate(self, machine: Machine, now: float) -> None:
-        """Turn a machine off, and end the visit to it."""
+        """Turn a machine off, and end its visit."""
         self._end_visit(machine, now)
         machine.become("terminated", now)
         self._settle_later(machine, now)
 
     def force(self, machine: Machine, status: str, now: float) -> None:
-        """Put a machine into any status, and lay nothing down for it."""
+        """Put a machine into any status, and schedule nothing."""
         self._end_visit(machine, now)
         machine.become(status, now)
         machine.forced = True
@@ -133,7 +122,7 @@ class Fleet:
         self._settle_later(machine, now)
 
     def plan(self, machine: Machine, now: float, *, left: bool = False) -> None:
-        """Lay down what becomes of a machine by itself."""
+        """Schedule what happens to a machine by itself."""
         if machine.forced or machine.end_at(now) is not None:
             return
         visit = machine.visit
@@ -150,13 +139,13 @@ class Fleet:
         self._settle_later(machine, now)
 
     def plan_all(self, stream: Stream, now: float) -> None:
-        """Lay the future of a stream's machines down anew, since its settings have changed."""
+        """Schedule a stream's machines again, after its settings have changed."""
         for machine in list(self.of(stream)):
             self.plan(machine, now)
         self.replenish(stream, now)
 
     def replenish(self, stream: Stream, now: float) -> None:
-        """Start what the service itself keeps ready, unless nobody pays for it."""
+        """Start the machines that the service keeps ready, unless the balance is exhausted."""
         if not self._account.solvent:
             return
         running = self.running(stream, now)
@@ -198,7 +187,7 @@ class Fleet:
         return max(now, min(ends)) if ends else None
 
     def _after(self, machine: Machine, end: float) -> Iterable[Phase]:
-        """Return what follows a visit."""
+        """The phases after a visit."""
         machine.free_since = end
         off = self._turn_off_at(machine)
         if off == end:
@@ -208,12 +197,12 @@ class Fleet:
 
     @staticmethod
     def _turn_off_at(machine: Machine) -> float | None:
-        """Return when a machine that nobody is connected to is turned off."""
+        """When a machine without a visitor is turned off."""
         setting = machine.stream.settings["auto_turn_off_duration"]
         if not machine.turns_off:
             return None
         if setting == IMMEDIATELY:
-            # At the end of a visit: otherwise nobody could be given the machine before the first.
+            # At the end of a visit: otherwise it would be turned off before the first one.
             return machine.free_since if machine.visit is not None else None
         duration = seconds_of(setting)
         if duration is None:
@@ -221,7 +210,7 @@ class Fleet:
         return max(machine.booted_at, machine.free_since) + duration
 
     def _settle_later(self, machine: Machine, now: float) -> None:
-        """Let the account pay for the machine until its end, and the service replace it then."""
+        """Have the account pay for the machine until its end, and replace the machine then."""
         ends = machine.end
         self._account.end(machine.draw, now)
         start = max(now, machine.start_at)

@@ -18,7 +18,12 @@ from vcloud.emulator.streams.arguments import (
     required_text,
 )
 from vcloud.emulator.streams.fleet import Fleet
-from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visitor
+from vcloud.emulator.streams.rules import (
+    require_assignable,
+    require_running,
+    require_startable,
+)
+from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visit, Visitor
 from vcloud.emulator.streams.views import (
     application_view,
     full_stream_view,
@@ -50,12 +55,13 @@ LINK = "https://sb-app.vagon.io/stream/"
 
 
 class Streams(VagonService):
-    """The service and its state, which tests may read and change: `applications`, `streams`, `machines`, `users`, `visits`.
+    """The service and its state, which tests may read and change.
 
-    Applications cannot be made through the API, so there are two from the start, one of them with a cost-optimized stream.
+    The state is in `applications`, `streams`, `machines`, `users` and `visits`. The API cannot
+    create applications, so there are two at first, one of them with a cost-optimized stream.
     """
 
-    prefix = "/app-stream-management/v2"
+    prefix: str = "/app-stream-management/v2"
 
     def __init__(
         self,
@@ -72,9 +78,9 @@ class Streams(VagonService):
         self.users: dict[str, User] = {}
         self._random = generator(seed)
         self._fleet = Fleet(organization.account, clock, self._random)
-        self.machines = self._fleet.machines
-        self.visits = self._fleet.visits
-        """Visits that last, are over or are about to begin, oldest first."""
+        self.machines: dict[int, Machine] = self._fleet.machines
+        self.visits: list[Visit] = self._fleet.visits
+        """Past, present and future visits, oldest first."""
         self._application_ids = itertools.count(FIRST_APPLICATION)
         self._stream_ids = itertools.count(FIRST_STREAM)
         self._add_routes()
@@ -83,7 +89,7 @@ class Streams(VagonService):
         self.add_application(name="Another Application", machine_type_id=11)
         self.add_stream(first.id, capacities={"dublin": 10})
 
-    # -- for tests: what no request can do ---------------------------------------------------------------------------
+    # -- for tests: changes that no request can make -----------------------------------------------
 
     def add_application(self, **overrides: Any) -> Application:
         """Add an application, with any attribute of `Application` overridden."""
@@ -104,7 +110,7 @@ class Streams(VagonService):
         return stream
 
     def add_user(self, email: str | None = None) -> User:
-        """Put a visitor on record."""
+        """Register a visitor."""
         user = User(f"{self._random.getrandbits(40):010X}", email)
         self.users[user.id] = user
         return user
@@ -112,7 +118,7 @@ class Streams(VagonService):
     def add_machine(
         self, stream_id: int, region: str = "dublin", status: str | None = None
     ) -> Machine:
-        """Add a machine that is started now, whatever the capacity; or one in any other status, known or not."""
+        """Add a machine that is started now, whatever the capacity, or that is in `status`."""
         now = self._settled()
         machine = self._fleet.boot(self.streams[stream_id], region, now)
         if status is not None:
@@ -120,24 +126,25 @@ class Streams(VagonService):
         return machine
 
     def set_status(self, id: str | int, connection_status: str) -> None:
-        """Put a machine into any status, known or not, until something happens to it."""
+        """Put a machine into any status, known or not, until the next command or visit."""
         now = self._settled()
         self._fleet.force(self.machines[int(id)], connection_status, now)
 
     def visitor_opens(self, id: str | int, **details: Any) -> None:
-        """Let the visitor whom a machine is assigned to open its link, with any attribute of `Visitor` overridden.
+        """The visitor opens the link of an assigned machine; `details` override `Visitor`'s.
 
-        The visit begins as soon as the machine has booted, and ends by the stream's limits if not before.
+        The visit begins as soon as the machine has booted, and ends by the stream's limits at the
+        latest.
         """
         machine, now = self._in_status(id, "assigned")
         self._fleet.open(machine, Visitor(**details), now)
 
     def visitor_acts(self, id: str | int) -> None:
-        """Let the visitor of a machine do something, so that the idle time begins anew."""
+        """The visitor of a machine is active, so that the idle time starts again."""
         self._fleet.act(*self._in_status(id, "connected"))
 
     def visitor_leaves(self, id: str | int) -> None:
-        """Let the visitor go: the machine is prepared for the next one, or turned off, as the stream's settings say."""
+        """The visitor leaves. The machine is prepared for the next one, or turned off."""
         self._fleet.leave(*self._in_status(id, "connected"))
 
     def _replenish(self, now: float) -> None:
@@ -145,7 +152,7 @@ class Streams(VagonService):
             self._fleet.replenish(stream, now)
 
     def _settled(self) -> float:
-        """Return the time, with everything played that was to happen by it."""
+        """The time, after processing every event up to it."""
         now = self.clock.now()
         self.organization.account.settle(now)
         return now
@@ -158,7 +165,7 @@ class Streams(VagonService):
             raise ValueError(msg)
         return machine, now
 
-    # -- requests ----------------------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def _add_routes(self) -> None:
         for method, template, handler in (
@@ -166,9 +173,9 @@ class Streams(VagonService):
             ("PUT", "/applications/{id}", self._configure_application),
             ("GET", "/streams", self._list_streams),
             ("POST", "/streams", self._create_stream),
-            # Before the next one, which its path would fit, too.
+            # Before the next one, whose template matches this path, too.
             ("POST", "/streams/stop-machine", self._stop_machine),
-            # One template although GET takes the uid and PUT the id: paths are matched before methods.
+            # One template, though GET takes the uid and PUT the id: paths match before methods.
             ("GET", "/streams/{stream}", self._get_stream),
             ("PUT", "/streams/{stream}", self._configure_stream),
             ("GET", "/streams/{id}/machines", self._list_stream_machines),
@@ -252,25 +259,18 @@ class Streams(VagonService):
             known_region(request.json().get("region")),
             self.clock.now(),
         )
-        if stream.capacity_type != "on_demand":
-            raise VagonError(4610, "Only machines of cost optimized streams can be started")
-        if request.organization.balance <= 0:
-            raise VagonError(480, "Insufficient balance")
-        if self._fleet.running(stream, now)[region] >= stream.capacities.get(region, 0):
-            raise VagonError(440, f"No capacity is left in {region}")
+        require_startable(stream, region, self._fleet, request.organization.account, now)
         return machine_view(self._fleet.boot(stream, region, now), self.clock, now)
 
     def _assign_machine(self, request: VagonRequest) -> Json:
         stream, body, now = self._stream(request.params["id"]), request.json(), self.clock.now()
         region = known_region(body.get("region"))
         user_id = body.get("user_id")
-        # A public client sends a blank text for nobody.
+        # A public client sends an empty text for no user.
         known = user_id in (None, "") or (isinstance(user_id, str) and user_id in self.users)
         if not known:
             raise VagonError(404, "User not found")
-        machine = self._fleet.assignable(stream, region, now)
-        if machine is None:
-            raise VagonError(440, f"No machine is available in {region}")
+        machine = require_assignable(stream, region, self._fleet, now)
         self._fleet.assign(machine, self.users[user_id] if user_id else None, now)
         return {
             "connection_link": LINK + machine.uid,
@@ -282,8 +282,7 @@ class Streams(VagonService):
         machine, now = self.machines.get(_number(id_)), self.clock.now()
         if machine is None:
             raise VagonError(404, "Machine not found")
-        if machine.end_at(now) is not None:
-            raise VagonError(4204, "Machine is not running (terminated)")
+        require_running(machine, now)
         self._fleet.terminate(machine, now)
         return {}
 
@@ -323,7 +322,7 @@ class Streams(VagonService):
             **page.fields(),
         }
 
-    # -- what they have in common ------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------
 
     def _application(self, id: str) -> Application:
         application = self.applications.get(_number(id))
@@ -369,5 +368,5 @@ class Streams(VagonService):
 
 
 def _number(id: str) -> int:
-    """Return an id as a number; one that is none belongs to nothing."""
+    """An id as a number; -1, which nothing has, for one that is not a number."""
     return int(id) if id.isascii() and id.isdigit() and len(id) <= 18 else -1

@@ -1,7 +1,8 @@
 """What the Streams API keeps: applications, streams, machines, users and visits.
 
-As with computers, a machine's state is a pure function of the time: commands lay down what will happen (`phases`),
-questions ask what has happened by `now`. No timer runs, so a stopped clock stops the machines.
+As with computers, a machine's state is a pure function of the time. Commands schedule what will
+happen (`phases`), and queries tell what has happened by `now`. No timer runs, so a stopped clock
+stops the machines.
 """
 
 from __future__ import annotations
@@ -12,87 +13,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from vcloud.emulator.streams.catalog import DEFAULT_MACHINE_TYPE, HOURLY, RESERVE, SETTINGS
 from vcloud.emulator.vagon.account import Draw
 
 WAITING = 15.0
 MIGRATING = 10.0
-"""How long a machine takes to become available, and to get ready for the next visitor, in simulated seconds."""
-
-DEFAULT_MACHINE_TYPE = 13
-
-MACHINE_TYPES = {9: "Starter", 17: "Pro", 12: "Starter - G2", 13: "Pro - G2"}
-"""What an application can be given."""
-
-PERFORMANCES = {**MACHINE_TYPES, 11: "Starter"}
-"""What an application may have been given long ago: the document shows 11."""
-
-HOURLY = {
-    9: Decimal("0.60"),
-    11: Decimal("0.60"),
-    12: Decimal("0.90"),
-    13: Decimal("1.70"),
-    17: Decimal("1.40"),
-}
-"""Undocumented; Pro - G2 is near what the document's examples come to."""
-
-RESERVE = {"on_demand": 0, "balanced": 1}
-"""Machines that the service keeps free by itself; with always_on it keeps all of them on."""
-
-UNASSIGNED = frozenset({"waiting", "available"})
-
-PENDING = ("pending", "turning_on")
-"""`status` and `friendly_status` of a machine that is booting, assigned or not."""
-
-STATUSES = {
-    "waiting": PENDING,
-    "available": ("running", "ready"),
-    "assigned": ("running", "ready"),
-    "connected": ("running", "ready"),
-    "proxy-in-migration": ("running", "ready"),
-    "terminated": ("stopped", "off"),
-}
-"""`status` and `friendly_status` for each connection status; for running machines they are not documented."""
-
-IMMEDIATELY = "immediatly"
-"""The document's spelling."""
-
-_SECONDS = {
-    "1_min": 60.0,
-    "2_min": 120.0,
-    "5_min": 300.0,
-    "10_min": 600.0,
-    "15_min": 900.0,
-    "30_min": 1800.0,
-    "1_hour": 3600.0,
-    "3_hour": 10800.0,
-    "6_hour": 21600.0,
-}
-
-
-def seconds_of(duration: str) -> float | None:
-    """Return how long a duration of the settings is; None for `off` and for `immediatly`."""
-    return _SECONDS.get(duration)
-
-
-SETTINGS: dict[str, Any] = {
-    "resolution": "res_1080p",
-    "collect_info": False,
-    "dark_mode": None,
-    "password_protection": False,
-    "sound": "user_can_activate",
-    "microphone": "user_can_activate",
-    "launch_arguments": None,
-    "dock_position": "bottom",
-    "keyboard_layout": None,
-    "user_session_data": False,
-    "boost_enabled": False,
-    "pixel_streaming_enabled": False,
-    "port_access_enabled": False,
-    "maximum_session_duration": "off",
-    "idle_duration": "off",
-    "auto_turn_off_duration": "5_min",
-}
-"""A new stream's settings, in the order of the document's examples."""
+"""Simulated seconds until a machine is available, and until it is ready for the next visitor."""
 
 
 @define(eq=False, kw_only=True)
@@ -106,7 +32,7 @@ class Application:
     key_mapping_selection: str = "click"
     changeable_key_mapping: bool = True
     executable: bool = True
-    """Whether there was an upload yet."""
+    """Whether something was uploaded."""
 
 
 @define(eq=False, kw_only=True)
@@ -125,11 +51,11 @@ class Stream:
 
     @property
     def name(self) -> str:
-        """Return what people see."""
+        """The name that people see."""
         return f"Stream #{self.id}"
 
     def reserve(self, region: str) -> int:
-        """Return how many machines the service keeps free in a region."""
+        """How many machines the service keeps free in a region."""
         return min(
             self.capacities.get(region, 0),
             RESERVE.get(self.capacity_type, self.capacities.get(region, 0)),
@@ -138,7 +64,7 @@ class Stream:
 
 @define(eq=False)
 class User:
-    """A visitor on record."""
+    """A registered visitor."""
 
     id: str
     email: str | None
@@ -154,7 +80,7 @@ class Phase:
 
 @frozen(kw_only=True)
 class Visitor:
-    """What a visit tells of the one who came; None is left out of the answers."""
+    """What a visit tells about its visitor; None is left out of the answers."""
 
     ping: float | None = 98
     audio_state: str | None = "muted"
@@ -177,24 +103,24 @@ class Machine:
     machine_type_id: int
     phases: tuple[Phase, ...]
     booted_at: float
-    """When it has booted: a machine can be assigned before that."""
+    """When it has booted; it can be assigned before."""
     public_ip_address: str | None = None
     user: User | None = None
-    """Whom it was assigned to last."""
+    """To whom it was assigned last."""
     visit: Visit | None = None
-    """The visit to it, whether it lasts, is over or is about to begin."""
+    """Its last visit, or the one that will begin."""
     free_since: float = 0.0
     """When it was last assigned, or its visitor left."""
     reserved: bool = False
-    """Whether the service itself keeps it ready for somebody."""
+    """Whether the service itself keeps it ready."""
     forced: bool = False
-    """Whether its status was forced upon it: then nothing happens to it by itself."""
+    """Whether its status was set by a test; then nothing happens to it by itself."""
     draw: Draw | None = None
-    """What it takes of the organisation's balance."""
+    """What it draws from the organisation's balance."""
 
     @classmethod
     def booting(cls, id: int, uid: str, stream: Stream, region: str, now: float) -> Machine:
-        """Return a machine that is started now."""
+        """A machine that is started now."""
         booted = now + WAITING
         phases = (Phase(now, "waiting"), Phase(booted, "available"))
         machine_type_id = stream.application.machine_type_id
@@ -202,58 +128,58 @@ class Machine:
 
     @property
     def start_at(self) -> float:
-        """Return when it was started."""
+        """When it was started."""
         return self.phases[0].at
 
     @property
     def end(self) -> float | None:
-        """Return when it is terminated, which may lie ahead."""
+        """When it is terminated, which may be in the future; None if not scheduled."""
         last = self.phases[-1]
         return last.at if last.connection_status == "terminated" else None
 
     @property
     def turns_off(self) -> bool:
-        """Tell whether the auto turn-off applies to it."""
+        """Whether the auto turn-off applies to it."""
         kind = self.stream.capacity_type
         return kind != "always_on" and not (kind == "balanced" and self.reserved)
 
     def end_at(self, now: float) -> float | None:
-        """Return when it was terminated, None before that."""
+        """When it was terminated; None before that."""
         return self.end if self.end is not None and self.end <= now else None
 
     def status(self, now: float) -> str:
-        """Return the `connection_status` at this time."""
+        """The `connection_status` at this time."""
         return next((p.connection_status for p in reversed(self.phases) if p.at <= now), "waiting")
 
     def booting_at(self, now: float) -> bool:
-        """Tell whether it is still turning on, assigned or not."""
+        """Whether it is still turning on, assigned or not."""
         return now < self.booted_at and self.end_at(now) is None
 
     def become(self, connection_status: str, now: float, *then: Phase) -> None:
-        """Enter a status now, and the others later; what was to come does not."""
+        """Enter a status now and the others later, in place of what was scheduled."""
         self.forget_after(now)
         self.add(Phase(now, connection_status), *then)
 
     def add(self, *phases: Phase) -> None:
-        """Lay down what comes after all else."""
+        """Schedule phases after all others."""
         self.phases = (*self.phases, *phases)
 
     def forget_after(self, now: float) -> None:
-        """Drop what was to come after `now`."""
+        """Drop what is scheduled after `now`."""
         self.phases = tuple(phase for phase in self.phases if phase.at <= now)
 
     def drop_end(self) -> None:
-        """Drop its termination."""
+        """Drop the scheduled termination."""
         if self.end is not None:
             self.phases = self.phases[:-1]
 
     def seconds(self, now: float) -> int:
-        """Return for how many whole seconds it has run."""
+        """For how many whole seconds it has run."""
         end = self.end_at(now)
         return math.floor((now if end is None else end) - self.start_at)
 
     def cost(self, now: float) -> str:
-        """Return what that costs, as the service writes it."""
+        """What that costs, in the service's form."""
         amount = HOURLY[self.machine_type_id] * self.seconds(now) / 3600
         text = str(amount.quantize(Decimal("0.001"), ROUND_DOWN)).rstrip("0")
         return f"{text}0" if text.endswith(".") else text
@@ -261,7 +187,7 @@ class Machine:
 
 @define(eq=False, kw_only=True)
 class Visit:
-    """A visit: from the visitor's coming to the end, which may lie ahead, or None when none is foreseen."""
+    """A visit. Its end may be in the future, or None if none is scheduled."""
 
     id: int
     machine: Machine
@@ -269,14 +195,14 @@ class Visit:
     visitor: Visitor
     start_at: float
     active_at: float
-    """When the visitor last did something."""
+    """When the visitor was last active."""
     end_at: float | None = None
 
     def ended(self, now: float) -> float | None:
-        """Return when it ended, None while it lasts."""
+        """When it ended; None before that."""
         return self.end_at if self.end_at is not None and self.end_at <= now else None
 
     def minutes(self, now: float) -> int:
-        """Return how many minutes it has taken by now, rounded up: 3 min 30 s are 4 in the document."""
+        """How many minutes it has taken, rounded up: 3 min 30 s are 4 in the document."""
         end = self.ended(now)
         return math.ceil(((now if end is None else end) - self.start_at) / 60)

@@ -1,4 +1,4 @@
-"""How the Streams API writes its resources. Fields stand in the order of the document's examples."""
+"""The Streams API's representations. Fields are in the order of the document's examples."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.streams.state import (
-    PENDING,
-    PERFORMANCES,
-    STATUSES,
-    Application,
-    Machine,
-    Stream,
-    User,
-    Visit,
-)
+from vcloud.emulator.streams.catalog import PENDING, PERFORMANCES, STATUSES
+from vcloud.emulator.streams.state import Application, Machine, Stream, User, Visit
 
 Json = dict[str, Any]
 
@@ -23,8 +15,10 @@ TEXTS = {
     "initializing_text": "Initializing Stream",
     "session_expired_text": "Session expired, you can reconnect again.",
     "invalid_email_text": "Visitor information is invalid, contact your system admin.",
-    "invalid_password_text": "Stream password is incorrect.\nCheck the password or contact your system admin.",
-    "not_active_text": "Stream is not active at the moment.\nContact your system admin to check availability.",
+    "invalid_password_text": "Stream password is incorrect.\n"
+    "Check the password or contact your system admin.",
+    "not_active_text": "Stream is not active at the moment.\n"
+    "Contact your system admin to check availability.",
     "reconnect_text": "Connection expired, you can reconnect again.",
     "queue_text": "Waiting in queue",
     "installing_application_text": "Installing Application",
@@ -34,7 +28,7 @@ TEXTS = {
 
 
 def application_view(application: Application, clock: Clock, *, live: bool) -> Json:
-    """Write an application; `live` is whether it has streams."""
+    """An application; `live` tells whether it has streams."""
     attributes: Json = {
         "id": application.id,
         "name": application.name,
@@ -66,14 +60,17 @@ def _executable(application: Application, clock: Clock) -> Json:
 
 
 def stream_view(stream: Stream, clock: Clock) -> Json:
-    """Write a stream as list and configure answer it."""
+    """A stream as list and configure answer it."""
     return _stream(stream, clock, {})
 
 
 def full_stream_view(
     stream: Stream, clock: Clock, used: Mapping[str, int], assignable: Mapping[str, int]
 ) -> Json:
-    """Write a stream as get and create answer it: with capacities and texts. `used` and `assignable` are by region."""
+    """A stream as get and create answer it: with capacities and texts.
+
+    `used` and `assignable` are numbers of machines by region.
+    """
     capacities = [
         {
             "id": region,
@@ -107,9 +104,9 @@ def _stream(stream: Stream, clock: Clock, more: Json) -> Json:
 
 
 def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
-    """Write a machine."""
+    """A machine."""
     connection_status = machine.status(now)
-    # A status that was forced upon it need not be a known one.
+    # A forced status may be an unknown one.
     status, friendly_status = STATUSES.get(connection_status, ("running", "ready"))
     if machine.booting_at(now):
         status, friendly_status = PENDING
@@ -135,12 +132,12 @@ def machine_view(machine: Machine, clock: Clock, now: float) -> Json:
 
 
 def user_view(user: User) -> Json:
-    """Write a user."""
+    """A user."""
     return {"id": user.id, "type": "user", "attributes": {"email": user.email}}
 
 
 def visit_view(visit: Visit, clock: Clock, now: float) -> Json:
-    """Write a visit; what was not collected is null, or left out where it has more than one part."""
+    """A visit. A value that was not collected is null; an object is left out."""
     machine, visitor = visit.machine, visit.visitor
     collects = machine.stream.settings["collect_info"]
     minutes, end = visit.minutes(now), visit.ended(now)

@@ -1,8 +1,9 @@
-"""One StreamSpace request from the socket to its handler and back: limits, tokens, routes, refusals."""
+"""A StreamSpace request on its way to a handler: limits, tokens, routes, refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import Random
 
 import msgspec
 from aiohttp import web
@@ -26,10 +27,10 @@ from vcloud.emulator.streamspace.tokens import Tokens
 
 @frozen(kw_only=True)
 class StreamSpaceRequest:
-    """A request, as a handler sees it."""
+    """A request as handlers receive it."""
 
     user: User
-    """Who sent it; whoever it is, for what needs no token."""
+    """Who sent it; `NOBODY` without a token."""
     token: str = field(repr=False)
     params: Mapping[str, str]
     query: Mapping[str, str]
@@ -39,11 +40,11 @@ class StreamSpaceRequest:
     """Whether a WebSocket is asked for."""
 
     def json(self) -> Json:
-        """Return the body, which must be a JSON object."""
+        """The body, which must be a JSON object."""
         return read_object(self.content, self.content_type)
 
     def require_admin(self) -> None:
-        """Refuse whoever may not do everything."""
+        """Refuse users who are not administrators."""
         if not self.user.is_admin:
             raise StreamSpaceError(
                 "AUTH_INSUFFICIENT_PERMISSIONS", "User lacks required permissions: admin"
@@ -51,16 +52,16 @@ class StreamSpaceRequest:
 
 
 Upgrade = tuple[Live, Use]
-"""A handler's answer that goes on as a WebSocket: where it is kept, and what is done with it."""
+"""A handler's answer that becomes a WebSocket: where it is kept, and what uses it."""
 
 Handler = Callable[[StreamSpaceRequest], Json | Upgrade | None]
 
 
 @frozen
 class Route:
-    """A handler, the status of its success, the limit that counts it, and whether it needs no token.
+    """A handler, its status on success, its rate limit, and whether it needs no token.
 
-    With `follows` it becomes a WebSocket when `follow=true` is asked for. No limit counts that.
+    With `follows` it becomes a WebSocket for `follow=true`. No rate limit counts that.
     """
 
     handler: Handler
@@ -70,25 +71,31 @@ class Route:
     follows: bool = False
 
 
+TableEntry = tuple[str, str, Route]
+"""Method, path and route of an operation."""
+
 NOBODY = User(id="", username="", email="", password="", created_at=0.0)
 
 
 class StreamSpaceApi:
-    """What stands before the handlers. They are plain functions, so concurrent requests cannot interleave."""
+    """Receives requests and calls the handlers.
 
-    prefix = "/api/v1"
+    Handlers are plain functions, so concurrent requests cannot interleave.
+    """
+
+    prefix: str = "/api/v1"
 
     def __init__(self, clock: Clock, *, rate_limits: bool, seed: Seed | None) -> None:
-        """Serve nothing yet; equal seeds give equal ids and tokens."""
-        self.clock = clock
-        self.random = generator(seed)
-        self.tokens = Tokens(clock, self.random)
-        self.limits = RateLimits(clock, enabled=rate_limits)
+        """Begin without routes; equal seeds give equal ids and tokens."""
+        self.clock: Clock = clock
+        self.random: Random = generator(seed)
+        self.tokens: Tokens = Tokens(clock, self.random)
+        self.limits: RateLimits = RateLimits(clock, enabled=rate_limits)
         self.users: dict[str, User] = {}
         self.routes: Routes[Route] = Routes(self.prefix)
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Answer one request; refusals are answers, too."""
+        """Answer one request, also one that is refused."""
         headers = self.new_headers()
         try:
             status, payload = self._handle(request, body, headers)
@@ -116,11 +123,11 @@ class StreamSpaceApi:
         )
 
     def new_headers(self) -> dict[str, str]:
-        """Return what every answer has."""
+        """The headers of every answer."""
         return {"X-Request-ID": f"req-{self.random.randbytes(6).hex()}"}
 
     def refuse(self, error: StreamSpaceError, headers: dict[str, str]) -> web.Response:
-        """Return a refusal in the documented form."""
+        """A refusal in the documented form."""
         body = msgspec.json.encode(self._refusal(error, headers["X-Request-ID"]))
         return web.Response(
             status=error.status, body=body, headers=headers, content_type="application/json"
@@ -130,9 +137,9 @@ class StreamSpaceApi:
         self, request: web.BaseRequest, body: bytes, headers: dict[str, str]
     ) -> tuple[int, Json | Upgrade | None]:
         found, nowhere = self._find(request)
-        user, token, stranger = self._identify(request)
-        # Logins are counted by where they come from: whose they are is only a claim.
-        known = user.username if stranger is None else ""
+        user, token, unauthenticated = self._identify(request)
+        # Logins are counted by address, because the user is not verified yet.
+        known = user.username if unauthenticated is None else ""
         login = found is not None and found.handler.bucket == "login"
         upgrade = wants_socket(request)
         follows = found is not None and found.handler.follows
@@ -142,9 +149,9 @@ class StreamSpaceApi:
                 (not login and known) or request.remote or "",
                 headers,
             )
-        # Strangers do not even learn which routes there are.
-        if stranger is not None and not (found is not None and found.handler.public):
-            raise stranger
+        # Before 404 and 405, so that routes are hidden from clients without a valid token.
+        if unauthenticated is not None and not (found is not None and found.handler.public):
+            raise unauthenticated
         if found is None:
             raise nowhere or NoRouteError(request.raw_path)
         asked = StreamSpaceRequest(
@@ -165,7 +172,7 @@ class StreamSpaceApi:
             return None, error
 
     def _identify(self, request: web.BaseRequest) -> tuple[User, str, StreamSpaceError | None]:
-        """Return who sent it and the token, or nobody and why."""
+        """The sender and the token, or nobody and the reason."""
         header = request.headers.get("Authorization")
         if header is None:
             return (
@@ -188,7 +195,7 @@ class StreamSpaceApi:
             return NOBODY, "", error
 
     def user_of(self, token: str) -> User:
-        """Return whose token it is; refuse one that is worth nothing."""
+        """The owner of a token; refuse one that is invalid."""
         user = self.users.get(self.tokens.check(token))
         if user is None or not user.active:
             raise StreamSpaceError(
@@ -206,7 +213,7 @@ class StreamSpaceApi:
     def _refusal(self, error: StreamSpaceError, request_id: str) -> Json:
         return {
             "error": error.error,
-            # Messages quote what was sent, which may hold bytes that are no text.
+            # Messages quote what was sent, which may contain invalid UTF-8.
             "message": error.message.encode(errors="backslashreplace").decode(),
             "code": error.code,
             **error.extra,

@@ -24,8 +24,6 @@ TRANSITIONS: Final = frozenset(
     }
 )
 
-ADMIN: Final = "admin"
-"""What the administrator is called, unless the environment gives another name."""
 USER: Final = "john.doe"
 
 #: The status and the short text of every code.

@@ -1,8 +1,8 @@
-"""An organisation's balance, and what happens to it in the order of time.
+"""An organisation's balance, and its changes in the order of time.
 
-No timer runs here either. Services say from when until when something draws on the balance, and
-what is to happen at which time. `settle(now)` then plays all of that up to `now`, in the order of
-time, so that the balance runs out at the right moment whenever somebody looks.
+No timer runs. Services register from when until when something draws on the balance, and what is to
+happen at which time. `settle(now)` then processes these events up to `now`, in the order of time,
+so that the balance is exhausted at the right time, whenever it is read.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ HOUR = 3600
 
 @define(eq=False)
 class Draw:
-    """Something that costs `hourly` from `start` until `end` (None: until it is told to end)."""
+    """Something that costs `hourly` from `start` until `end` (None: until `Account.end`)."""
 
     hourly: Decimal
     start: float
     end: float | None
     run_out: Callable[[float], None]
-    """Called with the time at which nothing was left to pay with."""
+    """Called with the time at which the balance was exhausted."""
 
 
 @define(eq=False)
 class Account:
-    """What an organisation can spend."""
+    """The balance of an organisation, and what draws on it."""
 
     _balance: Decimal
     _clock: Clock
     funded: list[Callable[[float], None]] = field(factory=list)
-    """Called with the time at which an empty balance was filled again."""
+    """Called with the time at which an exhausted balance was filled again."""
     _settled: float = field(init=False)
     _events: list[tuple[float, int, Callable[[float], None]]] = field(factory=list, init=False)
     _numbers: itertools.count[int] = field(factory=itertools.count, init=False)
-    # A dictionary, because its order is the order in which they began.
+    # A dictionary, because it keeps the order in which they began.
     _active: dict[Draw, None] = field(factory=dict, init=False)
     _hourly: Decimal = field(default=Decimal(0), init=False)
     _settling: bool = field(default=False, init=False)
@@ -52,7 +52,7 @@ class Account:
 
     @property
     def balance(self) -> Decimal:
-        """Return what is left now."""
+        """What is left now."""
         self.settle(self._clock.now())
         return self._balance
 
@@ -62,16 +62,16 @@ class Account:
         self.settle(now)
         empty, self._balance = not self.solvent, amount
         if empty and self.solvent:
-            for tell in self.funded:
-                tell(now)
+            for callback in self.funded:
+                callback(now)
 
     @property
     def solvent(self) -> bool:
-        """Tell whether anything was left when the account was last settled."""
+        """Whether anything was left when the account was last settled."""
         return self._balance > 0
 
     def at(self, time: float, do: Callable[[float], None]) -> None:
-        """Have `do` called with this time when the account is settled up to it."""
+        """Call `do` with this time when the account is settled up to it."""
         heapq.heappush(self._events, (time, next(self._numbers), do))
 
     def draw(
@@ -81,7 +81,7 @@ class Account:
         end: float | None,
         run_out: Callable[[float], None],
     ) -> Draw | None:
-        """Let something draw on the balance; return None when it would never begin."""
+        """Draw on the balance from `start` until `end`; None if the end is before the start."""
         if end is not None and end <= start:
             return None
         draw = Draw(hourly, start, end, run_out)
@@ -91,13 +91,13 @@ class Account:
         return draw
 
     def end(self, draw: Draw | None, now: float) -> None:
-        """End a draw now, unless it has ended before."""
+        """End a draw now, unless it has ended."""
         if draw is not None and (draw.end is None or draw.end > now):
             draw.end = now
             self.at(now, lambda time: self._end(draw, time))
 
     def settle(self, now: float) -> None:
-        """Play everything up to `now`."""
+        """Process every event up to `now`."""
         if self._settling:
             return
         self._settling = True
@@ -115,7 +115,7 @@ class Account:
             self._settling = False
 
     def _pay(self, until: float) -> bool:
-        """Pay for the time up to `until`; return False when the balance ran out on the way."""
+        """Pay for the time up to `until`; False if the balance was exhausted before."""
         passed = until - self._settled
         if passed <= 0:
             return True
@@ -140,7 +140,7 @@ class Account:
             draw.end = time
             draw.run_out(time)
             return
-        # An event of the past, made by a request that read the clock a moment before.
+        # The event is in the past: its request read the clock a moment before.
         self._balance -= self._cost(draw.hourly, max(0.0, self._settled - time))
         self._active[draw] = None
         self._hourly += draw.hourly

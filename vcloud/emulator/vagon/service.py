@@ -21,9 +21,9 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 REGIONS = (
-    "dublin", "north_virginia", "oregon", "ohio", "montreal", "california", "sao_paolo", "stockholm",
-    "frankfurt", "bahrain", "mumbai", "seoul", "tokyo", "singapore", "sydney", "jakarta", "uae", "cape_town",
-    "hong_kong",
+    "dublin", "north_virginia", "oregon", "ohio", "montreal", "california", "sao_paolo",
+    "stockholm", "frankfurt", "bahrain", "mumbai", "seoul", "tokyo", "singapore", "sydney",
+    "jakarta", "uae", "cape_town", "hong_kong",
 )  # fmt: skip
 
 _LAST_STATUS = 599
@@ -33,22 +33,26 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class VagonError(Exception):
-    """A refusal, as the service words it. Codes that are no HTTP status travel in the body over HTTP 400."""
+    """A refusal in the service's form. A code that is not an HTTP status is sent with HTTP 400."""
 
     def __init__(self, code: int, message: str) -> None:
         """Refuse with `code` (the body's `client_code`) and `message`."""
         super().__init__(code, message)
-        self.code = code
-        self.message = message
+        self.code: int = code
+        self.message: str = message
 
     @property
     def status(self) -> int:
-        """Return the HTTP status that carries this error."""
+        """The HTTP status of this error."""
         return self.code if self.code <= _LAST_STATUS else 400
 
 
 def amount(written: Decimal | int | str) -> Decimal:
-    """Return an amount of money. Raises ValueError for anything else."""
+    """Check an amount of money.
+
+    Raises:
+        ValueError: it is not one.
+    """
     try:
         found = Decimal(written)
     except (ArithmeticError, TypeError) as error:
@@ -61,7 +65,11 @@ def amount(written: Decimal | int | str) -> Decimal:
 
 
 def region(name: str) -> str:
-    """Return a region's name. Raises ValueError for anything else."""
+    """Check the name of a region.
+
+    Raises:
+        ValueError: it is not one.
+    """
     if name not in REGIONS:
         msg = f"unknown region {name!r}; regions are {', '.join(REGIONS)}"
         raise ValueError(msg)
@@ -70,7 +78,7 @@ def region(name: str) -> str:
 
 @define(kw_only=True)
 class Organization:
-    """An account: who signs with `key`, what it may do and what it can pay for."""
+    """An account: its key, its permissions and its balance."""
 
     key: str
     secret: str = field(repr=False)
@@ -82,7 +90,7 @@ class Organization:
 
     @property
     def balance(self) -> Decimal:
-        """Return what is left to spend now; it can be set."""
+        """What is left to spend now; it can be set."""
         return self.account.balance
 
     @balance.setter
@@ -92,7 +100,7 @@ class Organization:
 
 @frozen(kw_only=True)
 class VagonRequest:
-    """An authenticated request, as a handler sees it."""
+    """An authenticated request as handlers receive it."""
 
     organization: Organization
     params: Mapping[str, str]
@@ -101,7 +109,7 @@ class VagonRequest:
     content_type: str
 
     def json(self) -> Json:
-        """Return the body, which must be a JSON object announced as one. No body counts as `{}`."""
+        """The body, which must be a JSON object with that content type. No body counts as `{}`."""
         if not self.content:
             return {}
         if self.content_type != "application/json":
@@ -121,23 +129,24 @@ Handler = Callable[[VagonRequest], Json]
 
 
 class VagonService:
-    """One Vagon API below its prefix: checks the signature, finds the handler, wraps what it returns.
+    """One Vagon API below its prefix: checks the signature, calls the handler, adds the envelope.
 
-    Handlers are plain functions from request to payload: nothing is awaited while state changes, so
-    concurrent requests cannot interleave.
+    Handlers are plain functions from request to payload. They await nothing, so concurrent requests
+    cannot interleave.
     """
 
     prefix: str
+    """The path of the API."""
 
     def __init__(self, organization: Organization, signatures: Signatures, clock: Clock) -> None:
         """Serve `organization`, whose signatures are checked by `signatures`."""
-        self.organization = organization
-        self.clock = clock
+        self.organization: Organization = organization
+        self.clock: Clock = clock
         self.routes: Routes[Handler] = Routes(self.prefix)
         self._signatures = signatures
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Answer one request; refusals are answers, too."""
+        """Answer one request, also one that is refused."""
         try:
             return self._respond(200, 200, "OK", self._payload(request, body))
         except VagonError as error:
@@ -153,7 +162,7 @@ class VagonService:
 
     def _payload(self, request: web.BaseRequest, body: bytes) -> Json:
         path = request.raw_path.partition("?")[0]
-        # The signature comes first, so that a stranger cannot even learn which routes exist.
+        # The signature first, so that routes are hidden from clients without a key.
         refusal = self._signatures.refusal(
             request.method, path, request.headers.getall("Authorization", []), body
         )
@@ -190,8 +199,8 @@ class VagonService:
 
 
 def envelope(code: int, message: str, timestamp: str, payload: Json | None = None) -> bytes:
-    """Write an answer: the payload's fields, then the three that every answer has."""
-    # Messages quote what was sent, which may hold bytes that are no text.
+    """Encode an answer: the payload's fields, then the three that every answer has."""
+    # Messages quote what was sent, which may contain invalid UTF-8.
     printable = message.encode(errors="backslashreplace").decode()
     closing = {"client_code": code, "message": printable, "timestamp": timestamp}
     return msgspec.json.encode({**(payload or {}), **closing})
@@ -207,12 +216,12 @@ class Page(Generic[T]):
     next_page: int | None
 
     def fields(self) -> Json:
-        """Return what stands beside the items in the answer."""
+        """The fields beside the items in the answer."""
         return {"count": self.count, "page": self.page, "next_page": self.next_page}
 
 
 def paginate(items: Iterable[T], query: Mapping[str, str], per_page: int = 20) -> Page[T]:
-    """Cut the page that `query` asks for out of `items`; `per_page` is the default."""
+    """The page of `items` that `query` asks for; `per_page` is the default."""
     page = query_integer(query, "page", minimum=1)
     size = query_integer(query, "per_page", minimum=1)
     page = 1 if page is None else page
@@ -228,7 +237,7 @@ def _ambiguous(name: str) -> VagonError:
 
 
 def query_integer(query: Mapping[str, str], name: str, *, minimum: int = 0) -> int | None:
-    """Return a whole number from the query, None if it is not there."""
+    """A whole number from the query; None if it is absent."""
     text = query.get(name)
     if text is None:
         return None
@@ -238,7 +247,7 @@ def query_integer(query: Mapping[str, str], name: str, *, minimum: int = 0) -> i
 
 
 def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
-    """Return a true or false from the query, None if it is not there; the vendor's client sends `True`."""
+    """A boolean from the query; None if it is absent. The vendor's client sends `True`."""
     text = query.get(name)
     if text is None:
         return None
@@ -249,7 +258,7 @@ def query_boolean(query: Mapping[str, str], name: str) -> bool | None:
 
 
 def body_integer(body: Json, name: str, *, minimum: int = 0) -> int:
-    """Return a required whole number from the body; true and 1.0 are none."""
+    """A required whole number from the body; true and 1.0 are refused."""
     value = body.get(name)
     if type(value) is not int or value < minimum:
         raise VagonError(400, f"{name} must be an integer of at least {minimum}")
@@ -257,7 +266,7 @@ def body_integer(body: Json, name: str, *, minimum: int = 0) -> int:
 
 
 def body_boolean(body: Json, name: str, *, default: bool) -> bool:
-    """Return a true or false from the body."""
+    """A boolean from the body."""
     value = body.get(name, default)
     if not isinstance(value, bool):
         raise VagonError(400, f"{name} must be true or false")
@@ -265,7 +274,7 @@ def body_boolean(body: Json, name: str, *, default: bool) -> bool:
 
 
 def known_region(name: object) -> str:
-    """Return `name` if it is a region, else refuse."""
+    """`name` if it is a region, else refuse."""
     if not isinstance(name, str) or name not in REGIONS:
         raise VagonError(400, f"unknown region; regions are {', '.join(REGIONS)}")
     return name

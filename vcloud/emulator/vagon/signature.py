@@ -1,7 +1,7 @@
-"""The lock on both Vagon APIs: HMAC signatures, checked without the SDK's signing code.
+"""HMAC signatures of both Vagon APIs, checked independently of the client's signing code.
 
-The signing string is not in the API document; it is the one that Vagon's documentation site and example
-client use. Window and nonce rules are documented nowhere: these are the strict reading.
+The string to sign is not in the API document. It is the one that Vagon's documentation site and
+example client use. The rules for timestamps and nonces are not documented; these are strict ones.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ class _Claim:
 
 
 class Signatures:
-    """Checks signatures and remembers nonces, for every key of the service."""
+    """Checks signatures and keeps used nonces, for every key of the service."""
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
-        """Know the `secrets` by key."""
+        """Check with these secrets, by key."""
         self._secrets = secrets
         self._clock = clock
         self._used: set[tuple[str, str]] = set()
         self._order: deque[tuple[float, tuple[str, str]]] = deque()
 
     def refusal(self, method: str, path: str, headers: Sequence[str], body: bytes) -> str | None:
-        """Say why a request is not let in, None if it is; `path` is raw and without the query.
+        """The reason to refuse a request, None to accept it; `path` is raw, without the query.
 
-        Letting a request in uses its nonce up. Refusing one does not, or anybody could burn others' nonces.
+        Accepting a request uses its nonce. Refusing one does not, because anybody could then use up
+        the nonces of others.
         """
         claim = _parse(headers)
         if isinstance(claim, str):
@@ -55,7 +56,10 @@ class Signatures:
         wall = self._clock.wall()
         off = int(claim.timestamp) / 1000 - wall
         if abs(off) > WINDOW:
-            return f"timestamp {off:+.0f} s off the service's clock (at most {WINDOW} s; timestamps are milliseconds)"
+            return (
+                f"timestamp {off:+.0f} s off the service's clock (at most {WINDOW} s; "
+                "timestamps are milliseconds)"
+            )
         self._forget(wall)
         used = (claim.key, claim.nonce)
         if used in self._used:
@@ -63,7 +67,8 @@ class Signatures:
         if not self._matches(claim, method, path, body):
             return (
                 "signature does not match: expected HMAC-SHA256 over "
-                f"{{key}}{method}{path}{{timestamp}}{{nonce}}{{{len(body)} body bytes}}, in lower-case hex"
+                f"{{key}}{method}{path}{{timestamp}}{{nonce}}{{{len(body)} body bytes}}, "
+                "in lower-case hex"
             )
         self._used.add(used)
         self._order.append((wall, used))
@@ -76,7 +81,7 @@ class Signatures:
         return hmac.compare_digest(right.encode(), claim.signature.encode(errors="surrogateescape"))
 
     def _forget(self, wall: float) -> None:
-        # A timestamp may lie a window ahead, so a signature stays good for two windows after its arrival.
+        # A timestamp may be a window ahead, so a signature stays valid for two windows.
         while self._order and self._order[0][0] < wall - 2 * WINDOW:
             self._used.discard(self._order.popleft()[1])
 

@@ -4,9 +4,10 @@ r"""Real desktops: an X server with VNC for each, with its own directory and pro
         await desktop.run("xdotool type $'echo hello\n'")
         reader, writer = await desktop.open_vnc()
 
-Programs run on this machine, as this user: the desktop is separate, but it is no sandbox. Whatever ends it
-(`aclose`, an exception, even SIGKILL of this process) ends all of its processes and removes its directory;
-see `supervisor`. Linux only. Debian's packages are named in the error that says what is missing.
+Programs run on this machine, as this user: the desktop is separate, but it is not a sandbox.
+Whatever ends it (`aclose`, an exception, even SIGKILL of this process) ends all of its processes
+and removes its directory; see `supervisor`. Linux only. If something is not installed, the error
+names the Debian package.
 """
 
 from __future__ import annotations

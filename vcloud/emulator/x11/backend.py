@@ -1,4 +1,4 @@
-"""The desktop-action API on real desktops: each command runs on this machine, with a real screen."""
+"""The desktop-action API on real desktops: commands run on this machine, with a real screen."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, GatewayError
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.x11.desktop import DesktopGoneError, X11Desktop
 
-#: What xdotool is in the commands of actions: arguments are in /proc/PID/cmdline, which every user
-#: of this machine can read, so what is typed goes by its standard input. Options stay where they
-#: are, and so does a text that xdotool takes for one. It reads 4 KiB at a time, hence the pieces.
+#: Replaces xdotool in the commands of actions. Every user of this machine can read arguments in
+#: /proc/PID/cmdline, so the typed text is sent to standard input. Options, and a text that xdotool
+#: takes for one, stay arguments. xdotool reads 4 KiB at a time, so the text is sent in pieces.
 _QUIET_XDOTOOL: Final = r"""xdotool() {
     local IFS= at
     if [[ $1 == type && $# -gt 4 && $5 != -* ]]; then
@@ -28,14 +28,15 @@ _QUIET_XDOTOOL: Final = r"""xdotool() {
 
 
 class X11Backend:
-    """One desktop of the service. It has nothing before `start` and leaves nothing after `aclose`.
+    """One desktop of the service. It starts with `start`, and `aclose` leaves nothing.
 
-    The service's own display, `:99`, leads to this desktop's in all that runs on it; see `redirect`.
+    In its programs, the service's display `:99` is this desktop's; see `redirect`.
     """
 
     def __init__(self, *, command_limit: float = GATEWAY_LIMIT) -> None:
-        """Wait so many seconds for a command, which are real ones whatever the emulator's clock says."""
-        self._command_limit = command_limit
+        """Wait this many seconds for a command."""
+        self.command_limit: float = command_limit
+        """Real seconds, whatever the emulator's clock says."""
         self._desktop: X11Desktop | None = None
 
     async def start(self) -> None:
@@ -43,7 +44,7 @@ class X11Backend:
         self._desktop = await X11Desktop.start()
 
     async def aclose(self) -> None:
-        """End every process, remove every file."""
+        """End every process and remove every file."""
         if self._desktop is not None:
             await self._desktop.aclose()
 
@@ -54,7 +55,7 @@ class X11Backend:
 
     @property
     def desktop(self) -> X11Desktop:
-        """What it runs on.
+        """The real desktop.
 
         Raises:
             DesktopGoneError: it has not started.
@@ -65,7 +66,7 @@ class X11Backend:
 
     @property
     def screen_file(self) -> str:
-        """The path by which a screenshot goes: each desktop has its own, for they share a machine."""
+        """The file for screenshots. Each desktop has its own, because they share a machine."""
         return str(self.desktop.home.parent / "tmp" / "screen.jpg")
 
     async def act(self, command: str) -> Ran:
@@ -73,12 +74,12 @@ class X11Backend:
         return await self._run(_QUIET_XDOTOOL + command)
 
     async def bash(self, command: str) -> Ran:
-        """Run a command of the caller's own, on this machine."""
+        """Run a command of the caller, on this machine."""
         return await self._run(command)
 
     async def _run(self, command: str) -> Ran:
         try:
-            return await self.desktop.run(command, limit=self._command_limit)
+            return await self.desktop.run(command, limit=self.command_limit)
         except DesktopGoneError:
             raise GatewayError(503) from None
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""A real desktop: what a program holds of it, and does with it."""
+"""A real desktop: starting it, running programs on it, and ending it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from vcloud._core.tasks import run_to_completion
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
+from vcloud.emulator.tasks import run_to_completion
 from vcloud.emulator.x11.vnc import VNCPort
 
 _CLOSING: Final = 15.0
-"""Seconds that the end of a desktop may take. It takes some 50 ms, unless the machine is very busy."""
+"""Seconds that ending a desktop may take. It takes some 50 ms on a machine that is not busy."""
 _LONGEST_LINE: Final = 64 * 1024 * 1024
-"""Bytes of a message from the supervisor: two outputs of 4 MiB, with every byte escaped."""
-# Debian installs TigerVNC's under both names; the second may be another server's on other systems.
+"""Maximum bytes of a message from the supervisor: two outputs of 4 MiB, every byte escaped."""
+# Debian installs TigerVNC under both names. On other systems, the second may be another server.
 _SERVERS: Final = ("Xtigervnc", "Xvnc")
-#: The programs with which the service acts on a desktop, and its shell: all of them Debian packages of these names.
+#: The programs that actions use, and the shell. Each is the Debian package of its name.
 _PROGRAMS: Final = ("bash", "xdotool", "scrot")
 
 
 class X11UnavailableError(OSError):
-    """This machine cannot show real desktops; the message names what to install."""
+    """This machine cannot run real desktops; the message says what to install."""
 
 
 class DesktopGoneError(Exception):
@@ -37,7 +37,7 @@ class DesktopGoneError(Exception):
 
 
 def missing() -> list[str]:
-    """What would have to be installed before a desktop can start; empty when nothing is."""
+    """What must be installed before a desktop can start; empty if nothing."""
     if not sys.platform.startswith("linux"):
         return ["a Linux system"]
     lacking = []
@@ -54,7 +54,7 @@ def require() -> None:
     """Do nothing if desktops can start.
 
     Raises:
-        X11UnavailableError: they cannot; says what to install.
+        X11UnavailableError: they cannot; the message says what to install.
     """
     if lacking := missing():
         raise X11UnavailableError(f"real desktops need {', and '.join(lacking)}")
@@ -70,25 +70,27 @@ class X11Desktop:
     There is no window manager, so the keyboard goes to the window under the pointer.
 
     Attributes:
-        display: its X display, such as `:3`. For the programs that run on it, it is also `:99`, the service's.
-        home: the directory in which its programs start, gone when it is closed.
-        vnc_path: the unix socket on which its VNC server listens. It asks for no password, because no other user of the
-            machine can reach it; there is no TCP port, which all of them could, unless `vnc_address` is asked for one.
-        output_limit: bytes kept of what a command prints.
+        display: its X display, such as `:3`. For programs that run on it, it is also `:99`, the
+            service's display.
+        home: the directory in which its programs start. It is removed when the desktop is closed.
+        vnc_path: the unix socket on which its VNC server listens. The server asks for no password,
+            because other users of the machine cannot reach the socket. Every user could reach a TCP
+            port; there is none before `vnc_address` is called.
+        output_limit: maximum bytes kept of what a command prints.
     """
 
-    output_limit: Final = 4 * 1024 * 1024
+    output_limit: Final[int] = 4 * 1024 * 1024
 
     def __init__(
         self,
         process: asyncio.subprocess.Process,
         control: asyncio.StreamWriter,
-        told: dict[str, Any],
+        ready: dict[str, Any],
     ) -> None:
         """Use `start` instead."""
-        self.display: str = told["display"]
-        self.home = Path(told["home"])
-        self.vnc_path = Path(told["vnc"])
+        self.display: str = ready["display"]
+        self.home: Path = Path(ready["home"])
+        self.vnc_path: Path = Path(ready["vnc"])
         self._process = process
         self._control = control
         self._number = 0
@@ -104,15 +106,17 @@ class X11Desktop:
         """Start a desktop and, if one is given, a program on it.
 
         Args:
-            command: a program and its arguments, such as `["xterm", "-maximized"]`; it is not waited for.
+            command: a program and its arguments, such as `["xterm", "-maximized"]`. Its end is not
+                waited for.
             width: pixels.
             height: pixels.
 
         Raises:
-            X11UnavailableError: something is not installed, or the X server or the program does not start.
+            X11UnavailableError: something is not installed, or the X server or the program does
+                not start.
         """
         require()
-        # Finished, and then undone, if it is cancelled: only then is it known what there is to undo.
+        # If cancelled, it is finished and then undone: only then it is known what to undo.
         starting = asyncio.create_task(cls._start(command, width, height))
         try:
             return await asyncio.shield(starting)
@@ -138,7 +142,7 @@ class X11Desktop:
                     ),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
-                    # Ctrl+C in the emulator's terminal is for the emulator, which then ends its desktops in order.
+                    # Ctrl+C in the terminal is for the emulator, which then ends its desktops.
                     start_new_session=True,
                 )
             except BaseException:
@@ -159,7 +163,7 @@ class X11Desktop:
         return desktop
 
     async def __aenter__(self) -> Self:
-        """Return the desktop itself."""
+        """The desktop itself."""
         return self
 
     async def __aexit__(
@@ -172,43 +176,51 @@ class X11Desktop:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End all of its processes and remove its directory; may be called again. Done even if cancelled meanwhile."""
+        """End all of its processes and remove its directory; may be called again.
+
+        It is done even if the caller is cancelled meanwhile.
+        """
         await run_to_completion(self._close(), within=_CLOSING)
 
     @property
     def alive(self) -> bool:
-        """Whether its X server still runs."""
+        """Whether its X server is running."""
         return self._listening is not None and not self._listening.done()
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id. It is the parent of all processes of the desktop."""
+        return self._process.pid
+
     async def spawn(self, *argv: str) -> None:
-        """Start a program and do not wait for it.
+        """Start a program without waiting for its end.
 
         Raises:
             X11UnavailableError: there is no such program.
             DesktopGoneError: the desktop is gone.
         """
-        answer = await self._order("spawn", argv=argv)
+        answer = await self._request("spawn", argv=argv)
         if answer["code"]:
             raise X11UnavailableError(answer["stderr"].strip())
 
     async def run(self, command: str, *, limit: float | None = None) -> Ran:
         """Run `bash -c` in the desktop's home directory.
 
-        A program that the command leaves behind in the background lives on, and is not waited for. A command
-        is killed, with everything that it has started, if this call is cancelled.
+        A program that the command leaves in the background keeps running, and is not waited for. If
+        this call is cancelled, the command is killed with everything that it has started.
 
         Args:
             command: what to run.
-            limit: seconds to wait for its end; None waits as long as it takes.
+            limit: seconds to wait for its end; None waits without limit.
 
         Returns:
-            Its exit status and what it printed, at most `output_limit` bytes of each output.
+            its exit status and what it printed, at most `output_limit` bytes of each output.
 
         Raises:
-            TimeoutError: it took longer than `limit`. It goes on running, as long as the desktop lasts.
+            TimeoutError: it took longer than `limit`. It keeps running until the desktop ends.
             DesktopGoneError: the desktop is gone.
         """
-        answer = await self._order("run", command=command, limit=limit)
+        answer = await self._request("run", command=command, limit=limit)
         if answer["late"]:
             raise TimeoutError
         return Ran(stdout=answer["stdout"], stderr=answer["stderr"], code=answer["code"])
@@ -222,17 +234,16 @@ class X11Desktop:
         return await asyncio.open_unix_connection(self.vnc_path)
 
     async def vnc_address(self) -> tuple[str, int]:
-        """Return host and port of its VNC server. Prefer `vnc_path` where unix sockets will do.
+        """The host and port of its VNC server. Prefer `vnc_path` if your program supports it.
 
-        The port is opened when this is first called and lasts as long as the desktop. It is on loopback, and hangs up on
-        every user of the machine but this one and root, because the VNC server itself asks for no
-        password.
+        The port is opened by the first call and stays open as long as the desktop. It is on loopback,
+        and accepts only this user and root, because the VNC server asks for no password.
         """
         if self._port is None:
             self._port = asyncio.ensure_future(self._vnc.start())
         return await asyncio.shield(self._port)
 
-    async def _order(self, do: str, **arguments: Any) -> dict[str, Any]:
+    async def _request(self, do: str, **arguments: Any) -> dict[str, Any]:
         if not self.alive:
             raise DesktopGoneError("the desktop is gone")
         self._number += 1
@@ -240,25 +251,25 @@ class X11Desktop:
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            self._tell({"do": do, "id": number, **arguments})
+            self._send({"do": do, "id": number, **arguments})
             return await answer
         except asyncio.CancelledError:
-            self._tell({"do": "kill", "id": number})
+            self._send({"do": "kill", "id": number})
             raise
         finally:
             self._answers.pop(number, None)
 
-    def _tell(self, order: dict[str, Any]) -> None:
+    def _send(self, order: dict[str, Any]) -> None:
         if not self._control.is_closing():
             self._control.write(json.dumps(order).encode() + b"\n")
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
             while line := await reader.readline():
-                told = json.loads(line)
-                answer = self._answers.get(told["id"])
+                message = json.loads(line)
+                answer = self._answers.get(message["id"])
                 if answer is not None and not answer.done():
-                    answer.set_result(told)
+                    answer.set_result(message)
         except OSError:
             pass
         finally:
@@ -272,7 +283,7 @@ class X11Desktop:
             await self._vnc.aclose()
         await _end(self._process, self._control)
         if self._process.returncode:
-            # The supervisor was killed. The kernel then ended the X server; what else it was to do is done here.
+            # The supervisor was killed, and the kernel ended the X server. The files are left.
             await asyncio.to_thread(shutil.rmtree, self.home.parent, ignore_errors=True)
         if self._listening is not None:
             await asyncio.wait({self._listening})
@@ -280,14 +291,12 @@ class X11Desktop:
 
 async def _first(reader: asyncio.StreamReader) -> dict[str, Any]:
     line = await reader.readline()
-    told: dict[str, Any] = (
-        json.loads(line)
-        if line
-        else {"event": "failed", "reason": "the desktop's supervisor did not start"}
-    )
-    if told["event"] != "ready":
-        raise X11UnavailableError(told["reason"])
-    return told
+    if not line:
+        raise X11UnavailableError("the desktop's supervisor did not start")
+    message: dict[str, Any] = json.loads(line)
+    if message["event"] != "ready":
+        raise X11UnavailableError(message["reason"])
+    return message
 
 
 async def _undo(starting: asyncio.Task[X11Desktop]) -> None:
@@ -297,7 +306,7 @@ async def _undo(starting: asyncio.Task[X11Desktop]) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process, control: asyncio.StreamWriter) -> None:
-    # That the socket closes is all that the supervisor waits for, so this works the same when nobody closes it.
+    # The supervisor ends when the socket closes, as it also does when this process is killed.
     control.close()
     with contextlib.suppress(OSError):
         await control.wait_closed()

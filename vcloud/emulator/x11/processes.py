@@ -1,4 +1,4 @@
-"""How a supervisor starts, finds and ends processes; nothing but the standard library."""
+"""Finding and ending processes, for a supervisor. Only the standard library."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 LONGEST_ARGUMENT = 128 * 1024
-"""Bytes of an argument with its NUL, as Linux bounds it; on the service a command is one."""
+"""Linux's maximum bytes of an argument with its NUL. On the service, a command is one."""
 _SUBREAPER = 36
 _DEATH_SIGNAL = 1
 
 
 @contextlib.contextmanager
 def unlisted(text: str) -> Iterator[int]:
-    """A descriptor from which a shell can read a command: every user can read arguments in /proc.
+    """A descriptor from which a shell reads a command, because all users can read its arguments.
 
     Raises:
         OSError: the text is longer than an argument may be.
@@ -43,17 +43,17 @@ def adopt_orphans() -> None:
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent ends."""
-    # For the case that even this program is killed: at least the display, and with it every window, goes too.
+    # If the supervisor itself is killed, at least the display and its windows end too.
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def parents() -> dict[int, tuple[int, int]]:
-    """Parent and session of every process, as the kernel tells."""
+    """The parent and session of every process, by process id."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        # Processes end while they are looked at. The name, in parentheses, may hold anything.
+        # Processes may end meanwhile. The name, in parentheses, may contain any character.
         with contextlib.suppress(OSError, IndexError, ValueError):
             fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if fields[0] != "Z":

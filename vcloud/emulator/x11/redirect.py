@@ -1,14 +1,16 @@
-"""The service's display, `:99`, for the programs of one desktop; nothing but the standard library.
+"""The service's display, `:99`, for the programs of one desktop. Only the standard library.
 
-On the service every desktop is a machine of its own, and its display is `:99`. Commands say so
-(`DISPLAY=:99 xdotool keyup ctrl`). Here several desktops share a machine on which `:99` may be anybody's, so
-each has another number, and the connections that its programs make to `:99` are led to it.
+On the service, every desktop is a machine of its own with the display `:99`. Commands name it
+(`DISPLAY=:99 xdotool keyup ctrl`). Here several desktops share a machine on which `:99` may belong
+to another program, so each desktop has another number, and the connections of its programs to `:99`
+are redirected to it.
 
-A seccomp filter hands every `connect` of these programs to their supervisor (seccomp_unotify(2)). It lets all of
-them pass but those to the socket of `:99`: for these it puts a socket that is connected to the desktop's own X server
-in the place of the program's. That works for root and for any other user, for every program however it
-comes to `:99`, beside any other X server, and without a namespace, which containers seldom allow. A program that is
-not of this machine's architecture is not led anywhere. Needs Linux 5.9.
+A seccomp filter reports every `connect` of these programs to their supervisor (seccomp_unotify(2)).
+The supervisor lets all of them continue but those to the socket of `:99`. For these it replaces the
+program's socket with one that is connected to the desktop's own X server. That works for root and
+for any other user, whichever way a program gets the name `:99`, and beside any other X server. It
+needs no namespace, which containers seldom allow. Programs of another architecture than this
+machine's are not redirected. It needs Linux 5.9.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 - the X server decides where its 
 START_LIMIT = 5.0
 """Seconds that the first connection may take."""
 
-#: Of each architecture: how the kernel names it, and its numbers of seccomp(2) and connect(2).
+#: By architecture: the kernel's number of it, and those of seccomp(2) and connect(2).
 _ARCHITECTURES = {
     "x86_64": (0xC000003E, 317, 42),
     "aarch64": (0xC00000B7, 277, 203),
@@ -62,7 +64,7 @@ class _Program(ctypes.Structure):
 
 
 def _filter(architecture: int, connect: int) -> bytes:
-    """A program for the kernel: hand over each `connect` of this architecture, allow everything else."""
+    """A BPF program: report each `connect` of this architecture, allow everything else."""
     return b"".join(
         struct.pack("HBBI", *instruction)
         for instruction in (
@@ -77,7 +79,7 @@ def _filter(architecture: int, connect: int) -> bytes:
 
 
 def _install() -> int:
-    """Filter this process and all that it starts; returns the descriptor on which its calls are handed over."""
+    """Filter this process and its children; the descriptor on which their calls are reported."""
     if platform.machine() not in _ARCHITECTURES:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     architecture, seccomp, connect = _ARCHITECTURES[platform.machine()]
@@ -91,7 +93,7 @@ def _install() -> int:
 
     listener = install()
     if listener == -errno.EACCES:
-        # Who is not root must first give up that a program can make it root.
+        # A user who is not root must first give up setuid programs.
         library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         listener = install()
     if listener < 0:
@@ -100,19 +102,20 @@ def _install() -> int:
 
 
 class Handover:
-    """Brings the listener of a new process to its supervisor."""
+    """Sends the listener of a new process to its supervisor."""
 
     def __init__(self) -> None:
+        """Open the connection between both."""
         self._here, self._there = socket.socketpair()
 
     def install(self) -> None:
-        """In the new process: filter it."""
+        """In the new process: install the filter, and send the listener."""
         listener = _install()
         socket.send_fds(self._there, [b"!"], [listener])
         os.close(listener)
 
     def take(self) -> int:
-        """In the supervisor: the new process's listener, as soon as there is one.
+        """In the supervisor: wait for the new process's listener.
 
         Raises:
             OSError: the process ended without one.
@@ -125,23 +128,23 @@ class Handover:
         return listeners[0]
 
     def drop(self) -> None:
-        """Where no process came of it."""
+        """Close the connection, if no process was started."""
         self._here.close()
         self._there.close()
 
 
 class Redirect:
-    """Leads the connections of a desktop's programs to its X server."""
+    """Redirects the connections of a desktop's programs to its X server."""
 
     def __init__(self, display: str) -> None:
-        """Lead to the server with this display."""
+        """Redirect to the server with this display."""
         self._server = str(_socket(display))
         path = str(_socket(DISPLAY)).encode()
         # Xlib first tries the name in the abstract namespace.
-        self._led = {path, b"\0" + path}
+        self._redirected = {path, b"\0" + path}
 
     def answer(self, listener: int) -> bool:
-        """Decide on one call; whether there can be more."""
+        """Answer one reported call; whether there can be more."""
         request = bytearray(_REQUEST.size)
         try:
             _ioctl(listener, _RECEIVE, request)
@@ -151,9 +154,9 @@ class Redirect:
         number, pid, _, _, _, _, descriptor, address, length, *_ = _REQUEST.unpack(request)
         code, flags = 0, _CONTINUE
         try:
-            if self._is_led(_read(pid, address, length)):
+            if self._is_redirected(_read(pid, address, length)):
                 flags = 0
-                self._lead(listener, number, pid, descriptor)
+                self._replace(listener, number, pid, descriptor)
         except OSError as error:
             code = 0 if flags else -(error.errno or errno.ECONNREFUSED)
         try:
@@ -163,7 +166,7 @@ class Redirect:
         return True
 
     def check(self) -> str:
-        """Try it with a process of its own: why it does not work on this machine, or nothing."""
+        """Try it with a new process; why it does not work on this machine, or ""."""
         handover = Handover()
         child = os.fork()
         if not child:
@@ -172,7 +175,7 @@ class Redirect:
             listener = handover.take()
             waiting = select.poll()
             waiting.register(listener, select.POLLIN)
-            # Whatever it then does, it does not wait for more than this.
+            # The process makes one connection.
             while waiting.poll(START_LIMIT * 1000) and self.answer(listener):
                 pass
             os.close(listener)
@@ -180,15 +183,15 @@ class Redirect:
         code = os.waitstatus_to_exitcode(status)
         return "" if code == 0 else os.strerror(abs(code))
 
-    def _is_led(self, address: bytes) -> bool:
+    def _is_redirected(self, address: bytes) -> bool:
         family = int.from_bytes(address[:2], "little" if _LITTLE else "big")
         if family != socket.AF_UNIX:
             return False
         path = address[2:]
-        # A name in the abstract namespace begins with a NUL and is as long as it is; a path ends with one.
-        return (path if path[:1] == b"\0" else path.partition(b"\0")[0]) in self._led
+        # A name in the abstract namespace begins with a NUL; a path ends with one.
+        return (path if path[:1] == b"\0" else path.partition(b"\0")[0]) in self._redirected
 
-    def _lead(self, listener: int, number: int, pid: int, descriptor: int) -> None:
+    def _replace(self, listener: int, number: int, pid: int, descriptor: int) -> None:
         flags = _flags(pid, descriptor)
         with socket.socket(socket.AF_UNIX) as ours:
             ours.connect(self._server)
@@ -204,7 +207,7 @@ _LITTLE = struct.pack("=H", 1) == b"\1\0"
 
 
 def _ioctl(listener: int, request: int, argument: bytes | bytearray) -> None:
-    # A signal, such as that of a child that ended, interrupts it; Python repeats other calls by itself.
+    # A signal, such as SIGCHLD, interrupts it. Python repeats other calls by itself, but not this.
     while True:
         try:
             fcntl.ioctl(listener, request, argument)
@@ -218,7 +221,7 @@ def _socket(display: str) -> Path:
 
 
 def _try(handover: Handover) -> int:
-    """In a new process: connect to the service's display; returns the number of the error, 0 for none."""
+    """In a new process: connect to the service's display; the error's number, 0 for none."""
     try:
         handover.install()
         with socket.socket(socket.AF_UNIX) as probe:

@@ -1,4 +1,4 @@
-"""The X server of a desktop: how it is called, and its cookie; nothing but the standard library."""
+"""The X server of a desktop: its command line and its cookie. Only the standard library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        # Containers run as anybody.
+        # In containers, the user may have no name.
         return str(os.getuid())
 
 
@@ -32,31 +32,31 @@ def authority(cookie: bytes, display: bytes) -> bytes:
     )
 
 
-def arguments(program: str, directory: Path, tell: int, size: str) -> list[str]:
-    """Its command line: it tells its display's number on the descriptor `tell`."""
+def arguments(program: str, directory: Path, number_writer: int, size: str) -> list[str]:
+    """Its command line; it writes its display's number to the descriptor `number_writer`."""
     return [
-        *(program, "-displayfd", str(tell), "-auth", str(directory / "authority")),
+        *(program, "-displayfd", str(number_writer), "-auth", str(directory / "authority")),
         *("-geometry", size, "-depth", "24", "-desktop", "vcloud"),
-        # A socket in a directory of our own needs no password: other users of the machine cannot reach it.
+        # No password: other users of the machine cannot reach a socket in this directory.
         *("-rfbport", "-1", "-rfbunixpath", str(directory / "vnc"), "-rfbunixmode", str(0o600)),
         *("-SecurityTypes", "None", "-AlwaysShared", "-nolisten", "tcp"),
         *("-noreset", "-s", "0", "-br"),
     ]
 
 
-def number(told: int, control: socket.socket) -> str:
-    """Wait for the number that it tells; empty if it does not start, or `control` closes."""
+def number(number_reader: int, control: socket.socket) -> str:
+    """Wait for the display's number; "" if the server does not start, or `control` closes."""
     text = b""
     ends = time.monotonic() + START_LIMIT
     with selectors.DefaultSelector() as waiting:
-        waiting.register(told, selectors.EVENT_READ)
-        # Whoever started this may be gone before the display is there.
+        waiting.register(number_reader, selectors.EVENT_READ)
+        # The emulator may end before the server has started.
         waiting.register(control, selectors.EVENT_READ)
         while b"\n" not in text:
             ready = [key.fileobj for key, _ in waiting.select(max(0.0, ends - time.monotonic()))]
-            if told not in ready:
+            if number_reader not in ready:
                 return ""
-            more = os.read(told, 64)
+            more = os.read(number_reader, 64)
             if not more:
                 return ""
             text += more

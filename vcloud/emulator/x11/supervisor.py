@@ -1,11 +1,12 @@
-"""The parent of everything that runs on one real desktop; run as a program, with nothing but the standard library.
+"""The parent of every process of one real desktop. A program that uses only the standard library.
 
-It outlives whoever started it by a moment: when the socket to the emulator closes, for whatever reason (a stop, an
-exception, SIGKILL), it ends every process of the desktop and removes the desktop's directory. It can find them all
-because the kernel hands it each process whose own parent has ended (a child subreaper), so that no daemon escapes.
+When the socket to the emulator closes, for whatever reason (a stop, an exception, SIGKILL), it ends
+every process of the desktop and removes the desktop's directory. It finds all of them because it is
+a child subreaper: the kernel makes it the parent of each process whose own parent has ended.
 
-Both sides send one JSON object per line. From the emulator: `run` (a command, answered by `ended`), `spawn` (a program
-that nobody waits for) and `kill` (a command under way). From here: `ready` or `failed` once, `ended` for each command.
+Both sides send one JSON object per line. The emulator sends `run` (a command, answered by `ended`),
+`spawn` (a program that is not waited for) and `kill` (end a running command). The supervisor sends
+`ready` or `failed` once, and `ended` for each command.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 
 def _sibling(name: str) -> ModuleType:
-    """A module from beside this one, without its packages: to import them would take longer than the X server does."""
+    """Import a module from this directory without its packages, which take long to import."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None, "it is there"
     assert spec.loader is not None, "it is Python"
@@ -47,18 +48,18 @@ else:
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes kept of each of a command's two outputs; the rest is read and dropped."""
-PATIENCE = 2.0
-"""Seconds that processes get to leave after SIGTERM."""
+END_TIMEOUT = 2.0
+"""Seconds that processes get to end."""
 
 
 class _Command:
-    """A shell command under way, what it has printed, and until when its end is waited for."""
+    """A running shell command, what it has printed, and until when its end is waited for."""
 
     def __init__(self, number: int, process: subprocess.Popen[bytes], until: float) -> None:
         self.number = number
         self.process = process
         self.until = until
-        self.told = False
+        self.answered = False
         self.outputs = {"stdout": bytearray(), "stderr": bytearray()}
 
 
@@ -66,123 +67,131 @@ class Supervisor:
     """One desktop: its directory, its X server, its programs."""
 
     def __init__(self, control: socket.socket, directory: Path, width: int, height: int) -> None:
-        self.control = control
-        self.directory = directory
-        self.size = f"{width}x{height}"
-        self.home = directory / "home"
-        self.selector = selectors.DefaultSelector()
-        self.commands: dict[int, _Command] = {}
-        self.received = bytearray()
-        self.display = ""
-        self.redirect = redirect.Redirect(redirect.DISPLAY)
-        self.server: subprocess.Popen[bytes] | None = None
-        self.alive = True
+        """Serve a desktop of this size in pixels on `control`, with its files in `directory`."""
+        self.alive: bool = True
+        """False once the desktop is to end."""
+        self._control = control
+        self._directory = directory
+        self._home = directory / "home"
+        self._size = f"{width}x{height}"
+        self._selector = selectors.DefaultSelector()
+        self._commands: dict[int, _Command] = {}
+        self._received = bytearray()
+        self._display = ""
+        self._redirect = redirect.Redirect(redirect.DISPLAY)
+        self._server: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What programs see. Nothing is inherited: the emulator's own environment may hold secrets."""
+        """The environment of programs. The emulator's own may contain secrets, and is not inherited."""
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
-            "HOME": str(self.home),
+            "HOME": str(self._home),
             "DISPLAY": redirect.DISPLAY,
-            "XAUTHORITY": str(self.directory / "authority"),
-            "TMPDIR": str(self.directory / "tmp"),
-            "XDG_RUNTIME_DIR": str(self.directory / "run"),
+            "XAUTHORITY": str(self._directory / "authority"),
+            "TMPDIR": str(self._directory / "tmp"),
+            "XDG_RUNTIME_DIR": str(self._directory / "run"),
             "USER": server.user(),
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
         }
 
     def start(self, program: str) -> None:
-        """Start the X server, wait until it takes connections, and say so."""
-        for path in (self.home, self.directory / "tmp", self.directory / "run"):
+        """Start the X server, wait until it accepts connections, and report `ready` or `failed`."""
+        for path in (self._home, self._directory / "tmp", self._directory / "run"):
             path.mkdir(mode=0o700)
         cookie = secrets.token_bytes(16)
-        authority = self.directory / "authority"
+        authority = self._directory / "authority"
         authority.touch(mode=0o600)
         authority.write_bytes(server.authority(cookie, b""))
-        told, tell = os.pipe()
-        log = self.directory / "server.log"
-        with log.open("wb") as errors:
-            self.server = subprocess.Popen(  # noqa: S603 - the X server itself
-                server.arguments(program, self.directory, tell, self.size),
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=(tell,),
-                cwd=self.home,
-                env=self.environment,
-                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - there is one thread only
-            )
-        os.close(tell)
-        try:
-            number = server.number(told, self.control)
-        finally:
-            os.close(told)
+        log = self._directory / "server.log"
+        number = self._start_server(program, log)
         if not number:
             lines = log.read_text(errors="replace").strip().splitlines()
-            self._say(
-                event="failed",
-                reason=f"{program} did not start: {' | '.join(lines[-3:]) or 'no reason given'}",
-            )
-            self.alive = False
+            reason = " | ".join(lines[-3:]) or "no reason given"
+            self._fail(f"{program} did not start: {reason}")
             return
-        self.display = f":{number}"
-        displays = (self.display, redirect.DISPLAY)
+        self._display = f":{number}"
+        displays = (self._display, redirect.DISPLAY)
         authority.write_bytes(
             b"".join(server.authority(cookie, of[1:].encode()) for of in displays)
         )
-        self.redirect = redirect.Redirect(self.display)
-        if reason := self.redirect.check():
-            reason = f"this kernel leads no connection to another display: {reason}"
-            self._say(event="failed", reason=f"{reason} (it takes Linux 5.9 and seccomp)")
-            self.alive = False
+        self._redirect = redirect.Redirect(self._display)
+        if reason := self._redirect.check():
+            self._fail(
+                f"this kernel cannot redirect connections to another display: {reason} "
+                "(it takes Linux 5.9 and seccomp)"
+            )
             return
-        self._say(
+        self._send(
             event="ready",
-            display=self.display,
-            directory=str(self.directory),
-            home=str(self.home),
-            vnc=str(self.directory / "vnc"),
+            display=self._display,
+            directory=str(self._directory),
+            home=str(self._home),
+            vnc=str(self._directory / "vnc"),
         )
 
+    def _start_server(self, program: str, log: Path) -> str:
+        """Start the X server; the number of its display, or "" if it does not start."""
+        number_reader, number_writer = os.pipe()
+        with log.open("wb") as errors:
+            self._server = subprocess.Popen(  # noqa: S603 - the X server itself
+                server.arguments(program, self._directory, number_writer, self._size),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(number_writer,),
+                cwd=self._home,
+                env=self.environment,
+                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - there is one thread only
+            )
+        os.close(number_writer)
+        try:
+            return server.number(number_reader, self._control)
+        finally:
+            os.close(number_reader)
+
+    def _fail(self, reason: str) -> None:
+        self._send(event="failed", reason=reason)
+        self.alive = False
+
     def serve(self) -> None:
-        """Do what the emulator says until it is gone, or the X server is."""
-        self.control.setblocking(False)
+        """Carry out the emulator's orders until the emulator or the X server is gone."""
+        self._control.setblocking(False)
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.selector.register(self.control, selectors.EVENT_READ, "control")
-        self.selector.register(woken, selectors.EVENT_READ, "children")
+        self._selector.register(self._control, selectors.EVENT_READ, "control")
+        self._selector.register(woken, selectors.EVENT_READ, "children")
         while self.alive:
-            until = min((command.until for command in self.commands.values()), default=math.inf)
-            for key, _ in self.selector.select(
+            until = min((command.until for command in self._commands.values()), default=math.inf)
+            for key, _ in self._selector.select(
                 None if until == math.inf else max(0.0, until - time.monotonic())
             ):
                 match key.data:
                     case "control":
-                        self._hear()
+                        self._receive()
                     case "children":
                         with contextlib.suppress(BlockingIOError):
                             os.read(woken, 4096)
                     case "connections":
-                        if not self.redirect.answer(key.fd):
-                            self.selector.unregister(key.fd)
+                        if not self._redirect.answer(key.fd):
+                            self._selector.unregister(key.fd)
                             os.close(key.fd)
                     case (command, name):
                         self._collect(command, name)
-            # Also without a signal: one may have come before the handler was there.
+            # Also without a signal: one may have come before the handler was installed.
             for pid, code in processes.reap():
                 self._child_ended(pid, code)
             now = time.monotonic()
-            for command in [one for one in self.commands.values() if one.until <= now]:
-                # It goes on, but nobody waits for it any longer.
+            for command in [one for one in self._commands.values() if one.until <= now]:
+                # The command keeps running, but its end is not waited for any longer.
                 command.until = math.inf
-                self._tell(command, late=True)
+                self._send_result(command, late=True)
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
-            received = self.control.recv(65536)
+            received = self._control.recv(65536)
         except BlockingIOError:
             return
         except ConnectionError:
@@ -190,39 +199,39 @@ class Supervisor:
         if not received:
             self.alive = False
             return
-        self.received += received
-        *lines, rest = bytes(self.received).split(b"\n")
-        self.received = bytearray(rest)
+        self._received += received
+        *lines, rest = bytes(self._received).split(b"\n")
+        self._received = bytearray(rest)
         for line in lines:
-            self._obey(json.loads(line))
+            self._carry_out(json.loads(line))
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _carry_out(self, order: dict[str, Any]) -> None:
         match order["do"]:
             case "run":
                 self._run(order["id"], order["command"], order["limit"])
             case "spawn":
                 self._spawn(order["id"], order["argv"])
             case "kill":
-                if command := self.commands.get(order["id"]):
+                if command := self._commands.get(order["id"]):
                     self._end(command)
 
     def _run(self, number: int, text: str, limit: float | None) -> None:
         try:
             with processes.unlisted(text) as descriptor:
-                # The shell does not hand the descriptor on: it is closed in all that the text runs.
+                # The descriptor is closed in everything that the text runs.
                 shell = f'eval "$(</dev/fd/{descriptor})" {descriptor}<&-'
                 process = self._popen(["bash", "-c", shell], subprocess.PIPE, [descriptor])
         except (OSError, ValueError) as error:
-            # A text of megabytes, or one with a NUL, is no argument.
+            # A text of megabytes, or one with a NUL, cannot be an argument.
             self._answer(number, 126, stderr=f"bash: {error}\n")
             return
         until = math.inf if limit is None else time.monotonic() + limit
         command = _Command(number, process, until)
-        self.commands[number] = command
+        self._commands[number] = command
         for name in command.outputs:
             stream = getattr(process, name)
             os.set_blocking(stream.fileno(), False)
-            self.selector.register(stream, selectors.EVENT_READ, (command, name))
+            self._selector.register(stream, selectors.EVENT_READ, (command, name))
 
     def _spawn(self, number: int, argv: Sequence[str]) -> None:
         try:
@@ -235,19 +244,19 @@ class Supervisor:
     def _answer(
         self, number: int, code: int, stdout: str = "", stderr: str = "", *, late: bool = False
     ) -> None:
-        self._say(event="ended", id=number, code=code, stdout=stdout, stderr=stderr, late=late)
+        self._send(event="ended", id=number, code=code, stdout=stdout, stderr=stderr, late=late)
 
     def _popen(
         self, argv: Sequence[str], output: int, descriptors: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
         handover = redirect.Handover()
         try:
-            process = subprocess.Popen(  # noqa: S603 - to run what it is told is what this is for, and it was asked for by name
+            process = subprocess.Popen(  # noqa: S603 - runs commands on purpose; allow_exec says so
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd=self.home,
+                cwd=self._home,
                 env=self.environment,
                 pass_fds=descriptors,
                 start_new_session=True,
@@ -256,11 +265,11 @@ class Supervisor:
         except BaseException:
             handover.drop()
             raise
-        self.selector.register(handover.take(), selectors.EVENT_READ, "connections")
+        self._selector.register(handover.take(), selectors.EVENT_READ, "connections")
         return process
 
     def _collect(self, command: _Command, name: str) -> bool:
-        """Take what has been printed; whether there was anything."""
+        """Read what has been printed; whether there was anything."""
         stream, kept = getattr(command.process, name), command.outputs[name]
         if stream.closed:
             return False
@@ -269,29 +278,29 @@ class Supervisor:
         except BlockingIOError:
             return False
         if not more:
-            self.selector.unregister(stream)
+            self._selector.unregister(stream)
             stream.close()
             return False
-        # What nobody will see is read all the same: a program in the background must neither block nor break on it.
-        if len(kept) < OUTPUT_LIMIT and not command.told:
+        # Read also what is dropped, so that a program in the background is not blocked.
+        if len(kept) < OUTPUT_LIMIT and not command.answered:
             kept += more[: OUTPUT_LIMIT - len(kept)]
         return True
 
     def _child_ended(self, pid: int, code: int) -> None:
-        if self.server is not None and pid == self.server.pid:
-            self.server.returncode = code
+        if self._server is not None and pid == self._server.pid:
+            self._server.returncode = code
             self.alive = False
         for command in [
-            command for command in self.commands.values() if command.process.pid == pid
+            command for command in self._commands.values() if command.process.pid == pid
         ]:
             command.process.returncode = code
             self._finish(command)
 
     def _end(self, command: _Command) -> None:
-        """Kill a command with all that it has started, and say that it has ended."""
-        # Stopped first, so that it starts nothing more. What outruns this all the same is found when the desktop ends.
+        """Kill a command with everything that it has started, and report its end."""
+        # Stopped first, so that it starts nothing more. What escapes is found when the desktop ends.
         command.process.send_signal(signal.SIGSTOP)
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + END_TIMEOUT
         while time.monotonic() < ends:
             parents = processes.parents()
             session = {pid for pid, (_, of) in parents.items() if of == command.process.pid}
@@ -307,39 +316,39 @@ class Supervisor:
         self._finish(command)
 
     def _finish(self, command: _Command) -> None:
-        self.commands.pop(command.number, None)
-        if not command.told:
-            self._tell(command)
+        self._commands.pop(command.number, None)
+        if not command.answered:
+            self._send_result(command)
 
-    def _tell(self, command: _Command, *, late: bool = False) -> None:
-        # Not until the end of the pipe: a program that it left in the background may hold it for as long as it runs, and
-        # may print faster than this can read.
+    def _send_result(self, command: _Command, *, late: bool = False) -> None:
+        # Not until the end of the pipe: a program that it left in the background may keep the pipe
+        # open, and may print faster than this can read.
         for name, kept in command.outputs.items():
             while len(kept) < OUTPUT_LIMIT and self._collect(command, name):
                 pass
-        command.told = True
+        command.answered = True
         stdout, stderr = (kept.decode(errors="replace") for kept in command.outputs.values())
         code = command.process.returncode
         self._answer(command.number, 0 if code is None else code, stdout, stderr, late=late)
 
-    def _say(self, **message: Any) -> None:
-        self.control.setblocking(True)
+    def _send(self, **message: Any) -> None:
+        self._control.setblocking(True)
         try:
-            self.control.sendall(json.dumps(message).encode() + b"\n")
+            self._control.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             self.alive = False
         finally:
-            self.control.setblocking(False)
+            self._control.setblocking(False)
 
     def close(self) -> None:
         """End every process and remove every file."""
-        # The X server goes last and politely: it removes its sockets itself, which it cannot do when it is killed.
+        # The X server ends last, by SIGTERM, because it then removes its sockets itself.
         server = (
             set()
-            if self.server is None or self.server.returncode is not None
-            else {self.server.pid}
+            if self._server is None or self._server.returncode is not None
+            else {self._server.pid}
         )
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + END_TIMEOUT
         while found := processes.below(os.getpid(), processes.parents()) - server:
             processes.send(found, signal.SIGKILL)
             time.sleep(0.001)
@@ -353,15 +362,15 @@ class Supervisor:
             for _ in processes.reap():
                 pass
         self._remove_socket()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _remove_socket(self) -> None:
-        left = redirect.SOCKETS / f"X{self.display[1:]}"
-        if not self.display or not left.exists():
+        left = redirect.SOCKETS / f"X{self._display[1:]}"
+        if not self._display or not left.exists():
             return
         with socket.socket(socket.AF_UNIX) as probe:
             try:
-                # Another server may have taken the number meanwhile, and answers.
+                # Another server may have taken the number meanwhile. It accepts the connection.
                 probe.connect(str(left))
             except ConnectionRefusedError:
                 left.unlink(missing_ok=True)
@@ -370,10 +379,13 @@ class Supervisor:
 
 
 def main() -> int:
-    """Serve one desktop on the socket that was inherited; the arguments are its number, the X server and the screen's size."""
+    """Serve one desktop on an inherited socket.
+
+    The arguments are the socket's descriptor, the X server, and the width and height in pixels.
+    """
     descriptor, program, width, height = sys.argv[1:]
-    # Only the end of the emulator, or its word, ends this: Ctrl+C in a terminal reaches the emulator too.
-    # A handler that does nothing, because what is ignored would stay ignored in all programs of the desktop.
+    # Only the emulator ends this program: Ctrl+C in a terminal reaches the emulator too. A handler
+    # that does nothing, because ignored signals would stay ignored in all programs of the desktop.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     with socket.socket(fileno=int(descriptor)) as control:

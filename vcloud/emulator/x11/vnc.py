@@ -1,4 +1,4 @@
-"""A TCP port for the VNC server of a real desktop, for programs that know no unix sockets; for this user's alone."""
+"""A TCP port for the VNC server of a real desktop, for programs without unix sockets."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-from vcloud._core.tasks import cancel_and_wait, first_completed
+from vcloud.emulator.tasks import cancel_and_wait, first_completed
 from vcloud.emulator.x11.socket_table import LocalPeers
 
 LOOPBACK: Final = "127.0.0.1"
 _PART: Final = 64 * 1024
 MOST_CONNECTIONS: Final = 256
-"""Connections at once, those that are still being looked for in the table among them: other users
-can open any number, and the process has 1024 descriptors by default."""
+"""Maximum connections at once, including those that are still being checked.
+
+Other users can open any number, and a process has 1024 descriptors by default.
+"""
 
 
 class VNCPort:
-    """A loopback port that leads to a unix socket, for programs of this user and of root alone.
+    """A loopback port that forwards to a unix socket, for programs of this user and of root only.
 
-    Every user of a machine can connect to such a port. Others are hung up on before they hear a
-    byte, and so is a connection that has ended by the time it is looked for in the kernel's table, and
-    one beyond `MOST_CONNECTIONS`.
+    Every user of a machine can connect to such a port. A connection of another user is closed
+    before it receives a byte. So is one that has ended by the time it is looked up in the kernel's
+    table, and one beyond `MOST_CONNECTIONS`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Lead to this socket."""
+        """Forward to this socket."""
         self._path = path
         self._server: asyncio.Server | None = None
         self._peers: LocalPeers | None = None
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> tuple[str, int]:
-        """Listen; returns host and port."""
+        """Listen; the host and port."""
         server = await asyncio.start_server(self._serve, LOOPBACK, 0, start_serving=False)
         self._server = server
         host, port = server.sockets[0].getsockname()
@@ -44,7 +46,7 @@ class VNCPort:
         """Close the port and its connections."""
         if self._server is not None:
             self._server.close()
-        await cancel_and_wait(self._connections)
+        await cancel_and_wait(*self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -61,7 +63,7 @@ class VNCPort:
                 finally:
                     to_vnc.close()
         except (OSError, asyncio.CancelledError):
-            # The desktop ended, or either side hung up; the server's own task has nobody to tell.
+            # The desktop ended, or either side closed. Nothing awaits the server's task.
             pass
         finally:
             writer.close()

@@ -8,11 +8,12 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.arguments import number, optional_member, text, whole_units
-from vcloud._core.decoding.codec import Id, Instant, Integer, Minutes, Seconds, Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, drop_none, json_body, path_segment
 from vcloud._core.resources import Opened, fetch_list, values
+from vcloud._core.scalars import Id, Instant, Integer, Minutes, Seconds
 from vcloud._core.session import Session
 from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError

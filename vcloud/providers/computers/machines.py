@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import number, optional_member, positive_integer, whole_units
-from vcloud._core.decoding.codec import Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body

@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 import attrs
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.redaction.secretive import Secretive
+from vcloud._core.scalars import Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.vagon import Envelope
 from vcloud.providers.vagon_resources import Item

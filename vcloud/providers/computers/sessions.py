@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import path_segment
 from vcloud._core.resource import Collection, Handle
 from vcloud._core.resources import all_of
+from vcloud._core.scalars import Instant, Minutes
 from vcloud._core.session import Session
 from vcloud.providers.vagon_resources import Item, Listing, resources
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
 from vcloud._core.resources import Opened, all_of, values

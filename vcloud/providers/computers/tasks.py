@@ -7,11 +7,12 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.decoding.codec import Instant, Integer, Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import Instant, Integer
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.computers.models import TaskResult, TaskStatus

@@ -17,12 +17,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vcloud._core.arguments import positive_seconds
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.cleanup import Cleanup
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
 from vcloud._core.states import required_state
-from vcloud._core.tasks import Cleanup
-from vcloud._core.text import printable, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     CapacityError,
     CleanupError,
@@ -34,6 +33,7 @@ from vcloud.errors import (
     WaitFailed,
     WaitTimeout,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.streams.connect_undo import UNASSIGNED, ConnectUndo, fetch_machine, find
 from vcloud.providers.streams.machines import (
     ASSIGNMENT,
@@ -77,7 +77,7 @@ async def connect(
             connection.abandon()
             raise
         except BaseException as error:
-            timed_out = isinstance(error, TimeIsUpError)
+            timed_out = isinstance(error, PollTimeoutError)
             failure = connection.timed_out(seconds) if timed_out else error
             await connection.undo(failure)
             if failure is error:
@@ -88,7 +88,7 @@ async def connect(
 class _Connection:
     """One call of ``connect``.
 
-    The client ends it when it closes; see :class:`~vcloud._core.tasks.Opened`.
+    The client ends it when it closes; see :class:`~vcloud._core.cleanup.Opened`.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class _Connection:
                 self._over.set_result(None)
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self._cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         await asyncio.wait({self._over})
         if self._failure is not None:
             raise self._failure
@@ -181,8 +181,8 @@ class _Connection:
             poll=poll,
             attempt=session.attempt_timeout,
             clock=session.clock,
-            rest=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
-            look_late=self._last_poll,
+            sleep=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
+            final_check=self._last_poll,
         )
         self._exchange(assignment.machine)
         return assignment

@@ -7,13 +7,14 @@ from typing import ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member
-from vcloud._core.decoding.codec import Amount, Id, Instant, Seconds, Shape
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import Request, drop_none, json_body, path_segment
+from vcloud._core.scalars import Amount, Id, Instant, Seconds
 from vcloud._core.session import Session
 from vcloud._core.states import Lifecycle, Stateful
 from vcloud.providers.streams.models import ConnectionStatus, Region

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 from attrs import field, frozen
 
 from vcloud._core.arguments import member, positive_integer
-from vcloud._core.decoding.codec import Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import ListOf, NullAsEmpty, none_when_absent
+from vcloud._core.scalars import Instant, Integer, OpenEnum
 
 __all__ = [
     "AudioDevice",

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Float, Id, Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.resource import Handle
+from vcloud._core.scalars import Float, Id, Instant, Minutes
 from vcloud.providers.streams.models import AudioDevice, AudioState, Region
 from vcloud.providers.streams.statistics import Statistics
 from vcloud.providers.vagon_resources import Item, Listing, resources

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from vcloud._core.arguments import instant, number
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection, Handle
 from vcloud._core.resources import Opened

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from vcloud._core.arguments import identifier
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.resource import Collection, Handle, bind
-from vcloud._core.text import word
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import word
 
 M = TypeVar("M", bound=Handle)
 R = TypeVar("R", bound="UidRef[Any]")

@@ -1,10 +1,12 @@
-"""The agents, the sessions on them, and which agent takes what. What the REST half and the WebSockets both stand on."""
+"""The state of StreamSpace, and which agent takes a session; for REST and WebSockets."""
 
 from __future__ import annotations
 
+import itertools
 import string
 import uuid
 from collections import deque
+from typing import Any
 
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Seed
@@ -21,32 +23,45 @@ class Fleet(StreamSpaceApi):
     """The state, and how things in it are found and chosen."""
 
     def __init__(self, clock: Clock, *, rate_limits: bool, seed: Seed | None) -> None:
-        """Begin with nothing."""
+        """Begin without state."""
         super().__init__(clock, rate_limits=rate_limits, seed=seed)
         self.agents: dict[str, Agent] = {}
         self.templates: dict[str, Template] = {}
         self.sessions: dict[str, Session] = {}
         self.suffixes: deque[str] = deque()
-        """What the names of the next sessions are to end in; random when empty."""
-        self.live = Live()
-        self.pulse = Pulse()
+        """The endings of the next sessions' names; random when empty."""
+        self.live: Live = Live()
+        """The open WebSockets."""
+        self.pulse: Pulse = Pulse()
         """Beats when a session changed or logged something."""
+        self._numbers = itertools.count(1)
+
+    def add_user(self, username: str, password: str, **overrides: Any) -> User:
+        """Add a user, with any attribute of `User` overridden."""
+        defaults = {
+            "id": self.new_id(),
+            "email": f"{username}@example.com",
+            "created_at": self.clock.now(),
+        }
+        user = User(username=username, password=password, **{**defaults, **overrides})
+        self.users[username] = user
+        return user
 
     def may_see(self, user: User, session: Session) -> bool:
-        """Return whether it is theirs, or they may see everybody's."""
+        """Whether the session is theirs, or they may see everybody's."""
         return user.is_admin or session.user == user.username
 
     def session_of(self, request: StreamSpaceRequest) -> Session:
-        """Return the session that the path names."""
+        """The session in the path."""
         id_ = request.params["session_id"]
         session = self.sessions.get(id_)
-        # Another user's session does not exist: its id is nobody's business.
+        # Another user's session is reported as missing, so that ids cannot be probed.
         if session is None or not self.may_see(request.user, session):
             raise StreamSpaceError("SESSION_NOT_FOUND", f"No session with ID '{id_}' exists")
         return session
 
     def agent_of(self, request: StreamSpaceRequest) -> Agent:
-        """Return the agent that the path names."""
+        """The agent in the path."""
         agent = self.agents.get(request.params["agent_id"])
         if agent is None:
             raise StreamSpaceError(
@@ -55,7 +70,7 @@ class Fleet(StreamSpaceApi):
         return agent
 
     def registered(self, link: Link) -> Agent:
-        """Return the agent of a connection, new if it never registered before."""
+        """The agent of a connection; a new one if it has never registered before."""
         agent = self.agents.get(link.agent_id)
         if agent is None:
             now = self.clock.now()
@@ -72,14 +87,14 @@ class Fleet(StreamSpaceApi):
         return agent
 
     def template(self, name: str) -> Template:
-        """Return the template of this name."""
+        """The template of this name."""
         template = self.templates.get(name)
         if template is None:
             raise StreamSpaceError("TEMPLATE_NOT_FOUND", f"Template '{name}' does not exist")
         return template
 
     def connected_agent_of(self, session: Session) -> Agent:
-        """Return the agent that runs it, which must not be offline."""
+        """The agent that runs the session, which must not be offline."""
         agent = self.agents[session.agent_id]
         if agent.status == "offline":
             raise StreamSpaceError("AGENT_OFFLINE", f"Agent '{agent.agent_id}' is offline")
@@ -97,7 +112,7 @@ class Fleet(StreamSpaceApi):
     def agent_for(self, wanted: NewSession) -> Agent:
         """Choose the first agent of the platform that is online, has room, and is big enough.
 
-        The built-in agents stand in where no program is connected, so they take nothing while one of the platform is.
+        The built-in agents take sessions only while no program of the platform is connected.
         """
         there = [
             a
@@ -124,7 +139,7 @@ class Fleet(StreamSpaceApi):
         return agent
 
     def busy(self, agent: Agent) -> list[Session]:
-        """Return the sessions that take room on it."""
+        """The sessions that count towards its capacity."""
         now = self.clock.now()
         return [
             one
@@ -133,11 +148,11 @@ class Fleet(StreamSpaceApi):
         ]
 
     def load(self, agent: Agent) -> int:
-        """Return how many sessions take room on it, those counted that this API does not show."""
+        """How many sessions count towards its capacity, with those that this API does not show."""
         return agent.other_sessions + len(self.busy(agent))
 
     def new_name(self, user: str, template: str) -> str:
-        """Return a name for a session."""
+        """A name for a session."""
         alphabet = string.ascii_lowercase + string.digits
         suffix = (
             self.suffixes.popleft()
@@ -147,5 +162,13 @@ class Fleet(StreamSpaceApi):
         return f"{user.replace('.', '-')}-{template}-{suffix}"
 
     def new_id(self) -> str:
-        """Return a UUID."""
+        """A UUID."""
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def new_number(self) -> int:
+        """The next number of a session."""
+        return next(self._numbers)
+
+    def new_token(self, kind: str) -> str:
+        """An id that nobody can guess, such as `cmd-...`."""
+        return f"{kind}-{self.random.randbytes(12).hex()}"

@@ -1,4 +1,4 @@
-"""What the control plane keeps of its agents' connections: who is there, what they were told, who waits for them."""
+"""The connections of agents: open sockets, unanswered commands, and viewers that wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vcloud.emulator.streamspace.arguments import Json, StreamSpaceError
 from vcloud.emulator.streamspace.state import Session
 
 OUTBOX = 1000
-"""Messages that may wait for an agent; one that does not read so many is gone."""
+"""Maximum messages that wait for an agent; the connection of a slower one is closed."""
 
 DONE = Close(GOING_AWAY, "the control plane is done with this connection")
 
@@ -24,21 +24,29 @@ class Link:
     platform: str
     region: str | None
     heard: float
+    """When the last heartbeat came."""
     outbox: asyncio.Queue[Json] = field(factory=lambda: asyncio.Queue(OUTBOX))
     over: asyncio.Event = field(factory=asyncio.Event)
     """Set when the control plane is done with it."""
     close: Close = DONE
-    """What to close it with then."""
+    """How it is closed then."""
+
+    def send(self, message: Json) -> None:
+        """Queue a message; the connection ends when too many are unread."""
+        try:
+            self.outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            self.end(f"the agent left {OUTBOX} messages unread")
 
     def end(self, reason: str) -> None:
-        """Be done with it."""
+        """Have the connection closed."""
         self.close = Close(GOING_AWAY, reason)
         self.over.set()
 
 
 @define(eq=False)
 class Command:
-    """Something an agent was told and has not answered yet."""
+    """A command that an agent has not answered yet."""
 
     message: Json
     kind: str
@@ -47,10 +55,15 @@ class Command:
     timer: asyncio.TimerHandle
     acknowledged: bool = False
 
+    @property
+    def id(self) -> str:
+        """The command's id."""
+        return str(self.message["command_id"])
+
 
 @define(eq=False)
 class Proxy:
-    """A viewer that waits for its session's agent, and then has it."""
+    """A viewer that waits for its session's agent, and is then connected with it."""
 
     id: str
     session: Session

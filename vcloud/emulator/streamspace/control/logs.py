@@ -6,9 +6,10 @@ from aiohttp import web
 from attrs import define
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.net.websockets import Close, Pulse, drain, first_of
+from vcloud.emulator.net.websockets import Close, Pulse, drain
 from vcloud.emulator.streamspace.state import ENDED, Session
 from vcloud.emulator.streamspace.views import line_view
+from vcloud.emulator.tasks import first_completed
 
 BATCH = 100
 """Lines in one message at most."""
@@ -32,7 +33,7 @@ class Follower:
 
     async def __call__(self, socket: web.WebSocketResponse) -> Close:
         """Send it all; return what to close with."""
-        await first_of(self._send(socket), drain(socket))
+        await first_completed(self._send(socket), drain(socket))
         state = self.session.state(self.clock.now())
         return Close(reason=f"the session is {state}" if state in ENDED else "")
 

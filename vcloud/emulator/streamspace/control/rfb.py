@@ -13,7 +13,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.net.websockets import Pulse, Stream, first_of
+from vcloud.emulator.net.websockets import Pulse, Stream
+from vcloud.emulator.tasks import first_completed
 
 WIDTH: Final = 1024
 HEIGHT: Final = 768
@@ -231,7 +232,7 @@ async def serve(stream: Stream, screen: Screen) -> None:
     viewer = _Viewer(stream, screen)
     try:
         await _greet(stream, screen.name)
-        await first_of(_listen(viewer), _paint(viewer))
+        await first_completed(_listen(viewer), _paint(viewer))
     except (EOFError, RfbError):
         return
 

@@ -10,22 +10,14 @@ from aiohttp import web
 
 from vcloud.emulator.net.query import Query
 from vcloud.emulator.net.routing import NoRouteError, Routes, WrongMethodError
-from vcloud.emulator.net.websockets import (
-    LOST,
-    Channel,
-    Close,
-    Stream,
-    Use,
-    first_of,
-    pump,
-    wants_socket,
-)
+from vcloud.emulator.net.websockets import LOST, Channel, Close, Stream, Use, pump, wants_socket
 from vcloud.emulator.streamspace.arguments import StreamSpaceError, ambiguous
 from vcloud.emulator.streamspace.control import rfb
 from vcloud.emulator.streamspace.control.fleet import Fleet
 from vcloud.emulator.streamspace.control.links import Proxy
 from vcloud.emulator.streamspace.control.plane import ControlPlane
 from vcloud.emulator.streamspace.state import Session
+from vcloud.emulator.tasks import first_completed
 
 LOOK = 0.2
 """Real seconds between two looks at whether a session still runs, for when only simulated time passed."""
@@ -121,7 +113,7 @@ class Viewers:
             async def use(socket: web.WebSocketResponse) -> Close:
                 viewer = Channel(socket, "the viewer", self.base64)
                 close = await self._view(
-                    session, viewer, first_of(pump(viewer, agent), pump(agent, viewer))
+                    session, viewer, first_completed(pump(viewer, agent), pump(agent, viewer))
                 )
                 # Each side learns how the other one ended.
                 close, agent.close = worse(close, agent.close), worse(close, viewer.close)
@@ -155,7 +147,7 @@ class Viewers:
         session.open_viewer(clock.now())
         self._fleet.pulse.beat()
         try:
-            await first_of(work, self._while_running(session))
+            await first_completed(work, self._while_running(session))
         except ConnectionError:
             return LOST
         finally:

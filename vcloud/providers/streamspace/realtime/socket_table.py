@@ -159,12 +159,13 @@ class LocalPeers:
             if self._read_as <= asked:
                 self._begun += 1
                 begun = self._begun
-                self._last = await asyncio.to_thread(_read, self._port)
+                self._last = await asyncio.to_thread(read_tables, self._port)
                 self._read_as = begun
             return self._last
 
 
-def _read(port: int) -> Reading:
+def read_tables(port: int) -> Reading:
+    """Who may connect, and the users of both tables for this port."""
     first, *others = TABLES
     found = dict(_users_in(first, port))
     for table in others:

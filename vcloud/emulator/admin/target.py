@@ -1,0 +1,32 @@
+"""What the emulator's own routes administer: an emulator, as far as they use it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from vcloud.emulator.calls import CallLog
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.computers.service import Computers
+from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.rules import Faults
+from vcloud.emulator.streams.service import Streams
+from vcloud.emulator.vagon.service import Organization
+
+
+class Target(Protocol):
+    """An emulator that the routes read and change."""
+
+    clock: Clock
+    faults: Faults
+    calls: CallLog
+    elsewhere: Elsewhere
+    organization: Organization
+    computers: Computers
+    streams: Streams
+
+    async def refuse_for(
+        self, seconds: float, *, spare: asyncio.BaseTransport | None = None
+    ) -> None:
+        """Refuse connections for so many real seconds, but for the connection `spare`."""
+        ...

@@ -1,0 +1,134 @@
+"""The emulated APIs, what they share, and which of them answers a request."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final, Protocol
+
+from aiohttp import web
+from attrs import frozen
+
+from vcloud.emulator.backends import real
+from vcloud.emulator.clock import Clock
+from vcloud.emulator.computers.service import Computers
+from vcloud.emulator.credentials import Credentials, Seed
+from vcloud.emulator.desktops import Desktops
+from vcloud.emulator.streams.service import Streams
+from vcloud.emulator.streamspace.service import StreamSpace
+from vcloud.emulator.vagon.account import Account
+from vcloud.emulator.vagon.service import Organization, amount, envelope, region
+from vcloud.emulator.vagon.signature import Signatures
+
+BALANCE: Final = Decimal("1000000.00")
+"""What the Vagon organisation has to spend, unless something else is said."""
+
+
+class Service(Protocol):
+    """One emulated API."""
+
+    prefix: str
+
+    async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """Answer a request below `prefix`."""
+        ...
+
+
+@frozen
+class ServiceOptions:
+    """The initial state of the services; see `Emulator`."""
+
+    machines: int
+    balance: Decimal | int | str
+    default_region: str | None
+    visitors: tuple[str, ...]
+    rate_limits: bool
+    real: bool
+    """Whether desktops run on real X displays."""
+    seed: Seed | None
+
+
+class Services:
+    """The four APIs and their state, which tests may read and change.
+
+    Attributes:
+        clock: the services' time.
+        credentials: the keys, passwords and tokens that clients need.
+        organization: the Vagon account of both Vagon APIs.
+        computers: Vagon Computers.
+        streams: Vagon Streams.
+        desktops: the desktop-action API.
+        streamspace: StreamSpace, its control plane and its viewers.
+    """
+
+    def __init__(self, clock: Clock, credentials: Credentials, options: ServiceOptions) -> None:
+        """Begin with the state that `options` describe."""
+        if options.machines < 0:
+            msg = f"machines must not be below 0, not {options.machines}"
+            raise ValueError(msg)
+        seed = options.seed
+        self.clock: Clock = clock
+        self.credentials: Credentials = credentials
+        self.organization: Organization = _organization(clock, credentials, options)
+        signatures = _signatures(clock, credentials)
+        self.computers: Computers = Computers(
+            self.organization, signatures, clock, machines=options.machines, seed=seed
+        )
+        self.streams: Streams = Streams(self.organization, signatures, clock, seed=seed)
+        for email in options.visitors:
+            self.streams.add_user(email or None)
+        self.desktops: Desktops = Desktops(
+            clock,
+            backend=(lambda _: real()) if options.real else None,
+            seed=seed,
+            key=credentials.desktops_api_key,
+        )
+        self.streamspace: StreamSpace = StreamSpace(
+            clock, credentials, rate_limits=options.rate_limits, seed=seed
+        )
+        # Every user of the machine can connect to loopback.
+        self.streamspace.control.token_required = options.real
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request with the service at its path, or with 404 if there is none."""
+        path = request.raw_path.partition("?")[0]
+        body = await request.read()
+        for service in self._services():
+            if path == service.prefix or path.startswith(f"{service.prefix}/"):
+                return await service.answer(request, body)
+        return self._no_service(path)
+
+    def _services(self) -> tuple[Service, ...]:
+        return (
+            self.computers,
+            self.streams,
+            self.desktops,
+            self.streamspace,
+            # StreamSpace has its WebSockets at the host's root.
+            self.streamspace.control,
+            self.streamspace.viewers,
+        )
+
+    def _no_service(self, path: str) -> web.Response:
+        timestamp = self.clock.iso(self.clock.now(), timespec="seconds")
+        prefixes = ", ".join(service.prefix for service in self._services())
+        body = envelope(404, f"no API at {path}; served are {prefixes}", timestamp)
+        return web.Response(status=404, body=body, content_type="application/json")
+
+
+def _organization(clock: Clock, credentials: Credentials, options: ServiceOptions) -> Organization:
+    default = options.default_region
+    return Organization(
+        key=credentials.computers_key,
+        secret=credentials.computers_secret,
+        name="Emulated",
+        account=Account(amount(options.balance), clock),
+        default_region=None if default is None else region(default),
+    )
+
+
+def _signatures(clock: Clock, credentials: Credentials) -> Signatures:
+    secrets = {
+        credentials.computers_key: credentials.computers_secret,
+        credentials.streams_key: credentials.streams_secret,
+    }
+    return Signatures(secrets, clock)
