@@ -23,7 +23,7 @@ from vcloud.providers.streamspace.agent import connection
 ROW = {"id": "s1", "name": "n1", "user": "u", "template": "t", "state": "running"}
 
 
-async def test_after_each_registration_an_agent_is_told_what_the_control_plane_believes() -> None:
+async def test_on_registered_gets_the_assigned_sessions_after_each_registration() -> None:
     told: list[list[tuple[str | None, str | None]]] = []
 
     async def on_registered(sessions: Sequence[AgentSession]) -> None:
@@ -42,7 +42,7 @@ async def test_after_each_registration_an_agent_is_told_what_the_control_plane_b
         assert first.headers["Authorization"]
 
 
-async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
+async def test_commands_wait_until_on_registered_returns() -> None:
     comparing, go_on = asyncio.Event(), asyncio.Event()
 
     async def on_registered(_: object) -> None:
@@ -61,7 +61,7 @@ async def test_commands_wait_while_an_agent_compares_what_it_has() -> None:
             await settled(lambda: "c1" in control.results())
 
 
-async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
+async def test_an_on_registered_that_does_not_return_is_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "RECONCILE_TIMEOUT", 0.2)
@@ -84,7 +84,7 @@ async def test_a_comparison_that_never_ends_is_cancelled_and_commands_go_on(
         ]
 
 
-async def test_while_the_sessions_cannot_be_read_commands_go_on_and_it_is_asked_again() -> None:
+async def test_sessions_that_cannot_be_read_are_requested_again_and_commands_continue() -> None:
     answers = iter([refusal(500, "INTERNAL"), refusal(500, "INTERNAL"), refusal(500, "INTERNAL")])
     told: list[object] = []
 
@@ -102,7 +102,7 @@ async def test_while_the_sessions_cannot_be_read_commands_go_on_and_it_is_asked_
         assert [cast("APIError", error).status for error in errors] == [500]
 
 
-async def test_commands_wait_at_a_later_comparison_too() -> None:
+async def test_commands_wait_for_a_later_on_registered_too() -> None:
     answers = iter([refusal(403, "NO"), None])
     comparing, go_on = asyncio.Event(), asyncio.Event()
 
@@ -129,7 +129,7 @@ async def test_commands_wait_at_a_later_comparison_too() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_an_agent_that_may_not_know_its_sessions_is_not_told_that_it_has_none(
+async def test_sessions_that_may_not_be_read_are_not_reported_as_none(
     status: int,
 ) -> None:
     told: list[object] = []
@@ -146,7 +146,7 @@ async def test_an_agent_that_may_not_know_its_sessions_is_not_told_that_it_has_n
         assert len([r for r in control.requests if r.path.startswith("/api/v1/agents")]) == 1
 
 
-async def test_an_answer_without_sessions_does_not_pass_for_none() -> None:
+async def test_an_answer_without_sessions_does_not_count_as_an_empty_list() -> None:
     told: list[object] = []
     async with plane() as control:
         control.assigned = None
@@ -158,7 +158,7 @@ async def test_an_answer_without_sessions_does_not_pass_for_none() -> None:
             await settled(lambda: bool(told))
 
 
-async def test_a_session_that_nobody_is_behind_is_reported() -> None:
+async def test_report_failed_sends_the_state_of_a_session() -> None:
     async with plane() as control, control.agent(ready()) as worker:
         await control.command("start_session", "c1")
         await settled(lambda: worker.sessions == {"s1"})

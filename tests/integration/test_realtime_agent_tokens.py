@@ -35,7 +35,7 @@ async def listening() -> tuple[asyncio.Server, int]:
     return server, server.sockets[0].getsockname()[1]
 
 
-async def test_a_token_that_has_expired_when_a_picture_is_opened_is_renewed_by_a_login() -> None:
+async def test_a_token_that_expired_before_a_viewer_connects_is_renewed_by_a_login() -> None:
     tokens = iter(["stale", "fresh"])
 
     def refuse(request: web.Request) -> web.Response | None:

@@ -65,7 +65,7 @@ async def test_a_refused_tunnel_ends_its_viewer_alone_and_is_remembered() -> Non
             assert all(isinstance(error, ConflictError) for error in forward.errors)
 
 
-async def test_what_the_service_said_last_still_reaches_the_viewer() -> None:
+async def test_the_last_bytes_of_the_service_reach_the_viewer() -> None:
     async with serving(greet_and_leave) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
             reader, writer = await asyncio.open_connection(forward.host, forward.port)

@@ -102,7 +102,7 @@ async def test_a_tunnel_ends_with_a_reason(way: str, reads: bool) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_forward_hangs_up_on_its_viewer_and_tells_the_owner_why(way: str) -> None:
+async def test_a_forward_disconnects_its_viewer_and_calls_on_error(way: str) -> None:
     told: list[Exception] = []
     async with (
         serving(show) as server,
