@@ -36,7 +36,7 @@ from vcloud.providers.streamspace import (
     Session,
     StreamSpace,
 )
-from vcloud.providers.streamspace.wire import go_duration
+from vcloud.providers.streamspace.arguments import go_duration
 
 # -- arguments -------------------------------------------------------------------------------------
 
