@@ -302,10 +302,10 @@ class VCloud(Lifetime):
         """
         # Imported here, because a program without bulk runs needs no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
+        from vcloud.bulk.options import BulkOptions  # noqa: PLC0415
 
-        run = Bulk(
-            items,
-            action,
+        options = BulkOptions(
+            action=action,
             concurrency=concurrency,
             max_failures=max_failures,
             deadline=deadline,
@@ -316,9 +316,9 @@ class VCloud(Lifetime):
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
+            one_client=len(self._clients) == 1,
         )
-        run._of_one_client = len(self._clients) == 1
-        return run
+        return Bulk.from_options(items, options)
 
     async def _close(self, error: BaseException | None) -> None:
         # Not at the top of the module: `import vcloud` must not load aiohttp.

@@ -22,7 +22,7 @@ from attrs import evolve
 from tests.leaks.wholeness import at_rest, whole
 from vcloud import Endpoint, RateLimit, RetryPolicy, VCloud, VCloudError
 from vcloud._core.scalars import REMEMBERED
-from vcloud.providers.desktops.launch import OpenDesktops
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 SLOTS = 20
 #: Calls in a round, rounds until every cache is full, and rounds that are measured.
@@ -181,7 +181,7 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
 
 
 def test_desktops_that_are_over_are_forgotten_behind_one_that_runs_long() -> None:
-    register = OpenDesktops()
+    register = LaunchRegistry()
     register.add("long", now=0.0, ends=86_400.0)
     for number in range(10_000):
         register.add(f"short-{number}", now=float(number), ends=number + 60.0)

@@ -15,8 +15,9 @@ from vcloud import (
     RetryPolicy,
 )
 from vcloud._core.client import client_with
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.codec import Codec
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.desktops import (
     Desktops,
 )
@@ -42,7 +43,7 @@ def response(body: object, status: int = 200, **headers: str) -> Response:
 
 @define
 class Wired(Transport):
-    """Answers without a socket, and keeps what was asked."""
+    """Answers without a socket, and keeps the requests."""
 
     reply: Reply
     asked: list[tuple[str, str, Any]] = field(factory=list)
@@ -84,7 +85,7 @@ def client(
 
 
 def answering(*answers: Response | Exception, attempts: int = 1) -> tuple[Desktops, Wired]:
-    """A client that gets these answers in turn, the last one for ever."""
+    """A client that gets these answers one after the other, and the last one from then on."""
     left = list(answers)
 
     async def reply(method: str, path: str) -> Response:

@@ -32,10 +32,10 @@ def computers() -> VagonComputers:
 
 
 def fetched() -> Machine:
-    from tests.benchmarks.canned import PAGE, _packed
+    from tests.benchmarks.canned import PAGE, packed
 
     client = computers()
-    body = _packed(PAGE).partition(b"\r\n\r\n")[2]
+    body = packed(PAGE).partition(b"\r\n\r\n")[2]
     wire = client._session.codec.decode(body, MachineList)
     return MACHINES.open(wire, client._session, body).items[3]
 

@@ -1,4 +1,4 @@
-"""Desktops: the handle with one method per verb, and the desktop as it was launched or fetched."""
+"""Desktops: the handle with one method per verb, and the desktop that was launched or fetched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
 
-#: A desktop in one of these never runs again.
+
+#: A desktop in one of these states never runs again.
 TERMINAL_STATES: Final = frozenset(
     {DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED}
 )
@@ -35,7 +36,7 @@ TERMINAL_STATES: Final = frozenset(
 
 @frozen(kw_only=True)
 class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
-    """A desktop by its id: everything that can be done to it, without having fetched it."""
+    """A desktop by its id: everything that can be done to it, without fetching it first."""
 
     _lifecycle: ClassVar = Lifecycle(
         "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
@@ -45,22 +46,22 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
         """Fetch the desktop as it is now.  ``GET /desktop/{id}``
 
         Raises:
-            InvalidRequestError: the id is no UUID (400).
-            NotFoundError: there is no such desktop, or it is somebody else's.
+            InvalidRequestError: the id is not a UUID (400).
+            NotFoundError: there is no such desktop, or it belongs to another user.
         """
         return await self._session.fetch(
             Request("GET", f"/desktop/{path_segment(self.id)}", sensitive=True), DESKTOP
         )
 
     async def stop(self) -> None:
-        """Stop the desktop for good; what was on it is lost.  ``POST /desktop/{id}/stop``
+        """Stop the desktop for good; its data is lost.  ``POST /desktop/{id}/stop``
 
-        May be repeated, as often as one likes (from the service's published source), so it is sent again when an answer
-        is lost.
+        Stopping a desktop twice does no harm (from the service's published source), so this is
+        retried if an answer is lost.
 
         Raises:
-            NotFoundError: there is no such desktop, or it is somebody else's.
-            ServerError: the id is no UUID (500), or the service broke.
+            NotFoundError: there is no such desktop, or it belongs to another user.
+            ServerError: the id is not a UUID (500), or the service failed.
         """
         try:
             await self._session.fetch(
@@ -72,18 +73,18 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
         self._forget()
 
     def _forget(self) -> None:
-        """It is over: ``instances()`` need not ask for it any more."""
+        """Tell the client that the desktop has ended: ``instances()`` need not fetch it."""
         if (forget := self._session.forget) is not None:
             forget(self.id)
 
     async def connect_url(self) -> str:
-        """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
+        """The URL at which a person sees and uses the desktop; a secret.  ``GET /desktop/{id}``
 
         Raises:
             NoStreamError: there is none: the desktop is still pending, or it ended before it ran.
             NotFoundError: there is no such desktop.
-            DecodeError: it is not safe to open: not https, say, or with a user before its host.
-                The text does not repeat it.
+            DecodeError: the URL is not safe to open: for example, it is not https, or has a user
+                before its host. The message does not contain the URL.
         """
         desktop = await self.refresh()
         if desktop.stream_url is None:
@@ -105,11 +106,11 @@ class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class LaunchedDesktop(DesktopRef):
-    """A desktop as the answer to a launch has it.
+    """A desktop as it is in the answer to a launch.
 
     Attributes:
         id: the desktop's id.
-        status: what it was doing then, as a rule ``pending``; None when the service did not say.
+        status: its status then, usually ``pending``; None if the service did not send one.
     """
 
     status: DesktopStatus | None
@@ -117,17 +118,17 @@ class LaunchedDesktop(DesktopRef):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Desktop(DesktopRef):
-    """A desktop as it was when it was fetched. When it is pickled, the stream's address stays behind.
+    """A desktop as it was when it was fetched. Pickling it leaves out ``stream_url``.
 
     Attributes:
         id: the desktop's id.
-        status: what it is doing.
+        status: its status.
         created_at: when it was launched.
         timeout_at: when it stops by itself.
-        stream_url: where a person sees it and works on it; None while it is pending, and for good
-            if it was stopped then. Anyone who has it can use the desktop, so it is treated as a
-            secret: not in the repr, and not to be pickled. It is as the service sent it; to open
-            it, or to put it into a page, take it from :meth:`connect_url`, which checks it.
+        stream_url: the URL at which a person sees and uses it; None while it is pending, and also
+            later if it was stopped while pending. Anyone who has it can use the desktop, so it is
+            a secret: it is not in the repr, and is not pickled. It is as the service sent it. To
+            open it or to put it into a page, use :meth:`connect_url`, which checks it.
     """
 
     status: DesktopStatus
