@@ -134,7 +134,7 @@ async def test_the_result_cache_is_bounded_in_bytes() -> None:
     assert kept.get("c299") is not None
 
 
-# -- pictures --------------------------------------------------------------------------------------
+# -- viewers ---------------------------------------------------------------------------------------
 
 
 class Watched(Handler):

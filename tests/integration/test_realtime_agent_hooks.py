@@ -74,11 +74,11 @@ async def test_a_lost_connection_calls_on_lost_with_the_reason_and_is_logged(
 
 
 async def test_stopping_calls_no_hook() -> None:
-    told: list[Exception] = []
+    reported: list[Exception] = []
     async with plane() as control:
-        async with control.agent(ready(), on_lost=told.append, on_error=told.append):
+        async with control.agent(ready(), on_lost=reported.append, on_error=reported.append):
             pass
-    assert told == []
+    assert reported == []
 
 
 async def test_a_failed_connection_calls_on_error_only() -> None:

@@ -56,7 +56,7 @@ async def vnc_server(path: Path) -> AsyncIterator[list[bytes]]:
         yield heard
 
 
-async def said_of_the_picture(control: Plane) -> bytes:
+async def bytes_of_the_viewer(control: Plane) -> bytes:
     await settled(lambda: bool(control.of("bytes")))
     return b"".join(message["data"] for message in control.of("bytes"))
 
@@ -68,7 +68,7 @@ async def test_a_viewer_is_connected_to_the_unix_socket_that_the_handler_returns
     async with vnc_server(folder / "vnc") as heard, plane() as control:
         async with control.agent(At(where=kind(folder / "vnc"))) as worker:
             await control.sockets[0].send_json(ASK)
-            assert await said_of_the_picture(control) == GREETING
+            assert await bytes_of_the_viewer(control) == GREETING
             await settled(lambda: heard == [b"from the viewer"])
             await control.proxied["p1"].close()
             await settled(lambda: heard == [b"from the viewer", b""])

@@ -179,7 +179,7 @@ async def test_an_agent_waits_until_the_close_of_a_viewer_s_socket_is_answered(
     async with server, plane(autoclose=False) as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-        control.picture = slowly
+        control.viewer = slowly
         async with control.agent(handler) as worker:
             ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
             await control.sockets[0].send_json(ask)
@@ -209,7 +209,7 @@ async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
     async with server, plane() as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-        control.picture = viewer
+        control.viewer = viewer
         async with control.agent(handler):
             ask = {"type": "vnc_proxy_request", "session_id": "s", "proxy_id": "p", "data": {}}
             await control.sockets[0].send_json(ask)
@@ -356,11 +356,11 @@ async def test_a_viewer_that_got_more_than_a_version_is_sent_no_reason() -> None
 async def test_on_error_may_be_a_coroutine_function_and_may_raise(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told = asyncio.Event()
+    called = asyncio.Event()
 
     async def on_error(error: Exception) -> None:
         assert isinstance(error, APIError)
-        told.set()
+        called.set()
         raise RuntimeError("the hook is broken")
 
     async with (
@@ -370,7 +370,7 @@ async def test_on_error_may_be_a_coroutine_function_and_may_raise(
         async with streamspace.sessions.ref(ID).forward_vnc(on_error=on_error) as forward:
             reader, writer = await asyncio.open_connection(forward.host, forward.port)
             await failure(reader, writer, b"RFB 003.008\n")
-            await told.wait()
+            await called.wait()
             await settled(lambda: forward.connections == 0)
     assert "on_error of forward_vnc failed" in caplog.text
 

@@ -180,7 +180,7 @@ async def test_a_peer_that_waits_until_this_side_reads_is_not_given_up(tls: bool
         assert peer.socket is not None
         await peer.socket.send_bytes(bytes(LIMIT))
         await peer.socket.send_bytes(bytes(LIMIT))
-        # Many times its patience.
+        # Many times the heartbeat.
         await settled(lambda: peer.pings > 5)
         assert len(await tunnel.read()) == LIMIT
         assert len(await tunnel.read()) == LIMIT

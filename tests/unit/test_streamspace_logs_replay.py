@@ -84,7 +84,7 @@ class _Socket:
         while self.messages:
             if self.messages[0] == PAUSE:
                 try:
-                    # So that whoever waits for a while sees it, and whoever waits on goes on.
+                    # Long enough for a wait with a timeout of 0, and short for one without.
                     await asyncio.sleep(0.002)
                 finally:
                     self.messages.popleft()
