@@ -1,4 +1,4 @@
-"""WebSocket servers for tests: one that ends each connection as a test says, and one that counts."""
+"""WebSocket servers for tests: one ends each connection as a test says, one counts messages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Peer:
 
 @contextlib.contextmanager
 def quick(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give up soon what does not answer."""
+    """Shorten the timeouts for a peer that does not answer."""
     with monkeypatch.context() as patch:
         patch.setattr(socket_module, "CLOSE_TIMEOUT", 0.05)
         patch.setattr("vcloud._core.websocket.receiver.CLOSE_TIMEOUT", 0.05)
@@ -124,7 +124,10 @@ def whole(streamspace: StreamSpace) -> bool:
 
 
 class CountingPeer:
-    """A server that counts what it receives. It answers pings itself: serve it without ``autoping``."""
+    """A server that counts what it receives.
+
+    It answers pings itself: serve it with ``autoping=False``.
+    """
 
     def __init__(self) -> None:
         self.pongs: list[bytes] = []

@@ -74,7 +74,7 @@ async def started(client: StreamSpace) -> str:
     return (await session.wait_until("running", poll=0.01)).id
 
 
-async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
+async def test_after_a_restart_of_the_agent_its_lost_sessions_are_reported() -> None:
     async with (
         Emulator(rate_limits=False, seed=SEED) as emulator,
         StreamSpace(endpoint(emulator)) as client,
@@ -99,7 +99,7 @@ async def test_after_a_restart_of_the_agent_what_it_lost_is_reported() -> None:
             assert after.desktops == {kept}
 
 
-async def test_after_a_restart_of_the_control_plane_what_it_forgot_is_found() -> None:
+async def test_after_a_restart_of_the_control_plane_orphans_are_found() -> None:
     lost: list[Exception] = []
     async with (
         Emulator(rate_limits=False, seed=SEED) as emulator,

@@ -35,8 +35,8 @@ from vcloud.providers.streamspace.models import (
 )
 from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Templates
+from vcloud.providers.streamspace.tokens import bearer
 from vcloud.providers.streamspace.users import Users
-from vcloud.providers.streamspace.wire import bearer
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
