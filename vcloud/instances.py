@@ -12,7 +12,8 @@ from typing import Self
 
 from vcloud._core.instances import Controllable, Instance, InstanceState
 from vcloud._core.paging.pager import Pager
-from vcloud._core.paging.pages import Page, abandon, begin
+from vcloud._core.paging.pages import abandon, begin
+from vcloud._core.paging.source import Page
 from vcloud._core.tasks import cancel_and_wait
 from vcloud.errors import ConfigurationError, VCloudError
 

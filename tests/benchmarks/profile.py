@@ -51,7 +51,8 @@ from vcloud._core.client import client_with
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.providers.computers.machines import MACHINE, MACHINES
+from vcloud.providers.computers.machine import MACHINE
+from vcloud.providers.computers.machines import MACHINES
 
 ROUNDS = 15
 CALLS = 2000

@@ -306,12 +306,20 @@ class Clocked(Wired):
         return await super().exchange(*call)
 
 
+class ClockedDesktops(Desktops):
+    """A client whose clock a test sets."""
+
+    def use(self, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Read the time from this clock."""
+        monkeypatch.setattr(self._session, "clock", clock)
+
+
 def clocked(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Desktops, Clocked]:
     wired = Clocked()
     desktops = client_with(
-        Desktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
+        ClockedDesktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
     )
-    monkeypatch.setattr(desktops._session, "clock", lambda: wired.now)
+    desktops.use(lambda: wired.now, monkeypatch)
     return desktops, wired
 
 

@@ -34,7 +34,7 @@ from vcloud import (
 )
 from vcloud._core.observed_call import log_line
 from vcloud._core.transport import Transport
-from vcloud.providers.computers.machines import MACHINE
+from vcloud.providers.computers.machine import MACHINE
 
 ONCE = RetryPolicy(attempts=1)
 

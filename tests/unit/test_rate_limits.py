@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from vcloud import ConfigurationError
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.cooldown import PROBE_TIMEOUT
 from vcloud._core.limits.headers import Limits, limits

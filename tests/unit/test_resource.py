@@ -21,7 +21,7 @@ from vcloud import (
     WaitTimeout,
 )
 from vcloud._core.client import client_with
-from vcloud._core.resource import wait_until
+from vcloud._core.states import wait_until
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import Machine, MachineRef, VagonComputers
 from vcloud.providers.computers.machines import MACHINES, MachineList
@@ -152,7 +152,7 @@ class Polls:
                 "poll": 0.0001,
                 "clock": lambda: self.now,
                 "what": "thing 7",
-                "hopeless": ("gone",),
+                "terminal_states": ("gone",),
             }
             | options,  # type: ignore[arg-type]
         )

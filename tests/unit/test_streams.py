@@ -52,7 +52,8 @@ from vcloud.providers.streams.applications import APPLICATION, APPLICATIONS
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.machines import ASSIGNMENT, MACHINE, MACHINES
 from vcloud.providers.streams.sessions import SESSIONS
-from vcloud.providers.streams.streams import STREAM, STREAMS
+from vcloud.providers.streams.stream import STREAM
+from vcloud.providers.streams.streams import STREAMS
 from vcloud.providers.streams.users import USER
 
 DOCUMENT = json.loads(

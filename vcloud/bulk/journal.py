@@ -156,8 +156,8 @@ class Journal:
                 raise
             if loop.time() >= until:
                 raise ConfigurationError(
-                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none came "
-                    f"free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
+                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none "
+                    f"came free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
                 )
             if not logged:
                 _log.warning(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from datetime import timedelta
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import ClassVar, Final
 
 import attrs
 import msgspec
@@ -16,9 +15,10 @@ from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
-from vcloud._core.resource import Handle, bind, set_origin, wait_until
+from vcloud._core.resource import Handle, set_origin
+from vcloud._core.resources import resource
 from vcloud._core.scalars import Instant
-from vcloud._core.session import Session
+from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import NotFoundError
 from vcloud.errors.text import word
 from vcloud.providers.desktops.controls import Controls
@@ -27,8 +27,6 @@ from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
 
-H = TypeVar("H", bound=Handle)
-
 #: A desktop in one of these states never runs again.
 TERMINAL_STATES: Final = frozenset(
     {DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED}
@@ -36,8 +34,12 @@ TERMINAL_STATES: Final = frozenset(
 
 
 @frozen(kw_only=True)
-class DesktopRef(Controls):
+class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
     """A desktop by its id: everything that can be done to it, without fetching it first."""
+
+    _lifecycle: ClassVar = Lifecycle(
+        "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
+    )
 
     async def refresh(self) -> Desktop:
         """Fetch the desktop as it is now.  ``GET /desktop/{id}``
@@ -100,42 +102,6 @@ class DesktopRef(Controls):
             raise refused_link(f"stream_url for desktop {word(self.id)}", fault)
         return desktop.stream_url
 
-    async def wait_until(
-        self,
-        status: DesktopStatus | str | Collection[str],
-        *,
-        timeout: timedelta | float = 300,
-        poll: timedelta | float = 2,
-    ) -> Desktop:
-        """Poll until the desktop has this status.
-
-        Args:
-            status: the status, or several, of which any one ends the wait.
-            timeout: for the whole wait; seconds or timedelta.
-            poll: the polling interval; seconds or timedelta.
-
-        Raises:
-            WaitTimeout: the timeout passed; ``last`` is the last status seen. If the last answer
-                was older than ``poll`` by then, the desktop was fetched once more, for as long as
-                one attempt may take.
-            WaitFailed: the desktop has ended (terminated, error or completed), and you did not wait
-                for that.
-            NotFoundError: there is no such desktop.
-        """
-        return await wait_until(
-            self.refresh,
-            lambda desktop: desktop.status,
-            status,
-            hopeless=TERMINAL_STATES,
-            states=DesktopStatus,
-            timeout=timeout,
-            poll=poll,
-            clock=self._session.clock,
-            hide=self._session.hide,
-            attempt=self._session.attempt_timeout,
-            what=f"desktop {word(self.id)}",
-        )
-
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class LaunchedDesktop(DesktopRef):
@@ -192,11 +158,6 @@ def view(desktop: Desktop) -> Instance:
     return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
 
 
-def _opened(handle: H, session: Session, body: bytes) -> H:
-    set_origin(handle, (body,))
-    return bind(handle, session)
-
-
-DESKTOP: Shape[Desktop, Desktop] = Shape(Desktop, _opened)
-LAUNCHED: Shape[LaunchedDesktop, LaunchedDesktop] = Shape(LaunchedDesktop, _opened)
+DESKTOP = resource(Desktop)
+LAUNCHED = resource(LaunchedDesktop)
 STOPPED: Shape[StopAnswer, None] = Shape(StopAnswer, lambda wire, session, body: None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection as Many
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -15,10 +14,10 @@ from vcloud._core.decoding.shape import plain
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
-from vcloud._core.resource import Collection, bind, stated, wait_until
+from vcloud._core.resource import Collection, bind
 from vcloud._core.scalars import GoDuration, Id, Instant
+from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError
-from vcloud.errors.text import word
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
     Platform,
@@ -49,8 +48,12 @@ INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(Realtime, WireModel):
+class SessionRef(Realtime, Stateful["Session", SessionState], WireModel):
     """A session by its id: everything that can be done to it, without having fetched it."""
+
+    _lifecycle: ClassVar = Lifecycle(
+        "session", "state", SessionState, terminal_states=frozenset(TERMINAL_STATES)
+    )
 
     id: Id
 
@@ -130,41 +133,6 @@ class SessionRef(Realtime, WireModel):
     async def stop(self) -> SessionUpdate:
         """:meth:`terminate`, by the name that every :class:`~vcloud.Controllable` has."""
         return await self.terminate()
-
-    async def wait_until(
-        self,
-        state: SessionState | str | Many[str],
-        *,
-        timeout: timedelta | float = 300,
-        poll: timedelta | float = 2,
-    ) -> Session:
-        """Poll until the session is in this state.  ``GET /sessions/{session_id}``
-
-        Args:
-            state: the state, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta. With 0 the session is fetched once.
-            poll: the polling interval; seconds or timedelta.
-
-        Raises:
-            InvalidArgumentError: there is no such state, or a time below 0.
-            WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
-                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
-            WaitFailed: it is terminated or failed, and that is not what was waited for.
-            NotFoundError: there is no such session.
-        """
-        return await wait_until(
-            self.refresh,
-            lambda session: stated(session.state, "state"),
-            state,
-            hopeless=TERMINAL_STATES,
-            states=SessionState,
-            timeout=timeout,
-            poll=poll,
-            clock=self._session.clock,
-            hide=self._session.hide,
-            attempt=self._session.attempt_timeout,
-            what=f"session {word(self.id)}",
-        )
 
     async def _change(self, state: SessionState) -> SessionUpdate:
         return await self._session.fetch(

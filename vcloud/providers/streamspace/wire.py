@@ -6,29 +6,31 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
 from attrs import frozen
 
+from vcloud._core import resources as core
 from vcloud._core.arguments import whole_units
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
-from vcloud._core.decoding.shape import BrokenItems, Shape, required
-from vcloud._core.paging.pager import Page, Pager
-from vcloud._core.paging.strategies import next_by_total
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.strategies import ByTotalPages, PageAnswer
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import QueryValue, Request, query
-from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.request import QueryValue, Request
+from vcloud._core.resource import Handle, adopt
+from vcloud._core.resources import ListAnswer, Opened, resource
 from vcloud._core.scalars import Integer
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 
-__all__ = ["Listing", "Pagination", "WireModel"]
+__all__ = ["Listing", "Pagination", "WireModel", "listing", "resource", "resources"]
 
+T = TypeVar("T")
 H = TypeVar("H", bound=Handle)
 
-_id = attrgetter("id")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CAMEL = re.compile(rb'"([a-z0-9_]+[A-Z][a-zA-Z0-9_]*)"\s*:')
 
@@ -151,33 +153,32 @@ class Pagination(WireModel):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Listing(WireModel):
+class Listing(WireModel, ListAnswer):
     """A page. Each kind of list adds ``items`` and a field of its own, named in ``key``, which holds what is on it.
 
     The published server sends ``total`` without pagination, sometimes calls the field ``items``, and writes an empty
     list as null.
     """
 
-    key: ClassVar[str]
-    item_fields: ClassVar[tuple[str, ...]]
+    other_keys: ClassVar[tuple[str, ...]] = ("items",)
 
     pagination: Pagination | None = None
     total: Integer | None = None
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        cls.item_fields = (cls.key, "items")
-
-    def found(self, body: bytes) -> tuple[str, Sequence[Any]]:
-        """What is on the page, and the field it came in.
-
-        Raises:
-            DecodeError: the answer is no list at all.
-        """
-        for key in (self.key, "items"):
-            if (items := getattr(self, key)) is not None:
-                return key, items
-        return self.key, required(None, body, self.key, "items")
+    def page_answer(
+        self,
+        number: int,
+        items: tuple[T, ...],
+        error: DecodeError | None = None,
+        unread: int = 0,
+    ) -> PageAnswer[T]:
+        """See :meth:`ListAnswer.page_answer`."""
+        where = self.pagination
+        if where is None:
+            return PageAnswer(items, number, self.total, error=error, unread=unread)
+        return PageAnswer(
+            items, number, where.total, total_pages=where.pages, error=error, unread=unread
+        )
 
     def _lacks_something(self) -> bool:
         return (self.pagination is not None and self.pagination._lacks_something()) or any(
@@ -185,45 +186,9 @@ class Listing(WireModel):
         )
 
 
-class Opened(msgspec.Struct, Generic[H], frozen=True):
-    """A list answer: as the wire has it, its handles, and the items that could not be decoded, if there are any."""
-
-    answer: Listing
-    items: tuple[H, ...]
-    broken: BrokenItems | None = None
-
-
-def adopt(handle: H, session: Session, origin: Origin) -> H:
-    """Give a decoded resource the session that it acts through, and the answer that it came in."""
-    set_session(handle, session)
-    set_origin(handle, origin)
-    return handle
-
-
-def resource(model: type[H]) -> Shape[H, H]:
-    """The shape of an answer that is one resource."""
-    return Shape(model, lambda wire, session, body: adopt(wire, session, (body,)))
-
-
 def resources(wire: type[Listing], model: type[H]) -> Shape[Listing, Opened[H]]:  # noqa: ARG001 - types H
     """The shape of an answer that is a list of resources of this model."""
-
-    def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        return open_partly(answer, session, body, {})
-
-    def open_partly(
-        answer: Listing, session: Session, body: bytes, broken: Mapping[str, BrokenItems]
-    ) -> Opened[H]:
-        key, items = answer.found(body)
-        found = broken.get(key)
-        places = range(len(items)) if found is None else found.positions
-        opened = [
-            adopt(item, session, (body, key, index))
-            for index, item in zip(places, items, strict=True)
-        ]
-        return Opened(answer, tuple(opened), found)
-
-    return Shape(wire, open_all, open_partly)
+    return core.resources(wire, adopt)
 
 
 def listing(
@@ -244,32 +209,8 @@ def listing(
     if limit is not None and not (type(limit) is int and 1 <= limit <= (maximum or limit)):
         bounds = f"from 1 to {maximum}" if maximum else "of at least 1"
         raise InvalidArgumentError(f"limit must be a whole number {bounds}, not {limit!r}")
-    parameters = query({"limit": limit, **filters})
-
-    async def fetch(number: int) -> Page[H]:
-        request = Request(
-            "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
-        )
-        opened = await session.fetch(request, shape)
-        where, broken = opened.answer.pagination, opened.broken
-        pages, total = (
-            (where.pages, where.total) if where is not None else (None, opened.answer.total)
-        )
-        unread = 0 if broken is None else broken.count
-        following = next_by_total(
-            number=number, items=len(opened.items) + unread, total_pages=pages
-        )
-        return Page(
-            opened.items,
-            number,
-            total,
-            following,
-            number if following is None else pages,
-            error=None if broken is None else session.broken_items(request, broken, page=number),
-            unread=unread,
-        )
-
-    return Pager(fetch, start=page, key=_id, max_pages=session.max_pages)
+    parameters = {"limit": limit, **filters}
+    return core.listing(session, path, shape, ByTotalPages(), page=page, parameters=parameters)
 
 
 def go_duration(value: timedelta | float, name: str) -> str:

@@ -1,9 +1,10 @@
-"""What every integrator of streams does: give a visitor a machine, and leave no machine behind when that fails.
+"""Getting a machine for a visitor, and leaving no machine behind when that fails.
 
-Two kinds of deployment are known. The document's example of an assigned machine is still ``pending`` and
-``turning_on``, and two public applications assign right after starting: there, assign accepts a machine that is turning
-on. The document's text says that assign gives an *available* machine: there, one that is turning on has to be waited for.
-Older deployments answer 404 instead of 440 when no machine is free (from a public client of the older API).
+Two kinds of deployment are known. In the document's example, the assigned machine is still
+``pending`` and ``turning_on``, and two public applications assign right after starting: there,
+assign accepts a machine that is turning on. By the document's text, assign gives an *available*
+machine: there, the call waits until the machine is available. Older deployments answer 404 instead
+of 440 if no machine is available (from a public client of the older API).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vcloud._core.arguments import positive_seconds
 from vcloud._core.cleanup import Cleanup
 from vcloud._core.decoding.shape import Shape
 from vcloud._core.request import Request
-from vcloud._core.resource import stated
+from vcloud._core.states import required_state
 from vcloud._core.timing.polling import PollTimeoutError, poll_until
 from vcloud.errors import (
     CapacityError,
@@ -33,6 +34,7 @@ from vcloud.errors import (
     WaitTimeout,
 )
 from vcloud.errors.text import printable, word
+from vcloud.providers.streams.connect_undo import UNASSIGNED, ConnectUndo, fetch_machine, find
 from vcloud.providers.streams.machines import (
     ASSIGNMENT,
     MACHINE,
@@ -42,19 +44,19 @@ from vcloud.providers.streams.machines import (
     start_request,
 )
 from vcloud.providers.streams.models import ConnectionStatus, Region
-from vcloud.providers.streams.settling import UNASSIGNED, Settlement, find, look_at
 from vcloud.providers.vagon import VagonCode
 
 if TYPE_CHECKING:
-    from vcloud.providers.streams.streams import StreamRef
+    from vcloud._core.session import Session
 
 R = TypeVar("R")
 
-_BY_HAND_REFUSED: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTIMIZED_OLD)
+_NOT_STARTED_BY_HAND: Final = (VagonCode.NOT_COST_OPTIMIZED, VagonCode.NOT_COST_OPTIMIZED_OLD)
 
 
 async def connect(
-    stream: StreamRef,
+    session: Session,
+    stream_id: str,
     region: Region | str,
     user_id: str | int | None,
     *,
@@ -62,21 +64,21 @@ async def connect(
     poll: timedelta | float,
 ) -> Assignment:
     """Carry out :meth:`StreamRef.connect`."""
-    # Here and not when their turn comes: by then a machine may have been started.
-    start_request(stream.id, region)
-    assign_request(stream.id, region, user_id)
-    patience = positive_seconds(timeout, "timeout")
-    pause = positive_seconds(poll, "poll")
-    connection = _Connection(stream, region, user_id)
+    # The arguments are checked before anything is sent.
+    start_request(stream_id, region)
+    assign_request(stream_id, region, user_id)
+    seconds = positive_seconds(timeout, "timeout")
+    interval = positive_seconds(poll, "poll")
+    connection = _Connection(session, stream_id, region, user_id)
     with connection.known_to_the_client():
         try:
-            return await connection.make(patience, pause)
+            return await connection.make(seconds, interval)
         except GeneratorExit:
             connection.abandon()
             raise
         except BaseException as error:
-            late = isinstance(error, PollTimeoutError)
-            failure = connection.late(patience) if late else error
+            timed_out = isinstance(error, PollTimeoutError)
+            failure = connection.timed_out(seconds) if timed_out else error
             await connection.undo(failure)
             if failure is error:
                 raise
@@ -84,42 +86,45 @@ async def connect(
 
 
 class _Connection:
-    """One visitor's way onto a machine.
+    """One call of ``connect``.
 
-    The client knows it while it is under way; see :class:`~vcloud._core.cleanup.Opened`.
+    The client ends it when it closes; see :class:`~vcloud._core.cleanup.Opened`.
     """
 
-    def __init__(self, stream: StreamRef, region: Region | str, user_id: str | int | None) -> None:
-        self._stream = stream
+    def __init__(
+        self, session: Session, stream_id: str, region: Region | str, user_id: str | int | None
+    ) -> None:
+        self._session = session
+        self._stream_id = stream_id
         self._region = region
         self._user_id = user_id
-        #: Whether a machine can be asked for, and was not, because time was up.
-        self._may_take = False
+        #: A machine can be assigned, but time was up before the request.
+        self._may_be_assigned = False
         #: When time is up, in monotonic seconds.
         self._ends = inf
-        #: The last status seen of the machine that was started.
+        #: The last status of the machine that was started.
         self._last: str | None = None
-        #: False once the service said that machines of this stream are not started by hand.
+        #: False after the service said that machines of this stream are not started by hand.
         self._startable = True
-        #: Why the last attempt to start one was refused, where that was for want of room.
+        #: The refusal of the last start, if there was no capacity.
         self._full: CapacityError | None = None
-        #: Whether the last look showed a machine that is available; None before the first.
+        #: Whether the last poll showed an available machine; None before the first poll.
         self._available: bool | None = None
-        #: The machine that was started here and went to somebody else.
-        self._given_away: str | None = None
-        #: Which request had no answer yet when this was interrupted.
+        #: The id of a machine that was started here and taken by another visitor.
+        self._taken_by_another: str | None = None
+        #: The request that had no answer when this was interrupted.
         self._unanswered: str | None = None
-        # Cancelling a request does not cancel what the service does with it: a machine that it
-        # started or assigned meanwhile has to be known to be stopped.
-        self._cleanup = Cleanup(stream._session.cleanup_timeout)
-        self._settlement = Settlement(stream=stream, cleanup=self._cleanup)
+        # The service carries out a request although its caller is cancelled. The machine that it
+        # starts or assigns must be known, to be stopped.
+        self._cleanup = Cleanup(session.cleanup_timeout)
+        self._undo = ConnectUndo(session=session, stream_id=stream_id, cleanup=self._cleanup)
         self._failure: CleanupError | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @contextmanager
     def known_to_the_client(self) -> Generator[None]:
-        """The client ends this when it closes."""
-        opened = self._stream._session.opened
+        """Let the client end this when it closes."""
+        opened = self._session.opened
         opened.add(self)
         try:
             yield
@@ -139,74 +144,74 @@ class _Connection:
             raise self._failure
 
     async def undo(self, error: BaseException) -> None:
-        """Stop what was started in vain; what may be left is in the error that the caller gets.
+        """Stop the machines of this call. The error names those that may be left running.
 
         Raises:
             CleanupError: in place of a cancellation.
-            CancelledError: it came meanwhile.
+            CancelledError: the caller was cancelled during the cleanup.
         """
         if isinstance(error, WaitTimeout):
-            # Time is up for this as well, and that is what the error says.
+            # Time is up for requests in flight too, and the error says so.
             self._cleanup.make_urgent()
             self._cleanup.forget_interruption()
-        self._failure = await self._settlement.undo(error)
+        self._failure = await self._undo.run(error)
         if isinstance(error, VCloudError) and self._failure is not None:
             error.outcome_unknown = True
         if self._cleanup.urgent and isinstance(error, VCloudError):
-            # The client was closed, which the caller did not ask for.
-            for id in [] if isinstance(error, WaitTimeout) else self._settlement.stopped:
+            # The client was closed by somebody else than the caller.
+            for id in [] if isinstance(error, WaitTimeout) else self._undo.stopped:
                 error.add_note(printable(f"machine {word(id)} was stopped"))
         self._cleanup.conclude(self._failure, error)
 
     def abandon(self) -> None:
-        """The event loop was closed: say what may be left."""
-        self._failure = self._settlement.abandon()
+        """The event loop was closed: log what may be left running."""
+        self._failure = self._undo.abandon()
 
     async def make(self, timeout: float, poll: float) -> Assignment:
-        """Look, start, assign and wait until that succeeds.
+        """Poll, start and assign until a machine is assigned.
 
         Raises:
             TimeIsUpError: time is up.
         """
-        session = self._stream._session
+        session = self._session
         self._ends = session.clock() + timeout
         assignment = await poll_until(
-            self._look,
+            self._poll,
             timeout=timeout,
             poll=poll,
             attempt=session.attempt_timeout,
             clock=session.clock,
             sleep=lambda seconds: self._until_closed(asyncio.sleep(seconds)),
-            final_check=self._look_late,
+            final_check=self._last_poll,
         )
         self._exchange(assignment.machine)
         return assignment
 
-    async def _look(self) -> Assignment | None:
-        may_take = await self._may_assign()
-        if may_take and self._in_time():
+    async def _poll(self) -> Assignment | None:
+        may_assign = await self._may_assign()
+        if may_assign and self._in_time():
             return await self._try_to_assign()
-        self._may_take = may_take
+        self._may_be_assigned = may_assign
         return None
 
-    async def _look_late(self) -> Assignment | None:
-        """Take what can be had, now that time is up; start nothing."""
+    async def _last_poll(self) -> Assignment | None:
+        """Poll once more after time is up: assign a machine if possible, but start none."""
         if self._cleanup.interruption is not None:
-            # It was cut short as it started or assigned a machine, and has to undo that.
+            # A start or an assignment was interrupted, and has to be undone.
             return None
-        if self._may_take and (assignment := await self._try_to_assign()):
+        if self._may_be_assigned and (assignment := await self._try_to_assign()):
             return assignment
         return await self._try_to_assign() if await self._may_assign() else None
 
     def _in_time(self) -> bool:
-        """Whether anything new may begin: after the end, only what has arrived is still read."""
-        return self._stream._session.clock() < self._ends
+        """Whether a machine may still be started or assigned: until time is up."""
+        return self._session.clock() < self._ends
 
     async def _until_closed(self, waiting: Coroutine[Any, Any, R]) -> R | None:
-        """Wait for what changes nothing at the service.
+        """Wait for work that changes nothing at the service.
 
         Raises:
-            ConfigurationError: the client was closed meanwhile.
+            ConfigurationError: the client was closed during the wait.
         """
         result = await self._cleanup.unless_urgent(waiting)
         if self._cleanup.urgent:
@@ -214,100 +219,98 @@ class _Connection:
         return result
 
     def _exchange(self, assigned: StreamMachine) -> None:
-        """Leave the machine that was started here to the connection whose machine was assigned.
+        """If another connection's machine was assigned here, give it the machine started here.
 
-        The service gives any machine that it has. Another connection of this client may have started
-        that one, and then has this one to use or to stop. One of another client's cannot be told.
+        The service assigns any machine. Another connection of this client may have started that
+        one, and then uses or stops this one instead. Connections of other clients are not known.
         """
-        mine = self._settlement.started
+        mine = self._undo.started
         if mine is None or mine.id == assigned.id:
             return
-        for other in list(self._stream._session.opened):
-            if (
-                isinstance(other, _Connection)
-                and other is not self
-                and other._takes(assigned, mine)
-            ):
+        for other in list(self._session.opened):
+            if isinstance(other, _Connection) and other is not self and other.takes(assigned, mine):
                 return
 
-    def _takes(self, lost: StreamMachine, instead: StreamMachine) -> bool:
-        """Whether the lost machine was started here: then the other one stands for it."""
-        started = self._settlement.started
-        if lost.id not in (self._given_away, None if started is None else started.id):
+    def takes(self, lost: StreamMachine, instead: StreamMachine) -> bool:
+        """Whether this connection started the lost machine, and takes the other one instead."""
+        started = self._undo.started
+        if lost.id not in (self._taken_by_another, None if started is None else started.id):
             return False
-        self._given_away, self._settlement.started = None, instead
+        self._taken_by_another, self._undo.started = None, instead
         return True
 
-    def late(self, timeout: float) -> WaitTimeout:
-        """The error for time being up."""
+    def timed_out(self, timeout: float) -> WaitTimeout:
+        """The error for a timeout."""
         return WaitTimeout(
-            f"stream {word(self._stream.id)} gave no machine in {word(self._region)} within {timeout:g} s: "
+            f"stream {word(self._stream_id)} gave no machine in {word(self._region)} "
+            f"within {timeout:g} s: "
             f"{self._seen()}{self._awaited()}",
             last=self._last,
         )
 
     def _seen(self) -> str:
-        """What the last look showed."""
+        """What the last poll showed."""
         if self._last:
             still = "" if self._last == ConnectionStatus.AVAILABLE else "still "
             return f"the machine that was started was {still}{word(self._last)}"
-        if self._settlement.started is not None:
+        if self._undo.started is not None:
             return "a machine was started, and its status is not known"
         if self._available is None:
             return "the service had not yet listed its machines"
         if self._available:
-            return "one was available at the last look"
+            return "one was available at the last poll"
         seen = "none was available"
-        if self._settlement.exchanged:
-            seen = f"the machine that was started went to somebody else, and {seen}"
+        if self._undo.exchanged:
+            seen = f"the machine that was started was taken by another visitor, and {seen}"
         if self._full is not None:
-            seen = f"{seen}, and there was no room for another: {self._full.message}"
+            seen = f"{seen}, and there was no capacity for another: {self._full.message}"
         return seen
 
     def _awaited(self) -> str:
-        """Which answer was still to come, or came as time was up."""
-        if self._unanswered == "assign" and self._settlement.assigned is not None:
+        """Which answer was missing, or arrived as time was up."""
+        if self._unanswered == "assign" and self._undo.assigned is not None:
             return "; one was assigned as time was up"
         if self._unanswered is not None:
             return f"; the service had not answered the request to {self._unanswered} one"
         return ""
 
     async def _may_assign(self) -> bool:
-        """Whether to ask for a machine now. Where none is available, one is started.
+        """Whether to ask for a machine now. If none is available, one is started.
 
-        Once one was started, that one is waited for, not any. Others may have started theirs and be waiting, too. The
-        service gives any of those that it can, so whoever takes one when its own can be had leaves as many as it found.
+        After a start, this waits for the started machine, not for any. Other callers may wait for
+        theirs. The service assigns any machine, so a caller that asks only when its own machine can
+        be assigned leaves as many machines as it found.
         """
-        if (started := self._settlement.started) is None:
+        if (started := self._undo.started) is None:
             self._available = await self._any_is_available()
             if self._available:
                 return True
             return self._startable and self._in_time() and await self._start()
-        machine = await self._until_closed(look_at(self._stream, started))
-        if self._settlement.started is not started:
-            return False  # another one stands for it since
+        machine = await self._until_closed(fetch_machine(self._session, self._stream_id, started))
+        if self._undo.started is not started:
+            return False  # another connection exchanged it meanwhile
         if machine is None:
             self._available = False
             return False
-        status = stated(machine.connection_status, "connection_status")
-        self._last = self._stream._session.hide(status)
+        status = required_state(machine.connection_status, "connection_status")
+        self._last = self._session.hide(status)
         self._available = machine.connection_status == ConnectionStatus.AVAILABLE
         if machine.connection_status == ConnectionStatus.TERMINATED:
-            self._settlement.started = None
+            self._undo.started = None
             raise WaitFailed(
                 f"machine {word(machine.id)} was terminated before it became available",
                 last=self._last,
             )
         if machine.connection_status not in UNASSIGNED:
-            # It is somebody else's now: leave it alone, and ask for theirs before another is started.
-            self._given_away = machine.id
-            self._settlement.started = self._last = None
-            self._settlement.exchanged = True
+            # Another visitor has it. Ask for a machine of others before starting another one.
+            self._taken_by_another = machine.id
+            self._undo.started = self._last = None
+            self._undo.exchanged = True
             return True
         return self._available
 
     async def _try_to_assign(self) -> Assignment | None:
-        """Assign; None when that was refused because no machine can be had now."""
+        """Assign a machine; None if the service has none to assign now."""
         while True:
             try:
                 return await self._assign()
@@ -316,21 +319,22 @@ class _Connection:
             except NotFoundError as error:
                 if error.outcome_unknown:
                     raise
-                # An unknown visitor is a 404 too: refused although a machine is available, before and after.
+                # A 404 although a machine is available before and after: the visitor is not known.
                 before, self._available = self._available, await self._any_is_available()
                 if before and self._available:
                     raise
                 if not self._available:
                     return None
             except (ConflictError, InvalidRequestError) as error:
-                # How a deployment words it that a machine is still turning on is not known.
+                # It is not known how a deployment refuses a machine that is still turning on.
                 if error.outcome_unknown or self._last != ConnectionStatus.WAITING:
                     raise
                 return None
 
     async def _any_is_available(self) -> bool:
         looking = find(
-            self._stream,
+            self._session,
+            self._stream_id,
             lambda machine: (
                 machine.region == self._region
                 and machine.connection_status == ConnectionStatus.AVAILABLE
@@ -340,45 +344,45 @@ class _Connection:
         return found is not None and found[0] is not None
 
     async def _start(self) -> bool:
-        """Start a machine; whether there is one to ask for now, if the service gives those that are turning on."""
+        """Start a machine; whether to ask for one now, even if it is still turning on."""
         try:
             machine = await self._fetch(
-                "start", start_request(self._stream.id, self._region), MACHINE
+                "start", start_request(self._stream_id, self._region), MACHINE
             )
         except CapacityError as error:
-            # Those that are turning on are others', who started them.
+            # Other callers started the machines that are turning on.
             self._full = error
             return False
         except ConflictError as error:
-            if error.code not in _BY_HAND_REFUSED:
+            if error.code not in _NOT_STARTED_BY_HAND:
                 raise
-            # Those that are turning on are the service's own, for anybody.
+            # The service started the machines that are turning on, for any visitor.
             self._startable = False
             return True
         status = machine.connection_status
-        self._last = status and self._stream._session.hide(status)
+        self._last = status and self._session.hide(status)
         self._full = None
         return True
 
     async def _assign(self) -> Assignment:
-        request = assign_request(self._stream.id, self._region, self._user_id)
+        request = assign_request(self._stream_id, self._region, self._user_id)
         return await self._fetch("assign", request, ASSIGNMENT)
 
     async def _fetch(
         self, what: Literal["start", "assign"], request: Request, shape: Shape[Any, R]
     ) -> R:
-        """Send this, and remember what came of it, even if this is interrupted meanwhile."""
+        """Send the request, and record its outcome, even if this call is interrupted."""
         try:
-            result = await self._stream._session.fetch(request, shape, cleanup=self._cleanup)
+            result = await self._session.fetch(request, shape, cleanup=self._cleanup)
         except VCloudError as error:
-            self._settlement.note_error(what, error)
+            self._undo.note_error(what, error)
             if not self._cleanup.urgent:
                 raise
         else:
-            self._settlement.note(result)
+            self._undo.note(result)
             if not self._cleanup.urgent:
                 return result
         self._unanswered = what
         if self._cleanup.interruption is not None:
             raise self._cleanup.interruption
-        raise ConfigurationError(f"the client was closed while it was to {what} a machine")
+        raise ConfigurationError(f"the client was closed during the request to {what} a machine")
