@@ -90,7 +90,7 @@ class Journal:
     Args:
         path: the file. It is made if it does not exist, as ``NAME.lock`` is, for its owner alone.
         job: what the run does, in your words. A journal of another job is refused.
-        check_owner: False accepts files whoever owns and may write them, for file systems without
+        check_owner: False accepts files of any owner and mode, for file systems without
             owners and modes (FAT, SMB) or with those of another machine (NFS). Symbolic links are
             refused all the same.
     """
