@@ -45,7 +45,7 @@ class RunContext(Generic[T, R]):
         run: the run, as its calls see it. It tells whether the run has ended.
         journal: where their outcomes are written; None: nowhere.
         ends_at: the deadline in the event loop's time; None: there is none.
-        outer_count: counts the attempts of the task that iterates the run; None: they are not counted.
+        outer_count: counts the attempts of the task that iterates the run; None: nothing does.
         tickets: numbers from 1, one for each item.
     """
 
