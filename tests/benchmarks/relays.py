@@ -26,7 +26,7 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
-from vcloud.providers.streamspace.realtime.relay import PART
+from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE
 
 HOST = "127.0.0.1"
 MB = 1_000_000
@@ -51,10 +51,10 @@ class TCP:
 
     @classmethod
     async def to(cls, port: Port) -> TCP:
-        return cls(*await asyncio.open_connection(HOST, port, limit=PART))
+        return cls(*await asyncio.open_connection(HOST, port, limit=CHUNK_SIZE))
 
     async def read(self) -> bytes:
-        return await self.reader.read(PART)
+        return await self.reader.read(CHUNK_SIZE)
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -166,7 +166,7 @@ async def listening(serve: Callable[[TCP], Awaitable[None]]) -> AsyncIterator[Po
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, HOST, 0, limit=PART)
+    server = await asyncio.start_server(connected, HOST, 0, limit=CHUNK_SIZE)
     async with server:
         yield server.sockets[0].getsockname()[1]
 

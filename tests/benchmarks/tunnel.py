@@ -57,7 +57,7 @@ from tests.benchmarks.relays import (
 )
 from vcloud import BearerAuth, Endpoint
 from vcloud.providers.streamspace import Session, StreamSpace
-from vcloud.providers.streamspace.realtime.forward import VNCForward
+from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 
 ROUNDS = 11
 MEGABYTES = 24

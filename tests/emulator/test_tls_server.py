@@ -299,7 +299,7 @@ def test_from_env_trusts_an_authority_at_addresses_of_the_environment_alone(
             "VCLOUD_DESKTOPS_URL": f"{emulator.url}/v1",
         }
         given = {
-            name: client._session._wire.extra.get("ssl")
+            name: client._session.transport_options.extra.get("ssl")
             for name, client in VCloud.from_env(variables)._clients.items()
         }
         assert given["computers"] is None

@@ -250,7 +250,7 @@ OURS = (
     "desktops.actions",
     "desktops.requests",
     "desktops.typed_text",
-    "streamspace.realtime.relay",
+    "streamspace.realtime.vnc_relay",
 )
 #: Classes that are never decoded.
 SENT = {"Capacity"}

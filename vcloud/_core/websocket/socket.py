@@ -185,12 +185,12 @@ class Socket:
             renewed: whether they begin anew when the peer accepts bytes.
         """
         now = asyncio.get_running_loop().time
-        left, before = within, self._unsent()
+        left, before = within, self.unsent()
         lost = self._connection.lost
         # aiohttp has no event for a transport that has sent all its data.
         while left > 0 and not self._is_closed(closing):
             waits = {task for task in (closing, lost) if task is not None and not task.done()}
-            pause = min(left, DRAIN_CHECK_INTERVAL) if self._unsent() or not waits else left
+            pause = min(left, DRAIN_CHECK_INTERVAL) if self.unsent() or not waits else left
             since = now()
             if waits:
                 with contextlib.suppress(TimeoutError):
@@ -198,7 +198,7 @@ class Socket:
                         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(pause)
-            unsent = self._unsent()
+            unsent = self.unsent()
             left = (
                 within if renewed and unsent < before else left - counted_time(now() - since, pause)
             )
@@ -218,13 +218,14 @@ class Socket:
             and closing.result()
             and self._opened.close_code not in (None, ABNORMAL)
         )
-        return answered or (lost is None and not self._unsent())
+        return answered or (lost is None and not self.unsent())
 
     @property
     def _transport(self) -> asyncio.Transport | None:
         return self._connection.transport
 
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process; 0 where that is unknown."""
         return self._connection.unsent()
 
     async def _send(
@@ -266,7 +267,7 @@ class Socket:
         # aiohttp has no event for this except that future.
         while (  # noqa: ASYNC110
             self._interrupted
-            and self._unsent() > ALWAYS_BUFFERED
+            and self.unsent() > ALWAYS_BUFFERED
             and not self._connection.is_closing()
         ):
             await asyncio.sleep(DRAIN_CHECK_INTERVAL)

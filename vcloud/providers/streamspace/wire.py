@@ -1,4 +1,4 @@
-"""What StreamSpace's collections share: pages, bounds of arguments, and the other spelling that real servers use."""
+"""Shared by all of StreamSpace's resources: the base of its models, lists, arguments, the token."""
 
 from __future__ import annotations
 
@@ -41,13 +41,14 @@ def _snake(name: str) -> str:
 
 @frozen
 class _Known:
-    """What a model expects of the wire."""
+    """The fields of a model, as an answer may hold them."""
 
     names: frozenset[str]
-    #: They cannot be null, but have a value for when they are missing.
+    #: Fields that cannot be null, but may be missing.
     optional: frozenset[str]
-    #: Reads the fields that the document always sends and that have another spelling.
-    telling: Callable[[Any], tuple[object, ...]]
+    #: Reads the fields that the document always sends and that are spelled differently in
+    #: camelCase: they tell the two spellings apart.
+    distinctive: Callable[[Any], tuple[object, ...]]
 
 
 _KNOWN: dict[type[Any], _Known] = {}
@@ -65,15 +66,15 @@ def _learn(model: type[Any]) -> _Known:
     fields = attrs.fields(model)
     nullable = {field.name for field in fields if type(None) in get_args(hints[field.name])}
     given = {field.name for field in fields if field.default is not attrs.NOTHING}
-    telling = [
+    distinctive = [
         field.name for field in fields if field.metadata.get(DOCUMENTED) and "_" in field.name
     ]
     # By two or more names an attrgetter gives a tuple.
-    read = attrgetter(*telling, *telling) if telling else lambda value: ()
+    read = attrgetter(*distinctive, *distinctive) if distinctive else lambda value: ()
     return _Known(
         names=frozenset(field.name for field in fields),
         optional=frozenset(given - nullable),
-        telling=read,
+        distinctive=read,
     )
 
 
@@ -90,17 +91,18 @@ def _names(kind: Any, seen: set[Any]) -> set[str]:
 
 
 class WireModel:
-    """What an answer is decoded into.
+    """The base of what answers are decoded into, in the documented or the published spelling.
 
-    The published server writes camelCase (from its source). The fast decoder takes such keys for unknown fields, so what
-    it made is refused here, and the lenient one reads the answer through :meth:`_adapt`.
+    The document's spelling is snake_case. The published server writes camelCase (from its source),
+    which the fast decoder takes for unknown fields. :meth:`_check_spelling` refuses what it made of
+    such an answer; the lenient decoder then reads the answer through :meth:`_adapt`.
     """
 
     __slots__ = ()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """The same object in the document's spelling: snake_case, and nothing where null cannot be."""
+        """The same object in the document's spelling, without nulls for fields that have none."""
         known = _known(cls)
         return {
             (name if (name := _snake(key)) in known.names and name not in value else key): inner
@@ -110,16 +112,18 @@ class WireModel:
 
     @classmethod
     def _check_spelling(cls, value: Self, body: bytes) -> None:
-        """Refuse what the fast decoder made of an answer in the other spelling.
+        """Refuse what the fast decoder made of an answer in the published spelling.
 
         Raises:
-            msgspec.ValidationError: a documented field is empty, and the answer has known fields in camelCase.
+            msgspec.ValidationError: a documented field is missing, and the answer has known fields
+                in camelCase.
         """
-        if value._lacks_something() and _has_camel_case(cls, body):
+        if value.lacks_documented_field() and _has_camel_case(cls, body):
             raise msgspec.ValidationError("fields in camelCase")
 
-    def _lacks_something(self) -> bool:
-        return None in _known(type(self)).telling(self)
+    def lacks_documented_field(self) -> bool:
+        """Whether a field is missing that the document always sends, in its own spelling."""
+        return None in _known(type(self)).distinctive(self)
 
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:
@@ -147,7 +151,8 @@ class Pagination(WireModel):
             return self.total_pages
         if self.total is None or not self.limit:
             raise DecodeError(
-                "the answer is not what the contract says: its pagination has neither total_pages nor total and limit"
+                "the answer is not what the contract says: its pagination has neither total_pages"
+                " nor total and limit"
             )
         return -(-self.total // self.limit)
 
@@ -180,9 +185,12 @@ class Listing(WireModel, ListAnswer):
             items, number, where.total, total_pages=where.pages, error=error, unread=unread
         )
 
-    def _lacks_something(self) -> bool:
-        return (self.pagination is not None and self.pagination._lacks_something()) or any(
-            item._lacks_something() for key in self.item_fields for item in getattr(self, key) or ()
+    def lacks_documented_field(self) -> bool:
+        """See :meth:`WireModel.lacks_documented_field`."""
+        return (self.pagination is not None and self.pagination.lacks_documented_field()) or any(
+            item.lacks_documented_field()
+            for key in self.item_fields
+            for item in getattr(self, key) or ()
         )
 
 
@@ -214,10 +222,11 @@ def listing(
 
 
 def go_duration(value: timedelta | float, name: str) -> str:
-    """A duration as Go writes it, in the shortest of its forms: ``30m``, ``1h30m``, ``45s``.
+    """A duration as Go writes it, in its shortest form: ``30m``, ``1h30m``, ``45s``.
 
     Raises:
-        InvalidArgumentError: it is not whole seconds, or none at all: whether zero means at once or never is not documented.
+        InvalidArgumentError: it is not whole seconds, or is zero. (Whether zero means at once or
+            never is not documented.)
     """
     minutes, second = divmod(whole_units(value, timedelta(seconds=1), name, at_least=1), 60)
     hour, minute = divmod(minutes, 60)
@@ -227,10 +236,10 @@ def go_duration(value: timedelta | float, name: str) -> str:
 
 
 def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
-    """Tags that can be told apart when they are joined with commas.
+    """Check tags, which the service joins with commas.
 
     Raises:
-        InvalidArgumentError: one is empty or has a comma, or a single text was given instead of several.
+        InvalidArgumentError: one is empty or has a comma, or a single text was given.
     """
     if isinstance(tags, str):
         raise InvalidArgumentError(f"tags must be a sequence such as [{tags!r}], not a single text")
@@ -238,7 +247,7 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
     for tag in tags:
         if not isinstance(tag, str) or not tag.strip() or "," in tag:
             raise InvalidArgumentError(
-                f"a tag must be a non-empty text without commas, because they are joined with commas: {tag!r}"
+                f"each tag must be a non-empty text without a comma, not {tag!r}"
             )
         given.append(tag)
     return tuple(given)
@@ -246,10 +255,11 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
 
 @concealing
 async def bearer(session: Session) -> str:
-    """The present token, obtained first if there is none.
+    """The client's token. If it has none yet, it obtains one.
 
     Raises:
-        ConfigurationError: the client does not use :class:`~vcloud.BearerAuth`, or was logged out for good.
+        ConfigurationError: the client does not use :class:`~vcloud.BearerAuth`, or it was logged
+            out and has no password to log in with again.
     """
     headers = await session.authenticate(Request("GET", "/"))
     scheme, _, token = headers.get("Authorization", "").partition(" ")
