@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.client import client_with
 from vcloud.providers.desktops import (
     ActionsFailed,
@@ -307,20 +307,12 @@ class Clocked(Wired):
         return await super().exchange(*call)
 
 
-class ClockedDesktops(Desktops):
-    """A client whose clock a test sets."""
-
-    def use(self, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:
-        """Read the time from this clock."""
-        monkeypatch.setattr(self._session, "clock", clock)
-
-
 def clocked(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Desktops, Clocked]:
     wired = Clocked()
+    monkeypatch.setattr("vcloud._core.session.SYSTEM", Sources(clock=lambda: wired.now))
     desktops = client_with(
-        ClockedDesktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
+        Desktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
     )
-    desktops.use(lambda: wired.now, monkeypatch)
     return desktops, wired
 
 
