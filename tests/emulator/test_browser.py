@@ -25,7 +25,8 @@ from tests.lacking import untested
 from vcloud.emulator import Emulator
 
 EVIL = "evil.example"
-#: Its own profile, and nothing that goes out to the net.
+RESOLVER = f"MAP {EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+#: A profile of its own, and no connection to the network.
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -37,7 +38,7 @@ OPTIONS = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    f"--host-resolver-rules=MAP {EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    f"--host-resolver-rules={RESOLVER}",
 )
 PAGE = """<!doctype html><title>evil</title><body><script>
 const home = "%(home)s";
@@ -96,7 +97,7 @@ Orders = dict[str, list[Any]]
 
 @define
 class Attacker:
-    """A web server of somebody else's: it serves the page, says what to try, and hears how it went."""
+    """A foreign web server: it serves the page, says what to try, and receives the results."""
 
     port: int = 0
     asked: asyncio.Event = field(factory=asyncio.Event)
@@ -180,7 +181,7 @@ def attempts(emulator: Emulator, host: str) -> Orders:
     }
 
 
-async def test_page_of_another_site_does_nothing(tmp_path: Path) -> None:
+async def test_page_of_another_site_is_refused(tmp_path: Path) -> None:
     attacker = Attacker()
     async with Emulator() as emulator, listening(attacker) as attacker.port:
         orders: Orders = {}
@@ -200,7 +201,7 @@ async def test_page_of_another_site_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", [EVIL, "127.0.0.1"])
-async def test_page_that_was_allowed_does_what_a_page_can(tmp_path: Path, host: str) -> None:
+async def test_page_of_an_allowed_host_is_answered(tmp_path: Path, host: str) -> None:
     """The control: what the test above does not see is there to be seen."""
     attacker = Attacker()
     async with Emulator(allow_hosts=[EVIL]) as emulator, listening(attacker) as attacker.port:
@@ -216,7 +217,7 @@ async def test_page_that_was_allowed_does_what_a_page_can(tmp_path: Path, host: 
 
 
 @pytest.mark.parametrize("allowed", [False, True], ids=["rebound", "control"])
-async def test_page_whose_name_was_rebound_reads_nothing(tmp_path: Path, *, allowed: bool) -> None:
+async def test_page_after_dns_rebinding_is_refused(tmp_path: Path, *, allowed: bool) -> None:
     """It is of one origin with the emulator: same name, same port, and no leave is asked for."""
     attacker = Attacker()
     typed = {"Content-Type": "application/json"}

@@ -53,7 +53,8 @@ def authorization(
     nonce = nonce or next(NONCES)
     timestamp = int((time.time() if at is None else at) * 1000)
     text = f"{key}{method}{path}{timestamp}{nonce}".encode() + body
-    return f"HMAC {key}:{hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()}:{nonce}:{timestamp}"
+    signature = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+    return f"HMAC {key}:{signature}:{nonce}:{timestamp}"
 
 
 @frozen
@@ -120,24 +121,47 @@ async def test_a_bad_signature_is_refused_with_its_reason(
     assert "missing Authorization" in (await api.send("GET", MACHINES)).body["message"]
 
 
-VECTORS = """
-GET {computers}/machines 1712567890123 3f2b8c1e-0000-4000-8000-000000000001 fc656993ee3c4c7091d06ba18a9e5069783491ae1fb16d3714a1b0daf2d1310f
-POST {streams}/streams/1381/start-machine 1712567890124 nonce-2 b23e433bb5a660e32e8cca289a31fa3d6420273334000484c25c7bf59ce8801d {"region":"dublin"}
-PATCH {computers}/machines/100 1712567890125 nonce-3 a3bc96440bc39b70b9825b585fea6be78ae7a4894b734d25083653177bae5cd0 {"usage_source":"team_balance"}
-POST {computers}/machines/100/tasks 1712567890126 nonce-4 13f8ec11cc8ff561e48af357ea19d2c509a6d1062af0434c12e0246acb75f427 {"uid":"Grüße-012"}
-"""
+VECTORS = [
+    (
+        "GET {computers}/machines",
+        "1712567890123",
+        "3f2b8c1e-0000-4000-8000-000000000001",
+        "fc656993ee3c4c7091d06ba18a9e5069783491ae1fb16d3714a1b0daf2d1310f",
+        "",
+    ),
+    (
+        "POST {streams}/streams/1381/start-machine",
+        "1712567890124",
+        "nonce-2",
+        "b23e433bb5a660e32e8cca289a31fa3d6420273334000484c25c7bf59ce8801d",
+        '{"region":"dublin"}',
+    ),
+    (
+        "PATCH {computers}/machines/100",
+        "1712567890125",
+        "nonce-3",
+        "a3bc96440bc39b70b9825b585fea6be78ae7a4894b734d25083653177bae5cd0",
+        '{"usage_source":"team_balance"}',
+    ),
+    (
+        "POST {computers}/machines/100/tasks",
+        "1712567890126",
+        "nonce-4",
+        "13f8ec11cc8ff561e48af357ea19d2c509a6d1062af0434c12e0246acb75f427",
+        '{"uid":"Grüße-012"}',
+    ),
+]
 
 
-@pytest.mark.parametrize("vector", VECTORS.strip().splitlines())
-async def test_signatures_made_by_openssl_are_let_in(vector: str) -> None:
-    vector = vector.replace("{computers}", PREFIX).replace("{streams}", "/app-stream-management/v2")
-    method, path, timestamp, nonce, signature, *rest = vector.split(" ", 5)
+@pytest.mark.parametrize(("route", "timestamp", "nonce", "signature", "text"), VECTORS)
+async def test_signatures_made_by_openssl_are_accepted(
+    route: str, timestamp: str, nonce: str, signature: str, text: str
+) -> None:
+    method, path = route.format(computers=PREFIX, streams="/app-stream-management/v2").split()
     clock = Clock(offset=int(timestamp) / 1000 - time.time())
     header = f"HMAC ak_test_1:{signature}:{nonce}:{timestamp}"
-    body = "".join(rest).encode()
-    assert (
-        Signatures({"ak_test_1": "sk_test_1"}, clock).refusal(method, path, [header], body) is None
-    )
+    signatures = Signatures({"ak_test_1": "sk_test_1"}, clock)
+    assert signatures.refusal(method, path, [header], text.encode()) is None
 
 
 async def test_a_body_other_than_the_signed_one_is_refused(api: Api) -> None:
@@ -147,7 +171,7 @@ async def test_a_body_other_than_the_signed_one_is_refused(api: Api) -> None:
     assert "{14 body bytes}" in answer.body["message"]
 
 
-async def test_a_nonce_is_good_once_and_only_used_up_by_a_right_signature(api: Api) -> None:
+async def test_a_nonce_is_valid_once_and_only_used_by_a_valid_signature(api: Api) -> None:
     wrong = authorization("GET", MACHINES, nonce="once", secret="wrong")
     right = authorization("GET", MACHINES, nonce="once")
     assert (await api.send("GET", MACHINES, headers={"Authorization": wrong})).code == 401
@@ -156,7 +180,7 @@ async def test_a_nonce_is_good_once_and_only_used_up_by_a_right_signature(api: A
     assert (again.code, again.body["message"]) == (401, "nonce 'once' already used")
 
 
-async def test_the_window_follows_the_services_wall_clock_and_date_tells_it(api: Api) -> None:
+async def test_the_window_and_the_date_follow_the_services_wall_clock(api: Api) -> None:
     async def code(at: float) -> Any:
         header = authorization("GET", MACHINES, at=at)
         return (await api.send("GET", MACHINES, headers={"Authorization": header})).code
@@ -170,7 +194,7 @@ async def test_the_window_follows_the_services_wall_clock_and_date_tells_it(api:
     assert await code(real + 1000) == 200
 
 
-async def test_simulated_time_may_pass_without_making_signatures_stale(api: Api) -> None:
+async def test_simulated_time_does_not_expire_signatures(api: Api) -> None:
     api.emu.clock.advance(86_400)
     answer = await api("GET", "/machines")
     assert (answer.code, answer.body["timestamp"]) == (200, "2026-02-03T02:40:00Z")
@@ -185,7 +209,8 @@ async def test_a_machine_is_created_started_and_stopped_on_the_clock(api: Api) -
     assert (created.body["count"], made["id"]) == (1, "103")
     assert " ".join(made["attributes"]) == (
         "name last_session_start_at auto_stop_threshold file_storage_size disk_size network_credit "
-        "assigned_image_id assigned_image_name region machine_type remaining_usage deposited_usage user "
+        "assigned_image_id assigned_image_name region machine_type "
+        "remaining_usage deposited_usage user "
         "friendly_status permissions task latest_image_status"
     )
     assert (made["attributes"]["task"], made["attributes"]["remaining_usage"]) == (None, 0)
@@ -239,7 +264,7 @@ async def test_a_session_is_open_while_ready_and_a_reset_takes_its_data(api: Api
     ] == ["102"]
 
 
-async def test_starting_is_refused_for_money_capacity_disk_and_owner(api: Api) -> None:
+async def test_starting_is_refused_by_balance_capacity_disk_and_owner(api: Api) -> None:
     computers = api.emu.computers
     machine = computers.machines["100"]
     computers.capacity["dublin"] = 0
@@ -301,21 +326,19 @@ async def test_a_wrong_request_is_refused(
     ("raw", "kind"),
     [(b"{}", "text/plain"), (b"{", "application/json"), (b"[" * 9999, "application/json")],
 )
-async def test_a_body_that_is_no_announced_json_object_is_refused(
-    api: Api, raw: bytes, kind: str
-) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(api: Api, raw: bytes, kind: str) -> None:
     headers = {"Authorization": authorization("POST", MACHINES, raw), "Content-Type": kind}
     assert (await api.send("POST", MACHINES, raw, headers)).code == 400
 
 
-async def test_a_key_without_permission_is_told_4710(api: Api) -> None:
+async def test_a_key_without_permission_is_refused_with_4710(api: Api) -> None:
     api.emu.organization.permissions.discard("write")
     assert (await api("GET", "/machines")).code == 200
     refused = await api("POST", "/machines/100/start")
     assert (refused.status, refused.code) == (400, 4710)
 
 
-async def test_creating_costs_until_the_balance_is_gone(api: Api) -> None:
+async def test_creating_costs_until_the_balance_is_exhausted(api: Api) -> None:
     api.emu.organization.balance = Decimal("60.00")
     api.emu.organization.default_region = "oregon"
     assert (await api("POST", "/machines", {"plan_id": 1, "quantity": 2})).body["count"] == 2
@@ -323,7 +346,7 @@ async def test_creating_costs_until_the_balance_is_gone(api: Api) -> None:
     assert (await api("POST", "/machines", {"plan_id": 1})).status == 480
 
 
-async def test_small_operations_answer_in_the_documents_shapes(api: Api) -> None:
+async def test_other_operations_answer_in_the_documented_form(api: Api) -> None:
     types = (await api("GET", "/machines/100/available-machine-types")).body["machine_types"]
     assert [(t["id"], t["attributes"]["friendly_name"]) for t in types] == [
         ("11", "Planet"),
@@ -398,7 +421,7 @@ async def test_lists_are_paged_and_filtered() -> None:
         assert await count("status=ready") == 1
 
 
-async def test_faults_happen_to_the_requests_they_are_meant_for(api: Api) -> None:
+async def test_faults_apply_to_the_requests_of_their_route(api: Api) -> None:
     add, route = api.emu.faults.add, f"POST {PREFIX}/machines/100/start"
     add(route, Fault.reset_before())
     add(route, Fault.reply(503, b"busy", {"Retry-After": "1"}, "text/plain"))
@@ -436,7 +459,7 @@ async def test_faults_can_cut_change_and_delay_an_answer(api: Api) -> None:
     assert api.emu.faults.take("GET", "/") is None
 
 
-async def test_only_loopback_is_served_and_closing_twice_is_fine() -> None:
+async def test_only_loopback_is_served_and_closing_twice_is_allowed() -> None:
     with pytest.raises(ValueError, match="loopback"):
         Emulator(host="0.0.0.0")
     emu = Emulator()

@@ -1,4 +1,4 @@
-"""The emulated desktop-action API over its real socket: what it refuses, and what it answers without running anything."""
+"""The emulated desktop-action API over its socket: its answers, its refusals, its shell."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_request_without_a_key_is_answered_in_plain_text(api: Raw) -> No
     assert (wrong.status, set(wrong.body)) == (401, {"status", "error", "docs"})
 
 
-#: Whether the service takes what has this type for JSON. Seen with its framework (hono 4, zod-openapi 0.14).
+#: Whether the service reads this content type as JSON. Seen with hono 4, zod-openapi 0.14.
 TYPES = {
     "application/json": True,
     "application/json; charset=utf-8": True,
@@ -179,7 +179,7 @@ async def test_a_timeout_below_a_minute_is_answered_with_502(api: Raw, timeout_m
     assert answer.body["error"] == "Failed to provision via Gateway: Unprocessable Entity"
 
 
-async def test_refusals_have_the_words_of_the_service(
+async def test_refusals_have_the_messages_of_the_service(
     api: Raw, emulator: Emulator, seeded: Desktop
 ) -> None:
     """Wire-facts, section 4."""
@@ -213,7 +213,7 @@ async def test_refusals_have_the_words_of_the_service(
             assert await refused("POST", f"{seeded.id}{path}", body) == (409, message)
 
 
-async def test_other_spellings_of_an_id_are_refused_by_get_alone(api: Raw, seeded: Desktop) -> None:
+async def test_other_forms_of_an_id_are_refused_by_get_only(api: Raw, seeded: Desktop) -> None:
     plain = seeded.id.replace("-", "")
     for spelling, of_database in (
         (seeded.id.upper(), True),
@@ -297,13 +297,13 @@ async def test_a_body_that_breaks_the_schema_is_refused_by_field(
     assert seeded.events == []
 
 
-async def test_what_is_no_json_is_refused(api: Raw, seeded: Desktop) -> None:
+async def test_invalid_json_is_refused(api: Raw, seeded: Desktop) -> None:
     for raw in (b"{", b"\xff", b'{"command": "\\ud800"}', b"[" * 100_000):
         answer = await api("POST", f"/v1/desktop/{seeded.id}/bash-action", raw=raw)
         assert (answer.status, answer.body["status"]) == (400, "error")
 
 
-async def test_numbers_beyond_all_measure_break_nothing(api: Raw, seeded: Desktop) -> None:
+async def test_huge_numbers_are_answered(api: Raw, seeded: Desktop) -> None:
     huge = "1" + "0" * 400
     path = f"/v1/desktop/{seeded.id}/computer-action"
     for body in (
@@ -319,7 +319,7 @@ async def test_numbers_beyond_all_measure_break_nothing(api: Raw, seeded: Deskto
     assert (await api("POST", "/v1/desktop", raw=b'{"timeout_ms":1e18}')).status == 200
 
 
-async def test_wheel_clicks_are_clamped_and_one_coordinate_alone_is_ignored(
+async def test_wheel_clicks_are_clamped_and_a_single_coordinate_is_ignored(
     api: Raw, seeded: Desktop
 ) -> None:
     path = f"/v1/desktop/{seeded.id}/computer-action"
@@ -336,7 +336,7 @@ async def test_wheel_clicks_are_clamped_and_one_coordinate_alone_is_ignored(
     ]
 
 
-async def test_an_action_over_30_seconds_is_cut_by_the_gateway(
+async def test_an_action_over_30_seconds_times_out_at_the_gateway(
     api: Raw, emulator: Emulator, seeded: Desktop
 ) -> None:
     before = emulator.clock.now()
@@ -351,7 +351,7 @@ async def test_an_action_over_30_seconds_is_cut_by_the_gateway(
     assert (answer.status, answer.body["error"]) == (502, message)
 
 
-async def test_typing_takes_its_time_and_goes_on_after_the_gateway_has_answered(
+async def test_typing_takes_time_and_continues_after_the_gateways_answer(
     api: Raw, emulator: Emulator, seeded: Desktop
 ) -> None:
     async def type_text(text: str) -> Answer:
@@ -375,9 +375,7 @@ async def test_typing_takes_its_time_and_goes_on_after_the_gateway_has_answered(
     assert seeded.simulated.typed.count("b") == 2000
 
 
-async def test_what_is_still_being_typed_ends_with_the_desktop(
-    api: Raw, emulator: Emulator, seeded: Desktop
-) -> None:
+async def test_typing_ends_with_the_desktop(api: Raw, emulator: Emulator, seeded: Desktop) -> None:
     path = f"/v1/desktop/{seeded.id}"
     await api("POST", f"{path}/computer-action", {"type": "type", "text": "b" * 2000})
     so_far = seeded.simulated.typed
@@ -386,7 +384,7 @@ async def test_what_is_still_being_typed_ends_with_the_desktop(
     assert seeded.simulated.typed == so_far != "b" * 2000
 
 
-async def test_clicks_and_turns_of_the_wheel_take_their_time(
+async def test_clicks_and_wheel_clicks_take_time(
     api: Raw, emulator: Emulator, seeded: Desktop
 ) -> None:
     """As measured with xdotool: 100 ms for a click, 25 ms for the wheel."""
@@ -401,9 +399,7 @@ async def test_clicks_and_turns_of_the_wheel_take_their_time(
         assert emulator.clock.now() - before == pytest.approx(seconds)
 
 
-async def test_keys_that_are_held_are_to_be_seen_under_the_names_that_were_sent(
-    api: Raw, seeded: Desktop
-) -> None:
+async def test_held_keys_are_listed_by_the_names_that_were_sent(api: Raw, seeded: Desktop) -> None:
     async def press(keys: str, kind: str) -> None:
         body = {"type": "press_keys", "keys": keys, "key_action_type": kind}
         path = f"/v1/desktop/{seeded.id}/computer-action"
@@ -411,7 +407,7 @@ async def test_keys_that_are_held_are_to_be_seen_under_the_names_that_were_sent(
 
     await press("ctrl+a+Enter", "down")
     assert seeded.simulated.keys == {"ctrl", "a"}
-    # The service's own release leaves a modifier down; a plain xdotool, which knows it by any name, does not.
+    # The service's release leaves a modifier down. A plain xdotool, with any name, does not.
     await press("ctrl+a", "up")
     assert seeded.simulated.keys == {"ctrl"}
     command = {"command": "DISPLAY=:99 xdotool keyup Control_L"}
@@ -429,7 +425,7 @@ def test_equal_seeds_give_equal_desktops() -> None:
     assert ids(1) != ids(2)
 
 
-async def test_another_backend_can_stand_in_for_the_simulated_one(
+async def test_another_backend_can_replace_the_simulated_one(
     emulator: Emulator, desktops: Desktops
 ) -> None:
     class Loud(SimulatedBackend):
@@ -441,7 +437,7 @@ async def test_another_backend_can_stand_in_for_the_simulated_one(
     assert await desktops.ref(seeded.id).bash("echo") == "ECHO"
 
 
-# -- the shell, and what else could be behind it ---------------------------------------------------------------------
+# -- the shell ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -477,7 +473,7 @@ async def test_another_backend_can_stand_in_for_the_simulated_one(
         (" ", ""),
     ],
 )
-async def test_the_shell_answers_from_what_it_knows_and_runs_nothing(
+async def test_the_simulated_shell_runs_no_program(
     desktop: DesktopRef, command: str, output: str
 ) -> None:
     assert await desktop.bash(command) == output

@@ -148,7 +148,7 @@ async def test_services_and_web_sockets_are_refused_as_administration_is() -> No
         assert (await sent(wire, viewer(emu, "Host: evil.example:1")))[0] == 421
 
 
-async def test_fault_that_waits_is_not_used_up() -> None:
+async def test_refused_request_uses_no_rule() -> None:
     async with serving() as (emu, wire):
         rule = emu.faults.add("*", Fault.html())
         assert (await sent(wire, b"GET /v1/x HTTP/1.1\r\nHost: evil.example\r\n\r\n"))[0] == 421
@@ -182,15 +182,13 @@ async def test_refusal_comes_before_the_body() -> None:
         ({"allow_remote": True, "allow_hosts": ["emulator"]}, "emulator", 200),
     ],
 )
-async def test_what_was_allowed_is_answered(
-    options: dict[str, Any], host: str, status: int
-) -> None:
+async def test_allowed_host_is_answered(options: dict[str, Any], host: str, status: int) -> None:
     async with serving(**options) as (_, wire):
         assert (await sent(wire, advance(f"Host: {host}")))[0] == status
 
 
 @pytest.mark.parametrize("name", ["http://x", "x:80", "a b", "", "[::1]:80", "*.x", "x/"])
-def test_what_is_no_host_cannot_be_allowed(name: str) -> None:
+def test_invalid_host_cannot_be_allowed(name: str) -> None:
     with pytest.raises(ValueError, match="a host to allow must be a name or an address"):
         Emulator(allow_hosts=[name])
 
@@ -203,7 +201,7 @@ async def test_names_that_the_certificate_is_for_are_answered() -> None:
                 assert response.status == status
 
 
-async def test_the_other_host_is_guarded_too() -> None:
+async def test_the_other_host_refuses_foreign_requests_too() -> None:
     async with Emulator() as emu, aiohttp.ClientSession() as http:
         url = await emu.elsewhere.open()
         for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
@@ -212,7 +210,7 @@ async def test_the_other_host_is_guarded_too() -> None:
         assert not emu.elsewhere.arrivals
 
 
-async def test_client_of_ours_says_what_to_allow() -> None:
+async def test_client_reports_which_host_to_allow() -> None:
     """In a Compose file, the emulator has the name of its service."""
     async with Emulator(allow_remote=True, machines=1) as emu:
         async with VCloud(**emu.endpoints()) as cloud:
@@ -272,7 +270,7 @@ async def test_foreign_page_is_refused_before_anything_is_done(name: str, *, rem
         ("http://app.localhost", "app.localhost"),
     ],
 )
-async def test_page_of_another_port_of_this_machine_is_answered_where_it_is_allowed(
+async def test_page_of_another_port_is_answered_if_its_host_is_allowed(
     origin: str, allowed: str
 ) -> None:
     """Any user of the machine can serve pages there; an application of one's own is allowed."""
@@ -297,7 +295,7 @@ async def test_page_of_another_port_of_this_machine_is_answered_where_it_is_allo
         ("192.0.2.1", "http://emulator", 200),
     ],
 )
-async def test_address_of_another_server_is_foreign_even_if_any_may_be_asked(
+async def test_address_of_another_server_is_foreign_with_any_address_allowed(
     host: str, origin: str, status: int
 ) -> None:
     async with serving(allow_remote=True, allow_hosts=["emulator"]) as (_, wire):

@@ -196,7 +196,7 @@ async def test_malformed_request_is_refused_without_a_traceback(
 
 
 @pytest.mark.parametrize("rest", [b"zz\r\n", b"5\r\nhelloXX"], ids=["length", "end of a chunk"])
-async def test_body_that_breaks_off_into_nonsense_is_refused(
+async def test_body_that_becomes_malformed_is_refused(
     emu: Emulator, wire: Wire, caplog: pytest.LogCaptureFixture, rest: bytes
 ) -> None:
     wire.send(CHUNKED, EXPECTING, END)

@@ -127,7 +127,7 @@ async def test_upgrade_that_keeps_alive_is_served(
         ([], False, None),
     ],
 )
-async def test_viewer_s_subprotocol_is_agreed_on(
+async def test_viewer_s_subprotocol_is_chosen(
     emu: Emulator, wire: Wire, offered: list[str], agreed: bytes | None, *, base64: bool
 ) -> None:
     """A browser refuses a server that takes none of its offers, and one that takes another."""
@@ -141,7 +141,7 @@ async def test_viewer_s_subprotocol_is_agreed_on(
     assert (await heard(wire))[0] == (TEXT if base64 else BINARY)
 
 
-async def test_offer_that_is_taken_is_nothing_to_warn_of(
+async def test_chosen_subprotocol_logs_no_warning(
     emu: Emulator, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, _ = paths(emu)["viewer"]
@@ -192,7 +192,7 @@ async def test_masked_frames_of_every_length_arrive(emu: Emulator, wire: Wire, s
     assert screen.events[0] == CutText(text[:size].decode())
 
 
-async def test_the_other_side_learns_that_a_viewer_broke_the_protocol(
+async def test_agent_is_closed_with_the_reason_of_a_viewers_protocol_error(
     emu: Emulator, wire: Wire
 ) -> None:
     async with wired(emu) as agent, wired(emu) as picture:
@@ -274,7 +274,7 @@ CUTS = st.lists(st.integers(0, 1000), max_size=20)
 
 
 @given(before=FRAMES, bad=st.booleans(), after=FRAMES, cuts=CUTS)
-def test_frames_are_handed_on_up_to_the_first_without_a_mask(
+def test_frames_are_passed_on_up_to_the_first_unmasked_one(
     before: list[bytes], after: list[bytes], cuts: list[int], *, bad: bool
 ) -> None:
     reader = Kept()

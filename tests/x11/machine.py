@@ -103,7 +103,7 @@ async def window_under_pointer(desktop: DesktopRef) -> int:
 
 
 async def open_window(desktop: DesktopRef, command: str, x: int, y: int) -> None:
-    """Start a program in the background and wait until its window is under this place, where the pointer stays."""
+    """Start a program in the background and wait until its window is under the pointer."""
     await desktop.move(1023, 767)
     root = await window_under_pointer(desktop)
     await desktop.bash(f"{command} &")

@@ -1,4 +1,4 @@
-"""An agent's process is killed while it serves: the control plane says so, others go on, and nothing of it is left."""
+"""Killing an agent's process: the control plane reports it, others continue, nothing is left."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def user(emulator: Emulator) -> StreamSpace:
 async def agent(
     emulator: Emulator, client: StreamSpace, name: str, temporary: Path
 ) -> AsyncIterator[Process]:
-    """The example, as a program of its own that serves the emulator, with its desktops in this directory; registered."""
+    """The example as a program, registered with the emulator, with its desktops in `directory`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(ROOT / "examples" / "streamspace_agent.py"), "--id", name),
         env=os.environ | emulator.env() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
@@ -110,12 +110,12 @@ def displays(temporary: Path) -> set[str]:
 
 @pytest.fixture
 def directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """For the desktops of two agents. The paths are short, because those of unix sockets must be."""
+    """For the desktops of two agents. The paths are short, as unix sockets require."""
     require_x11()
     return tmp_path_factory.mktemp("a"), tmp_path_factory.mktemp("b")
 
 
-async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_and_nothing_is_left(
+async def test_a_killed_agent_is_offline_and_another_takes_over(
     directories: tuple[Path, Path],
 ) -> None:
     first, second = directories
@@ -171,7 +171,7 @@ async def test_a_killed_agent_is_offline_its_sessions_say_so_another_takes_over_
             assert entries(second) == []
 
 
-async def test_an_agent_that_comes_back_under_its_name_says_what_it_lost(
+async def test_an_agent_that_reconnects_reports_lost_sessions(
     directories: tuple[Path, Path],
 ) -> None:
     first, second = directories

@@ -1,7 +1,7 @@
 """The same requests to a simulated desktop and to a real one: status, words and effect must agree.
 
-The real one runs bash, xdotool and scrot, so it is the witness for the simulated one. What both must answer besides
-is written here where the facts name it (wire-facts, section 4).
+The real one runs bash, xdotool and scrot, so it is the reference for the simulated one. Other
+answers of both are asserted here where the facts name them (wire-facts, section 4).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def location(both: Both) -> str:
 # -- the mouse -------------------------------------------------------------------------------------
 
 
-async def test_the_pointer_goes_where_xdotool_takes_it(both: Both) -> None:
+async def test_the_pointer_goes_where_xdotool_moves_it(both: Both) -> None:
     for x, y, status, then in (
         (321, 123, 200, "X=321 Y=123"),
         (5000, 5000, 200, "X=1023 Y=767"),
@@ -143,7 +143,7 @@ def drag(start: tuple[int, int], end: tuple[int, int]) -> dict[str, Any]:
     return {"type": "drag_mouse", **places}
 
 
-async def test_a_picture_is_a_jpeg_file_and_leaves_no_other(both: Both) -> None:
+async def test_a_screenshot_is_a_jpeg_file_that_is_removed(both: Both) -> None:
     for _ in range(2):
         for side in (both.simulated, both.real):
             status, body = await side.act(type="screenshot")
@@ -158,7 +158,7 @@ async def test_a_picture_is_a_jpeg_file_and_leaves_no_other(both: Both) -> None:
     assert list((backend.desktop.home.parent / "tmp").iterdir()) == []
 
 
-async def test_a_picture_that_is_in_the_way_is_not_overwritten(both: Both) -> None:
+async def test_a_screenshot_does_not_overwrite_a_file(both: Both) -> None:
     """scrot gives the new one another name, so the old one is what is read and removed."""
     both.simulated.screen.files["/tmp/screen.jpg"] = "old"
     backend = both.real.emulator.desktops.desktops[both.real.id].backend
@@ -227,7 +227,9 @@ async def test_text_that_begins_with_a_dash_is_an_option_to_xdotool(both: Both) 
 
 
 @pytest.mark.parametrize("text", ["--help", "-help", "--hel"])
-async def test_text_that_asks_for_help_types_nothing_and_succeeds(both: Both, text: str) -> None:
+async def test_text_that_is_the_help_option_types_nothing_and_succeeds(
+    both: Both, text: str
+) -> None:
     for side in (both.simulated, both.real):
         status, body = await side.act(type="type", text=text)
         assert status == 200
@@ -352,7 +354,7 @@ async def test_keys_are_shell_code_and_fail_where_xdotool_fails(both: Both) -> N
         assert await both.act(**action, keys="Enter") == (200, {"output": ""})
 
 
-async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
+async def test_entered_text_is_what_an_editor_receives(both: Both) -> None:
     """The simulated `typed` against mousepad: held modifiers, ends of lines, shifted keys."""
     plain = "DISPLAY=:99 xdotool"
     steps: Sequence[tuple[str, Any]] = (
@@ -410,10 +412,10 @@ async def test_what_is_entered_is_what_an_editor_receives(both: Both) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["é", "Ä", "Ž", "Я", "€", "日", "🙂", "\N{MULTIPLICATION SIGN}"])
-async def test_a_character_that_the_keyboard_lacks_comes_as_xdotool_can_make_it(
+async def test_a_character_that_the_keyboard_lacks_arrives_as_xdotool_enters_it(
     both: Both, wanted: str
 ) -> None:
-    """It gives them all the same key, one after the other, so a slow editor may find the next one's meaning."""
+    """It gives them the same key one after the other, so a slow editor may get the next one."""
     await editor(both.real)
     await both.simulated.act(type="type", text=f"({wanted})")
     expected = both.simulated.screen.typed
@@ -447,7 +449,7 @@ async def saved(both: Both) -> str:
 
 
 async def until_saved(both: Both) -> None:
-    """Save what is in the editor until it is as long as what the simulated desktop says, and compare."""
+    """Save the editor's text until it is as long as the simulated one, and compare."""
     expected = both.simulated.screen.typed
     assert "linefeed" in expected, "an editor drops what xdotool types for a line's end"
 
@@ -461,7 +463,7 @@ async def until_saved(both: Both) -> None:
 # -- commands --------------------------------------------------------------------------------------
 
 
-async def test_the_shell_answers_alike_and_its_output_comes_trimmed(both: Both) -> None:
+async def test_both_shells_give_the_same_trimmed_output(both: Both) -> None:
     for command, output in (
         ("echo '  a  '; echo", "a"),
         ("true", ""),
@@ -484,6 +486,6 @@ async def test_the_shell_answers_alike_and_its_output_comes_trimmed(both: Both) 
             assert body["output"] == output
 
 
-async def test_waiting_takes_any_number_that_is_short(both: Both) -> None:
+async def test_waiting_accepts_any_short_number(both: Both) -> None:
     for ms in (0, -5, 30):
         assert await both.act(type="wait", ms=ms) == (200, {"output": ""})

@@ -97,7 +97,8 @@ class Screen:
         """Run a command as the service does; its exit status and its output."""
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", line.replace("DISPLAY=:99 ", ""), cwd=self.folder, env=self.environment(),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
         return process.returncode, (output.decode().strip() or errors.decode().strip())
@@ -143,8 +144,9 @@ async def screen(tmp_path: Path) -> AsyncIterator[Screen]:
     reader, writer = os.pipe()
     async with AsyncExitStack() as stack:
         xvnc = started(
-            "Xvnc", "-displayfd", str(writer), "-geometry", "1024x768", "-depth", "24", "-SecurityTypes", "None",
-            "-rfbport", "-1", "-rfbunixpath", str(tmp_path / "rfb"), "-nolisten", "tcp", pass_fds=[writer],
+            "Xvnc", "-displayfd", str(writer), "-geometry", "1024x768", "-depth", "24",
+            "-SecurityTypes", "None", "-rfbport", "-1", "-rfbunixpath", str(tmp_path / "rfb"),
+            "-nolisten", "tcp", pass_fds=[writer],
         )  # fmt: skip
         await stack.enter_async_context(xvnc)
         os.close(writer)

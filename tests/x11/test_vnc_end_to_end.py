@@ -1,4 +1,4 @@
-"""The whole way of a picture: a viewer that is not ours, a forwarded port, the control plane, an agent, and a real X server."""
+"""A picture end to end: another viewer, a forwarded port, control plane, agent, real X server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import X11Desktop
 from vcloud.providers.streamspace import AgentCapacity, AgentWorker, Session, StreamSpace
 
-#: The terminal lies in the screen's upper left corner: 80 x 24 characters of the built-in font, 6 x 13 pixels each.
+#: The terminal is in the screen's upper left corner: 80 x 24 characters of 6 x 13 pixels each.
 TERMINAL = ("xterm", "-geometry", "80x24+0+0", "-fg", "black", "-bg", "white", "-fn", "fixed")
 INSIDE = (200, 150)
-#: Where its first two lines are, without its border; and where it stays empty, below them and below the pointer.
+#: Its first two lines, without its border; and a part below them and the pointer that stays empty.
 TEXT = (slice(3, 30), slice(3, 480))
 BELOW = (slice(180, 300), slice(3, 480))
 #: Shift keys too, and everything that a shell would take for itself.
@@ -45,7 +45,7 @@ def asyncvnc() -> Any:
 
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    """Where desktops have their directories. The path is short, as unix sockets require."""
     path = tmp_path_factory.mktemp("x")
     monkeypatch.setenv("TMPDIR", str(path))
     return path
@@ -77,7 +77,7 @@ async def stage(*command: str) -> AsyncIterator[Stage]:
         yield Stage(handler=handler, worker=worker, session=session)
 
 
-async def test_the_example_s_agent_keeps_no_more_desktops_than_it_has_room_for() -> None:
+async def test_the_example_s_agent_stays_within_its_capacity() -> None:
     """Also when its control plane hibernates each session before it starts the next."""
     require_x11()
     async with plane() as control, DesktopAgent(("true",), most=1) as handler:
@@ -113,7 +113,7 @@ async def pointer_at(desktop: X11Desktop, x: int, y: int) -> None:
 
 
 async def terminal(stage: Stage, viewer: Any) -> Any:
-    """Put the pointer into the terminal, so that it gets the keys, and wait until it is drawn; returns the screen."""
+    """Move the pointer into the terminal, which then gets the keys; the screen with the pointer."""
     await until((stage.desktop.home / "ready").exists)
     viewer.mouse.move(*INSIDE)
     await pointer_at(stage.desktop, *INSIDE)
@@ -133,7 +133,7 @@ def script(text: str) -> Sequence[str]:
     return (*TERMINAL, "-e", "sh", "-c", f"touch ready; {text}")
 
 
-async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
+async def test_another_viewer_points_types_and_sees_what_it_typed(
     asyncvnc: Any, temporary: Path
 ) -> None:
     async with stage(*script("cat > typed")) as on, on.session.forward_vnc() as forward:
@@ -167,10 +167,10 @@ async def test_a_foreign_viewer_points_types_and_sees_what_it_typed(
         assert (forward.errors, on.worker.errors) == ((), ())
 
 
-async def test_the_mouse_of_a_foreign_viewer_selects_and_pastes(
+async def test_the_mouse_of_another_viewer_selects_and_pastes(
     asyncvnc: Any, temporary: Path
 ) -> None:
-    """Buttons arrive with their places: a double click on a word, and the middle button, are a word typed."""
+    """Buttons arrive with positions: a double click on a word, and the middle button, paste it."""
     async with stage(*script("echo word; cat > typed")) as on, on.session.forward_vnc() as forward:
         async with asyncvnc.connect(forward.host, forward.port) as viewer:
             await until((on.desktop.home / "typed").exists)
@@ -199,7 +199,7 @@ async def test_two_viewers_share_a_screen_and_one_may_leave(asyncvnc: Any, tempo
             await until(lambda: content(on.desktop.home / "typed") == "seen by both\n")
 
 
-async def test_a_session_that_hibernates_hangs_up_and_shows_the_same_screen_when_it_is_awake(
+async def test_a_hibernated_session_closes_viewers_and_shows_the_same_screen_after_waking(
     asyncvnc: Any, temporary: Path
 ) -> None:
     writers: list[asyncio.StreamWriter] = []

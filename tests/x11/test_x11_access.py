@@ -73,7 +73,7 @@ async def test_agent_needs_a_token(world: World) -> None:
         pass
 
 
-async def test_nothing_needs_a_token_where_desktops_are_simulated() -> None:
+async def test_simulated_desktops_need_no_token() -> None:
     async with Emulator() as emulator, aiohttp.ClientSession() as http:
         assert emulator.admin_token is None
         assert "VCLOUD_EMULATOR_TOKEN" not in emulator.env()

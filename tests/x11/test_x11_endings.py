@@ -41,7 +41,7 @@ from vcloud.providers.desktops import Desktop, Desktops, DesktopStatus
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where desktops have their directories. The path is short, because those of unix sockets must be."""
+    """Where desktops have their directories. The path is short, as unix sockets require."""
     require_x11()
     path = tmp_path_factory.mktemp("x")
     monkeypatch.setenv("TMPDIR", str(path))
@@ -67,7 +67,7 @@ async def desktop(desktops: Desktops) -> AsyncIterator[Desktop]:
 
 
 async def populated(desktop: Desktop) -> str:
-    """Start what is hard to get rid of: programs in sessions of their own, without an environment, deaf to SIGTERM."""
+    """Start programs in sessions of their own, without an environment, that ignore SIGTERM."""
     seconds = f"9{random.randrange(10**8)}.5"
     await desktop.bash(
         f"xterm & setsid sleep {seconds} & (setsid env -i /bin/sleep {seconds} &) ; "
@@ -81,10 +81,10 @@ async def nothing_left(temporary: Path, mark: str) -> None:
     await until(lambda: not processes(mark, str(temporary)) and not entries(temporary))
 
 
-# -- commands --------------------------------------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 
 
-async def test_commands_run_for_real_in_the_desktop_s_home(
+async def test_commands_run_in_the_desktop_s_home(
     desktop: Desktop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = await home_of(desktop)
@@ -101,7 +101,7 @@ async def test_commands_run_for_real_in_the_desktop_s_home(
     assert (await desktop.bash("echo $HOME $DISPLAY")).split()[0] == str(home)
 
 
-async def test_commands_see_nothing_of_the_emulator_s_environment(
+async def test_commands_do_not_inherit_the_emulator_s_environment(
     monkeypatch: pytest.MonkeyPatch, desktops: Desktops
 ) -> None:
     monkeypatch.setenv("VCLOUD_COMPUTERS_SECRET", "sk_very_secret")
@@ -118,7 +118,7 @@ async def test_a_program_in_the_background_is_not_waited_for_and_may_print(
     await until((home / "printed").exists)
 
 
-async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(
+async def test_output_is_kept_up_to_a_limit_and_the_command_still_ends(
     desktop: Desktop,
 ) -> None:
     assert (
@@ -128,7 +128,7 @@ async def test_output_is_kept_up_to_a_limit_and_the_command_ends_all_the_same(
     assert await desktop.bash("ls done") == "done"
 
 
-async def test_a_command_goes_on_when_the_gateway_no_longer_waits_for_it(
+async def test_a_command_keeps_running_after_the_gateway_has_timed_out(
     emulator: Emulator, desktop: Desktop
 ) -> None:
     """As on the service (wire-facts, section 4): a 502, and what was begun is carried out."""
@@ -144,7 +144,7 @@ async def test_a_command_goes_on_when_the_gateway_no_longer_waits_for_it(
     await until(lambda: content(home / "done") == "carried out\n")
 
 
-async def test_a_command_that_outlived_its_answer_ends_with_the_desktop(
+async def test_a_command_that_timed_out_ends_with_the_desktop(
     emulator: Emulator, desktop: Desktop
 ) -> None:
     backend = emulator.desktops.desktops[desktop.id].backend
@@ -179,7 +179,7 @@ async def test_a_cancelled_command_is_killed() -> None:
         await until(lambda: not processes(seconds))
 
 
-# -- endings ---------------------------------------------------------------------------------------------------------
+# -- endings ---------------------------------------------------------------------------------------
 
 
 async def test_nothing_is_left_after_a_stop(
@@ -198,7 +198,7 @@ async def test_nothing_is_left_after_a_stop(
         await desktop.screenshot()
 
 
-async def test_nothing_is_left_when_a_desktop_s_time_is_up(temporary: Path) -> None:
+async def test_nothing_is_left_after_a_desktop_s_timeout(temporary: Path) -> None:
     clock = Clock.stopped()
     async with (
         Emulator(backend="x11", allow_exec=True, clock=clock) as emulator,
@@ -331,7 +331,8 @@ async def test_on_each_of_ten_desktops_the_service_s_display_is_its_own(desktops
             await desktop.move(number, number)
             # Also from a directory of its own, by an environment of its own, by a child of a child.
             return await desktop.bash(
-                "cd / && env -u DISPLAY bash -c 'export DISPLAY=:99; setsid -w xdotool getmouselocation'"
+                "cd / && env -u DISPLAY bash -c "
+                "'export DISPLAY=:99; setsid -w xdotool getmouselocation'"
             )
 
     found = await asyncio.gather(*[use(number) for number in range(10)])
@@ -361,7 +362,7 @@ async def test_a_server_of_the_machine_at_that_display_is_not_reached(tmp_path: 
         await other.wait()
 
 
-async def test_other_connections_of_its_programs_pass() -> None:
+async def test_other_connections_of_its_programs_are_not_redirected() -> None:
     async with await X11Desktop.start() as desktop:
         host, port = await desktop.vnc_address()
         greeting = await desktop.run(f"head -c 11 < /dev/tcp/{host}/{port}", limit=20)
@@ -397,8 +398,10 @@ def for_everybody() -> Path:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="this user is an ordinary one already")
-async def test_it_works_for_an_ordinary_user_too(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The supervisor alone, run by `nobody` with the system's Python, which that user can execute."""
+async def test_the_redirect_works_for_an_ordinary_user_too(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The supervisor alone, run by `nobody` with the system's Python, which `nobody` can run."""
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None:
         pytest.skip("there is no Python that another user can run")
@@ -433,12 +436,15 @@ async def test_it_works_for_an_ordinary_user_too(tmp_path_factory: pytest.TempPa
         shutil.rmtree(directory)
 
 
-async def test_a_kernel_that_leads_no_connections_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kernel_that_cannot_redirect_connections_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Run under a filter that refuses seccomp(2), as some containers do."""
     refuse = (
         "import ctypes,os,struct,sys,platform;"
         "n={'x86_64':317}.get(platform.machine(),277);"
-        "f=b''.join(struct.pack('HBBI',*i) for i in ((32,0,0,0),(21,0,1,n),(6,0,0,0x50001),(6,0,0,0x7fff0000)));"
+        "i=((32,0,0,0),(21,0,1,n),(6,0,0,0x50001),(6,0,0,0x7fff0000));"
+        "f=b''.join(struct.pack('HBBI',*one) for one in i);"
         "P=type('P',(ctypes.Structure,),{'_fields_':[('l',ctypes.c_ushort),('f',ctypes.c_char_p)]});"
         "l=ctypes.CDLL(None);l.prctl(38,1,0,0,0);"
         "assert l.prctl(22,2,ctypes.byref(P(4,f)))==0;"
@@ -454,7 +460,7 @@ async def test_a_kernel_that_leads_no_connections_is_named(monkeypatch: pytest.M
         await X11Desktop.start()
 
 
-# -- the helper, and what is refused ---------------------------------------------------------------------------------
+# -- the supervisor, and refusals ---------------------------------------------------------------
 
 
 async def test_its_vnc_server_answers_on_a_socket_that_only_its_user_can_open() -> None:
@@ -505,7 +511,7 @@ async def test_a_program_that_does_not_exist_fails_the_start_and_leaves_nothing(
     assert entries(temporary) == []
 
 
-async def test_another_emulator_s_key_does_not_open_what_runs_commands(
+async def test_another_emulator_s_key_is_refused_by_real_desktops(
     emulator: Emulator,
 ) -> None:
     other = Emulator().credentials.desktops_api_key

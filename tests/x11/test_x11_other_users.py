@@ -89,7 +89,7 @@ async def launched() -> AsyncIterator[Desktop]:
 @pytest.mark.parametrize("user", [NOBODY, NAMELESS])
 @pytest.mark.parametrize("target", ["127.0.0.1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("source", ["", "127.0.0.2"])
-async def test_its_vnc_port_says_nothing_to_other_users(
+async def test_its_vnc_port_sends_nothing_to_other_users(
     user: int, target: str, source: str
 ) -> None:
     """Also from another address with the number of a port that the owner has."""
@@ -108,14 +108,14 @@ async def test_its_vnc_port_says_nothing_to_other_users(
         writer.close()
 
 
-async def test_its_vnc_port_takes_all_ways_of_its_owner_s_programs() -> None:
+async def test_its_vnc_port_accepts_its_owner_s_programs_by_every_address() -> None:
     async with await X11Desktop.start() as desktop:
         _, port = await desktop.vnc_address()
         for target in ("127.0.0.1", "::ffff:127.0.0.1"):
             assert await asyncio.to_thread(heard, target, port, user=0) == GREETING
 
 
-async def test_a_vnc_port_leads_nobody_else_s_bytes_to_the_server(temporary: Path) -> None:
+async def test_a_vnc_port_forwards_no_bytes_of_other_users(temporary: Path) -> None:
     """Seen from the server's side: it is not even connected to."""
     connections = 0
 
@@ -136,7 +136,7 @@ async def test_a_vnc_port_leads_nobody_else_s_bytes_to_the_server(temporary: Pat
         await port.aclose()
 
 
-async def test_a_vnc_port_has_so_many_connections_at_most(
+async def test_a_vnc_port_bounds_its_connections(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vnc, "MOST_CONNECTIONS", 2)
@@ -186,7 +186,7 @@ def rows_of_tcp() -> list[list[str]]:
     return [line.split() for table in tables for line in table.splitlines()[1:]]
 
 
-async def test_its_x_server_has_no_tcp_port_at_all() -> None:
+async def test_its_x_server_has_no_tcp_port() -> None:
     async with await X11Desktop.start() as desktop:
         (server,) = servers_of(desktop)
         assert inodes_of(server), "it has sockets"
@@ -216,7 +216,7 @@ with socket.socket(socket.AF_UNIX) as own:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-async def test_its_display_takes_no_other_user_by_file_or_by_abstract_name(abstract: bool) -> None:
+async def test_its_display_refuses_other_users_by_file_and_by_abstract_name(abstract: bool) -> None:
     """Both sockets can be connected to by everybody, so the cookie decides."""
     async with await X11Desktop.start() as desktop:
         path = b"\0" * abstract + f"/tmp/.X11-unix/X{desktop.display[1:]}".encode()
@@ -257,7 +257,7 @@ def open_to_others(directory: Path) -> set[str]:
     return found
 
 
-async def test_another_user_reads_nothing_in_its_directory(temporary: Path) -> None:
+async def test_another_user_cannot_read_its_directory(temporary: Path) -> None:
     """Cookie, pictures, what its programs write; although this user's umask is 0."""
     async with launched() as desktop:
         home = await home_of(desktop)
@@ -295,7 +295,7 @@ async def listing(mark: str) -> AsyncIterator[set[str]]:
     await process.wait()
 
 
-async def test_a_typed_text_stands_in_no_list_of_processes() -> None:
+async def test_a_typed_text_is_in_no_list_of_processes() -> None:
     """It takes some seconds, while another user reads all arguments in /proc."""
     word = "correct-horse-battery"
     async with launched() as desktop:
@@ -308,7 +308,7 @@ async def test_a_typed_text_stands_in_no_list_of_processes() -> None:
         await until(lambda: content(home / "typed") == f"{word}\n")
 
 
-async def test_pressed_keys_stand_in_no_list_of_processes() -> None:
+async def test_pressed_keys_are_in_no_list_of_processes() -> None:
     async with launched() as desktop:
         async with listing("F35") as seen:
             for _ in range(10):
@@ -316,7 +316,7 @@ async def test_pressed_keys_stand_in_no_list_of_processes() -> None:
         assert seen == set()
 
 
-async def test_a_command_stands_in_no_list_of_processes_beyond_its_own_programs() -> None:
+async def test_a_command_is_in_no_list_of_processes_but_its_own_programs() -> None:
     async with launched() as desktop:
         async with listing("a-secret-of-the-shell") as seen:
             await desktop.bash("secret=a-secret-of-the-shell; sleep 1; echo $secret")
@@ -348,7 +348,7 @@ def listening() -> set[str]:
     return {row[1] for row in rows_of_tcp() if row[3] == "0A" and row[9] in own}
 
 
-async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
+async def test_the_agent_of_the_client_opens_no_port_for_a_picture() -> None:
     """It names the Unix socket of the X server."""
     async with (
         Emulator(rate_limits=False) as emulator,
@@ -368,5 +368,5 @@ async def test_our_own_agent_opens_no_port_for_a_picture() -> None:
             assert len(listening()) == len(before) + 1, "the witness"
 
 
-def test_the_old_place_of_the_port_is_the_new_one() -> None:
+def test_the_former_module_of_the_port_still_works() -> None:
     assert VNCPort is vnc.VNCPort

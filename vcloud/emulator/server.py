@@ -142,7 +142,6 @@ class Emulator(Services):
         self.elsewhere: Elsewhere = Elsewhere()
         admin = Admin(self, self.admin_token)
         self._dispatcher = Dispatcher(self, admin, self._address.hosts, self.faults, self.calls)
-        self._context: FaultContext | None = None
         self._authority: Authority | None = None
         self._thread: EmulatorThread | None = None
 
@@ -188,7 +187,7 @@ class Emulator(Services):
             X11UnavailableError: real desktops cannot start on this machine (`vcloud.emulator.x11`).
             OSError: the port is taken, or the host is not an address of this machine.
         """
-        if self._context is not None:
+        if self._dispatcher.context is not None:
             msg = "the emulator is already running"
             raise RuntimeError(msg)
         if self._real:
@@ -197,7 +196,7 @@ class Emulator(Services):
             self._authority = Authority(self._address.certified)
         tls = self._authority.server_context if self._authority else None
         listener = Listener(self._dispatcher.serve, tls=tls)
-        context = self._context = self._dispatcher.context = FaultContext(
+        context = self._dispatcher.context = FaultContext(
             clock=self.clock, calls=self.calls, listener=listener, elsewhere=self.elsewhere
         )
         try:
@@ -220,7 +219,7 @@ class Emulator(Services):
                 self._authority = None
 
     async def _close(self) -> None:
-        context = self._context
+        context = self._dispatcher.context
         # WebSockets and stalled answers do not end by themselves.
         try:
             await self.streamspace.aclose()
@@ -229,7 +228,7 @@ class Emulator(Services):
         finally:
             if context is not None:
                 await context.listener.aclose()
-                self._context = self._dispatcher.context = None
+                self._dispatcher.context = None
                 # Once more, for those that began before the socket was closed.
                 await self.streamspace.aclose()
                 await self._dispatcher.aclose()
@@ -240,7 +239,7 @@ class Emulator(Services):
         Returns:
             what the function returns. May be called from any thread.
         """
-        loop = None if self._context is None else self._context.listener.loop
+        loop = None if self._dispatcher.context is None else self._dispatcher.context.listener.loop
         if loop is None or running_loop() is loop:
             return function()
 
@@ -251,7 +250,7 @@ class Emulator(Services):
 
     def stats(self) -> EmulatorStats:
         """What the emulator is doing now."""
-        listener = None if self._context is None else self._context.listener
+        listener = None if self._dispatcher.context is None else self._dispatcher.context.listener
         return EmulatorStats(
             addresses=() if listener is None else listener.addresses,
             connections=0 if listener is None else len(listener.connections),
@@ -307,10 +306,10 @@ class Emulator(Services):
 
     @property
     def _running(self) -> FaultContext:
-        if self._context is None:
+        if self._dispatcher.context is None:
             msg = "the emulator is not running: use `async with`, `with` or start()"
             raise RuntimeError(msg)
-        return self._context
+        return self._dispatcher.context
 
     def endpoints(self) -> Endpoints:
         """The arguments for `VCloud(**emulator.endpoints())`."""

@@ -329,7 +329,7 @@ class Computers(VagonService):
         return machine
 
     def _charge(self, machine: Machine, now: float) -> None:
-        """From now on, the organisation's balance pays for what the machine's own usage does not."""
+        """Have the organisation's balance pay for what the machine's own usage does not."""
         account = self.organization.account
         account.end(machine.draw, now)
         paid = machine.paid_by_the_team(now)

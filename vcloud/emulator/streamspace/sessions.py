@@ -163,13 +163,13 @@ class Sessions:
         if query_boolean(request.query, "force", default=False):
             request.require_admin()
             self._force(session)
-        # What is going or gone already is what was asked for.
+        # A session that is terminating or has ended is accepted, because the result is the same.
         elif session.state(now) not in {"terminating", *ENDED}:
             self._fleet.connected_agent_of(session)
             self._move(session, "terminating")
 
     def _move(self, session: Session, state: str) -> None:
-        """Let a session go into another state: by itself, or by what its agent is told."""
+        """Move a session into another state: by itself, or by a command to its agent."""
         if session.remote:
             self._control.move(session, state)
         else:
@@ -177,7 +177,7 @@ class Sessions:
         self._fleet.pulse.beat()
 
     def _force(self, session: Session) -> None:
-        """End a session at once; its agent learns of it if it can."""
+        """End a session at once, and have its agent stop it."""
         if session.remote and session.state(self._fleet.clock.now()) not in ENDED:
             self._control.stop(session, graceful=False)
         self.set_state(session.id, "terminated")
