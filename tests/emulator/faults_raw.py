@@ -12,7 +12,7 @@ import aiohttp
 from attrs import frozen
 from yarl import URL
 
-from tests.emulator.test_computers_raw import PREFIX, authorization
+from tests.emulator.computers_raw import PREFIX, authorization
 from tests.seeded import API_KEY, SEED
 from vcloud.emulator import Emulator
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.emulator.test_computers_raw import PREFIX, START, Api, authorization
+from tests.emulator.computers_raw import PREFIX, START, Api, authorization
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 from vcloud.emulator.computers.state import Machine

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
+from tests.emulator.http_raw import Wire, wired
 from tests.emulator.realtime_raw import token
-from tests.emulator.test_http_raw import Wire, wired
 from vcloud import VCloud
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.net.hosts import Hosts, host_of, is_loopback

@@ -47,46 +47,47 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+EVERY_STYLE = """
+import asyncio, urllib.error, urllib.request
+import pytest
+from vcloud import TransportError, VCloud
+from vcloud.emulator import Fault
+
+async def create(emulator):
+    emulator.faults.add("POST */machines", Fault.reset_after())
+    async with VCloud(**emulator.endpoints()) as cloud:
+        with pytest.raises(TransportError) as caught:
+            await cloud.computers.machines.create(1, region="dublin")
+    assert caught.value.outcome_unknown
+    assert len(emulator.computers.machines) == 1
+    assert emulator.calls[-1].fault == "reset_after"
+
+def test_plain(vcloud_emulator):
+    vcloud_emulator.faults.add("GET *", Fault.server_error(503))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(vcloud_emulator.url)
+    caught.value.close()
+    assert caught.value.status == 503
+
+def test_with_a_loop_of_its_own(vcloud_emulator):
+    asyncio.run(create(vcloud_emulator))
+
+@pytest.mark.asyncio
+async def test_asyncio(vcloud_emulator):
+    await create(vcloud_emulator)
+
+@pytest.mark.anyio
+async def test_anyio(vcloud_emulator, anyio_backend):
+    await create(vcloud_emulator)
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+
+
 def test_tests_of_every_style_get_an_emulator(project: Project) -> None:
-    said = project.test(
-        """
-        import asyncio, urllib.error, urllib.request
-        import pytest
-        from vcloud import TransportError, VCloud
-        from vcloud.emulator import Fault
-
-        async def create(emulator):
-            emulator.faults.add("POST */machines", Fault.reset_after())
-            async with VCloud(**emulator.endpoints()) as cloud:
-                with pytest.raises(TransportError) as caught:
-                    await cloud.computers.machines.create(1, region="dublin")
-            assert caught.value.outcome_unknown
-            assert len(emulator.computers.machines) == 1
-            assert emulator.calls[-1].fault == "reset_after"
-
-        def test_plain(vcloud_emulator):
-            vcloud_emulator.faults.add("GET *", Fault.server_error(503))
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(vcloud_emulator.url)
-            caught.value.close()
-            assert caught.value.status == 503
-
-        def test_with_a_loop_of_its_own(vcloud_emulator):
-            asyncio.run(create(vcloud_emulator))
-
-        @pytest.mark.asyncio
-        async def test_asyncio(vcloud_emulator):
-            await create(vcloud_emulator)
-
-        @pytest.mark.anyio
-        async def test_anyio(vcloud_emulator, anyio_backend):
-            await create(vcloud_emulator)
-
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio"
-        """
-    )
+    said = project.test(EVERY_STYLE)
     assert "4 passed" in said, said
 
 

@@ -133,6 +133,17 @@ async def test_agents_are_refused_before_the_upgrade_in_the_documented_form(worl
 # -- commands --------------------------------------------------------------------------------------
 
 
+START_DATA = {
+    "user": USER,
+    "template": "firefox-browser",
+    "image": "lscr.io/linuxserver/firefox:latest",
+    "resources": {"memory": "4Gi", "cpu": "1000m"},
+    "vnc": {"port": 3000},
+    "persistent_home": True,
+    "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
+}
+
+
 async def test_commands_reach_the_agent_and_its_results_change_the_session(world: World) -> None:
     async with world.agent() as agent:
         id_ = await world.create(resources={"memory": "4Gi"})
@@ -141,17 +152,8 @@ async def test_commands_reach_the_agent_and_its_results_change_the_session(world
         started = await agent.start()
         assert re.fullmatch(r"cmd-[0-9a-f]+", started["command_id"])
         assert started["session_id"] == id_
-        assert started["data"] == {
-            "name": session["name"],
-            "namespace": "streamspace",
-            "user": USER,
-            "template": "firefox-browser",
-            "image": "lscr.io/linuxserver/firefox:latest",
-            "resources": {"memory": "4Gi", "cpu": "1000m"},
-            "vnc": {"port": 3000},
-            "persistent_home": True,
-            "environment": {"PUID": "1000", "PGID": "1000", "TZ": "UTC"},
-        }
+        name = {"name": session["name"], "namespace": "streamspace"}
+        assert started["data"] == {**name, **START_DATA}
         status = (await world.until_state(id_, "running"))["status"]
         assert (status["pod_ip"], status["pod_name"], status["started_at"]) == (
             "10.9.8.7",
@@ -160,7 +162,6 @@ async def test_commands_reach_the_agent_and_its_results_change_the_session(world
         )
         assert status["vnc_url"] == f"/vnc-viewer/{id_}"
 
-        name = {"name": session["name"], "namespace": "streamspace"}
         assert (await world.rest("PATCH", f"/sessions/{id_}", {"state": "hibernated"}))[1][
             "state"
         ] == "hibernating"

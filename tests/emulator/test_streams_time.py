@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from attrs import frozen
 
-from tests.emulator.test_computers_raw import START, Answer, authorization
-from tests.emulator.test_computers_raw import Api as Raw
+from tests.emulator.computers_raw import START, Answer, authorization
+from tests.emulator.computers_raw import Api as Raw
 from tests.seeded import SEED
 from vcloud.emulator import Clock, Emulator
 

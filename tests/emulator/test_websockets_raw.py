@@ -12,8 +12,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.emulator.http_raw import Wire, wired
 from tests.emulator.realtime_raw import token, until
-from tests.emulator.test_http_raw import Wire, wired
 from vcloud.emulator import Emulator
 from vcloud.emulator.net.frames import MaskedFrames
 from vcloud.emulator.streamspace.control.rfb import CutText
