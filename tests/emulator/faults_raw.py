@@ -1,4 +1,4 @@
-"""What the tests of the faults share: a caller that signs by hand and sees every byte."""
+"""Helpers for faults: a caller that signs by hand and sees every byte."""
 
 from __future__ import annotations
 

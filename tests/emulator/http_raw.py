@@ -23,7 +23,7 @@ END = b"\r\n"
 
 @define
 class Wire:
-    """A connection, and what was read of it."""
+    """A connection, and how to read answers from it."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter

@@ -73,7 +73,7 @@ class World:
         return self.socket(f"/api/v1/sessions/{id}/logs?follow=true{query}", headers=headers)
 
     async def refusal(self, path: str, **headers: str) -> tuple[int, Json]:
-        """Try to upgrade, see it refused, and return how."""
+        """The refusal of an upgrade."""
         upgrade = {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -140,7 +140,7 @@ class FakeAgent:
         )
 
     async def running(self, **more: object) -> str:
-        """Return a session that this agent has started."""
+        """A session that this agent has started."""
         id_ = await self.world.create(**more)
         await self.start()
         await until(lambda: self.world.state(id_) == "running")
@@ -162,7 +162,7 @@ async def echo(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 
 async def flood(socket: aiohttp.ClientWebSocketResponse) -> int:
-    """Send until nothing more is taken; return how many bytes were sent."""
+    """Send until nothing more is taken; how many bytes were sent."""
     sent = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.05):

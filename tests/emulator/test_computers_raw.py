@@ -1,4 +1,4 @@
-"""The emulated Computers API over its real socket, signed here by hand and without the SDK."""
+"""The emulated Computers API over its socket, without the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the emulated computers by themselves, as the emulator's clock moves."""
+"""How the emulated computers change by themselves with the emulator's clock."""
 
 from __future__ import annotations
 

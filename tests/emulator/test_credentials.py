@@ -1,4 +1,4 @@
-"""What opens an emulator: nobody's guess, unless a seed or the environment says what it is."""
+"""The emulator's credentials: unguessable, unless a seed or the environment sets them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = ("computers_secret", "streams_secret", "streamspace_password", "deskto
 
 
 def drawn(emulator: Emulator) -> dict[str, str]:
-    """Everything that has to be unguessable, by what it is."""
+    """Everything that must be unguessable, by its kind."""
     streamspace = emulator.streamspace
     session = streamspace.add_session()
     desktop = emulator.desktops.add_desktop()
@@ -50,7 +50,7 @@ def drawn(emulator: Emulator) -> dict[str, str]:
 def test_two_emulators_share_no_secret() -> None:
     found = []
     for _ in range(2):
-        # Whoever seeds the generator that programs share learns nothing either.
+        # Seeding the shared generator reveals nothing either.
         random.seed(0)
         found.append(drawn(Emulator(machines=2)))
     assert {name for name, value in found[0].items() if value == found[1][name]} == set()
@@ -85,7 +85,7 @@ def test_equal_seeds_give_equal_emulators() -> None:
 
 
 def test_ids_do_not_reveal_keys_of_the_same_seed() -> None:
-    """Clients see the ids; the seed is not to be found from one series for the other."""
+    """Clients see the ids, which must not reveal the keys of the same seed."""
     emulator = Emulator(seed=0)
     first = random.Random(0).randbytes(10).hex()
     assert first not in emulator.credentials.computers_key
@@ -128,7 +128,7 @@ GIVEN = {
 
 @contextmanager
 def started(*arguments: str, **environment: str) -> Iterator[dict[str, str]]:
-    """Run the emulator as in a container; yields what it prints to export, and the rest as `#`."""
+    """Run the emulator as in a container; the variables that it prints, and the rest as `#`."""
     command = [sys.executable, "-m", "vcloud.emulator", "--port", "0", *arguments]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
     with subprocess.Popen(

@@ -108,7 +108,7 @@ async def test_typing_takes_time_and_continues_after_the_gateways_answer(
     so_far = seeded.simulated.typed.count("b")
     # The first is there at once.
     assert 30 / 0.032 <= so_far - 1 <= 30 / 0.026
-    # What is typed now falls between what is still under way.
+    # The new text is entered between the characters of the one in progress.
     assert (await type_text("c")).status == 200
     emulator.clock.advance(5)
     assert so_far < seeded.simulated.typed.count("b") < 2000

@@ -1,4 +1,4 @@
-"""What the emulator prints leads `VCloud.from_env` there, in processes as a person starts them."""
+"""The emulator's printed variables work for `VCloud.from_env`, in real processes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def printing(*arguments: str) -> Iterator[str]:
 
 
 def evaluated(lines: str) -> subprocess.CompletedProcess[str]:
-    """Let a shell read the lines, and run a client in what they set."""
+    """Run a client in a shell that has read the lines."""
     script = f'{lines}\nexec "$0" -c "$1"\n'
     return subprocess.run(
         ["/bin/sh", "-euc", script, sys.executable, CLIENT],

@@ -109,7 +109,7 @@ async def test_a_stall_of_the_body_begins_after_this_many_bytes(caller: Caller) 
 
 
 async def test_stalls_end_with_the_emulator_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is under way gets this long to finish; a stall must not take it.
+    # Requests in flight get this long to finish; a stall must not use it.
     monkeypatch.setattr(listener, "SHUTDOWN", 3600)
     async with calling() as caller:
         faults = [

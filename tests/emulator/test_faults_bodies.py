@@ -1,4 +1,4 @@
-"""Faults in the body of an answer, over a real socket: bytes that are wrong, and JSON that lies."""
+"""Faults in the body of an answer, over a real socket: wrong bytes and wrong JSON."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ async def test_time_is_not_advanced_beyond_the_last_date(caller: Caller) -> None
     answer = await caller.admin("POST", "/clock/advance", {"seconds": 1e9})
     assert answer.status == 400
     assert "at most 200000000000" in answer.json["error"]
-    # The latest time of day that can be set beside it.
+    # With the latest time of day that can be set.
     assert (await caller.admin("POST", "/clock", {"offset": 1e9})).status == 200
     assert (await caller.ask("GET", "/nowhere")).json["timestamp"].startswith("83")
     await caller.launch()

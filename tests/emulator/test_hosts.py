@@ -44,7 +44,7 @@ INVALID = [
         "",
     ),
     *("localhost,evil.example", "local\tho\tst", "http://localhost", "local host"),
-    # Letters that become ours in lower or upper case.
+    # Letters that become ASCII in lower or upper case.
     *("\u212aost.localhost", "localho\u017ft"),
 ]
 
@@ -70,7 +70,7 @@ async def sent(wire: Wire, request: bytes) -> tuple[int, str]:
 
 @asynccontextmanager
 async def untouched(emu: Emulator) -> AsyncIterator[None]:
-    """Nothing was done inside, not even written down."""
+    """Nothing was processed or recorded."""
     before = emu.clock.now()
     yield
     assert emu.clock.now() - before < 3600
@@ -177,7 +177,7 @@ async def test_refusal_comes_before_the_body() -> None:
         ({"allow_remote": True}, "192.0.2.1:80", 200),
         ({"allow_remote": True}, "[2001:db8::1]", 200),
         ({"allow_remote": True}, "0.0.0.0:80", 200),
-        # A rebound name is never an address.
+        # DNS rebinding needs a name.
         ({"allow_remote": True}, "evil.example", 421),
         ({"allow_remote": True, "allow_hosts": ["emulator"]}, "emulator", 200),
     ],
@@ -273,7 +273,7 @@ async def test_foreign_page_is_refused_before_anything_is_done(name: str, *, rem
 async def test_page_of_another_port_is_answered_if_its_host_is_allowed(
     origin: str, allowed: str
 ) -> None:
-    """Any user of the machine can serve pages there; an application of one's own is allowed."""
+    """Any user of the machine can serve pages there; the user's own application can be allowed."""
     headers = ("Host: localhost:8080", f"Origin: {origin}")
     for hosts, (answer, upgrade) in {(): (403, b"403"), (allowed,): (200, b"101")}.items():
         async with serving(allow_hosts=hosts) as (_, wire):
@@ -288,7 +288,7 @@ async def test_page_of_another_port_is_answered_if_its_host_is_allowed(
     ("host", "origin", "status"),
     [
         ("192.0.2.1:80", "http://192.0.2.1:80", 200),
-        # Of the emulator's own machine, but not the emulator's.
+        # On the emulator's machine, but not the emulator.
         ("192.0.2.1:80", "http://192.0.2.1:81", 403),
         ("192.0.2.1:80", "http://192.0.2.2:80", 403),
         ("emulator", "http://emulator:3000", 200),
@@ -304,7 +304,7 @@ async def test_address_of_another_server_is_foreign_with_any_address_allowed(
 
 @pytest.mark.parametrize("site", ["none", "same-origin", "same-site"])
 async def test_browser_s_own_requests_are_answered(site: str) -> None:
-    """As of somebody who types the address, and of pages of this machine."""
+    """As for a typed address, and for pages of this machine."""
     async with serving() as (_, wire):
         assert (await sent(wire, advance("Host: localhost", f"Sec-Fetch-Site: {site}")))[0] == 200
 
@@ -322,7 +322,7 @@ AUTHORITIES = st.one_of(
 
 @given(AUTHORITIES)
 def test_host_is_found_as_a_url_parser_finds_it(authority: str) -> None:
-    """What another parser takes for a foreign host is never taken for loopback."""
+    """A host that another parser calls foreign is never accepted as loopback."""
     host = host_of(authority)
     if host is None or not is_loopback(host):
         return

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 async def emu() -> AsyncIterator[Emulator]:
-    # Two that targets in absolute form name.
+    # Two hosts that targets in absolute form name.
     async with Emulator(machines=2, seed=SEED, allow_hosts=["x", "api.vagon.io"]) as running:
         yield running
 
@@ -48,7 +48,7 @@ async def test_client_that_waits_is_asked_for_its_body(
     assert not emu.calls
     wire.send(body)
     assert await wire.status() == 200
-    # The connection is in step afterwards.
+    # The connection can be used afterwards.
     wire.send(SIZED, END, BODY)
     assert await wire.status() == 200
     assert fates(emu) == [(200, True)] * 2
@@ -83,7 +83,7 @@ async def test_unknown_expectation_fails(emu: Emulator, wire: Wire, written: byt
 
 
 async def test_refusal_before_the_body_ends_the_connection(emu: Emulator, wire: Wire) -> None:
-    """The client may send that body or not, so nobody can tell where its next request begins."""
+    """The client may send that body or not, so the start of its next request is unknown."""
     emu.faults.add("POST *", Fault.too_many(1))
     wire.send(SIZED, EXPECTING, END)
     status, head, _ = await wire.answer()

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 async def emu() -> AsyncIterator[Emulator]:
-    # Two that targets in absolute form name.
+    # Two hosts that targets in absolute form name.
     async with Emulator(machines=2, seed=SEED, allow_hosts=["x", "api.vagon.io"]) as running:
         yield running
 
@@ -83,7 +83,7 @@ async def test_malformed_request_is_refused_without_a_traceback(
     assert not emu.desktops.desktops
     ours = [record for record in caplog.records if record.name != "asyncio"]
     assert [(record.levelname, record.exc_info) for record in ours] == [("DEBUG", None)]
-    # What was sent is quoted to whoever sent it, and to nobody else.
+    # What was sent is quoted to the sender only.
     assert "secret" not in caplog.text
 
 
@@ -165,7 +165,7 @@ async def test_target_in_absolute_form_is_served(emu: Emulator, wire: Wire, host
         ("http://x", "/", ""),
         ("http://x?a=/b", "/", "a=/b"),
         ("http://x/a%2fb//c?d=http://y", "/a%2fb//c", "d=http://y"),
-        # In origin form already, whatever its query holds.
+        # Already in origin form, whatever its query contains.
         ("/a?next=http://y/z", "/a", "next=http://y/z"),
         ("//x/a", "//x/a", ""),
     ],
@@ -226,7 +226,7 @@ async def test_half_closed_client_with_half_a_body_is_refused(
 
 
 async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
-    """One that has left looks the same, so an idle connection ends, and so does a silence."""
+    """A client that has left looks the same, so an idle connection and a stall end."""
     async with wired(emu) as idle:
         idle.send(SIZED, END, BODY)
         assert await idle.status() == 200
@@ -257,7 +257,7 @@ async def test_half_closed_client_is_not_waited_for(emu: Emulator) -> None:
         ("status=off&status=ready", 400),
         ("q=a&q=", 400),
         ("has_session_data=true&has_session_data=false", 400),
-        # One value, however often.
+        # One value, sent several times.
         ("page=1&page=1", 200),
         # Not a parameter of this route.
         ("trace=1&trace=2", 200),

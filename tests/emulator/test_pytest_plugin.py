@@ -27,7 +27,7 @@ QUICKLY = ("-p", "no:schemathesis")
 
 
 class Project:
-    """Somebody's tests, in a folder and a process of their own."""
+    """A project's tests, in a folder and a process of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The emulator's control plane over real WebSockets, without the SDK."""
+"""The emulator's control plane over WebSockets, without the client."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ async def test_viewers_of_one_session_see_each_other(world: World) -> None:
         await second.ask(incremental=True, area=Area(0, 0, 20, 20))
         await first.send(">BBHH", 5, 0, 3, 3)
         assert await second.update() == [(Area(0, 0, 11, 11), LITTLE.pixel(POINTER) * 121)]
-        # What it did not ask for then is still new to it.
+        # The areas that it did not ask for are still to be sent.
         await second.ask(incremental=True)
         [(area, _)] = await second.update()
         assert area == Area(WIDTH // 2 - 8, HEIGHT // 2 - 8, 16, 16)

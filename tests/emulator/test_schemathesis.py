@@ -85,10 +85,10 @@ THERE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _signing(endpoint: Any) -> Callable[[Any], Any]:
-    """What makes a request of the `requests` library one of ours, whatever is in it."""
+    """Signs the requests of the `requests` library."""
     auth = endpoint.auth
     if isinstance(auth, BearerAuth):
-        # One of its own for each operation, because logging out ends it.
+        # A token for each operation, because logging out revokes it.
         async def token() -> str:
             async with StreamSpace(endpoint) as cloud:
                 return (await cloud.login()).token
@@ -113,7 +113,7 @@ def test_the_emulator_answers_every_generated_request(api: str) -> None:
         endpoint: Any = emulator.endpoints()[api]  # type: ignore[literal-required]
         known = asyncio.run(THERE[api](endpoint))
         for operation in _operations(openapi(PROVIDERS[api], known)):
-            # What has nothing that could be wrong cannot be played wrongly.
+            # Operations without anything that can be wrong are left out.
             wrong = [GenerationMode.NEGATIVE] * bool(operation.body or operation.query)
             _play(api, endpoint, operation, [GenerationMode.POSITIVE, *wrong])
         for operation in _operations(openapi(PROVIDERS[api])):

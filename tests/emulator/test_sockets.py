@@ -1,4 +1,4 @@
-"""How the emulator's WebSockets end: what the other side said, and what it still gets."""
+"""How the emulator's WebSockets close: the peer's close frame, and the data it still gets."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ FRAME, CLOSE = 4 + 1000, b"\x88\x0d\x03\xe8that is all"
 
 @define
 class UntilFull:
-    """Sends until the peer's kernel takes no more, so that some of it is left in this process."""
+    """Send until the peer's kernel takes no more, so that some bytes stay in this process."""
 
     live: websockets.Live = field(factory=websockets.Live)
     sent: int = 0
@@ -129,11 +129,11 @@ async def test_peer_that_pauses_gets_all_that_was_sent(monkeypatch: pytest.Monke
     server = UntilFull()
     async with deaf(server.serve) as read:
         await server.full.wait()
-        # Longer than anybody is waited for when the emulator ends.
+        # Longer than the emulator waits when it closes.
         await asyncio.sleep(0.1)
         reading = asyncio.create_task(read())
         await asyncio.sleep(0.1)
-        # It does not answer the close; that it has all is enough to know.
+        # It does not answer the close. It has received everything, which is what counts here.
         await server.live.aclose()
         received = await reading
         assert received.endswith(CLOSE)

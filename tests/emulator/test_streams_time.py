@@ -41,7 +41,7 @@ class Api(Raw):
         assert (await self("PUT", f"/streams/{STREAM}", settings)).code == 200
 
     async def machine(self, id: str | None = None) -> Any:
-        """The attributes of this machine, or of the newest, which every list must agree on."""
+        """The attributes of this machine, or of the newest, which are equal in every list."""
         found = (await self("GET", "/machines")).body["machines"]
         machine = next(one for one in found if id in (None, one["id"]))
         uid = machine["attributes"]["uid"]

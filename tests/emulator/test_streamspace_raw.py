@@ -1,4 +1,4 @@
-"""The emulated StreamSpace API over its real socket, without the SDK."""
+"""The emulated StreamSpace API over its socket, without the client."""
 
 from __future__ import annotations
 

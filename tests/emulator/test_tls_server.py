@@ -96,7 +96,7 @@ async def cancelled_calls() -> None:
 
 
 async def cut_large_answers() -> None:
-    """A call that is cancelled amid its answer leaves nothing of it for the next one."""
+    """A call that is cancelled during its answer leaves no bytes for the next one."""
     async with opened() as (emulator, cloud):
         emulator.faults.add("GET */machines", Fault.huge_body(LARGE), times=3)
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Viewers, followed logs and the end of the emulator over real WebSockets, without the SDK."""
+"""Viewers, followed logs and the emulator's end over WebSockets, without the client."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ async def test_viewer_that_does_not_read_slows_its_agent(world: World) -> None:
 
         flooding = asyncio.create_task(flood())
         before = -1
-        # Sockets have buffers of some megabytes; beyond them nothing may move.
+        # Sockets have buffers of some megabytes; beyond them, nothing may be sent.
         while sent != before:
             before = sent
             await asyncio.sleep(0.03)

@@ -1,4 +1,4 @@
-"""WebSockets by the byte: upgrades as foreign clients ask for them, and invalid frames."""
+"""WebSockets by the byte: upgrades of other clients, and invalid frames."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def heard(wire: Wire) -> tuple[int, bytes]:
 
 
 async def closed(wire: Wire) -> tuple[int, bytes]:
-    """The code and the reason of the close frame that comes after whatever else."""
+    """The code and the reason of the close frame, after any other frames."""
     while (found := await heard(wire))[0] != CLOSE:
         pass
     return int.from_bytes(found[1][:2], "big"), found[1][2:]
@@ -121,7 +121,7 @@ async def test_upgrade_that_keeps_alive_is_served(
         (["base64,binary"], False, b"binary"),
         (["base64, binary"], True, b"base64"),
         (["chat", "binary"], False, b"binary"),
-        # Of no use here, but no reason to refuse.
+        # Not used here, but accepted.
         (["chat"], False, None),
         (["base64"], False, None),
         ([], False, None),
@@ -130,7 +130,7 @@ async def test_upgrade_that_keeps_alive_is_served(
 async def test_viewer_s_subprotocol_is_chosen(
     emu: Emulator, wire: Wire, offered: list[str], agreed: bytes | None, *, base64: bool
 ) -> None:
-    """A browser refuses a server that takes none of its offers, and one that takes another."""
+    """A browser refuses a server that chooses none of its subprotocols, or another one."""
     emu.streamspace.base64_vnc = base64
     path, _ = paths(emu)["viewer"]
     wire.send(upgrade(path, *(f"Sec-WebSocket-Protocol: {one}" for one in offered)))
@@ -165,7 +165,7 @@ async def test_unmasked_frame_is_an_error_of_the_protocol(
     if at_once:
         wire.send(before + bare + frame(PING, b"after"))
     else:
-        # No more than is looked at: to whoever goes on, a connection that is closed is reset.
+        # No more bytes than are read: otherwise closing the connection resets it.
         for at in range(len(before) + 2):
             wire.send((before + bare)[at : at + 1])
             await asyncio.sleep(0.001)
@@ -287,7 +287,7 @@ def test_frames_are_passed_on_up_to_the_first_unmasked_one(
     frames.feed_data(sent)
     frames.feed_eof()
     assert frames.broken is bad
-    # Behind the good ones stands one that ends the reader.
+    # After the valid ones there is one that ends the reader.
     expected = good + (b"\xf2\x80\0\0\0\0" if bad else b"".join(after))
     assert bytes(reader.taken) == expected
     assert reader.over

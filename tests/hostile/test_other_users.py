@@ -1,4 +1,4 @@
-"""What other users of this machine get: no forwarded session, no journal.
+"""Other users of this machine cannot access forwarded sessions and journals.
 
 Real desktops and their pictures are in tests/x11/test_x11_other_users.py.
 """
@@ -65,7 +65,7 @@ async def connected(forward: VNCForward) -> Connected:
 
 
 async def ended(connection: Connected) -> bool:
-    """Whether it was hung up on without a word."""
+    """Whether it was closed without a byte."""
     reader, writer = connection
     try:
         return await reader.read() == b""
@@ -93,7 +93,7 @@ async def ended(connection: Connected) -> bool:
 async def test_a_forwarded_session_sends_nothing_to_another_user(
     user: int, host: str, target: str, source: str
 ) -> None:
-    """Also from another address with the number of a port that the owner has."""
+    """Also from another address with the port number of the owner's connection."""
     require_root()
     async with forwarded(host=host) as (forward, server):
         own = await connected(forward)
@@ -108,7 +108,7 @@ async def test_a_forwarded_session_sends_nothing_to_another_user(
 
 @only_linux
 async def test_bytes_of_another_user_reach_no_session() -> None:
-    """The socket of a program that has closed it belongs to nobody any more, or to user 0."""
+    """The row of a closed socket names no user, or user 0."""
     require_root()
     async with forwarded() as (forward, server):
         for _ in range(3):
@@ -254,7 +254,7 @@ async def test_a_viewer_may_be_silent_after_its_first_bytes(
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that all users can look into; new files have all rights that they ask for."""
+    """A folder that all users can list, with umask 0."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
     before = os.umask(0)
@@ -268,7 +268,7 @@ def readable_by_nobody(folder: Path) -> set[str]:
 
 
 async def test_another_user_cannot_read_a_journal_whatever_the_umask(open_folder: Path) -> None:
-    """Nor what is beside it."""
+    """Other files in the directory are not readable either."""
     require_root()
     async with Journal(open_folder / "journal"):
         assert await asyncio.to_thread(readable_by_nobody, open_folder) == set()

@@ -47,7 +47,7 @@ class Both:
     real: Side
 
     async def act(self, **action: Any) -> Answer:
-        """Do it on both; returns what both answer."""
+        """Do it on both; the answer of both."""
         return self._same(await self.simulated.act(**action), await self.real.act(**action), action)
 
     async def bash(self, command: str) -> Answer:
@@ -61,7 +61,7 @@ class Both:
 
 
 def unnumbered(answer: Answer) -> Answer:
-    """Without the numbers of windows, which differ."""
+    """An answer without the numbers of windows, which differ."""
     status, body = answer
     return status, json.loads(re.sub(r"(WINDOW=|window:)\d+", r"\1", json.dumps(body)))
 

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def user(emulator: Emulator) -> StreamSpace:
-    """A client that does not try again: what an offline agent answers is what is looked at here."""
+    """A client without retries, so that the answers for an offline agent are seen."""
     return StreamSpace(
         attrs.evolve(emulator.endpoints()["streamspace"], retry=RetryPolicy(attempts=1))
     )

@@ -167,7 +167,7 @@ KNOWN = [
 async def test_names_of_keys_are_those_of_xdotool_and_others_are_ignored(both: Both) -> None:
     for name in (*IGNORED, *KNOWN):
         assert await both.act(type="press_keys", keys=name) == (200, {"output": ""}), name
-        # Where names are told, on stderr, both tell the same.
+        # Both print the same names to stderr.
         _, body = await both.bash(f"DISPLAY=:99 xdotool key {name}")
         ignored = f"(symbol) No such key name '{name}'. Ignoring it."
         assert (ignored in body["output"]) is (name in IGNORED), name
@@ -227,7 +227,7 @@ STEPS: Sequence[tuple[str, Any]] = (
     ("help", None),
     ("type", "-"),
     ("type", "it's"),
-    # A modifier that is held does not apply to what the service presses and types …
+    # A held modifier does not apply to what the service presses and types …
     ("down", "shift"),
     ("press", "d"),
     ("type", "e-1"),

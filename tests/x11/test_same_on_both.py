@@ -1,4 +1,4 @@
-"""The same requests to a simulated desktop and to a real one: status, words and effect must agree.
+"""The same requests to a simulated desktop and a real one: status, messages, effects are equal.
 
 The real one runs bash, xdotool and scrot, so it is the reference for the simulated one. Other
 answers of both are asserted here where the facts name them (wire-facts, section 4).
@@ -95,7 +95,7 @@ async def test_a_screenshot_is_a_jpeg_file_that_is_removed(both: Both) -> None:
 
 
 async def test_a_screenshot_does_not_overwrite_a_file(both: Both) -> None:
-    """scrot gives the new one another name, so the old one is what is read and removed."""
+    """scrot gives the new file another name, so the old one is read and removed."""
     both.simulated.screen.files["/tmp/screen.jpg"] = "old"
     backend = both.real.emulator.desktops.desktops[both.real.id].backend
     assert isinstance(backend, X11Backend)

@@ -32,7 +32,7 @@ LINE = "It's 100 % REAL: {agent} & $viewer; ~ok?"
 
 @pytest.fixture
 def asyncvnc() -> Any:
-    """A VNC client by somebody else (PyPI: asyncvnc); untyped, so it is imported by its name."""
+    """Another project's VNC client (PyPI: asyncvnc), imported by name because it is untyped."""
     require_x11()
     try:
         return importlib.import_module("asyncvnc")
@@ -78,7 +78,7 @@ async def stage(*command: str) -> AsyncIterator[Stage]:
 
 
 async def test_the_example_s_agent_stays_within_its_capacity() -> None:
-    """Also when its control plane hibernates each session before it starts the next."""
+    """Also if the control plane hibernates each session before it starts the next."""
     require_x11()
     async with plane() as control, DesktopAgent(("true",), most=1) as handler:
         capacity = AgentCapacity(max_sessions=1)
@@ -119,7 +119,7 @@ async def terminal(stage: Stage, viewer: Any) -> Any:
     await pointer_at(stage.desktop, *INSIDE)
     while True:
         frame = await viewer.screenshot()
-        # A white window with little more than its cursor; before it is there, all is black.
+        # A white window with little more than its cursor. Before it is there, all is black.
         if not dark(frame, BELOW) and dark(frame, TEXT) < 400:
             return frame
 
@@ -147,7 +147,7 @@ async def test_another_viewer_points_types_and_sees_what_it_typed(
             viewer.keyboard.press("Return")
             await until(lambda: content(on.desktop.home / "typed") == f"{LINE}\n")
 
-            # Each of its characters that is no blank has some pixels.
+            # Each of its characters but the blanks has some pixels.
             least = dark(before, TEXT) + 5 * len(LINE.replace(" ", ""))
             while dark(after := await viewer.screenshot(), TEXT) < least:
                 pass
@@ -205,7 +205,7 @@ async def test_a_hibernated_session_closes_viewers_and_shows_the_same_screen_aft
     writers: list[asyncio.StreamWriter] = []
 
     async def opener(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # The viewer leaves a connection open that it was refused on.
+        # The viewer keeps a connection open on which it was refused.
         reader, writer = await asyncio.open_connection(host, port)
         writers.append(writer)
         return reader, writer
@@ -220,7 +220,7 @@ async def test_a_hibernated_session_closes_viewers_and_shows_the_same_screen_aft
             with pytest.raises(asyncio.IncompleteReadError):
                 await forever(viewer)
         await on.session.wait_until("hibernated", poll=0.01)
-        # Whoever connects now is told why there is no picture.
+        # A viewer that connects now gets the reason why there is no picture.
         with pytest.raises(ValueError, match="StreamSpace refused the connection: .*hibernated"):
             async with asyncvnc.connect(forward.host, forward.port, opener=opener):
                 pass

@@ -102,7 +102,7 @@ async def test_output_is_kept_up_to_a_limit_and_the_command_still_ends(
 async def test_a_command_keeps_running_after_the_gateway_has_timed_out(
     emulator: Emulator, desktop: Desktop
 ) -> None:
-    """As on the service (wire-facts, section 4): a 502, and what was begun is carried out."""
+    """As on the service (wire-facts, section 4): a 502, and the command keeps running."""
     home = await home_of(desktop)
     backend = emulator.desktops.desktops[desktop.id].backend
     assert isinstance(backend, X11Backend)
@@ -129,7 +129,7 @@ async def test_a_command_that_timed_out_ends_with_the_desktop(
     with pytest.raises(ServerError):
         await desktop.type(f"{seconds} is typed for long after the answer, " * 5)
     assert len(processes(seconds)) >= 3
-    # What is typed stands in no process's arguments, so xdotool is found by whose it is.
+    # No process has the text in its arguments, so xdotool is found by its user.
     home = str(backend.desktop.home)
     typing = [pid for pid in processes(home) if name_of(pid) == "xdotool"]
     assert typing

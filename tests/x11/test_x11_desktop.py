@@ -38,7 +38,7 @@ async def desktop() -> AsyncIterator[Desktop]:
 
 
 async def terminal(desktop: Desktop, script: str) -> Path:
-    """Run a script in a terminal under the pointer; returns the directory in which it runs."""
+    """Run a script in a terminal under the pointer; the directory in which it runs."""
     home = await home_of(desktop)
     (home / "script").write_text(f"touch ready\n{script}\n")
     await open_window(desktop, f"{TERMINAL} -e bash script", *INSIDE)
@@ -138,7 +138,7 @@ async def test_a_drag_selects_text_and_a_middle_click_pastes_it(desktop: Desktop
     await until((home / "printed").exists)
 
     async def pasted() -> bool:
-        # Until the terminal has drawn the words there is nothing to select.
+        # The words can be selected once the terminal has drawn them.
         await desktop.drag((4, 8), (41, 8))
         await desktop.click(*INSIDE, button="middle")
         await desktop.press("Return")

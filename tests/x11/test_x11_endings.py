@@ -115,7 +115,7 @@ async def test_nothing_is_left_after_the_emulator_is_closed(temporary: Path) -> 
         for _ in range(2):
             launched = await desktops.launch()
             marks.append(await populated(await launched.wait_until("running", poll=0.01)))
-        # One that is still starting, and one that is busy.
+        # A desktop that is still starting, and a busy one.
         await desktops.launch()
         busy = asyncio.create_task(desktops.ref(launched.id).bash("sleep 98765.25"))
         await until(lambda: bool(processes("98765.25")))

@@ -1,4 +1,4 @@
-"""What other users of this machine get of a real desktop: no picture, no key, no file, no text."""
+"""Other users of this machine cannot access a real desktop: pictures, keys, files, texts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def launched() -> AsyncIterator[Desktop]:
 async def test_its_vnc_port_sends_nothing_to_other_users(
     user: int, target: str, source: str
 ) -> None:
-    """Also from another address with the number of a port that the owner has."""
+    """Also from another address with the port number of the owner's connection."""
     async with await X11Desktop.start() as desktop:
         host, port = await desktop.vnc_address()
         reader, writer = await asyncio.open_connection(host, port)
@@ -116,7 +116,7 @@ async def test_its_vnc_port_accepts_its_owner_s_programs_by_every_address() -> N
 
 
 async def test_a_vnc_port_forwards_no_bytes_of_other_users(temporary: Path) -> None:
-    """Seen from the server's side: it is not even connected to."""
+    """Observed at the server, which gets no connection."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +175,7 @@ def servers_of(desktop: X11Desktop) -> list[int]:
 def inodes_of(pid: int) -> set[str]:
     links = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        # The descriptor of this very listing is gone when it is looked at.
+        # The descriptor of this listing is closed when it is read.
         with contextlib.suppress(FileNotFoundError):
             links.append(str(entry.readlink()))
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
@@ -197,7 +197,7 @@ async def test_its_x_server_has_no_tcp_port() -> None:
 
 
 def hello_as(user: int, address: bytes, name: bytes = b"", cookie: bytes = b"") -> int:
-    """What an X server answers to a connection's beginning (X protocol, 8): 0 refused, 1 let in."""
+    """What an X server answers to a connection (X protocol, 8): 0 is refused, 1 is accepted."""
     program = """
 import os, socket, sys
 user = int(sys.argv[1])
@@ -217,7 +217,7 @@ with socket.socket(socket.AF_UNIX) as own:
 
 @pytest.mark.parametrize("abstract", [False, True])
 async def test_its_display_refuses_other_users_by_file_and_by_abstract_name(abstract: bool) -> None:
-    """Both sockets can be connected to by everybody, so the cookie decides."""
+    """Everybody can connect to both sockets, so the cookie decides."""
     async with await X11Desktop.start() as desktop:
         path = b"\0" * abstract + f"/tmp/.X11-unix/X{desktop.display[1:]}".encode()
         cookie = (desktop.home.parent / "authority").read_bytes()[-16:]
@@ -242,7 +242,7 @@ async def test_another_user_s_xdotool_and_scrot_have_no_display() -> None:
 
 
 def open_to_others(directory: Path) -> set[str]:
-    """What `nobody` can list, read or connect to in it, of what is there."""
+    """What `nobody` can list, read or connect to in it."""
     found = set()
     for entry in [directory, *directory.rglob("*")]:
         mode = entry.lstat().st_mode
@@ -258,11 +258,11 @@ def open_to_others(directory: Path) -> set[str]:
 
 
 async def test_another_user_cannot_read_its_directory(temporary: Path) -> None:
-    """Cookie, pictures, what its programs write; although this user's umask is 0."""
+    """The cookie, screenshots, and files of its programs, although this user's umask is 0."""
     async with launched() as desktop:
         home = await home_of(desktop)
         await desktop.bash("echo secret > note")
-        # A picture is a file for a moment: this one stays.
+        # A screenshot is a file for a moment. This one stays.
         await desktop.bash("scrot -q 100 ../tmp/screen.jpg")
         assert {"authority", "note", "screen.jpg", "server.log", "vnc"} <= {
             entry.name for entry in home.parent.rglob("*")
@@ -279,7 +279,7 @@ async def test_another_user_cannot_read_its_directory(temporary: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def listing(mark: str) -> AsyncIterator[set[str]]:
-    """Let `nobody` look for a text in /proc meanwhile; the set then says where it was."""
+    """Have `nobody` look for a text in /proc meanwhile; the set then says where it was."""
     seen: set[str] = set()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", LISTING, str(NOBODY), mark.encode().hex()),
@@ -327,7 +327,7 @@ async def test_a_command_is_in_no_list_of_processes_but_its_own_programs() -> No
 
 
 async def test_a_long_text_is_typed_whole_and_in_order() -> None:
-    """It goes in pieces. The service's delay would take two minutes, so this is not its own."""
+    """It is sent in pieces. The service's own delay would take two minutes."""
     text = "".join(f"{number:04d}" for number in range(260))
     backend = X11Backend()
     await backend.start()

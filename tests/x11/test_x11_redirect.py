@@ -58,7 +58,7 @@ async def test_on_each_of_ten_desktops_the_service_s_display_is_its_own(desktops
     async def use(number: int) -> str:
         async with desktops.launch(timedelta(hours=1), poll=0.02) as desktop:
             await desktop.move(number, number)
-            # Also from a directory of its own, by an environment of its own, by a child of a child.
+            # Also from another directory, with another environment, and by a child of a child.
             return await desktop.bash(
                 "cd / && env -u DISPLAY bash -c "
                 "'export DISPLAY=:99; setsid -w xdotool getmouselocation'"
@@ -80,7 +80,7 @@ async def test_a_server_of_the_machine_at_that_display_is_not_reached(tmp_path: 
             stderr=output,
         )
     try:
-        # Also if another one was there already.
+        # Also if there was another one before.
         await until(lambda: has_socket(":99"))
         async with await X11Desktop.start() as desktop:
             command = "DISPLAY=:99 xdotool mousemove 9999 9999 getmouselocation"
@@ -101,7 +101,7 @@ async def test_other_connections_of_its_programs_are_not_redirected() -> None:
 
 
 async def test_connections_of_many_programs_at_once_arrive_while_others_end() -> None:
-    """Each end is a signal to the supervisor, in the middle of what it does for the connections."""
+    """Each end is a signal to the supervisor while it redirects connections."""
     async with await X11Desktop.start() as desktop:
         command = "xdotool getmouselocation & xdotool getmouselocation; wait"
         # The X server takes 256 clients at once, so no more than 200 of these 600.
@@ -119,7 +119,7 @@ async def test_a_program_without_the_cookie_is_refused_by_its_display() -> None:
 
 
 def for_everybody() -> Path:
-    """A directory that every user can write to, with what the supervisor is made of."""
+    """A directory that every user can write to, with the supervisor's modules."""
     directory = Path(tempfile.mkdtemp(dir="/tmp"))
     directory.chmod(0o777)
     shutil.copytree(Path(supervisor.__file__).parent, directory / "x11")
