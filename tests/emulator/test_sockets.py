@@ -105,7 +105,7 @@ FRAME, CLOSE = 4 + 1000, b"\x88\x0d\x03\xe8that is all"
 class UntilFull:
     """Send until the peer's kernel takes no more, so that some bytes stay in this process."""
 
-    live: websockets.Live = field(factory=websockets.Live)
+    live: websockets.OpenWebSockets = field(factory=websockets.OpenWebSockets)
     sent: int = 0
     full: asyncio.Event = field(factory=asyncio.Event)
     over: asyncio.Event = field(factory=asyncio.Event)

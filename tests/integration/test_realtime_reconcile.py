@@ -130,8 +130,7 @@ async def test_an_agent_that_only_lost_its_connection_keeps_what_it_has() -> Non
         handler = Reconciling()
         async with handler.serve(client):
             ids = {await started(client) for _ in range(2)}
-            link = emulator.streamspace.control._links["agent-1"]
-            link.end("for a test")
+            emulator.streamspace.control.disconnect("agent-1", "for a test")
             await settled(lambda: handler.compared == 2)
             assert handler.orphans == []
             assert handler.desktops == ids

@@ -129,12 +129,12 @@ async def test_the_next_call_fails_at_once_and_after_30_seconds_one_tries(
 async def test_when_the_one_that_tries_is_let_in_so_are_those_that_wait(
     emulator: Emulator, later: Later
 ) -> None:
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers", concurrency=10) as cloud:
         machine = cloud.computers.machines.ref("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(machine.refresh())
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         assert (await refused(machine.refresh())).remembered
         later.ahead = 31.0
         await asyncio.gather(*[machine.refresh() for _ in range(50)])
@@ -350,12 +350,12 @@ async def test_a_clock_that_is_off_is_learnt_anew_after_a_refusal(
     emulator: Emulator, later: Later
 ) -> None:
     emulator.clock.offset = 3600.0
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:
         await cloud.computers.machines.get("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(cloud.computers.machines.get("100"))
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         later.ahead = 31.0
         await cloud.computers.machines.get("100")
 

@@ -19,9 +19,9 @@ from vcloud.emulator.calls import CallLog
 from vcloud.emulator.clock import Clock
 from vcloud.emulator.credentials import Credentials, Seed
 from vcloud.emulator.dispatch import Dispatcher
-from vcloud.emulator.endpoints import Endpoints, Handout
+from vcloud.emulator.endpoints import AccessDetails, Endpoints
 from vcloud.emulator.faults.exchange import FaultContext
-from vcloud.emulator.faults.redirect_host import Elsewhere
+from vcloud.emulator.faults.redirect_host import RedirectHost
 from vcloud.emulator.faults.rules import Faults
 from vcloud.emulator.net.listener import Listener, Refusing, running_loop
 from vcloud.emulator.net.tls import Authority
@@ -139,7 +139,7 @@ class Emulator(Services):
         super().__init__(clock or Clock(speed), credentials or Credentials.drawn(seed), options)
         self.faults: Faults = Faults(fault_seed)
         self.calls: CallLog = CallLog(keep_calls)
-        self.elsewhere: Elsewhere = Elsewhere()
+        self.elsewhere: RedirectHost = RedirectHost()
         admin = Admin(self, self.admin_token)
         self._dispatcher = Dispatcher(self, admin, self._address.hosts, self.faults, self.calls)
         self._authority: Authority | None = None
@@ -313,7 +313,7 @@ class Emulator(Services):
 
     def endpoints(self) -> Endpoints:
         """The arguments for `VCloud(**emulator.endpoints())`."""
-        return self._handout.endpoints(self.ssl_context() if self._authority else None)
+        return self._access_details.endpoints(self.ssl_context() if self._authority else None)
 
     def env(self) -> dict[str, str]:
         """The environment variables that point `VCloud.from_env()`, or any other client, here.
@@ -321,7 +321,7 @@ class Emulator(Services):
         For a host other than loopback, `VCLOUD_ALLOW_HTTP` is among them: credentials then travel
         unencrypted. `VCLOUD_EMULATOR_TOKEN` is among them while real desktops are served.
         """
-        return self._handout.env()
+        return self._access_details.env()
 
     @property
     def admin_token(self) -> str | None:
@@ -332,9 +332,9 @@ class Emulator(Services):
         return self.credentials.emulator_token if self._real else None
 
     @property
-    def _handout(self) -> Handout:
+    def _access_details(self) -> AccessDetails:
         url = self.url
-        return Handout(
+        return AccessDetails(
             credentials=self.credentials,
             computers_url=f"{url}{self.computers.prefix}",
             desktops_url=f"{url}{self.desktops.prefix}",

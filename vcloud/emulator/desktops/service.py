@@ -14,7 +14,7 @@ from aiohttp import web
 from attrs import frozen
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.credentials import Seed, generator
+from vcloud.emulator.credentials import Seed, generator, new_uuid
 from vcloud.emulator.desktops.backend import GATEWAY_LIMIT, Backend, GatewayError, SimulatedBackend
 from vcloud.emulator.desktops.bash import Ran
 from vcloud.emulator.desktops.commands import command_of
@@ -152,7 +152,7 @@ class Desktops:
     ) -> Desktop:
         """Add a desktop. With None for its status, it is launched, and runs after a while."""
         now = self.clock.now()
-        id_ = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        id_ = new_uuid(self._random)
         desktop = Desktop(
             id=id_,
             owner=owner,

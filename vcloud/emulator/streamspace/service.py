@@ -105,7 +105,7 @@ class StreamSpace(Fleet):
     def log(self, session_id: str, line: str) -> None:
         """Write a line, or several, to a session's log."""
         self.sessions[session_id].write(self.clock.now(), line)
-        self.pulse.beat()
+        self.changes.notify()
 
     def screen(self, session_id: str) -> Screen:
         """A built-in agent's screen of a session, with the keys, moves and clicks it received."""

@@ -56,7 +56,7 @@ class Sessions:
             session.enter(now, state)
         else:
             session.become(now, state)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _create_session(self, request: StreamSpaceRequest) -> Json:
         wanted = NewSession.read(request.json())
@@ -174,7 +174,7 @@ class Sessions:
             self._control.move(session, state)
         else:
             session.become(self._fleet.clock.now(), state)
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
 
     def _force(self, session: Session) -> None:
         """End a session at once, and have its agent stop it."""
@@ -195,7 +195,7 @@ class Sessions:
                 )
             self._fleet.connected_agent_of(session)
             return self._fleet.live, Follower(
-                session, self._fleet.clock, self._fleet.pulse, tail=tail, timestamps=timestamps
+                session, self._fleet.clock, self._fleet.changes, tail=tail, timestamps=timestamps
             )
         self._fleet.connected_agent_of(session)
         return log_view(session, self._fleet.clock, tail=tail, timestamps=timestamps)

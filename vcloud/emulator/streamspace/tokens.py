@@ -36,6 +36,11 @@ class Tokens:
         self._live: dict[str, float] = {}
         self._given: dict[str, str] = {}
 
+    @property
+    def count(self) -> int:
+        """How many issued tokens are valid, or have expired since the last one was issued."""
+        return len(self._live)
+
     def issue(self, user: User) -> tuple[str, float]:
         """A new token, and when it expires, in the service's time of day."""
         now = self._clock.now()

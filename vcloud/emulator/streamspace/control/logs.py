@@ -6,7 +6,7 @@ from aiohttp import web
 from attrs import define
 
 from vcloud.emulator.clock import Clock
-from vcloud.emulator.net.websockets import Close, Pulse, drain
+from vcloud.emulator.net.websockets import Close, Notifier, drain
 from vcloud.emulator.streamspace.state import ENDED, Session
 from vcloud.emulator.streamspace.views import line_view
 from vcloud.emulator.tasks import first_completed
@@ -27,7 +27,7 @@ class Follower:
 
     session: Session
     clock: Clock
-    pulse: Pulse
+    changes: Notifier
     tail: int
     timestamps: bool
 
@@ -57,4 +57,4 @@ class Follower:
             elif over:
                 return
             else:
-                await self.pulse.wait(POLL)
+                await self.changes.wait(POLL)

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from vcloud.emulator.net.websockets import Pulse, Stream
+from vcloud.emulator.net.websockets import Notifier, Stream
 from vcloud.emulator.tasks import first_completed
 
 WIDTH: Final = 1024
@@ -111,15 +111,15 @@ class Screen:
         self.events: deque[Event] = deque(maxlen=EVENTS)
         """The events that it received, oldest first."""
         self.pointer: PointerEvent = PointerEvent(WIDTH // 2, HEIGHT // 2, 0)
-        self.pulse: Pulse = Pulse()
-        """Beats when the screen changes, or a viewer asks for it."""
+        self.changes: Notifier = Notifier()
+        """Notifies when the screen changes, or a viewer asks for it."""
 
     def take(self, event: Event) -> None:
         """Take an event of a viewer."""
         self.events.append(event)
         if isinstance(event, PointerEvent) and event != self.pointer:
             self.pointer = event
-            self.pulse.beat()
+            self.changes.notify()
 
 
 @frozen
@@ -277,7 +277,7 @@ async def _listen(viewer: _Viewer) -> None:
             case 3:
                 incremental, *area = struct.unpack(">BHHHH", await stream.exactly(9))
                 viewer.ask(Area(*area).within(WHOLE), incremental=bool(incremental))
-                screen.pulse.beat()
+                screen.changes.notify()
             case 4:
                 down, keysym = struct.unpack(">BxxI", await stream.exactly(7))
                 screen.take(KeyEvent(keysym, bool(down)))
@@ -297,7 +297,7 @@ async def _paint(viewer: _Viewer) -> None:
     while True:
         areas = viewer.due()
         if not areas:
-            await viewer.screen.pulse.wait()
+            await viewer.screen.changes.wait()
             continue
         pointer, format = viewer.drawn, viewer.format
         await viewer.stream.write(struct.pack(">BxH", 0, len(areas)))

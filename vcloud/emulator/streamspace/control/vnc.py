@@ -145,14 +145,14 @@ class Viewers:
     ) -> Close:
         clock = self._fleet.clock
         session.open_viewer(clock.now())
-        self._fleet.pulse.beat()
+        self._fleet.changes.notify()
         try:
             await first_completed(work, self._while_running(session))
         except ConnectionError:
             return LOST
         finally:
             session.close_viewer(clock.now())
-            self._fleet.pulse.beat()
+            self._fleet.changes.notify()
         state = session.state(clock.now())
         if viewer.close == Close() and state != "running":
             return Close(reason=f"the session is {state}")
@@ -160,4 +160,4 @@ class Viewers:
 
     async def _while_running(self, session: Session) -> None:
         while session.state(self._fleet.clock.now()) == "running":
-            await self._fleet.pulse.wait(POLL)
+            await self._fleet.changes.wait(POLL)
