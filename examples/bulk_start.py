@@ -1,15 +1,16 @@
-"""Buy hundreds of machines and start them. Killed at any moment, it goes on where it stopped when it is run again.
+"""Buy hundreds of machines and start them. A run that was killed can be run again, and continues.
 
-Runs as it is against the embedded emulator, and against the real service when VCLOUD_COMPUTERS_KEY and
-VCLOUD_COMPUTERS_SECRET are set; then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+By default it uses the embedded emulator. Set VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET to
+use the real service, and VCLOUD_EXAMPLE_BUY=1 to allow it to spend money there.
 
     python examples/bulk_start.py --count 200
 
-Vagon's create takes neither a name nor an idempotency key, so nobody can ask what became of a request whose answer was lost.
-But as long as nothing else buys for the organisation, a machine that was not there before the first run and that no answer
-named came of such a request: it is taken over, and only what is missing then is bought. The service may still be working on
-the last requests of a run that was killed; --patience is how long its list must stay the same before it is believed, and
-should be well above what the service takes for a create.
+Vagon's create takes neither a name nor an idempotency key. So if an answer is lost, the service
+cannot be asked whether the machine was made. But if nothing else buys machines for the
+organisation, a machine that did not exist before the first run and that no answer named was made by
+such a request. The next run adopts it, and buys only what is missing then. The service may still be
+working on the last requests of a killed run. --settle-time is how long its list must stay the same
+before the next run trusts it. It should be well above the time that the service needs for a create.
 """
 
 from __future__ import annotations
@@ -42,37 +43,37 @@ DEFAULT_JOURNALS = Path("bulk_start.journals")
 
 @frozen
 class Job:
-    """What all steps need: the client, where their journals are, and how patient to be, in seconds."""
+    """What all steps need: the client, the folder of the journals, and times in seconds."""
 
     cloud: VCloud
     journals: Path
     service: str
     concurrency: int
-    patience: float
+    settle_time: float
     poll: float
 
     def journal(self, step: str) -> Journal:
-        """The journal of one step; it is refused for another service."""
+        """The journal of one step. It can be used for this service only."""
         return Journal(self.journals / f"{step}.journal", job=f"{step} at {self.service}")
 
     async def ids(self) -> list[str]:
-        """The machines that there are."""
+        """The ids of all machines."""
         return sorted(
             [machine.id async for machine in self.cloud.computers.machines.list(per_page=100)]
         )
 
 
-async def there_before(job: Job) -> set[str]:
-    """The machines that there were before the first run, whichever run this is."""
+async def existing_before(job: Job) -> set[str]:
+    """The machines that existed before the first run, from the journal in later runs."""
 
-    async def look(_: str) -> list[str]:
+    async def list_machines(_: str) -> list[str]:
         return await job.ids()
 
-    async def look_again(_: str) -> Settled[list[str]]:
+    async def list_again(_: str) -> Settled[list[str]]:
         return Settled.undone()
 
     run = job.cloud.bulk(
-        ["all"], look, journal=job.journal("before"), record=list, settle=look_again
+        ["all"], list_machines, journal=job.journal("before"), record=list, settle=list_again
     )
     async with run:
         outcome = await anext(run)
@@ -82,8 +83,8 @@ async def there_before(job: Job) -> set[str]:
 
 
 async def buy(job: Job, count: int) -> list[str]:
-    """Have this many machines; returns their ids."""
-    before = await there_before(job)
+    """Buy machines until there are this many. Returns their ids."""
+    before = await existing_before(job)
     journal = job.journal("buy")
     orphans: list[str] = []
 
@@ -99,15 +100,16 @@ async def buy(job: Job, count: int) -> list[str]:
         seen: list[str] = []
         while (now := await job.ids()) != seen:
             seen = now
-            await asyncio.sleep(job.patience)
+            await asyncio.sleep(job.settle_time)
         orphans.extend(set(now) - before - {entry.recorded for entry in entries})
         print(
-            f"  An earlier run left {unknown} creates open; {len(orphans)} machines came of them.",
+            f"  An earlier run left {unknown} creates unknown; they made {len(orphans)} machines.",
             flush=True,
         )
         if len(orphans) > unknown:
             raise SystemExit(
-                "More machines than were asked for: somebody else buys too. Look which are whose."
+                "There are more new machines than were asked for: somebody else buys too. "
+                "Find out which machines belong to whom."
             )
 
     async def adopt(_: str) -> Settled[str]:
@@ -127,7 +129,7 @@ async def buy(job: Job, count: int) -> list[str]:
 
 
 async def start(job: Job, ids: list[str]) -> list[str]:
-    """Start each of these machines once; returns those that were."""
+    """Start each of these machines once. Returns the ids of those that were started."""
     journal = job.journal("start")
 
     async def start_one(id: str) -> str:
@@ -135,13 +137,13 @@ async def start(job: Job, ids: list[str]) -> list[str]:
         await machine.start()
         return id
 
-    async def be_patient() -> None:
+    async def let_service_settle() -> None:
         if any(entry.status is OutcomeStatus.UNKNOWN for entry in await journal.entries()):
-            await asyncio.sleep(job.patience)
+            await asyncio.sleep(job.settle_time)
 
     async def has_started(id: str) -> Settled[str]:
         machine = await job.cloud.computers.machines.ref(id).refresh()
-        # A machine just bought is off; "creating" is its first start.
+        # A new machine is off; "creating" is its first start.
         never = machine.friendly_status == "off" and machine.last_session_start_at is None
         return Settled.undone() if never else Settled.done(id)
 
@@ -154,11 +156,11 @@ async def start(job: Job, ids: list[str]) -> list[str]:
         settle=has_started,
         progress="Starting",
     )
-    return await show("started", run, be_patient)
+    return await show("started", run, let_service_settle)
 
 
 async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[None]]) -> list[str]:
-    """Run a step, say how it ended however it ended, and return what it recorded."""
+    """Run a step, print its totals even after an error, and return what it recorded."""
     recorded = []
     try:
         async with run:
@@ -167,7 +169,7 @@ async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[N
                 if outcome.status is OutcomeStatus.DONE:
                     recorded.append(outcome.recorded)
                 else:
-                    # A key may be an id that the service made, and holds what it says.
+                    # A key may be an id from the service, with any characters in it.
                     line = f"  {outcome.key} is {outcome.status}: {outcome.error}"
                     print(printable(line), flush=True)
     finally:
@@ -176,7 +178,7 @@ async def show(step: str, run: Bulk[str, str], prepare: Callable[[], Awaitable[N
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--count", type=int, default=200, help="machines to have (default: %(default)s)"
@@ -187,41 +189,48 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--journals", type=Path, help=f"folder of the journals (default: {DEFAULT_JOURNALS})"
     )
-    parser.add_argument("--patience", type=float, default=60, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--settle-time",
+        type=float,
+        default=60,
+        help="seconds that the list must stay the same (default: %(default)s)",
+    )
     parser.add_argument(
         "--poll",
         type=float,
         default=2,
-        help="seconds between two looks at a new machine (default: %(default)s)",
+        help="polling interval for a new machine, in seconds (default: %(default)s)",
     )
     return parser.parse_args()
 
 
 async def main() -> int:
-    """Buy, start, and say what is left to do."""
+    """Buy, start, and print what is left to do."""
     options = arguments()
     async with AsyncExitStack() as stack:
         if "VCLOUD_COMPUTERS_KEY" in os.environ:
             if os.environ.get("VCLOUD_EXAMPLE_BUY") != "1":
-                raise SystemExit("Set VCLOUD_EXAMPLE_BUY=1 to say that this may spend money.")
+                raise SystemExit("Set VCLOUD_EXAMPLE_BUY=1 to allow this to spend money.")
             cloud = await stack.enter_async_context(VCloud.from_env())
             journals = options.journals or DEFAULT_JOURNALS
         else:
-            # A minute of the service's time passes in half a second; and the service is gone afterwards, as the journals are.
+            # A minute of the service's time passes in half a second. The service and its journals
+            # are gone afterwards.
             emulator = await stack.enter_async_context(Emulator(speed=120))
             cloud = await stack.enter_async_context(VCloud(**emulator.endpoints()))
             if options.journals is not None:
                 raise SystemExit(
-                    "The emulator forgets its machines: --journals is for a service that is there the next time."
+                    "--journals needs a real service: the emulator forgets its machines at its end. "
+                    "Set VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET, or omit --journals."
                 )
             journals = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             options.poll = 0.1
         journals.mkdir(parents=True, exist_ok=True)
         service = repr(cloud.computers)
-        job = Job(cloud, journals, service, options.concurrency, options.patience, options.poll)
+        job = Job(cloud, journals, service, options.concurrency, options.settle_time, options.poll)
 
-        print(f"Having {options.count} machines at {service}, {job.concurrency} at a time;")
-        print(f"what is done stands in {journals}.\n", flush=True)
+        print(f"Buying {options.count} machines from {service}, {job.concurrency} at a time;")
+        print(f"the journals are in {journals}.\n", flush=True)
         bought = await buy(job, options.count)
         started = await start(job, bought)
 
@@ -240,5 +249,5 @@ if __name__ == "__main__":
     except (ConfigurationError, InvalidArgumentError) as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
-        print("\nInterrupted. Run it again, and it goes on from there.")
+        print("\nInterrupted. Run it again to continue.")
         sys.exit(130)

@@ -1,7 +1,7 @@
-"""Vagon Computers: buy machines, start them, hand out links, stop them.
+"""Vagon Computers: buy machines, start them, create access links, stop them.
 
-Runs as it is against the embedded emulator, and against the real service when VCLOUD_COMPUTERS_KEY and
-VCLOUD_COMPUTERS_SECRET are set; then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+By default it uses the embedded emulator. Set VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET to
+use the real service, and VCLOUD_EXAMPLE_BUY=1 to allow it to spend money there.
 
     python examples/computers.py
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -19,21 +20,50 @@ from vcloud.providers.computers import Machine, Permissions
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 def row(machine: Machine) -> str:
     """One line of the table."""
-    # What the service does not say is None.
+    # A field that the service leaves out is None.
     left = machine.remaining_usage
     hours = "?" if left is None else f"{left.total_seconds() / 3600:.1f}"
-    told = f"{machine.name or '-':<16}{machine.region or '-':<12}{machine.machine_type or '-':<9}"
-    return f"  {machine.id:>5}  {told}{machine.friendly_status or '-':<12}{hours:>6} h left"
+    about = f"{machine.name or '-':<16}{machine.region or '-':<12}{machine.machine_type or '-':<9}"
+    return f"  {machine.id:>5}  {about}{machine.friendly_status or '-':<12}{hours:>6} h left"
+
+
+async def start(machines: Sequence[Machine]) -> Sequence[Machine]:
+    """Start the machines at once, and print an access link to each."""
+    print()
+    say(f"Starting {len(machines)} of them, both at once ...")
+    await asyncio.gather(*[machine.start() for machine in machines])
+    ready = await asyncio.gather(
+        *[machine.wait_until("ready", timeout=300, poll=0.1) for machine in machines]
+    )
+    for machine in ready:
+        link = await machine.create_access_link(timedelta(hours=1))
+        say(row(machine))
+        # Anyone who has the link can use the machine: show it to its user, and never log it. (It is
+        # in no repr.)
+        say(f"         until {link.expires_at:%H:%M} UTC at {link.connection_link}")
+    return ready
+
+
+async def stop(machines: Sequence[Machine]) -> None:
+    """Stop the machines at once, and print how long each was used."""
+    print()
+    say("Stopping them again ...")
+    await asyncio.gather(*[machine.stop(gracefully=True) for machine in machines])
+    for machine in await asyncio.gather(
+        *[machine.wait_until("off", poll=0.1) for machine in machines]
+    ):
+        used = await machine.sessions.list().first()
+        say(row(machine) + (f", used for {used.duration}" if used else ""))
 
 
 async def main() -> None:
-    """The main job, from an empty account to a link that opens a desktop."""
+    """From an empty account to a link that opens a desktop, and back."""
     async with AsyncExitStack() as stack:
         real = "VCLOUD_COMPUTERS_KEY" in os.environ
         if real:
@@ -59,19 +89,8 @@ async def main() -> None:
         print()
         say(f"Bought {len(made)} machines: {', '.join(machine.id for machine in made)}")
 
-        # Only those: whatever else there is may be somebody's.
-        chosen = made[:2]
-        print()
-        say(f"Starting {len(chosen)} of them, both at once ...")
-        await asyncio.gather(*[machine.start() for machine in chosen])
-        ready = await asyncio.gather(
-            *[machine.wait_until("ready", timeout=300, poll=0.1) for machine in chosen]
-        )
-        for machine in ready:
-            link = await machine.create_access_link(timedelta(hours=1))
-            say(row(machine))
-            # Whoever has the link has the machine: it belongs on its user's screen, not in a log (and is in no repr).
-            say(f"         until {link.expires_at:%H:%M} UTC at {link.connection_link}")
+        # Only new machines: the others may be in use.
+        ready = await start(made[:2])
 
         print()
         say("A mistake, handled:")
@@ -80,14 +99,7 @@ async def main() -> None:
         except ConflictError as error:
             say(f"  {error.meaning} (code {error.code:d})")
 
-        print()
-        say("Stopping them again ...")
-        await asyncio.gather(*[machine.stop(gracefully=True) for machine in ready])
-        for machine in await asyncio.gather(
-            *[machine.wait_until("off", poll=0.1) for machine in ready]
-        ):
-            used = await machine.sessions.list().first()
-            say(row(machine) + (f", used for {used.duration}" if used else ""))
+        await stop(ready)
 
 
 if __name__ == "__main__":

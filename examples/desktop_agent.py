@@ -1,8 +1,8 @@
-"""A desktop agent on a real desktop: it opens a terminal, types into it, clicks, scrolls and takes pictures, on this machine.
+"""An agent on a real desktop: it opens a terminal, types, clicks, scrolls and takes screenshots.
 
-The desktop is a real X display behind the embedded emulator; the code that drives it is the code that drives the cloud. It
-needs Linux and a few programs, and says which if they are missing. It runs commands on this machine, in a directory of
-their own that is gone afterwards.
+The desktop is a real X display on this machine, behind the embedded emulator. The same code drives
+a desktop in the cloud. It needs Linux and a few programs, and prints which of them are missing. It
+runs commands on this machine, in a temporary directory.
 
     python examples/desktop_agent.py
     python examples/desktop_agent.py --directory pictures
@@ -24,8 +24,8 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.x11 import missing
 from vcloud.providers.desktops import Desktop, Desktops, Screenshot
 
-#: What the agent writes: everything that is hard to type, and a line that would run if a part of
-#: the note were executed.
+#: What the agent types: everything that is hard to type, and a line that would run if a part of the
+#: note were executed.
 LINES = """It's a note, typed key by key: "quotes", 'apostrophes', $HOME, `date`, 100 % and \\.
 --help -- and a line that begins with dashes - doesn't end it.
 x'; touch owned; echo 'y
@@ -34,26 +34,29 @@ for i in 1 2 3; do echo "$i"; done # that's it
 """
 LENGTH = 2000
 NOTE = (LINES * 10)[: LENGTH - 1] + "\n"
-SCRIPT = "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; seq 200; echo Thank you.; touch done; exec cat"
+SCRIPT = (
+    "echo 'A note, please; Ctrl+D ends it:'; touch ready; cat > note.txt; seq 200; "
+    "echo Thank you.; touch done; exec cat"
+)
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--directory", type=Path, help="where to keep the pictures (default: they are thrown away)"
+        "--directory", type=Path, help="where to keep the screenshots (default: they are deleted)"
     )
     return parser.parse_args()
 
 
-def lacking() -> list[str]:
+def missing_programs() -> list[str]:
     """What must be installed first."""
     return missing() + (
         [] if shutil.which("xterm") else ["the program xterm (Debian: apt-get install xterm)"]
@@ -61,7 +64,7 @@ def lacking() -> list[str]:
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Look again and again, as an agent does, until something is so."""
+    """Poll until the check succeeds, as an agent does."""
     async with asyncio.timeout(20):
         while True:
             if await check():
@@ -70,7 +73,7 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def changed(desktop: Desktop, before: Screenshot) -> Screenshot:
-    """Take pictures until one differs."""
+    """Take screenshots until one differs."""
     shots = [before]
 
     async def differs() -> bool:
@@ -82,7 +85,7 @@ async def changed(desktop: Desktop, before: Screenshot) -> Screenshot:
 
 
 async def work(desktop: Desktop, pictures: Path) -> None:
-    """Open a terminal, write a note into it, and look at what came of it."""
+    """Open a terminal, type a note into it, and check what arrived."""
 
     def keep(name: str, shot: Screenshot) -> None:
         say(f"  {name}.jpg: {len(shot.data)} bytes, kept at {shot.save(pictures / f'{name}.jpg')}")
@@ -116,40 +119,43 @@ async def work(desktop: Desktop, pictures: Path) -> None:
     await desktop.scroll("up", 3)
     keep("4-scrolled", await changed(desktop, ended))
 
-    # What a command prints comes without white space at its ends, so that what must be exact is
-    # encoded.
+    # The output of a command arrives without white space at its ends. To get it exactly, encode it.
     note = base64.b64decode(await desktop.bash("base64 note.txt")).decode()
-    same = "what was typed" if note == NOTE else "SOMETHING ELSE"
-    say(f"The note, read from the file that it was typed into, is {same}. It begins:")
+    same = "equal to" if note == NOTE else "DIFFERENT FROM"
+    say(
+        f"The note, read from the file that it was typed into, is {same} what was typed. It begins:"
+    )
     for line in note.splitlines()[:4]:
         say(f"  {line}")
     files = (await desktop.bash("ls")).split()
-    ran = "A PART OF IT RAN" if "owned" in files else "nothing of it ran"
-    say(f"In the desktop's directory there is {', '.join(files)}: {ran}.")
+    ran = "A PART OF THE NOTE RAN" if "owned" in files else "no part of the note ran"
+    say(f"The desktop's directory has {', '.join(files)}: {ran}.")
     if note != NOTE or "owned" in files:
         raise SystemExit(1)
 
 
 async def main() -> None:
-    """The main job: one desktop, used like a person would, and nothing left of it."""
+    """Use one desktop as a person would, and leave nothing behind."""
     options = arguments()
-    if needed := lacking():
+    if needed := missing_programs():
         say(
-            "This example drives a real desktop on this machine, and something for that is missing."
+            "This example drives a real desktop on this machine, and some programs for that are "
+            "missing."
         )
         say("It needs:")
         for each in needed:
             say(f"  - {each}")
         say("On Debian or Ubuntu, as root:")
         say(
-            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+            "  apt-get install --no-install-recommends "
+            "tigervnc-standalone-server xdotool scrot xterm"
         )
         say("Nothing was done.")
         return
     with tempfile.TemporaryDirectory() as temporary:
         pictures: Path = options.directory or Path(temporary)
         await asyncio.to_thread(pictures.mkdir, parents=True, exist_ok=True)
-        # allow_exec, because the desktop's shell is this machine's.
+        # allow_exec, because the desktop's shell runs on this machine.
         async with (
             Emulator(backend="x11", allow_exec=True) as emulator,
             Desktops(emulator.endpoints()["desktops"]) as desktops,
@@ -158,7 +164,10 @@ async def main() -> None:
             say(f"Desktop {desktop.id} is {desktop.status}.")
             await work(desktop, pictures)
         say(
-            f"The desktop is gone{'' if options.directory else ', and so are the pictures: use --directory to keep them'}."
+            "The desktop was stopped."
+            if options.directory
+            else "The desktop was stopped, and the screenshots were deleted: "
+            "use --directory to keep them."
         )
 
 

@@ -1,7 +1,7 @@
-"""Desktop actions: launch a desktop, work on it like a person, record what was done and replay it on another one.
+"""Desktop actions: launch a desktop, use it, and replay recorded actions on another one.
 
-Runs as it is against the embedded emulator, and against the real service when VCLOUD_DESKTOPS_API_KEY is set; then
-VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+By default it uses the embedded emulator. Set VCLOUD_DESKTOPS_API_KEY to use the real service, and
+VCLOUD_EXAMPLE_BUY=1 to allow it to spend money there.
 
     python examples/desktops.py
     python examples/desktops.py --minutes 5 --save screen.jpg
@@ -36,12 +36,12 @@ from vcloud.providers.desktops import (
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,13 +49,13 @@ def arguments() -> argparse.Namespace:
         "--minutes",
         type=int,
         default=10,
-        help="after which a desktop stops by itself (default: %(default)s)",
+        help="time after which a desktop stops by itself (default: %(default)s)",
     )
     parser.add_argument("--save", metavar="FILE", help="where to write the screenshot")
     return parser.parse_args()
 
 
-#: What an agent decided to do, as data.
+#: The actions of an agent, as data.
 PLAN: tuple[Action, ...] = (
     ClickMouse(x=500, y=300, button="left", num_of_clicks=2),
     TypeText("Hello from vcloud"),
@@ -68,7 +68,7 @@ PLAN: tuple[Action, ...] = (
 
 
 async def work(desktop: DesktopRef, save: str | None) -> None:
-    """Drive the desktop by hand, one call for each action."""
+    """Use the desktop, with one call for each action."""
     await desktop.click(500, 300)
     await desktop.type("ls")
     await desktop.press("ctrl+a")
@@ -87,7 +87,7 @@ async def work(desktop: DesktopRef, save: str | None) -> None:
 
 
 async def replay(desktop: DesktopRef, recording: str) -> None:
-    """Do what was recorded, and say what came of each step."""
+    """Perform recorded actions, and print the result of each."""
     actions = [from_json(line) for line in json.loads(recording)]
     try:
         results = await desktop.perform_all(actions)
@@ -104,7 +104,7 @@ async def replay(desktop: DesktopRef, recording: str) -> None:
 
 
 async def main() -> None:
-    """The main job: one desktop by hand, a second one by replaying, and none left running."""
+    """Use one desktop directly and a second one by replaying, and leave none running."""
     options = arguments()
     lifetime = timedelta(minutes=options.minutes)
     async with AsyncExitStack() as stack:
@@ -123,20 +123,20 @@ async def main() -> None:
             say("Desktops cost money: set VCLOUD_EXAMPLE_BUY=1 to go on.")
             return
 
-        # Whatever happens inside of the block, the desktop is stopped at its end.
+        # Leaving the block stops the desktop, also after an error.
         async with client.launch(lifetime, poll=poll) as desktop:
             say(
-                f"Desktop {desktop.id} is {desktop.status} until {desktop.timeout_at:%H:%M} UTC at the latest:"
+                f"Desktop {desktop.id} is {desktop.status} "
+                f"until {desktop.timeout_at:%H:%M} UTC at the latest:"
             )
-            # Whoever has desktop.stream_url has the desktop, so it is for its user and not for a log.
+            # Anyone who has desktop.stream_url can use the desktop: show it to its user, and never
+            # log it.
             await work(desktop, options.save)
         say(f"  and now it is {(await desktop.refresh()).status}")
 
         recording = json.dumps([to_json(action) for action in PLAN])
         print()
-        say(
-            f"Replaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another one:"
-        )
+        say(f"Replaying {len(PLAN)} recorded actions ({len(recording)} bytes of JSON) on another:")
         async with client.launch(lifetime, poll=poll) as desktop:
             await replay(desktop, recording)
 

@@ -1,7 +1,8 @@
-"""What there is on all providers, and what it costs: asked for at once, shown as a table, kept as CSV.
+"""All instances of all providers and their costs, fetched at once, as a table and a CSV file.
 
-Runs as it is against the embedded emulator, and against the real services that the environment configures (VCLOUD_*). It
-only reads. A provider that does not answer is named below the table, and makes the exit status 1.
+By default it uses the embedded emulator, otherwise the real services that the environment
+configures (VCLOUD_*). It only reads. A provider that does not answer is named below the table, and
+makes the exit status 1.
 
     python examples/fleet_report.py --csv fleet.csv
 """
@@ -28,11 +29,11 @@ from vcloud.providers.computers import Machine
 from vcloud.providers.streams import StreamMachine
 
 AHEAD = 8
-"""Pages that are read ahead on each provider."""
+"""How many pages are fetched ahead from each provider."""
 
 
 class Row(NamedTuple):
-    """One instance. Hours and cost are None where its provider does not say."""
+    """One instance. Hours and cost are None if its provider does not tell them."""
 
     provider: str
     region: str
@@ -45,7 +46,7 @@ class Row(NamedTuple):
 
 
 def row(instance: Instance) -> Row:
-    """An instance, with what only its own provider knows."""
+    """An instance, with the values that only its own provider has."""
     hours_left = cost = None
     if isinstance(instance.resource, Machine):
         left = instance.resource.remaining_usage
@@ -66,13 +67,16 @@ def row(instance: Instance) -> Row:
 
 
 def total(values: Iterable[Decimal | None]) -> str:
-    """The sum of those that are known; a dash where none is."""
+    """The sum of the known values; a dash if none is known."""
     known = [value for value in values if value is not None]
     return f"{sum(known):,.2f}" if known else "-"
 
 
 def table(rows: Iterable[Row]) -> str:
-    """How many there are, and their sums: by provider, region and state, then for each provider, then for all."""
+    """The number of instances and their sums.
+
+    For each provider, region and state, then for each provider, then for all.
+    """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for one in rows:
         region = one.region or "-"
@@ -86,7 +90,7 @@ def table(rows: Iterable[Row]) -> str:
         where = printable(f"{provider:<22}{region:<18}{state:<13}")
         return f"{where}{len(found):>8,}{hours:>13}{cost:>11}"
 
-    # What has no region or no name is a sum, and stands below what it sums up.
+    # A row without a region or a provider is a sum, and is below the rows that it adds up.
     order = sorted(groups, key=lambda key: (not key[0], key[0], not key[1], key))
     heading = (
         f"{'provider':<22}{'region':<18}{'state':<13}{'count':>8}{'hours left':>13}{'cost ($)':>11}"
@@ -95,11 +99,11 @@ def table(rows: Iterable[Row]) -> str:
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet may take for a formula."""
+"""The beginnings of a cell that a spreadsheet may take for a formula."""
 
 
 def cell(text: str) -> str:
-    """A text from outside as a cell: an apostrophe makes a text of what would be a formula.
+    """A text as a cell. An apostrophe keeps a spreadsheet from taking it for a formula.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
@@ -107,7 +111,7 @@ def cell(text: str) -> str:
 
 
 def csv_text(rows: Iterable[Row]) -> str:
-    """One line for each instance; empty where a value is not known."""
+    """One line for each instance. A cell is empty if its value is not known."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(Row._fields)
@@ -125,14 +129,14 @@ def csv_text(rows: Iterable[Row]) -> str:
 
 
 async def survey(cloud: VCloud) -> tuple[list[Row], Mapping[str, VCloudError]]:
-    """Everything on every provider, sorted by provider; and which of them did not answer."""
+    """All instances, sorted by provider, and the errors of providers that did not answer."""
     found = cloud.instances().prefetch(AHEAD)
     rows = [row(instance) async for instance in found]
     return sorted(rows, key=lambda one: one.provider), found.errors
 
 
 async def furnish(cloud: VCloud) -> None:
-    """Let something run on each of the emulated providers."""
+    """Start something on each of the emulated providers."""
     application = await cloud.streams.applications.list().first()
     assert application is not None
     stream = await cloud.streams.streams.list(application.id).first()
@@ -147,7 +151,7 @@ async def furnish(cloud: VCloud) -> None:
 
 
 async def report() -> tuple[list[Row], Mapping[str, VCloudError]]:
-    """Survey what is configured, or else the emulator."""
+    """Survey the configured providers, or else the emulator."""
     async with AsyncExitStack() as stack:
         if any(name.startswith("VCLOUD_") for name in os.environ):
             cloud = await stack.enter_async_context(VCloud.from_env())
@@ -160,10 +164,8 @@ async def report() -> tuple[list[Row], Mapping[str, VCloudError]]:
 
 
 def main() -> int:
-    """Print the table, write the CSV, and say by the exit status whether everybody answered."""
-    parser = argparse.ArgumentParser(
-        description="What there is on all providers, and what it costs."
-    )
+    """Print the table, write the CSV file, and return 1 if a provider did not answer."""
+    parser = argparse.ArgumentParser(description="All instances of all providers, and their costs.")
     parser.add_argument(
         "--csv", type=Path, metavar="PATH", help="also write every instance to this file"
     )
@@ -174,7 +176,7 @@ def main() -> int:
     print(table(rows))
     print(f"\n{len(rows):,} instances, in {perf_counter() - begin:.1f} s")
     if path is not None:
-        # Half an emoji, which JSON can hold and UTF-8 cannot, is written as its escape.
+        # A lone surrogate, which JSON may contain and UTF-8 cannot encode, is written as an escape.
         path.write_text(csv_text(rows), encoding="utf-8", errors="backslashreplace", newline="")
         print(f"each of them is in {path}")
     for provider, error in errors.items():

@@ -3,8 +3,8 @@
 It prints a line for each attempt, one for each call that waits for more than a second, and a
 summary at the end.
 
-Runs as it is against the embedded emulator, which fails now and then. With VCLOUD_COMPUTERS_KEY and VCLOUD_COMPUTERS_SECRET set
-it watches the real service, of which it only reads.
+By default it uses the embedded emulator, which fails now and then. Set VCLOUD_COMPUTERS_KEY and
+VCLOUD_COMPUTERS_SECRET to use the real service. It only reads.
 
     python examples/observe.py
 """
@@ -26,9 +26,9 @@ from vcloud.emulator import Emulator, Fault
 
 @define(eq=False)
 class Summary(Observer):
-    """Counts, for each operation, the attempts, what made them repeat, and how long they took.
+    """Counts the attempts of each operation, the reasons for retries, and the times.
 
-    Of calls that wait for more than a second it counts what they wait for.
+    It also counts what calls wait for, if they wait for more than a second.
     """
 
     attempts: Counter[str] = field(factory=Counter)
@@ -36,31 +36,31 @@ class Summary(Observer):
     reasons: Counter[str] = field(factory=Counter)
     paused: float = 0.0
     slowest: dict[str, float] = field(factory=dict)
-    under_way: int = 0
-    most_under_way: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
     waits: Counter[str] = field(factory=Counter)
 
     def queued(self, event: Queued) -> None:
-        """Say what the call waits for, and until when."""
+        """Print what the call waits for, and until when."""
         until = "" if event.until is None else f" until {event.until:%H:%M:%S} UTC"
         print(f"  {event.operation} waits for: {event.reason}{until} ({event.waiting} in all)")
         self.waits[event.reason] += 1
 
-    def started(self, attempt: Attempt) -> None:  # noqa: ARG002 - only that there is one counts
-        """One more is under way."""
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+    def started(self, attempt: Attempt) -> None:  # noqa: ARG002 - it is only counted
+        """Count the attempts in flight."""
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
     def ended(self, attempt: Attempt) -> None:
-        """Count it, and keep the longest time."""
-        self.under_way -= 1
+        """Count the attempt, and keep the longest time."""
+        self.in_flight -= 1
         name = f"{attempt.provider}: {attempt.operation}"
         self.attempts[name] += 1
         self.failures[name] += attempt.error is not None
         self.slowest[name] = max(self.slowest.get(name, 0.0), attempt.duration or 0.0)
 
     def retried(self, attempt: Attempt) -> None:
-        """Note what made it necessary."""
+        """Count the reason for the retry."""
         self.reasons[f"{attempt.status or 'no answer'} {type(attempt.error).__name__}"] += 1
         self.paused += attempt.retry_in or 0.0
 
@@ -69,10 +69,12 @@ class Summary(Observer):
         print(f"\n  {'attempts':>8}  {'failed':>6}  {'slowest':>9}  operation")
         for name, count in self.attempts.most_common():
             print(
-                f"  {count:>8}  {self.failures[name]:>6}  {self.slowest[name] * 1000:>6.0f} ms  {name}"
+                f"  {count:>8}  {self.failures[name]:>6}  "
+                f"{self.slowest[name] * 1000:>6.0f} ms  {name}"
             )
         print(
-            f"\n  {self.reasons.total()} sent again, {self.paused:.1f} s of pauses in all, {self.most_under_way} at once at most"
+            f"\n  {self.reasons.total()} retries, {self.paused:.1f} s of pauses in all, "
+            f"at most {self.most_in_flight} attempts in flight"
         )
         for reason, count in self.reasons.most_common():
             print(f"  {count:>8}  {reason}")
@@ -82,8 +84,9 @@ class Summary(Observer):
 
 
 async def main() -> None:
-    """Read a fleet while the service is not at its best."""
-    # The log of attempts is below "vcloud", at DEBUG; "vcloud.computers" alone would be one provider's.
+    """Read machines from a service that fails now and then."""
+    # The attempts of all providers are logged below "vcloud", at DEBUG; those of one provider below
+    # "vcloud.computers", for example.
     logging.basicConfig(stream=sys.stdout, format="  %(levelname)s %(name)s  %(message)s")
     logging.getLogger("vcloud").setLevel(logging.DEBUG)
 
@@ -102,7 +105,7 @@ async def main() -> None:
         print("What is sent:")
         page = await anext(cloud.computers.machines.list(per_page=8).pages())
         await asyncio.gather(*[machine.refresh() for machine in page.items])
-    print(f"\n{len(page.items)} machines were read, twice, and no failure reached this program:")
+    print(f"\n{len(page.items)} machines were read, twice, and this program saw no failure:")
     summary.report()
 
 

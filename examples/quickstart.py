@@ -1,7 +1,7 @@
 """A tour of all four providers through one client, in a few seconds.
 
-Runs as it is against the embedded emulator. With VCLOUD_* variables set it tours the real providers that they configure;
-then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+By default it uses the embedded emulator. Set VCLOUD_* variables to use the real providers that they
+configure, and VCLOUD_EXAMPLE_BUY=1 to allow it to spend money there.
 
     python examples/quickstart.py
 """
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 async def computers(cloud: VCloud, say: Say) -> None:
-    """Buy two machines, start them at once, hand out a link, stop them."""
+    """Buy two machines, start them at once, create an access link, stop them."""
     machines = await cloud.computers.machines.create(1, quantity=2, region="dublin")
     say(f"bought machines {', '.join(machine.id for machine in machines)} in {machines[0].region}")
     await asyncio.gather(*[machine.wait_until("off", poll=0.05) for machine in machines])
@@ -35,10 +35,12 @@ async def computers(cloud: VCloud, say: Say) -> None:
     link = await ready[0].create_access_link(timedelta(hours=1))
     for machine in ready:
         say(
-            f"{machine.id:>6}  {machine.name:<16}{machine.region or '-':<10}{machine.machine_type:<8}{machine.friendly_status:<8}"
+            f"{machine.id:>6}  {machine.name:<16}{machine.region or '-':<10}"
+            f"{machine.machine_type:<8}{machine.friendly_status:<8}"
         )
     say(
-        f"whoever has this link can open the first one until {link.expires_at:%H:%M} UTC: {link.connection_link}"
+        f"anyone who has this link can open the first one until {link.expires_at:%H:%M} UTC: "
+        f"{link.connection_link}"
     )
     try:
         await ready[0].reset()
@@ -60,7 +62,8 @@ async def streams(cloud: VCloud, say: Say) -> None:
     visitor = await cloud.streams.users.create(email="visitor@example.com")
     assignment = await stream.connect("dublin", visitor, poll=0.05)
     say(
-        f"visitor {visitor.id} has a machine of {application.name!r}: {assignment.machine.connection_status}"
+        f"visitor {visitor.id} has a machine of {application.name!r}: "
+        f"{assignment.machine.connection_status}"
     )
     await assignment.machine.stop()
     machine = await assignment.machine.refresh()
@@ -68,7 +71,7 @@ async def streams(cloud: VCloud, say: Say) -> None:
 
 
 async def streamspace(cloud: VCloud, say: Say) -> None:
-    """Run a browser in a container, put it to sleep, wake it, end it."""
+    """Run a browser in a container, hibernate it, wake it, end it."""
     session = await cloud.streamspace.sessions.create(
         "admin",
         "firefox-browser",
@@ -79,7 +82,7 @@ async def streamspace(cloud: VCloud, say: Say) -> None:
     say(f"{session.name} runs on {session.agent_id}")
     await session.hibernate()
     await session.wake()
-    say("slept, and woke again")
+    say("hibernated, and woke again")
     await session.terminate()
     stats = await cloud.streamspace.agents.stats()
     room = stats.utilization.sessions_available if stats.utilization is not None else "some"
@@ -87,7 +90,7 @@ async def streamspace(cloud: VCloud, say: Say) -> None:
 
 
 async def desktops(cloud: VCloud, say: Say) -> None:
-    """Drive a desktop as a program would."""
+    """Use a desktop, as a program would."""
     async with cloud.desktops.launch(timeout=timedelta(hours=1), poll=0.05) as desktop:
         await desktop.click(500, 300)
         await desktop.type("hello, desktop")
@@ -97,10 +100,11 @@ async def desktops(cloud: VCloud, say: Say) -> None:
         path = Path(tempfile.mkdtemp(prefix="vcloud-")) / "screen.jpg"
         picture.save(path)
         say(
-            f"clicked and typed; pointer at {point.x}, {point.y}; a {picture.media_type} of {len(picture.data)} bytes is in {path}"
+            f"clicked and typed; pointer at {point.x}, {point.y}; "
+            f"a {picture.media_type} of {len(picture.data)} bytes is in {path}"
         )
         say(f"bash says {(await desktop.bash('echo done')).strip()!r}")
-    say("stopped on the way out")
+    say("stopped when the block was left")
 
 
 TOUR: dict[str, tuple[str, Callable[[VCloud, Say], Coroutine[Any, Any, None]]]] = {
@@ -112,7 +116,7 @@ TOUR: dict[str, tuple[str, Callable[[VCloud, Say], Coroutine[Any, Any, None]]]] 
 
 
 async def visit(cloud: VCloud, provider: str) -> list[str]:
-    """One stop of the tour; returns its lines, so that the four can run at once and still be read in turn."""
+    """Visit one provider. Returns lines, so that the four can run at once and print in order."""
     lines: list[str] = []
     begin = perf_counter()
     try:
@@ -120,7 +124,7 @@ async def visit(cloud: VCloud, provider: str) -> list[str]:
     except ConfigurationError:
         return [f"{TOUR[provider][0]}: not configured"]
     except VCloudError as error:
-        lines.append(f"did not work: {error}")
+        lines.append(f"failed: {error}")
     return [
         f"{TOUR[provider][0]}  ({perf_counter() - begin:.1f} s)",
         *(f"   {line}" for line in lines),
@@ -128,7 +132,7 @@ async def visit(cloud: VCloud, provider: str) -> list[str]:
 
 
 async def main() -> None:
-    """Tour everything that is configured, and list what is left."""
+    """Tour all configured providers, and list what there is afterwards."""
     async with AsyncExitStack() as stack:
         real = any(
             name.startswith(f"VCLOUD_{provider.upper()}_")

@@ -1,7 +1,7 @@
-"""Vagon Streams: get a visitor onto a machine, and see what that costs.
+"""Vagon Streams: connect a visitor to a machine, and see what that costs.
 
-Runs as it is against the embedded emulator, and against the real service when VCLOUD_STREAMS_KEY and
-VCLOUD_STREAMS_SECRET are set; then VCLOUD_EXAMPLE_BUY=1 must say that it may spend money.
+By default it uses the embedded emulator. Set VCLOUD_STREAMS_KEY and VCLOUD_STREAMS_SECRET to use
+the real service, and VCLOUD_EXAMPLE_BUY=1 to allow it to spend money there.
 
     python examples/streams.py
     python examples/streams.py --region oregon --email visitor@example.com --hold 600
@@ -20,14 +20,14 @@ from vcloud.providers.streams import Assignment, Stream, StreamMachine, VagonStr
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--region", default="dublin", help="where the machine runs (default: %(default)s)"
     )
-    parser.add_argument("--email", help="whom the machine is for")
+    parser.add_argument("--email", help="the email address of the visitor")
     parser.add_argument(
         "--hold",
         type=float,
@@ -38,40 +38,79 @@ def arguments() -> argparse.Namespace:
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 def row(machine: StreamMachine) -> str:
     """One line of the table."""
-    return f"  {machine.id:>7}  {machine.region:<12}{machine.machine_type:<14}{machine.connection_status:<12}{machine.duration!s:>9}  $ {machine.cost}"
+    return (
+        f"  {machine.id:>7}  {machine.region:<12}{machine.machine_type:<14}"
+        f"{machine.connection_status:<12}{machine.duration!s:>9}  $ {machine.cost}"
+    )
 
 
 async def show(client: VagonStreams) -> Stream | None:
-    """Print what there is; return the first stream."""
+    """Print all applications and streams, and return the first stream."""
     first = None
     say("Applications and their streams:")
     async for application in client.applications.list():
         say(f"  {application.name} on {application.performance}, {application.friendly_status}")
         async for stream in client.streams.list(application.id):
             say(
-                f"    stream {stream.id}: {stream.resolution}, sound {stream.sound}, turned off after {stream.auto_turn_off_duration}"
+                f"    stream {stream.id}: {stream.resolution}, sound {stream.sound}, "
+                f"turned off after {stream.auto_turn_off_duration}"
             )
             first = first or stream
     return first
 
 
 async def use(assignment: Assignment, hold: float, emulator: Emulator | None) -> None:
-    """The time that the visitor has."""
+    """Wait while the visitor uses the machine."""
     if emulator is not None:
-        # Nobody opens an emulated link, so the emulator is told that somebody did.
+        # Nobody opens an emulated link, so tell the emulator that a visitor did.
         emulator.streams.visitor_opens(assignment.machine.id)
         emulator.clock.advance(210)
     await asyncio.sleep(hold)
 
 
+async def visit(
+    client: VagonStreams, stream: Stream, options: argparse.Namespace, emulator: Emulator | None
+) -> None:
+    """Connect a visitor to a machine, wait, and stop the machine."""
+    user = await client.users.create(options.email)
+    print()
+    say(f"Connecting visitor {user.id} to a machine in {options.region} ...")
+    try:
+        # Starts a machine if none is available, and stops it if this fails or is interrupted.
+        assignment = await stream.connect(
+            options.region, user, poll=2 if emulator is None else 0.05
+        )
+        machine = assignment.machine
+        try:
+            say(row(machine))
+            # Anyone who has assignment.connection_link can use the machine: show it to the visitor,
+            # and never log it.
+            length = len(assignment.connection_link)
+            say(f"           can be opened with a link of {length} characters")
+            await use(assignment, options.hold, emulator)
+            say(row(await machine.refresh()))
+        finally:
+            await machine.stop()
+        say(row(await machine.refresh()))
+
+        print()
+        say("A mistake, handled:")
+        try:
+            await machine.stop()
+        except ConflictError as error:
+            say(f"  {error.meaning} (code {error.code})")
+    finally:
+        await user.delete()
+
+
 async def main() -> None:
-    """The main job: from an account to a visitor's session, and back to nothing that runs."""
+    """From an account to a visitor's session, with nothing left running."""
     options = arguments()
     async with AsyncExitStack() as stack:
         key, secret, emulator = (
@@ -92,45 +131,18 @@ async def main() -> None:
         stream = await show(client)
         if stream is None or not (emulator or os.environ.get("VCLOUD_EXAMPLE_BUY") == "1"):
             print()
-            say("A stream, and VCLOUD_EXAMPLE_BUY=1, are needed to go on: machines cost money.")
+            say("Machines cost money: this needs a stream, and VCLOUD_EXAMPLE_BUY=1, to go on.")
             return
 
-        user = await client.users.create(options.email)
-        print()
-        say(f"Getting visitor {user.id} onto a machine in {options.region} ...")
-        try:
-            # Starts a machine if none is available, and stops it again if this fails or is interrupted.
-            assignment = await stream.connect(
-                options.region, user, poll=2 if emulator is None else 0.05
-            )
-            machine = assignment.machine
-            try:
-                say(row(machine))
-                # Whoever has the link has the machine, so assignment.connection_link is for the visitor and not for a log.
-                say(
-                    f"           can be opened with a link of {len(assignment.connection_link)} characters"
-                )
-                await use(assignment, options.hold, emulator)
-                say(row(await machine.refresh()))
-            finally:
-                await machine.stop()
-            say(row(await machine.refresh()))
-
-            print()
-            say("A mistake, handled:")
-            try:
-                await machine.stop()
-            except ConflictError as error:
-                say(f"  {error.meaning} (code {error.code})")
-        finally:
-            await user.delete()
+        await visit(client, stream, options, emulator)
 
         print()
         say("The latest visit:")
-        visit = await client.sessions.list(stream_id=stream.id, per_page=1).first()
-        if visit is not None:
+        latest = await client.sessions.list(stream_id=stream.id, per_page=1).first()
+        if latest is not None:
             say(
-                f"  {visit.customer} stayed {visit.readable_duration} on {visit.application_name}, sound {visit.audio_state or 'unknown'}"
+                f"  {latest.customer} stayed {latest.readable_duration} on "
+                f"{latest.application_name}, sound {latest.audio_state or 'unknown'}"
             )
 
 

@@ -1,6 +1,6 @@
-"""StreamSpace: see what the agents have room for, give a user a desktop, and put it to sleep.
+"""StreamSpace: see the capacity of the agents, start a session for a user, and hibernate it.
 
-Runs as it is against the embedded emulator, and against the real service when VCLOUD_STREAMSPACE_URL is set with
+By default it uses the embedded emulator. Set VCLOUD_STREAMSPACE_URL to use the real service, with
 VCLOUD_STREAMSPACE_TOKEN, or with VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD.
 
     python examples/streamspace.py
@@ -27,12 +27,12 @@ from vcloud.providers.streamspace import (
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--user", default="john.doe", help="whose session it is (default: %(default)s)"
+        "--user", default="john.doe", help="the user of the session (default: %(default)s)"
     )
     parser.add_argument(
         "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
@@ -44,16 +44,16 @@ def arguments() -> argparse.Namespace:
         "--idle",
         type=float,
         default=1800,
-        help="seconds of idleness after which it sleeps (default: %(default)g)",
+        help="seconds of idleness after which it hibernates (default: %(default)g)",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave it hibernated instead of ending it"
+        "--keep", action="store_true", help="leave it hibernated instead of deleting it"
     )
     return parser.parse_args()
 
 
 async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
-    """Where to go, and how long to pause between two looks."""
+    """The endpoint, and the polling interval in seconds."""
     url, token = (
         os.environ.get("VCLOUD_STREAMSPACE_URL"),
         os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
@@ -70,7 +70,7 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
@@ -82,11 +82,14 @@ def row(agent: Agent) -> str:
         else (None, None)
     )
     bar = "#" * round(20 * (used or 0) / room) if room else ""
-    return f"  {agent.agent_id:<22}{agent.platform or '-':<12}{agent.status or '-':<10}[{bar:<20}] {used} of {room}"
+    return (
+        f"  {agent.agent_id:<22}{agent.platform or '-':<12}{agent.status or '-':<10}"
+        f"[{bar:<20}] {used} of {room}"
+    )
 
 
 async def overview(client: StreamSpace) -> None:
-    """Print who runs sessions, and what can be run."""
+    """Print the agents and the templates."""
     stats = await client.agents.stats()
     full = stats.utilization.percentage if stats.utilization is not None else None
     say(f"{stats.online_agents} of {stats.total_agents} agents online, {full or 0:g} % full")
@@ -98,11 +101,13 @@ async def overview(client: StreamSpace) -> None:
 
 
 async def use(session: Session, poll: float) -> None:
-    """Wait until the session runs, look at it, and let it sleep and wake."""
+    """Wait until the session is running, print it, hibernate it and wake it."""
     say(f"{session.name} is {session.state}")
     session = await session.wait_until("running", timeout=120, poll=poll)
     say(
-        f"  {session.state} on {session.agent_id} with {session.resources and session.resources.memory}, asleep after {session.idle_timeout}"
+        f"  {session.state} on {session.agent_id} with "
+        f"{session.resources and session.resources.memory}, "
+        f"hibernates after {session.idle_timeout}"
     )
     say(f"  picture at {session.vnc_url} (connect_url() adds the token)")
     for line in await session.logs(tail=3):
@@ -117,7 +122,7 @@ async def use(session: Session, poll: float) -> None:
 
 
 async def main() -> None:
-    """The main job: from a look at the agents to a session, and back to nothing that runs."""
+    """From the agents to a session, with nothing left running."""
     options = arguments()
     async with AsyncExitStack() as stack:
         where, poll = await endpoint(stack)
@@ -132,7 +137,7 @@ async def main() -> None:
                 tags=["example"],
             )
         except CapacityError as error:
-            raise SystemExit(f"there is no room: {error}") from error
+            raise SystemExit(f"no agent has room for the session: {error}") from error
         try:
             await use(session, poll)
         finally:
@@ -141,7 +146,7 @@ async def main() -> None:
         tagged = await client.sessions.list(tags=["example"], sort="updated_at").all()
         say("Sessions of this example: " + ", ".join(f"{one.name} {one.state}" for one in tagged))
         if "VCLOUD_STREAMSPACE_TOKEN" not in os.environ:
-            # A token that was given may be used elsewhere; one that was obtained here is of no more use.
+            # A token from the environment may be used elsewhere; one from a login here is not.
             await client.logout()
 
 

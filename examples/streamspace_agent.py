@@ -1,11 +1,12 @@
-"""A StreamSpace agent: whoever asks the control plane for a session gets a real desktop on this machine, with a terminal.
+"""A StreamSpace agent: each session gets a real desktop on this machine, with a terminal.
 
-As it is, it starts the embedded emulator as the control plane, serves it, asks for a session as a user would, looks at its
-picture through a VNC tunnel, and ends everything. With VCLOUD_STREAMSPACE_URL, and VCLOUD_STREAMSPACE_TOKEN or
-VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD, it serves that installation until it is interrupted: then
-everybody who may create sessions there runs programs on this machine, as this user.
+By default it starts the embedded emulator as the control plane, serves it, creates a session as a
+user would, connects to it through a VNC tunnel, and ends everything. Set VCLOUD_STREAMSPACE_URL,
+and VCLOUD_STREAMSPACE_TOKEN or VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD, to
+serve that installation until it is interrupted. Then everybody who may create sessions there can
+run programs on this machine, as this user.
 
-It needs Linux and a few programs, and says which if they are missing.
+It needs Linux and a few programs, and prints which of them are missing.
 
     python examples/streamspace_agent.py
     python examples/streamspace_agent.py --id workshop-1 --sessions 3 -- xterm -maximized
@@ -46,28 +47,30 @@ from vcloud.providers.streamspace import (
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 class DesktopAgent:
-    """Carries out the control plane's commands: each session is an X display of its own. Leaving the block ends them all.
+    """Carries out the commands of the control plane. Each session is an X display of its own.
 
-    A hibernated session keeps its desktop, so that nothing in it is lost; it is the control plane that lets nobody in. An
-    agent with containers would give up the container here, and start it again on the same volume. To the worker such a
-    session takes no room any more, so the desktops are counted here too.
+    Leaving the block ends all desktops. A hibernated session keeps its desktop, so that its data is
+    not lost; the control plane refuses connections to it. An agent with containers would stop the
+    container here, and start it again with the same volume. The worker does not count hibernated
+    sessions, so their desktops are counted here too.
 
     Args:
         command: the program of each desktop, and its arguments.
-        most: how many desktops there may be at once, those of hibernated sessions among them.
+        max_desktops: how many desktops there may be at once, including those of hibernated
+            sessions.
     """
 
-    def __init__(self, command: Sequence[str] = ("xterm",), most: int = 5) -> None:
+    def __init__(self, command: Sequence[str] = ("xterm",), max_desktops: int = 5) -> None:
         self.desktops: dict[str, X11Desktop] = {}
         self.worker: AgentWorker | None = None
         self._command = tuple(command)
-        self._most = most
-        # One start or stop at a time: a stop must not overtake the start that it is meant for.
+        self._max_desktops = max_desktops
+        # One start or stop at a time: a stop must not overtake the start of its session.
         self._changing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -84,13 +87,14 @@ class DesktopAgent:
         await asyncio.gather(*[desktop.aclose() for desktop in self.desktops.values()])
 
     async def start_session(self, command: StartSession) -> SessionResult:
-        """Start a desktop, and say where it is."""
+        """Start a desktop, and return its address."""
         async with self._changing:
             if command.session_id not in self.desktops:
-                if len(self.desktops) >= self._most:
+                if len(self.desktops) >= self._max_desktops:
                     raise CommandFailed(
                         "AGENT_CAPACITY_EXCEEDED",
-                        f"this agent has {self._most} desktops, those of hibernated sessions among them",
+                        f"this agent has {self._max_desktops} desktops, "
+                        "including those of hibernated sessions",
                     )
                 try:
                     self.desktops[command.session_id] = await X11Desktop.start(self._command)
@@ -100,7 +104,7 @@ class DesktopAgent:
         say(
             f"  [agent] {command.data.name} of {command.data.user} is on display {desktop.display}",
         )
-        # No vnc_port: other users of this machine could connect to one.
+        # No vnc_port: other users of this machine could connect to a port.
         return SessionResult(
             pod_ip="127.0.0.1",
             pod_name=f"display-{desktop.display[1:]}",
@@ -112,7 +116,7 @@ class DesktopAgent:
         self._desktop(command.session_id)
 
     async def wake_session(self, command: WakeSession) -> None:
-        """Nothing was put away, so there is nothing to fetch."""
+        """Do nothing: the desktop was kept."""
         self._desktop(command.session_id)
 
     async def stop_session(self, command: StopSession) -> None:
@@ -123,27 +127,27 @@ class DesktopAgent:
                 say(f"  [agent] display {desktop.display} is gone")
 
     async def vnc_address(self, request: VNCProxyRequest) -> Path:
-        """The Unix socket of the desktop's VNC server, which no other user can reach."""
+        """The Unix socket of the desktop's VNC server. No other user can connect to it."""
         return self._desktop(request.session_id).vnc_path
 
     async def reconcile(self, sessions: Sequence[AgentSession]) -> None:
-        """Compare the desktops with what the control plane believes, after a restart of either.
+        """Compare the desktops with the control plane's sessions, after a restart of either.
 
-        A desktop that it does not know would run for ever: it is ended. A session that has no desktop any more would seem to
-        run for ever: it is reported. Others are left to their commands, which wait until this returns.
+        A desktop without a session would run for ever, so it is ended. A session without a desktop
+        would seem to run for ever, so it is reported as failed. Commands wait until this returns.
         """
         known = {session.id: session for session in sessions if session.id is not None}
         for session_id in self.desktops.keys() - known.keys():
             orphan = self.desktops.pop(session_id)
-            say(f"  [agent] nobody knows display {orphan.display} any more: it is ended")
+            say(f"  [agent] display {orphan.display} has no session any more: it is ended")
             await orphan.aclose()
         for session_id, session in known.items():
             desktop = self.desktops.get(session_id)
-            gone = desktop is None or not desktop.alive
-            if gone and session.state in (SessionState.RUNNING, SessionState.HIBERNATED):
+            ended = desktop is None or not desktop.alive
+            if ended and session.state in (SessionState.RUNNING, SessionState.HIBERNATED):
                 say(f"  [agent] {session.name} has no desktop here: it is reported as failed")
                 assert self.worker is not None
-                self.worker.report_failed(session_id, "its desktop is gone")
+                self.worker.report_failed(session_id, "its desktop has ended")
 
     def _desktop(self, session_id: str) -> X11Desktop:
         desktop = self.desktops.get(session_id)
@@ -155,7 +159,7 @@ class DesktopAgent:
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -164,7 +168,7 @@ def arguments() -> argparse.Namespace:
         default=f"x11-{socket.gethostname()}",
         help="the name to register with (default: %(default)s)",
     )
-    parser.add_argument("--region", help="where the agent says that it is")
+    parser.add_argument("--region", help="the region to register with")
     parser.add_argument(
         "--sessions", type=int, default=5, help="how many sessions at once (default: %(default)s)"
     )
@@ -174,7 +178,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def lacking(program: str) -> list[str]:
+def missing_programs(program: str) -> list[str]:
     """What must be installed first."""
     found = shutil.which(program)
     return missing() + (
@@ -185,7 +189,7 @@ def lacking(program: str) -> list[str]:
 
 
 def installation() -> Endpoint | None:
-    """The control plane that the environment names."""
+    """The control plane that the environment configures; None if it configures none."""
     url, token = (
         os.environ.get("VCLOUD_STREAMSPACE_URL"),
         os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
@@ -201,7 +205,7 @@ def installation() -> Endpoint | None:
 def worker_for(
     client: StreamSpace, handler: DesktopAgent, options: argparse.Namespace
 ) -> AgentWorker:
-    """What stays connected to the control plane."""
+    """The worker, which stays connected to the control plane."""
     worker = client.serve_agent(
         options.id,
         platform="docker",
@@ -209,14 +213,14 @@ def worker_for(
         capacity=AgentCapacity(max_sessions=options.sessions),
         handler=handler,
         on_registered=handler.reconcile,
-        on_error=lambda error: say(f"  [agent] copes with: {error}"),
+        on_error=lambda error: say(f"  [agent] goes on after an error: {error}"),
     )
     handler.worker = worker
     return worker
 
 
 async def serve(where: Endpoint, options: argparse.Namespace) -> None:
-    """Be an agent until SIGINT or SIGTERM."""
+    """Run the agent until SIGINT or SIGTERM."""
     async with (
         StreamSpace(where) as client,
         DesktopAgent(options.command, options.sessions) as handler,
@@ -225,39 +229,41 @@ async def serve(where: Endpoint, options: argparse.Namespace) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         say(
-            f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted, which ends its sessions too.",
+            f"Agent {worker.agent_id} serves {where.base_url} until it is interrupted. "
+            "Then its sessions end too.",
         )
         try:
             await worker.run()
         except VCloudError as error:
-            raise SystemExit(f"this cannot be an agent there: {error}") from error
+            raise SystemExit(f"the control plane does not accept this agent: {error}") from error
 
 
 async def look(session: Session) -> None:
-    """Shake hands with the session's VNC server, as far as it takes to learn how large the screen is."""
+    """Connect to the session's VNC server, and read the size of its screen."""
     async with session.open_vnc() as tunnel:
         received = bytearray()
 
         async def take(count: int) -> bytes:
             while len(received) < count:
                 if not (more := await tunnel.read()):
-                    raise ConnectionError("the VNC server hung up")
+                    raise ConnectionError("the VNC server closed the connection")
                 received.extend(more)
             taken = bytes(received[:count])
             del received[:count]
             return taken
 
         greeting = await take(12)
-        say(f"  its VNC server says {greeting.decode(errors='replace').strip()}")
+        say(f"  its VNC server greets with {greeting.decode(errors='replace').strip()}")
         await tunnel.write(greeting)
-        ways = await take((await take(1))[0])
+        types = await take((await take(1))[0])
         say(
-            f"  it offers the security types {', '.join(map(str, ways))}; 1 is none: the token was the key"
+            f"  it offers the security types {', '.join(map(str, types))}; "
+            "1 is none, because the token has already authorised the viewer"
         )
         await tunnel.write(b"\x01")
         if await take(4) != bytes(4):
-            raise ConnectionError("the VNC server lets nobody in")
-        # Shared: whoever else looks may stay.
+            raise ConnectionError("the VNC server refused the connection")
+        # Shared: other viewers may stay connected.
         await tunnel.write(b"\x01")
         screen = await take(24)
         width, height = (int.from_bytes(screen[at : at + 2], "big") for at in (0, 2))
@@ -265,7 +271,7 @@ async def look(session: Session) -> None:
 
 
 async def demonstrate(options: argparse.Namespace) -> None:
-    """Be the control plane, the agent and a user at once."""
+    """Run a control plane, the agent and a user in one program."""
     async with (
         Emulator() as emulator,
         StreamSpace(emulator.endpoints()["streamspace"]) as client,
@@ -288,18 +294,20 @@ async def demonstrate(options: argparse.Namespace) -> None:
 
 
 async def main() -> None:
-    """The main job: serve who is there to be served."""
+    """Serve the configured control plane, or else the emulator."""
     options = arguments()
-    if needed := lacking(options.command[0]):
+    if needed := missing_programs(options.command[0]):
         say(
-            "This agent gives each session a real desktop on this machine, and something for that is missing."
+            "This agent gives each session a real desktop on this machine, and some programs for "
+            "that are missing."
         )
         say("It needs:")
         for each in needed:
             say(f"  - {each}")
         say("On Debian or Ubuntu, as root:")
         say(
-            "  apt-get install --no-install-recommends tigervnc-standalone-server xdotool scrot xterm"
+            "  apt-get install --no-install-recommends "
+            "tigervnc-standalone-server xdotool scrot xterm"
         )
         say("Nothing was done.")
     elif where := installation():

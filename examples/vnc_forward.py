@@ -1,8 +1,9 @@
 """A StreamSpace session on a local port, for any VNC viewer.
 
-Runs as it is against the embedded emulator, whose own agent shows a plain screen, and against the real service when
-VCLOUD_STREAMSPACE_URL is set with VCLOUD_STREAMSPACE_TOKEN, or with VCLOUD_STREAMSPACE_USERNAME and
-VCLOUD_STREAMSPACE_PASSWORD. It connects once itself to show that it works; with --keep it stays until it is interrupted.
+By default it uses the embedded emulator, whose own agent shows a plain screen. Set
+VCLOUD_STREAMSPACE_URL to use the real service, with VCLOUD_STREAMSPACE_TOKEN, or with
+VCLOUD_STREAMSPACE_USERNAME and VCLOUD_STREAMSPACE_PASSWORD. It connects once itself to show that it
+works. With --keep it goes on until it is interrupted.
 
     python examples/vnc_forward.py
     python examples/vnc_forward.py --keep --port 5901
@@ -23,21 +24,21 @@ from vcloud.providers.streamspace import Session, StreamSpace, VNCForward
 
 
 def say(line: str) -> None:
-    """Print a line. What a service says in it neither acts on the terminal nor begins a line."""
+    """Print a line. Control characters from the service are escaped."""
     print(printable(line), flush=True)
 
 
 def arguments() -> argparse.Namespace:
-    """What can be said on the command line."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--session",
-        help="the id of a session that runs (default: one is made, and ended afterwards)",
+        help="the id of a running session (default: one is made, and deleted afterwards)",
     )
     parser.add_argument(
-        "--user", default="john.doe", help="whose session is made (default: %(default)s)"
+        "--user", default="john.doe", help="the user of the session (default: %(default)s)"
     )
     parser.add_argument(
         "--template", default="firefox-browser", help="what runs in it (default: %(default)s)"
@@ -48,7 +49,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
-    """Where to go, and how long to pause between two looks."""
+    """The endpoint, and the polling interval in seconds."""
     url, token = (
         os.environ.get("VCLOUD_STREAMSPACE_URL"),
         os.environ.get("VCLOUD_STREAMSPACE_TOKEN"),
@@ -68,7 +69,7 @@ async def endpoint(stack: AsyncExitStack) -> tuple[Endpoint, float]:
 async def running(
     client: StreamSpace, options: argparse.Namespace, poll: float
 ) -> AsyncIterator[Session]:
-    """The session that was named, which is left as it is, or a new one, which is not left at all."""
+    """The session of --session, which stays, or a new one, which is deleted afterwards."""
     if options.session:
         yield await client.sessions.ref(options.session).refresh()
         return
@@ -77,11 +78,11 @@ async def running(
         yield await session.wait_until("running", timeout=120, poll=poll)
     finally:
         await session.delete()
-        say(f"Session {session.name} is ended.")
+        say(f"Session {session.name} is deleted.")
 
 
 async def greet(forward: VNCForward) -> None:
-    """Connect as a viewer does, and hear what the VNC server says first."""
+    """Connect as a viewer does, and read the greeting of the VNC server."""
     reader, writer = await asyncio.open_connection(forward.host, forward.port)
     try:
         greeting = await reader.readline()
@@ -90,11 +91,11 @@ async def greet(forward: VNCForward) -> None:
         await writer.wait_closed()
     for error in forward.errors:
         raise error
-    say(f"  tried, and greeted with {greeting.decode(errors='replace').strip()}")
+    say(f"  connected once; the greeting is {greeting.decode(errors='replace').strip()}")
 
 
 async def main() -> None:
-    """The main job: a session, a port that leads to it, and a viewer's first moment."""
+    """Forward a session to a local port, and connect to it once."""
     options = arguments()
     async with AsyncExitStack() as stack:
         where, poll = await endpoint(stack)
@@ -102,11 +103,9 @@ async def main() -> None:
         session = await stack.enter_async_context(running(client, options, poll))
         say(f"Session {session.name} is {session.state} on {session.agent_id}.")
         async with session.forward_vnc(options.port) as forward:
-            say(
-                f"Its picture is at {forward.host} port {forward.port}, for programs of this machine only:"
-            )
+            say(f"It is at {forward.host} port {forward.port}, for programs on this machine only:")
             say(f"  vncviewer {forward.host}::{forward.port}")
-            say("  or the same host and port in any other viewer; it is asked for no password")
+            say("  or the same host and port in any other viewer; no password is needed")
             await greet(forward)
             if options.keep:
                 say("Forwarding until interrupted (Ctrl+C).")

@@ -1,4 +1,4 @@
-"""Each benchmark runs and prints its tables. What the figures are is nobody's business here."""
+"""Each benchmark runs and prints its tables. Their figures are not checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = {
     "soak": {"memory, MB", "descriptors", "tasks", "lines of log a minute", "CPU of a call, us"},
 }
 
-#: They take many seconds of CPU. The others show in the suite that benchmarks run.
+#: These take many seconds of CPU, so that the suite runs only the others.
 LONG = {"profile", "tunnel", "memory", "storm", "soak"}
 
 
@@ -34,7 +34,7 @@ def names_of_rows(printed: str) -> set[str]:
     return {line.split("  ")[0] for line in printed.splitlines()}
 
 
-def test_no_benchmark_is_forgotten_here() -> None:
+def test_every_benchmark_is_tested() -> None:
     assert set(ROWS) == set(BENCHMARKS)
 
 
@@ -42,20 +42,20 @@ def test_no_benchmark_is_forgotten_here() -> None:
     "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in ROWS]
 )
 async def test_a_benchmark_prints_its_rows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    # Only what needs no peer, as those are not there to be tested.
+    # Only the clients that are always installed.
     await import_module(f"tests.benchmarks.{name}").main(Options(rounds=1, quick=True, alone=True))
     assert ROWS[name] <= names_of_rows(capsys.readouterr().out)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-async def test_an_hour_of_all_features_leaves_nothing_behind() -> None:
+async def test_an_hour_of_all_features_leaks_nothing() -> None:
     _, start, end = (await soak(MINUTES)).readings
     assert end.memory <= 1.05 * start.memory
     assert (end.descriptors, end.tasks) == (start.descriptors, start.tasks)
 
 
-def test_the_command_runs_those_that_are_named_as_it_was_told() -> None:
+def test_the_command_runs_the_named_benchmarks_with_its_options() -> None:
     command = [
         sys.executable,
         "-W",

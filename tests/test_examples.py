@@ -1,4 +1,4 @@
-"""Every example runs as it is, ends well and quickly says something."""
+"""Every example runs without configuration, succeeds and prints something."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_example_runs_against_the_embedded_emulator(example: Path, tmp_pat
     [path for path in EXAMPLES if "VCLOUD_EXAMPLE_BUY" in path.read_text()],
     ids=lambda path: path.stem,
 )
-async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_told_to(
+async def test_example_spends_nothing_on_a_real_service_without_permission(
     example: Path, tmp_path: Path
 ) -> None:
     async with Emulator(machines=3) as emulator:
@@ -44,7 +44,7 @@ async def test_example_spends_nothing_on_a_service_that_is_real_unless_it_is_tol
 async def run(
     example: Path, folder: Path, environment: Mapping[str, str]
 ) -> tuple[int | None, bytes, bytes]:
-    """With these variables and no others of ours: its status, output and errors."""
+    """Run it with only these VCLOUD_* variables; returns its status, output and errors."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("VCLOUD_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -1,4 +1,4 @@
-"""The README tells the truth: every Python snippet in it runs, and its shell commands are those that are tested."""
+"""Every Python snippet of the README runs, and CI runs its shell commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PYTHON = [code for language, code in BLOCKS if language == "python"]
 
 
 def script(code: str) -> str:
-    """A snippet that is no whole program stands inside an open client, as its neighbours in the README do."""
+    """A program from a snippet: one that is not a whole program runs in the block of a client."""
     if "asyncio.run" in code or "def test_" in code:
         return code
     imports = "\n".join(line for line in code.splitlines() if re.match(r"(from|import) ", line))
@@ -64,7 +64,7 @@ async def test_snippet_runs(number: int, tmp_path: Path) -> None:
     assert process.returncode == 0, f"{code}\n{output.decode()}"
 
 
-def test_the_two_commands_are_the_first_shell_block_and_ci_runs_them() -> None:
+def test_ci_runs_the_two_commands_of_the_first_shell_block() -> None:
     first = next(code for language, code in BLOCKS if language == "sh").splitlines()
     assert len(first) == 2
     assert first[0].endswith("python examples/quickstart.py")
@@ -74,7 +74,7 @@ def test_the_two_commands_are_the_first_shell_block_and_ci_runs_them() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", ".github/SECURITY.md"])
-def test_every_path_that_is_named_exists(page: str) -> None:
+def test_every_named_path_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     paths = re.findall(r"`((?:vcloud|tests|examples|\.ci|\.github)/[\w./]*)`", text)
     assert paths

@@ -3,212 +3,96 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from importlib import import_module
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
-import msgspec
 from attrs import evolve
 
-from vcloud._core.endpoint import (
-    Endpoint,
-    check_resolver,
-    checked_observers,
-    is_localhost,
-    is_loopback,
+from vcloud._core.endpoint import Endpoint, check_resolver, checked_observers
+from vcloud._core.environment import (
+    Credentials,
+    Variables,
+    allows_http,
+    trusting,
+    warn_of_http,
 )
-from vcloud._core.instances import Instances
-from vcloud._core.redaction.secretive import Secretive, concealing
-from vcloud.auth import APIKeyAuth, Auth, BearerAuth, HMACAuth
+from vcloud._core.lifetime import Lifetime
+from vcloud._core.redaction.secretive import concealing
+from vcloud.auth import APIKeyAuth, BearerAuth, HMACAuth
 from vcloud.errors import ConfigurationError
+from vcloud.instances import Instances
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from vcloud._core.client import Client
+    from vcloud._core.connections.aiohttp_compat import ClientSession
     from vcloud._core.observe import Observer
+    from vcloud._core.stats import Stats
     from vcloud.bulk import Bulk, Journal, Settled
+    from vcloud.instances import Instances
     from vcloud.providers.computers import VagonComputers
     from vcloud.providers.desktops import Desktops
     from vcloud.providers.streams import VagonStreams
     from vcloud.providers.streamspace import StreamSpace
 
-__all__ = ["VCloud"]
+__all__ = ["Provider", "VCloud"]
 
+C = TypeVar("C", bound="Client")
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Read by `from_env` alone.
-_ALLOW_HTTP: Final = "VCLOUD_ALLOW_HTTP"
 
+class Provider(Generic[C]):
+    """The entry of a provider: an attribute of the facade, and all that the facade knows of it.
 
-#: Read by `from_env` alone.
-_CA_FILE: Final = "VCLOUD_CA_FILE"
-
-
-class _Provider(msgspec.Struct, frozen=True):
-    """Where a provider's client is, and which variables make its credentials: the first way that is set counts."""
-
-    client: str
-    ways: tuple[tuple[Callable[..., Auth], tuple[str, ...]], ...]
-    #: It has no address of its own.
-    needs_url: bool = False
-
-
-#: A new provider is a folder, a line here, and an argument and a property below.
-_PROVIDERS: Final = {
-    "streams": _Provider("VagonStreams", ((HMACAuth, ("KEY", "SECRET")),)),
-    "computers": _Provider("VagonComputers", ((HMACAuth, ("KEY", "SECRET")),)),
-    "streamspace": _Provider(
-        "StreamSpace",
-        ((BearerAuth, ("TOKEN",)), (BearerAuth.login, ("USERNAME", "PASSWORD"))),
-        True,
-    ),
-    "desktops": _Provider("Desktops", ((APIKeyAuth, ("API_KEY",)),)),
-}
-
-
-def _variables(name: str, parts: Iterable[str]) -> list[str]:
-    return [f"VCLOUD_{name.upper()}_{part}" for part in parts]
-
-
-def _wanted(name: str) -> str:
-    """What to set for a provider, in words."""
-    provider = _PROVIDERS[name]
-    ways = " or ".join(" and ".join(_variables(name, parts)) for _, parts in provider.ways)
-    return f"{_variables(name, ['URL'])[0]} and {ways}" if provider.needs_url else ways
-
-
-def _signed_path(name: str) -> str:
-    return _variables(name, ["SIGNED_PATH"])[0]
-
-
-def _signing(name: str, make: Callable[..., Auth], environ: Mapping[str, str]) -> dict[str, str]:
-    """What else the environment says of how a provider's requests are signed."""
-    path = environ.get(_signed_path(name))
-    return {"signed_path": path} if path and make is HMACAuth else {}
-
-
-def _allows_http(environ: Mapping[str, str]) -> bool:
-    """Whether the environment permits plain http to other machines.
-
-    Raises:
-        ConfigurationError: the variable is neither 1 nor 0. Whoever wrote another word meant
-            something, and a guess at it would send credentials readable, or fail without a hint.
-    """
-    written = environ.get(_ALLOW_HTTP) or "0"
-    if written not in ("0", "1"):
-        raise ConfigurationError(
-            f"{_ALLOW_HTTP} must be 1, which permits plain http, or 0, not {written[:20]!r}"
-        )
-    return written == "1"
-
-
-def _exposed_host(url: str | None, *, foreign_session: bool) -> str:
-    """The host that credentials would travel to in the clear; "" for https and for this machine.
+    The client that the facade makes takes its place as an attribute of the facade. Where the
+    provider is not configured, reading the attribute raises a ConfigurationError.
 
     Args:
-        url: of the environment.
-        foreign_session: names are resolved by a session of the user's own, so that ``localhost`` may
-            be another machine's.
+        client: its class, in the package of :mod:`vcloud.providers` with the attribute's name.
+        credentials: the kinds that ``from_env`` reads.
+        needs_url: it has no default address.
+        doc: the attribute's documentation.
     """
-    try:
-        parts = urlsplit((url or "").strip())
-        host = parts.hostname or ""
-    except ValueError:
-        # Endpoint says what is wrong with it.
-        return ""
-    near = is_loopback(host) and not (foreign_session and is_localhost(host))
-    return "" if near or parts.scheme != "http" else host
 
+    def __init__(
+        self, client: str, *credentials: Credentials, needs_url: bool = False, doc: str
+    ) -> None:
+        self.__doc__ = doc
+        self._client = client
+        self._credentials = credentials
+        self._needs_url = needs_url
 
-def _warn_of_http(endpoints: Mapping[str, Endpoint], *, foreign_session: bool) -> None:
-    """Say once where credentials are readable on their way."""
-    hosts: dict[str, list[str]] = {}
-    for name, endpoint in endpoints.items():
-        if host := _exposed_host(endpoint.base_url, foreign_session=foreign_session):
-            hosts.setdefault(host, []).append(name)
-    if hosts:
-        # Here and not above: importing vcloud must not cost what logging costs.
-        from vcloud._core.log import printable_logger  # noqa: PLC0415
+    def __set_name__(self, owner: type[VCloud], name: str) -> None:
+        self.variables = Variables(name, self._credentials, self._needs_url)
+        _PROVIDERS[name] = self
 
-        printable_logger("vcloud").warning(
-            "%s=1: credentials travel readable over plain http to %s",
-            _ALLOW_HTTP,
-            ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
+    @overload
+    def __get__(self, facade: None, owner: object) -> Self: ...
+    @overload
+    def __get__(self, facade: VCloud, owner: object) -> C: ...
+    def __get__(self, facade: VCloud | None, owner: object) -> C | Self:
+        if facade is None:
+            return self
+        name = self.variables.name
+        raise ConfigurationError(
+            f"{name} is not configured: make VCloud({name}=Endpoint(auth=...)), "
+            f"or set {self.variables.wanted} and use VCloud.from_env()"
         )
 
-
-def _endpoint_from(
-    name: str,
-    environ: Mapping[str, str],
-    *,
-    allow_http: bool = False,
-    foreign_session: bool = False,
-) -> Endpoint | None:
-    """One provider's endpoint from its variables; None when none of its credentials is set."""
-    provider = _PROVIDERS[name]
-    url = _variables(name, ["URL"])[0]
-    host = _exposed_host(environ.get(url), foreign_session=foreign_session)
-    half: list[str] = []
-    for make, parts in provider.ways:
-        needed = _variables(name, parts)
-        missing = [variable for variable in needed if not environ.get(variable)]
-        if not missing:
-            if provider.needs_url and not environ.get(url):
-                raise ConfigurationError(f"{url} must be set too, to use {name}")
-            try:
-                endpoint = Endpoint(
-                    environ.get(url) or None,
-                    auth=make(
-                        *(environ[variable] for variable in needed),
-                        **_signing(name, make, environ),
-                    ),
-                    allow_http=allow_http and bool(host),
-                )
-                check_resolver(endpoint, foreign_session=foreign_session)
-            except ConfigurationError as error:
-                hint = f"; {_ALLOW_HTTP}=1 permits plain http" if host and not allow_http else ""
-                read = [*needed, url]
-                if _signing(name, make, environ):
-                    read.append(_signed_path(name))
-                raise ConfigurationError(f"{error} (from {', '.join(read)}{hint})") from None
-            return endpoint
-        if len(missing) < len(needed):
-            half = missing
-    if half:
-        raise ConfigurationError(f"{' and '.join(half)} must be set too, to use {name}")
-    return None
+    def client_class(self) -> type[C]:
+        """Import the class of its client."""
+        package = import_module(f"vcloud.providers.{self.variables.name}")
+        found: type[C] = getattr(package, self._client)
+        return found
 
 
-def _trusting(endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> dict[str, Endpoint]:
-    """The endpoints, where those with an address of the environment trust its authority, too.
-
-    Raises:
-        ConfigurationError: the file of the authority cannot be used.
-    """
-    path = environ.get(_CA_FILE)
-    if not path:
-        return dict(endpoints)
-    try:
-        context = ssl.create_default_context()
-        context.load_verify_locations(path)
-    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
-        raise ConfigurationError(
-            f"{_CA_FILE} must name a file of certificates in PEM: {path!r:.200}: "
-            f"{getattr(error, 'strerror', None) or error}"
-        ) from None
-    return {
-        name: evolve(endpoint, ssl=context) if endpoint.base_url else endpoint
-        for name, endpoint in endpoints.items()
-    }
+#: By their names, in the order of the class below.
+_PROVIDERS: Final[dict[str, Provider[Any]]] = {}
 
 
-class VCloud(Secretive):
+class VCloud(Lifetime):
     """Cloud desktops of any subset of the providers, over one aiohttp session.
 
     ::
@@ -228,14 +112,41 @@ class VCloud(Secretive):
         computers: where and how to reach Vagon Computers, with :class:`~vcloud.HMACAuth`.
         streamspace: where and how to reach StreamSpace, with :class:`~vcloud.BearerAuth`.
         desktops: where and how to reach the desktop-action API, with :class:`~vcloud.APIKeyAuth`.
-        observers: hear of each attempt to send something, whichever the provider; see :class:`~vcloud.Observer`.
-        client_session: an aiohttp session of your own to send through; it is never closed here. Its connector's
-            limit then counts too, and waiting for it counts as part of an attempt's timeout. It
-            resolves names by itself: plain http to ``localhost`` then needs ``allow_http``.
+        observers: are called for each attempt to send a request, to any provider; see
+            :class:`~vcloud.Observer`.
+        client_session: an ``aiohttp.ClientSession`` of your own to send through; it is never closed
+            here. Its connector's limit then counts too, and waiting for it counts as part of an
+            attempt's timeout. It resolves names by itself: plain http to ``localhost`` then needs
+            ``allow_http``.
 
     Raises:
         ConfigurationError: no provider was given, or an argument is of the wrong kind.
     """
+
+    # A provider is a folder of `vcloud.providers` and an entry here. The keyword of `__init__` with
+    # its name is there for type checkers and readers.
+    streams: Provider[VagonStreams] = Provider(
+        "VagonStreams",
+        Credentials(HMACAuth, ("KEY", "SECRET"), {"SIGNED_PATH": "signed_path"}),
+        doc="Vagon Streams: applications streamed to visitors.",
+    )
+    computers: Provider[VagonComputers] = Provider(
+        "VagonComputers",
+        Credentials(HMACAuth, ("KEY", "SECRET"), {"SIGNED_PATH": "signed_path"}),
+        doc="Vagon Computers: machines of an organisation.",
+    )
+    streamspace: Provider[StreamSpace] = Provider(
+        "StreamSpace",
+        Credentials(BearerAuth, ("TOKEN",)),
+        Credentials(BearerAuth.login, ("USERNAME", "PASSWORD")),
+        needs_url=True,
+        doc="StreamSpace: containerized desktops of your own installation.",
+    )
+    desktops: Provider[Desktops] = Provider(
+        "Desktops",
+        Credentials(APIKeyAuth, ("API_KEY",)),
+        doc="The desktop-action API: desktops that are launched, clicked and typed into.",
+    )
 
     def __init__(
         self,
@@ -245,7 +156,7 @@ class VCloud(Secretive):
         streamspace: Endpoint | None = None,
         desktops: Endpoint | None = None,
         observers: Iterable[Observer] = (),
-        client_session: aiohttp.ClientSession | None = None,
+        client_session: ClientSession | None = None,
     ) -> None:
         given = {
             "streams": streams,
@@ -253,7 +164,8 @@ class VCloud(Secretive):
             "streamspace": streamspace,
             "desktops": desktops,
         }
-        # Here and not above: importing vcloud must not cost what making a client costs.
+        # Not at the top of the module: `import vcloud` must not load aiohttp.
+        from vcloud._core.client import client_with  # noqa: PLC0415
         from vcloud._core.transport import Transport  # noqa: PLC0415
 
         self._transport = Transport(client_session)
@@ -267,10 +179,10 @@ class VCloud(Secretive):
                     f"{name} must be an Endpoint(auth=...), not {type(endpoint).__name__}"
                 )
             check_resolver(endpoint, foreign_session=client_session is not None)
-            if everywhere:
-                endpoint = evolve(endpoint, observers=(*endpoint.observers, *everywhere))  # noqa: PLW2901 - the same, watched
-            client = getattr(import_module(f"vcloud.providers.{name}"), _PROVIDERS[name].client)
-            self._clients[name] = client(endpoint, transport=self._transport)
+            observed = evolve(endpoint, observers=(*endpoint.observers, *everywhere))
+            kind = _PROVIDERS[name].client_class()
+            client = client_with(kind, observed, transport=self._transport)
+            vars(self)[name] = self._clients[name] = client
         if not self._clients:
             raise ConfigurationError(
                 f"no provider is configured: give at least one of {', '.join(given)}, "
@@ -284,23 +196,24 @@ class VCloud(Secretive):
         environ: Mapping[str, str] | None = None,
         *,
         observers: Iterable[Observer] = (),
-        client_session: aiohttp.ClientSession | None = None,
+        client_session: ClientSession | None = None,
     ) -> Self:
         """A client for every provider whose credentials are in the environment.
 
-        ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``; ``VCLOUD_STREAMSPACE_URL`` with
-        ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``; ``VCLOUD_DESKTOPS_API_KEY``. ``VCLOUD_<PROVIDER>_URL`` leads the
-        others elsewhere too. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
+        ``VCLOUD_STREAMS_KEY`` and ``_SECRET``; ``VCLOUD_COMPUTERS_KEY`` and ``_SECRET``;
+        ``VCLOUD_STREAMSPACE_URL`` with ``_TOKEN`` or ``_USERNAME`` and ``_PASSWORD``;
+        ``VCLOUD_DESKTOPS_API_KEY``. For the others, ``VCLOUD_<PROVIDER>_URL`` overrides the base
+        URL. Behind a gateway that changes paths, ``VCLOUD_STREAMS_SIGNED_PATH`` and
         ``VCLOUD_COMPUTERS_SIGNED_PATH`` are the ``signed_path`` of :class:`~vcloud.HMACAuth`.
 
         ``VCLOUD_CA_FILE`` names the certificate of an authority of your own, in PEM. It is trusted
         besides the system's, at addresses that a ``VCLOUD_<PROVIDER>_URL`` gives.
 
         ``VCLOUD_ALLOW_HTTP=1`` permits plain ``http`` to another machine, for addresses that
-        ``VCLOUD_<PROVIDER>_URL`` gives. Credentials then travel readable, so one WARNING of the
-        logger ``vcloud`` names the hosts. It is for an emulator in a container or on another
-        machine. ``0`` and an empty value do not permit it. An :class:`~vcloud.Endpoint` of your own
-        does not read it.
+        ``VCLOUD_<PROVIDER>_URL`` gives. Credentials are then sent in clear text, so the logger
+        ``vcloud`` names the hosts in one WARNING. It is for an emulator in a container or on
+        another machine. ``0`` and an empty value do not permit it. An :class:`~vcloud.Endpoint` of
+        your own does not read it.
 
         Args:
             environ: the variables; those of the process when left out.
@@ -313,68 +226,22 @@ class VCloud(Secretive):
                 cannot be read, say.
         """
         variables = os.environ if environ is None else environ
-        allow_http, foreign_session = _allows_http(variables), client_session is not None
-        found = {
-            name: endpoint
-            for name in _PROVIDERS
-            if (
-                endpoint := _endpoint_from(
-                    name, variables, allow_http=allow_http, foreign_session=foreign_session
-                )
+        allow_http, foreign = allows_http(variables), client_session is not None
+        found: dict[str, Endpoint] = {}
+        for name, provider in _PROVIDERS.items():
+            endpoint = provider.variables.endpoint(
+                variables, allow_http=allow_http, foreign_session=foreign
             )
-            is not None
-        }
+            if endpoint is not None:
+                found[name] = endpoint
         if not found:
-            wanted = "; ".join(f"for {name} {_wanted(name)}" for name in _PROVIDERS)
+            wanted = "; ".join(
+                f"for {name} {provider.variables.wanted}" for name, provider in _PROVIDERS.items()
+            )
             raise ConfigurationError(f"the environment configures no provider. Set {wanted}")
-        _warn_of_http(found, foreign_session=foreign_session)
-        trusting = _trusting(found, variables)
-        return cls(**trusting, observers=observers, client_session=client_session)
-
-    @property
-    def streams(self) -> VagonStreams:
-        """Vagon Streams: applications streamed to visitors.
-
-        Raises:
-            ConfigurationError: it was not configured.
-        """
-        return self._client("streams")  # type: ignore[return-value]
-
-    @property
-    def computers(self) -> VagonComputers:
-        """Vagon Computers: machines of an organisation.
-
-        Raises:
-            ConfigurationError: it was not configured.
-        """
-        return self._client("computers")  # type: ignore[return-value]
-
-    @property
-    def streamspace(self) -> StreamSpace:
-        """StreamSpace: containerized desktops of your own installation.
-
-        Raises:
-            ConfigurationError: it was not configured.
-        """
-        return self._client("streamspace")  # type: ignore[return-value]
-
-    @property
-    def desktops(self) -> Desktops:
-        """The desktop-action API: desktops that are launched, clicked and typed into.
-
-        Raises:
-            ConfigurationError: it was not configured.
-        """
-        return self._client("desktops")  # type: ignore[return-value]
-
-    def _client(self, name: str) -> Client:
-        try:
-            return self._clients[name]
-        except KeyError:
-            raise ConfigurationError(
-                f"{name} is not configured: make VCloud({name}=Endpoint(auth=...)), "
-                f"or set {_wanted(name)} and use VCloud.from_env()"
-            ) from None
+        warn_of_http(found, foreign_session=foreign)
+        given: dict[str, Any] = {**trusting(found, variables)}
+        return cls(**given, observers=observers, client_session=client_session)
 
     def instances(self) -> Instances:
         """Everything that runs or could run on all configured providers, asked for concurrently.
@@ -387,9 +254,16 @@ class VCloud(Secretive):
             for provider, error in found.errors.items():
                 print(f"{provider} did not answer: {error}")
 
-        The desktop-action API has no list: of its desktops, those that this client launched and did not stop are shown.
+        The desktop-action API has no list of desktops: those are shown that this client launched
+        and did not stop.
         """
+        from vcloud.instances import Instances  # noqa: PLC0415 - as for the transport
+
         return Instances({name: client.instances() for name, client in self._clients.items()})
+
+    def stats(self) -> Mapping[str, Stats]:
+        """How busy the client of each configured provider is now, by name; it sends nothing."""
+        return {name: client.stats() for name, client in self._clients.items()}
 
     def bulk(
         self,
@@ -406,28 +280,32 @@ class VCloud(Secretive):
         retry_failed: bool = True,
         progress: str | None = None,
     ) -> Bulk[T, R]:
-        """Run an async function over many items, with an outcome for each; with a journal, also after it was killed.
+        """Run an async function over many items, with an outcome for each.
+
+        With a journal, a run that was killed can be continued.
 
         ::
 
-            async with cloud.bulk(machines, lambda machine: machine.start(), journal="start.journal") as run:
+            machines = cloud.computers.machines.list(status="off")
+            async with cloud.bulk(machines, lambda one: one.start(), journal="start.journal") as run:
                 async for outcome in run:
                     print(repr(outcome.key), outcome.status, outcome.error or "")
             print(run.totals)
 
-        The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must do nothing to the world but
-        by way of this SDK, and in its own task or in those that it starts. For one that does more, or has its requests sent by
-        others, use :class:`~vcloud.Bulk` itself: what was interrupted is unknown then, whatever was seen of it.
+        The arguments are those of :class:`~vcloud.Bulk`, with ``counted=True``: the action must
+        change things only through this SDK, and only in its own task or in tasks that it starts.
+        For an action that does more, or that has its requests sent by other tasks, use
+        :class:`~vcloud.Bulk` itself. There, an item that was interrupted is always unknown.
 
         Raises:
-            InvalidArgumentError: an argument that makes no sense.
+            InvalidArgumentError: a value is not allowed.
         """
-        # Here and not above: those who run nothing in bulk need no SQLite.
+        # Imported here, because a program without bulk runs needs no SQLite.
         from vcloud.bulk import Bulk  # noqa: PLC0415
+        from vcloud.bulk.options import BulkOptions  # noqa: PLC0415
 
-        run = Bulk(
-            items,
-            action,
+        options = BulkOptions(
+            action=action,
             concurrency=concurrency,
             max_failures=max_failures,
             deadline=deadline,
@@ -438,44 +316,16 @@ class VCloud(Secretive):
             retry_failed=retry_failed,
             progress=progress,
             counted=True,
+            one_client=len(self._clients) == 1,
         )
-        run._of_one_client = len(self._clients) == 1
-        return run
-
-    async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call."""
-        self._transport.open()
-        return self
-
-    async def aclose(self) -> None:
-        """End what was opened through this client, and close the connections.
-
-        Desktops of open blocks are stopped, connections under way undone, tunnels and agents ended,
-        each within ``cleanup_timeout``. The next call in such a block raises
-        :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. May be called twice.
-
-        Raises:
-            CleanupError: something that was opened may have been left.
-        """
-        await self._close(None)
+        return Bulk.from_options(items, options)
 
     async def _close(self, error: BaseException | None) -> None:
-        from vcloud._core.closing import close  # noqa: PLC0415 - as above
+        # Not at the top of the module: `import vcloud` must not load aiohttp.
+        from vcloud._core.client import session_of  # noqa: PLC0415
+        from vcloud._core.closing import close  # noqa: PLC0415
 
-        await close(self._transport, [client._session for client in self._clients.values()], error)
-
-    async def __aenter__(self) -> Self:
-        """Open."""
-        return await self.aopen()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close, as :meth:`aclose` does."""
-        await self._close(error)
+        await close(self._transport, map(session_of, self._clients.values()), error)
 
     def __repr__(self) -> str:
         return f"<VCloud with {', '.join(self._clients)}>"

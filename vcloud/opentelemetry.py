@@ -1,4 +1,4 @@
-"""Spans and metrics for OpenTelemetry, by way of an observer. Needs ``vcloud-sdk[otel]``."""
+"""An observer that makes spans and metrics for OpenTelemetry. It needs ``vcloud-sdk[otel]``."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ Attributes = dict[str, str | int | float]
 
 
 class OpenTelemetry(Observer):
-    """A client span and a measured duration for each attempt, as OpenTelemetry's conventions for HTTP name them.
+    """Makes a client span for each attempt, and metrics, as OpenTelemetry's conventions for HTTP.
 
     ::
 
         async with VCloud.from_env(observers=[OpenTelemetry()]) as cloud: ...
 
-    A span is called ``POST /machines/{id}/start``, with the base path before it, and is a child of the span that is current
-    where the call is made; a repeat is a span of its own, with ``http.request.resend_count``. ``url.full`` is without its query.
-    Beside the conventions there are ``vcloud.provider`` and ``vcloud.waited``, the seconds that the attempt stood in line. The metrics
-    are ``http.client.request.duration`` and ``http.client.active_requests``, and our own
-    ``vcloud.client.waits``, which counts the calls that wait for more than a second, by
-    ``vcloud.wait.reason`` (a :class:`~vcloud.WaitReason`). Nothing is added to what is sent: no
-    ``traceparent`` goes to the services.
+    The name of a span is ``POST /machines/{id}/start``, with the base path before it. It is a child
+    of the span that is current where the call is made. A retry is a span of its own, with
+    ``http.request.resend_count``. ``url.full`` is without the query, and has ids as they are sent,
+    percent-encoded. Besides the conventions there are ``vcloud.provider`` and ``vcloud.waited``,
+    the seconds that the attempt waited before it was sent.
 
-    Attributes are data, and none is a text of a service's: of an answer there are the status and the error's class.
-    ``url.full`` holds ids as they are sent, percent-encoded.
+    The metrics are ``http.client.request.duration``, ``http.client.active_requests``, and our own
+    ``vcloud.client.waits``, which counts the calls that wait for more than a second by
+    ``vcloud.wait.reason`` (a :class:`~vcloud.WaitReason`).
+
+    No attribute is a text of a service: of an answer there are the status and the error's class.
+    Nothing is added to requests: services get no ``traceparent``.
 
     Args:
-        tracer_provider: whose tracer is used; None: the process's.
-        meter_provider: whose meter is used; None: the process's.
+        tracer_provider: for the spans; None: the process's.
+        meter_provider: for the metrics; None: the process's.
 
     Raises:
         ConfigurationError: OpenTelemetry's API is not installed.
@@ -54,7 +56,7 @@ class OpenTelemetry(Observer):
         meter_provider: MeterProvider | None = None,
     ) -> None:
         try:
-            from opentelemetry import metrics, trace  # noqa: PLC0415 - only those who use it need it
+            from opentelemetry import metrics, trace  # noqa: PLC0415 - an optional dependency
         except ImportError:
             raise ConfigurationError(
                 "OpenTelemetry needs the extra: pip install 'vcloud-sdk[otel]'"
@@ -82,11 +84,11 @@ class OpenTelemetry(Observer):
         self._spans: dict[Attempt, Span] = {}
 
     def queued(self, event: Queued) -> None:
-        """Count it."""
+        """Count the call, by what it waits for."""
         self._waits.add(1, _target(event) | {"vcloud.wait.reason": event.reason.value})
 
     def started(self, attempt: Attempt) -> None:
-        """Begin its span."""
+        """Start a span."""
         target = _target(attempt)
         details: Attributes = {"url.full": attempt.url, "vcloud.waited": attempt.waited}
         if attempt.number > 1:
@@ -99,8 +101,9 @@ class OpenTelemetry(Observer):
         )
 
     def ended(self, attempt: Attempt) -> None:
-        """Finish its span, and measure."""
-        # First, so that it is let go of even if a meter raises. A tracer that raised made none.
+        """End the span, and record the duration."""
+        # First, so that the span is dropped also if a meter raises. There is no span if the tracer
+        # raised.
         span = self._spans.pop(attempt, None)
         target = _target(attempt)
         self._active.add(-1, target)
@@ -110,13 +113,13 @@ class OpenTelemetry(Observer):
             return
         span.set_attributes(outcome)
         if attempt.error is not None:
-            # Without a description: an error's text is the service's, and error.type says what it was.
+            # Without a description, which would be a text of the service; error.type has the kind.
             span.set_status(self._failed)
         span.end()
 
 
 def _target(attempt: Attempt | Queued) -> Attributes:
-    """What is asked, and of whom."""
+    """The attributes of the operation and the service."""
     scheme, host, port, base_path = _address(attempt.base_url)
     return {
         "http.request.method": attempt.method,
@@ -140,7 +143,7 @@ def _address(base_url: str) -> tuple[str, str, int, str]:
 
 
 def _outcome(attempt: Attempt) -> Attributes:
-    """The status, and for a failure its kind: the status too if it says so, else the class of the error."""
+    """The status, and the kind of a failure: its status from 400 on, else its error's class."""
     outcome: Attributes = {}
     if attempt.status is not None:
         outcome["http.response.status_code"] = attempt.status

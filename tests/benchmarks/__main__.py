@@ -1,10 +1,11 @@
-"""Runs all benchmarks, or those that are named, each in a process of its own.
+"""Runs all benchmarks, or the named ones, each in a process of its own.
 
     python -m tests.benchmarks [call_path listing fanout memory imports budget profile tunnel storm
                                 soak]
         [--rounds N] [--quick] [--uvloop]
 
-Without --rounds each has its own number of them. Each also runs by itself, as ``python -m tests.benchmarks.call_path``.
+Without --rounds, each benchmark has its own default. Each can also be run alone, for example with
+``python -m tests.benchmarks.call_path``.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ BENCHMARKS = (
 
 
 def main() -> int:
-    """Run them; gives how many failed."""
+    """Run them, and return how many failed."""
     arguments = parser(__doc__, None)
     arguments.add_argument(
-        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when left out"
+        "names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; default: all"
     )
     given = arguments.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
-        arguments.error(f"there is no {', '.join(sorted(unknown))}, but {', '.join(BENCHMARKS)}")
+        arguments.error(
+            f"there is no benchmark {', '.join(sorted(unknown))}: "
+            f"name one of {', '.join(BENCHMARKS)}"
+        )
     flags = options(given).flags() + (
         [] if given.rounds is None else ["--rounds", str(given.rounds)]
     )

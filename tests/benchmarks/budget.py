@@ -1,12 +1,14 @@
-"""How much of what a rate limit allows is used, and whether it is ever passed.
+"""How much of a rate limit is used, and whether it is ever exceeded.
 
     python -m tests.benchmarks.budget [--rounds 1]
 
-First StreamSpace's announced limits: creates and reads that all start at once, against the emulator, whose minute lasts ten
-seconds here. Then a configured limit that two processes share through Redis (needs ``redis-server``). "most" is the most that
-arrived in any window: for the announced limits that may be up to twice the limit around the turn of a window, for the service
-counts from turn to turn; a configured one is kept wherever the window begins. "use" is the share that was sent of what was
-allowed until the last window began.
+First StreamSpace's announced limits: creates and reads that all start at once, against the
+emulator, whose minute lasts ten seconds here. Then a configured limit that two processes share
+through Redis (needs ``redis-server``). "most" is the largest number of requests that arrived in any
+window. For the announced limits it may be up to twice the limit, because the service counts in
+fixed windows and the measured window may overlap two of them. A configured limit holds for every
+window. "use" is the number of requests that were sent before the last window, as a share of what
+was allowed until then.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ SHARED = RateLimit(100, per=30)
 def row(
     table: Table, name: str, times: list[float], refused: int, limit: int, window: float
 ) -> None:
-    """What became of one limit: ``times`` are those of arrival."""
+    """Print the row of one limit; ``times`` are the times of arrival."""
     times = sorted(times)
     last = (len(times) - 1) // limit * limit
     most = max(
@@ -54,7 +56,7 @@ def row(
 
 
 async def announced(table: Table, creates: int, reads: int) -> None:
-    """StreamSpace's own limits."""
+    """Measure the limits that StreamSpace announces."""
     async with (
         Emulator(speed=60 / MINUTE) as emulator,
         StreamSpace(emulator.endpoints()["streamspace"]) as cloud,
@@ -84,7 +86,7 @@ async def announced(table: Table, creates: int, reads: int) -> None:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """A server in a socket file, for as long as this lasts."""
+    """A Redis server on a Unix socket, while the block is open."""
     with tempfile.TemporaryDirectory() as directory:
         socket = Path(directory, "redis.sock")
         command = [
@@ -109,7 +111,7 @@ def redis() -> Iterator[str]:
 
 
 async def crowd(url: str, key: str, secret: str, store: str, calls: str) -> None:
-    """One of the processes that share a budget."""
+    """Run one of the processes that share a budget."""
     endpoint = Endpoint(
         url,
         auth=HMACAuth(key, secret),
@@ -121,7 +123,7 @@ async def crowd(url: str, key: str, secret: str, store: str, calls: str) -> None
 
 
 async def shared(table: Table, calls: int) -> None:
-    """Two processes, one budget."""
+    """Measure a budget that two processes share."""
     with redis() as store:
         async with Emulator(machines=1) as emulator:
             given = [
@@ -143,7 +145,7 @@ async def shared(table: Table, calls: int) -> None:
 
 
 async def main(chosen: Options) -> None:
-    """Run, print."""
+    """Measure, and print."""
     table = Table(
         "Requests against a rate limit; allowed and most are those in one window",
         ("sent", "429", "allowed", "most", "use"),
@@ -151,7 +153,7 @@ async def main(chosen: Options) -> None:
     for _ in range(chosen.rounds):
         await announced(table, *((5, 50) if chosen.quick else (60, 940)))
         if shutil.which("redis-server") is None:
-            print("two processes: there is no redis-server here")
+            print("two processes: not measured, because there is no redis-server")
         else:
             await shared(table, 20 if chosen.quick else 150)
 

@@ -2,27 +2,29 @@
 
     python -m tests.benchmarks.call_path [--rounds 15] [--calls 2000]
 
-The competitors are measured in turn in this process, against one server in another, and each round gives one ratio: the
-machine's own speed drops out. Who they are, and what they do for it: ``peers.py``.
+The clients are measured in turn in this process, against one server in another process. Each round
+gives one ratio, so the speed of the machine does not matter. ``peers.py`` describes the clients.
 
-Where vcloud's time goes, in thousands of instructions per call as ``python -m tests.benchmarks.profile --instructions`` counts
-them (CPython 3.11, aiohttp 3.14)::
+Where vcloud's time goes, in thousands of instructions per call, from ``python -m
+tests.benchmarks.profile --instructions`` (CPython 3.11, aiohttp 3.14)::
 
                                      one object   page of 20
-    aiohttp, without parsing                277          337    as bare aiohttp is used: 311, 371
+    aiohttp, without parsing                277          337    used bare: 311, 371
     the request loop                         21           22
     signing                                  28           30
-    decoding                                 53          836    orjson, which makes dicts: 37, 554
+    decoding                                 53          836    orjson, to dicts: 37, 554
     ids and handles                          -3           67
-    the method, or the pager                 13           48    the query, the next page, and what was on this one
+    the method, or the pager                 13           48    query, next page, items of this one
     all of vcloud                           381         1292    bare aiohttp with orjson: 348, 925
 
-So for one object, what the loop and the signature take is nearly saved on the way to the socket: one timer for all attempts
-instead of one for each, no cookies, no address quoted again. What a page takes beyond bare aiohttp is nearly all in making typed
-objects. The ratio in time is larger than the one in instructions: measured by itself, a part finds its code in the processor's
-caches, and between two answers from a socket it does not.
+For one object, the loop and the signature cost little more than what vcloud saves inside aiohttp:
+it has one timer for all attempts instead of one for each, no cookies, and quotes no URL twice. The
+cost of a page over bare aiohttp is nearly all in making typed objects. The ratio in time is larger
+than the one in instructions: measured alone, a part has its code in the processor's caches; between
+two answers from a socket it has not.
 
-With ``--alone`` everybody's calls take some microseconds longer, so that ratios are a little smaller; quote those with the peers.
+With ``--alone`` all calls take some microseconds longer, so that ratios are a little smaller; quote
+those with the peers.
 """
 
 from __future__ import annotations
@@ -60,18 +62,19 @@ async def per_call(call: Call, calls: int) -> float:
 
 
 async def main(chosen: Options, calls: int = CALLS) -> None:
-    """Start the server, measure, print."""
+    """Start the server, measure, and print."""
     calls = chosen.pick(calls, AT_ONCE)
     with served() as url:
         async with ways(chosen, url + BASE) as found:
             table = Table(
-                f"CPU per call, ratio to {BARE} + {PARSER}, {AT_ONCE} at once, {chosen.rounds} rounds of {calls} calls",
+                f"CPU per call, ratio to {BARE} + {PARSER}, {AT_ONCE} at once, "
+                f"{chosen.rounds} rounds of {calls} calls",
                 columns(chosen),
                 empty=NOT_INSTALLED,
             )
             for row, what in ("single object", "one"), ("page of 20", "page"):
                 measures = {
-                    # The others are so much slower that a twentieth of the calls takes as long.
+                    # The others are much slower, so a twentieth of the calls takes as long.
                     name: partial(
                         per_call,
                         getattr(way, what),

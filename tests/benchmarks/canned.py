@@ -1,8 +1,8 @@
 """A server that answers with canned machines, as cheaply as asyncio allows.
 
-It runs in a process of its own, so that the client's CPU time is the client's alone. What stands before ``/machines`` does
-not matter, except that it may begin with how it answers: ``/30ms/...`` so much later, ``/hold/...`` not before somebody asks
-for ``/release``; ``/held`` says how many wait.
+It runs in a process of its own, so that the measured CPU time is the client's alone. The path
+before ``/machines`` does not matter, except for a prefix: ``/30ms/...`` is answered after 30 ms,
+``/hold/...`` only after a request of ``/release``. ``/held`` returns how many requests wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PERMISSIONS = {
 
 
 def machine(number: int) -> dict[str, object]:
-    """A machine as the document's list example has it."""
+    """A machine as in the list example of the document."""
     return {
         "id": str(number),
         "type": "machine",
@@ -76,7 +76,7 @@ def page(number: int) -> dict[str, object]:
 PAGE = page(1)
 
 
-def _packed(value: object) -> bytes:
+def packed(value: object) -> bytes:
     body = json.dumps(value, separators=(",", ":")).encode()
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -86,10 +86,10 @@ def _packed(value: object) -> bytes:
 
 
 class Canned(asyncio.Protocol):
-    """One connection."""
+    """One connection of a client."""
 
-    single: ClassVar = _packed(SINGLE)
-    pages: ClassVar = [_packed(page(number)) for number in range(1, PAGES + 1)]
+    single: ClassVar = packed(SINGLE)
+    pages: ClassVar = [packed(page(number)) for number in range(1, PAGES + 1)]
     held: ClassVar[list[tuple[asyncio.Transport, bytes]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,13 +97,13 @@ class Canned(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        # Nobody here pipelines, and a request fits into one segment.
+        # No client here uses pipelining, and a request fits into one segment.
         target = data.split(b" ", 2)[1]
         if target == b"/held":
-            self._transport.write(_packed(len(self.held)))
+            self._transport.write(packed(len(self.held)))
             return
         if target == b"/release":
-            self._transport.write(_packed(len(self.held)))
+            self._transport.write(packed(len(self.held)))
             for transport, answer in self.held:
                 transport.write(answer)
             self.held.clear()
@@ -123,23 +123,23 @@ class Canned(asyncio.Protocol):
 
 
 def allow_files() -> int:
-    """Let this process open as many files as it may, sockets being files; gives how many."""
-    import resource  # not everywhere, and the machines above are for tests that run everywhere
+    """Raise this process's limit of open files and sockets to the maximum, and return it."""
+    import resource  # POSIX only, and other tests use the machines above everywhere
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
+    return maximum
 
 
 async def main() -> None:
-    """Serve until the parent goes away."""
+    """Serve until the parent closes the standard input."""
     allow_files()
     server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=8192)
     print(server.sockets[0].getsockname()[1], flush=True)
     parent = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    # Always awake: to wake a process that sleeps costs whoever sends to it more than the sending, and the slower a client is,
-    # the more often it would find this one asleep.
-    while not parent.done():  # noqa: ASYNC110 - as said
+    # Never sleep: waking a sleeping process costs the sender more than sending, and a slow client
+    # would find this process asleep more often.
+    while not parent.done():  # noqa: ASYNC110 - it must not wait for an event
         await asyncio.sleep(0)
 
 

@@ -1,11 +1,12 @@
-"""What 5 000 tasks that start at once take, one machine each, relative to bare aiohttp with 100 connections, its default.
+"""The time of 5 000 tasks that start at once, one machine each, relative to bare aiohttp.
 
     python -m tests.benchmarks.fanout [--rounds 9]
 
-All have at most 100 requests under way. aiohttp, vcloud and aiobotocore see to that themselves; in front of httpx and of the
-openai SDK that stands on it there is a semaphore, which a careful person adds after the first try: httpx goes through all that
-wait whenever a connection becomes free, so that five thousand in its own line take minutes. CPU time is that of this process;
-the server has its own. vcloud is measured in turn with bare aiohttp in every round, the others in one.
+All clients have at most 100 requests in flight, aiohttp's default. aiohttp, vcloud and aiobotocore
+limit themselves. httpx, and the openai SDK that uses it, get a semaphore: httpx searches all
+waiting requests whenever a connection becomes free, so that five thousand in its own queue take
+minutes. CPU time is that of this process; the server has its own. vcloud and bare aiohttp are
+measured in turn in every round, the others in one round.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ CONNECTIONS = 100
 
 
 async def together(call: Call, tasks: int, *, guarded: bool) -> None:
-    line = asyncio.Semaphore(CONNECTIONS)
+    slots = asyncio.Semaphore(CONNECTIONS)
 
     async def guard() -> None:
-        async with line:
+        async with slots:
             await call()
 
     await asyncio.gather(*[guard() if guarded else call() for _ in range(tasks)])
 
 
 async def main(chosen: Options) -> None:
-    """Start the server, measure, print."""
+    """Start the server, measure, and print."""
     tasks = chosen.pick(TASKS, 100)
     with served() as url:
         async with ways(chosen, f"{url}/organization-management/v1", CONNECTIONS) as found:
@@ -59,7 +60,8 @@ async def main(chosen: Options) -> None:
                 return await cpu(timed())
 
             table = Table(
-                f"{tasks} tasks at once, {CONNECTIONS} connections, ratio to {BARE}, {chosen.rounds} rounds",
+                f"{tasks} tasks at once, {CONNECTIONS} connections, ratio to {BARE}, "
+                f"{chosen.rounds} rounds",
                 columns(chosen),
                 empty=NOT_INSTALLED,
             )

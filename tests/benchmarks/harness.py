@@ -1,4 +1,4 @@
-"""What the benchmarks share: the canned server, measuring in turn, ratios, tables and the command line."""
+"""Shared by the benchmarks: the canned server, measurements, ratios, tables, command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,13 @@ Measure = Callable[[], Awaitable[float]]
 
 @frozen
 class Options:
-    """What every benchmark takes from the command line.
+    """The command-line options of every benchmark.
 
     Attributes:
-        rounds: how often each competitor is measured.
-        quick: only show that it works: few calls, small numbers, figures without meaning.
-        uvloop: the client runs on uvloop.
-        alone: leave out everybody but bare aiohttp and vcloud.
+        rounds: how often each client is measured.
+        quick: only show that it works, with few calls; the figures have no meaning.
+        uvloop: run the client on uvloop.
+        alone: measure only bare aiohttp and vcloud.
     """
 
     rounds: int
@@ -48,7 +48,7 @@ class Options:
     alone: bool = False
 
     def flags(self) -> list[str]:
-        """These, for another process; not the rounds, of which each benchmark has its own default."""
+        """The options for another process, but for the rounds, whose default differs."""
         return [f"--{name}" for name in ("quick", "uvloop", "alone") if getattr(self, name)]
 
     def pick(self, usual: int, quick: int) -> int:
@@ -57,12 +57,12 @@ class Options:
 
 
 def parser(doc: str | None, rounds: int | None) -> argparse.ArgumentParser:
-    """The common arguments; ``rounds`` is the default."""
+    """The common arguments; ``rounds`` is the default number of rounds."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "--rounds", type=int, default=rounds, help="how often each competitor is measured"
+        "--rounds", type=int, default=rounds, help="how often each client is measured"
     )
     made.add_argument("--quick", action="store_true", help="only show that it works")
     made.add_argument("--uvloop", action="store_true", help="run the client on uvloop")
@@ -71,7 +71,7 @@ def parser(doc: str | None, rounds: int | None) -> argparse.ArgumentParser:
 
 
 def options(given: argparse.Namespace) -> Options:
-    """What was given; one round when it is to be quick."""
+    """The options; one round with --quick."""
     return Options(1 if given.quick else given.rounds, given.quick, given.uvloop, given.alone)
 
 
@@ -81,7 +81,7 @@ def run(main: Callable[[Options], Awaitable[None]], doc: str | None, rounds: int
 
 
 def run_with(main: Callable[[Options], Awaitable[None]], chosen: Options) -> None:
-    """Run one benchmark on the event loop that was asked for."""
+    """Run one benchmark, on uvloop if the options say so."""
     if chosen.uvloop:
         print(f"\non uvloop {version('uvloop')}")
 
@@ -93,7 +93,7 @@ def run_with(main: Callable[[Options], Awaitable[None]], chosen: Options) -> Non
 
 
 def on_loop(*, uvloop: bool) -> asyncio.Runner:
-    """A runner for the event loop that is wanted."""
+    """A runner with an event loop of asyncio, or of uvloop."""
     if not uvloop:
         return asyncio.Runner()
     from uvloop import new_event_loop
@@ -103,7 +103,7 @@ def on_loop(*, uvloop: bool) -> asyncio.Runner:
 
 @contextlib.contextmanager
 def served() -> Iterator[str]:
-    """The canned server in a process of its own; gives its address, without a path."""
+    """The canned server in a process of its own. Yields its URL, without a path."""
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.canned"],
         cwd=ROOT,
@@ -120,17 +120,18 @@ def served() -> Iterator[str]:
         server.stdout.close()
 
 
-@contextlib.asynccontextmanager
-async def computers_at(base: str, concurrency: int = 100) -> AsyncIterator[VagonComputers]:
-    """Our client, with no more than the defaults."""
-    async with VagonComputers(
-        Endpoint(base, auth=HMACAuth("ak_test_1", "sk_test_1"), concurrency=concurrency)
-    ) as computers:
-        yield computers
+def computers_at(base: str, concurrency: int = 100) -> VagonComputers:
+    """The client of vcloud, with its defaults."""
+    return VagonComputers(endpoint_at(base, concurrency))
+
+
+def endpoint_at(base: str, concurrency: int = 100) -> Endpoint:
+    """An endpoint at the canned server, with its defaults."""
+    return Endpoint(base, auth=HMACAuth("ak_test_1", "sk_test_1"), concurrency=concurrency)
 
 
 async def at_once(call: Call, calls: int) -> None:
-    """So many calls by ``AT_ONCE`` tasks."""
+    """Make this many calls, in ``AT_ONCE`` tasks."""
 
     async def worker() -> None:
         for _ in range(max(1, calls // AT_ONCE)):
@@ -140,7 +141,7 @@ async def at_once(call: Call, calls: int) -> None:
 
 
 async def cpu(work: Awaitable[object]) -> float:
-    """CPU seconds that this process spends until the work is done."""
+    """CPU seconds of this process until the work is done."""
     begin = time.process_time()
     await work
     return time.process_time() - begin
@@ -156,7 +157,10 @@ async def wall(work: Awaitable[object]) -> float:
 async def in_turn(
     measures: Mapping[str, Measure], rounds: int, *, warm: bool = True
 ) -> dict[str, list[float]]:
-    """Measure all of them in each round, every other round backwards, so that what drifts falls on all alike."""
+    """Measure all of them in each round, and in reverse order in every other round.
+
+    So a drift of the machine's speed affects all of them alike.
+    """
     taken: dict[str, list[float]] = {name: [] for name in measures}
     if warm:
         for measure in measures.values():
@@ -169,7 +173,7 @@ async def in_turn(
 
 
 def ratio(ours: Sequence[float], base: Sequence[float]) -> str:
-    """The median of the ratios of each round, and the smallest and largest of them."""
+    """The median of the ratios of all rounds, and the smallest and largest of them."""
     return spread([a / b for a, b in zip(ours, base, strict=True)])
 
 
@@ -180,7 +184,7 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
 
 
 def against_bare(taken: Mapping[str, Sequence[float]], unit: float, suffix: str) -> dict[str, str]:
-    """A row's cells: what bare aiohttp took, in ``unit`` seconds, and everybody else's ratio to it."""
+    """The cells of a row: the time of bare aiohttp in ``unit`` seconds, and the others' ratios."""
     base = taken[BARE]
     return {
         name: f"{statistics.median(base) / unit:.0f} {suffix}"
@@ -191,12 +195,12 @@ def against_bare(taken: Mapping[str, Sequence[float]], unit: float, suffix: str)
 
 
 class Table:
-    """Rows under columns, each printed as soon as it is known.
+    """A table that prints each row as soon as it is known.
 
     Args:
         title: what is measured, and in which unit.
-        columns: their names.
-        empty: what stands in a cell for which there is nothing.
+        columns: the names of the columns.
+        empty: the text of a cell without a value.
     """
 
     def __init__(self, title: str, columns: Sequence[str], *, empty: str = "") -> None:
@@ -208,7 +212,7 @@ class Table:
         )
 
     def row(self, name: str, cells: Mapping[str, Any]) -> None:
-        """Print one."""
+        """Print a row."""
         print(
             f"{name:<{FIRST}}"
             + "".join(f"{cells.get(column, self._empty)!s:<{WIDTH}}" for column in self._columns),

@@ -1,9 +1,10 @@
-"""What importing takes: ``import vcloud`` beyond Python itself, and a client made, relative to its dependencies alone.
+"""The time of ``import vcloud``, and of making a client relative to importing the dependencies.
 
     python -m tests.benchmarks.imports [--rounds 15]
 
-Each import is a fresh process; all four are started in turn in each round. CPU is user and system time of the process. Python's
-own start is taken off from everything, so a ratio is one of imports alone. All modules are compiled before, as an installer does.
+Each import is a fresh process, and all four are started in turn in each round. CPU is the user and
+system time of the process. Python's own start is subtracted from all of them, so a ratio is one of
+imports alone. All modules are compiled before, as an installer does.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ PROGRAMS = {
 
 
 def spent() -> float:
-    """CPU seconds of all processes that were started from here and are done."""
+    """CPU seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 async def main(chosen: Options) -> None:
-    """Measure, print."""
+    """Measure, and print."""
     compileall.compile_dir(ROOT / "vcloud", quiet=1)
     walls: dict[str, list[float]] = {name: [] for name in PROGRAMS}
 
@@ -49,7 +50,7 @@ async def main(chosen: Options) -> None:
     measures = {name: lambda name=name: measure(name) for name in PROGRAMS}
     cpus = await in_turn(measures, chosen.rounds, warm=not chosen.quick)
     table = Table(f"Imports, ms beyond Python itself, {chosen.rounds} rounds", ("CPU", "wall"))
-    # Before the rounds there may have been one for warming up.
+    # The first measurement of each may have been a warm-up.
     taken = {
         "CPU": cpus,
         "wall": {name: values[-chosen.rounds :] for name, values in walls.items()},
@@ -71,7 +72,7 @@ async def main(chosen: Options) -> None:
 
 
 def beyond(values: Sequence[float], python: Sequence[float]) -> list[float]:
-    """Milliseconds more than Python took in the same round."""
+    """The milliseconds beyond those of Python itself in the same round."""
     return [(value - own) * 1000 for value, own in zip(values, python, strict=True)]
 
 

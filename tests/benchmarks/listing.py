@@ -1,9 +1,10 @@
-"""The time that a list of 1 000 machines takes when each answer comes 30 ms later, relative to bare aiohttp.
+"""The time to list 1 000 machines when each answer takes 30 ms, relative to bare aiohttp.
 
     python -m tests.benchmarks.listing [--rounds 3]
 
-Fifty pages of twenty, first one by one, then with eight pages asked for ahead: by hand that is eight tasks, with vcloud it is
-``list(...).prefetch(8)``. Ideal is what the waiting alone would take. Wall time; all are measured in turn in each round.
+Fifty pages of twenty, first one by one, then with eight pages fetched ahead: by hand with eight
+tasks, in vcloud with ``list(...).prefetch(8)``. Ideal is the time of the waiting alone. The times
+are wall time; all clients are measured in turn in each round.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MACHINES = PAGES * PER_PAGE
 
 
 async def whole(way: Way, ahead: int = 0) -> float:
-    """Seconds for the list."""
+    """The seconds to read the whole list."""
     machines: list[Any] = []
 
     async def read() -> None:
@@ -49,12 +50,13 @@ async def whole(way: Way, ahead: int = 0) -> float:
 
 
 async def main(chosen: Options) -> None:
-    """Start the server, measure, print."""
+    """Start the server, measure, and print."""
     latency = chosen.pick(round(LATENCY * 1000), 1)
     with served() as url:
         async with ways(chosen, f"{url}/{latency}ms/organization-management/v1") as found:
             table = Table(
-                f"{MACHINES} machines, {PAGES} pages at {latency} ms, wall time, ratio to {BARE} one by one, {chosen.rounds} rounds",
+                f"{MACHINES} machines, {PAGES} pages at {latency} ms, wall time, "
+                f"ratio to {BARE} one by one, {chosen.rounds} rounds",
                 (*columns(chosen), "ideal"),
                 empty=NOT_INSTALLED,
             )
@@ -68,7 +70,7 @@ async def main(chosen: Options) -> None:
             ahead = await in_turn(
                 {name: partial(whole, found[name], AHEAD) for name in (BARE, VCLOUD)}, chosen.rounds
             )
-            # The first page says how many there are.
+            # The first page tells how many there are.
             waiting = (1 + math.ceil((PAGES - 1) / AHEAD)) * latency / 1000
             cells = {name: ratio(values, base) for name, values in ahead.items()} | {
                 "ideal": ratio([waiting] * len(base), base)

@@ -1,13 +1,14 @@
-"""Memory that 5 000 tasks take, waiting or all in flight, relative to bare aiohttp.
+"""The memory of 5 000 tasks, waiting or all in flight, relative to bare aiohttp.
 
     python -m tests.benchmarks.memory [--rounds 3]
 
-* waiting: 200 requests in flight, the other tasks in line; vcloud with ``concurrency=200``, aiohttp with 200 connections.
+* waiting: 200 requests in flight, the other tasks in the queue; vcloud with ``concurrency=200``,
+  aiohttp with 200 connections.
 * in flight: all at the server at once; vcloud with ``concurrency=5000``, aiohttp without a limit.
 
-The server holds every answer, and what is counted is how much more there is than before the tasks were made: what Python has
-allocated (tracemalloc) and what the process has (RSS), each in a fresh process of its own. After that everything is answered,
-and every task must have its machine. Memory is looked up in Linux's /proc.
+The server delays every answer. Measured is the growth since before the tasks were made: the memory
+that Python has allocated (tracemalloc) and that of the process (RSS), each in a fresh process. Then
+everything is answered, and every task must have its machine. RSS is from Linux's /proc.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ ROUNDS = 3
 TASKS = 5_000
 POOL = 200
 MB: Final = 1e6
-#: Files that a process has open beside the sockets measured.
+#: Files that a process has open besides the measured sockets.
 SPARE = 100
 
 
 def ask(url: str, path: str) -> int:
-    """Ask the server about what it holds, in a way that leaves nothing behind."""
+    """Send a request about delayed answers to the server, and leave nothing behind."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
@@ -63,7 +64,7 @@ def ask(url: str, path: str) -> int:
 
 @contextlib.asynccontextmanager
 async def opened(name: str, base: str, limit: int, tasks: int) -> AsyncIterator[Call]:
-    """Gives what one task does. Bare aiohttp's own word for "no limit" is 0."""
+    """Yields the call of one task. For bare aiohttp, a limit of 0 is no limit."""
     if name == VCLOUD:
         async with computers_at(base, limit) as computers:
             yield computers.machines.ref("100").refresh
@@ -81,12 +82,12 @@ async def opened(name: str, base: str, limit: int, tasks: int) -> AsyncIterator[
 
 
 def resident() -> float:
-    """Bytes."""
+    """The RSS of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 async def grown(name: str, limit: int, tasks: int, *, traced: bool) -> float:
-    """Bytes that the tasks take while ``limit`` of them are in flight."""
+    """The bytes that the tasks use while ``limit`` of them are in flight."""
     with served() as url:
         base = f"{url}/hold/organization-management/v1"
         async with opened(name, base, limit, tasks) as call:
@@ -118,12 +119,12 @@ async def _one(call: Call) -> object:
 
 
 async def _held(url: str, count: int) -> None:
-    while ask(url, "/held") < count:  # noqa: ASYNC110 - it is another process that counts
+    while ask(url, "/held") < count:  # noqa: ASYNC110 - another process counts
         await asyncio.sleep(0.02)
 
 
 def measured(chosen: Options, **what: object) -> float:
-    """The same in a process of its own."""
+    """The same, measured in a fresh process."""
     command = [
         sys.executable,
         "-m",
@@ -135,11 +136,11 @@ def measured(chosen: Options, **what: object) -> float:
 
 
 async def main(chosen: Options) -> None:
-    """Measure all in turn, print."""
+    """Measure all in turn, and print."""
     possible = allow_files() - SPARE
     tasks = min(chosen.pick(TASKS, 20), possible)
     if tasks < chosen.pick(TASKS, 20):
-        print(f"only {tasks} tasks: this process may not open more files (ulimit -n)")
+        print(f"only {tasks} tasks: this process may not open more files (see `ulimit -n`)")
     table = Table(
         f"Memory of {tasks} tasks, {chosen.rounds} rounds, a process for each",
         (f"{BARE}, MB", f"{VCLOUD}, MB", "ratio"),

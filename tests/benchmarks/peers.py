@@ -1,8 +1,9 @@
-"""The ways to get a machine, or all of them, from the same server: bare aiohttp, vcloud, and what one would take instead.
+"""The clients that are compared: each gets one machine, or all, from the same server.
 
-They do not all do the same for it. Bare aiohttp and httpx give dicts of text and sign nothing. vcloud signs, gives typed
-objects, and keeps limits and retries; so do the openai SDK, with pydantic models and without signing, and aiobotocore, with
-dicts that hold datetimes. Whose retries can be turned off has them turned off; vcloud runs with its defaults.
+They do not all do the same work. Bare aiohttp and httpx return dicts of texts and do not sign.
+vcloud signs, returns typed objects, and has limits and retries. So have the openai SDK, with
+pydantic models and without signing, and aiobotocore, with dicts that have datetimes. Retries are
+turned off where that is possible; vcloud runs with its defaults.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Way:
     Attributes:
         one: fetches one machine.
         page: fetches the first page.
-        everything: fetches all pages, one after the other, and gives the machines.
-        ahead: the same with so many pages asked for at once; None where there is no such thing.
+        everything: fetches all pages, one after the other, and returns the machines.
+        ahead: the same with this many pages at once; None if the client has no way to do that.
     """
 
     one: Call
@@ -52,12 +53,12 @@ class Way:
 
 
 Opened = AbstractAsyncContextManager[Way]
-#: The machines of a page by its number, and which page follows.
+#: Returns the machines of the page with this number, and the number of the next page.
 Read = Callable[[int], Awaitable[tuple[list[Any], int | None]]]
 
 
 def by_hand(one: Call, read: Read) -> Way:
-    """A way that has no idea of pages."""
+    """A way to get machines with a client that does not know about pages."""
 
     async def everything() -> list[Any]:
         machines: list[Any] = []
@@ -72,7 +73,7 @@ def by_hand(one: Call, read: Read) -> Way:
 
 @contextlib.asynccontextmanager
 async def bare(base: str, connections: int) -> AsyncIterator[Way]:
-    """What a careful person writes by hand: one session, GET, status check, a fast parser."""
+    """Careful code by hand: one session, GET, a check of the status, a fast parser."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
 
         async def get(path: str) -> Any:
@@ -86,10 +87,10 @@ async def bare(base: str, connections: int) -> AsyncIterator[Way]:
 
         async def ahead(pages: int) -> list[Any]:
             machines, _ = await read(1)
-            line = asyncio.Semaphore(pages)
+            slots = asyncio.Semaphore(pages)
 
             async def guarded(page: int) -> list[Any]:
-                async with line:
+                async with slots:
                     return (await read(page))[0]
 
             for found in await asyncio.gather(*[guarded(page) for page in range(2, PAGES + 1)]):
@@ -116,7 +117,7 @@ async def httpx(base: str, connections: int) -> AsyncIterator[Way]:
     import httpx
 
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # Its clock for a free connection would end most of thousands of tasks that start at once.
+    # Its timeout for a free connection would end most of the thousands of tasks that start at once.
     async with httpx.AsyncClient(
         base_url=base, limits=limits, timeout=httpx.Timeout(30, pool=None)
     ) as client:
@@ -131,10 +132,9 @@ async def httpx(base: str, connections: int) -> AsyncIterator[Way]:
         yield by_hand(lambda: get("/machines/100"), read)
 
 
-@contextlib.asynccontextmanager
-async def openai(base: str, connections: int) -> AsyncIterator[Way]:
-    """The openai SDK's own request method, with models of its own kind that carry a machine."""
-    from openai import AsyncOpenAI, BaseModel
+def openai_models() -> tuple[type[Any], type[Any]]:
+    """The models of a machine and of a page."""
+    from openai import BaseModel
 
     class UserAttributes(BaseModel):
         email: str | None = None
@@ -190,18 +190,29 @@ async def openai(base: str, connections: int) -> AsyncIterator[Way]:
         page: int
         next_page: int | None
 
+    return Machine, Page
+
+
+@contextlib.asynccontextmanager
+async def openai(base: str, connections: int) -> AsyncIterator[Way]:
+    """The openai SDK's own request method, with a machine in models of its kind."""
+    from openai import AsyncOpenAI
+
+    machine_model, page_model = openai_models()
     async with AsyncOpenAI(base_url=base, api_key="x", max_retries=0) as client:
 
         async def read(page: int) -> tuple[list[Any], int | None]:
-            found = await client.get(f"/machines?page={page}&per_page={PER_PAGE}", cast_to=Page)
+            found = await client.get(
+                f"/machines?page={page}&per_page={PER_PAGE}", cast_to=page_model
+            )
             return found.machines, found.next_page
 
-        yield by_hand(lambda: client.get("/machines/100", cast_to=Machine), read)
+        yield by_hand(lambda: client.get("/machines/100", cast_to=machine_model), read)
 
 
 @contextlib.asynccontextmanager
 async def aiobotocore(base: str, connections: int) -> AsyncIterator[Way]:
-    """An AWS client of a service that is described to it as AWS describes its own."""
+    """An AWS client, with a description of the service in AWS's form."""
     from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
     from aiobotocore.session import get_session  # type: ignore[import-untyped]
 
@@ -229,14 +240,37 @@ VERSION: Final = "2026-01-01"
 
 
 def describe_in(folder: Path) -> None:
-    """Write the description where botocore's loader looks."""
+    """Write the description to the folder that botocore's loader searches."""
     described = folder / "vagon" / VERSION / "service-2.json"
     described.parent.mkdir(parents=True)
     described.write_text(json.dumps(service()), encoding="utf-8")
 
 
-def service() -> dict[str, object]:
-    """The two calls in AWS's own description language."""
+#: The members of each structure, with their shapes.
+STRUCTURES: Final[dict[str, dict[str, str]]] = {
+    "Machine": {"id": "string", "type": "string", "attributes": "Attributes"},
+    "Page": {"machines": "Machines", "count": "long", "page": "long", "next_page": "long"},
+    "Attributes": {
+        "last_session_start_at": "timestamp",
+        "user": "User",
+        "permissions": "Permissions",
+        "task": "Task",
+        **dict.fromkeys(("name", "assigned_image_name", "region", "machine_type"), "string"),
+        **dict.fromkeys(("friendly_status", "usage_source", "latest_image_status"), "string"),
+        **dict.fromkeys(
+            ("auto_stop_threshold", "file_storage_size", "disk_size", "network_credit"), "long"
+        ),
+        **dict.fromkeys(("assigned_image_id", "remaining_usage", "deposited_usage"), "long"),
+    },
+    "User": {"id": "string", "type": "string", "attributes": "UserAttributes"},
+    "UserAttributes": {"email": "string", "name": "string"},
+    "Permissions": dict.fromkeys(PERMISSIONS, "boolean"),
+    "Task": {"id": "long", "uid": "string", "created_at": "timestamp"},
+}
+
+
+def shapes_of_service() -> dict[str, object]:
+    """The values of the two calls in AWS's form."""
     shapes: dict[str, object] = {
         "string": {"type": "string"},
         "long": {"type": "long"},
@@ -256,31 +290,16 @@ def service() -> dict[str, object]:
             },
         },
     }
-    structures: dict[str, dict[str, str]] = {
-        "Machine": {"id": "string", "type": "string", "attributes": "Attributes"},
-        "Page": {"machines": "Machines", "count": "long", "page": "long", "next_page": "long"},
-        "Attributes": {
-            "last_session_start_at": "timestamp",
-            "user": "User",
-            "permissions": "Permissions",
-            "task": "Task",
-            **dict.fromkeys(("name", "assigned_image_name", "region", "machine_type"), "string"),
-            **dict.fromkeys(("friendly_status", "usage_source", "latest_image_status"), "string"),
-            **dict.fromkeys(
-                ("auto_stop_threshold", "file_storage_size", "disk_size", "network_credit"), "long"
-            ),
-            **dict.fromkeys(("assigned_image_id", "remaining_usage", "deposited_usage"), "long"),
-        },
-        "User": {"id": "string", "type": "string", "attributes": "UserAttributes"},
-        "UserAttributes": {"email": "string", "name": "string"},
-        "Permissions": dict.fromkeys(PERMISSIONS, "boolean"),
-        "Task": {"id": "long", "uid": "string", "created_at": "timestamp"},
-    }
-    for name, members in structures.items():
+    for name, members in STRUCTURES.items():
         shapes[name] = {
             "type": "structure",
             "members": {member: {"shape": shape} for member, shape in members.items()},
         }
+    return shapes
+
+
+def service() -> dict[str, object]:
+    """The description of the two calls in AWS's form."""
     paths = {"GetMachine": ("/machines/{id}", "Machine"), "ListMachines": ("/machines", "Page")}
     return {
         "version": "2.0",
@@ -301,7 +320,7 @@ def service() -> dict[str, object]:
             }
             for name, (path, answer) in paths.items()
         },
-        "shapes": shapes,
+        "shapes": shapes_of_service(),
     }
 
 
@@ -315,13 +334,13 @@ _WAYS: Final[dict[str, Callable[[str, int], Opened]]] = {
 
 
 def columns(chosen: Options) -> tuple[str, ...]:
-    """Who is compared, installed or not."""
+    """The names of the clients, installed or not."""
     return (BARE, VCLOUD) if chosen.alone else tuple(_WAYS)
 
 
 @contextlib.asynccontextmanager
 async def ways(chosen: Options, base: str, connections: int = 100) -> AsyncIterator[dict[str, Way]]:
-    """Those of them that are installed, open, with at most so many connections (the openai SDK keeps its 1 000)."""
+    """The installed clients, open, with this many connections at most (the openai SDK: 1 000)."""
     async with contextlib.AsyncExitStack() as stack:
         yield {
             name: await stack.enter_async_context(_WAYS[name](base, connections))

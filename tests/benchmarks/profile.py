@@ -2,12 +2,13 @@
 
     python -m tests.benchmarks.profile [--rounds 15] [--instructions]
 
-Each part is measured in two ways that differ by that part alone, in turn in each round: vcloud on a transport that answers
-at once, its request loop without decoding, and so on; what is printed is the difference, for one machine and for a page of
-twenty. By itself a part finds its code and data in the processor's caches; among the others it does not, which is the line
-before the last: it takes time but hardly any instructions. ``--instructions`` counts those instead of time, under valgrind:
-slowly, but however busy the machine is. What the kernel does is then left out, and what is left of chance is how many answers
-the event loop finds at once.
+Each part is measured as the difference of two ways that differ by that part alone, in turn in each
+round: for example vcloud on a transport that answers at once, or its request loop without decoding.
+All parts are printed for one machine and for a page of twenty. Measured alone, a part has its code
+and data in the processor's caches; between the other parts it has not. The line before the last is
+this effect: it takes time but hardly any instructions. ``--instructions`` counts instructions
+instead of time, under valgrind: slowly, but independent of the load of the machine. This leaves out
+the kernel. The counts still vary with how many answers the event loop finds at once.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from tests.benchmarks.harness import (
     Options,
     Table,
     at_once,
-    computers_at,
     cpu,
+    endpoint_at,
     in_turn,
     options,
     parser,
@@ -46,9 +47,12 @@ from tests.benchmarks.harness import (
 )
 from tests.benchmarks.peers import PARSER, bare, loads
 from vcloud import Endpoint, HMACAuth, Request, Response, VagonComputers
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.client import client_with
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.session import Session
 from vcloud._core.transport import Transport
-from vcloud.providers.computers.machines import MACHINE, MACHINES
+from vcloud.providers.computers.machine import MACHINE
+from vcloud.providers.computers.machines import MACHINES
 
 ROUNDS = 15
 CALLS = 2000
@@ -57,7 +61,7 @@ BASE = "/organization-management/v1"
 
 @frozen
 class Unit:
-    """What a figure is in: its name, and how much of what the meter counts it is."""
+    """The unit of a figure: its name, and its size in the unit of the meter."""
 
     name: str
     size: float
@@ -77,7 +81,7 @@ class Seen:
 
 
 class Recorder(Transport):
-    """Notes what it is asked to send, and answers at once."""
+    """A transport that keeps the arguments of an exchange, and answers at once."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
@@ -85,7 +89,7 @@ class Recorder(Transport):
         self._answer = answer
 
     def check(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: it needs no event loop."""
 
     async def exchange(self, *given: Any, **named: Any) -> Response:
         self.seen.given, self.seen.named = given, named
@@ -97,11 +101,11 @@ class Kind:
     """A kind of call.
 
     Attributes:
-        name: for the table.
+        name: its column in the table.
         request: what it sends.
-        shape: what is answered.
-        method: the way a person makes it.
-        answer: what the server says.
+        shape: how its answer is decoded.
+        method: the public method that makes it.
+        answer: the answer of the server.
     """
 
     name: str
@@ -111,15 +115,29 @@ class Kind:
     answer: Response
 
 
-async def ways(kind: Kind, real: VagonComputers, by_hand: Call) -> dict[str, Call]:
-    """The ways that are measured, from bare aiohttp to all of vcloud."""
+class Measured(VagonComputers):
+    """The client, with access to the parts that are measured."""
+
+    @property
+    def session(self) -> Session:
+        """What sends and decodes."""
+        return self._session
+
+    @property
+    def transport(self) -> Transport:
+        """What exchanges bytes with the server."""
+        return self._transport
+
+
+async def ways(kind: Kind, real: Measured, by_hand: Call) -> dict[str, Call]:
+    """The measured ways, from bare aiohttp to all of vcloud."""
     request, shape, body = kind.request, kind.shape, kind.answer.body
     auth = HMACAuth("ak_test_1", "sk_test_1")
     recorder = Recorder(kind.answer)
-    stubbed = await VagonComputers(
-        Endpoint(real._session.base_url, auth=auth), transport=recorder
+    stubbed = await client_with(
+        Measured, Endpoint(real.session.base_url, auth=auth), transport=recorder
     ).aopen()
-    session = stubbed._session
+    session = stubbed.session
     await session.send(request)
     seen = recorder.seen
 
@@ -135,7 +153,7 @@ async def ways(kind: Kind, real: VagonComputers, by_hand: Call) -> dict[str, Cal
     return {
         BARE: by_hand,
         "parse": parse,
-        "exchange": lambda: real._transport.exchange(*seen.given, **seen.named),
+        "exchange": lambda: real.transport.exchange(*seen.given, **seen.named),
         "sign": sign,
         "decode": decode,
         "send": lambda: session.send(request),
@@ -146,7 +164,7 @@ async def ways(kind: Kind, real: VagonComputers, by_hand: Call) -> dict[str, Cal
 
 
 def parts(taken: Mapping[str, float]) -> dict[str, float]:
-    """What each part takes, from what each way took."""
+    """The cost of each part, from the costs of the ways."""
     get = taken.__getitem__
     return {
         "bare aiohttp": get(BARE) - get("parse"),
@@ -170,7 +188,7 @@ async def answer_to(session: aiohttp.ClientSession, url: str) -> Response:
 async def main(
     chosen: Options, calls: int = CALLS, meter: Meter = cpu, unit: Unit = MICROSECONDS
 ) -> None:
-    """Start the server, measure, print."""
+    """Start the server, measure, and print."""
     calls = max(1, chosen.pick(calls, AT_ONCE) // AT_ONCE) * AT_ONCE
 
     async def per_call(call: Call) -> float:
@@ -181,7 +199,7 @@ async def main(
         base = url + BASE
         async with (
             bare(base, 100) as hand,
-            computers_at(base) as real,
+            Measured(endpoint_at(base)) as real,
             aiohttp.ClientSession() as plain,
         ):
             one, page = (
@@ -226,17 +244,17 @@ async def listed(computers: VagonComputers) -> object:
     return await computers.machines.list(per_page=20).first()
 
 
-# -- instructions ------------------------------------------------------------------------------------------------------
+# Instructions.
 
 
 def dumps(folder: Path) -> int:
-    """Let valgrind write down what it counted since it last did; gives how many times it has."""
+    """Make valgrind write its counts since the last time. Returns how often it has written them."""
     subprocess.run(["vgdb", f"--pid={os.getpid()}", "dump"], check=True, capture_output=True)
     return len(list(folder.glob("counted.*")))
 
 
 def counting(folder: Path) -> Meter:
-    """A meter for a process that runs under valgrind."""
+    """A meter of instructions, for a process under valgrind."""
 
     async def count(work: Awaitable[object]) -> float:
         dumps(folder)
@@ -248,7 +266,7 @@ def counting(folder: Path) -> Meter:
 
 
 def under_valgrind(calls: int, rounds: int) -> None:
-    """Run this again there. Hashes are the same each time, so that counts are."""
+    """Run this benchmark under valgrind. A fixed hash seed makes the counts repeatable."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             "valgrind",

@@ -1,4 +1,4 @@
-"""The ways of the tunnel's benchmark: its two ends, relays of bare TCP and of a WebSocket, and a session with an agent."""
+"""The paths of the tunnel benchmark: both ends, relays of TCP and WebSocket, and a session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vcloud.providers.streamspace import (
     VNCProxyRequest,
     WakeSession,
 )
-from vcloud.providers.streamspace.realtime.relay import PART
+from vcloud.providers.streamspace.realtime.vnc_tunnel import CHUNK_SIZE
 
 HOST = "127.0.0.1"
 MB = 1_000_000
@@ -51,10 +51,10 @@ class TCP:
 
     @classmethod
     async def to(cls, port: Port) -> TCP:
-        return cls(*await asyncio.open_connection(HOST, port, limit=PART))
+        return cls(*await asyncio.open_connection(HOST, port, limit=CHUNK_SIZE))
 
     async def read(self) -> bytes:
-        return await self.reader.read(PART)
+        return await self.reader.read(CHUNK_SIZE)
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -68,7 +68,7 @@ class TCP:
 
 @define
 class BareSocket:
-    """aiohttp's WebSocket, used as it comes."""
+    """aiohttp's own WebSocket client."""
 
     opened: aiohttp.ClientWebSocketResponse
 
@@ -87,7 +87,7 @@ async def pump(source: Pipe, sink: Pipe) -> None:
         await sink.write(data)
 
 
-# -- the far ends ------------------------------------------------------------------------------------------------------
+# The far ends.
 
 
 def order(kind: bytes, size: int = 0) -> bytes:
@@ -95,8 +95,8 @@ def order(kind: bytes, size: int = 0) -> bytes:
 
 
 @define
-class StandIn:
-    """The server in VNC's place: it does what nine bytes tell it to, again and again."""
+class PipeServer:
+    """The server in place of VNC. It carries out orders of nine bytes each, one after the other."""
 
     pushed: int = 0
     over: asyncio.Event = field(factory=asyncio.Event)
@@ -153,7 +153,7 @@ async def echo(pipe: Pipe, size: int) -> None:
         await swallow(pipe, len(PIECE))
 
 
-# -- the ways there ----------------------------------------------------------------------------------------------------
+# The paths.
 
 
 @contextlib.asynccontextmanager
@@ -166,14 +166,14 @@ async def listening(serve: Callable[[TCP], Awaitable[None]]) -> AsyncIterator[Po
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, HOST, 0, limit=PART)
+    server = await asyncio.start_server(connected, HOST, 0, limit=CHUNK_SIZE)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
 
 @contextlib.asynccontextmanager
 async def bare_relays(count: int, port: Port) -> AsyncIterator[Port]:
-    """So many TCP relays in a row; gives the first one's port."""
+    """A chain of TCP relays. Yields the port of the first one."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(count):
 
@@ -190,7 +190,7 @@ async def bare_relays(count: int, port: Port) -> AsyncIterator[Port]:
 
 @contextlib.asynccontextmanager
 async def socket_relay(port: Port) -> AsyncIterator[str]:
-    """A WebSocket server in front of the TCP server, with nothing else to it; gives its address."""
+    """A WebSocket server that only relays to the TCP server. Yields its URL."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False)
@@ -224,7 +224,7 @@ async def socket_relay(port: Port) -> AsyncIterator[str]:
 
 @define
 class Handler:
-    """An agent's: every session is the one TCP server."""
+    """The handler of an agent: every session is the one TCP server."""
 
     port: Port
 
@@ -241,7 +241,7 @@ class Handler:
 
 @contextlib.asynccontextmanager
 async def session_of(port: Port) -> AsyncIterator[Session]:
-    """A running session in the emulator whose picture an AgentWorker fetches from this port."""
+    """A running session in the emulator. An AgentWorker connects it to this port."""
     async with (
         Emulator(rate_limits=False) as emulator,
         StreamSpace(emulator.endpoints()["streamspace"]) as streamspace,

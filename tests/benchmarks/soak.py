@@ -1,12 +1,12 @@
-"""A client that lives long: all features at once for an hour of the service's time, with faults.
+"""A soak test: all features at once for an hour of the service's time, with faults.
 
     python -m tests.benchmarks.soak [--minutes 10] [--quick]
 
 The service is the emulator, in a process of its own. Its clock runs so fast that an hour passes in
-the minutes given. The run has three legs, the last of which takes two thirds of the time. After
-each, nothing is under way, and the client is measured: memory (tracemalloc), file descriptors,
-tasks, lines of log for each minute of the leg, and the CPU time of a call. The first leg fills
-pools and caches. Printed are the figures after the last leg against those after the second one.
+the given minutes. The run has three phases, the last of which takes two thirds of the time. After
+each phase, with nothing in flight, the client is measured: memory (tracemalloc), file descriptors,
+tasks, log lines for each minute of the phase, and the CPU time of a call. The first phase fills
+pools and caches. The table compares the figures after the last phase with those after the second.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ from vcloud.providers.streamspace import (
 )
 
 ROUNDS = 1
-#: Seconds of the service's time, and minutes in which they pass.
+#: Seconds of the service's time, and the minutes in which they pass.
 HOUR: Final = 3600
 MINUTES: Final = 10.0
-#: Minutes that show that it works.
+#: Minutes of a run that only shows that it works.
 QUICK: Final = 0.05
-#: What share of the time each leg takes.
-LEGS: Final = (1 / 6, 1 / 6, 4 / 6)
-#: Calls of which one takes the CPU time that is printed: the least of several turns, because some
-#: calls meet faults.
+#: The share of each phase in the time.
+PHASES: Final = (1 / 6, 1 / 6, 4 / 6)
+#: The printed CPU time of a call is the mean of this many calls, in the fastest of several turns,
+#: because some calls meet faults.
 PROBES, TURNS = 25, 15
-#: Seconds after which a connection without a use is closed: aiohttp looks every 15 seconds for
-#: those that were idle for 15.
+#: Seconds after which an idle connection is closed: every 15 seconds aiohttp closes those that were
+#: idle for 15.
 IDLE: Final = 32.0
-#: Seconds that tasks get to end by themselves.
+#: Seconds to wait for tasks to end by themselves.
 ENDING: Final = 10.0
 MB: Final = 1e6
 LOGGER: Final = logging.getLogger("vcloud")
@@ -80,13 +80,13 @@ LOGGER: Final = logging.getLogger("vcloud")
 
 @frozen
 class Reading:
-    """What a client held when nothing was under way, and what it had cost.
+    """The measurements of a client with nothing in flight.
 
     Attributes:
         memory: bytes that Python has allocated.
         descriptors: open files and sockets of the process.
-        tasks: of the event loop.
-        lines: of log, for each minute of the leg before.
+        tasks: tasks of the event loop.
+        lines: log lines for each minute of the phase before.
         call: CPU seconds of one call.
     """
 
@@ -98,8 +98,8 @@ class Reading:
 
 
 @define(eq=False)
-class Tally(logging.Handler, Observer):
-    """Counts lines of log and attempts; as an observer it raises now and then."""
+class Counters(logging.Handler, Observer):
+    """Counts log lines and attempts. As an observer it raises an error now and then."""
 
     lines: int = 0
     attempts: int = 0
@@ -109,21 +109,21 @@ class Tally(logging.Handler, Observer):
         logging.Handler.__init__(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One more line."""
+        """Count a log line."""
         self.lines += record.levelno >= logging.INFO
 
     def ended(self, attempt: object) -> None:
-        """One more attempt; every tenth one finds the observer broken."""
+        """Count an attempt, and raise an error at every tenth one."""
         self.attempts += 1
         if self.attempts % 10 == 0:
             raise RuntimeError("this observer is broken")
 
-    # Handlers are kept in sets.
+    # logging keeps handlers in sets.
     __hash__ = object.__hash__
 
 
 class Agent:
-    """Carries out every command of the control plane, and does nothing."""
+    """An agent whose commands all succeed and do nothing."""
 
     async def start_session(self, command: StartSession) -> SessionResult:
         return SessionResult(pod_ip="127.0.0.1")
@@ -140,12 +140,13 @@ class Agent:
 
 @define
 class Work:
-    """What a program does all day: each method is one feature, used once.
+    """The features of the client: each method uses one of them once.
 
     Attributes:
         cloud: the client.
-        folder: where journals are.
-        chance: decides what differs from one use to the next.
+        folder: the folder of the journals.
+        chance: the source of random choices.
+        numbers: numbers that were not used before.
     """
 
     cloud: VCloud
@@ -154,7 +155,7 @@ class Work:
     numbers: Iterator[int] = field(factory=count)
 
     def features(self) -> tuple[Callable[[], Awaitable[object]], ...]:
-        """All of them."""
+        """All methods that use a feature."""
         return (
             self.read,
             self.lists,
@@ -167,7 +168,7 @@ class Work:
             self.followed,
             self.agent,
             self.cancelled,
-            self.patient,
+            self.with_options,
         )
 
     async def read(self) -> None:
@@ -253,14 +254,14 @@ class Work:
         async with asyncio.timeout(self.chance.random() * 0.02):
             await self.cloud.computers.machines.list(per_page=5).all()
 
-    async def patient(self) -> None:
+    async def with_options(self) -> None:
         computers = self.cloud.computers.with_options(timeout=0.5, deadline=1)
         await computers.machines.create(1, region="dublin")
 
 
 @contextlib.asynccontextmanager
 async def serving(speed: float) -> AsyncIterator[dict[str, str]]:
-    """The service; gives how to reach it."""
+    """The service. Yields its environment variables."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -279,12 +280,12 @@ async def serving(speed: float) -> AsyncIterator[dict[str, str]]:
         await process.wait()
 
 
-def client(env: dict[str, str], tally: Tally) -> VCloud:
-    """A client of all four, with little patience, because a fault of the service may be silence."""
+def client(env: dict[str, str], counters: Counters) -> VCloud:
+    """A client of all four providers, with short timeouts, because some faults send no answer."""
     options: dict[str, Any] = {
         "timeout": 1.0,
         "retry": RetryPolicy(base=0.02, cap=0.2),
-        "observers": [tally],
+        "observers": [counters],
     }
     keys = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
     login = BearerAuth.login(env["VCLOUD_STREAMSPACE_USERNAME"], env["VCLOUD_STREAMSPACE_PASSWORD"])
@@ -297,8 +298,8 @@ def client(env: dict[str, str], tally: Tally) -> VCloud:
     )
 
 
-async def leg(work: Work, seconds: float, tally: Tally) -> None:
-    """Use all features at once, again and again, for so long."""
+async def run_phase(work: Work, seconds: float, counters: Counters) -> None:
+    """Use all features at once and repeatedly, for this many seconds."""
     ends_at = time.monotonic() + seconds
 
     async def used(feature: Callable[[], Awaitable[object]]) -> None:
@@ -306,10 +307,10 @@ async def leg(work: Work, seconds: float, tally: Tally) -> None:
         while time.monotonic() < ends_at:
             try:
                 await feature()
-                tally.ends[name] += 1
+                counters.ends[name] += 1
             except (VCloudError, CleanupError, TimeoutError, OSError) as error:
-                # A fault of the service; what a program must not meet ends the soak.
-                tally.ends[f"{name}: {type(error).__name__}"] += 1
+                # A fault of the service. Any other error ends the soak test.
+                counters.ends[f"{name}: {type(error).__name__}"] += 1
 
     async with asyncio.TaskGroup() as group:
         for feature in work.features():
@@ -317,7 +318,7 @@ async def leg(work: Work, seconds: float, tally: Tally) -> None:
 
 
 async def probe(cloud: VCloud) -> float:
-    """CPU seconds of one call, of a client that does nothing else."""
+    """The CPU seconds of one call, while the client does nothing else."""
     machine = cloud.computers.machines.ref(MACHINE)
     found = []
     for _ in range(TURNS):
@@ -330,12 +331,12 @@ async def probe(cloud: VCloud) -> float:
 
 
 def descriptors() -> int:
-    """How many files and sockets this process has open; looked up in Linux's /proc."""
+    """The number of open files and sockets of this process, from Linux's /proc."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-async def at_rest(tasks: int, idle: float) -> None:
-    """Wait until tasks have ended and idle connections were closed."""
+async def until_idle(tasks: int, idle: float) -> None:
+    """Wait until tasks have ended and idle connections are closed."""
     ends_at = time.monotonic() + ENDING
     while (  # noqa: ASYNC110 - tasks that end by themselves have no event to wait for
         len(asyncio.all_tasks()) > tasks and time.monotonic() < ends_at
@@ -345,10 +346,10 @@ async def at_rest(tasks: int, idle: float) -> None:
 
 
 async def reading(cloud: VCloud, lines: float, tasks: int, idle: float) -> Reading:
-    """Measure a client with nothing under way."""
+    """Measure a client with nothing in flight."""
     call = await probe(cloud)
-    await at_rest(tasks, idle)
-    # The one cache of what services say begins anew when it is full; how full it is says nothing.
+    await until_idle(tasks, idle)
+    # The cache of decoded values is cleared whenever it is full, so its size is arbitrary.
     for cache in REMEMBERED.values():
         cache.clear()
     for _ in range(3):
@@ -364,12 +365,12 @@ async def reading(cloud: VCloud, lines: float, tasks: int, idle: float) -> Readi
 
 @frozen
 class Result:
-    """A soak that is over.
+    """The result of a soak test.
 
     Attributes:
-        readings: one after each leg.
+        readings: one after each phase.
         attempts: requests that were sent.
-        ends: how often each feature ended, in which way.
+        ends: how often each feature ended in each way.
     """
 
     readings: tuple[Reading, ...]
@@ -378,34 +379,34 @@ class Result:
 
 
 async def soak(minutes: float, idle: float = IDLE) -> Result:
-    """Let a client live for so long; ``idle`` seconds pass before each measurement."""
-    tally, readings = Tally(), list[Reading]()
+    """Run the soak test. ``idle`` is the number of seconds before each measurement."""
+    counters, readings = Counters(), list[Reading]()
     level, propagate = LOGGER.level, LOGGER.propagate
-    # Other handlers may keep what is logged, as pytest's do.
+    # Other handlers, such as those of pytest, may keep log records in memory.
     LOGGER.propagate = False
-    LOGGER.addHandler(tally)
+    LOGGER.addHandler(counters)
     LOGGER.setLevel(logging.INFO)
     tracemalloc.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            async with serving(HOUR / (minutes * 60)) as env, client(env, tally) as cloud:
+            async with serving(HOUR / (minutes * 60)) as env, client(env, counters) as cloud:
                 tasks = len(asyncio.all_tasks())
                 work = Work(cloud, Path(folder), random.Random(1))
-                for share in LEGS:
-                    before, took = tally.lines, share * minutes
-                    await leg(work, took * 60, tally)
-                    lines = (tally.lines - before) / took
+                for share in PHASES:
+                    before, took = counters.lines, share * minutes
+                    await run_phase(work, took * 60, counters)
+                    lines = (counters.lines - before) / took
                     readings.append(await reading(cloud, lines, tasks, idle))
     finally:
         tracemalloc.stop()
-        LOGGER.removeHandler(tally)
+        LOGGER.removeHandler(counters)
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate
-    return Result(tuple(readings), tally.attempts, tally.ends)
+    return Result(tuple(readings), counters.attempts, counters.ends)
 
 
 def rows(result: Result) -> Iterator[tuple[str, str, str, str]]:
-    """What there is to say: a name, its first and last figure, their ratio."""
+    """The rows of the table: a name, the first and the last figure, and their ratio."""
     _, start, end = result.readings
     for name, first, last, digits in (
         ("memory, MB", start.memory / MB, end.memory / MB, 2),
@@ -419,7 +420,7 @@ def rows(result: Result) -> Iterator[tuple[str, str, str, str]]:
 
 
 async def main(chosen: Options, minutes: float = MINUTES) -> None:
-    """Run it, print."""
+    """Run the soak test, and print."""
     minutes, idle = (QUICK, 0.0) if chosen.quick else (minutes, IDLE)
     for _ in range(chosen.rounds):
         result = await soak(minutes, idle)
@@ -436,7 +437,10 @@ async def main(chosen: Options, minutes: float = MINUTES) -> None:
 if __name__ == "__main__":
     arguments = parser(__doc__, ROUNDS)
     arguments.add_argument(
-        "--minutes", type=float, default=MINUTES, help="how long (default: %(default)s)"
+        "--minutes",
+        type=float,
+        default=MINUTES,
+        help="the length of the run (default: %(default)s)",
     )
     given = arguments.parse_args()
     run_with(partial(main, minutes=given.minutes), options(given))

@@ -1,7 +1,7 @@
-"""The service of the soak, in a process of its own: an emulator whose clock runs fast, with faults.
+"""The service of the soak test: an emulator with a fast clock and with faults, in its own process.
 
-Started with its clock's speed, it prints how to reach it, as JSON on one line, and ends with its
-input.
+Its argument is the speed of the clock. It prints its environment variables as JSON on one line, and
+ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Final
 from tests.benchmarks.canned import allow_files
 from vcloud.emulator import Emulator, Fault
 
-#: The machine and the session that are looked at.
+#: The machine and the session that are fetched.
 MACHINE, SESSION = "100", "770e8400-e29b-41d4-a716-446655440002"
 MACHINES: Final = 40
-#: Of how many requests one meets each of the faults.
+#: Each fault affects one of this many requests.
 ONE_IN: Final = 200
 FAULTS: Final = (
     Fault.reset_before(),
@@ -36,7 +36,7 @@ FAULTS: Final = (
 
 
 async def main(speed: float) -> None:
-    """Serve until the input ends."""
+    """Serve until the standard input is closed."""
     allow_files()
     emulator = Emulator(
         machines=MACHINES,

@@ -1,12 +1,15 @@
-"""Ten thousand requests to all four providers, 200 at once, of which every fifth goes wrong: what became of them.
+"""The outcomes of ten thousand requests to all four providers; every fifth one meets a fault.
 
     python -m tests.benchmarks.storm [--rounds 1]
 
-Half of them look, half create or start something. The service is the emulator, in a process of its own, with faults drawn from a
-seed: resets before and after the work, stalls, cut answers, 429, 5xx before and after the work, pages of proxies, nonsense,
-delays. Afterwards every call is held against the service's books: a call that was told "done" is there, once; one that was told
-"not done" is not; one that is in doubt says so. Anything that does not add up is an error here. The time is taken without tracing
-of memory, the memory (what Python has allocated, with nothing under way) in a second run.
+200 requests are in flight at once. Half of them read, half create or start something. The service
+is the emulator, in a process of its own, with faults from a random seed: resets before and after
+the work, stalls, truncated answers, 429, 5xx before and after the work, error pages of proxies,
+invalid answers, delays. Afterwards every call is compared with the service's record of calls: what
+a "done" call did is there, once; what a "not done" call would have done is not there; any other
+call must report an unknown outcome. Every difference is an error here. The time is measured without
+tracing memory. The memory that Python has allocated, with nothing in flight, is measured in a
+second run.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ MB = 1e6
 
 
 def rows(timed: Result, traced: Result, first: int) -> dict[str, str]:
-    """What there is to say of a storm."""
+    """The rows of the table."""
     fates, wrong = timed.fates, sum(timed.faults.values())
     before, after = traced.held
     return {
@@ -32,12 +35,13 @@ def rows(timed: Result, traced: Result, first: int) -> dict[str, str]:
         "time": f"{timed.seconds:.1f} s, {timed.requests / timed.seconds:.0f} calls a second",
         "longest call": f"{timed.longest:.1f} s (deadline {DEADLINE:g} s)",
         f"memory after {first}": f"{before / MB:.2f} MB",
-        f"memory after {traced.requests}": f"{after / MB:.2f} MB, {(after - before) / (traced.requests - first):.0f} bytes for each call",
+        f"memory after {traced.requests}": f"{after / MB:.2f} MB, "
+        f"{(after - before) / (traced.requests - first):.0f} bytes for each call",
     }
 
 
 async def main(chosen: Options) -> None:
-    """Let it blow, print."""
+    """Run the storm, and print."""
     requests, first = chosen.pick(REQUESTS, 250), chosen.pick(FIRST, AT_ONCE)
     for _ in range(chosen.rounds):
         table = Table(

@@ -1,22 +1,27 @@
-"""The VNC tunnel: what it carries relative to bare TCP, what fifty of them keep, and where a slow reader stops a sender.
+"""The VNC tunnel: its speed relative to TCP, the memory of fifty tunnels, and back-pressure.
 
     python -m tests.benchmarks.tunnel [--rounds 11]
 
-Everything, for both sides alike, runs in this one process and its one event loop: viewer, relays and the TCP server that
-stands in for VNC. So a figure is the whole path's work and not what several cores make of it, and the part that is common
-to both sides, both ends and the kernel, is in both. Both sides read and write with the same sizes.
+Both compared paths run completely in this one process and its one event loop: viewer, relays, and
+the TCP server in place of VNC. So a figure is the work of the whole path, whatever the number of
+cores. The common part, both ends and the kernel, is in both. Both read and write in the same sizes.
 
-Carried: two paths take the same bytes in turn (A B A B), each pair gives one ratio of their speeds, below 1 where the tunnel
-is slower. The paths, ``-`` for TCP and ``=`` for a WebSocket:
+Carried: two paths carry the same bytes in turn (A B A B). Each pair gives one ratio of their
+speeds, below 1 if the tunnel is slower. The paths, with ``-`` for TCP and ``=`` for a WebSocket:
 
-* forward_vnc: viewer - forward = emulator = AgentWorker - server; bare: viewer - relay - relay - relay - server.
+* forward_vnc: viewer - forward = emulator = AgentWorker - server; bare: viewer - relay - relay -
+  relay - server.
 * open_vnc: tunnel = relay - server; bare: viewer - relay - server.
-* The same open_vnc next to aiohttp's own WebSocket client through the same relay: what is vcloud's, and what is WebSocket's.
+* The same open_vnc against aiohttp's own WebSocket client through the same relay. This separates
+  the cost of vcloud from that of the WebSocket.
 
-Kept: memory that Python has allocated (tracemalloc) and that the process has (RSS, with tracemalloc's own share) after each
-round of echoes; first through tunnels that stay open, then through new ones in each round, counted when they are closed.
-Pushed: what a sender gets rid of until it is held up by a reader that takes nothing. The kernel's socket buffers have most of
-that, on every hop; what is in this process is told apart. Memory and sockets are looked up in Linux's /proc.
+Kept: the memory that Python has allocated (tracemalloc) and that of the process (RSS, which
+includes that of tracemalloc itself) after each round of echoes; first through tunnels that stay
+open, then through new ones in each round, after they are closed.
+
+Pushed: how much a sender can write before it has to wait, if the reader reads nothing. Most of it
+is in the kernel's socket buffers on every hop; what is in this process is printed separately.
+Memory and sockets are from Linux's /proc.
 """
 
 from __future__ import annotations
@@ -39,8 +44,8 @@ from tests.benchmarks.relays import (
     BareSocket,
     Open,
     Pipe,
+    PipeServer,
     Port,
-    StandIn,
     bare_relays,
     download,
     echo,
@@ -52,22 +57,22 @@ from tests.benchmarks.relays import (
 )
 from vcloud import BearerAuth, Endpoint
 from vcloud.providers.streamspace import Session, StreamSpace
-from vcloud.providers.streamspace.realtime.forward import VNCForward
+from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
 
 ROUNDS = 11
 MEGABYTES = 24
 TUNNELS = 50
 ENDLESS = 512 * MB
 STILL = 0.3
-"""Seconds without progress after which a sender counts as held up."""
+"""Seconds without progress after which a sender is considered blocked."""
 OTHER = "other"
 
 
-# -- carried -----------------------------------------------------------------------------------------------------------
+# Carried.
 
 
 async def compare(table: Table, name: str, ours: Open, bare: Open, rounds: int, size: int) -> None:
-    """Print a row for each direction: the ratio of speeds ours / bare, and both in MB/s."""
+    """Print a row for each direction: the ratio of speeds, ours / bare, and both in MB/s."""
     a, b = await ours(), await bare()
     for direction, carry in ("down", download), ("up", upload):
         measures = {
@@ -127,22 +132,23 @@ async def carried(session: Session, stand_in: Port, rounds: int, size: int) -> N
         )
 
 
-# -- kept --------------------------------------------------------------------------------------------------------------
+# Kept.
 
 
 def memory() -> str:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return f"{tracemalloc.get_traced_memory()[0] / MB:>6.2f} traced {pages * os.sysconf('SC_PAGESIZE') / MB:>6.1f} RSS"
+    rss = pages * os.sysconf("SC_PAGESIZE") / MB
+    return f"{tracemalloc.get_traced_memory()[0] / MB:>6.2f} traced {rss:>6.1f} RSS"
 
 
 def left() -> tuple[int, int]:
     """Tasks and open files of this process."""
-    return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - of names alone
+    return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only names are needed
 
 
 async def closed(forward: VNCForward, pipes: list[TCP], before: tuple[int, int]) -> None:
-    """Close these and wait until as much is left as before, but not for ever."""
+    """Close these, and wait up to 2 s until tasks and files are as many as before."""
     for pipe in pipes:
         await pipe.aclose()
     for _ in range(200):
@@ -176,11 +182,11 @@ async def kept(session: Session, tunnels: int, size: int) -> None:
         )
 
 
-# -- pushed ------------------------------------------------------------------------------------------------------------
+# Pushed.
 
 
-async def held_up(name: str, count: Callable[[], int], before: int) -> None:
-    """Wait until a sender gets nowhere any more, and print how far it got."""
+async def blocked(name: str, count: Callable[[], int], before: int) -> None:
+    """Wait until a sender makes no progress, and print how much it has sent."""
     seen = -1
     while seen != count():
         seen = count()
@@ -188,17 +194,18 @@ async def held_up(name: str, count: Callable[[], int], before: int) -> None:
     gc.collect()
     here = tracemalloc.get_traced_memory()[0] - before
     print(
-        f"{name:<38} {seen / MB:>6.1f} MB, {here / MB:.2f} MB of it in this process{' - NOT HELD UP' * (seen >= ENDLESS)}"
+        f"{name:<38} {seen / MB:>6.1f} MB, {here / MB:.2f} MB of it in this process"
+        + " - NEVER BLOCKED" * (seen >= ENDLESS)
     )
 
 
-async def pushed(name: str, port: Port, stand_in: StandIn) -> None:
-    """Print how much can be sent down to a viewer, and up to a server, that does not read."""
+async def pushed(name: str, port: Port, stand_in: PipeServer) -> None:
+    """Print how much can be sent to a viewer, and to a server, that does not read."""
     before = tracemalloc.get_traced_memory()[0]
     viewer = await TCP.to(port)
     stand_in.pushed = 0
     await viewer.write(order(b"F", ENDLESS))
-    await held_up(f"{name}, down", lambda: stand_in.pushed, before)
+    await blocked(f"{name}, down", lambda: stand_in.pushed, before)
     viewer.writer.transport.abort()
     await asyncio.sleep(STILL)
 
@@ -213,7 +220,7 @@ async def pushed(name: str, port: Port, stand_in: StandIn) -> None:
             sent += len(PIECE)
 
     sending = asyncio.create_task(send())
-    await held_up(f"{name}, up", lambda: sent, before)
+    await blocked(f"{name}, up", lambda: sent, before)
     sending.cancel()
     await asyncio.wait({sending})
     stand_in.over.set()
@@ -223,8 +230,8 @@ async def pushed(name: str, port: Port, stand_in: StandIn) -> None:
 
 
 async def main(chosen: Options) -> None:
-    """Start everything, measure, print."""
-    stand_in = StandIn()
+    """Start everything, measure, and print."""
+    stand_in = PipeServer()
     size = chosen.pick(MEGABYTES, 1) * MB // len(PIECE) * len(PIECE)
     tunnels = chosen.pick(TUNNELS, 2)
     async with listening(stand_in.serve) as port, session_of(port) as session:
@@ -232,7 +239,7 @@ async def main(chosen: Options) -> None:
         tracemalloc.start()
         print(f"\nKept by {tunnels} tunnels at once, MB; each echoes 1 MB in a round\n")
         await kept(session, tunnels, MB // len(PIECE) * len(PIECE))
-        print("\nPushed until held up by a reader that takes nothing\n")
+        print("\nPushed until blocked by a reader that reads nothing\n")
         async with session.forward_vnc() as forward, bare_relays(3, port) as three:
             await pushed("forward_vnc", forward.port, stand_in)
             if not chosen.quick:

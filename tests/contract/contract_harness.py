@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from attrs import define, field, frozen
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, Response
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, TransportOptions
 
@@ -73,7 +74,9 @@ class Provider:
         strict: bool = False,
     ) -> Any:
         endpoint = Endpoint(base_url or self.document["base_url"], auth=auth or self.auth())
-        return self.client_class(endpoint, transport=transport, codec=Codec(strict=strict))
+        return client_with(
+            self.client_class, endpoint, transport=transport, codec=Codec(strict=strict)
+        )
 
 
 PROVIDERS = {

@@ -56,13 +56,13 @@ def _perform(action: Action) -> Callable[[Desktops], Awaitable[object]]:
         try:
             return await client.ref(ID).perform(action)
         except ServerError as error:
-            # One of the documented answers under HTTP 200 is a refusal: that one has to raise.
+            # One of the documented answers with HTTP 200 is an error, and must raise.
             if (error.status, error.details) != (200, {"details": "details"}):
                 raise
             return error
         except DecodeError as error:
-            # The release of a modifier goes on with a command, and the answer that is canned for
-            # the action is none to it.
+            # The release of a modifier continues with a command, for which the canned answer of
+            # the action is not valid.
             if action != RELEASE or "/bash-action" not in str(error):
                 raise
             return error

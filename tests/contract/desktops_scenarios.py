@@ -12,7 +12,7 @@ from vcloud.providers.desktops import Desktops, DesktopStatus, Point
 
 
 def put(emulator: Emulator, route: str, **fields: Any) -> None:
-    """Make the next answer carry values that the emulator's own rules would not produce there."""
+    """Put values into the next answer that the emulator itself would not put there."""
     emulator.faults.add(route, Fault.edit(lambda answer: {**answer, **fields}))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider
 from vcloud import APIError, Endpoint, RetryPolicy, VagonCode
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 
 VAGON = [
@@ -37,7 +38,7 @@ async def refused(
     endpoint = Endpoint(
         provider.document["base_url"], auth=provider.auth(), retry=RetryPolicy(attempts=1)
     )
-    client = provider.client_class(endpoint, transport=transport, codec=Codec())
+    client = client_with(provider.client_class, endpoint, transport=transport, codec=Codec())
     with pytest.raises(APIError) as caught:
         await provider.calls[operation][0](client)
     return caught.value

@@ -11,8 +11,8 @@ import pytest
 
 from tests.contract.contract_harness import PROVIDERS
 from vcloud import APIError, Endpoint, RetryPolicy, VCloud
+from vcloud._core.error_for_status import error_for_status
 from vcloud.emulator import Emulator, Fault
-from vcloud.errors import error_for_status
 from vcloud.providers import computers, desktops, streams, streamspace
 from vcloud.providers.desktops.actions import ACTIONS
 

@@ -1,1 +1,1 @@
-"""The matrix of ends: whatever ends a program, at whatever moment, leaves nothing running unnamed."""
+"""However a program ends, and whatever it does: every machine is stopped, or reported by name."""

@@ -1,4 +1,7 @@
-"""Plays the whole matrix and prints it: ``python -m tests.ends [--guard=SECONDS] [MOMENT|END|LOOP ...]``."""
+"""Run the whole matrix and print it.
+
+``python -m tests.ends [--guard=SECONDS] [MOMENT|END|LOOP ...]``
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,21 @@ from tests.ends.ends_harness import Verdict, run, table
 
 
 def _wanted(cell: Cell, words: list[str]) -> bool:
-    """Whether each word names its moment, its end or its loop; ``create.`` is create with all its forms."""
+    """Whether each word names its moment, its end or its loop.
+
+    ``create.`` is create with all its forms.
+    """
     mine = {cell.moment.name, cell.moment.name.partition(".")[0] + ".", cell.end.name, cell.loop}
     return all(set(word.split(",")) & mine for word in words)
 
 
 def _brief(verdict: Verdict) -> str:
-    """The first line or so of each flaw; the tests show all."""
+    """The last 300 characters of each flaw. The tests show all."""
     return "; ".join(" ".join(flaw.split())[-300:] for flaw in verdict.flaws)
 
 
 def main(words: list[str]) -> int:
-    """Print the table, and what is wrong; gives whether anything is."""
+    """Print the table and the failures; whether anything failed."""
     began = time.monotonic()
     guards = [float(word.partition("=")[2]) for word in words if word.startswith("--guard=")]
     words = [word for word in words if not word.startswith("--")]

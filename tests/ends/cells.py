@@ -1,4 +1,7 @@
-"""Which cells there are, and what must become of each. From the issue's words, not from the client's code."""
+"""The cells of the matrix of ends, and the expected fate of the machines in each.
+
+The expectations do not depend on the client's code.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from attrs import frozen
 
 
 class End(Enum):
-    """How the program, or the part of it that holds the work, ends."""
+    """How the program ends, or the part of it that does the work."""
 
     RETURNS = "main returns"
     RAISES = "main raises"
@@ -32,7 +35,7 @@ class End(Enum):
 
 
 class Fate(Enum):
-    """What must become of the machines."""
+    """The expected fate of the machines."""
 
     UNSENT = "nothing is sent any more"
     STOPPED = "stopped"
@@ -44,15 +47,16 @@ class Fate(Enum):
 
 @frozen(kw_only=True)
 class Moment:
-    """What the program does when it ends.
+    """What the program is doing when it ends.
 
     Attributes:
         name: the operation of ``operations``, and the stage of ``stages``.
-        group: which of the issue's eight moments this is a form of.
-        fate: what must become of the machines, however the program ends.
-        closed: where the loop is closed over its tasks: nothing can be sent any more.
-        options: of the Endpoint.
-        long: not in the suite's quick part.
+        group: which of the eight kinds of moments this is.
+        fate: the expected fate of the machines, however the program ends.
+        closed: the expected fate if the loop is closed before its tasks ended, so that nothing can
+            be sent any more.
+        options: the options of the Endpoint.
+        long: not in the quick part of the suite.
     """
 
     name: str
@@ -66,70 +70,71 @@ class Moment:
         return self.name
 
 
-#: Longer than any answer that comes, shorter than :data:`GUARD`; and for those that never come.
-PATIENT: Final = {"cleanup_timeout": 30.0}
+#: Longer than any answer takes and shorter than :data:`GUARD`; and for answers that never come.
+NORMAL: Final = {"cleanup_timeout": 30.0}
 BRIEF: Final = {"cleanup_timeout": 1.0}
-#: Longer than the guard: what is reported only when this has passed is reported too late.
-LATE: Final = {"cleanup_timeout": 500.0}
-#: Seconds after which a program hangs. What it must not wait for takes ten minutes, or for ever.
+#: Longer than the guard: a report that waits for this timeout comes too late.
+TOO_LONG: Final = {"cleanup_timeout": 500.0}
+#: Seconds after which a program counts as hanging. What it must not wait for takes ten minutes or
+#: for ever.
 GUARD: Final = 60.0
 
 
-def _line(name: str, *, long: bool = True, **options: Any) -> Moment:
+def _queue(name: str, *, long: bool = True, **options: Any) -> Moment:
     return Moment(
-        name=f"line.{name}",
-        group="waiting in line",
+        name=f"queue.{name}",
+        group="waiting in a queue",
         fate=Fate.UNSENT,
         closed=Fate.UNSENT,
-        # A wait in line is given up at once, not when the bound of cleaning up has passed.
-        options={**LATE, **options},
+        # A wait in a queue must end at once, not after the cleanup timeout.
+        options={**TOO_LONG, **options},
         long=long,
     )
 
 
-def _held(name: str, group: str, *, long: bool = False, closed: Fate = Fate.NAMED) -> Moment:
+def _stopped(name: str, group: str, *, long: bool = False, closed: Fate = Fate.NAMED) -> Moment:
     return Moment(
-        name=name, group=group, fate=Fate.STOPPED, closed=closed, options=PATIENT, long=long
+        name=name, group=group, fate=Fate.STOPPED, closed=closed, options=NORMAL, long=long
     )
 
 
-def _left(
+def _reported(
     name: str, group: str, fate: Fate = Fate.NAMED, *, options: Mapping[str, Any] = BRIEF
 ) -> Moment:
     return Moment(name=name, group=group, fate=fate, closed=fate, options=options)
 
 
 MOMENTS: Final = (
-    _line("slot", long=False, concurrency=1),
-    _line("limit", rate=(1, 600.0)),
-    _line("pause"),
-    _line("backoff"),
-    _line("login"),
-    _line("create", concurrency=1),
-    _line("connect", rate=(1, 600.0)),
+    _queue("slot", long=False, concurrency=1),
+    _queue("limit", rate=(1, 600.0)),
+    _queue("pause"),
+    _queue("backoff"),
+    _queue("login"),
+    _queue("create", concurrency=1),
+    _queue("connect", rate=(1, 600.0)),
     Moment(
-        name="line.bulk",
-        group="waiting in line",
+        name="queue.bulk",
+        group="waiting in a queue",
         fate=Fate.JOURNAL,
         closed=Fate.JOURNAL,
-        options={**LATE, "concurrency": 1},
+        options={**TOO_LONG, "concurrency": 1},
     ),
-    _held("create", "the create under way", closed=Fate.UNKNOWN),
-    _left("create.lost", "the create under way", Fate.UNKNOWN),
-    _held("block", "the block running"),
-    _left("block.deaf", "the block running"),
-    _left("block.paused", "the block running", options=LATE),
-    _held("stopping", "stopping"),
-    _held("stopping.again", "stopping", long=True),
-    _left("stopping.deaf", "stopping"),
-    _held("closing", "stopping", long=True),
-    _left("closing.deaf", "stopping"),
-    _held("starting", "connect starting", closed=Fate.UNKNOWN),
-    _left("starting.lost", "connect starting", Fate.UNKNOWN),
-    _held("assigning", "connect assigning"),
-    _left("assigning.lost", "connect assigning"),
-    _held("undo", "its undo"),
-    _left("undo.deaf", "its undo"),
+    _stopped("create", "the create under way", closed=Fate.UNKNOWN),
+    _reported("create.lost", "the create under way", Fate.UNKNOWN),
+    _stopped("block", "the block running"),
+    _reported("block.unanswered", "the block running"),
+    _reported("block.paused", "the block running", options=TOO_LONG),
+    _stopped("stopping", "stopping"),
+    _stopped("stopping.again", "stopping", long=True),
+    _reported("stopping.unanswered", "stopping"),
+    _stopped("closing", "stopping", long=True),
+    _reported("closing.unanswered", "stopping"),
+    _stopped("starting", "connect starting", closed=Fate.UNKNOWN),
+    _reported("starting.lost", "connect starting", Fate.UNKNOWN),
+    _stopped("assigning", "connect assigning"),
+    _reported("assigning.lost", "connect assigning"),
+    _stopped("undo", "its undo"),
+    _reported("undo.unanswered", "its undo"),
     Moment(
         name="bulk",
         group="a bulk run with a journal",
@@ -140,7 +145,7 @@ MOMENTS: Final = (
     ),
 )
 
-#: Two launches and a connect that fails, ended at any time.
+#: Two launches and a connect that fails, ended at a random time.
 ANYTIME: Final = Moment(
     name="anytime",
     group="anytime",
@@ -148,18 +153,18 @@ ANYTIME: Final = Moment(
     closed=Fate.ENDED,
     options={"cleanup_timeout": 5.0},
 )
-#: Ends that come from outside, whatever the program is just doing.
+#: Ends that come from outside, at any time.
 SIGNALS: Final = (End.SYSTEM_EXIT, End.SOFT_LIMIT, End.SIGINT, End.SIGINT_TWICE, End.SIGTERM)
 
-#: Ends with forms of their own, beside the issue's.
+#: Variants of other ends.
 FORMS: Final = {
     End.SOFT_LIMIT: "as SystemExit, but an ordinary exception, as task queues raise it",
     End.LOOP_CLOSED: "what `loop.stop` leads to without asyncio.run",
-    End.GENERATOR_CLOSED: "a dropped generator whose client does not live on either",
+    End.GENERATOR_CLOSED: "a dropped generator whose client is closed as well",
 }
-#: Cells that make no sense, by end and loop, and why. All others are played.
-SENSELESS: Final = {
-    (End.SOFT_LIMIT, "uvloop"): "uvloop only logs what a signal's handler raises, and goes on",
+#: Ends that are impossible on a loop, and why. All other cells are run.
+IMPOSSIBLE: Final = {
+    (End.SOFT_LIMIT, "uvloop"): "uvloop only logs what a signal's handler raises, and continues",
 }
 
 LOOPS: Final = (
@@ -174,8 +179,8 @@ class Cell:
     """One program: what it does, how it ends, on which loop.
 
     Attributes:
-        delay: seconds from the moment to the end. What the service cannot see is still to happen in
-            them: that an answer arrives, that a request stands in line.
+        delay: seconds from the moment to the end. In this time happens what the service cannot see:
+            an answer arrives, or a request joins a queue.
     """
 
     moment: Moment
@@ -185,7 +190,7 @@ class Cell:
 
     @property
     def fate(self) -> Fate:
-        """What must become of the machines."""
+        """The expected fate of the machines."""
         return self.moment.closed if self.end is End.LOOP_CLOSED else self.moment.fate
 
     def __str__(self) -> str:
@@ -193,28 +198,28 @@ class Cell:
 
 
 def cells(loops: Iterable[str] = LOOPS) -> list[Cell]:
-    """Every cell that makes sense."""
+    """All possible cells."""
     return [
         Cell(moment, end, loop)
         for loop in loops
         for moment in MOMENTS
         for end in End
-        if (end, loop) not in SENSELESS
+        if (end, loop) not in IMPOSSIBLE
     ]
 
 
 def anytime(random: Random, count: int, loops: Sequence[str] = LOOPS) -> list[Cell]:
-    """Programs that are ended by a signal at a random time."""
+    """Programs that a signal ends at a random time."""
     chosen: list[Cell] = []
     while len(chosen) < count:
         end, loop = random.choice(SIGNALS), random.choice(loops)
-        if (end, loop) not in SENSELESS:
+        if (end, loop) not in IMPOSSIBLE:
             chosen.append(Cell(ANYTIME, end, loop, random.uniform(0, 0.8)))
     return chosen
 
 
 def quick() -> list[Cell]:
-    """The suite's part: each of the eight moments with each end, on one loop or another."""
+    """The quick part of the suite: each kind of moment with each end, on some loop."""
     chosen = [moment for moment in MOMENTS if not moment.long]
     return [
         Cell(moment, end, _loop(end, row + column))
@@ -224,5 +229,5 @@ def quick() -> list[Cell]:
 
 
 def _loop(end: End, turn: int) -> str:
-    possible = [loop for loop in LOOPS if (end, loop) not in SENSELESS]
+    possible = [loop for loop in LOOPS if (end, loop) not in IMPOSSIBLE]
     return possible[turn % len(possible)]

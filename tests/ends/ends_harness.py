@@ -1,4 +1,4 @@
-"""Plays cells: a service for each, a process for each, and what became of both."""
+"""Runs cells: a service and a process for each, and the facts about both afterwards."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from vcloud.emulator import Emulator
 from vcloud.emulator.clock import monotonic
 
 ROOT: Final = Path(__file__).parents[2]
-#: A desktop that was there before, and that the program asks for.
+#: A desktop that exists before, and that the program reads.
 SPARE: Final = "770e8400-e29b-41d4-a716-446655440002"
 #: How many programs run at once. They mostly wait.
 AT_ONCE: Final = 12
-#: An answer may come before the test sees that it was waited for.
-TRIES: Final = 3
-#: Seconds until what was sent at the end has arrived.
+#: How often a cell is run at most: on a busy machine the moment may pass before the test sees it.
+MAX_RUNS: Final = 3
+#: Seconds until requests that were sent at the end have arrived.
 SETTLE: Final = 0.06
-#: Seconds between two presses of Ctrl-C: two that come at once are one.
+#: Seconds between two Ctrl-C: two signals at once count as one.
 AGAIN: Final = 0.05
 
 _SIGNALS: Final = {
@@ -48,7 +48,7 @@ _SIGNALS: Final = {
 
 @frozen
 class Verdict:
-    """A cell, what is wrong with it, and how long its program took."""
+    """A cell, what is wrong with it, and how long its program took to end."""
 
     cell: Cell
     facts: Facts
@@ -56,8 +56,8 @@ class Verdict:
     seconds: float
 
 
-class Zygote:
-    """The process that forks programs."""
+class Forker:
+    """The process that forks a process for each program."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -70,18 +70,18 @@ class Zygote:
 
 
 @asynccontextmanager
-async def zygote() -> AsyncIterator[Zygote]:
-    """A process that has imported what programs need."""
+async def forking() -> AsyncIterator[Forker]:
+    """Start a process that has imported what programs need."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.ends.zygote",
+        "tests.ends.forker",
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdin=asyncio.subprocess.PIPE,
     )
     try:
-        yield Zygote(process)
+        yield Forker(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -89,7 +89,7 @@ async def zygote() -> AsyncIterator[Zygote]:
 
 
 @define
-class _Wire:
+class _Connection:
     """The test's end of the connection to one program."""
 
     events: list[dict[str, Any]] = field(factory=list)
@@ -101,11 +101,11 @@ class _Wire:
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
                 self.events.append(json.loads(line))
-        # The process is gone, however that came.
+        # The process has ended in some way.
         self.over.set()
         writer.close()
 
-    def told(self, name: str) -> list[Any]:
+    def values(self, name: str) -> list[Any]:
         return [event[name] for event in self.events if name in event]
 
     def go(self) -> None:
@@ -113,22 +113,22 @@ class _Wire:
         self._writer.write(b"!")
 
     def kill(self, number: int) -> None:
-        for pid in self.told("pid"):
+        for pid in self.values("pid"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
 
-async def _until(there: Callable[[], bool], wire: _Wire) -> bool:
-    """Whether it came, before the program was over."""
+async def _until(there: Callable[[], bool], connection: _Connection) -> bool:
+    """Wait until the condition holds; False: the program ended before."""
     while not there():
-        if wire.over.is_set() or wire.told("left"):
+        if connection.over.is_set() or connection.values("left"):
             return False
         await asyncio.sleep(0.005)  # neither side has an event for it
     return True
 
 
 def _changing(emulator: Emulator, since: float = 0.0, until: float = inf) -> list[str]:
-    """The requests that change something, by when they arrived."""
+    """The requests that change something and arrived in this time."""
     return [
         f"{call.method} {call.path}"
         for call in list(emulator.calls)
@@ -137,7 +137,7 @@ def _changing(emulator: Emulator, since: float = 0.0, until: float = inf) -> lis
 
 
 def _machines(emulator: Emulator) -> list[Machine]:
-    """All that were made, and what the service says of them now."""
+    """All machines that were made, and their present state."""
     now = emulator.clock.now()
     desktops = [
         Machine(provider="desktops", id=one.id, stopped=one.forced == "terminated")
@@ -158,43 +158,45 @@ def _world(emulator: Emulator) -> None:
 
 
 async def play(
-    cell: Cell, makes: Zygote, *, mutant: str | None = None, guard: float = GUARD
+    cell: Cell, forker: Forker, *, mutant: str | None = None, guard: float = GUARD
 ) -> Verdict:
-    """Let a program come to its end, and judge it; again, where a busy machine missed the moment."""
-    for _ in range(TRIES):
-        verdict = await _play(cell, makes, mutant, guard)
+    """Run a program to its end and judge it; again if a busy machine missed the moment."""
+    for _ in range(MAX_RUNS):
+        verdict = await _play(cell, forker, mutant, guard)
         if verdict.facts.reached:
             break
     return verdict
 
 
-async def _play(cell: Cell, makes: Zygote, mutant: str | None, guard: float) -> Verdict:
-    """Let a program come to its end once."""
-    wire = _Wire()
+async def _play(cell: Cell, forker: Forker, mutant: str | None, guard: float) -> Verdict:
+    """Run a program to its end once."""
+    connection = _Connection()
     with TemporaryDirectory(prefix="ends") as folder:
         async with Emulator(machines=1, speed=200) as emulator:
             _world(emulator)
             reached = STAGES[cell.moment.name](emulator)
             bought = len(emulator.computers.machines)
-            server = await asyncio.start_unix_server(wire.serve, f"{folder}/wire")
+            server = await asyncio.start_unix_server(connection.serve, f"{folder}/socket")
             async with server:
-                await makes.fork(_spec(cell, emulator, folder, mutant, guard))
-                there = await _until(lambda: bool(wire.told("at")) and reached(), wire)
+                await forker.fork(_spec(cell, emulator, folder, mutant, guard))
+                there = await _until(
+                    lambda: bool(connection.values("at")) and reached(), connection
+                )
                 await asyncio.sleep(cell.delay)
                 began = monotonic()
                 if there:
-                    await _end(cell, wire)
+                    await _end(cell, connection)
                 else:
-                    wire.kill(signal.SIGKILL)
-                await wire.over.wait()
+                    connection.kill(signal.SIGKILL)
+                await connection.over.wait()
             took = monotonic() - began
-            # What arrived just before the process was gone is still to be carried out.
+            # Requests that arrived just before the process ended are still being carried out.
             await asyncio.sleep(SETTLE)
             output = (Path(folder) / "output").read_text(errors="replace")
             facts = Facts(
                 reached=there,
                 hung="Timeout (" in output,
-                events=tuple(wire.events),
+                events=tuple(connection.events),
                 output=output,
                 machines=_machines(emulator),
                 before=_changing(emulator, until=began),
@@ -215,22 +217,22 @@ def _spec(
         "options": dict(cell.moment.options),
         "env": emulator.env(),
         "folder": folder,
-        "wire": f"{folder}/wire",
+        "socket": f"{folder}/socket",
         "spare": SPARE,
         "guard": guard,
         "mutant": mutant,
     }
 
 
-async def _end(cell: Cell, wire: _Wire) -> None:
+async def _end(cell: Cell, connection: _Connection) -> None:
     numbers = _SIGNALS.get(cell.end)
     if numbers is None:
-        wire.go()
+        connection.go()
         return
     for index, number in enumerate(numbers):
         if index:
             await asyncio.sleep(AGAIN)
-        wire.kill(number)
+        connection.kill(number)
 
 
 async def _statuses(path: Path) -> Counter[str]:
@@ -243,25 +245,25 @@ async def _statuses(path: Path) -> Counter[str]:
 async def run(
     todo: Iterable[Cell], *, mutant: str | None = None, guard: float = GUARD
 ) -> list[Verdict]:
-    """Play each, some at once."""
+    """Run each cell, some at once."""
     found: list[Verdict] = []
-    line = iter(todo)
+    queue = iter(todo)
 
-    async def worker(makes: Zygote) -> None:
-        for cell in line:
-            found.append(await play(cell, makes, mutant=mutant, guard=guard))
+    async def worker(forker: Forker) -> None:
+        for cell in queue:
+            found.append(await play(cell, forker, mutant=mutant, guard=guard))
 
-    async with zygote() as makes:
-        await asyncio.gather(*[worker(makes) for _ in range(AT_ONCE)])
+    async with forking() as forker:
+        await asyncio.gather(*[worker(forker) for _ in range(AT_ONCE)])
     return found
 
 
 class FailedError(AssertionError):
-    """Names the cells that failed."""
+    """Some cells failed."""
 
 
 def require(verdicts: Sequence[Verdict]) -> None:
-    """Refuse any that failed.
+    """Fail unless all cells passed.
 
     Raises:
         FailedError: names the cells, and what is wrong with each.
@@ -274,7 +276,7 @@ def require(verdicts: Sequence[Verdict]) -> None:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """Moments by ends: how many of the cells passed, of how many."""
+    """For each moment and end: how many cells passed, of how many."""
     ends = list(End)
     rows = [["moment", *[str(number) for number, _ in enumerate(ends, 1)], "all"]]
     for name in dict.fromkeys(verdict.cell.moment.name for verdict in verdicts):

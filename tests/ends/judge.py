@@ -1,4 +1,7 @@
-"""What is wrong with how a program ended. It sees the service's books, and what a user would see; no code of the client."""
+"""What is wrong with how a program ended.
+
+The judge sees the service's records and what a user would see, and none of the client's code.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from tests.ends.cells import Cell, End, Fate
 
 Error = Mapping[str, Any]
 
-#: A create whose answer never came, in the words of the log: the request, or the method's name.
+#: How log lines name a create without an answer: by its request, or by its method.
 _CREATES: Final = {
     "desktops": re.compile(r"POST \S*/desktop\b|launch|create"),
     "streams": re.compile(r"POST \S*(start|assign)-machine\b|start|assign|connect"),
 }
 _UNKNOWN: Final = re.compile("unknown|may still run|may have|may run")
-#: What the interpreter and asyncio say of a program, or a library, that is not clean.
+#: Messages of the interpreter and asyncio about a program or library that does not clean up.
 _UNCLEAN: Final = (
     "never awaited",
     "never retrieved",
@@ -28,13 +31,13 @@ _UNCLEAN: Final = (
 )
 _DESTROYED: Final = "was destroyed but it is pending"
 _UNCLOSED: Final = "Unclosed"
-#: Where nobody waits for the operation's own error.
+#: Ends after which no caller gets the operation's error.
 _NO_CALLER: Final = frozenset({End.LOOP_CLOSED, End.GENERATOR, End.GENERATOR_CLOSED})
 
 
 @frozen(kw_only=True)
 class Machine:
-    """One machine, by the service's books."""
+    """One machine, by the service's records."""
 
     provider: str
     id: str
@@ -43,18 +46,18 @@ class Machine:
 
 @frozen(kw_only=True)
 class Facts:
-    """What became of one program.
+    """The facts about one program.
 
     Attributes:
-        reached: whether the moment came.
+        reached: whether the moment was reached.
         hung: whether it had to be killed.
-        events: what it told, in order: its log among them.
-        output: what it wrote, tracebacks among it.
-        machines: all that were made during the run.
-        before: requests that change something, when it was told to end.
-        after: those that came since, as method and path.
+        events: what it reported, in order, including its log.
+        output: what it wrote, including tracebacks.
+        machines: all machines that were made during the run.
+        before: requests that change something, until it was told to end.
+        after: those that arrived later, as method and path.
         bought: creates of the bulk run that the service carried out.
-        journal: statuses in the journal, and how many items have each.
+        journal: how many items in the journal have each status.
     """
 
     reached: bool
@@ -68,8 +71,8 @@ class Facts:
     journal: Mapping[str, int] = field(factory=dict)
 
     @property
-    def alarms(self) -> list[Mapping[str, Any]]:
-        """The client's lines at ERROR."""
+    def logged_errors(self) -> list[Mapping[str, Any]]:
+        """What the client logged at ERROR."""
         return [
             event
             for event in self.events
@@ -77,7 +80,7 @@ class Facts:
         ]
 
     def errors(self, *who: str) -> list[Error]:
-        """How those ended who failed, groups taken apart."""
+        """The errors of these, with groups taken apart."""
         found = [event["error"] for event in self.events if event.get("left") in who]
         return [leaf for error in found if error is not None for leaf in _leaves(error)]
 
@@ -90,9 +93,9 @@ def _leaves(error: Error) -> Iterator[Error]:
 
 
 def flaws(cell: Cell, facts: Facts) -> list[str]:
-    """What is wrong; nothing, if the cell passes."""
+    """What is wrong. The list is empty if the cell passes."""
     if not facts.reached:
-        return [f"the moment never came: {_last(facts)}"]
+        return [f"the moment was never reached: {_last(facts)}"]
     if facts.hung:
         return [f"it hung: {_last(facts)}"]
     if not any("ended" in event for event in facts.events):
@@ -109,7 +112,9 @@ def _fate(cell: Cell, facts: Facts) -> Iterator[str]:
         case Fate.UNSENT:
             yield from (f"sent after the end: {call}" for call in facts.after)
             yield from (f"{one.id} was made" for one in facts.machines)
-            yield from (f"alarmed about nothing: {event['text']}" for event in facts.alarms)
+            yield from (
+                f"logged an error without a cause: {event['text']}" for event in facts.logged_errors
+            )
         case Fate.STOPPED:
             yield from _stopped(cell, facts)
         case Fate.NAMED:
@@ -129,16 +134,16 @@ def _fate(cell: Cell, facts: Facts) -> Iterator[str]:
 
 
 def _ended(facts: Facts) -> Iterator[str]:
-    """Stopped or named, one way or the other."""
+    """Every machine is stopped or named."""
     for machine in facts.machines:
-        if machine.stopped or any(machine.id in event["text"] for event in facts.alarms):
+        if machine.stopped or any(machine.id in event["text"] for event in facts.logged_errors):
             continue
-        if not any(_lost(event, machine.provider) for event in facts.alarms):
-            yield f"{machine.id} still runs, and nothing names it: {facts.alarms}"
+        if not any(_lost(event, machine.provider) for event in facts.logged_errors):
+            yield f"{machine.id} still runs, and nothing names it: {facts.logged_errors}"
 
 
 def _lost(event: Mapping[str, Any], provider: str) -> bool:
-    """Whether a line names a create, and says that its outcome is unknown."""
+    """Whether a line names a create and says that its outcome is unknown."""
     text = event["text"]
     return bool(_CREATES[provider].search(text) and _UNKNOWN.search(text))
 
@@ -147,12 +152,14 @@ def _stopped(cell: Cell, facts: Facts) -> Iterator[str]:
     if not facts.machines:
         yield "no machine was made, so this shows nothing"
     yield from (f"{one.id} still runs" for one in facts.machines if not one.stopped)
-    yield from (f"alarmed about nothing: {event['text']}" for event in facts.alarms)
+    yield from (
+        f"logged an error without a cause: {event['text']}" for event in facts.logged_errors
+    )
     if cell.end is not End.CLIENT_CLOSED:
         return
     if cell.moment.name == "block":
         if not any("closed" in event for event in facts.events):
-            yield "a call of the block went on although the client was closed"
+            yield "a call of the block succeeded although the client was closed"
         yield from (f"leaving the block raised {error}" for error in facts.errors("operation"))
     elif cell.moment.name in ("create", "starting", "assigning"):
         errors = facts.errors("operation")
@@ -162,22 +169,22 @@ def _stopped(cell: Cell, facts: Facts) -> Iterator[str]:
 
 
 def _named(cell: Cell, facts: Facts, machine: Machine) -> Iterator[str]:
-    lines = [event for event in facts.alarms if machine.id in event["text"]]
+    lines = [event for event in facts.logged_errors if machine.id in event["text"]]
     if not lines:
-        yield f"{machine.id} is not named at ERROR: {facts.alarms}"
+        yield f"{machine.id} is not named at ERROR: {facts.logged_errors}"
     yield from _wrong_loggers(lines, machine.provider)
     errors = _for_callers(cell, facts)
     if errors is None:
         return
-    if not any(_tells(error, machine.id) for error in errors):
+    if not any(_gives_id(error, machine.id) for error in errors):
         yield f"{machine.id} is in no error that the caller gets: {errors}"
     yield from _malformed(errors, machine.provider)
 
 
 def _unknown(cell: Cell, facts: Facts, provider: str) -> Iterator[str]:
-    lines = [event for event in facts.alarms if _lost(event, provider)]
+    lines = [event for event in facts.logged_errors if _lost(event, provider)]
     if not lines:
-        yield f"its create is not named at ERROR: {facts.alarms}"
+        yield f"its create is not named at ERROR: {facts.logged_errors}"
     yield from _wrong_loggers(lines, provider)
     errors = _for_callers(cell, facts)
     if errors is None:
@@ -194,14 +201,14 @@ def _wrong_loggers(lines: Sequence[Mapping[str, Any]], provider: str) -> Iterato
 
 
 def _for_callers(cell: Cell, facts: Facts) -> list[Error] | None:
-    """The errors that somebody gets; None where nobody is left to get one."""
+    """The errors that a caller gets; None: there is no caller."""
     if cell.end in _NO_CALLER:
         return None
     if cell.end is End.CLIENT_CLOSED:
         return facts.errors("operation", "close")
     errors = facts.errors("caller") or facts.errors("operation")
     if cell.end is End.SIGINT_TWICE and any("KeyboardInterrupt" in one["kinds"] for one in errors):
-        return None  # the second one replaced the error, wherever it was by then
+        return None  # the second signal replaced the error
     return errors
 
 
@@ -209,8 +216,8 @@ def _mentions(error: Error, id: str) -> bool:
     return id in error["ids"] or id in error["text"] or any(id in note for note in error["notes"])
 
 
-def _tells(error: Error, id: str) -> bool:
-    """Whether a caller learns the id: of a CancelledError nobody sees the notes."""
+def _gives_id(error: Error, id: str) -> bool:
+    """Whether a caller gets the id. The notes of a CancelledError are never seen."""
     if "CleanupError" in error["kinds"]:
         return id in error["ids"]
     return "CancelledError" not in error["kinds"] and _mentions(error, id)
@@ -233,7 +240,7 @@ def _journal(cell: Cell, facts: Facts) -> Iterator[str]:
     sent = sum(call.endswith("/machines") for call in [*facts.before, *facts.after])
     if facts.bought > known:
         yield f"{facts.bought} were bought, and the journal has {dict(facts.journal)}"
-    # As after a kill: who is interrupted in leaving the run cannot take back an intent.
+    # As after a kill: a run that is interrupted while it ends cannot take back an intent.
     if known > sent and cell.end not in (End.LOOP_CLOSED, End.SIGINT_TWICE):
         yield f"{sent} creates were sent, and the journal has {dict(facts.journal)}"
     if len(facts.after) > 0:
@@ -241,19 +248,19 @@ def _journal(cell: Cell, facts: Facts) -> Iterator[str]:
 
 
 def _unclean(end: End) -> Iterator[str]:
-    """The words that must not be said."""
+    """The messages that must not appear."""
     yield from _UNCLEAN
     if end is not End.LOOP_CLOSED:
         yield _DESTROYED
-        # A second Ctrl-C is an exception wherever the program is, in closing its client too.
+        # A second Ctrl-C raises wherever the program is, also while it closes its client.
         if end is not End.SIGINT_TWICE:
             yield _UNCLOSED
 
 
 def _cleanliness(cell: Cell, facts: Facts) -> Iterator[str]:
-    """What was not awaited, not retrieved, or went wrong where nobody could catch it."""
+    """What was not awaited or retrieved, and errors that nothing could catch."""
     if cell.fate is Fate.ENDED:
-        return  # an exception that is raised anywhere is raised in asyncio and aiohttp, too
+        return  # signals at random times also raise inside of asyncio and aiohttp
     words = list(_unclean(cell.end))
     for event in facts.events:
         for word in words:
@@ -261,13 +268,13 @@ def _cleanliness(cell: Cell, facts: Facts) -> Iterator[str]:
                 yield f"it logged {word!r}: {event['text'][-600:]}"
     for trace in re.split(r"(?m)^(?=Exception ignored|\S+:\d+: \w+Warning)", facts.output):
         if not _excused(cell.end, trace) and any(word in trace for word in words):
-            yield f"it said {trace[-600:]!r}"
+            yield f"it wrote {trace[-600:]!r}"
 
 
 def _excused(end: End, trace: str) -> bool:
-    """Whether it went wrong where the client has no say."""
+    """Whether the error is not the client's."""
     if end is End.SIGINT_TWICE and re.search(r"'\w*Loop\.shutdown_", trace):
-        return True  # the second one came while the runner closed the loop
+        return True  # the second signal came while the runner closed the loop
     if "Exception ignored" not in trace:
         return False
     if end is End.SIGINT_TWICE and "KeyboardInterrupt" in trace:
@@ -277,6 +284,6 @@ def _excused(end: End, trace: str) -> bool:
 
 
 def _silence(cell: Cell, facts: Facts) -> Iterator[str]:
-    """Over a loop that is closed, nothing can be sent any more."""
+    """After the loop was closed, nothing can be sent any more."""
     if cell.end is End.LOOP_CLOSED:
         yield from (f"sent after the end: {call}" for call in facts.after)

@@ -1,4 +1,4 @@
-"""Clients with one thing wrong: what each does to the code. The judge has to catch every one."""
+"""Mutants: each breaks one thing in the client. The judge must find every one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vcloud.providers.streams.machines import StreamMachineRef
 
 
 def never_stop() -> None:
-    """It takes a stop for granted."""
+    """Stops send nothing."""
 
     async def stop(self: Any) -> None:
         await asyncio.sleep(0)
@@ -22,20 +22,20 @@ def never_stop() -> None:
     DesktopRef.stop = StreamMachineRef.stop = stop  # type: ignore[method-assign]
 
 
-def say_nothing() -> None:
-    """It writes no line about what is left."""
+def log_nothing() -> None:
+    """Nothing is logged about machines that are left."""
     for name in ("vcloud.desktops", "vcloud.streams"):
         logging.getLogger(name).disabled = True
 
 
-def cry_wolf() -> None:
-    """It alarms whenever it stops something."""
+def log_false_errors() -> None:
+    """Every stop logs an error."""
     _before_stop(DesktopRef, "desktops")
     _before_stop(StreamMachineRef, "streams")
 
 
-def send_after_all() -> None:
-    """What was cancelled goes on by itself, and is sent when its turn comes."""
+def send_after_the_end() -> None:
+    """A cancelled create stays in the queue, and is sent in its turn."""
     real = Machines.create
 
     async def create(self: Machines, *given: Any, **more: Any) -> Any:
@@ -44,8 +44,8 @@ def send_after_all() -> None:
     Machines.create = create  # type: ignore[method-assign]
 
 
-def wait_for_ever() -> None:
-    """A stop that is never over, whatever the bound."""
+def never_end_a_stop() -> None:
+    """Stops never end, whatever the timeout."""
 
     async def stop(self: Any) -> None:
         while True:
@@ -58,7 +58,7 @@ def wait_for_ever() -> None:
 
 
 def forget_the_journal() -> None:
-    """It buys without writing anything down."""
+    """A bulk run writes no journal."""
     real = VCloud.bulk
 
     def bulk(self: Any, items: Any, action: Any, *, concurrency: int, **journal: Any) -> Any:
@@ -81,10 +81,10 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
     one.__name__: one
     for one in (
         never_stop,
-        say_nothing,
-        cry_wolf,
-        send_after_all,
-        wait_for_ever,
+        log_nothing,
+        log_false_errors,
+        send_after_the_end,
+        never_end_a_stop,
         forget_the_journal,
     )
 }

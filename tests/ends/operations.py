@@ -1,6 +1,6 @@
-"""What the program does when it ends: one operation for each moment.
+"""What the program is doing when it ends: one operation for each moment.
 
-Each tells ``started`` when everything is arranged, or ``inside`` once its block is entered.
+Each reports ``started`` when everything is prepared, or ``inside`` when its block is entered.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ BOUGHT: Final = range(8)
 
 
 @asynccontextmanager
-async def _held_up(scene: Scene, work: Awaitable[object]) -> AsyncIterator[None]:
-    """While another request is under way, which is never answered."""
+async def _slot_in_use(scene: Scene, work: Awaitable[object]) -> AsyncIterator[None]:
+    """Keep another request in flight, which is never answered."""
     other = background(work)
     await asyncio.sleep(0)  # it takes its slot
     scene.reached("started")
@@ -67,19 +67,19 @@ async def _close_over_block(scene: Scene, _: VCloud) -> None:
         task.cancel()
 
 
-async def _line_slot(scene: Scene, cloud: VCloud) -> None:
-    async with _held_up(scene, cloud.desktops.get(scene.spec["spare"])):
+async def _queue_slot(scene: Scene, cloud: VCloud) -> None:
+    async with _slot_in_use(scene, cloud.desktops.get(scene.spec["spare"])):
         await _launch(scene, cloud)
 
 
-async def _line_limit(scene: Scene, cloud: VCloud) -> None:
+async def _queue_limit(scene: Scene, cloud: VCloud) -> None:
     await cloud.desktops.get(scene.spec["spare"])
     scene.reached("started")
     await _launch(scene, cloud)
 
 
 async def _refused(scene: Scene, cloud: VCloud) -> None:
-    """Meet a 429, which pauses everybody for minutes."""
+    """Get a 429, which pauses the client for minutes."""
     try:
         await cloud.desktops.with_options(retry=ONCE).get(scene.spec["spare"])
     except RateLimitError:
@@ -87,7 +87,7 @@ async def _refused(scene: Scene, cloud: VCloud) -> None:
     raise AssertionError("no pause was asked for")
 
 
-async def _line_pause(scene: Scene, cloud: VCloud) -> None:
+async def _queue_pause(scene: Scene, cloud: VCloud) -> None:
     await _refused(scene, cloud)
     scene.reached("started")
     await _launch(scene, cloud)
@@ -98,13 +98,13 @@ async def _started_launch(scene: Scene, cloud: VCloud) -> None:
     await _launch(scene, cloud)
 
 
-async def _line_login(scene: Scene, cloud: VCloud) -> None:
+async def _queue_login(scene: Scene, cloud: VCloud) -> None:
     scene.reached("started")
     await cloud.streamspace.sessions.create(user="admin", template="firefox-browser")
 
 
-async def _line_create(scene: Scene, cloud: VCloud) -> None:
-    async with _held_up(scene, cloud.computers.machines.ref("100").refresh()):
+async def _queue_create(scene: Scene, cloud: VCloud) -> None:
+    async with _slot_in_use(scene, cloud.computers.machines.ref("100").refresh()):
         await cloud.computers.machines.create(1, region="dublin")
 
 
@@ -113,8 +113,8 @@ async def _connect(scene: Scene, cloud: VCloud) -> None:
     await cloud.streams.streams.ref("1381").connect("dublin", poll=POLL)
 
 
-async def _line_bulk(scene: Scene, cloud: VCloud) -> None:
-    async with _held_up(scene, cloud.computers.machines.ref("100").refresh()):
+async def _queue_bulk(scene: Scene, cloud: VCloud) -> None:
+    async with _slot_in_use(scene, cloud.computers.machines.ref("100").refresh()):
         async for _ in bought(scene, cloud):
             pass
 
@@ -163,37 +163,37 @@ async def bought(scene: Scene, cloud: VCloud) -> AsyncIterator[Any]:
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    "line.slot": _line_slot,
-    "line.limit": _line_limit,
-    "line.pause": _line_pause,
-    "line.backoff": _started_launch,
-    "line.login": _line_login,
-    "line.create": _line_create,
-    "line.connect": _connect,
-    "line.bulk": _line_bulk,
+    "queue.slot": _queue_slot,
+    "queue.limit": _queue_limit,
+    "queue.pause": _queue_pause,
+    "queue.backoff": _started_launch,
+    "queue.login": _queue_login,
+    "queue.create": _queue_create,
+    "queue.connect": _connect,
+    "queue.bulk": _queue_bulk,
     "create": _started_launch,
     "create.lost": _started_launch,
     "block": _launch,
-    "block.deaf": _launch,
+    "block.unanswered": _launch,
     "block.paused": _paused_block,
     "stopping": _launch_and_leave,
     "stopping.again": _launch_and_leave,
-    "stopping.deaf": _launch_and_leave,
+    "stopping.unanswered": _launch_and_leave,
     "closing": _close_over_block,
-    "closing.deaf": _close_over_block,
+    "closing.unanswered": _close_over_block,
     "starting": _connect,
     "starting.lost": _connect,
     "assigning": _connect,
     "assigning.lost": _connect,
     "undo": _connect,
-    "undo.deaf": _connect,
+    "undo.unanswered": _connect,
     "bulk": _bulk,
     "anytime": _anytime,
 }
 
 
 async def block_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
-    """What a streaming answer does: a desktop for as long as somebody reads."""
+    """As a streaming answer does: keep a desktop as long as somebody reads."""
     async with cloud.desktops.launch(poll=POLL):
         if scene.spec["moment"] == "block.paused":
             await _refused(scene, cloud)
@@ -203,14 +203,14 @@ async def block_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
 
 
 async def bulk_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
-    """What a progress page does: the outcomes of a bulk run, as they come."""
+    """As a progress page does: yield the outcomes of a bulk run."""
     scene.reached("started")
     async for outcome in bought(scene, cloud):
         yield str(outcome.key)
 
 
 async def task_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
-    """What a streaming answer with a producer does: the work in a task, ended with the generator."""
+    """As a streaming answer with a producer does: work in a task that ends with the generator."""
     task = background(scene.recorded("operation", OPERATIONS[scene.spec["moment"]](scene, cloud)))
     try:
         while True:
@@ -220,10 +220,10 @@ async def task_stream(scene: Scene, cloud: VCloud) -> AsyncIterator[str]:
         await asyncio.wait({task})
 
 
-#: Where the generator itself does the work; elsewhere a task that it owns does.
+#: Moments in which the generator itself does the work. In all others its own task does.
 STREAMS: Final = {
     "block": block_stream,
-    "block.deaf": block_stream,
+    "block.unanswered": block_stream,
     "block.paused": block_stream,
     "bulk": bulk_stream,
 }

@@ -1,4 +1,4 @@
-"""What a program under test has in its hands: the client that it makes, and the wire to the test."""
+"""What a program under test uses: the client that it makes, and the connection to the test."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, RateLimit, 
 
 T = TypeVar("T")
 
-#: It waits as long as it is asked to: what ends it is its end.
-PATIENT: Final = RetryPolicy(max_retry_after=3600)
+#: Retries as long as the service asks: only the end of the program ends a call.
+RETRY: Final = RetryPolicy(max_retry_after=3600)
 
 
 class Scene:
-    """One program's surroundings. What it tells arrives although it is ended in the next moment.
+    """The environment of one program. What it reports arrives even if it is killed at once.
 
     Args:
-        spec: what the test asked for: names, addresses, options of the Endpoints.
+        spec: names, addresses and options of the Endpoints, as the test gives them.
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = spec
         self.folder = Path(spec["folder"])
-        self._wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._wire.connect(spec["wire"])
-        #: Set once the client was closed, for who waits in a block.
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(spec["socket"])
+        #: Set when the client is closed, for tasks that wait in a block.
         self.leave = asyncio.Event()
         self.tell(pid=os.getpid())
         logs = logging.getLogger()
-        logs.addHandler(_Telling(self))
+        logs.addHandler(_Reporting(self))
         logs.setLevel(logging.INFO)
 
     def reached(self, stage: str) -> None:
-        """The moment has come, as far as the program can tell. It has so much time from here."""
+        """Report that the moment is reached. From now on the program has ``guard`` seconds."""
         faulthandler.dump_traceback_later(self.spec["guard"], exit=True)
         self.tell(at=stage)
 
     def tell(self, **event: Any) -> None:
-        """Send an event. The wire blocks, so it has left when this returns."""
-        # A signal's handler may raise in any line, and must not in these.
+        """Send an event. The socket blocks, so the event was sent when this returns."""
+        # Signal handlers may raise in any line, but must not in these.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            self._wire.sendall(json.dumps(event).encode() + b"\n")
+            self._socket.sendall(json.dumps(event).encode() + b"\n")
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def cloud(self) -> VCloud:
-        """A client of all four providers, with the options of the cell."""
+        """Make a client of all four providers with the options of the cell."""
         return VCloud(**_endpoints(self.spec["env"], self.spec["options"]))
 
     def on_go(self, call: Callable[[], object]) -> None:
-        """Call this in the loop that runs, as soon as the test says so."""
+        """Call this in the running loop when the test says so."""
         loop = asyncio.get_running_loop()
 
         def said() -> None:
-            loop.remove_reader(self._wire)
-            self._wire.recv(1)
+            loop.remove_reader(self._socket)
+            self._socket.recv(1)
             call()
 
-        loop.add_reader(self._wire, said)
+        loop.add_reader(self._socket, said)
 
     async def go(self) -> None:
         """Wait until the test says so."""
@@ -76,7 +76,7 @@ class Scene:
         await said.wait()
 
     async def recorded(self, who: str, work: Awaitable[T]) -> T:
-        """Do this, and tell how it ended."""
+        """Do this, and report how it ended."""
         try:
             result = await work
         except BaseException as error:
@@ -87,7 +87,7 @@ class Scene:
 
 
 def background(work: Awaitable[object]) -> asyncio.Task[object]:
-    """A task nobody asks for the outcome of."""
+    """Start a task whose result is not needed."""
 
     async def doing() -> object:
         return await work
@@ -102,7 +102,7 @@ def background(work: Awaitable[object]) -> asyncio.Task[object]:
 
 
 def described(error: BaseException) -> dict[str, Any]:
-    """An exception, as what a caller can see of it."""
+    """What a caller can see of an exception."""
     return {
         "kinds": [kind.__name__ for kind in type(error).__mro__],
         "text": str(error),
@@ -132,13 +132,13 @@ def _endpoints(env: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, 
         ),
     }
     return {
-        name: Endpoint(env[f"VCLOUD_{name.upper()}_URL"], auth=auth, retry=PATIENT, **more)
+        name: Endpoint(env[f"VCLOUD_{name.upper()}_URL"], auth=auth, retry=RETRY, **more)
         for name, auth in auths.items()
     }
 
 
-class _Telling(logging.Handler):
-    """Tells each line of the log."""
+class _Reporting(logging.Handler):
+    """Reports each line of the log."""
 
     def __init__(self, scene: Scene) -> None:
         super().__init__()

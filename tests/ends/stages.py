@@ -1,4 +1,4 @@
-"""The service's side of each moment: what is slow or refused there, and how one sees that it has come."""
+"""The service's side of each moment: its faults, and how the service sees that it is reached."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attrs import frozen
 
 from vcloud.emulator import Emulator, Fault
 
-#: Seconds that an answer takes which does come.
+#: Seconds that a slow answer takes.
 SLOW: Final = 0.5
-#: Seconds after which a stop that was refused is sent again.
+#: Seconds after which a refused stop is sent again.
 AGAIN: Final = 1.0
 PAUSE: Final = 600.0
 FOR_EVER: Final = 3600.0
-#: The creates of a bulk run that are answered.
+#: How many creates of a bulk run are answered.
 ANSWERED: Final = 2
 LAUNCH: Final = "POST */desktop"
 STOP: Final = "POST */stop"
@@ -26,14 +26,14 @@ REFUSAL: Final = Fault.reply(
     content_type="application/json",
 )
 
-#: Whether the moment has come, as far as the service can tell.
+#: Whether the moment is reached, as far as the service can tell.
 Reached = Callable[[], bool]
 Stage = Callable[[Emulator], Reached]
 
 
 @frozen
 class Played:
-    """A fault that was ordered, and happened when the moment has come."""
+    """A fault. The moment is reached when it has applied ``hits`` times."""
 
     route: str
     fault: Fault
@@ -60,7 +60,7 @@ def _block(fault: Fault | None = None) -> Stage:
 
 
 def _connected(emulator: Emulator) -> Reached:
-    """The list was read, so the start is the next request."""
+    """Reached when the list was read: the start is the next request."""
     return lambda: any(call.path.endswith("/machines") for call in list(emulator.calls))
 
 
@@ -79,36 +79,36 @@ def _undo(fault: Fault) -> Stage:
     return stage
 
 
-#: It is done at once, and the answer comes late, or never; or it is done late, or never.
+#: The service acts at once, and answers late or never; or it acts late or never.
 _LATE, _LOST = Fault.stall_headers(SLOW), Fault.stall_headers()
-_SLOW, _DEAF = Fault.delay(SLOW), Fault.delay(FOR_EVER)
+_SLOW, _UNANSWERED = Fault.delay(SLOW), Fault.delay(FOR_EVER)
 
 STAGES: Final[dict[str, Stage]] = {
-    "line.slot": Played("GET */desktop/*", _LOST),
-    "line.limit": _at_once,
-    "line.pause": Played("GET */desktop/*", Fault.too_many(PAUSE)),
-    "line.backoff": Played(LAUNCH, Fault.server_error(503, PAUSE)),
-    "line.login": Played("POST */login", _LOST),
-    "line.create": Played("GET */machines/100", _LOST),
-    "line.connect": _connected,
-    "line.bulk": Played("GET */machines/100", _LOST),
+    "queue.slot": Played("GET */desktop/*", _LOST),
+    "queue.limit": _at_once,
+    "queue.pause": Played("GET */desktop/*", Fault.too_many(PAUSE)),
+    "queue.backoff": Played(LAUNCH, Fault.server_error(503, PAUSE)),
+    "queue.login": Played("POST */login", _LOST),
+    "queue.create": Played("GET */machines/100", _LOST),
+    "queue.connect": _connected,
+    "queue.bulk": Played("GET */machines/100", _LOST),
     "create": Played(LAUNCH, _LATE),
     "create.lost": Played(LAUNCH, _LOST),
     "block": _block(),
-    "block.deaf": _block(_DEAF),
-    # Two: the desktop is waited for with one, the other meets the limit.
+    "block.unanswered": _block(_UNANSWERED),
+    # The desktop is waited for with one request. The other one gets the 429.
     "block.paused": Played("GET */desktop/770e8400*", Fault.too_many(PAUSE)),
     "stopping": Played(STOP, _SLOW),
     "stopping.again": Played(STOP, Fault.server_error(503, AGAIN), times=1),
-    "stopping.deaf": Played(STOP, _DEAF),
+    "stopping.unanswered": Played(STOP, _UNANSWERED),
     "closing": Played(STOP, _SLOW),
-    "closing.deaf": Played(STOP, _DEAF),
+    "closing.unanswered": Played(STOP, _UNANSWERED),
     "starting": Played("POST */start-machine", _LATE),
     "starting.lost": Played("POST */start-machine", _LOST),
     "assigning": Played("POST */assign-machine", _LATE),
     "assigning.lost": Played("POST */assign-machine", _LOST),
     "undo": _undo(_SLOW),
-    "undo.deaf": _undo(_DEAF),
+    "undo.unanswered": _undo(_UNANSWERED),
     "anytime": _anytime,
     "bulk": Played("POST */machines", _LOST, hits=3, skip=ANSWERED),
 }

@@ -1,4 +1,4 @@
-"""However a program ends, whatever it is doing: every machine is stopped, or named."""
+"""However a program ends, and whatever it is doing: every machine is stopped, or named."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("programs are forked, and ended by signals", allow_module_level=True)
 
-from tests.ends.cells import LOOPS, MOMENTS, SENSELESS, Cell, End, anytime, cells, quick
+from tests.ends.cells import IMPOSSIBLE, LOOPS, MOMENTS, Cell, End, anytime, cells, quick
 from tests.ends.ends_harness import require, run, table
 
-#: The issue's eight moments.
+#: The eight kinds of moments.
 GROUPS = {
-    "waiting in line",
+    "waiting in a queue",
     "the create under way",
     "the block running",
     "stopping",
@@ -29,9 +29,9 @@ GROUPS = {
 }
 
 
-def test_every_moment_is_played_with_every_end_on_every_loop() -> None:
+def test_every_moment_is_run_with_every_end_on_every_loop() -> None:
     assert {moment.group for moment in MOMENTS} == GROUPS
-    pairs = len(End) * len(LOOPS) - len(SENSELESS)
+    pairs = len(End) * len(LOOPS) - len(IMPOSSIBLE)
     assert len(set(map(str, cells()))) == len(cells()) == len(MOMENTS) * pairs
     assert {(cell.moment.group, cell.end) for cell in quick()} == {
         (group, end) for group in GROUPS for end in End
@@ -39,8 +39,8 @@ def test_every_moment_is_played_with_every_end_on_every_loop() -> None:
     assert {cell.loop for cell in quick()} == set(LOOPS)
 
 
-def test_uvloop_goes_on_where_a_signals_handler_raises_an_ordinary_exception() -> None:
-    """Why one end makes no sense there."""
+def test_uvloop_continues_after_a_signal_handler_raises_an_ordinary_exception() -> None:
+    """Why one end is impossible there."""
     code = textwrap.dedent("""
         import asyncio, os, signal, uvloop
         def late(*_): raise TimeoutError
@@ -56,7 +56,7 @@ def test_uvloop_goes_on_where_a_signals_handler_raises_an_ordinary_exception() -
     assert "TimeoutError" in done.stderr
 
 
-async def test_whatever_ends_a_program_nothing_is_left_unnamed() -> None:
+async def test_however_a_program_ends_no_machine_is_left_unnamed() -> None:
     verdicts = await run(quick())
     print(f"\n{table(verdicts)}")
     require(verdicts)
@@ -64,7 +64,7 @@ async def test_whatever_ends_a_program_nothing_is_left_unnamed() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-async def test_whatever_ends_a_program_nothing_is_left_unnamed_in_any_form() -> None:
+async def test_however_a_program_ends_no_machine_is_left_unnamed_in_any_form() -> None:
     verdicts = await run(cells())
     print(f"\n{table(verdicts)}")
     assert len(verdicts) == len(cells())
@@ -79,14 +79,14 @@ async def at_any_time(count: int, loops: Sequence[str] = LOOPS) -> None:
     require(verdicts)
 
 
-async def test_a_signal_at_any_time_leaves_nothing_unnamed() -> None:
-    # A handler that raises in uvloop's own code may end the process without a word: seen once.
+async def test_a_signal_at_any_time_leaves_no_machine_unnamed() -> None:
+    # A handler that raises in uvloop's own code may end the process without any output: seen once.
     await at_any_time(25, [loop for loop in LOOPS if loop != "uvloop"])
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-async def test_a_signal_at_any_time_leaves_nothing_unnamed_a_thousand_times() -> None:
+async def test_a_signal_at_any_time_leaves_no_machine_unnamed_a_thousand_times() -> None:
     await at_any_time(1000)
 
 
@@ -98,11 +98,11 @@ def cell(moment: str, end: End = End.TIMEOUT) -> Cell:
     ("mutant", "ill", "words"),
     [
         ("never_stop", cell("block"), "still runs"),
-        ("never_stop", cell("undo"), "the moment never came"),
-        ("say_nothing", cell("block.deaf"), "not named at ERROR"),
-        ("cry_wolf", cell("block"), "alarmed about nothing"),
-        ("send_after_all", cell("line.create"), "sent after the end"),
-        ("wait_for_ever", cell("block"), "it hung"),
+        ("never_stop", cell("undo"), "the moment was never reached"),
+        ("log_nothing", cell("block.unanswered"), "not named at ERROR"),
+        ("log_false_errors", cell("block"), "logged an error without a cause"),
+        ("send_after_the_end", cell("queue.create"), "sent after the end"),
+        ("never_end_a_stop", cell("block"), "it hung"),
         ("forget_the_journal", cell("bulk"), "were bought, and the journal has {}"),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""The judge of the matrix of ends, with made-up facts: it passes what is right, and each wrong is seen."""
+"""The judge of the matrix of ends, with invented facts: it passes good ones and finds each flaw."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def error(kind: str = "CleanupError", **more: Any) -> dict[str, Any]:
     return {**plain, **more}
 
 
-def alarm(text: str, log: str = "vcloud.desktops", level: str = "ERROR") -> dict[str, Any]:
+def log_line(text: str, log: str = "vcloud.desktops", level: str = "ERROR") -> dict[str, Any]:
     return {"log": log, "level": level, "text": text}
 
 
@@ -54,14 +54,14 @@ def facts(*events: dict[str, Any], stopped: bool = False, **more: Any) -> Facts:
 UNKNOWN = "POST /desktop was cancelled, and its outcome is unknown"
 
 TOLD = (left("operation", error(ids=[ID])), left("caller", error(ids=[ID])))
-NAMED = facts(alarm(f"desktop {ID} may still run"), *TOLD)
-LOST = facts(alarm(UNKNOWN), left("caller", error(outcome_unknown=True)))
+NAMED = facts(log_line(f"desktop {ID} may still run"), *TOLD)
+LOST = facts(log_line(UNKNOWN), left("caller", error(outcome_unknown=True)))
 GROUPED = facts(
-    alarm(f"desktop {ID} may still run"),
+    log_line(f"desktop {ID} may still run"),
     left("caller", error("ExceptionGroup", members=[error("MainError"), error(ids=[ID])])),
 )
 NOTED = facts(
-    alarm(f"desktop {ID} may still run"), left("caller", error("WaitTimeout", notes=[f"{ID} …"]))
+    log_line(f"desktop {ID} may still run"), left("caller", error("WaitTimeout", notes=[f"{ID} …"]))
 )
 STOPPED = facts(left("caller", error("TimeoutError")), stopped=True)
 CLOSED = facts({"closed": "closed"}, left("operation", None), left("close", None), stopped=True)
@@ -77,25 +77,25 @@ BOUGHT = facts(
 @pytest.mark.parametrize(
     ("which", "right"),
     [
-        (cell("line.slot"), facts(machines=[])),
+        (cell("queue.slot"), facts(machines=[])),
         (cell("block"), STOPPED),
         (cell("block", End.CLIENT_CLOSED), CLOSED),
         (cell("create", End.CLIENT_CLOSED), LATE),
-        (cell("block", End.LOOP_CLOSED), facts(alarm(f"{ID} may still run"))),
-        (cell("block.deaf", End.GENERATOR), facts(alarm(f"{ID} may still run"))),
-        (cell("block.deaf"), NAMED),
-        (cell("block.deaf", End.TASK_GROUP), GROUPED),
-        (cell("block.deaf"), NOTED),
+        (cell("block", End.LOOP_CLOSED), facts(log_line(f"{ID} may still run"))),
+        (cell("block.unanswered", End.GENERATOR), facts(log_line(f"{ID} may still run"))),
+        (cell("block.unanswered"), NAMED),
+        (cell("block.unanswered", End.TASK_GROUP), GROUPED),
+        (cell("block.unanswered"), NOTED),
         (
-            cell("block.deaf", End.SIGINT_TWICE),
-            facts(alarm(ID), left("caller", error("KeyboardInterrupt"))),
+            cell("block.unanswered", End.SIGINT_TWICE),
+            facts(log_line(ID), left("caller", error("KeyboardInterrupt"))),
         ),
         (cell("create.lost"), LOST),
         (cell("bulk"), BOUGHT),
     ],
     ids=str,
 )
-def test_what_is_right_passes(which: Cell, right: Facts) -> None:
+def test_good_facts_pass(which: Cell, right: Facts) -> None:
     assert flaws(which, right) == []
 
 
@@ -105,22 +105,22 @@ CANCELLED = error("CancelledError", notes=[f"{ID} could not be stopped"])
 @pytest.mark.parametrize(
     ("which", "wrong", "words"),
     [
-        (cell("line.slot"), facts(machines=[], after=["POST /desktop"]), "sent after the end"),
-        (cell("line.slot"), facts(), "was made"),
-        (cell("line.slot"), facts(alarm("?"), machines=[]), "alarmed about nothing"),
+        (cell("queue.slot"), facts(machines=[], after=["POST /desktop"]), "sent after the end"),
+        (cell("queue.slot"), facts(), "was made"),
+        (cell("queue.slot"), facts(log_line("?"), machines=[]), "logged an error without a cause"),
         (cell("block"), facts(left("caller", error("TimeoutError"))), "still runs"),
-        (cell("block"), facts(alarm(f"{ID}"), stopped=True), "alarmed about nothing"),
+        (cell("block"), facts(log_line(f"{ID}"), stopped=True), "logged an error without a cause"),
         (cell("block"), facts(machines=[]), "shows nothing"),
         (cell("block"), evolve(STOPPED, hung=True), "it hung"),
-        (cell("block"), evolve(STOPPED, reached=False), "never came"),
+        (cell("block"), evolve(STOPPED, reached=False), "never reached"),
         (cell("block"), evolve(STOPPED, events=[]), "the process broke"),
         (cell("block"), evolve(STOPPED, output="x was never awaited"), "never awaited"),
         (
             cell("block"),
-            facts(alarm("Task was destroyed but it is pending", "asyncio"), stopped=True),
+            facts(log_line("Task was destroyed but it is pending", "asyncio"), stopped=True),
             "destroyed",
         ),
-        (cell("block", End.CLIENT_CLOSED), evolve(CLOSED, events=[ENDED]), "went on"),
+        (cell("block", End.CLIENT_CLOSED), evolve(CLOSED, events=[ENDED]), "succeeded although"),
         (
             cell("block", End.CLIENT_CLOSED),
             facts({"closed": ""}, left("operation", error("ConnectError")), stopped=True),
@@ -133,38 +133,38 @@ CANCELLED = error("CancelledError", notes=[f"{ID} could not be stopped"])
         ),
         (
             cell("block", End.LOOP_CLOSED),
-            facts(alarm(ID), after=["POST /desktop/7/stop"]),
+            facts(log_line(ID), after=["POST /desktop/7/stop"]),
             "sent after the end",
         ),
         (cell("block", End.LOOP_CLOSED), facts(), "not named at ERROR"),
-        (cell("block.deaf"), evolve(NAMED, events=NAMED.events[1:]), "not named at ERROR"),
+        (cell("block.unanswered"), evolve(NAMED, events=NAMED.events[1:]), "not named at ERROR"),
         (
-            cell("block.deaf"),
-            facts(alarm(ID, level="WARNING"), *TOLD),
+            cell("block.unanswered"),
+            facts(log_line(ID, level="WARNING"), *TOLD),
             "not named at ERROR",
         ),
-        (cell("block.deaf"), facts(alarm(ID, "vcloud.streams"), *TOLD), "logged by"),
-        (cell("block.deaf"), facts(alarm(ID), left("caller", CANCELLED)), "in no error"),
-        (cell("block.deaf"), facts(alarm(ID), left("caller", None)), "in no error"),
+        (cell("block.unanswered"), facts(log_line(ID, "vcloud.streams"), *TOLD), "logged by"),
+        (cell("block.unanswered"), facts(log_line(ID), left("caller", CANCELLED)), "in no error"),
+        (cell("block.unanswered"), facts(log_line(ID), left("caller", None)), "in no error"),
         (
-            cell("block.deaf", End.SIGINT),
-            facts(alarm(ID), left("caller", error("KeyboardInterrupt"))),
+            cell("block.unanswered", End.SIGINT),
+            facts(log_line(ID), left("caller", error("KeyboardInterrupt"))),
             "in no error",
         ),
-        (cell("block.deaf"), facts(alarm(ID), left("caller", error())), "in no error"),
+        (cell("block.unanswered"), facts(log_line(ID), left("caller", error())), "in no error"),
         (
-            cell("block.deaf"),
-            facts(alarm(ID), left("caller", error(ids=[ID], cause=None))),
+            cell("block.unanswered"),
+            facts(log_line(ID), left("caller", error(ids=[ID], cause=None))),
             "has no cause",
         ),
         (
-            cell("block.deaf"),
-            facts(alarm(ID), left("caller", error(ids=[ID], provider=None))),
+            cell("block.unanswered"),
+            facts(log_line(ID), left("caller", error(ids=[ID], provider=None))),
             "names the provider",
         ),
         (
             cell("create.lost"),
-            facts(alarm(UNKNOWN), left("caller", error())),
+            facts(log_line(UNKNOWN), left("caller", error())),
             "has outcome_unknown",
         ),
         (cell("create.lost"), evolve(LOST, events=LOST.events[1:]), "create is not named"),
@@ -174,6 +174,6 @@ CANCELLED = error("CancelledError", notes=[f"{ID} could not be stopped"])
     ],
     ids=str,
 )
-def test_what_is_wrong_is_seen(which: Cell, wrong: Facts, words: str) -> None:
+def test_each_flaw_is_found(which: Cell, wrong: Facts, words: str) -> None:
     found = flaws(which, wrong)
     assert any(words in flaw for flaw in found), found

@@ -1,4 +1,4 @@
-"""The README's recipes for ends, as it prints them: real programs, ended as their surroundings end them."""
+"""The README's recipes for ends: real programs, ended as containers and servers end them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECTION = (
 SCRIPT, SOFT_LIMIT, TASK_GROUP, WEB_APP = re.findall(
     r"^```python\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL
 )
-#: What a container is given to end. The service is willing, so it takes a fraction of that.
+#: Seconds that a container has to end. The service answers at once, so a fraction is enough.
 GRACE = 30.0
 LAUNCH, INSIDE = "POST */desktop", "POST */*-action"
 SLOW, NEVER = Fault.stall_headers(0.3), Fault.stall_headers()
@@ -40,14 +40,14 @@ WHEN = pytest.mark.parametrize(
 
 
 def as_in_a_terminal() -> None:
-    """Let signals end this process which nobody handles."""
+    """Let signals without a handler end this process."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 
 @asynccontextmanager
 async def running(emulator: Emulator, folder: Path, *command: str) -> AsyncIterator[Process]:
-    """A program, which is gone afterwards."""
+    """Run a program. It has ended afterwards."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -55,7 +55,7 @@ async def running(emulator: Emulator, folder: Path, *command: str) -> AsyncItera
         env=os.environ | emulator.env() | {"PYTHONPATH": str(ROOT)},
         stdout=PIPE,
         stderr=STDOUT,
-        # What nohup or a script's background ignores stays ignored in a child.
+        # A child inherits ignored signals, as those of nohup or of a background job.
         preexec_fn=as_in_a_terminal,
     )
     try:
@@ -73,11 +73,11 @@ async def until(there: Callable[[], bool], process: Process) -> None:
 
 
 async def stop_as_a_container(process: Process, first: signal.Signals = signal.SIGTERM) -> str:
-    """The signal, and SIGKILL after the grace; gives what it wrote."""
-    # Its request has arrived, and it waits for the answer.
+    """Send the signal, and SIGKILL after the grace period. Returns the output."""
+    # The request has arrived, and the program waits for the answer.
     await asyncio.sleep(0.05)
     process.send_signal(first)
-    # Reading on, so that it never waits for us.
+    # Its output is read, so that it never waits for the test.
     reading = asyncio.create_task(process.communicate())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE):
@@ -89,7 +89,7 @@ async def stop_as_a_container(process: Process, first: signal.Signals = signal.S
 
 
 def left(emulator: Emulator) -> list[str]:
-    """The desktops that still run, by the service's books."""
+    """The desktops that still run, by the service's records."""
     assert emulator.desktops.desktops, "nothing was launched, so this shows nothing"
     return [one.id for one in emulator.desktops.desktops.values() if one.forced != "terminated"]
 
@@ -97,7 +97,11 @@ def left(emulator: Emulator) -> list[str]:
 async def ended(
     code: str, folder: Path, route: str, fault: Fault, number: signal.Signals
 ) -> tuple[int | None, str, list[str]]:
-    """Run it, end it when this request is under way; its status, output, and what it left."""
+    """Run it, and end it while this request is in flight.
+
+    Returns:
+        its status, its output, and the desktops that still run.
+    """
     (folder / "recipe.py").write_text(code, encoding="utf-8")
     async with Emulator(speed=200) as emulator:
         rule = emulator.faults.add(route, fault)
@@ -108,7 +112,7 @@ async def ended(
 
 
 @WHEN
-async def test_a_script_that_is_stopped_as_a_container_is_leaves_nothing_running(
+async def test_a_script_that_is_stopped_like_a_container_leaves_nothing_running(
     route: str, fault: Fault, tmp_path: Path
 ) -> None:
     status, output, remaining = await ended(SCRIPT, tmp_path, route, fault, signal.SIGTERM)
@@ -167,10 +171,10 @@ async def test_a_web_app_that_is_stopped_leaves_nothing_running(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-async def test_what_ends_it_without_running_python_leaves_its_desktop_running(
+async def test_a_signal_that_ends_it_without_running_python_leaves_its_desktop_running(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    """The control, and what the README says cannot be answered."""
+    """The control experiment, and the case that the README excludes."""
     code = "".join(line for line in SCRIPT.splitlines(True) if "add_signal_handler" not in line)
     assert code != SCRIPT
     status, output, remaining = await ended(code, tmp_path, INSIDE, NEVER, number)

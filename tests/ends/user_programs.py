@@ -1,4 +1,4 @@
-"""How the program ends: one for each :class:`End`, around any operation."""
+"""How the program ends: one main function for each :class:`End`, around any operation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from vcloud import VCloud
 
 Main = Callable[[Scene], Coroutine[Any, Any, None]]
 
-#: Seconds that a program waits for what a dropped generator still does, before it ends itself.
-PATIENCE: Final = 3.0
-#: Seconds that a program goes on which ends in part only.
-MEANWHILE: Final = 0.1
+#: Seconds that a program waits for the cleanup of a dropped generator before it ends.
+CLEANUP_TIME: Final = 3.0
+#: Seconds for which a program continues after a part of it has ended.
+CONTINUES: Final = 0.1
 
 
 class MainError(Exception):
-    """What goes wrong elsewhere in the program."""
+    """An error elsewhere in the program."""
 
 
 async def _agent(scene: Scene) -> None:
-    """The operation, with a client of its own."""
+    """Do the operation with a client of its own."""
 
     async def work() -> None:
         async with scene.cloud() as cloud:
@@ -75,14 +75,15 @@ async def _soft_limit(scene: Scene) -> None:
 
 
 def _is_swallowed(frame: FrameType | None) -> bool:
-    """Whether an exception that is raised in this frame is: asyncio logs those of its callbacks, and goes on.
+    """Whether asyncio only logs an exception that is raised in this frame, as in its callbacks.
 
-    A task's step is a callback too, but in there it becomes the task's.
+    A step of a task is a callback too, but an exception in there becomes the task's.
     """
+    step = vars(asyncio.Handle)["_run"].__code__
     while frame is not None:
         if frame.f_code.co_flags & inspect.CO_COROUTINE:
             return False
-        if frame.f_code is asyncio.Handle._run.__code__:
+        if frame.f_code is step:
             return True
         frame = frame.f_back
     return False
@@ -96,13 +97,13 @@ async def _sigterm(scene: Scene) -> None:
 
 
 async def _lives_on(scene: Scene, work: Callable[[VCloud], Coroutine[Any, Any, None]]) -> None:
-    """What ends is one part of a program whose client lives on, as a request to a web app does."""
+    """End a part of a program whose client continues, as a request to a web app does."""
     async with scene.cloud() as cloud:
         try:
             await scene.recorded("caller", work(cloud))
         finally:
-            # What should not go on would be seen.
-            await asyncio.sleep(MEANWHILE)
+            # Requests that should not be sent would arrive in this time.
+            await asyncio.sleep(CONTINUES)
 
 
 def _operation(scene: Scene, cloud: VCloud) -> Coroutine[Any, Any, None]:
@@ -134,7 +135,7 @@ async def _timeout(scene: Scene) -> None:
 async def _anyio(scene: Scene) -> None:
     async def limited(cloud: VCloud) -> None:
         with anyio.move_on_after(math.inf) as scope:
-            # anyio's clock is the loop's, and it is read in tasks only.
+            # anyio's clock is the loop's, but it can be read only in tasks.
             scene.on_go(lambda: setattr(scope, "deadline", asyncio.get_running_loop().time()))
             await _operation(scene, cloud)
 
@@ -147,14 +148,14 @@ async def _loop_stop(scene: Scene) -> None:
 
 
 async def _others() -> None:
-    """Wait for what goes on in the background."""
+    """Wait for the other tasks."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        await asyncio.wait(others, timeout=PATIENCE)
+        await asyncio.wait(others, timeout=CLEANUP_TIME)
 
 
 async def _drop(scene: Scene, cloud: Any) -> None:
-    """Read a stream, and go away without closing it."""
+    """Read a stream, and drop it without closing it."""
     stream = STREAMS.get(scene.spec["moment"], task_stream)
     async for _ in stream(scene, cloud):
         await scene.go()
@@ -164,7 +165,7 @@ async def _drop(scene: Scene, cloud: Any) -> None:
 async def _generator(scene: Scene) -> None:
     async with scene.cloud() as cloud:
         await _drop(scene, cloud)
-        await asyncio.sleep(0)  # what the garbage collector found begins to close
+        await asyncio.sleep(0)  # the collected generator begins to close
         await _others()
 
 
@@ -215,19 +216,19 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
 
 
 def run(scene: Scene) -> None:
-    """Run the program to its end, and tell how that was."""
+    """Run the program to its end, and report how it ended."""
     main, kind = MAINS[scene.spec["end"]], scene.spec["loop"]
     error: dict[str, Any] | None = None
     try:
         try:
             _run(scene, main, kind)
         finally:
-            _be_deaf()
+            _ignore_signals()
     except BaseException as ended:
         error = described(ended)
-    # It may be over before it is told to end, or before the second Ctrl-C.
-    _be_deaf()
-    # Nothing is to be found by the collector only after the last word.
+    # It may end before it is told to, or before the second Ctrl-C.
+    _ignore_signals()
+    # Whatever the collector finds must be reported before the last event.
     gc.collect()
     scene.tell(ended=error, cpu=time.process_time())
 
@@ -240,20 +241,20 @@ def _run(scene: Scene, main: Main, kind: str) -> None:
         runner.run(main(scene))
 
 
-def _be_deaf() -> None:
+def _ignore_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _abandon(scene: Scene, main: Main, kind: str) -> None:
-    """Close the loop by hand, over the tasks that it still has."""
+    """Close the loop by hand while it still has tasks."""
     loop = _new_loop(kind)
     asyncio.set_event_loop(loop)
     task = loop.create_task(main(scene))
     loop.run_forever()
     loop.close()
     asyncio.set_event_loop(None)
-    # It knows the tasks that wait for it.
+    # The event knows the tasks that wait for it.
     scene.leave = asyncio.Event()
     del task, loop
     gc.collect()

@@ -1,1 +1,1 @@
-"""What becomes of every call under every fault, and of ten thousand calls under many."""
+"""The outcome of every call under every fault, and of thousands of calls under many faults."""

@@ -1,4 +1,4 @@
-"""Plays the whole matrix and prints it: ``python -m tests.faults``."""
+"""Run the whole matrix and print it: ``python -m tests.faults``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from tests.faults.matrix import cells, outcomes, run, table
 
 
 def main() -> int:
-    """Print the table, what calls came to under each fault, and what failed; gives whether anything did."""
+    """Print the table, the outcomes under each fault, and the failures; whether anything failed."""
     verdicts = asyncio.run(run(cells()))
     print(table(verdicts))
     print(f"\n{'':<30}{'once':<60}each time\n{outcomes(verdicts)}")
     stopped = asyncio.run(cancelled.run(cancelled.cases()))
     passed = sum(not wrong for wrong in stopped.values())
     print(
-        f"\ncancelled in line, waiting for the answer, and before the next attempt: {len(stopped)} cases, {passed} passed"
+        "\ncancelled in the queue, while waiting for the answer, and before the next attempt: "
+        f"{len(stopped)} cases, {passed} passed"
     )
     failed = {str(verdict.cell): verdict.flaws for verdict in verdicts} | {
         str(case): wrong for case, wrong in stopped.items()

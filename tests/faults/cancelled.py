@@ -1,4 +1,7 @@
-"""Every call cancelled wherever it may wait: in line, for its answer, for its next attempt. Nothing is held afterwards."""
+"""Every call is cancelled wherever it may wait: in the queue, for its answer, for its next attempt.
+
+Nothing may be held afterwards.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,23 @@ from tests.faults.targets import TARGETS, Target
 from vcloud import CleanupError
 from vcloud.emulator import Fault
 
+#: How many calls are tested at once.
 AT_ONCE: Final = 24
-#: Seconds that it is asked to wait for. A launch that is cancelled waits too, for the desktop that it has to stop.
+#: Seconds of a pause between attempts. A cancelled launch waits as well: it stops the desktop.
 PAUSE: Final = 0.5
 
 
 class Moment(Enum):
-    """Where a call is when it is cancelled."""
+    """What a call waits for when it is cancelled."""
 
-    LINE = "another one has the only slot"
-    ANSWER = "it was sent"
-    PAUSE = "it is to be sent again"
+    QUEUE = "another call has the only slot"
+    ANSWER = "it has no answer yet"
+    PAUSE = "it pauses before the next attempt"
 
 
 @frozen
 class Cancelled:
-    """One endpoint, cancelled at one moment."""
+    """A call to one endpoint, cancelled at one moment."""
 
     target: Target
     moment: Moment
@@ -39,7 +43,7 @@ class Cancelled:
 
 
 def cases(targets: Sequence[Target] = TARGETS) -> list[Cancelled]:
-    """Every endpoint, cancelled at every moment."""
+    """All endpoints, cancelled at each moment."""
     return [Cancelled(target, moment) for target in targets for moment in Moment]
 
 
@@ -50,17 +54,17 @@ async def _until(there: Callable[[], bool]) -> None:
 
 
 def quiet(client: Any) -> bool:
-    """Whether nothing that a client sent is still to be answered."""
-    gate = client._session._admission
-    return gate.free == 1 and not gate.in_flight
+    """Whether no request of a client is in flight."""
+    stats = client.stats()
+    return stats.free == 1 and not stats.in_flight
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]], *, sent: bool) -> list[str]:
-    """Cancel all in one moment, and say what is wrong with how they ended.
+    """Cancel all tasks at once; what is wrong with their outcomes.
 
     Args:
-        tasks: those that wait in line, and then the one that does not.
-        sent: whether that one was sent, and has no answer.
+        tasks: those in the queue, and last the one that is not.
+        sent: whether the last one was sent and has no answer.
     """
     for task in tasks:
         task.cancel()
@@ -74,7 +78,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[object]], *, sent: bool) -> list[
 
 
 def _says_what_is_left(task: asyncio.Task[object]) -> bool:
-    """Whether it ended by saying that a machine may have been started, in place of a cancellation."""
+    """Whether it raised an error instead, which says that a machine may have been started."""
     error = task.exception()
     return isinstance(error, CleanupError) and error.outcome_unknown and not error.ids
 
@@ -82,24 +86,24 @@ def _says_what_is_left(task: asyncio.Task[object]) -> bool:
 async def flaws(case: Cancelled) -> AsyncIterator[str]:
     """What is wrong after a call was cancelled."""
     target, moment = case.target, case.moment
-    # The cell says how patient the client is, and what is to be found afterwards; its fault is not played.
+    # The cell gives the timeouts of the client and the checks afterwards. Its fault is not applied.
     cell = Cell(target, "delay" if moment is Moment.PAUSE else "stall_headers", lasting=True)
     async with staged(cell) as stage:
-        emulator, gate = stage.emulator, stage.client._session._admission
+        emulator, client = stage.emulator, stage.client
         fault = Fault.server_error(503, PAUSE) if moment is Moment.PAUSE else Fault.stall_headers()
         rule = emulator.faults.add(target.route, fault, None)
 
         async def call() -> object:
-            return await target.call(stage.client)
+            return await target.call(client)
 
         tasks = [asyncio.create_task(call())]
         await _until(lambda: rule.hits == 1)
-        if moment is Moment.LINE:
+        if moment is Moment.QUEUE:
             tasks.insert(0, asyncio.create_task(call()))
-            # A login needs no slot, and so waits for its answer too.
-            await _until(lambda: gate.waiting() or rule.hits == 2)
+            # A login needs no slot, so it waits for its answer instead.
+            await _until(lambda: client.stats().waiting > 0 or rule.hits == 2)
         elif moment is Moment.PAUSE:
-            await _until(lambda: quiet(stage.client))
+            await _until(lambda: quiet(client))
         ends = await _cancel(tasks, sent=moment is not Moment.PAUSE)
         emulator.faults.clear()
         await settled(emulator)
@@ -110,12 +114,12 @@ async def flaws(case: Cancelled) -> AsyncIterator[str]:
 
 
 async def run(todo: Sequence[Cancelled]) -> dict[Cancelled, list[str]]:
-    """Cancel each, some at once, and say what is wrong after it."""
+    """Cancel each call, some at once; what is wrong afterwards."""
     found: dict[Cancelled, list[str]] = {}
-    line = iter(todo)
+    queue = iter(todo)
 
     async def worker() -> None:
-        for case in line:
+        for case in queue:
             found[case] = [flaw async for flaw in flaws(case)]
 
     await asyncio.gather(*[worker() for _ in range(min(AT_ONCE, len(todo)))])
@@ -123,7 +127,7 @@ async def run(todo: Sequence[Cancelled]) -> dict[Cancelled, list[str]]:
 
 
 async def check(todo: Sequence[Cancelled]) -> None:
-    """Cancel each, and refuse whatever is held afterwards.
+    """Cancel each call, and fail if anything is wrong afterwards.
 
     Raises:
         FailedError: names the calls, and what is wrong after each.

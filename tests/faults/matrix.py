@@ -1,7 +1,11 @@
-"""The matrix: every endpoint times every fault, once and for ever, each in a world of its own.
+"""The matrix: every endpoint under every fault, once and each time, each with its own emulator.
 
-A cell passes when its outcome is the one that :mod:`tests.faults.oracle` says, the emulator's ledger and its state bear it out,
-and the client is as good as new: its only slot free, no connection held, the next call answered.
+A cell passes if
+
+- its outcome is the one that :mod:`tests.faults.oracle` expects,
+- the emulator's recorded calls and its state agree with that, and
+- the client works afterwards: its only slot is free, it holds no connection, and the next call
+  succeeds.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from tests.contract.contract_harness import PROVIDERS
+from tests.faults.internals import held_connections, is_busy
 from tests.faults.oracle import (
     ATTEMPTS,
     BOUND,
@@ -41,28 +46,31 @@ from tests.faults.targets import TARGETS, Target
 from tests.faults.worlds import endpoint, world
 from tests.seeded import SEED
 from vcloud import NotFoundError, RateLimitError, RetryPolicy, VCloudError
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call
 
-#: Seconds; what has no answer is over after this long. Whatever has one must be quicker, on a machine that is busy too.
+#: The attempt timeout in seconds if a fault gives no answer. All other answers must be quicker,
+#: on a busy machine too.
 STALL: Final = 2.0
 TIMEOUT: Final = 20.0
 DEADLINE: Final = 30.0
-#: Seconds after which a cell hangs.
+#: Seconds after which a cell counts as hanging.
 GUARD: Final = 60.0
-#: Seconds in all for which the loop may be held while a cell is played. STALL is short beside what a paused machine loses, and a
-#: client whose time was up before the service had its turn says nothing of either: such a cell is played again.
-HELD: Final = STALL / 4
-#: How often a cell is played at most. What the last play shows counts.
-PLAYS: Final = 4
+#: Seconds in all for which the loop may be blocked while a cell runs. If it was blocked for longer,
+#: the attempt timeout may have passed before the service could run, so the cell is run again.
+MAX_BLOCKED: Final = STALL / 4
+#: How often a cell is run at most. The last run counts.
+MAX_RUNS: Final = 4
 RETRY: Final = RetryPolicy(attempts=ATTEMPTS, base=0.02, cap=0.1)
-#: One for all, because making it takes longer than what most cells do with it.
+#: Shared, because making a codec takes longer than most cells.
 CODEC: Final = Codec()
-#: Cells under way, of those that wait most of the time and of those that keep the processor busy. Each has some four sockets.
-PATIENT, BUSY = 200, 12
+#: How many cells run at once, of those that mostly wait and of those that keep the processor busy.
+#: Each has some four sockets.
+MAX_WAITING, MAX_BUSY = 200, 12
 
-#: One call that tells whether a client still works.
+#: One call for each provider that shows whether a client still works.
 PROBES: Final[Mapping[str, Callable[[Any], Awaitable[object]]]] = {
     "computers": lambda c: c.machines.permission_fields(),
     "streams": lambda c: c.applications.list(per_page=100).first(),
@@ -73,19 +81,19 @@ PROBES: Final[Mapping[str, Callable[[Any], Awaitable[object]]]] = {
 
 @frozen
 class Cell:
-    """One endpoint under one fault, which happens once or each time."""
+    """One endpoint under one fault, which applies once or each time."""
 
     target: Target
     fault: str
     lasting: bool
 
     def __str__(self) -> str:
-        return f"{self.target.id} x {self.fault}, {'for ever' if self.lasting else 'once'}"
+        return f"{self.target.id} x {self.fault}, {'each time' if self.lasting else 'once'}"
 
 
 @frozen
 class Verdict:
-    """What became of a cell: the outcome's class (None: success), and what is wrong with it."""
+    """The result of a cell: the class of its error (None: success), and what is wrong."""
 
     cell: Cell
     outcome: type[BaseException] | None
@@ -94,14 +102,14 @@ class Verdict:
 
 @frozen
 class Stage:
-    """A client and its service, while a cell is played."""
+    """A client and its service while a cell runs."""
 
     emulator: Emulator
     client: Any
 
 
 def cells(targets: Iterable[Target] = TARGETS) -> list[Cell]:
-    """Every cell of these endpoints."""
+    """All cells of these endpoints."""
     return [
         Cell(target, name, lasting)
         for name in NAMES
@@ -111,15 +119,17 @@ def cells(targets: Iterable[Target] = TARGETS) -> list[Cell]:
 
 
 def waits(cell: Cell) -> float:
-    """About how many seconds it waits."""
+    """About how many seconds the cell waits."""
     kind = KINDS[cell.fault]
-    once = IN_BODY.get((cell.target.api, cell.fault), STALL if kind.end is End.LATE else kind.wait)
+    once = IN_BODY.get(
+        (cell.target.api, cell.fault), STALL if kind.end is End.TIMEOUT else kind.wait
+    )
     return 0.0 if once > TOO_LONG else once * ATTEMPTS if cell.lasting else once
 
 
 @contextlib.asynccontextmanager
 async def staged(cell: Cell) -> AsyncIterator[Stage]:
-    """The world of a cell, and a client that is logged in."""
+    """The emulator of a cell, and a client with credentials."""
     api = cell.target.api
     async with world(Emulator(seed=SEED), api) as emulator:
         cell.target.prepare(emulator)
@@ -127,19 +137,19 @@ async def staged(cell: Cell) -> AsyncIterator[Stage]:
             emulator,
             api,
             logged_in=cell.target.name != "auth.login",
-            timeout=STALL if KINDS[cell.fault].end is End.LATE else TIMEOUT,
+            timeout=STALL if KINDS[cell.fault].end is End.TIMEOUT else TIMEOUT,
             deadline=DEADLINE,
             retry=RETRY,
-            concurrency=1,  # if the only slot is lost, nothing goes on
+            concurrency=1,  # a lost slot stops everything
             max_response=BOUND,
         )
-        async with PROVIDERS[api].client_class(found, codec=CODEC) as client:
+        async with client_with(PROVIDERS[api].client_class, found, codec=CODEC) as client:
             yield Stage(emulator, client)
 
 
 @contextlib.asynccontextmanager
-async def happening(cell: Cell, emulator: Emulator) -> AsyncIterator[None]:
-    """Let the fault happen, once or each time, until this is left."""
+async def faulty(cell: Cell, emulator: Emulator) -> AsyncIterator[None]:
+    """Apply the fault, once or each time, until the block ends."""
     if cell.fault != REFUSING:
         if (fault := ordered(cell.target, cell.fault)) is not None:
             emulator.faults.add(cell.target.route, fault, None if cell.lasting else 1)
@@ -159,7 +169,7 @@ async def happening(cell: Cell, emulator: Emulator) -> AsyncIterator[None]:
 
 
 async def ended(call: Awaitable[object]) -> BaseException | None:
-    """What a call ends with; None is success. What it returns can be shown."""
+    """The error of a call; None: success, and the result has a repr."""
     try:
         async with asyncio.timeout(GUARD):
             repr(await call)
@@ -169,24 +179,27 @@ async def ended(call: Awaitable[object]) -> BaseException | None:
 
 
 async def settled(emulator: Emulator) -> None:
-    """Wait until what goes on in the service after a call is over, and in the ledger: a WebSocket is there once it is closed."""
+    """Wait until the service has ended its work for a call, and recorded it.
+
+    A WebSocket is recorded when it is closed.
+    """
     async with asyncio.timeout(GUARD):
-        while (now := emulator.stats()).faults or now.websockets:  # noqa: ASYNC110 - the emulator has no event for it
+        while is_busy(emulator):  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0.001)
 
 
 def acted(call: Call) -> bool:
-    """Whether the service did what a request of the ledger asked for. What it refuses in its own words, it does not do."""
+    """Whether the service carried out a recorded request. It does not if it refused it itself."""
     return (
         call.processed
-        # A fault may say 401 after the deed, as it may say anything.
+        # A fault may answer 401 after the service has acted.
         and (call.status != 401 or call.fault == "reply")
         and (call.fault is not None or (call.status or 0) < 400)
     )
 
 
 def misjudged(error: VCloudError, *, unknown: bool) -> Iterator[str]:
-    """Where an error says something wrong of the outcome, as an attribute or in its text."""
+    """What an error says wrongly about the outcome, in its attribute or in its text."""
     if error.outcome_unknown is not unknown:
         yield f"says outcome_unknown={error.outcome_unknown}"
     if ("is unknown, so look" in str(error)) is not unknown:
@@ -194,12 +207,13 @@ def misjudged(error: VCloudError, *, unknown: bool) -> Iterator[str]:
 
 
 def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str]:
-    """What is wrong with how a call ended, by the oracle and the ledger."""
+    """What is wrong with the outcome of a call, by the oracle and the recorded calls."""
     target, emulator = cell.target, stage.emulator
     right = expected(target, cell.fault, lasting=cell.lasting)
     kind = None if error is None else type(error)
     if kind not in right.outcomes:
-        yield f"ended with {error!r}, not with {' or '.join(getattr(one, '__name__', 'success') for one in right.outcomes)}"
+        wanted = " or ".join(getattr(one, "__name__", "success") for one in right.outcomes)
+        yield f"ended with {error!r}, not with {wanted}"
     if isinstance(error, VCloudError):
         yield from misjudged(error, unknown=right.unknown)
     if isinstance(error, NotFoundError) and "may be what" not in " ".join(
@@ -220,8 +234,8 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
     if target.effect is not None:
         found = int(target.effect(emulator))
         if found != (acts if target.counted else min(acts, 1)):
-            yield f"the ledger says that it was done {acts} times, the service shows {found}"
-    # What happens once happens to the first.
+            yield f"by the recorded calls it was done {acts} times, the service shows {found}"
+    # A fault that applies once applies to the first request.
     pauses = [
         later.at - sooner.at for sooner, later in pairwise(seen if cell.lasting else seen[:2])
     ]
@@ -233,55 +247,54 @@ def flaws(cell: Cell, stage: Stage, error: BaseException | None) -> Iterator[str
 
 async def aftermath(cell: Cell, stage: Stage) -> AsyncIterator[str]:
     """What is wrong with the client afterwards."""
-    session = stage.client._session
-    if session._admission.free != 1:
-        yield f"{session._admission.free} slots are free, not 1"
-    if session._admission.waiting() or session._admission.in_flight:
-        yield "a request counts as under way"
-    held = session.transport._session.connector._acquired
-    if held:
-        yield f"{len(held)} connections are held"
+    stats = stage.client.stats()
+    if stats.free != 1:
+        yield f"{stats.free} slots are free, not 1"
+    if stats.waiting or stats.in_flight:
+        yield "a request counts as waiting or in flight"
+    if held := held_connections(stage.client):
+        yield f"{held} connections are held"
     error = await ended(PROBES[cell.target.api](stage.client))
-    # Whom the service asked to stay away for years stays away.
+    # If the service asked for a pause of years, the client keeps it.
     banned = felt(cell.target, cell.fault) and KINDS[cell.fault].wait > TOO_LONG
     if error is not None and not (banned and isinstance(error, RateLimitError)):
         yield f"the next call ends with {error!r}"
 
 
 class Pulse:
-    """Measures for how long the event loop was held, by its own work or by the machine's."""
+    """Measures for how long the event loop was blocked, by its own work or by the machine's."""
 
-    BEAT: Final = 0.05
+    INTERVAL: Final = 0.05
 
     def __init__(self) -> None:
-        self.held = 0.0
-        """Seconds in all."""
+        #: Seconds in all.
+        self.blocked = 0.0
 
-    async def beat(self) -> None:
+    async def measure(self) -> None:
         """Measure until it is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + self.BEAT
-            await asyncio.sleep(self.BEAT)
-            self.held += max(0.0, loop.time() - due)
+            due = loop.time() + self.INTERVAL
+            await asyncio.sleep(self.INTERVAL)
+            self.blocked += max(0.0, loop.time() - due)
 
 
 async def judged(cell: Cell, starting: asyncio.Semaphore, pulse: Pulse) -> Verdict:
-    """Play a cell, once more where it failed while the loop was held."""
-    for _ in range(PLAYS - 1):
-        held = pulse.held
+    """Run a cell, and again if it failed while the loop was blocked."""
+    for _ in range(MAX_RUNS - 1):
+        before = pulse.blocked
         verdict = await run_cell(cell, starting)
-        if not verdict.flaws or pulse.held - held < HELD:
+        if not verdict.flaws or pulse.blocked - before < MAX_BLOCKED:
             return verdict
     return await run_cell(cell, starting)
 
 
 async def run_cell(cell: Cell, starting: asyncio.Semaphore) -> Verdict:
-    """Play one cell and judge it; ``starting`` is held while its world is made."""
+    """Run and judge one cell. ``starting`` limits how many emulators start at once."""
     async with contextlib.AsyncExitStack() as stack:
         async with starting:
             stage = await stack.enter_async_context(staged(cell))
-        async with happening(cell, stage.emulator):
+        async with faulty(cell, stage.emulator):
             error = await ended(cell.target.call(stage.client))
         await settled(stage.emulator)
         found = [*flaws(cell, stage, error), *[flaw async for flaw in aftermath(cell, stage)]]
@@ -289,50 +302,51 @@ async def run_cell(cell: Cell, starting: asyncio.Semaphore) -> Verdict:
 
 
 async def run(todo: Sequence[Cell]) -> list[Verdict]:
-    """Play cells, many at once; afterwards nothing is left of them."""
+    """Run cells, many at once. No task must be left afterwards."""
     verdicts: dict[Cell, Verdict] = {}
-    # Making a world keeps the processor busy, and nobody's request must have to wait for two hundred of them.
-    starting = asyncio.Semaphore(BUSY)
+    # Starting an emulator keeps the processor busy, and requests must not wait for hundreds of
+    # emulators.
+    starting = asyncio.Semaphore(MAX_BUSY)
 
-    async def worker(line: Iterator[Cell], number: int) -> None:
+    async def worker(queue: Iterator[Cell], number: int) -> None:
         await asyncio.sleep(number / 100)
-        for cell in line:
+        for cell in queue:
             verdicts[cell] = await judged(cell, starting, pulse)
 
     before = asyncio.all_tasks()
     pulse = Pulse()
-    beating = asyncio.create_task(pulse.beat())
-    patient = sorted(
-        filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.LATE, -waits(cell))
+    measuring = asyncio.create_task(pulse.measure())
+    waiting = sorted(
+        filter(waits, todo), key=lambda cell: (KINDS[cell.fault].end is End.TIMEOUT, -waits(cell))
     )
     busy = [cell for cell in todo if not waits(cell)]
     workers = [
-        worker(line, number)
-        for line, size in (
-            (iter(patient), min(PATIENT, len(patient))),
-            (iter(busy), min(BUSY, len(busy))),
+        worker(queue, number)
+        for queue, size in (
+            (iter(waiting), min(MAX_WAITING, len(waiting))),
+            (iter(busy), min(MAX_BUSY, len(busy))),
         )
         for number in range(size)
     ]
     try:
         await asyncio.gather(*workers)
     finally:
-        beating.cancel()
-        await asyncio.wait({beating})
+        measuring.cancel()
+        await asyncio.wait({measuring})
     left = asyncio.all_tasks() - before
     assert not left, f"tasks are left: {left}"
     return [verdicts[cell] for cell in todo]
 
 
 class FailedError(AssertionError):
-    """Cells that did not pass."""
+    """Some cells did not pass."""
 
 
 def require(verdicts: Sequence[Verdict]) -> None:
-    """Refuse cells that did not pass.
+    """Fail unless all cells passed.
 
     Raises:
-        FailedError: names them, and what is wrong with each.
+        FailedError: names the cells that did not, and what is wrong with each.
     """
     failed = [
         f"{verdict.cell}: {'; '.join(verdict.flaws)}" for verdict in verdicts if verdict.flaws
@@ -344,7 +358,7 @@ def require(verdicts: Sequence[Verdict]) -> None:
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    """Endpoints, faults, cases and how many passed, by provider."""
+    """How many endpoints, faults and cells there are for each provider, and how many passed."""
     rows: list[tuple[str, ...]] = [("", "endpoints", "faults", "cases", "passed")]
     for api in [*PROVIDERS, "all"]:
         mine = [verdict for verdict in verdicts if api in ("all", verdict.cell.target.api)]
@@ -357,7 +371,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def outcomes(verdicts: Sequence[Verdict]) -> str:
-    """What calls came to under each fault."""
+    """The outcomes of calls under each fault."""
     lines = []
     for name in NAMES:
         ends = Counter(

@@ -1,4 +1,7 @@
-"""Clients with one thing wrong: what each does to the code, undone on the way out. The nets have to catch every one."""
+"""Mutations: each breaks one thing in the client. The tests of faults must find every one.
+
+The caller undoes a mutation with its ``MonkeyPatch``. Mutations change private methods on purpose.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,11 @@ Patch = pytest.MonkeyPatch
 Mutation = Callable[[Patch], None]
 
 
+def _wrap(patch: Patch, owner: type, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a method by what ``make`` returns for the original one."""
+    patch.setattr(owner, name, make(getattr(owner, name)))
+
+
 def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
     real = RetryPolicy.decide
 
@@ -35,19 +43,19 @@ def _deciding(patch: Patch, change: Callable[..., dict[str, Any]]) -> None:
 
 
 def retry_a_post_on_reset(patch: Patch) -> None:
-    """A lost answer is asked for again, whatever the verb."""
+    """A request without an answer is sent again, whatever the method."""
     _deciding(
         patch, lambda error: {"repeatable": True} if isinstance(error, TransportError) else {}
     )
 
 
 def retry_a_post_on_gateway_error(patch: Patch) -> None:
-    """A 5xx is taken for a promise that nothing was done."""
+    """Any 5xx counts as a proof that nothing was done."""
     _deciding(patch, lambda error: {"repeatable": True} if isinstance(error, ServerError) else {})
 
 
 def believe_a_gateways_503(patch: Patch) -> None:
-    """A 503 is taken for the service's word, whoever says it."""
+    """Any 503 counts as the service's own refusal."""
     real = VagonDialect.proof
 
     def proof(self: VagonDialect, request: Request, response: Response, error: Any) -> Proof:
@@ -57,12 +65,12 @@ def believe_a_gateways_503(patch: Patch) -> None:
 
 
 def take_a_used_nonce_for_wrong_credentials(patch: Patch) -> None:
-    """That a nonce was used before is a refusal like any other."""
+    """A used nonce counts as wrong credentials."""
     patch.setattr(vagon, "is_replay", lambda code, words: False)
 
 
 def drop_the_nonce_renewal(patch: Patch) -> None:
-    """A client signs everything with one nonce."""
+    """The client signs everything with one nonce."""
     real = Session.__init__
 
     def init(self: Session, *given: Any, **more: Any) -> None:
@@ -72,7 +80,7 @@ def drop_the_nonce_renewal(patch: Patch) -> None:
 
 
 def keep_a_slot_on_cancel(patch: Patch) -> None:
-    """Whoever is cancelled does not give back what it held."""
+    """A cancelled call keeps its slot."""
     real = Admission.leave
 
     def leave(self: Admission, *given: Any, **more: Any) -> None:
@@ -84,7 +92,7 @@ def keep_a_slot_on_cancel(patch: Patch) -> None:
 
 
 def keep_a_slot_on_error(patch: Patch) -> None:
-    """Whoever has no answer does not give back what it held."""
+    """A request that never reached the service keeps its slot."""
     real = Admission.leave
 
     def leave(self: Admission, *given: Any, counted: bool = True, **more: Any) -> None:
@@ -95,17 +103,19 @@ def keep_a_slot_on_error(patch: Patch) -> None:
 
 
 def follow_redirects(patch: Patch) -> None:
-    """Where the service points to, there the request goes, with its credentials."""
-    real = aiohttp.ClientSession._request
+    """The client follows redirects to any host, with its credentials."""
 
-    async def request(self: aiohttp.ClientSession, *given: Any, **more: Any) -> Any:
-        return await real(self, *given, **{**more, "allow_redirects": True})
+    def make(real: Any) -> Any:
+        async def request(self: aiohttp.ClientSession, *given: Any, **more: Any) -> Any:
+            return await real(self, *given, **{**more, "allow_redirects": True})
 
-    patch.setattr(aiohttp.ClientSession, "_request", request)
+        return request
+
+    _wrap(patch, aiohttp.ClientSession, "_request", make)
 
 
 def ignore_retry_after(patch: Patch) -> None:
-    """It comes back when it likes."""
+    """Retries do not wait for ``Retry-After``."""
     real = RetryPolicy.decide
 
     def decide(self: RetryPolicy, error: Any, **given: Any) -> Any:
@@ -117,7 +127,7 @@ def ignore_retry_after(patch: Patch) -> None:
 
 
 def accept_refusals_under_http_200(patch: Patch) -> None:
-    """The HTTP status decides, not what the body says."""
+    """The HTTP status alone decides whether an answer is a success."""
     real = VagonDialect.error
 
     def error(
@@ -130,20 +140,22 @@ def accept_refusals_under_http_200(patch: Patch) -> None:
 
 
 def let_aiohttp_send_twice(patch: Patch) -> None:
-    """aiohttp sends an idempotent request again by itself, with the same signature, when its connection breaks."""
-    real = Transport._begin
+    """aiohttp repeats an idempotent request with the same signature if its connection breaks."""
 
-    def begin(self: Transport) -> aiohttp.ClientSession:
-        session = real(self)
-        session._retry_connection = True
-        self._middlewares = ()
-        return session
+    def make(real: Any) -> Any:
+        def begin(self: Transport) -> aiohttp.ClientSession:
+            session: aiohttp.ClientSession = real(self)
+            patch.setattr(session, "_retry_connection", True)
+            self._middlewares = ()
+            return session
 
-    patch.setattr(Transport, "_begin", begin)
+        return begin
+
+    _wrap(patch, Transport, "_begin", make)
 
 
 def take_silence_for_success(patch: Patch) -> None:
-    """No answer is good news."""
+    """A call without an answer succeeds."""
     real = Transport.exchange
 
     async def exchange(self: Transport, *given: Any) -> Response:
@@ -156,22 +168,24 @@ def take_silence_for_success(patch: Patch) -> None:
 
 
 def forget_that_an_answer_was_lost(patch: Patch) -> None:
-    """No error says any more that the outcome is unknown."""
-    real = Session._final
+    """No error says that the outcome is unknown."""
 
-    def final(self: Session, *given: Any, **more: Any) -> Any:
-        return real(self, *given, **{**more, "lost": False, "before": False})
+    def make(real: Any) -> Any:
+        def final(self: Session, *given: Any, **more: Any) -> Any:
+            return real(self, *given, **{**more, "lost": False, "before": False})
 
-    patch.setattr(Session, "_final", final)
+        return final
+
+    _wrap(patch, Session, "_final", make)
 
 
 def forget_that_an_answer_could_not_be_read(patch: Patch) -> None:
-    """What comes back and is no answer is taken for a refusal."""
+    """An unreadable answer counts as a refusal."""
     patch.setattr(Session, "_about", lambda self, request, where, error: error)
 
 
 def take_anybodys_json_for_success(patch: Patch) -> None:
-    """What decodes is a success: no field is missed."""
+    """Any JSON object counts as a success, without the required fields."""
     real = Codec.decode
 
     def decode(self: Codec, body: bytes, wire: Any, **more: Any) -> Any:

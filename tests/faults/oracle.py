@@ -1,36 +1,36 @@
-"""What must become of a call under a fault, from what the fault does and what may be repeated. Not from the client's code.
+"""The expected outcome of a call under a fault, by what the fault does and what may be repeated.
 
-In one table, for a fault that happens once and for one that never ends:
+It does not depend on the client's code. In one table, for a fault that applies each time:
 
-| the fault | may be repeated | may not (POST, PATCH) | unknown |
+| the fault | a repeatable call | another call (POST, PATCH) | unknown |
 |---|---|---|---|
-| no connection | sent when there is one; `ConnectError` | the same: it never arrived | no |
-| no answer, or half of one | sent again; `TransportError` | `TransportError` | yes |
-| any 429, the service's 503 | sent again, when asked to; `RateLimitError`, `ServerError` | the same | no |
-| 429 for longer than one waits | `RateLimitError` at once | the same | no |
-| a gateway's 503, another 5xx | sent again; `ServerError` | `ServerError` | yes |
-| a 408 | sent again; `InvalidRequestError` | `InvalidRequestError` | yes |
+| no connection | `ConnectError` | the same: it never arrived | no |
+| no answer, or an incomplete one | repeated; `TransportError` | `TransportError` | yes |
+| any 429, the service's 503 | repeated later; `RateLimitError`, `ServerError` | the same | no |
+| a 429 with too long a pause | `RateLimitError` at once | the same | no |
+| a gateway's 503, another 5xx | repeated; `ServerError` | `ServerError` | yes |
+| a 408 | repeated; `InvalidRequestError` | `InvalidRequestError` | yes |
 | a gateway's 403 | `PermissionDeniedError` | the same | yes |
-| a nonce of ours that was used before | signed anew; `ServerError` | `ServerError` | yes |
-| a refusal under HTTP 200 | in the provider's words; of desktops it is a 5xx in effect | the same | no; yes |
-| a redirect | `APIError`; the other host hears nothing | the same | yes |
-| an answer that is none, somebody else's JSON | `DecodeError` | the same | yes |
-| more than the client takes | `LimitExceededError` | the same | yes |
-| an answer that lies | what it says, or `DecodeError` | the same | yes |
-| a clock that is off | signed again by it; by one that jumps back `AuthenticationError` | the same | no |
-| an answer that is late or oddly labelled | what it says | the same | |
+| a nonce that was used before | signed anew; `ServerError` | `ServerError` | yes |
+| a refusal under HTTP 200 | in the provider's words; of desktops as a 5xx | the same | no; yes |
+| a redirect | `APIError`; the other host gets no request | the same | yes |
+| an unreadable answer, foreign JSON | `DecodeError` | the same | yes |
+| an answer that is too large | `LimitExceededError` | the same | yes |
+| wrong values | success with them, or `DecodeError` | the same | yes |
+| a wrong clock | signed again; if it jumps back `AuthenticationError` | the same | no |
+| a late answer, a wrong content type | success | the same | |
 
-Unknown is whether the error says that the service may have carried it out. Of a call that changes
-nothing, none says so.
+If the fault applies once, a repeated call succeeds. "Unknown" is whether the error says that the
+service may have carried out the call. No error says so of a call that changes nothing.
 
-**The evidence**, from the facts: a connection that was refused carried nothing. 429 is what limits
-answer before anything is done (RFC 6585). The service's envelope or error object with a 4xx or a
-503 is the service's own word that it refused. All else may come after the deed: the emulator sends
-a gateway's pages before it and after it, and no client can tell which.
+**The evidence** for "not carried out": a connection that was refused carried nothing. A 429 is the
+answer of a limit, before anything is done (RFC 6585). The service's envelope or error object with a
+4xx or a 503 is the service's own refusal. Anything else may come after the service has acted: the
+emulator sends a gateway's pages before and after that, and no client can tell the difference.
 
-One 4xx of the service is no such word: that the nonce was used before. The client signs every
-attempt with a nonce that nobody had, and the service uses a nonce up when it lets a request in. So
-a copy of the request was let in, by a proxy that sent it twice, and its answer is what was lost.
+One 4xx of the service is no such evidence: that the nonce was used before. The client signs every
+attempt with a new nonce, and the service uses a nonce up when it accepts a request. So it accepted
+a copy of the request, which a proxy sent twice, and the answer to that copy is lost.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ from vcloud.emulator import Fault
 
 #: How often a call is sent at most.
 ATTEMPTS: Final = 3
-#: Bytes of an answer that the client takes, and of those that are too large.
+#: Bytes of the largest answer that the client accepts, and of answers that are too large.
 BOUND: Final = 300_000
 TOO_LARGE: Final = 600_000
-#: No connection is made at all. It happens to a listener, so it is no `Fault`.
+#: No connection is possible. The listener is closed, so this is no `Fault`.
 REFUSING: Final = "refusing"
-#: A refusal that looks like a success, in each provider's own words; StreamSpace has none.
+#: A refusal under HTTP 200, in each provider's own form. StreamSpace has none.
 REFUSED_200: Final = "refused_200"
-#: A proxy repeats the request, and the service refuses the copy for its nonce.
+#: A proxy sends the request twice, and the service refuses the copy for its nonce.
 REPLAYED: Final = "replayed"
-#: What the emulator's catalogue has no name for: a gateway in front of the service answers, before
-#: the deed or after it.
+#: Answers of a gateway in front of the service, before or after the service has acted. The
+#: emulator's catalogue has no names for them.
 GATEWAYS: Final[Mapping[str, Fault]] = {
     "html_503": Fault.html(503),
     "html_503_after": Fault.html(503, processed=True),
@@ -88,7 +88,7 @@ GATEWAYS: Final[Mapping[str, Fault]] = {
         processed=True,
     ),
 }
-SAYING: Final[Mapping[str, bytes]] = {
+REFUSALS_200: Final[Mapping[str, bytes]] = {
     "computers": b'{"client_code":4710,"message":"Permission required"}',
     "streams": b'{"client_code":4710,"message":"Permission required"}',
     "desktops": b'{"status":"error","error":"it did not work","details":"none"}',
@@ -96,28 +96,35 @@ SAYING: Final[Mapping[str, bytes]] = {
 
 
 class End(Enum):
-    """How one exchange ends."""
+    """How one request ends."""
 
-    WHOLE = "an answer that means what it says"
-    NEVER = "no connection"
-    LOST = "no answer, or half of one"
-    LATE = "no answer in time"
-    REFUSED = "not done, and said so"
-    BROKEN = "an error that proves nothing, and may pass"
-    STRANGER = "a gateway's refusal that stands"
-    DENIED = "a refusal that stands"
-    ELSEWHERE = "a redirect"
-    GARBLED = "an answer that is none"
-    TOO_LARGE = "more than the client takes"
-    LYING = "an answer that lies"
-    UNHEARD = "an answer with values that nobody knows"
-    PAGES = "a page that lies about the list"
-    CLOCK = "a signature that seems too old, or too new"
+    SUCCESS = "a success"
+    NO_CONNECTION = "no connection"
+    NO_ANSWER = "no answer, or an incomplete one"
+    TIMEOUT = "no answer in time"
+    NOT_DONE = "a temporary refusal that proves that nothing was done"
+    UNPROVEN = "a temporary error that proves nothing"
+    GATEWAY = "a permanent refusal by a gateway"
+    DENIED = "a permanent refusal by the service"
+    REDIRECT = "a redirect"
+    UNREADABLE = "an unreadable answer"
+    TOO_LARGE = "an answer that is too large"
+    WRONG_VALUES = "an answer with wrong values"
+    UNKNOWN_VALUES = "an answer with unknown values"
+    WRONG_PAGE = "a page with wrong values about the list"
+    CLOCK = "a signature that seems too old or too new"
 
 
 @frozen
 class Kind:
-    """What a fault does to one exchange: how it ends, whether the service acts, and how long it asks one to wait."""
+    """What a fault does to one request.
+
+    Attributes:
+        end: how the request ends.
+        acts: whether the service carries it out.
+        wait: seconds that the answer asks to wait.
+        error: the class of the answer's error.
+    """
 
     end: End
     acts: bool = False
@@ -125,86 +132,90 @@ class Kind:
     error: type[APIError] = ServerError
 
 
-_LOST, _GARBLED, _LYING = (Kind(end, acts=True) for end in (End.LOST, End.GARBLED, End.LYING))
-_TOO_MANY = Kind(End.REFUSED, error=RateLimitError)
-_WHOLE, _PAGES, _TOO_LARGE = (Kind(end, acts=True) for end in (End.WHOLE, End.PAGES, End.TOO_LARGE))
+_NO_ANSWER, _UNREADABLE, _WRONG_VALUES = (
+    Kind(end, acts=True) for end in (End.NO_ANSWER, End.UNREADABLE, End.WRONG_VALUES)
+)
+_TOO_MANY = Kind(End.NOT_DONE, error=RateLimitError)
+_SUCCESS, _WRONG_PAGE, _TOO_LARGE = (
+    Kind(end, acts=True) for end in (End.SUCCESS, End.WRONG_PAGE, End.TOO_LARGE)
+)
 
 KINDS: Final[Mapping[str, Kind]] = {
-    REFUSING: Kind(End.NEVER),
+    REFUSING: Kind(End.NO_CONNECTION),
     REFUSED_200: Kind(End.DENIED),
-    "html_503": Kind(End.BROKEN),
-    "html_503_after": Kind(End.BROKEN, acts=True),
-    "text_408": Kind(End.BROKEN, error=InvalidRequestError),
-    "html_403": Kind(End.STRANGER, error=PermissionDeniedError),
-    "html_403_after": Kind(End.STRANGER, acts=True, error=PermissionDeniedError),
-    REPLAYED: Kind(End.BROKEN, acts=True),
-    "json_200": Kind(End.GARBLED),
-    "json_empty_200": Kind(End.GARBLED),
-    "refuse": Kind(End.LOST),
-    "reset_before": Kind(End.LOST),
-    "reset_after": _LOST,
-    "delay": _WHOLE,
-    "stall_headers": Kind(End.LATE, acts=True),
-    "stall_body": Kind(End.LATE, acts=True),
-    "drip": _WHOLE,
-    "too_many_seconds": Kind(End.REFUSED, wait=1, error=RateLimitError),
-    "too_many_date": Kind(End.REFUSED, wait=1, error=RateLimitError),
-    "too_many_milliseconds": Kind(End.REFUSED, wait=0.5, error=RateLimitError),
+    "html_503": Kind(End.UNPROVEN),
+    "html_503_after": Kind(End.UNPROVEN, acts=True),
+    "text_408": Kind(End.UNPROVEN, error=InvalidRequestError),
+    "html_403": Kind(End.GATEWAY, error=PermissionDeniedError),
+    "html_403_after": Kind(End.GATEWAY, acts=True, error=PermissionDeniedError),
+    REPLAYED: Kind(End.UNPROVEN, acts=True),
+    "json_200": Kind(End.UNREADABLE),
+    "json_empty_200": Kind(End.UNREADABLE),
+    "refuse": Kind(End.NO_ANSWER),
+    "reset_before": Kind(End.NO_ANSWER),
+    "reset_after": _NO_ANSWER,
+    "delay": _SUCCESS,
+    "stall_headers": Kind(End.TIMEOUT, acts=True),
+    "stall_body": Kind(End.TIMEOUT, acts=True),
+    "drip": _SUCCESS,
+    "too_many_seconds": Kind(End.NOT_DONE, wait=1, error=RateLimitError),
+    "too_many_date": Kind(End.NOT_DONE, wait=1, error=RateLimitError),
+    "too_many_milliseconds": Kind(End.NOT_DONE, wait=0.5, error=RateLimitError),
     "too_many_body": _TOO_MANY,
     "too_many_body_camel_case": _TOO_MANY,
     "too_many_silent": _TOO_MANY,
-    "too_many_long": Kind(End.REFUSED, wait=10**9, error=RateLimitError),
+    "too_many_long": Kind(End.NOT_DONE, wait=10**9, error=RateLimitError),
     "too_many_negative": _TOO_MANY,
     "too_many_garbage": _TOO_MANY,
-    "server_error_500": Kind(End.BROKEN),
-    "server_error_502": Kind(End.BROKEN),
-    "server_error_503": Kind(End.REFUSED),
-    "server_error_503_retry_after": Kind(End.REFUSED, wait=1),
-    "server_error_504": Kind(End.BROKEN),
-    "server_error_after": Kind(End.BROKEN, acts=True),
-    "html_502": Kind(End.BROKEN),
-    "html_502_after": Kind(End.BROKEN, acts=True),
-    "html_200": Kind(End.GARBLED),
-    "redirect_301": Kind(End.ELSEWHERE),
-    "redirect_302": Kind(End.ELSEWHERE),
-    "redirect_307": Kind(End.ELSEWHERE),
-    "redirect_308": Kind(End.ELSEWHERE),
-    "redirect_same_host": Kind(End.ELSEWHERE),
-    "truncate": _LOST,
-    "truncate_chunked": _LOST,
+    "server_error_500": Kind(End.UNPROVEN),
+    "server_error_502": Kind(End.UNPROVEN),
+    "server_error_503": Kind(End.NOT_DONE),
+    "server_error_503_retry_after": Kind(End.NOT_DONE, wait=1),
+    "server_error_504": Kind(End.UNPROVEN),
+    "server_error_after": Kind(End.UNPROVEN, acts=True),
+    "html_502": Kind(End.UNPROVEN),
+    "html_502_after": Kind(End.UNPROVEN, acts=True),
+    "html_200": Kind(End.UNREADABLE),
+    "redirect_301": Kind(End.REDIRECT),
+    "redirect_302": Kind(End.REDIRECT),
+    "redirect_307": Kind(End.REDIRECT),
+    "redirect_308": Kind(End.REDIRECT),
+    "redirect_same_host": Kind(End.REDIRECT),
+    "truncate": _NO_ANSWER,
+    "truncate_chunked": _NO_ANSWER,
     "huge_body": _TOO_LARGE,
     "huge_body_chunked": _TOO_LARGE,
     "gzip_bomb": _TOO_LARGE,
-    "content_type_html": _WHOLE,
-    "content_type_plain": _WHOLE,
-    "empty_200": _GARBLED,
-    "empty_204": _GARBLED,
-    "invalid_json": _GARBLED,
-    "not_utf8": _GARBLED,
-    "not_an_object": _GARBLED,
-    "deep": _GARBLED,
-    "nulls": _LYING,
-    "missing": _LYING,
-    "wrong_types": _GARBLED,
-    "unknown_values": Kind(End.UNHEARD, acts=True),
-    "duplicate_pages": _PAGES,
-    "endless_pages": _PAGES,
-    "endless_empty_pages": _PAGES,
-    "wrong_totals": _PAGES,
-    "wrong_totals_negative": _PAGES,
-    "wrong_totals_large": _PAGES,
+    "content_type_html": _SUCCESS,
+    "content_type_plain": _SUCCESS,
+    "empty_200": _UNREADABLE,
+    "empty_204": _UNREADABLE,
+    "invalid_json": _UNREADABLE,
+    "not_utf8": _UNREADABLE,
+    "not_an_object": _UNREADABLE,
+    "deep": _UNREADABLE,
+    "nulls": _WRONG_VALUES,
+    "missing": _WRONG_VALUES,
+    "wrong_types": _UNREADABLE,
+    "unknown_values": Kind(End.UNKNOWN_VALUES, acts=True),
+    "duplicate_pages": _WRONG_PAGE,
+    "endless_pages": _WRONG_PAGE,
+    "endless_empty_pages": _WRONG_PAGE,
+    "wrong_totals": _WRONG_PAGE,
+    "wrong_totals_negative": _WRONG_PAGE,
+    "wrong_totals_large": _WRONG_PAGE,
     "clock_ahead": Kind(End.CLOCK),
     "clock_behind": Kind(End.CLOCK),
 }
 
-#: Where the service says it in the body, by its document: elsewhere nobody asked for a pause.
+#: Pauses that a service asks for in the body, by its document. Others do not read the body.
 IN_BODY: Final = {
     ("streamspace", "too_many_body"): 1.0,
     ("streamspace", "too_many_body_camel_case"): 1.0,
 }
-#: Seconds that nobody waits for.
+#: Seconds. The client does not wait for longer pauses.
 TOO_LONG: Final = 1000
-#: Who signs with a time.
+#: Providers whose requests are signed with the time.
 SIGNED: Final = frozenset({"computers", "streams"})
 
 
@@ -212,9 +223,9 @@ def _faults() -> dict[str, Fault]:
     made = Fault.catalogue(size=TOO_LARGE)
     # Shorter than the pauses between attempts, so that the service is back in time.
     made["refuse"] = Fault.refuse(0.01)
-    # In pieces that bring a screenshot within seconds.
+    # In pieces that are large enough for a screenshot within seconds.
     made["drip"] = Fault.drip(0.001, 4096)
-    # Deeper than anything that decodes, and small enough to be taken.
+    # Too deep to decode, and not too large.
     made["deep"] = Fault.deep(20_000)
     return made
 
@@ -224,25 +235,29 @@ NAMES: Final = (REFUSING, REFUSED_200, *GATEWAYS, *_FAULTS)
 
 
 def ordered(target: Target, name: str) -> Fault | None:
-    """The fault of this name; None for what is none of the emulator's, or has no words at this provider."""
+    """The emulator's fault of this name.
+
+    Returns:
+        None if it is no fault of the emulator, or if this provider has no such answer.
+    """
     if name == REPLAYED and target.api not in SIGNED:
         return None
     if name == REFUSED_200:
-        words = SAYING.get(target.api)
-        return None if words is None else Fault.reply(200, words, content_type="application/json")
+        body = REFUSALS_200.get(target.api)
+        return None if body is None else Fault.reply(200, body, content_type="application/json")
     return GATEWAYS.get(name) or _FAULTS.get(name)
 
 
 @frozen(kw_only=True)
 class Expected:
-    """What must become of a call.
+    """The expected outcome of a call.
 
     Attributes:
-        outcomes: the classes of error that are right, exactly; None is success.
-        sent: how many requests must arrive; None: that is not told.
-        acts: how often the service must have done it.
-        unknown: whether an error says that the service may have carried it out.
-        wait: seconds that must lie between two requests.
+        outcomes: the exact classes of the allowed errors; None: success.
+        sent: how many requests must arrive; None: any number.
+        acts: how often the service must have acted; None: any number.
+        unknown: whether an error must say that the service may have carried out the call.
+        wait: the least number of seconds between two requests.
     """
 
     outcomes: tuple[type[Exception] | None, ...]
@@ -253,16 +268,17 @@ class Expected:
 
 
 def felt(target: Target, fault: str) -> bool:
-    """Whether the fault finds something to spoil."""
+    """Whether the fault has an effect on this call."""
     kind = KINDS[fault]
-    if kind.end is End.PAGES:
+    if kind.end is End.WRONG_PAGE:
         return target.answer is Answer.PAGE
     if kind.end is End.CLOCK or fault == REPLAYED:
         return target.api in SIGNED
     if fault == REFUSED_200:
-        return target.api in SAYING
+        return target.api in REFUSALS_200
     if target.answer is Answer.SOCKET:
-        # What comes after the service has acted comes too late for one that is open; its silence comes before.
+        # Faults after the service has acted are too late for an open WebSocket. A silent service is
+        # silent before it opens.
         return fault in ("delay", "stall_headers") or not kind.acts
     if target.answer is Answer.NOTHING:
         return not kind.acts or fault in (
@@ -279,30 +295,30 @@ def felt(target: Target, fault: str) -> bool:
 
 
 def expected(target: Target, fault: str, *, lasting: bool) -> Expected:  # noqa: PLR0911 - a table
-    """What must become of a call to this endpoint when this happens to it once, or each time."""
+    """The expected outcome of a call to this endpoint if this fault applies once or each time."""
     kind, usual = KINDS[fault], target.requests
-    well = Expected(outcomes=(None,), sent=usual, acts=usual)
-    # What changes nothing leaves nothing unknown.
+    success = Expected(outcomes=(None,), sent=usual, acts=usual)
+    # The outcome of a call that changes nothing is never unknown.
     changes = target.method != "GET"
     if not felt(target, fault):
-        return well
+        return success
     match kind.end:
-        case End.WHOLE | End.UNHEARD:
-            return well
-        case End.NEVER:
-            return Expected(outcomes=(ConnectError,), sent=0, acts=0) if lasting else well
-        case End.LOST | End.LATE:
-            return _lost(target, fault, lasting=lasting)
-        case End.REFUSED:
-            return _refused(target, fault, lasting=lasting)
+        case End.SUCCESS | End.UNKNOWN_VALUES:
+            return success
+        case End.NO_CONNECTION:
+            return Expected(outcomes=(ConnectError,), sent=0, acts=0) if lasting else success
+        case End.NO_ANSWER | End.TIMEOUT:
+            return _no_answer(target, fault, lasting=lasting)
+        case End.NOT_DONE:
+            return _not_done(target, fault, lasting=lasting)
         case End.DENIED if target.api in SIGNED:
             return Expected(outcomes=(PermissionDeniedError,), sent=1, acts=0)
-        case End.BROKEN | End.DENIED:
-            return _broken(target, acts=kind.acts, error=kind.error, lasting=lasting)
-        case End.STRANGER | End.ELSEWHERE | End.GARBLED | End.TOO_LARGE:
+        case End.UNPROVEN | End.DENIED:
+            return _unproven(target, acts=kind.acts, error=kind.error, lasting=lasting)
+        case End.GATEWAY | End.REDIRECT | End.UNREADABLE | End.TOO_LARGE:
             error = _ERRORS.get(kind.end, kind.error)
             return Expected(outcomes=(error,), sent=1, acts=int(kind.acts), unknown=changes)
-        case End.LYING | End.PAGES:
+        case End.WRONG_VALUES | End.WRONG_PAGE:
             return Expected(outcomes=(None, DecodeError), sent=None, acts=None, unknown=changes)
         case End.CLOCK if lasting:
             return Expected(outcomes=(None,), sent=usual + 1, acts=usual)
@@ -311,14 +327,14 @@ def expected(target: Target, fault: str, *, lasting: bool) -> Expected:  # noqa:
 
 
 _ERRORS: Final[Mapping[End, type[Exception]]] = {
-    End.ELSEWHERE: APIError,
-    End.GARBLED: DecodeError,
+    End.REDIRECT: APIError,
+    End.UNREADABLE: DecodeError,
     End.TOO_LARGE: LimitExceededError,
 }
 
 
-def _broken(target: Target, *, acts: bool, error: type[Exception], lasting: bool) -> Expected:
-    """What leaves open what was done: repeated where that does no harm."""
+def _unproven(target: Target, *, acts: bool, error: type[Exception], lasting: bool) -> Expected:
+    """It is not known whether the service acted: repeated if that does no harm."""
     if lasting or not target.repeatable:
         sent = ATTEMPTS if target.repeatable else 1
         return Expected(
@@ -329,22 +345,22 @@ def _broken(target: Target, *, acts: bool, error: type[Exception], lasting: bool
     return Expected(outcomes=(None,), sent=target.requests + 1, acts=target.requests + acts)
 
 
-def _lost(target: Target, fault: str, *, lasting: bool) -> Expected:
+def _no_answer(target: Target, fault: str, *, lasting: bool) -> Expected:
     kind = KINDS[fault]
-    # A WebSocket is silent before it opens.
+    # Before a WebSocket opens the service has not acted.
     acts = kind.acts and target.answer is not Answer.SOCKET
-    right = _broken(
+    right = _unproven(
         target,
         acts=acts,
-        error=RequestTimeout if kind.end is End.LATE else TransportError,
+        error=RequestTimeout if kind.end is End.TIMEOUT else TransportError,
         lasting=lasting,
     )
-    # While a service is down, nothing arrives there.
+    # While a service is down, no requests arrive.
     return evolve(right, sent=None) if fault == "refuse" and lasting else right
 
 
-def _refused(target: Target, fault: str, *, lasting: bool) -> Expected:
-    """What was not done for certain: repeated whatever it is, but not before it was asked to be."""
+def _not_done(target: Target, fault: str, *, lasting: bool) -> Expected:
+    """The service certainly did not act: repeated, whatever it is, after the pause."""
     kind = KINDS[fault]
     wait = IN_BODY.get((target.api, fault), kind.wait)
     if wait > TOO_LONG:

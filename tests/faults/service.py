@@ -1,7 +1,8 @@
-"""The service of the storm, in a process of its own: an emulator with faults on order, and its books at the end.
+"""The service of the storm in a process of its own: an emulator with random faults and records.
 
-Started with a JSON object (``seed``, ``share``, ``requests``) as its argument, it prints how to reach it and, for every line that
-it is given, its books; it ends with its input. All of it is JSON, on one line each.
+Its argument is a JSON object (``seed``, ``share``, ``requests``). It prints its addresses and
+credentials, and its records for every line of its input. It ends with its input. Every output is
+one line of JSON.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from tests.benchmarks.canned import allow_files
 from tests.faults.matrix import acted
 from vcloud.emulator import Emulator, Fault
 
-#: The machine, the stream's machine, the session and the desktop's number that are looked at, and the first machine to start.
-LOOKED_AT, SESSION, FIRST = "99", "770e8400-e29b-41d4-a716-446655440002", 1000
+#: The machine and the session that are read, and the first machine to start.
+READ_MACHINE, SESSION, FIRST = "99", "770e8400-e29b-41d4-a716-446655440002", 1000
 HOUR: Final = 3600
 
-#: What goes wrong: what loses an answer, what refuses, what answers nonsense, what is late. Each is as likely as the others.
+#: Faults that lose answers, refuse, give unreadable answers, or are late. All are equally likely.
 FAULTS: Final = (
     Fault.reset_before(),
     Fault.reset_after(),
@@ -36,7 +37,7 @@ FAULTS: Final = (
     Fault.delay(0.02),
 )
 
-#: How the path ends of each kind of POST.
+#: The end of the path for each kind of POST.
 PATHS: Final = {
     "computers.start": "/start",
     "computers.create": "/organization-management/v1/machines",
@@ -49,9 +50,9 @@ PATHS: Final = {
 
 
 def filled(emulator: Emulator, requests: int) -> Emulator:
-    """Make room for as many requests as there will be."""
+    """Add what so many requests need."""
     emulator.streamspace.limits.enabled = False
-    emulator.computers.add_machine(id=LOOKED_AT)
+    emulator.computers.add_machine(id=READ_MACHINE)
     for number in range(requests):
         emulator.computers.add_machine(id=str(FIRST + number))
     (stream,) = emulator.streams.streams.values()
@@ -61,15 +62,15 @@ def filled(emulator: Emulator, requests: int) -> Emulator:
 
 
 def order(emulator: Emulator, share: float) -> None:
-    """Let this share of all requests go wrong, one way or another."""
-    # Each rule draws for itself, and the first that is drawn applies.
+    """Make this share of all requests fail with some fault."""
+    # Each rule is drawn independently, and the first that is drawn applies.
     each = 1 - (1 - share) ** (1 / len(FAULTS))
     for fault in FAULTS:
         emulator.faults.add("*", fault, None, probability=each)
 
 
 def made(emulator: Emulator, requests: int) -> dict[str, list[int] | int]:
-    """What is there of each kind: the numbers of the requests that it carries, or, where it carries none, how many."""
+    """What each kind of request has made: the numbers of the requests, or else how many."""
     computers, streams, desktops = (
         emulator.computers,
         emulator.streams,
@@ -88,15 +89,15 @@ def made(emulator: Emulator, requests: int) -> dict[str, list[int] | int]:
         "streamspace.user": [
             int(name[1:]) for name in emulator.streamspace.users if name[1:].isdecimal()
         ],
-        # A lifetime of an hour, and of as many milliseconds more as the request has for its number.
+        # The lifetime is an hour plus the number of the request in milliseconds.
         "desktops.create": [
             round((one.timeout_at - one.created_at - HOUR) * 1000) for one in desktops
         ],
     }
 
 
-def books(emulator: Emulator, requests: int) -> dict[str, Any]:
-    """What came in, what went wrong, what was done by the ledger, and what is there."""
+def records(emulator: Emulator, requests: int) -> dict[str, Any]:
+    """The number of requests, their faults, what was carried out, and what exists."""
     posts = [call for call in emulator.calls if call.method == "POST"]
     return {
         "calls": len(emulator.calls),
@@ -116,7 +117,7 @@ async def main(seed: int, share: float, requests: int) -> None:
         order(emulator, share)
         print(json.dumps(emulator.env()), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
-            print(json.dumps(books(emulator, requests)), flush=True)
+            print(json.dumps(records(emulator, requests)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The storm: thousands of mixed requests to all four providers, hundreds at once, while a fifth of all goes wrong.
+"""The storm: thousands of mixed requests to all four providers, hundreds at once, many with faults.
 
-Every call must end in one of three ways, and the service's books must bear it out: done (it is there, once), not done (it is not
-there), in doubt (it is there once, or not at all, and the error says so).
+Every call must end in one of three ways, and the service's records must agree: done (its effect
+exists once), not done (it does not exist), in doubt (it exists once or not at all, and the error
+says so).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from tests.faults.service import FIRST, HOUR, LOOKED_AT, SESSION
+from tests.faults.internals import held_connections
+from tests.faults.service import FIRST, HOUR, READ_MACHINE, SESSION
 from vcloud import (
     APIKeyAuth,
     BearerAuth,
@@ -44,20 +46,20 @@ RETRY: Final = RetryPolicy(base=0.02, cap=0.2)
 
 Send = Callable[[VCloud, int], Awaitable[object]]
 
-#: Looking, and doing: in turn, every second request does something.
-LOOKS: Final[tuple[Send, ...]] = (
-    lambda cloud, number: cloud.computers.machines.get(LOOKED_AT),
+#: Calls that read, and calls that change something, in turn.
+READS: Final[tuple[Send, ...]] = (
+    lambda cloud, number: cloud.computers.machines.get(READ_MACHINE),
     lambda cloud, number: cloud.streams.applications.list(per_page=100).all(),
     lambda cloud, number: cloud.streamspace.sessions.get(SESSION),
     lambda cloud, number: cloud.streamspace.agents.stats(),
 )
-DOES: Final[Mapping[str, Send]] = {
+WRITES: Final[Mapping[str, Send]] = {
     "computers.start": lambda cloud, number: cloud.computers.machines.ref(
         str(FIRST + number)
     ).start(),
     "computers.create": lambda cloud, number: cloud.computers.machines.create(1, region="dublin"),
     "computers.access": lambda cloud, number: cloud.computers.machines.ref(
-        LOOKED_AT
+        READ_MACHINE
     ).create_access_link(HOUR),
     "streams.start": lambda cloud, number: cloud.streams.streams.ref("1381").start_machine(
         "dublin"
@@ -73,35 +75,36 @@ DOES: Final[Mapping[str, Send]] = {
 
 
 def what(number: int) -> tuple[str, Send]:
-    """What the request of this number is; of a kind that only looks, the name is empty."""
-    turn, looks = divmod(number, 2)
-    if looks:
-        return "", LOOKS[turn % len(LOOKS)]
-    kind = list(DOES)[turn % len(DOES)]
-    return kind, DOES[kind]
+    """The kind of the request of this number, and how to send it. The kind of a read is empty."""
+    turn, reads = divmod(number, 2)
+    if reads:
+        return "", READS[turn % len(READS)]
+    kind = list(WRITES)[turn % len(WRITES)]
+    return kind, WRITES[kind]
 
 
 DONE, NOT_DONE, IN_DOUBT, STRANGE = "done", "not done", "in doubt", "strange"
 
 
-_TOLD: Final = {True: IN_DOUBT, False: NOT_DONE}
+_BY_UNKNOWN: Final = {True: IN_DOUBT, False: NOT_DONE}
 
 
 def fate(kind: str, error: Exception | None) -> str:
-    """What a call's end says of what it was to do; strange is what none of the faults may end it with."""
+    """What the outcome of a call says about its effect; strange: no fault may lead to it."""
     match error:
         case None:
             return DONE
         case RateLimitError() | ServerError() | TransportError() | DecodeError():
-            # What only looks leaves nothing in doubt.
-            return STRANGE if error.outcome_unknown and not kind else _TOLD[error.outcome_unknown]
+            if error.outcome_unknown and not kind:
+                return STRANGE  # a read leaves nothing in doubt
+            return _BY_UNKNOWN[error.outcome_unknown]
         case _:
             return STRANGE
 
 
 @define
 class Log:
-    """What became of the requests, by their numbers."""
+    """The outcomes of the requests, by their numbers."""
 
     fates: list[str | None]
     longest: float = 0.0
@@ -111,18 +114,18 @@ class Log:
 
 @frozen
 class Result:
-    """A storm that is over.
+    """The result of a storm.
 
     Attributes:
         requests: how many calls there were.
         seconds: how long it took.
-        calls: how many requests that came to, with every repeat.
-        faults: what went wrong, by name.
+        calls: how many requests were sent, including retries.
+        faults: how often each fault applied.
         fates: how many calls were done, not done, in doubt.
-        errors: what they ended with, by class.
+        errors: how many calls ended with each class of error.
         longest: seconds of the call that took longest.
-        held: bytes that the process held after its first leg, and at the end; zeros when not measured.
-        flaws: what does not add up.
+        held: bytes in use after the first leg and at the end; zeros if not measured.
+        flaws: contradictions between the calls and the records of the service.
     """
 
     requests: int
@@ -137,7 +140,7 @@ class Result:
 
 
 class Service:
-    """The other process."""
+    """The process of the service."""
 
     def __init__(self, requests: int, *, seed: int = SEED, share: float = SHARE) -> None:
         order = json.dumps({"seed": seed, "share": share, "requests": requests})
@@ -154,8 +157,8 @@ class Service:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def books(self) -> dict[str, Any]:
-        """What it did, by its own word."""
+    def records(self) -> dict[str, Any]:
+        """What it did, by its own records."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -163,12 +166,12 @@ class Service:
         return found
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.communicate()
 
 
 def cloud_at(env: Mapping[str, str]) -> VCloud:
-    """A client of all four, with little patience."""
+    """A client of all four providers with short timeouts."""
     more: dict[str, Any] = {
         "timeout": TIMEOUT,
         "deadline": DEADLINE,
@@ -188,7 +191,7 @@ def cloud_at(env: Mapping[str, str]) -> VCloud:
 
 
 async def leg(cloud: VCloud, log: Log, numbers: Iterator[int]) -> None:
-    """Send the requests of these numbers, as many at once as there may be."""
+    """Send the requests of these numbers, :data:`AT_ONCE` at once."""
 
     async def worker() -> None:
         for number in numbers:
@@ -209,57 +212,57 @@ async def leg(cloud: VCloud, log: Log, numbers: Iterator[int]) -> None:
     await asyncio.gather(*[worker() for _ in range(AT_ONCE)])
 
 
-def gates(cloud: VCloud) -> Iterator[str]:
-    """What is not as it was before, in a client that has nothing under way."""
+def held(cloud: VCloud) -> Iterator[str]:
+    """What a client still holds after its last call."""
     for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops):
-        gate = client._session._admission
-        if gate.free != AT_ONCE or gate.waiting() or gate.in_flight:
-            yield f"{client!r}: {gate.free} of {AT_ONCE} slots are free"
-    held = cloud.computers._session.transport._session.connector._acquired  # type: ignore[union-attr]
-    if held:
-        yield f"{len(held)} connections are held"
+        stats = client.stats()
+        if stats.free != AT_ONCE or stats.waiting or stats.in_flight:
+            yield f"{client!r}: {stats.free} of {AT_ONCE} slots are free"
+    if connections := held_connections(cloud.computers):
+        yield f"{connections} connections are held"
 
 
-def sums(log: Log, books: Mapping[str, Any]) -> Iterator[str]:
-    """What does not add up between what calls were told and what the service did."""
+def contradictions(log: Log, records: Mapping[str, Any]) -> Iterator[str]:
+    """Contradictions between the outcomes of calls and the records of the service."""
     lost = [number for number, end in enumerate(log.fates) if end is None]
     if lost:
         yield f"{len(lost)} calls never ended: {lost[:10]}"
-    for kind in DOES:
+    for kind in WRITES:
         mine = {number: end for number, end in enumerate(log.fates) if what(number)[0] == kind}
-        ends, acts, there = Counter(mine.values()), books["acts"][kind], books["made"][kind]
+        ends, acts, there = Counter(mine.values()), records["acts"][kind], records["made"][kind]
         count = there if isinstance(there, int) else len(there)
         if acts != count:
-            yield f"{kind}: done {acts} times by the ledger, and {count} are there"
+            yield f"{kind}: done {acts} times by the recorded calls, and {count} exist"
         if not ends[DONE] <= count <= ends[DONE] + ends[IN_DOUBT]:
-            yield f"{kind}: {count} are there; {ends[DONE]} were told that it was done, {ends[IN_DOUBT]} that it is in doubt"
+            yield (
+                f"{kind}: {count} exist; {ends[DONE]} calls said that it was done, "
+                f"{ends[IN_DOUBT]} that it is in doubt"
+            )
         if isinstance(there, int):
             continue
         found = Counter(there)
         yield from (
-            f"{kind}: {number} is there {times} times"
-            for number, times in found.items()
-            if times > 1
+            f"{kind}: {number} exists {times} times" for number, times in found.items() if times > 1
         )
         yield from (
-            f"{kind}: {number} was told that it was done, and is not there"
+            f"{kind}: {number} said that it was done, and does not exist"
             for number in mine
             if mine[number] == DONE and not found[number]
         )
         yield from (
-            f"{kind}: {number} was told that it was not done, and is there"
+            f"{kind}: {number} said that it was not done, and exists"
             for number in mine
             if mine[number] == NOT_DONE and found[number]
         )
         yield from (
-            f"{kind}: {number} is there, and nobody asked for it"
+            f"{kind}: {number} exists, and was not asked for"
             for number in found.keys() - mine.keys()
         )
 
 
 @asynccontextmanager
 async def blowing(requests: int, *, seed: int = SEED) -> AsyncIterator[tuple[Service, VCloud]]:
-    """A service in which things go wrong, and a client of it."""
+    """A service with faults, and its client."""
     service = await asyncio.to_thread(Service, requests, seed=seed)
     try:
         async with cloud_at(service.env) as cloud:
@@ -269,12 +272,12 @@ async def blowing(requests: int, *, seed: int = SEED) -> AsyncIterator[tuple[Ser
 
 
 async def storm(requests: int, first: int, *, seed: int = SEED, measured: bool = True) -> Result:
-    """Send so many requests; after the ``first`` ones, and at the end, all is quiet for a look at the memory.
+    """Send so many requests in two legs. Memory is measured after each leg.
 
     Args:
-        requests: in all.
-        first: those of the first leg, in which pools and caches fill.
-        seed: decides what goes wrong.
+        requests: how many in all.
+        first: how many in the first leg, in which pools and caches fill.
+        seed: decides which faults apply.
         measured: trace memory, which takes time.
     """
     log = Log([None] * requests)
@@ -287,23 +290,23 @@ async def storm(requests: int, first: int, *, seed: int = SEED, measured: bool =
             before = _held(measured=measured)
             await leg(cloud, log, iter(range(first, requests)))
             seconds = time.monotonic() - begun
-            held = before, _held(measured=measured)
+            memory = before, _held(measured=measured)
         finally:
             tracemalloc.stop()
-        books = await asyncio.to_thread(service.books)
-        flaws = [*sums(log, books), *gates(cloud), *log.strange]
+        records = await asyncio.to_thread(service.records)
+        flaws = [*contradictions(log, records), *held(cloud), *log.strange]
         if log.longest > DEADLINE + TIMEOUT:
             flaws.append(f"a call took {log.longest:.1f} s, and the deadline is {DEADLINE:g} s")
     fates = Counter(end for end in log.fates if end is not None)
     return Result(
         requests,
         seconds,
-        books["calls"],
-        books["faults"],
+        records["calls"],
+        records["faults"],
         fates,
         log.errors,
         log.longest,
-        held,
+        memory,
         tuple(flaws),
     )
 
@@ -314,14 +317,14 @@ def _held(*, measured: bool) -> int:
 
 
 class LostError(AssertionError):
-    """A storm after which something does not add up."""
+    """A storm after which the records contradict the calls."""
 
 
 async def check(requests: int, first: int, *, seed: int = SEED, measured: bool = True) -> Result:
     """As :func:`storm`.
 
     Raises:
-        LostError: something is lost, doubled, or not as good as new.
+        LostError: something is lost, doubled, or still held.
     """
     result = await storm(requests, first, seed=seed, measured=measured)
     if result.flaws:

@@ -1,7 +1,8 @@
-"""Every endpoint of all four providers as something to aim faults at: how to call it, and how to see what it did.
+"""Every endpoint of all four providers as a target of faults: its call, and its effect.
 
-The endpoints are those of the documents (``tests/contract/documents``), the calls those of ``tests/contract/*_calls.py``. What is
-added here is what no document says: how often its effect is found in the service, and what a repeat is answered.
+The endpoints are those of the documents (``tests/contract/documents``), and the calls are those of
+``tests/contract/*_calls.py``. Added here is what no document says: how often the effect of a call
+exists in the service, and what a repeated call finds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.contract.desktops_calls import ACTIONS, UUID
 from tests.contract.streamspace_calls import AGENT, SESSION
 from tests.faults import worlds
-from vcloud import Request
+from tests.faults.internals import connect_agent, live_tokens
 from vcloud.emulator import Emulator
 from vcloud.emulator.calls import Call as Ledgered
 from vcloud.emulator.computers.state import Machine
@@ -31,7 +32,7 @@ _PLACEHOLDER = re.compile(r"\{[^/]+\}")
 
 
 class Answer(Enum):
-    """What the service answers with when all is well."""
+    """The kind of the regular answer."""
 
     OBJECT = "a JSON object"
     PAGE = "a page of a list"
@@ -44,18 +45,18 @@ class Target:
     """One endpoint.
 
     Attributes:
-        api: whose.
-        name: the document's name for it.
-        method: the verb.
-        path: its path on the wire, with the documents' placeholders.
+        api: the provider.
+        name: its name in the document.
+        method: the HTTP method.
+        path: its path in requests, with the document's placeholders.
         call: makes the call.
-        requests: how many it takes when nothing goes wrong.
-        answer: what it is answered with.
-        effect: how often what was asked for is found in the service; None for what changes nothing.
-        counted: each time leaves a trace of its own; else the second time cannot be told from the first by looking.
-        repeatable: by RFC 9110 or by the service's own word a repeat does no harm.
-        gone: a repeat finds nothing any more.
-        prepare: what its world needs besides.
+        requests: how many requests a call takes without faults.
+        answer: the kind of its answer.
+        effect: how often the effect exists in the service; None: it changes nothing.
+        counted: each repetition has an effect of its own; otherwise a second one is not visible.
+        repeatable: a repetition does no harm, by RFC 9110 or by the service's documents.
+        gone: a repetition finds nothing any more.
+        prepare: prepares the emulator.
     """
 
     api: str
@@ -73,22 +74,22 @@ class Target:
 
     @property
     def id(self) -> str:
-        """Name it in a table."""
+        """Its name in tables."""
         return f"{self.api}:{self.name}"
 
     @property
     def route(self) -> str:
-        """Match its requests, as the emulator's rules do."""
+        """The pattern of its requests, as in the emulator's rules."""
         return f"{self.method} {_PLACEHOLDER.sub('*', self.path)}"
 
     def sees(self, call: Ledgered) -> bool:
-        """Whether a request of the ledger is one to this endpoint."""
+        """Whether a recorded request was sent to this endpoint."""
         return fnmatchcase(f"{call.method} {call.path}", self.route)
 
 
-# -- how to call: where the documents' example does not do --------------------------------------------------------------
+# -- calls that replace the documents' examples -------------------------------------------------
 
-#: Examples read one page of some lists. No fault of a list shows on a single page.
+#: Some examples read one page of a list. Faults of lists need two.
 LISTS: dict[str, Call] = {
     "computers:machines.list": lambda c: c.machines.list(per_page=1).all(),
     "computers:machines.tasks.list": lambda c: (
@@ -116,25 +117,16 @@ async def _follow_logs(client: Any) -> object:
         return await anext(aiter(lines))
 
 
-async def _agent(client: Any) -> object:
-    # What an agent does first. The agent itself connects again for ever, so that no fault would end its call.
-    socket = await client._session.connect(
-        Request("GET", "/agent/ws", "agent_id=a&platform=kubernetes"), root=True
-    )
-    await socket.close()
-    return socket
-
-
 SOCKETS: dict[str, Call] = {
     "streamspace:vnc_viewer": _vnc_viewer,
     "streamspace:sessions.logs.follow": _follow_logs,
-    "streamspace:agent.ws": _agent,
+    "streamspace:agent.ws": connect_agent,
 }
 
-#: These are at the host's root.
+#: Endpoints at the host's root.
 ROOTED = frozenset({"vnc_viewer", "agent.ws"})
 
-#: The document's desktop has an id that the service does not take, and one endpoint does nine things.
+#: The document's example has an id that the service rejects, and one endpoint has nine actions.
 DESKTOPS: dict[str, Call] = {
     "desktop.stop": lambda c: c.ref(UUID).stop(),
     "desktop.bash_action": lambda c: c.ref(UUID).bash("touch /tmp/here"),
@@ -146,14 +138,14 @@ def _perform(action: Any) -> Call:
 
 
 def _actions() -> dict[str, Call]:
-    # A second, which the document's waits for, is longer than this test has patience.
+    # The document's example waits for a second, which is too long here.
     first = {action.tag: action for action in (*reversed(ACTIONS), Wait(0.001))}
     return {
         f"desktop.computer_action.{tag}": _perform(action) for tag, action in sorted(first.items())
     }
 
 
-# -- what came of it ---------------------------------------------------------------------------------------------------
+# -- effects --------------------------------------------------------------------------------------
 
 
 def _machine(see: Callable[[Machine], bool]) -> Count:
@@ -186,7 +178,7 @@ def _tasks(uid: str) -> Count:
     return _machine(lambda machine: any(task.uid == uid for task in machine.tasks))
 
 
-#: How often what was asked for is found. Those of the first table leave a trace each time.
+#: How often the effect exists. In the first table each repetition has an effect of its own.
 COUNTED: dict[str, Count] = {
     "computers:machines.create": lambda e: len(e.computers.machines) - 2,
     "computers:machines.access": lambda e: len(e.computers.access_links),
@@ -231,16 +223,16 @@ SEEN: dict[str, Count] = {
         e.streams.machines[worlds.RUNNING].end_at(e.clock.now()) is not None
     ),
     "streams:users.delete": lambda e: worlds.VISITOR not in e.streams.users,
-    "streamspace:auth.login": lambda e: len(e.streamspace.tokens._live) > 0,
-    "streamspace:auth.logout": lambda e: not e.streamspace.tokens._live,
-    "streamspace:auth.refresh": lambda e: len(e.streamspace.tokens._live) > 1,
+    "streamspace:auth.login": lambda e: live_tokens(e) > 0,
+    "streamspace:auth.logout": lambda e: live_tokens(e) == 0,
+    "streamspace:auth.refresh": lambda e: live_tokens(e) > 1,
     "streamspace:agents.update": lambda e: e.streamspace.agents[AGENT].status == "draining",
     "streamspace:sessions.update": lambda e: _state(e) == "hibernated",
     "streamspace:sessions.delete": lambda e: _state(e) != "running",
     "streamspace:users.create": lambda e: "john.doe" in e.streamspace.users,
     "desktops:desktop.stop": lambda e: e.desktops.desktops[UUID].forced == "terminated",
 }
-#: Nothing is left of having waited.
+#: A wait has no effect.
 TRACELESS = frozenset({"desktops:desktop.computer_action.wait"})
 
 GONE = frozenset({"computers:machines.tasks.delete", "streams:users.delete"})
@@ -253,7 +245,7 @@ PREPARED: dict[str, Callable[[Emulator], object]] = {
     "streamspace:users.create": lambda e: e.streamspace.users.pop("john.doe"),
 }
 
-#: Endpoints that are in no document, but in what the vendors published: the client has them too.
+#: Endpoints that are in no document, but in what the vendors published.
 PUBLISHED: dict[str, tuple[str, str, str, Call]] = {
     "computers:machines.get": (
         "computers",

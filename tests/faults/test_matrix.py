@@ -1,4 +1,4 @@
-"""Every endpoint of all four providers times every fault: no empty cell and no failing one.
+"""Every endpoint of all four providers under every fault: each cell exists and passes.
 
 ``python -m tests.faults`` prints the whole table.
 """
@@ -34,7 +34,7 @@ def test_every_documented_endpoint_and_every_kind_of_fault_is_in_the_matrix() ->
     assert len(set(played)) == len(played) == len(TARGETS) * len(NAMES) * 2
 
 
-def test_whatever_changes_something_is_looked_for_in_the_service() -> None:
+def test_the_effect_of_every_change_is_checked_in_the_service() -> None:
     changing = {target.id for target in TARGETS if target.method != "GET"}
     seen = {target.id for target in TARGETS if target.effect is not None}
     assert changing - seen == targets.TRACELESS
@@ -51,7 +51,7 @@ def test_whatever_changes_something_is_looked_for_in_the_service() -> None:
 
 
 @pytest.mark.parametrize("api", PROVIDERS)
-async def test_every_call_under_every_fault_ends_as_it_must(api: str) -> None:
+async def test_every_call_under_every_fault_has_the_expected_outcome(api: str) -> None:
     mine = [target for target in TARGETS if target.api == api]
     verdicts = await run(cells(mine))
     print(f"\n{table(verdicts)}")

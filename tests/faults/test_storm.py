@@ -7,12 +7,13 @@ from tests.faults.storm_calls import AT_ONCE, check
 REQUESTS = 800
 
 
-async def test_in_a_storm_nothing_is_lost_nothing_is_doubled_and_nothing_is_kept() -> None:
+async def test_a_storm_loses_and_doubles_no_call_and_holds_nothing() -> None:
     result = await check(REQUESTS, AT_ONCE)
     assert sum(result.fates.values()) == REQUESTS
     assert 0.15 < sum(result.faults.values()) / result.calls < 0.25
     assert all(result.fates[end] for end in ("done", "in doubt"))
-    # Some hundred bytes for each desktop that a client launched: the service has no list of them, so the client does.
+    # A client keeps some hundred bytes for each desktop that it launched, because the service does
+    # not list them.
     before, after = result.held
     assert before > 0
     assert after - before < 2_000_000

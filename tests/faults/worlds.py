@@ -1,6 +1,6 @@
-"""An emulated account in which every call of the documents makes sense: the ids of their examples exist.
+"""An emulated account for every call of the documents: the ids of their examples exist.
 
-Whatever can be changed is not yet as the call wants it, and every list has two pages of one item each.
+What a call changes has another value before, and every list has two pages of one item each.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from vcloud.emulator.computers.state import Task
 from vcloud.emulator.streams.state import Machine as StreamMachine
 from vcloud.emulator.streams.state import User as Visitor
 
-#: The password in the document's example of a login.
+#: The password of the documented login example.
 PASSWORD = "your-password"
 MACHINE, TASK = "100", 21
 APPLICATION, STREAM, STARTED, RUNNING, VISITOR = 1143, 1364, 1381, 94683, "7D4F4EA7F4"
 MACHINE_UID = "bf96fb3b-edc3-43ce-8dc5-b8477fd52303"
 SPARE = 3
-"""Machines that can be assigned: more than one, so that a second assignment would show."""
+"""How many machines can be assigned: several, so that a second assignment is visible."""
 
 
 def world(emulator: Emulator, api: str) -> Emulator:
-    """Fill one API of a new emulator."""
+    """Fill one API of a new emulator with data."""
     {
         "computers": _computers,
         "streams": _streams,
@@ -41,7 +41,10 @@ def world(emulator: Emulator, api: str) -> Emulator:
 
 
 def endpoint(emulator: Emulator, api: str, *, logged_in: bool, **more: Any) -> Endpoint:
-    """How to reach it, with fresh credentials; logged in without a request, so that no connection was made yet."""
+    """An endpoint with fresh credentials.
+
+    It is logged in without a request, so that no connection exists yet.
+    """
     url = f"{emulator.url}{getattr(emulator, api).prefix}"
     if api == "desktops":
         return Endpoint(url, auth=APIKeyAuth(API_KEY), **more)
@@ -99,14 +102,14 @@ def _streams(emulator: Emulator) -> None:
 
 def _streamspace(emulator: Emulator) -> None:
     streamspace = emulator.streamspace
-    # How often a page is asked for is what is looked at here, not how often it may be.
+    # The matrix counts the requests for pages, so the service must not limit them.
     streamspace.limits.enabled = False
     streamspace.users["admin"].password = PASSWORD
     for name in list(streamspace.templates)[2:]:
         del streamspace.templates[name]
     streamspace.add_session(id=SESSION)
     streamspace.add_session()
-    # A line that its log has now, and not only in some seconds.
+    # Its log has this line at once. Others come only after some seconds.
     streamspace.log(SESSION, "ready")
 
 

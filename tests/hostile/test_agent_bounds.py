@@ -1,4 +1,4 @@
-"""What an agent takes on, whatever its control plane asks for."""
+"""How much an agent accepts, whatever its control plane asks for."""
 
 from __future__ import annotations
 
@@ -7,212 +7,32 @@ import gc
 import logging
 import sys
 import tracemalloc
-from typing import Any, cast
 
 import pytest
 
+from tests.hostile.busy_agent import Busy, failed, rooms
 from tests.integration.realtime_plane import Handler, Plane, plane, ready
 from tests.integration.realtime_server import settled
-from vcloud import InvalidArgumentError, VCloudError
+from vcloud import VCloudError
 from vcloud.providers.streamspace import (
-    AgentCapacity,
     CommandFailed,
-    HibernateSession,
-    SessionResult,
-    StartSession,
-    StopSession,
     VNCProxyRequest,
-    WakeSession,
 )
-from vcloud.providers.streamspace.agent import answers, connection, hooks, pictures, room
+from vcloud.providers.streamspace.agent import (
+    command_limits,
+    connection,
+    hooks,
+    result_cache,
+    vnc_connections,
+)
 
-FULL = "AGENT_CAPACITY_EXCEEDED"
-
-
-class Busy(Handler):
-    """Holds every command until the gate opens, and knows how many it had at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-
-    async def hold(self, words: str) -> None:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await self.gate.wait()
-        finally:
-            self.now -= 1
-        self.done.append(words)
-
-    async def start_session(self, command: StartSession) -> SessionResult:
-        await self.hold(f"start {command.session_id}")
-        return SessionResult()
-
-    async def hibernate_session(self, command: HibernateSession) -> None:
-        await self.hold(f"hibernate {command.session_id}")
-
-    async def wake_session(self, command: WakeSession) -> None:
-        await self.hold(f"wake {command.session_id}")
-
-    async def stop_session(self, command: StopSession) -> None:
-        await self.hold(f"stop {command.session_id}")
-
-
-def rooms(count: int) -> dict[str, Any]:
-    return {"capacity": AgentCapacity(max_sessions=count)}
-
-
-def failed(control: Plane, *ids: str) -> bool:
-    results = control.results()
-    return all(one in results and results[one]["error_code"] == FULL for one in ids)
-
-
-# -- sessions ----------------------------------------------------------------------------------------------------------
-
-
-async def test_no_more_sessions_are_started_at_once_than_were_declared() -> None:
-    async with plane() as control:
-        handler = Busy()
-        async with control.agent(handler, **rooms(5)) as worker:
-            for number in range(300):
-                await control.command("start_session", f"c{number}", f"s{number}")
-            await settled(lambda: len(control.results()) == 295)
-            assert handler.most == handler.now == 5
-            result = control.results()["c5"]
-            assert result == {
-                "type": "command_result",
-                "command_id": "c5",
-                "agent_id": "agent-1",
-                "status": "failed",
-                "error": "the agent has no room for another session: it takes 5 at once",
-                "error_code": FULL,
-            }
-            assert len(control.of("command_ack")) == 300
-            handler.gate.set()
-            await settled(lambda: len(worker.sessions) == 5)
-            # Those that run count as those did that were under way.
-            await control.command("start_session", "late", "another")
-            await settled(lambda: failed(control, "late"))
-        assert len(handler.done) == 5
-
-
-async def test_a_session_that_is_gone_leaves_its_place_to_another() -> None:
-    async with plane() as control, control.agent(ready(), **rooms(1)) as worker:
-        await control.command("start_session", "c1", "s1")
-        await settled(lambda: worker.sessions == {"s1"})
-        for number, end in enumerate(("stop_session", "hibernate_session")):
-            await control.command("start_session", f"no{number}", "s2")
-            await settled(lambda number=number: failed(control, f"no{number}"))  # type: ignore[misc]
-            await control.command(end, end, "s1")
-            await settled(lambda: worker.sessions == set())
-            await control.command("start_session", f"yes{number}", "s1")
-            await settled(lambda: worker.sessions == {"s1"})
-
-
-async def test_waking_a_session_needs_room_too_and_counts_from_the_beginning() -> None:
-    async with plane() as control:
-        handler = Busy()
-        async with control.agent(handler, **rooms(1)) as worker:
-            await control.command("wake_session", "c1", "s1")
-            await control.command("start_session", "c2", "s2")
-            await control.command("wake_session", "c3", "s3")
-            await settled(lambda: failed(control, "c2", "c3"))
-            handler.gate.set()
-            await settled(lambda: worker.sessions == {"s1"})
-            assert handler.done == ["wake s1"]
-
-
-async def test_commands_for_a_session_that_is_there_or_coming_take_no_second_place() -> None:
-    async with plane() as control:
-        handler = Busy()
-        async with control.agent(handler, **rooms(1)) as worker:
-            await control.command("start_session", "c1", "s1")
-            await control.command("start_session", "c2", "s1")
-            await settled(lambda: handler.now == 2)
-            handler.gate.set()
-            await settled(lambda: len(control.results()) == 2)
-            await control.command("wake_session", "c3", "s1")
-            await settled(lambda: "c3" in control.results())
-            assert [one["status"] for one in control.results().values()] == ["completed"] * 3
-            assert worker.sessions == {"s1"}
-
-
-async def test_a_start_that_failed_takes_no_place() -> None:
-    async with plane() as control:
-        handler = ready()
-        handler.failure = CommandFailed("X", "no")
-        async with control.agent(handler, **rooms(1)) as worker:
-            for number in range(3):
-                await control.command("start_session", f"c{number}", f"s{number}")
-                await settled(lambda number=number: f"c{number}" in control.results())  # type: ignore[misc]
-            handler.failure = None
-            await control.command("start_session", "good", "s9")
-            await settled(lambda: worker.sessions == {"s9"})
-        assert not failed(control, "c1")
-
-
-async def test_a_session_keeps_its_place_until_its_end_is_carried_out() -> None:
-    class Stuck(Busy):
-        async def start_session(self, command: StartSession) -> SessionResult:
-            return SessionResult()
-
-    async with plane() as control:
-        handler = Stuck()
-        async with control.agent(handler, **rooms(1)) as worker:
-            await control.command("start_session", "c1", "s1")
-            await settled(lambda: worker.sessions == {"s1"})
-            await control.command("stop_session", "c2", "s1")
-            await settled(lambda: handler.now == 1)
-            await control.command("start_session", "c3", "s3")
-            await settled(lambda: failed(control, "c3"))
-            handler.gate.set()
-            await settled(lambda: worker.sessions == set())
-
-
-async def test_a_refused_command_that_comes_again_is_refused_again_though_there_is_room() -> None:
-    async with plane() as control, control.agent(ready(), **rooms(1)) as worker:
-        await control.command("start_session", "c1", "s1")
-        await settled(lambda: worker.sessions == {"s1"})
-        await control.command("start_session", "c2", "s2")
-        await settled(lambda: failed(control, "c2"))
-        await control.command("stop_session", "c3", "s1")
-        await settled(lambda: worker.sessions == set())
-        await control.command("start_session", "c2", "s2")
-        await settled(lambda: len(control.of("command_result")) == 4)
-        first, second = (one for one in control.of("command_result") if one["command_id"] == "c2")
-        assert first == second
-        assert worker.sessions == set()
-
-
-@pytest.mark.parametrize("wrong", [-1, 1.5, "5", True])
-async def test_a_capacity_is_a_number_of_sessions(wrong: Any) -> None:
-    async with plane() as control:
-        with pytest.raises(InvalidArgumentError, match="max_sessions must be a whole number"):
-            control.agent(ready(), **rooms(wrong))
-        with pytest.raises(InvalidArgumentError, match="capacity must be an AgentCapacity"):
-            control.agent(ready(), capacity={"max_sessions": 5})
-
-
-async def test_a_region_that_no_address_can_hold_is_refused_before_it_connects() -> None:
-    async with plane() as control:
-        with pytest.raises(InvalidArgumentError, match=r"region cannot be 'r\\udce9'"):
-            control.agent(ready(), region="r\udce9")
-
-
-async def test_an_agent_with_room_for_none_starts_none() -> None:
-    async with plane() as control, control.agent(ready(), **rooms(0)):
-        await control.command("start_session", "c1")
-        await settled(lambda: failed(control, "c1"))
-
-
-# -- commands ----------------------------------------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 
 
 async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT", 20)
     async with plane() as control:
         handler = Busy()
         async with control.agent(handler) as worker:
@@ -221,7 +41,7 @@ async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
             await settled(lambda: len(control.results()) == 30)
             assert handler.most == 20
             assert control.results()["c20"]["error"] == (
-                "20 commands stop_session are under way, and the agent takes no more at once"
+                "20 stop_session commands are in flight, and the agent accepts no more at once"
             )
             assert failed(control, *[f"c{number}" for number in range(20, 50)])
             await control.command("start_session", "start")
@@ -235,7 +55,7 @@ async def test_a_storm_of_commands_of_one_kind_keeps_no_other_kind_out(
 async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY", 20)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT", 20)
     async with plane() as control:
         handler = Busy()
         async with control.agent(handler, **rooms(30)):
@@ -247,7 +67,7 @@ async def test_an_agent_takes_as_many_starts_at_once_as_it_declared(
 
 
 async def test_large_commands_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "UNDER_WAY_SIZE", 100_000)
+    monkeypatch.setattr(command_limits, "MAX_IN_FLIGHT_SIZE", 100_000)
     data = {"name": "n", "user": "u", "template": "t", "environment": {"A": "x" * 40_000}}
     async with plane() as control:
         handler = Busy()
@@ -268,16 +88,16 @@ async def test_large_commands_are_bounded_by_their_size(monkeypatch: pytest.Monk
 
 
 async def test_unknown_commands_are_answered_and_their_ids_forgotten() -> None:
-    async with plane() as control, control.agent(ready()) as worker:
+    handler = ready()
+    async with plane() as control, control.agent(handler):
         await control.command("stop_session", "kept")
         await settled(lambda: "kept" in control.results())
-        for number in range(answers.REMEMBERED + 10):
+        for number in range(result_cache.MAX_RESULTS + 10):
             await control.command("dance", f"c{number}")
-        await settled(lambda: len(control.results()) == answers.REMEMBERED + 11)
+        await settled(lambda: len(control.results()) == result_cache.MAX_RESULTS + 11)
         # What was carried out is not pushed out by them.
-        handler = cast("Handler", worker._commands._handler)
         await control.command("stop_session", "kept")
-        await settled(lambda: len(control.of("command_result")) == answers.REMEMBERED + 12)
+        await settled(lambda: len(control.of("command_result")) == result_cache.MAX_RESULTS + 12)
         assert handler.done == ["stop s1"]
 
 
@@ -301,20 +121,20 @@ async def test_ids_that_no_answer_could_hold_are_kept_nowhere() -> None:
 
 
 async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
-    kept = answers.Answers()
+    kept = result_cache.ResultCache()
     for number in range(300):
-        kept.remember(f"c{number}", str(number).ljust(100_000, "x"))
+        kept.add(f"c{number}", str(number).ljust(100_000, "x"))
     assert kept.get("c0") is None
     assert kept.get("c299") is not None
     held = [kept.get(f"c{number}") for number in range(300)]
-    assert sum(sys.getsizeof(text) for text in held if text) <= answers.REMEMBERED_BYTES
+    assert sum(sys.getsizeof(text) for text in held if text) <= result_cache.MAX_RESULT_BYTES
     # The same id twice is one answer.
     for _ in range(100):
-        kept.remember("c1", "x" * 100_000)
+        kept.add("c1", "x" * 100_000)
     assert kept.get("c299") is not None
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 class Watched(Handler):
@@ -345,8 +165,8 @@ async def look(control: Plane, count: int, session_id: str) -> None:
 async def test_pictures_are_bounded_for_each_session_and_in_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "MAX_OF_A_SESSION", 4)
-    monkeypatch.setattr(pictures, "MAX_PICTURES", 10)
+    monkeypatch.setattr(vnc_connections, "MAX_PER_SESSION", 4)
+    monkeypatch.setattr(vnc_connections, "MAX_CONNECTIONS", 10)
     async with plane() as control:
         handler = Watched()
         async with control.agent(handler):
@@ -382,7 +202,7 @@ async def test_three_hundred_viewers_of_a_session_are_not_all_taken() -> None:
             handler.gate.set()
 
 
-# -- heartbeats --------------------------------------------------------------------------------------------------------
+# -- heartbeats ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -400,10 +220,10 @@ async def test_heartbeats_are_a_second_to_half_a_minute_apart_whatever_is_asked(
     async with plane(interval) as control, control.agent(ready()) as worker:
         assert worker.registered
         assert f"with heartbeats every {seconds} s" in caplog.text
-        assert (connection.MIN_INTERVAL, connection.MAX_INTERVAL) == (1, 30)
+        assert (connection.MIN_HEARTBEAT_INTERVAL, connection.MAX_HEARTBEAT_INTERVAL) == (1, 30)
 
 
-# -- hooks ------------------------------------------------------------------------------------------------------------
+# -- hooks -----------------------------------------------------------------------------------------
 
 
 async def test_hooks_that_do_not_return_are_not_called_without_end() -> None:
@@ -416,9 +236,9 @@ async def test_hooks_that_do_not_return_are_not_called_without_end() -> None:
 
     async with plane() as control:
         async with control.agent(ready(), on_error=stuck, grace=0.01) as worker:
-            for _ in range(3 * hooks.MAX_TELLING):
+            for _ in range(3 * hooks.MAX_HOOK_CALLS):
                 await control.sockets[0].send_str("nonsense")
             await control.command("stop_session", "c1")
             await settled(lambda: "c1" in control.results())
-            assert called == hooks.MAX_TELLING
+            assert called == hooks.MAX_HOOK_CALLS
             assert all(isinstance(error, VCloudError) for error in worker.errors)

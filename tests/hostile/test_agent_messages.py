@@ -16,8 +16,9 @@ from tests.integration.realtime_plane import Handler, plane, ready
 from tests.integration.realtime_server import settled
 from vcloud.providers.streamspace import CommandFailed, SessionResult, StartSession
 from vcloud.providers.streamspace.agent import outbox
-from vcloud.providers.streamspace.agent.frames import MAX_UNREADABLE, each_message, read_frame
+from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.messages import UnreadableMessage
+from vcloud.providers.streamspace.agent.parsing import MAX_UNREADABLE, iter_messages, read_messages
 
 DATA: Final = {"name": "n", "user": "u", "template": "t"}
 START: Final = {
@@ -32,27 +33,39 @@ START: Final = {
 # -- what it has to say ------------------------------------------------------------------------------------------------
 
 
-class Silent:
-    """Stands for a connection that takes nothing."""
+class Blocked:
+    """A connection that sends nothing until it is unblocked, and then keeps what it sent."""
+
+    def __init__(self) -> None:
+        self.unblocked = asyncio.Event()
+        self.sent: list[str] = []
 
     async def send_text(self, text: str) -> None:
-        await asyncio.Event().wait()
+        await self.unblocked.wait()
+        self.sent.append(text)
 
 
 async def test_what_waits_to_be_sent_is_bounded_in_number_and_size() -> None:
-    async with plane() as control, control.agent(ready()) as worker:
-        box = outbox.Outbox()
-        sending = asyncio.create_task(box.send_all(cast("Any", Silent())))
-        worker._commands._outbox = box
-        await asyncio.sleep(0)
-        for number in range(3 * outbox.UNSENT):
-            worker.report_failed(f"s{number}", "over")
-        assert len(box._unsent) == outbox.UNSENT
-        for number in range(2000):
-            box.say_again("x" * 50_000 + str(number))
-        assert sum(len(one.text) for one in box._unsent) <= outbox.UNSENT_SIZE
-        assert box._unsent[-1].text.endswith("1999")
-        sending.cancel()
+    box, blocked = outbox.Outbox(), Blocked()
+    errors: list[Exception] = []
+    commands = CommandRunner("agent-1", ready(), box, errors.append, None)
+    sending = asyncio.create_task(box.send_all(cast("Any", blocked)))
+    await asyncio.sleep(0)
+    for number in range(3 * outbox.MAX_UNSENT):
+        commands.report_failed(f"s{number}", "over")
+    assert len(box) == outbox.MAX_UNSENT
+    for number in range(2000):
+        box.put_text("x" * 50_000 + str(number))
+    assert box.size <= outbox.MAX_UNSENT_SIZE
+    unsent, size = len(box), box.size
+    blocked.unblocked.set()
+    await box.wait_empty()
+    # The first one was being sent before.
+    assert unsent <= len(blocked.sent) <= unsent + 1
+    assert sum(map(len, blocked.sent[-unsent:])) == size
+    assert blocked.sent[-1].endswith("1999")
+    assert errors == []
+    sending.cancel()
 
 
 async def test_an_agent_whose_control_plane_reads_nothing_does_not_grow() -> None:
@@ -77,8 +90,7 @@ async def test_an_agent_whose_control_plane_reads_nothing_does_not_grow() -> Non
                 for _ in range(15):
                     await socket.send_str(frame)
                 await socket.ping()
-                box = worker._outbox
-                await settled(lambda: len(box._unsent) == outbox.UNSENT)
+                await settled(lambda: worker.unsent == outbox.MAX_UNSENT)
                 gc.collect()
                 # 4096 answers of some 1.2 kB, and what the two sides of the socket hold.
                 assert tracemalloc.get_traced_memory()[0] < 16 * 2**20
@@ -193,7 +205,7 @@ def test_a_frame_is_read_one_message_at_a_time() -> None:
     for _ in range(3):
         tracemalloc.start()
         try:
-            assert sum(1 for _ in each_message(frame)) == 30_000
+            assert sum(1 for _ in iter_messages(frame)) == 30_000
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
@@ -204,7 +216,7 @@ def test_a_frame_is_read_one_message_at_a_time() -> None:
 def test_a_frame_with_many_unreadable_messages_is_left_with_one_more_word(broken: str) -> None:
     if broken.startswith("{"):
         broken = '{"type":"command","command_type":"stop_session"}\n'
-    found = read_frame(f"\n{{}}\n{broken}" * 1000)
+    found = read_messages(f"\n{{}}\n{broken}" * 1000)
     unreadable = [one for one in found if isinstance(one, UnreadableMessage)]
     assert len(unreadable) == MAX_UNREADABLE + 1
     assert unreadable[-1].problem == "the 100th of its frame, which ends here"
@@ -234,7 +246,7 @@ def start(**data: object) -> str:
 
 
 def read(frame: str) -> list[str]:
-    return [str(message) for message in read_frame(frame)]
+    return [str(message) for message in read_messages(frame)]
 
 
 @pytest.mark.parametrize("kind", LARGE)

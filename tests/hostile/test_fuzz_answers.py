@@ -22,6 +22,7 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.answers import SPELLINGS, Answer, Peer, answers, heads
 from tests.unit.hostile import ONCE, STEADY, Case, cases
 from vcloud import APIKeyAuth, Auth, BearerAuth, Endpoint, HMACAuth, VCloudError
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 
 SECRETS: Final = {
@@ -168,7 +169,7 @@ class Fuzzed:
         auth = AUTHS[case.provider.api]()
         end = Endpoint(self._peer.url, auth=auth, retry=ONCE, timeout=GUARD / 2, max_pages=3)
         async with (
-            case.provider.client_class(end, codec=_CODEC) as client,
+            client_with(case.provider.client_class, end, codec=_CODEC) as client,
             asyncio.timeout(GUARD),
         ):
             try:

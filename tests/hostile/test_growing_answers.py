@@ -17,7 +17,7 @@ from tests.contract.contract_harness import PROVIDERS
 from tests.hostile.growth import check_growth, shared_out
 from tests.unit.hostile import answered
 from vcloud import APIError, VCloudError
-from vcloud._core.decoding.codec import MAX_COMMAS
+from vcloud._core.decoding.plain_json import MAX_COMMAS
 from vcloud.providers.computers import MachineStatus
 
 Make = Callable[[int], bytes]

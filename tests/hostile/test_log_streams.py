@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.integration.realtime_server import Script, client, serving
-from vcloud.providers.streamspace.realtime import logs
+from vcloud.providers.streamspace.realtime import log_stream
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 #: Lines after which others must have had their turn; the client allows 2000.
@@ -130,7 +130,7 @@ async def test_long_lines_that_were_given_out_are_not_kept() -> None:
 
 async def test_what_is_held_after_a_drop_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 2**20
-    monkeypatch.setattr(logs, "MAX_HELD", 4 * size)
+    monkeypatch.setattr(log_stream, "MAX_BUFFERED", 4 * size)
     sent = 0
 
     async def long_lines(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -151,7 +151,7 @@ async def test_what_is_held_after_a_drop_is_bounded(monkeypatch: pytest.MonkeyPa
 async def test_giving_up_a_wait_while_lines_are_looked_at_loses_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logs, "IN_A_ROW", 7)
+    monkeypatch.setattr(log_stream, "LINES_PER_TURN", 7)
     new = [f"line {number}" for number in range(100)]
 
     async def again(request: web.Request, socket: web.WebSocketResponse) -> None:

@@ -26,8 +26,8 @@ from tests.integration.realtime_server import Script, Server, client, serving, s
 from vcloud import InvalidArgumentError
 from vcloud.bulk import Journal
 from vcloud.providers.streamspace import VNCForward
-from vcloud.providers.streamspace.realtime import socket_table, viewer_admission
-from vcloud.providers.streamspace.realtime.relay import Relayed
+from vcloud.providers.streamspace.realtime import socket_table, vnc_admission
+from vcloud.providers.streamspace.realtime.vnc_relay import RelayProgress
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 GREETING = b"RFB 003.008\n"
@@ -150,7 +150,7 @@ async def test_without_a_socket_table_it_serves_everybody_and_warns_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on macOS and Windows."""
-    monkeypatch.setattr(viewer_admission, "TABLES", (tmp_path / "tcp", tmp_path / "tcp6"))
+    monkeypatch.setattr(vnc_admission, "TABLES", (tmp_path / "tcp", tmp_path / "tcp6"))
     async with forwarded() as (forward, _):
         for _ in range(2):
             reader, writer = await connected(forward)
@@ -164,7 +164,7 @@ async def test_without_a_socket_table_it_serves_everybody_and_warns_once(
 async def test_an_unreadable_socket_table_admits_nobody(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(viewer_admission, "TABLES", (tmp_path, tmp_path))
+    monkeypatch.setattr(vnc_admission, "TABLES", (tmp_path, tmp_path))
     monkeypatch.setattr(socket_table, "TABLES", (tmp_path, tmp_path))
     async with forwarded() as (forward, server):
         for _ in range(3):
@@ -181,7 +181,7 @@ async def test_an_unreadable_socket_table_admits_nobody(
 async def test_silent_viewers_are_bounded_and_active_ones_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(viewer_admission, "MAX_SILENT", 3)
+    monkeypatch.setattr(vnc_admission, "MAX_SILENT", 3)
     spoken = []
 
     async def listen(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -215,7 +215,7 @@ async def test_other_users_do_not_use_the_owner_s_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_root()
-    monkeypatch.setattr(viewer_admission, "MAX_SILENT", 1)
+    monkeypatch.setattr(vnc_admission, "MAX_SILENT", 1)
     async with forwarded() as (forward, _):
         for _ in range(3):
             assert await first_bytes("127.0.0.1", forward.port) == b""
@@ -226,7 +226,7 @@ async def test_other_users_do_not_use_the_owner_s_connections(
 
 
 async def test_a_silent_viewer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer_admission, "SILENCE", 0.3)
+    monkeypatch.setattr(vnc_admission, "SILENCE_TIMEOUT", 0.3)
     async with forwarded() as (forward, _):
         silent = await connected(forward)
         assert await silent[0].read() in (GREETING, b""), "and then the end"
@@ -238,11 +238,11 @@ async def test_a_silent_viewer_is_disconnected(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_viewer_may_be_silent_after_its_first_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(viewer_admission, "SILENCE", 0.0)
+    monkeypatch.setattr(vnc_admission, "SILENCE_TIMEOUT", 0.0)
     hung_up: list[str] = []
-    watched = viewer_admission.Admission(anyone=True)
+    watched = vnc_admission.ViewerAdmission(anyone=True)
     for name, version in ("silent", b""), ("speaking", b"R"):
-        assert watched.take(Relayed(version=version), partial(hung_up.append, name))
+        assert watched.reserve(RelayProgress(version=version), partial(hung_up.append, name))
     await settled(lambda: bool(hung_up))
     for _ in range(3):
         await asyncio.sleep(0)

@@ -33,7 +33,7 @@ from vcloud import (
     OutcomeStatus,
     VCloudError,
 )
-from vcloud.bulk.store import Entry, Ledger
+from vcloud.bulk.store import Entry, JournalStore
 from vcloud.providers.desktops import Desktops
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]
@@ -72,9 +72,9 @@ async def test_a_journal_says_what_went_wrong_on_one_printable_line(tmp_path: Pa
 
 async def test_what_an_earlier_version_wrote_down_is_shown_printable(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    ledger = Ledger(path, "")
-    ledger.together([lambda one: one.finish(Entry("1", OutcomeStatus.FAILED, error=HOSTILE))])
-    ledger.close()
+    store = JournalStore(path, "")
+    store.run_together([lambda one: one.finish(Entry("1", OutcomeStatus.FAILED, error=HOSTILE))])
+    store.close()
 
     async def act(_: str) -> None:
         raise AssertionError("it stands in the journal")
@@ -90,9 +90,9 @@ async def test_what_an_earlier_version_wrote_down_is_shown_printable(tmp_path: P
 
 async def test_why_a_look_failed_is_a_printable_note(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    ledger = Ledger(path, "")
-    ledger.together([lambda one: one.finish(Entry("1", OutcomeStatus.UNKNOWN, error="lost"))])
-    ledger.close()
+    store = JournalStore(path, "")
+    store.run_together([lambda one: one.finish(Entry("1", OutcomeStatus.UNKNOWN, error="lost"))])
+    store.close()
 
     async def never(_: str) -> None:
         raise AssertionError("nobody knows whether it was done")

@@ -20,7 +20,8 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud.errors import MAX_TEXT, CleanupError
+from vcloud.errors import CleanupError
+from vcloud.errors.wording import MAX_TEXT
 from vcloud.providers.desktops import NoStreamError
 
 LONG = "x" * 2**20

@@ -1,4 +1,4 @@
-"""A control plane that a test scripts, written from the document, and a handler that remembers what it did."""
+"""A control plane that a test scripts, written from the document, and a handler for its agents."""
 
 from __future__ import annotations
 
@@ -29,19 +29,33 @@ PATIENT = RetryPolicy(base=0.001, cap=0.005)
 
 @define
 class Plane:
-    """A control plane: what agents said, and the socket of the one that is connected."""
+    """A control plane: the messages of agents, and their sockets, the last one connected.
+
+    Attributes:
+        interval: the interval of heartbeats that it asks for.
+        status: its answer to a registration.
+        assigned: what ``GET /agents/agent-1`` lists as its sessions; None: the answer has no such
+            field.
+        said: all messages of agents.
+        sockets: the agents' sockets, one for each connection.
+        registrations: how many there were.
+        picture: serves ``/agent/vnc/…`` instead of sending a greeting and keeping what comes.
+        proxied: the sockets of ``/agent/vnc/…``, by their proxy ids.
+        streamspace: a client of it.
+        base_url: the API's.
+        requests: all requests.
+    """
 
     interval: object = "10s"
     status: str = "registered"
-    #: What ``GET /agents/agent-1`` lists as its sessions; None: the answer has no such field.
     assigned: list[dict[str, Any]] | None = field(factory=list)
     said: list[dict[str, Any]] = field(factory=list)
     sockets: list[web.WebSocketResponse] = field(factory=list)
     registrations: int = 0
-    #: What it does with a picture, instead of greeting and noting what comes.
     picture: Script | None = None
     proxied: dict[str, web.WebSocketResponse] = field(factory=dict)
     streamspace: StreamSpace | None = None
+    base_url: str = ""
     requests: list[web.Request] = field(factory=list)
 
     async def script(self, request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -90,6 +104,12 @@ class Plane:
     def results(self) -> dict[str, dict[str, Any]]:
         return {message["command_id"]: message for message in self.of("command_result")}
 
+    def transport_of(self, path: str) -> asyncio.Transport:
+        """The transport below the last WebSocket at this path."""
+        request = next(one for one in reversed(self.requests) if one.path == path)
+        assert request.transport is not None
+        return request.transport
+
     async def command(self, kind: str, command_id: str, session_id: str = "s1") -> None:
         data = {"name": session_id, "namespace": "x", "user": "u", "template": "t"}
         await self.sockets[-1].send_json(
@@ -111,7 +131,7 @@ class Plane:
 
 @define
 class Handler:
-    """Does nothing, and remembers it."""
+    """Starts nothing, and keeps a list of the commands that it carried out."""
 
     done: list[str] = field(factory=list)
     running: set[str] = field(factory=set)
@@ -153,8 +173,10 @@ async def plane(
     refuse: Callable[[web.Request], web.Response | None] = lambda request: None,
     *,
     tls: bool = False,
+    autoclose: bool = True,
     **options: Any,
 ) -> AsyncIterator[Plane]:
+    """Serve a control plane, and open a client of it."""
     made = Plane(interval)
 
     def rest(request: web.Request) -> web.Response | None:
@@ -164,15 +186,17 @@ async def plane(
         return web.json_response(made.agent_view()) if asked else None
 
     async with (
-        serving(made.script, rest, tls=tls) as server,
+        serving(made.script, rest, tls=tls, autoclose=autoclose) as server,
         client(server, **options) as streamspace,
     ):
         made.streamspace = streamspace
         made.requests = server.requests
+        made.base_url = f"{server.url}/api/v1"
         yield made
 
 
 def ready() -> Handler:
+    """A handler whose starts do not wait."""
     handler = Handler()
     handler.gate.set()
     return handler

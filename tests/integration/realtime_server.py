@@ -1,4 +1,4 @@
-"""A WebSocket server whose behaviour a test writes, so that the client's side is seen without the emulator's."""
+"""A WebSocket server whose behaviour a test writes, to test the client without the emulator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from attrs import define, field
 
 from tests.secrets.tls import client_context, server_context
@@ -27,7 +27,7 @@ Script = Callable[[web.Request, web.WebSocketResponse], Awaitable[None]]
 
 @define
 class Server:
-    """What was asked, and where it listens."""
+    """The requests that it got, and where it listens."""
 
     url: str
     requests: list[web.Request] = field(factory=list)
@@ -44,7 +44,19 @@ async def serving(
     before: Callable[[web.Request], Awaitable[None]] | None = None,
     *,
     tls: bool = False,
+    autoping: bool = True,
+    autoclose: bool = True,
 ) -> AsyncIterator[Server]:
+    """Serve WebSockets.
+
+    Args:
+        script: what the server does on each WebSocket.
+        refuse: answers a request without an upgrade, unless it returns None.
+        before: is awaited before the upgrade.
+        tls: whether it speaks TLS.
+        autoping: whether aiohttp answers pings; otherwise the script gets them.
+        autoclose: whether aiohttp answers a close while the script receives.
+    """
     server = Server("")
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -53,7 +65,7 @@ async def serving(
             return response
         if before is not None:
             await before(request)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=autoping, autoclose=autoclose)
         await socket.prepare(request)
         try:
             await script(request, socket)
@@ -93,3 +105,15 @@ async def settled(holds: Callable[[], bool]) -> None:
 
 def others() -> set[asyncio.Task[object]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def echo(request: web.Request, socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.BINARY:
+            await socket.send_bytes(message.data)
+        else:
+            await socket.send_str(message.data)
+
+
+async def greet_and_leave(request: web.Request, socket: web.WebSocketResponse) -> None:
+    await socket.send_bytes(b"RFB 003.008\n")

@@ -25,7 +25,7 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud.emulator import Emulator, Fault
 
 PLENTY = RateLimit(1000, per=3600)
@@ -113,7 +113,7 @@ async def test_a_connection_that_the_store_lost_while_it_was_idle_costs_no_attem
 async def test_a_store_that_stays_away_is_asked_as_often_as_the_policy_says(
     server: RedisServer, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.PATIENCE", 0.3)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.3)
     async with Emulator(machines=1) as emulator:
         budget = SharedBudget(server.address)
         async with VagonComputers(endpoint(emulator, budget)) as computers:
@@ -231,7 +231,7 @@ async def test_unshared_goes_on_alone_says_so_once_and_returns_to_the_store(
 async def test_unshared_does_not_wait_for_a_silent_store_again_and_again(
     server: RedisServer, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget._SHORT_PATIENCE", 0.1)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.SHORT_STORE_TIMEOUT", 0.1)
     async with Emulator(machines=1) as emulator:
         budget = SharedBudget(server.address, when_away="unshared")
         async with VagonComputers(endpoint(emulator, budget)) as computers:
@@ -252,11 +252,11 @@ async def test_unshared_does_not_wait_for_a_silent_store_again_and_again(
 async def test_a_client_closes_while_a_silent_store_is_asked_in_the_background(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget._SHORT_PATIENCE", 0.1)
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget._ASK_AGAIN", 0.0)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.SHORT_STORE_TIMEOUT", 0.1)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access._RETRY_INTERVAL", 0.0)
 
     def asked() -> list[asyncio.Task[Any]]:
-        return [task for task in asyncio.all_tasks() if "SharedBudget" in repr(task.get_coro())]
+        return [task for task in asyncio.all_tasks() if "StoreAccess" in repr(task.get_coro())]
 
     async with Emulator(machines=1) as emulator:
         before = asyncio.all_tasks()
@@ -314,7 +314,7 @@ async def test_what_ends_machines_goes_on_without_the_store_and_a_line_says_so(
         await budget.acquire("computers", limit, 0)
     # Counted all the same, what was let in before too.
     await budget.acquire("computers", limit, 0, urgent=True)
-    with pytest.raises(TooLongError):
+    with pytest.raises(WaitTooLongError):
         await budget.acquire("computers", limit, 0, urgent=True)
     server.start()
     await budget.acquire("computers", RateLimit(5, per=3600, bucket="other"), 0)
@@ -325,7 +325,7 @@ async def test_what_ends_machines_goes_on_without_the_store_and_a_line_says_so(
 async def test_of_what_is_urgent_one_a_second_waits_for_a_silent_store(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget._SHORT_PATIENCE", 0.2)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.SHORT_STORE_TIMEOUT", 0.2)
     budget = SharedBudget(server.address)
     server.pause()
     # One by one this would take longer than a test may.

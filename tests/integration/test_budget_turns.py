@@ -20,7 +20,7 @@ from redis import Redis
 from tests.integration.redis_server import RedisServer, redis_server
 from tests.integration.test_budget import spread
 from vcloud import ConnectError, RateLimit, SharedBudget, VCloud
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud.emulator import Emulator
 
 
@@ -125,7 +125,7 @@ async def test_no_jump_of_a_process_clock_refuses_or_passes_what_is_counted_in_r
     begin = time.monotonic()
     await asyncio.gather(*[one.acquire("computers", limit, 0) for _ in range(10)])
     shift = 0.0
-    with pytest.raises(TooLongError) as caught:
+    with pytest.raises(WaitTooLongError) as caught:
         await other.acquire("computers", limit, 1.0)
     assert caught.value.seconds <= 2.01
     # Nobody waits for more than the window.
@@ -212,7 +212,7 @@ async def test_who_has_less_patience_than_those_in_line_is_told_at_once(
     first = asyncio.create_task(budget.acquire("computers", limit, 10_000))
     await until_in_line(server, [1])
     for _ in range(3):
-        with pytest.raises(TooLongError) as caught:
+        with pytest.raises(WaitTooLongError) as caught:
             await budget.acquire("computers", limit, 3000)
         assert 3000 < caught.value.seconds <= 3602
     # Of what was refused nobody is left in line.
@@ -238,7 +238,7 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
     await asyncio.sleep(0.1)
     server.resume()
     for waits in (behind[0], behind[2]):
-        with pytest.raises(TooLongError):
+        with pytest.raises(WaitTooLongError):
             await waits
     assert not first.done()
     assert not behind[1].done()
@@ -252,7 +252,7 @@ async def test_who_has_less_patience_than_the_one_that_still_asks_is_told_once_t
 async def test_a_crowd_finds_out_once_that_the_store_is_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.limits.shared_budget.budget.PATIENCE", 0.5)
+    monkeypatch.setattr("vcloud._core.limits.shared_budget.store_access.STORE_TIMEOUT", 0.5)
     budget = SharedBudget(server.address)
     server.pause()
     # One by one this would take longer than a test may.

@@ -1,4 +1,4 @@
-"""A rate limit in a bulk run is waited for, or it ends the run. What it refused is undone."""
+"""A bulk run waits for a rate limit, or ends at it. The items that it refused are undone."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ async def outcomes(run: Bulk[Any, Any]) -> list[Outcome[Any, Any]]:
 
 
 def ends_in(totals: Totals, seconds: float, *, within: float = 30) -> bool:
-    """Whether the totals say that the limit is over in about so many seconds."""
+    """Whether ``until`` of the totals is about this many seconds from now."""
     assert totals.until is not None
     left = totals.until - datetime.now(UTC)
     return abs(left.total_seconds() - seconds) < within
 
 
 @pytest.mark.parametrize("deadline", [None, 600, timedelta(seconds=60)])
-async def test_a_limit_that_outlasts_the_run_ends_it_and_what_was_not_sent_is_undone(
+async def test_a_limit_that_lasts_longer_than_the_run_ends_it_and_unsent_items_are_undone(
     emulator: Emulator, tmp_path: Path, deadline: float | timedelta | None
 ) -> None:
     journal, names = tmp_path / "buy.journal", [f"machine {number}" for number in range(20)]
@@ -88,10 +88,10 @@ async def test_a_limit_that_outlasts_the_run_ends_it_and_what_was_not_sent_is_un
     assert totals.stopped == "rate_limit"
     assert ends_in(totals, 3600)
     assert f"stopped: rate_limit until {totals.until:%Y-%m-%d %H:%M:%S} UTC" in str(totals)
-    assert totals.elapsed < timedelta(seconds=30)  # it did not wait for its end
+    assert totals.elapsed < timedelta(seconds=30)  # it did not wait for the end of the limit
     assert len(found) < 20, "what was not begun has no outcome"
 
-    # Started again when the limit is over, it buys the rest, and nothing twice.
+    # Started again after the limit, it buys the rest, and nothing twice.
     async with VCloud(computers=endpoint(emulator)) as cloud:
         again = await cloud.bulk(names, lambda _: buy(cloud), journal=journal).run()
     assert (again.done, again.undone, again.stopped, again.until) == (20, 0, None, None)
@@ -99,7 +99,7 @@ async def test_a_limit_that_outlasts_the_run_ends_it_and_what_was_not_sent_is_un
 
 
 @pytest.mark.parametrize("deadline", [None, 60])
-async def test_a_refusal_that_asks_to_wait_for_longer_ends_the_run_and_its_item_is_undone(
+async def test_a_429_that_asks_for_a_longer_wait_ends_the_run_and_its_item_is_undone(
     emulator: Emulator, tmp_path: Path, deadline: float | None
 ) -> None:
     journal = tmp_path / "buy.journal"
@@ -126,7 +126,7 @@ async def test_a_refusal_that_asks_to_wait_for_longer_ends_the_run_and_its_item_
     [(None, [RateLimit(5, per=0.3)]), (Fault.too_many(0.3, "milliseconds"), [])],
     ids=["configured", "refused"],
 )
-async def test_within_the_deadline_a_limit_is_waited_for_however_short_a_call_s_patience(
+async def test_a_limit_is_waited_for_until_the_deadline_even_beyond_max_retry_after(
     emulator: Emulator, fault: Fault | None, limits: list[RateLimit]
 ) -> None:
     if fault is not None:
@@ -139,7 +139,7 @@ async def test_within_the_deadline_a_limit_is_waited_for_however_short_a_call_s_
 
 
 @pytest.mark.parametrize("deadline", [None, 600])
-async def test_refusals_by_a_limit_do_not_use_up_the_attempts_of_an_item(
+async def test_a_429_does_not_use_up_the_attempts_of_an_item(
     emulator: Emulator, deadline: float | None
 ) -> None:
     emulator.faults.add(BUY, Fault.too_many(0.001, "milliseconds"), times=9)
@@ -149,7 +149,7 @@ async def test_refusals_by_a_limit_do_not_use_up_the_attempts_of_an_item(
     assert (outcome.status, outcome.attempts, run.totals.stopped) == (DONE, 10, None)
 
 
-async def test_other_failures_use_up_the_attempts_of_an_item_all_the_same(
+async def test_other_failures_use_up_the_attempts_of_an_item(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add(BUY, Fault.too_many(0.001, "milliseconds"), times=3)
@@ -159,7 +159,7 @@ async def test_other_failures_use_up_the_attempts_of_an_item_all_the_same(
     assert (outcome.status, outcome.attempts) == (FAILED, 3 + 4)
 
 
-async def test_without_a_deadline_a_service_that_lets_nothing_in_ends_the_run(
+async def test_without_a_deadline_a_service_that_refuses_everything_ends_the_run(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add(BUY, Fault.too_many(0.02, "milliseconds"), times=None)
@@ -171,7 +171,7 @@ async def test_without_a_deadline_a_service_that_lets_nothing_in_ends_the_run(
     assert totals.attempts > 4, "it was more patient than a single call"
 
 
-async def test_a_service_that_lets_nothing_in_ends_all_that_is_under_way_together(
+async def test_a_service_that_refuses_everything_ends_all_items_in_progress_at_once(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add(BUY, Fault.too_many(0.1, "milliseconds"), times=None)
@@ -180,8 +180,8 @@ async def test_a_service_that_lets_nothing_in_ends_all_that_is_under_way_togethe
         found = await outcomes(run := cloud.bulk(range(40), lambda _: buy(cloud)))
     assert {outcome.status for outcome in found} == {UNDONE}
     assert run.totals.stopped == "rate_limit"
-    # All are refused at once, and then one asks after each pause. When the patience ends, nobody of
-    # those behind it asks for itself.
+    # All are refused at once, and then one probe is sent after each pause. When the longest wait
+    # has passed, no other call sends a request of its own.
     assert sent(emulator) < 40 + 20
     assert {"the service has refused everything" in _all_words(one.error) for one in found} == {
         True
@@ -192,33 +192,33 @@ def _all_words(error: BaseException | None) -> str:
     return " ".join([str(error), *getattr(error, "__notes__", ())])
 
 
-async def test_a_run_whose_items_get_on_slowly_goes_on(emulator: Emulator) -> None:
+async def test_a_run_with_slow_progress_goes_on(emulator: Emulator) -> None:
     async def act(_: int) -> None:
         for _ in range(6):
             emulator.faults.add(BUY, Fault.too_many(0.1, "milliseconds"), times=1)
             await buy(cloud)
 
-    # No item is over for longer than a call waits, but its requests are let in one by one.
+    # No item finishes for longer than a call waits, but requests are accepted one by one.
     retry = RetryPolicy(base=0.001, max_retry_after=0.3)
     async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
         totals = await cloud.bulk(range(2), act, concurrency=1).run()
     assert (totals.done, totals.stopped) == (2, None)
 
 
-async def test_refusals_before_the_run_are_not_its_own(emulator: Emulator) -> None:
+async def test_a_429_before_the_run_does_not_count_for_it(emulator: Emulator) -> None:
     emulator.faults.add(BUY, Fault.too_many(0.01, "milliseconds"), times=3)
     retry = RetryPolicy(base=0.001, max_retry_after=0.3)
     async with VCloud(computers=endpoint(emulator, retry=retry)) as cloud:
         once = cloud.computers.with_options(retry=RetryPolicy(attempts=1))
         with pytest.raises(RateLimitError):
             await once.machines.create(1, region="dublin")
-        # Nobody has asked since, for longer than a run waits.
+        # No request was sent since, for longer than a run waits.
         await asyncio.sleep(0.4)
         totals = await cloud.bulk(range(3), lambda _: buy(cloud)).run()
     assert (totals.done, totals.stopped) == (3, None)
 
 
-async def test_a_policy_that_never_sends_again_ends_the_run_too(emulator: Emulator) -> None:
+async def test_a_policy_without_retries_ends_the_run_at_a_429(emulator: Emulator) -> None:
     emulator.faults.add(BUY, Fault.too_many(1))
     async with VCloud(computers=endpoint(emulator, retry=RetryPolicy(attempts=1))) as cloud:
         totals = await cloud.bulk(range(3), lambda _: buy(cloud), concurrency=1).run()
@@ -226,7 +226,7 @@ async def test_a_policy_that_never_sends_again_ends_the_run_too(emulator: Emulat
     assert sent(emulator) == 1
 
 
-async def test_what_was_refused_and_waits_when_the_run_is_left_is_undone(
+async def test_a_refused_item_that_waits_when_the_run_is_left_is_undone(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add(BUY, Fault.too_many(60), times=None)
@@ -254,7 +254,7 @@ async def test_what_was_refused_and_waits_when_the_run_is_left_is_undone(
     assert bought(emulator) == 0
 
 
-async def test_an_item_that_did_something_before_the_limit_is_not_undone(
+async def test_an_item_that_changed_something_before_the_limit_is_not_undone(
     emulator: Emulator,
 ) -> None:
     emulator.faults.add("POST */start", Fault.too_many(3600))
@@ -294,7 +294,7 @@ async def test_an_item_that_only_read_something_before_the_limit_is_undone(
     ],
     ids=["both", "one"],
 )
-async def test_of_several_errors_all_must_be_about_a_limit(
+async def test_all_errors_of_a_group_must_be_about_a_limit(
     emulator: Emulator, second: Fault, status: OutcomeStatus
 ) -> None:
     emulator.faults.add("POST */100/start", Fault.too_many(3600))
@@ -311,7 +311,7 @@ async def test_of_several_errors_all_must_be_about_a_limit(
     assert outcome.status is status
 
 
-async def test_a_limit_on_the_source_ends_the_run_and_is_no_error(emulator: Emulator) -> None:
+async def test_a_limit_on_the_pager_ends_the_run_without_an_error(emulator: Emulator) -> None:
     emulator.faults.add("GET */machines", Fault.too_many(3600), skip=1)
     async with VCloud(computers=endpoint(emulator)) as cloud:
         machines = cloud.computers.machines.list(per_page=2)
@@ -322,7 +322,7 @@ async def test_a_limit_on_the_source_ends_the_run_and_is_no_error(emulator: Emul
     assert ends_in(run.totals, 3600)
 
 
-async def test_a_limit_that_outlasts_the_deadline_of_a_call_ends_the_run(
+async def test_a_limit_that_lasts_longer_than_the_deadline_of_a_call_ends_the_run(
     emulator: Emulator,
 ) -> None:
     options = endpoint(emulator, rate_limits=[RateLimit(2, per=100)], deadline=20)
@@ -335,10 +335,10 @@ async def test_a_limit_that_outlasts_the_deadline_of_a_call_ends_the_run(
     assert ends_in(run.totals, 100, within=20)
 
 
-async def test_a_pause_that_comes_late_is_measured_by_what_is_left_of_the_run(
+async def test_a_late_pause_is_compared_with_the_rest_of_the_deadline(
     emulator: Emulator,
 ) -> None:
-    # The third waits in line since the beginning, when the pause would have been short enough.
+    # The third has been waiting since the beginning, when the pause would have been short enough.
     emulator.faults.add("POST */100/start", Fault.delay(1.5))
     emulator.faults.add("POST */101/start", Fault.too_many(5.8, "milliseconds"))
     async with VCloud(computers=endpoint(emulator, concurrency=1)) as cloud:
@@ -354,7 +354,7 @@ async def test_a_pause_that_comes_late_is_measured_by_what_is_left_of_the_run(
     assert ends_in(run.totals, 5.8, within=5.8)
 
 
-async def test_what_is_under_way_at_another_provider_is_finished(emulator: Emulator) -> None:
+async def test_items_in_progress_at_another_provider_are_finished(emulator: Emulator) -> None:
     slow = asyncio.Event()
 
     async def act(name: str) -> None:
@@ -377,7 +377,7 @@ async def test_what_is_under_way_at_another_provider_is_finished(emulator: Emula
     assert run.totals.stopped == "rate_limit"
 
 
-async def test_what_a_run_left_running_waits_as_any_other_call_does(emulator: Emulator) -> None:
+async def test_calls_that_a_run_left_running_wait_as_other_calls_do(emulator: Emulator) -> None:
     left: list[asyncio.Task[str]] = []
 
     async def act(_: int) -> None:
@@ -397,11 +397,11 @@ async def test_what_a_run_left_running_waits_as_any_other_call_does(emulator: Em
         assert await left[0]
 
 
-async def test_without_a_deadline_it_goes_on_for_as_long_as_items_are_over(
+async def test_without_a_deadline_the_run_goes_on_as_long_as_items_finish(
     emulator: Emulator,
 ) -> None:
     async def act(_: int) -> str:
-        # More often than a call is sent, and all in all for longer than a call waits.
+        # More refusals than a call has attempts, and in total for longer than a call waits.
         emulator.faults.add(BUY, Fault.too_many(0.05, "milliseconds"), times=5)
         return await buy(cloud)
 
@@ -411,11 +411,11 @@ async def test_without_a_deadline_it_goes_on_for_as_long_as_items_are_over(
     assert (totals.done, totals.attempts, totals.stopped) == (4, 24, None)
 
 
-async def test_what_an_item_started_is_stopped_although_the_time_of_the_run_is_up(
+async def test_what_an_item_started_is_stopped_after_the_deadline_of_the_run(
     emulator: Emulator,
 ) -> None:
     found = emulator.endpoints()["desktops"]
-    # The stop has to wait for the limit, and only after the end of the run.
+    # The stop has to wait for the limit, until after the end of the run.
     limited = evolve(found, rate_limits=[RateLimit(1, per=1.5)])
 
     async def act(_: int) -> None:

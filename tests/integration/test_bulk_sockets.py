@@ -1,4 +1,4 @@
-"""Bulk runs over real requests: what they count, what they leave open, and how they end."""
+"""Bulk runs over real requests: attempts, unknown items, and how runs end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sent(emulator: Emulator, ending: str) -> int:
     return sum(call.path.endswith(ending) for call in emulator.calls)
 
 
-async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, cloud: VCloud) -> None:
+async def test_a_run_acts_on_all_items_of_a_pager(emulator: Emulator, cloud: VCloud) -> None:
     async def rename(machine: Machine) -> str:
         return (await machine.refresh()).name or ""
 
@@ -52,9 +52,7 @@ async def test_it_acts_on_everything_that_a_pager_gives(emulator: Emulator, clou
     assert run.totals.attempts == 25
 
 
-async def test_a_machine_that_cannot_be_read_stops_no_other(
-    emulator: Emulator, cloud: VCloud
-) -> None:
+async def test_a_broken_machine_ends_no_other(emulator: Emulator, cloud: VCloud) -> None:
     broken: list[str] = []
 
     def spoil(answer: Any) -> Any:
@@ -75,7 +73,7 @@ async def test_a_machine_that_cannot_be_read_stops_no_other(
     assert (run.totals.done, run.totals.attempts, run.totals.stopped) == (24, 24, "error")
 
 
-async def test_attempts_are_the_requests_that_the_service_saw(
+async def test_attempts_are_the_requests_that_the_service_received(
     emulator: Emulator, cloud: VCloud
 ) -> None:
     emulator.faults.add(
@@ -87,7 +85,7 @@ async def test_attempts_are_the_requests_that_the_service_saw(
     assert sent(emulator, "/machines/100") == 3
 
 
-async def test_a_lost_answer_is_unknown_and_settled_by_a_look_when_it_is_run_again(
+async def test_a_lost_answer_is_unknown_and_settled_in_the_next_run(
     emulator: Emulator, cloud: VCloud, tmp_path: Path
 ) -> None:
     before = set(emulator.computers.machines)
@@ -119,7 +117,7 @@ async def test_a_lost_answer_is_unknown_and_settled_by_a_look_when_it_is_run_aga
     )
 
 
-async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left_open(
+async def test_a_cancelled_run_waits_for_no_answer_and_reports_unknown_items(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     rule = emulator.faults.add("POST */start", Fault.delay(3600), times=None)
@@ -134,7 +132,7 @@ async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left
             async for _ in run:
                 raise AssertionError
 
-    # The client sends two at once: the other two that are begun wait in line, and have sent nothing.
+    # The client sends two at once. The other two started items wait, and have sent nothing.
     async with VCloud(computers=evolve(emulator.endpoints()["computers"], concurrency=2)) as cloud:
         run = cloud.bulk(
             map(str, range(100, 125)), start, concurrency=4, journal=tmp_path / "start.journal"
@@ -142,7 +140,7 @@ async def test_a_run_that_is_cancelled_waits_for_no_answer_and_says_what_it_left
         task = asyncio.create_task(consume())
         for _ in range(4):
             await begun.acquire()
-        while rule.hits < 2:  # noqa: ASYNC110 - until it is there, nothing was sent
+        while rule.hits < 2:  # noqa: ASYNC110 - the emulator has no event for it
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -158,7 +156,7 @@ async def test_a_closed_client_ends_the_run(emulator: Emulator) -> None:
         await cloud.bulk(map(str, range(1000)), cloud.computers.machines.get).run()
 
 
-async def test_a_create_that_another_task_sent_and_whose_answer_was_lost_is_not_bought_again(
+async def test_a_create_of_another_task_with_a_lost_answer_is_not_repeated(
     emulator: Emulator, cloud: VCloud, tmp_path: Path
 ) -> None:
     emulator.faults.add(CREATE, Fault.reset_after(), times=1)
@@ -185,7 +183,7 @@ async def test_a_create_that_another_task_sent_and_whose_answer_was_lost_is_not_
     assert sent(emulator, "/machines") == 1
 
 
-async def test_a_login_that_fails_leaves_nothing_open(emulator: Emulator, cloud: VCloud) -> None:
+async def test_a_failed_login_leaves_no_item_unknown(emulator: Emulator, cloud: VCloud) -> None:
     emulator.faults.add("POST */auth/login", Fault.reset_after(), times=None)
 
     async def create(user: str) -> object:
@@ -197,7 +195,7 @@ async def test_a_login_that_fails_leaves_nothing_open(emulator: Emulator, cloud:
     assert isinstance(outcome.error, VCloudError)
 
 
-async def test_leaving_a_run_over_all_providers_ends_what_is_under_way(
+async def test_leaving_a_run_over_all_providers_cancels_requests_in_flight(
     emulator: Emulator, cloud: VCloud
 ) -> None:
     emulator.faults.add("*/sessions*", Fault.delay(3600), times=None)
@@ -223,8 +221,8 @@ def unlink_lock(journal: Journal) -> None:
 
 
 def forbid_writing(journal: Journal) -> None:
-    """As on a full disk, from the next transaction on."""
-    journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+    """Make all further transactions fail, as on a full disk."""
+    journal.writer.submit(lambda store: store.database.execute("PRAGMA query_only = ON").close())
 
 
 @pytest.mark.parametrize(
@@ -232,11 +230,11 @@ def forbid_writing(journal: Journal) -> None:
     [
         (unlink, "removed or renamed", 1),
         (unlink_lock, "removed or renamed", 1),
-        # The first thing that cannot be written is what became of the first item.
+        # The first thing that cannot be written is the outcome of the first item.
         (forbid_writing, "cannot be used", 2),
     ],
 )
-async def test_what_waits_in_line_is_not_sent_when_the_journal_is_lost_or_cannot_be_written(
+async def test_waiting_requests_are_not_sent_after_the_journal_is_lost(
     emulator: Emulator, tmp_path: Path, harm: Callable[[Journal], None], words: str, seen: int
 ) -> None:
     emulator.faults.add("POST */start", Fault.delay(0.3), times=None)
@@ -246,7 +244,7 @@ async def test_what_waits_in_line_is_not_sent_when_the_journal_is_lost_or_cannot
 
         async def start(id: str) -> None:
             if id == "100":
-                # While this one is under way, and all others wait in line.
+                # While this one is in flight, and all others wait.
                 asyncio.get_running_loop().call_later(0.15, harm, journal)
             await cloud.computers.machines.ref(id).start()
 
@@ -261,12 +259,12 @@ async def test_what_waits_in_line_is_not_sent_when_the_journal_is_lost_or_cannot
 
         with pytest.raises(ConfigurationError, match=words):
             await main()
-    # The intents of seven others had been written down.
+    # The intents of seven others had been written.
     assert sent(emulator, "/start") == len(outcomes) <= seen
     assert (run.totals.done, run.totals.stopped) == (len(outcomes), "error")
 
 
-async def test_what_was_started_is_stopped_although_the_journal_is_lost(
+async def test_a_started_desktop_is_stopped_although_the_journal_is_lost(
     emulator: Emulator, cloud: VCloud, tmp_path: Path
 ) -> None:
     async def use(_: int) -> str:

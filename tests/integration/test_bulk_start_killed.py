@@ -36,13 +36,13 @@ async def begin(emulator: Emulator, folder: Path, machines: int = MACHINES) -> P
         "--concurrency",
         "8",
     ]
-    patience = ["--patience", "0.2", "--poll", "0.02", "--journals", str(folder / "journals")]
+    times = ["--settle-time", "0.2", "--poll", "0.02", "--journals", str(folder / "journals")]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
         "error",
         *command,
-        *patience,
+        *times,
         cwd=folder,
         env=environment,
         stdout=PIPE,
@@ -51,7 +51,7 @@ async def begin(emulator: Emulator, folder: Path, machines: int = MACHINES) -> P
 
 
 def spending(emulator: Emulator) -> int:
-    """How many creates and starts the service has seen."""
+    """How many creates and starts the service has received."""
     return sum(call.method == "POST" for call in emulator.calls)
 
 
@@ -65,7 +65,8 @@ def assert_each_was_bought_and_started_once(emulator: Emulator, machines: int = 
     assert set(posts.values()) == {1}
     assert len(posts) == machines
     assert all(path.endswith("/start") for path in posts)
-    # Not those that are on: by such a clock, the first have stopped by themselves when the last is started.
+    # Not those that are on: with such a fast clock, the first machines have stopped by themselves
+    # when the last one is started.
     started = [
         machine
         for machine in list(emulator.computers.machines.values())[THERE_BEFORE:]
@@ -74,25 +75,25 @@ def assert_each_was_bought_and_started_once(emulator: Emulator, machines: int = 
     assert len(started) == machines
 
 
-async def test_killed_at_ten_random_moments_it_starts_every_machine_once_and_buys_none_twice(
+async def test_killed_at_ten_random_moments_it_buys_and_starts_every_machine_once(
     tmp_path: Path,
 ) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    # Moments of its work and not of the clock, so that they lie all over it on any machine: from before the first create, by
-    # way of the end of buying, to the starts.
-    # The last ones are left out: it might end before it is killed.
+    # Moments of its work and not of the clock, so that they cover all of it on any machine: from
+    # before the first create to the starts. The last ones are left out, because it might end before
+    # it is killed.
     moments = sorted(chance.sample(range(2 * MACHINES - 40), KILLS))
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
-        # Some of what was asked for is done only after whoever asked was killed.
+        # Some requests are carried out only after the process was killed.
         emulator.faults.add("POST *", Fault.delay(0.02), times=None)
         for moment in moments:
             process = await begin(emulator, tmp_path)
             assert process.stdout is not None
             try:
                 await process.stdout.readuntil(b"at a time;")
-                while spending(emulator) < moment and process.returncode is None:  # noqa: ASYNC110 - the ledger tells nobody that it grew
+                while spending(emulator) < moment and process.returncode is None:  # noqa: ASYNC110 - the emulator has no event for it
                     await asyncio.sleep(0.001)
                 await asyncio.sleep(chance.uniform(0, 0.03))
             finally:
@@ -107,7 +108,7 @@ async def test_killed_at_ten_random_moments_it_starts_every_machine_once_and_buy
         assert_each_was_bought_and_started_once(emulator)
 
 
-async def test_machines_whose_answers_were_lost_are_taken_over_instead_of_bought_again(
+async def test_machines_whose_answers_were_lost_are_adopted(
     tmp_path: Path,
 ) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
@@ -122,7 +123,7 @@ async def test_machines_whose_answers_were_lost_are_taken_over_instead_of_bought
         assert_each_was_bought_and_started_once(emulator, 12)
 
 
-async def test_where_somebody_else_buys_too_it_buys_nothing_and_says_so(tmp_path: Path) -> None:
+async def test_it_buys_nothing_if_somebody_else_buys_too(tmp_path: Path) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
         emulator.faults.add("POST */machines", Fault.reset_after(), times=3)
         await (await begin(emulator, tmp_path, 12)).communicate()
@@ -145,7 +146,7 @@ async def statuses(folder: Path, step: str, emulator: Emulator) -> Counter[Outco
 
 
 async def interrupt(emulator: Emulator, folder: Path, *, presses: int) -> tuple[int | None, str]:
-    """Run it against a service that answers thirty creates and then no more, and press Ctrl-C."""
+    """Run it against a service that answers only thirty creates, and press Ctrl-C."""
     emulator.faults.add("POST */machines", Fault.delay(0.01), times=30)
     emulator.faults.add("POST */machines", Fault.delay(3600), times=None)
     process = await begin(emulator, folder)
@@ -153,7 +154,7 @@ async def interrupt(emulator: Emulator, folder: Path, *, presses: int) -> tuple[
     try:
         await process.stdout.readuntil(b"at a time;")
         async with asyncio.timeout(60):
-            while spending(emulator) < 30:  # noqa: ASYNC110 - the ledger tells nobody that it grew
+            while spending(emulator) < 30:  # noqa: ASYNC110 - the emulator has no event for it
                 await asyncio.sleep(0.001)
         pressed_at = time.monotonic()
         for _ in range(presses):
@@ -168,7 +169,7 @@ async def interrupt(emulator: Emulator, folder: Path, *, presses: int) -> tuple[
     return process.returncode, output.decode()
 
 
-async def test_ctrl_c_ends_it_with_a_summary_and_a_journal_that_says_the_same(
+async def test_ctrl_c_ends_it_with_a_summary_that_agrees_with_the_journal(
     tmp_path: Path,
 ) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
@@ -191,7 +192,7 @@ async def test_ctrl_c_ends_it_with_a_summary_and_a_journal_that_says_the_same(
     assert done + unknown + undone == MACHINES
 
 
-async def test_an_impatient_second_ctrl_c_does_the_journal_no_harm(tmp_path: Path) -> None:
+async def test_a_second_ctrl_c_does_not_damage_the_journal(tmp_path: Path) -> None:
     async with Emulator(machines=THERE_BEFORE, speed=200) as emulator:
         code, output = await interrupt(emulator, tmp_path, presses=4)
         written = await statuses(tmp_path, "buy", emulator)

@@ -71,10 +71,12 @@ def desktop(desktops: Desktops, seeded: Desktop) -> DesktopRef:
     return desktops.ref(seeded.id)
 
 
-# -- a desktop's life ------------------------------------------------------------------------------------------------
+# The life of a desktop.
 
 
-async def test_a_desktop_lives_from_launch_to_stop(emulator: Emulator, desktops: Desktops) -> None:
+async def test_the_life_of_a_desktop_from_launch_to_stop(
+    emulator: Emulator, desktops: Desktops
+) -> None:
     launched = await desktops.launch(timedelta(hours=1))
     assert launched.status is DesktopStatus.PENDING
     pending = await launched.refresh()
@@ -104,7 +106,7 @@ async def test_without_a_timeout_a_desktop_ends_after_a_day(
     assert (await launched.refresh()).status is DesktopStatus.TERMINATED
 
 
-async def test_a_block_holds_a_running_desktop_and_leaves_a_stopped_one() -> None:
+async def test_a_block_has_a_running_desktop_and_stops_it() -> None:
     async with (
         Emulator(speed=1000) as emulator,
         Desktops(emulator.endpoints()["desktops"]) as desktops,
@@ -116,7 +118,7 @@ async def test_a_block_holds_a_running_desktop_and_leaves_a_stopped_one() -> Non
             await desktop.click(500, 300)
 
 
-async def test_a_launch_cancelled_when_the_service_has_just_made_the_desktop_leaves_none_behind(
+async def test_a_launch_cancelled_after_the_desktop_was_made_leaves_none_running(
     emulator: Emulator, desktops: Desktops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, add = asyncio.Event(), emulator.desktops.add_desktop
@@ -134,7 +136,7 @@ async def test_a_launch_cancelled_when_the_service_has_just_made_the_desktop_lea
     assert [desktop.forced for desktop in emulator.desktops.desktops.values()] == ["terminated"]
 
 
-async def test_waiting_ends_in_time_out_or_at_a_desktop_that_is_over(
+async def test_waiting_ends_at_the_timeout_or_when_the_desktop_has_ended(
     emulator: Emulator, desktops: Desktops, seeded: Desktop
 ) -> None:
     ref = desktops.ref(seeded.id)
@@ -146,12 +148,12 @@ async def test_waiting_ends_in_time_out_or_at_a_desktop_that_is_over(
         assert (await ref.wait_until(status)).status == status
     emulator.desktops.set_status(seeded.id, "pending")
     with pytest.raises(WaitTimeout) as late:
-        # Long enough for one answer on a busy machine.
+        # Long enough for one answer, even on a busy machine.
         await ref.wait_until("running", timeout=0.5, poll=0.1)
     assert late.value.last == "pending"
 
 
-async def test_a_status_nobody_knows_is_kept(
+async def test_an_unknown_status_is_kept(
     emulator: Emulator, desktops: Desktops, seeded: Desktop
 ) -> None:
     emulator.desktops.set_status(seeded.id, "hibernating")
@@ -159,14 +161,14 @@ async def test_a_status_nobody_knows_is_kept(
     assert (str(status), status.known) == ("hibernating", False)
 
 
-# -- actions ---------------------------------------------------------------------------------------------------------
+# Actions.
 
 
 def seen(seeded: Desktop) -> list[tuple[str, dict[str, Any]]]:
     return [(event.name, dict(event.data)) for event in seeded.events]
 
 
-async def test_the_mouse_goes_where_it_is_sent(desktop: DesktopRef, seeded: Desktop) -> None:
+async def test_mouse_actions_arrive(desktop: DesktopRef, seeded: Desktop) -> None:
     await desktop.click(500, 300)
     await desktop.double_click(button="middle")
     await desktop.right_click(10, 20)
@@ -199,7 +201,7 @@ async def test_the_pointer_stops_at_the_edge_of_the_screen(desktop: DesktopRef) 
     assert await desktop.cursor_position() == (1023, 767)
 
 
-async def test_the_keyboard_types_presses_and_holds(desktop: DesktopRef, seeded: Desktop) -> None:
+async def test_keyboard_actions_arrive(desktop: DesktopRef, seeded: Desktop) -> None:
     await desktop.type("Grüße ")
     await desktop.type("🙂")
     await desktop.press("ctrl", "c")
@@ -248,7 +250,7 @@ async def test_a_recorded_run_is_replayed(
     assert seen(seeded) == seen(other)
 
 
-async def test_a_failing_action_carries_its_exit_code_and_stops_those_after_it(
+async def test_a_failed_action_has_its_exit_code_and_stops_those_after_it(
     desktop: DesktopRef, seeded: Desktop
 ) -> None:
     seeded.simulated.failing.append(3)
@@ -265,13 +267,13 @@ async def test_a_failing_action_carries_its_exit_code_and_stops_those_after_it(
     assert seen(seeded) == []
 
 
-async def test_a_command_that_sleeps_too_long_is_cut(desktop: DesktopRef) -> None:
+async def test_a_command_that_takes_too_long_is_cut_off(desktop: DesktopRef) -> None:
     with pytest.raises(ServerError, match="failed via gateway") as caught:
         await desktop.bash("sleep 31")
     assert caught.value.status == 502
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
+# Errors.
 
 
 async def test_actions_on_a_desktop_that_is_not_running_conflict(
@@ -284,7 +286,7 @@ async def test_actions_on_a_desktop_that_is_not_running_conflict(
                 await call
 
 
-async def test_somebody_elses_desktop_and_none_at_all_are_not_found(
+async def test_missing_desktops_and_those_of_other_users_are_not_found(
     emulator: Emulator, desktops: Desktops
 ) -> None:
     other = emulator.desktops.add_desktop(owner="somebody else")
@@ -302,7 +304,7 @@ async def test_somebody_elses_desktop_and_none_at_all_are_not_found(
     assert other.forced is None
 
 
-async def test_an_id_that_is_no_uuid_is_400_when_fetched_and_500_elsewhere(
+async def test_an_id_that_is_not_a_uuid_is_400_when_fetched_and_500_elsewhere(
     desktops: Desktops,
 ) -> None:
     ref = desktops.ref("desktop_12345")
@@ -357,7 +359,7 @@ async def test_too_many_requests_are_sent_again_after_the_pause(
     assert caught.value.retry_after == 500
 
 
-async def test_a_lost_action_is_not_repeated_and_a_lost_stop_is(
+async def test_an_action_with_a_lost_answer_is_not_repeated_and_a_stop_is(
     emulator: Emulator, desktop: DesktopRef, seeded: Desktop
 ) -> None:
     emulator.faults.add("POST *", Fault.reset_after())
@@ -378,7 +380,7 @@ async def test_a_lost_action_is_not_repeated_and_a_lost_stop_is(
         Fault.reply(200, "<html>login</html>", content_type="text/html"),
     ],
 )
-async def test_a_spoiled_screenshot_is_a_decode_error(
+async def test_a_corrupt_screenshot_is_a_decode_error(
     emulator: Emulator, desktop: DesktopRef, fault: Fault
 ) -> None:
     emulator.faults.add("POST *", fault)

@@ -1,4 +1,4 @@
-"""The facade over all four providers at once: one session, one view, one failing provider hides no other."""
+"""The facade over all four providers: one session, one view, and errors kept apart."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from vcloud import (
     RetryPolicy,
     VCloud,
 )
+from vcloud._core.client import session_of
 from vcloud.emulator import Emulator, Fault
 from vcloud.providers.computers import Machine
 from vcloud.providers.desktops import Desktop
@@ -190,10 +191,21 @@ async def test_listing_everything_through_a_client_that_is_not_open_says_so(
 async def test_all_providers_share_one_aiohttp_session(emulator: Emulator) -> None:
     async with VCloud(**emulator.endpoints()) as cloud:
         transports = {
-            id(client._session.transport)
+            id(session_of(client).transport)
             for client in (cloud.computers, cloud.streams, cloud.streamspace, cloud.desktops)
         }
         assert len(transports) == 1
+
+
+async def test_stats_has_the_numbers_of_each_configured_provider(emulator: Emulator) -> None:
+    endpoints = emulator.endpoints()
+    emulator.faults.add("GET /organization-management/*", Fault.delay(0.2))
+    async with VCloud(computers=endpoints["computers"], streams=endpoints["streams"]) as cloud:
+        listing = asyncio.create_task(cloud.computers.machines.list().all())
+        await asyncio.sleep(0.1)
+        in_flight = {name: stats.in_flight for name, stats in cloud.stats().items()}
+        assert in_flight == {"computers": 1, "streams": 0}
+        await listing
 
 
 async def test_a_provider_that_was_left_out_says_what_to_set() -> None:

@@ -15,7 +15,7 @@ from tests.integration.redis_server import RedisServer, redis_server
 from vcloud import Attempt, Observer, RateLimit, SharedBudget, VCloud
 from vcloud.emulator import Emulator, Fault
 
-#: How many items the run has. In virtual time tests/unit/test_turns.py says it of thousands, too.
+#: How many items the run has. In virtual time tests/unit/test_fair_queueing.py says it of thousands, too.
 CROWDS = pytest.mark.parametrize("crowd", [300, pytest.param(5000, marks=pytest.mark.long)])
 
 

@@ -1,4 +1,4 @@
-"""The fleet report, run as a person runs it, against services of which one may be out of order."""
+"""The fleet report as a program, against services of which one may fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
     async with Emulator(machines=250) as emulator:
         (stream_id,) = emulator.streams.streams
         emulator.computers.add_machine(name='=1+1, "quoted"\nand more', remaining_usage=90)
-        # Somebody is on it: a machine that nobody comes to is turned off after five minutes.
+        # A visitor is connected: a machine without one is turned off after five minutes.
         emulator.streams.add_machine(stream_id, "dublin", "connected")
         emulator.clock.advance(3600)
         status, output, errors = await run(emulator.env(), "--csv", str(path))
@@ -58,7 +58,7 @@ async def test_every_instance_is_in_the_csv_and_counted_in_the_table(tmp_path: P
     assert "252 instances" in output
 
 
-async def test_a_provider_that_fails_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+async def test_a_failing_provider_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "fleet.csv"
     async with Emulator(machines=3) as emulator:
         status, output, errors = await run(

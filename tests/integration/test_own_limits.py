@@ -21,7 +21,7 @@ import asyncio, ctypes, fcntl, json, logging, os, resource, socket, struct, sys
 import vcloud
 from vcloud import *
 from vcloud._core import session
-from vcloud._core import process_limits as own_limits
+
 from vcloud.emulator import Emulator, Fault
 
 class Lines(logging.Handler):
@@ -244,7 +244,7 @@ asyncio.run(main())
 def test_a_limit_that_lasts_is_named_and_nothing_was_sent(bound: str, host: str) -> None:
     program = f"""
 async def main():
-    session.PATIENCE = 0.3 if {bound!r} == "patience" else 60
+    session.MAX_WAIT = 0.3 if {bound!r} == "patience" else 60
     deadline = 0.3 if {bound!r} == "deadline" else None
     sys.argv[1] = sys.argv[1].replace("127.0.0.1", {host!r})
     async with computers(deadline=deadline, allow_http=True) as cloud:

@@ -106,7 +106,7 @@ async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
             await until(lambda: all(one.ended.is_set() for one in plain.conversations))
             await asyncio.sleep(0.01)
         gc.collect()
-        assert len(connector._pooled._made) <= 1
+        assert len(connector.pooled) <= 1
     assert len(plain.conversations) == 40
 
 

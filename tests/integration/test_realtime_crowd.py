@@ -128,9 +128,11 @@ async def one_greeting(request: web.Request, socket: web.WebSocketResponse) -> N
 
 async def test_a_used_up_rest_budget_holds_up_no_upgrade_and_an_upgrade_uses_none_of_it() -> None:
     def rest(request: web.Request) -> web.Response | None:
-        if request.path != "/api/v1/auth/logout":
-            return None
-        return web.json_response({"message": "ok"}, headers=far())
+        if request.path == "/api/v1/auth/login":
+            return web.json_response({"token": TOKEN, "expires_at": None})
+        if request.path == "/api/v1/auth/logout":
+            return web.json_response({"message": "ok"}, headers=far())
+        return None
 
     async with serving(one_greeting, rest) as server:
         limits = [RateLimit(1, per=3600)]
@@ -139,7 +141,7 @@ async def test_a_used_up_rest_budget_holds_up_no_upgrade_and_an_upgrade_uses_non
             await client.logout()
         async with limited(server.url) as client:
             await client.logout()
-            client._bearer.adopt(TOKEN, None, now=0.0)
+            await client.login("admin", "password")
             with pytest.raises(RateLimitError):
                 await client.agents.stats()
             await greeted(client.sessions.ref(ID), 3)

@@ -12,24 +12,24 @@ from aiohttp import WSMsgType, web
 
 from tests.integration.realtime_plane import plane, ready
 from tests.integration.realtime_server import Script, client, refusal, serving, settled
-from vcloud import APIError, ConflictError, Request, TransportError
-from vcloud._core.websocket import MAX_REASON, Socket, close_message, describe_close
+from vcloud import APIError, ConflictError, TransportError
+from vcloud._core.websocket import MAX_REASON, close_message, describe_close
 from vcloud._core.websocket import socket as socket_module
-from vcloud.providers.streamspace.realtime.rfb import GREETING
-from vcloud.providers.streamspace.realtime.rfb import refusal as rfb_refusal
+from vcloud.providers.streamspace import VNCTunnel
+from vcloud.providers.streamspace.realtime import vnc_forward, vnc_relay
+from vcloud.providers.streamspace.realtime.vnc_refusal import GREETING, refusal_message
 
 ID = "770e8400-e29b-41d4-a716-446655440002"
 
 
 @asynccontextmanager
-async def opened(script: Script) -> AsyncIterator[Socket]:
-    async with serving(script) as server, client(server) as streamspace:
-        session = streamspace._session
-        socket = await session.connect(Request("GET", "/somewhere"), root=True)
-        try:
-            yield socket
-        finally:
-            await socket.close()
+async def opened(script: Script) -> AsyncIterator[VNCTunnel]:
+    async with (
+        serving(script) as server,
+        client(server) as streamspace,
+        streamspace.sessions.ref(ID).open_vnc() as tunnel,
+    ):
+        yield tunnel
 
 
 # -- reasons -----------------------------------------------------------------------------------------------------------
@@ -76,9 +76,12 @@ async def test_a_connection_that_is_lost_without_a_close_has_words_too() -> None
         assert request.transport is not None
         request.transport.abort()
 
-    async with opened(vanish) as socket:
-        assert await socket.receive() is None
-        assert socket.ending == "code 1006 (the connection was lost without a close frame)"
+    async with opened(vanish) as tunnel:
+        with pytest.raises(TransportError) as caught:
+            await tunnel.read()
+        assert str(caught.value) == (
+            "the tunnel was closed with code 1006 (the connection was lost without a close frame)"
+        )
 
 
 def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> None:
@@ -93,7 +96,7 @@ def test_a_reason_is_cut_to_what_a_close_frame_holds_and_shown_on_one_line() -> 
 async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
     read, ended = asyncio.Event(), asyncio.Event()
     received: list[int] = []
     codes: list[object] = []
@@ -105,14 +108,14 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
         codes.append(socket.close_code)
         ended.set()
 
-    async with opened(pausing) as socket:
+    async with opened(pausing) as tunnel:
         sent = 0
         # Beyond what the kernel holds, some of it is left in this process.
-        while socket._unsent() == 0:
-            await socket.send_bytes(bytes(1000))
+        while tunnel.unsent == 0:
+            await tunnel.write(bytes(1000))
             sent += 1000
-        finishing = asyncio.create_task(socket.finish())
-        await asyncio.wait({finishing}, timeout=10 * socket_module.GOODBYE)
+        finishing = asyncio.create_task(tunnel.finish())
+        await asyncio.wait({finishing}, timeout=10 * socket_module.CLOSE_TIMEOUT)
         assert not finishing.done()
         read.set()
         await finishing
@@ -122,26 +125,36 @@ async def test_what_was_sent_is_delivered_though_the_peer_does_not_read_for_a_wh
 
 
 async def test_a_peer_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
-    monkeypatch.setattr(socket_module, "STALLED", 0.02)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(socket_module, "STALL_TIMEOUT", 0.02)
+
+    given_up, gone = asyncio.Event(), asyncio.Event()
 
     async def deaf(request: web.Request, socket: web.WebSocketResponse) -> None:
-        await asyncio.Event().wait()
+        await given_up.wait()
+        try:
+            async for _ in socket:
+                pass
+        finally:
+            gone.set()
 
-    for end in (Socket.close, Socket.finish):
-        async with opened(deaf) as socket:
-            while socket._unsent() == 0:
-                await socket.send_bytes(bytes(1000))
-            await end(socket)
-            assert socket._transport is not None
-            assert socket._transport.is_closing()
+    for end in (VNCTunnel.aclose, VNCTunnel.finish):
+        given_up.clear()
+        gone.clear()
+        async with opened(deaf) as tunnel:
+            while tunnel.unsent == 0:
+                await tunnel.write(bytes(1000))
+            await end(tunnel)
+            given_up.set()
+            # The peer reads what the system had taken, and then the connection is gone.
+            await gone.wait()
 
 
 async def test_an_agent_stays_until_its_picture_s_end_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An agent that leaves before may be gone when its close is read, and then it cannot be answered."""
-    monkeypatch.setattr(socket_module, "GOODBYE", 0.01)
+    monkeypatch.setattr(socket_module, "CLOSE_TIMEOUT", 0.01)
 
     async def vnc_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(bytes(100_000))
@@ -153,8 +166,6 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
 
     async def slowly(request: web.Request, socket: web.WebSocketResponse) -> None:
         received = 0
-        # Answering is up to this test.
-        socket._autoclose = False
         while (message := await socket.receive()).type is WSMsgType.BINARY:
             received += len(message.data)
         assert (message.type, message.data, received) == (WSMsgType.CLOSE, 1000, 100_000)
@@ -163,7 +174,8 @@ async def test_an_agent_stays_until_its_picture_s_end_is_answered(
         left.append(request.transport is None or request.transport.is_closing())
         ends.set()
 
-    async with server, plane() as control:
+    # The script itself answers the close.
+    async with server, plane(autoclose=False) as control:
         handler = ready()
         handler.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
         control.picture = slowly
@@ -204,46 +216,54 @@ async def test_a_vnc_server_that_breaks_off_is_no_clean_end() -> None:
     assert ends == [(1011, "the connection of the VNC server was lost")]
 
 
-async def test_a_viewer_that_pauses_gets_the_end_of_a_picture(
+class Watched:
+    """Relays of a forward, seen from outside: their TCP connections, and what they carried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+        self.progress: list[vnc_relay.RelayProgress] = []
+        monkeypatch.setattr(vnc_forward, "relay", self.relay)
+
+    async def relay(
+        self,
+        tunnel: VNCTunnel,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        progress: vnc_relay.RelayProgress,
+    ) -> None:
+        self.writers.append(writer)
+        self.progress.append(progress)
+        await vnc_relay.relay(tunnel, reader, writer, progress)
+
+    def full(self) -> bool:
+        """Whether a viewer has left something in this process."""
+        return any(writer.transport.get_write_buffer_size() > 0 for writer in self.writers)
+
+    def carried(self) -> int:
+        return sum(progress.bytes_to_viewer for progress in self.progress)
+
+
+async def test_a_viewer_that_pauses_gets_the_end_of_the_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vcloud.providers.streamspace.realtime.relay.FLUSH", 0.01)
-    total = forwarded = 0
+    monkeypatch.setattr(vnc_relay, "FLUSH_TIMEOUT", 0.01)
+    relays = Watched(monkeypatch)
+    total = 0
     closed = asyncio.Event()
 
     async def until_full(request: web.Request, socket: web.WebSocketResponse) -> None:
         nonlocal total
-        # Piece by piece, so that the forward is not kept from reading on by what it cannot write.
-        while not full():
+        # In small parts, so that the forward goes on reading while it cannot write.
+        while not relays.full():
             await socket.send_bytes(bytes(1000))
             total += 1000
-            while forwarded < total:  # noqa: ASYNC110 - the forward has no event for it
+            while relays.carried() < total:  # noqa: ASYNC110 - the forward has no event for it
                 await asyncio.sleep(0)
         await socket.close()
         closed.set()
 
     async with serving(until_full) as server, client(server) as streamspace:
         async with streamspace.sessions.ref(ID).forward_vnc() as forward:
-            writers: list[asyncio.StreamWriter] = []
-            listener = forward._listener
-            inner = listener._serve
-
-            def full() -> bool:
-                return any(writer.transport.get_write_buffer_size() > 0 for writer in writers)
-
-            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                write = writer.write
-
-                def counted(data: bytes) -> None:
-                    nonlocal forwarded
-                    write(data)
-                    forwarded += len(data)
-
-                monkeypatch.setattr(writer, "write", counted)
-                writers.append(writer)
-                await inner(reader, writer)
-
-            monkeypatch.setattr(listener, "_serve", serve)
             viewer = sockets.socket()
             viewer.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
             viewer.setblocking(False)
@@ -357,7 +377,7 @@ async def test_an_owner_s_hook_may_be_a_coroutine_function_and_may_raise(
 
 
 def test_what_is_no_version_of_rfb_is_told_nothing() -> None:
-    assert rfb_refusal(b"GET / HTTP/1", "no") == b""
-    assert rfb_refusal(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
-    assert rfb_refusal(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"
-    assert rfb_refusal(b"RFB 003.005\n", "no") == b"\0\0\0\0\0\0\0\2no"
+    assert refusal_message(b"GET / HTTP/1", "no") == b""
+    assert refusal_message(b"RFB 003.008\n", "n\u00f6") == b"\0\0\0\0\3n\xc3\xb6"
+    assert refusal_message(b"RFB 004.001\n", "no") == b"\0\0\0\0\2no"
+    assert refusal_message(b"RFB 003.005\n", "no") == b"\0\0\0\0\0\0\0\2no"

@@ -1,74 +1,25 @@
-"""WebSockets that nobody reads for a while: pings, back-pressure, closes, dropped tunnels."""
+"""WebSockets that nobody reads for a while: pings, back-pressure, closes."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
-import gc
 import hashlib
 import re
-import warnings
-import weakref
-from typing import Any
 
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tests.integration.each_loop import on_each_loop
-from tests.integration.realtime_server import Server, client, others, serving, settled
+from tests.integration.realtime_peer import ID, CountingPeer
+from tests.integration.realtime_server import Server, client, serving, settled
 from vcloud import ConfigurationError, RetryPolicy, TransportError, VCloud
 from vcloud.emulator import Emulator
-from vcloud.providers.streamspace import VNCTunnel
 
-ID = "770e8400-e29b-41d4-a716-446655440002"
 LIMIT = 1000
 #: Seconds in which a ping would be answered that must not be.
 UNANSWERED = 0.1
-#: Long enough for a machine that is busy with other things.
-PATIENCE = 30.0
-
-
-class Peer:
-    """A server that keeps count of what it hears."""
-
-    def __init__(self) -> None:
-        self.pongs: list[bytes] = []
-        self.pings = 0
-        self.received = 0
-        self.socket: web.WebSocketResponse | None = None
-        self.up, self.over = asyncio.Event(), asyncio.Event()
-        self.ended: list[WSMsgType] = []
-
-    async def script(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        # aiohttp's own answers are nowhere to be seen.
-        socket._autoping = False
-        self.socket = socket
-        self.up.set()
-        try:
-            while True:
-                message = await socket.receive()
-                match message.type:
-                    case WSMsgType.PONG:
-                        self.pongs.append(bytes(message.data))
-                    case WSMsgType.PING:
-                        self.pings += 1
-                        await socket.pong(message.data)
-                    case WSMsgType.BINARY | WSMsgType.TEXT:
-                        self.received += len(message.data)
-                    case _:
-                        self.ended.append(message.type)
-                        return
-        finally:
-            self.over.set()
-
-    async def ping(self, payload: bytes) -> None:
-        assert self.socket is not None
-        await self.socket.ping(payload)
-
-    async def answered(self, payload: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
-            await settled(lambda: payload in self.pongs)
 
 
 # -- pings -----------------------------------------------------------------------------------------
@@ -76,8 +27,11 @@ class Peer:
 
 @on_each_loop
 async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
-    peer = Peer()
-    async with serving(peer.script, tls=tls) as server, client(server) as streamspace:
+    peer = CountingPeer()
+    async with (
+        serving(peer.script, tls=tls, autoping=False) as server,
+        client(server) as streamspace,
+    ):
         async with streamspace.sessions.ref(ID).open_vnc():
             await peer.up.wait()
             for number in range(5):
@@ -87,9 +41,9 @@ async def test_pings_are_answered_while_nobody_reads(tls: bool) -> None:
 
 @on_each_loop
 async def test_pings_are_answered_until_more_than_max_message_bytes_wait_unread(tls: bool) -> None:
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, max_message=LIMIT) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -114,9 +68,9 @@ async def test_small_messages_without_end_do_not_pile_up(
     tls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vcloud._core.websocket.receiver.MAX_MESSAGES", 100)
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -134,9 +88,9 @@ async def test_small_messages_without_end_do_not_pile_up(
 
 @on_each_loop
 async def test_a_flood_of_pings_neither_holds_up_nor_fills_what_is_sent(tls: bool) -> None:
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -155,9 +109,9 @@ async def test_a_flood_of_pings_neither_holds_up_nor_fills_what_is_sent(tls: boo
 @pytest.mark.parametrize("talks", ["the service", "the client", "nobody"])
 @on_each_loop
 async def test_either_direction_that_is_silent_gets_pings(tls: bool, talks: str) -> None:
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, heartbeat=0.15) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -216,9 +170,9 @@ async def test_a_peer_that_answers_no_ping_is_noticed_while_nobody_reads(tls: bo
 
 @on_each_loop
 async def test_a_peer_that_waits_until_this_side_reads_is_not_given_up(tls: bool) -> None:
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script, tls=tls) as server,
+        serving(peer.script, tls=tls, autoping=False) as server,
         client(server, heartbeat=0.1, max_message=LIMIT) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -298,9 +252,9 @@ async def test_a_lost_connection_has_words_for_who_writes_too(tls: bool) -> None
 
 
 async def test_one_task_reads_at_a_time_and_the_other_is_told() -> None:
-    peer = Peer()
+    peer = CountingPeer()
     async with (
-        serving(peer.script) as server,
+        serving(peer.script, autoping=False) as server,
         client(server) as streamspace,
         streamspace.sessions.ref(ID).open_vnc() as tunnel,
     ):
@@ -339,73 +293,3 @@ async def test_an_upgrade_may_be_answered_with_keep_alive_beside_it() -> None:
         async with client(Server(url)) as streamspace:
             async with streamspace.sessions.ref(ID).open_vnc() as tunnel:
                 assert [await tunnel.read(), await tunnel.read()] == [b"hello", b""]
-
-
-# -- tunnels that are dropped ----------------------------------------------------------------------
-
-
-async def left_reading(tunnel: VNCTunnel, peer: Peer) -> None:
-    reading = asyncio.create_task(tunnel.read())
-    await asyncio.sleep(0)
-    reading.cancel()
-    await asyncio.wait({reading})
-
-
-async def left_unread(tunnel: VNCTunnel, peer: Peer) -> None:
-    assert peer.socket is not None
-    await peer.socket.send_bytes(b"x")
-    await peer.ping(b"read")
-    await peer.answered(b"read")
-
-
-async def left_beyond_the_limit(tunnel: VNCTunnel, peer: Peer) -> None:
-    assert peer.socket is not None
-    for _ in range(3):
-        await peer.socket.send_bytes(bytes(LIMIT))
-    await asyncio.sleep(0.01)
-
-
-async def left_sending(tunnel: VNCTunnel, peer: Peer) -> None:
-    assert peer.socket is not None
-    request: Any = peer.socket._req
-    request.transport.pause_reading()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.05):
-            while True:
-                await tunnel.write(bytes(256 * 1024))
-    request.transport.resume_reading()
-
-
-async def left_idle(tunnel: VNCTunnel, peer: Peer) -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    "leave",
-    [left_idle, left_reading, left_unread, left_beyond_the_limit, left_sending],
-    ids=lambda leave: leave.__name__,
-)
-@on_each_loop
-async def test_a_tunnel_that_is_dropped_is_collected_and_its_connection_ends(
-    tls: bool, leave: Any
-) -> None:
-    peer = Peer()
-    async with (
-        serving(peer.script, tls=tls) as server,
-        client(server, max_message=LIMIT) as streamspace,
-    ):
-        tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
-        await peer.up.wait()
-        await leave(tunnel, peer)
-        dropped = weakref.ref(tunnel)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            del tunnel
-            # A task keeps the cancellation that it got until it waits again, and with it the
-            # frames.
-            await asyncio.sleep(0)
-            gc.collect()
-        assert "a VNC tunnel that was opened at" in str(caught.pop().message)
-        assert dropped() is None
-        await peer.over.wait()
-        await settled(lambda: not any("WebSocket" in task.get_name() for task in others()))

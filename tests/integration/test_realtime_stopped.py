@@ -36,13 +36,13 @@ def run(loop: str, scenario: Coroutine[Any, Any, None]) -> None:
 
 
 @contextmanager
-def in_a_thread(script: Script) -> Iterator[Server]:
+def in_a_thread(script: Script, *, autoping: bool = True) -> Iterator[Server]:
     """A server that goes on while the test's loop is blocked."""
     ready, over = threading.Event(), threading.Event()
     served: list[Server] = []
 
     async def main() -> None:
-        async with serving(script) as server:
+        async with serving(script, autoping=autoping) as server:
             served.append(server)
             ready.set()
             await asyncio.to_thread(over.wait)
@@ -63,7 +63,6 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
 
     async def answering(request: web.Request, socket: web.WebSocketResponse) -> None:
         nonlocal pings
-        socket._autoping = False
         async for message in socket:
             if message.type is web.WSMsgType.PING:
                 pings += 1
@@ -85,7 +84,7 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
                 await tunnel.write(b"alive")
                 assert await tunnel.read() == b"alive"
 
-    with in_a_thread(answering) as server:
+    with in_a_thread(answering, autoping=False) as server:
         run(loop, scenario(server))
 
 
@@ -93,7 +92,7 @@ def test_a_peer_whose_answer_lies_in_the_socket_is_not_taken_for_dead(loop: str)
 def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "REGISTER_TIMEOUT", 0.2)
     plane = Plane()
     introduced = threading.Event()
 
@@ -123,7 +122,7 @@ def test_a_registration_that_was_answered_is_one_although_the_loop_was_blocked(
 def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
     loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcloud._core.websocket.socket.STALLED", 1.0)
+    monkeypatch.setattr("vcloud._core.websocket.socket.STALL_TIMEOUT", 1.0)
     received: list[int] = []
     reads = threading.Event()
 
@@ -141,12 +140,11 @@ def test_a_picture_that_is_finished_is_not_cut_because_the_loop_was_blocked(
         async with client(server) as streamspace:
             tunnel = await streamspace.sessions.ref(ID).open_vnc().aopen()
             size = 0
-            assert tunnel._socket is not None
             # Until the buffers of both systems are full.
-            while not tunnel._socket._unsent():
+            while not tunnel.unsent:
                 await tunnel.write(bytes(8192))
                 size += 8192
-                if tunnel._socket._unsent():
+                if tunnel.unsent:
                     await asyncio.sleep(0.05)
             finishing = asyncio.create_task(tunnel.finish())
             await asyncio.sleep(0.05)

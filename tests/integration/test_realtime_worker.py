@@ -44,7 +44,7 @@ async def test_an_agent_says_who_it_is_and_what_it_can_take() -> None:
 async def test_heartbeats_come_as_often_as_asked_and_count_the_sessions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "MIN_INTERVAL", 0.001)
+    monkeypatch.setattr(connection, "MIN_HEARTBEAT_INTERVAL", 0.001)
     async with plane("2ms") as control, control.agent(ready()):
         await control.command("start_session", "c1")
         await settled(

@@ -50,7 +50,7 @@ class Later:
         from vcloud._core.timing.clock import monotonic
 
         self.ahead = 0.0
-        monkeypatch.setattr("vcloud.auth.monotonic", lambda: monotonic() + self.ahead)
+        monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
         # What a Session takes as its clock is its default argument.
         from vcloud._core.session import Session
 

@@ -279,7 +279,7 @@ async def test_connect_says_that_there_was_no_room_when_time_is_up(
     room(emulator, 0)
     with pytest.raises(
         WaitTimeout,
-        match="no machine in dublin within 0.2 s: none was available, and there was no room for another",
+        match="no machine in dublin within 0.2 s: none was available, and there was no capacity for another",
     ) as error:
         await stream.connect("dublin", timeout=0.2, poll=POLL)
     assert error.value.last is None
@@ -869,7 +869,7 @@ async def test_connect_cancelled_while_it_assigns_what_it_did_not_start_stops_no
     emulator.streams.add_machine(1381, status="available")
     emulator.faults.add("POST *assign-machine", do(cancel))
     task = asyncio.create_task(stream.connect("dublin", poll=POLL))
-    with pytest.raises(CleanupError, match="was assigned in vain") as error:
+    with pytest.raises(CleanupError, match="was assigned for this call") as error:
         await task
     assert error.value.ids == tuple(map(str, emulator.streams.machines))
     assert sent(emulator, "POST", "/stop-machine") == 0
@@ -937,7 +937,9 @@ async def test_time_that_is_up_while_the_assignment_is_lost_names_the_machine_th
         await stream.connect("dublin", timeout=LIMIT, poll=POLL)
     (machine,) = emulator.streams.machines
     assert error.value.outcome_unknown
-    assert f"machine {machine} was started for this, and may be assigned" in notes_of(error.value)
+    assert f"machine {machine} was started for this call, and may be assigned" in notes_of(
+        error.value
+    )
     assert "connection reset" in notes_of(error.value)
     assert statuses(emulator) == ["assigned"]
 
@@ -957,7 +959,7 @@ async def test_a_cancellation_while_the_assignment_is_lost_names_the_machine_tha
     with pytest.raises(CleanupError) as error:
         await task
     (machine,) = emulator.streams.machines
-    assert f"machine {machine} was started for this, and may be assigned" in str(error.value)
+    assert f"machine {machine} was started for this call, and may be assigned" in str(error.value)
     assert error.value.ids == (str(machine),)
 
 
@@ -971,7 +973,7 @@ async def test_time_that_is_up_while_the_assignment_of_what_was_left_is_lost_is_
 ) -> None:
     left_in_exchange(emulator, deployment)
     slow_assignment(client, monkeypatch, then=lambda: None, lose=True)
-    with pytest.raises(WaitTimeout, match="went to somebody else") as error:
+    with pytest.raises(WaitTimeout, match="was taken by another visitor") as error:
         await stream.connect("dublin", timeout=LIMIT, poll=POLL)
     assert error.value.outcome_unknown
     assert "may have been given a machine of stream 1381" in notes_of(error.value)
@@ -1033,11 +1035,11 @@ async def test_a_machine_that_was_not_started_here_and_is_assigned_in_vain_is_na
     with pytest.raises(CleanupError if cancelled else WaitTimeout) as error:
         await task
     told = str(error.value) if cancelled else notes_of(error.value)
-    assert f"machine {machine.id} was assigned in vain" in told
+    assert f"machine {machine.id} was assigned for this call" in told
     assert statuses(emulator) == ["assigned"]
     if isinstance(error.value, WaitTimeout):
         assert error.value.outcome_unknown
-        assert "one was available at the last look" in str(error.value)
+        assert "one was available at the last poll" in str(error.value)
         assert "one was assigned as time was up" in str(error.value)
 
 
@@ -1153,7 +1155,7 @@ async def test_a_machine_that_nothing_shows_is_named_and_not_stopped(
         await stream.connect("dublin", poll=POLL)
     (machine,) = emulator.streams.machines
     assert error.value.outcome_unknown
-    assert f"machine {machine} was started in vain" in notes_of(error.value)
+    assert f"machine {machine} was started for this call" in notes_of(error.value)
     assert sent(emulator, "POST", "/stop-machine") == 0
 
 
@@ -1165,7 +1167,7 @@ async def test_a_machine_whose_status_is_not_told_is_named_and_not_stopped(
         await stream.connect("dublin", poll=POLL)
     (machine,) = emulator.streams.machines
     assert error.value.outcome_unknown
-    assert f"machine {machine} was started in vain" in notes_of(error.value)
+    assert f"machine {machine} was started for this call" in notes_of(error.value)
     assert sent(emulator, "POST", "/stop-machine") == 0
 
 
@@ -1241,7 +1243,7 @@ async def test_time_that_is_up_while_an_available_machine_is_refused_says_so(
     emulator.faults.add(
         "POST *assign-machine", Fault.reply(200, b'{"client_code":440}'), times=None
     )
-    with pytest.raises(WaitTimeout, match="one was available at the last look"):
+    with pytest.raises(WaitTimeout, match="one was available at the last poll"):
         await stream.connect("dublin", timeout=0.2, poll=POLL)
 
 

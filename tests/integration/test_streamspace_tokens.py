@@ -126,10 +126,9 @@ async def test_logout_makes_the_token_worthless_and_the_next_call_logs_in_again(
         await client.logout()
         await client.agents.stats()
         assert logins(emulator) == 2
+        base_url = emulator.endpoints()["streamspace"].base_url
         with pytest.raises(AuthenticationError) as caught:
-            async with StreamSpace(
-                Endpoint(client._session.base_url, auth=BearerAuth(token))
-            ) as late:
+            async with StreamSpace(Endpoint(base_url, auth=BearerAuth(token))) as late:
                 await late.agents.stats()
         assert caught.value.code is StreamSpaceCode.AUTH_TOKEN_INVALID
         await other.logout()

@@ -269,7 +269,7 @@ async def test_an_answer_before_the_first_request_is_none_and_nothing_is_sent(
     monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", slowly)
     service = Service(first, tls=False)
     async with service.serving(retry=RetryPolicy(attempts=1)) as computers:
-        with pytest.raises(ConnectError, match="sent data before it was asked") as caught:
+        with pytest.raises(ConnectError, match="sent data before the request") as caught:
             await computers.machines.ref("1").start()
         assert not caught.value.outcome_unknown
         await computers.machines.ref("2").start()
@@ -299,7 +299,7 @@ def test_on_a_session_of_the_users_own_the_connection_is_refused_and_nothing_was
             await computers.machines.ref("1").start()
             spoken.set()
             await asyncio.sleep(0.05)
-            with pytest.raises(ConnectError, match="sent data before it was asked") as caught:
+            with pytest.raises(ConnectError, match="sent data before the request") as caught:
                 await computers.machines.ref("2").start()
             assert not caught.value.outcome_unknown
             await computers.machines.ref("3").start()

@@ -22,8 +22,7 @@ from attrs import evolve
 from tests.leaks.wholeness import at_rest, whole
 from vcloud import Endpoint, RateLimit, RetryPolicy, VCloud, VCloudError
 from vcloud._core.scalars import REMEMBERED
-from vcloud.cloud import _endpoint_from
-from vcloud.providers.desktops.launch import OpenDesktops
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 SLOTS = 20
 #: Calls in a round, rounds until every cache is full, and rounds that are measured.
@@ -79,8 +78,8 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def quick(name: str, environment: dict[str, str]) -> Endpoint:
-    endpoint = _endpoint_from(name, environment)
-    assert endpoint is not None
+    endpoint = getattr(VCloud, name).variables.endpoint(environment)
+    assert isinstance(endpoint, Endpoint)
     retry = RetryPolicy(attempts=2, base=0.001, cap=0.002)
     return evolve(
         endpoint,
@@ -182,7 +181,7 @@ async def test_memory_is_flat_however_many_calls_were_made(environment: dict[str
 
 
 def test_desktops_that_are_over_are_forgotten_behind_one_that_runs_long() -> None:
-    register = OpenDesktops()
+    register = LaunchRegistry()
     register.add("long", now=0.0, ends=86_400.0)
     for number in range(10_000):
         register.add(f"short-{number}", now=float(number), ends=number + 60.0)

@@ -62,7 +62,7 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
         yield f"{waiting.number} wait for a {reason}"
     if admission.in_flight:
         yield f"{admission.in_flight} are in flight"
-    if not admission.at_rest:
+    if not admission.is_idle:
         yield "somebody asks the store, or an answer is awaited that nobody will get"
     if isinstance(session.auth, BearerAuth):
         # Another loop's client may share the strategy, and log in at this moment.

@@ -30,7 +30,7 @@ from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.transport import TransportOptions
-from vcloud.auth import Token, login_request
+from vcloud.auth.bearer import Token, login_request
 from vcloud.providers.desktops import TypeText
 
 SECRET = f"{CANARY}-0123456789-abcdef"
@@ -235,7 +235,7 @@ def test_pytest_with_local_variables_shows_none(names: list[str], tmp_path: Path
 SECRET_NAMES = {"secret", "password", "token", "environ", "proxy", "store"}
 #: What is called with what a service answered.
 HARMLESS = {
-    "vcloud.auth.BearerAuth.adopt",
+    "vcloud.auth.bearer.BearerAuth.adopt",
     "vcloud.providers.streamspace.models.Login.__init__",
 }
 

@@ -17,6 +17,7 @@ from tests.hostile.growth import check_growth
 from tests.secrets.spelling import WHOLE, shows, spelled, texts_of
 from tests.unit.hostile import ONCE, STEADY
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, Request, Response, VCloudError
+from vcloud._core.client import client_with
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor, redactor_for
 from vcloud.providers.streamspace import InvalidTransitionError, SessionState
 
@@ -55,7 +56,7 @@ async def error_of(api: str, secret: str, answer: Response) -> VCloudError:
     auth, call = CALLS[api]
     transport = CannedTransport(answer.status, answer.body, CIMultiDict(answer.headers))  # type: ignore[arg-type]
     endpoint = Endpoint(PROVIDERS[api].document["base_url"], auth=auth(secret), retry=ONCE)
-    client = PROVIDERS[api].client_class(endpoint, transport=transport)
+    client = client_with(PROVIDERS[api].client_class, endpoint, transport=transport)
     with pytest.raises(VCloudError) as caught:
         await call(client)
     return caught.value

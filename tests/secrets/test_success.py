@@ -12,6 +12,7 @@ from tests.contract.contract_harness import PROVIDERS, CannedTransport
 from tests.secrets.spelling import WHOLE, shows, texts_of
 from tests.unit.hostile import ONCE
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, VCloudError
+from vcloud._core.client import client_with
 
 SECRET: Final = "ck_+a/secret=of-mine.8"
 HOLE: Final = "@@ a hole @@"
@@ -72,8 +73,8 @@ async def test_an_error_quotes_a_success_without_what_was_sent(place: str, way: 
     api, answer, call = CALLS[place]
     said = json.dumps(answer).replace(HOLE, json.dumps(WHOLE[way](SECRET))[1:-1])
     endpoint = Endpoint(PROVIDERS[api].document["base_url"], auth=AUTHS[api](), retry=ONCE)
-    client = PROVIDERS[api].client_class(
-        endpoint, transport=CannedTransport(200, said.encode(), {})
+    client = client_with(
+        PROVIDERS[api].client_class, endpoint, transport=CannedTransport(200, said.encode(), {})
     )
 
     with pytest.raises(VCloudError) as caught:

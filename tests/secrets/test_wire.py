@@ -27,7 +27,7 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 
 KEY, TOKEN, PASSWORD = (f"{CANARY}-{what}-0123456789" for what in ("key", "token", "password"))
 
@@ -47,27 +47,36 @@ def head(*lines: bytes) -> bytes:
 
 #: What a peer answers, and which words of ours tell of it.
 WAYS: Final[dict[str, tuple[Way, str]]] = {
-    "the request itself": (lambda request: request, "no HTTP|status line"),
+    "the request itself": (lambda request: request, "not valid HTTP|status line"),
     "a status line": (
         lambda request: b"HTTP/1.1 2%b OK\r\n\r\n" % heard(request),
-        "status line|no HTTP",
+        "status line|not valid HTTP",
     ),
     "a reason": (lambda request: b"HTTP/1.1 777 %b\r\n\r\n" % heard(request), "777"),
-    "a version": (lambda request: b"HTTP/%b 200 OK\r\n\r\n" % heard(request), "no HTTP|status"),
-    "a header's name": (lambda request: head(b"X(%b): a" % heard(request)), "no HTTP|header"),
-    "a header without a colon": (lambda request: head(heard(request)), "no HTTP|header"),
+    "a version": (
+        lambda request: b"HTTP/%b 200 OK\r\n\r\n" % heard(request),
+        "not valid HTTP|status",
+    ),
+    "a header's name": (
+        lambda request: head(b"X(%b): a" % heard(request)),
+        "not valid HTTP|header",
+    ),
+    "a header without a colon": (lambda request: head(heard(request)), "not valid HTTP|header"),
     "a header that is too long": (
         lambda request: head(b"X-Long: %b" % (heard(request) * 2000)),
-        "too long|no HTTP",
+        "too long|not valid HTTP",
     ),
-    "a length": (lambda request: head(b"Content-Length: %b" % heard(request)), "no HTTP|header"),
+    "a length": (
+        lambda request: head(b"Content-Length: %b" % heard(request)),
+        "not valid HTTP|header",
+    ),
     "a coding": (
         lambda request: head(b"Transfer-Encoding: %b" % heard(request)),
         "desktops",
     ),
     "a chunk": (
         lambda request: head(b"Transfer-Encoding: chunked") + heard(request) + b"\r\n",
-        "chunked|no HTTP",
+        "chunked|not valid HTTP",
     ),
     "too short a body": (
         lambda request: head(b"Content-Length: 500") + heard(request),
@@ -326,6 +335,6 @@ def test_no_fault_is_told_in_a_librarys_words() -> None:
     errors = list(every_error())
     assert len(errors) > 40
     for error in errors:
-        words = fault_words(error)
+        words = describe_failure(error)
         assert words
         assert CANARY not in words.lower()

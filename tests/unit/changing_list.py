@@ -9,11 +9,12 @@ from urllib.parse import parse_qs
 
 import attrs
 from attrs import frozen
+from msgspec import UNSET
 
 from vcloud import Pager
-from vcloud._core.paging.strategies import ABSENT
 from vcloud._core.resource import Handle
-from vcloud.providers import vagon
+from vcloud._core.resources import Opened
+from vcloud.providers import vagon_resources as vagon
 from vcloud.providers.streamspace import wire
 
 
@@ -42,6 +43,7 @@ class ChangingList:
         total: what the service says there are, given how many there are.
         before: what happens before each answer, given how many requests came before.
         delays: turns of the event loop that the requests wait before they are answered.
+        max_pages: how many pages an iteration may read.
     """
 
     things: list[str]
@@ -51,6 +53,7 @@ class ChangingList:
     total: Callable[[int], int | None] = lambda there: there
     before: Callable[[int], None] = lambda requests: None
     delays: tuple[int, ...] = (0,)
+    max_pages: int = 10_000
     asked: list[int] = attrs.field(factory=list)
 
     def leave(self, thing: str) -> None:
@@ -70,7 +73,10 @@ class ChangingList:
 
     def pager(self, start: int | None = None) -> Pager[Thing]:
         session = cast(
-            "Any", type("Session", (), {"fetch": staticmethod(self._answer), "max_pages": 10_000})()
+            "Any",
+            type(
+                "Session", (), {"fetch": staticmethod(self._answer), "max_pages": self.max_pages}
+            )(),
         )
         asked = self.per_page or self.size
         shape = cast("Any", None)
@@ -95,10 +101,10 @@ class ChangingList:
                 total=there if total is None else total,
                 total_pages=-(-there // self.size),
             )
-            return wire.Opened(Numbered(pagination=where), items)
+            return Opened(Numbered(pagination=where), items)
         following = number + 1 if number * self.size < there else None
-        says = following if self.style == "next" else ABSENT
-        return vagon.Opened(Counted(client_code=200, count=total, next_page=says), items)
+        says = following if self.style == "next" else UNSET
+        return Opened(Counted(client_code=200, count=total, next_page=says), items)
 
 
 def pages_of(items: int, size: int) -> int:

@@ -1,4 +1,4 @@
-"""What the desktop-action service runs for an action, and a program that records what reaches it."""
+"""The command that the desktop-action service runs, and a program that records its arguments."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from attrs import frozen
 
-#: Writes each argument, ended with a NUL, and a NUL more.
+#: Writes each argument with a NUL after it, and one more NUL.
 _STUB = """#!/bin/sh
 printf '%s\\0' "$@" '' >> "$RECORD"
 """
 
 
 def command(path: str, body: Mapping[str, Any]) -> str:
-    """The command that the service composes, faults included (from its published source)."""
+    """The command that the service builds, with its bugs (from its published source)."""
     if path.endswith("/bash-action"):
         return str(body["command"])
     if body["type"] == "type":
@@ -35,7 +35,7 @@ def command(path: str, body: Mapping[str, Any]) -> str:
 
 @frozen
 class StubDesktop:
-    """Runs commands with a real shell that finds one program, which records its arguments."""
+    """Runs commands in a real shell with only one program, which records its arguments."""
 
     folder: Path
 
@@ -49,7 +49,7 @@ class StubDesktop:
         return cls(folder)
 
     def run(self, line: str) -> tuple[int, bytes, bytes]:
-        """The exit status, output and errors of a command, run as the service runs it."""
+        """Run a command as the service does; returns its exit status, output and errors."""
         ran = subprocess.run(
             ["/bin/bash", "-c", line],
             cwd=self.folder / "work",
@@ -66,7 +66,7 @@ class StubDesktop:
         return ran.returncode, ran.stdout, ran.stderr
 
     def recorded(self) -> list[list[str]]:
-        """The arguments of each call so far; forgets them."""
+        """The arguments of each call since the last time."""
         record = self.folder / "record"
         if not record.exists():
             return []
@@ -87,7 +87,7 @@ def entered(calls: Sequence[Sequence[str]]) -> str:
 def _entered(call: Sequence[str]) -> str:
     if call[0] == "type":
         assert list(call[1:-1]) == ["--clearmodifiers", "--delay", "50"], call
-        # xdotool takes what begins like this for an option.
+        # xdotool takes a text that begins like this for an option.
         assert not call[-1].startswith("-"), call
         return call[-1]
     assert list(call[:-1]) == ["key", "--clearmodifiers"], call

@@ -14,6 +14,7 @@ from vcloud import (
     Response,
     RetryPolicy,
 )
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.desktops import (
@@ -41,7 +42,7 @@ def response(body: object, status: int = 200, **headers: str) -> Response:
 
 @define
 class Wired(Transport):
-    """Answers without a socket, and keeps what was asked."""
+    """Answers without a socket, and keeps the requests."""
 
     reply: Reply
     asked: list[tuple[str, str, Any]] = field(factory=list)
@@ -79,11 +80,11 @@ def client(
         retry=RetryPolicy(attempts=attempts, base=0),
         cleanup_timeout=cleanup_timeout,
     )
-    return Desktops(endpoint, transport=transport, codec=Codec(strict=strict))
+    return client_with(Desktops, endpoint, transport=transport, codec=Codec(strict=strict))
 
 
 def answering(*answers: Response | Exception, attempts: int = 1) -> tuple[Desktops, Wired]:
-    """A client that gets these answers in turn, the last one for ever."""
+    """A client that gets these answers one after the other, and the last one from then on."""
     left = list(answers)
 
     async def reply(method: str, path: str) -> Response:

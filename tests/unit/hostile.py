@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from tests.contract.contract_harness import PROVIDERS, CannedTransport, Provider
 from vcloud import Endpoint, RetryPolicy
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 
 ONCE = RetryPolicy(attempts=1)
@@ -228,4 +229,4 @@ def answered(
     """A client that gets this for everything it asks."""
     transport = CannedTransport(status, body, CIMultiDict(headers))  # type: ignore[arg-type]
     endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=ONCE, **settings)
-    return provider.client_class(endpoint, transport=transport, codec=codec), transport
+    return client_with(provider.client_class, endpoint, transport=transport, codec=codec), transport

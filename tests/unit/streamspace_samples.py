@@ -16,6 +16,7 @@ from vcloud import (
     Response,
     RetryPolicy,
 )
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.streamspace import (
@@ -189,4 +190,4 @@ class Canned(Transport):
 def client(body: object = None, status: int = 200, auth: Any = None) -> tuple[StreamSpace, Canned]:
     transport = Canned(status, encoded(body) if body is not None else b"")
     endpoint = Endpoint(BASE, auth=auth or BearerAuth("tok-canary"), retry=RetryPolicy(attempts=1))
-    return StreamSpace(endpoint, transport=transport), transport
+    return client_with(StreamSpace, endpoint, transport=transport), transport

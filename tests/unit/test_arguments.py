@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args, get_type_hints
 
@@ -13,18 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.test_hostile_arguments import CALLS, OTHER, TAME, Call, make
-from vcloud import InvalidArgumentError, OpenEnum
+from vcloud import (
+    BearerAuth,
+    ConfigurationError,
+    Endpoint,
+    InvalidArgumentError,
+    OpenEnum,
+    RateLimit,
+    RetryPolicy,
+)
 from vcloud._core.arguments import (
+    flag,
     identifier,
     instant,
     member,
     number,
+    number_from_zero,
     optional_member,
     positive_integer,
     positive_seconds,
     seconds,
     seconds_from_zero,
     text,
+    whole_number,
     whole_units,
 )
 from vcloud.providers.computers import MachineStatus
@@ -190,6 +201,46 @@ def test_a_duration_that_would_have_to_be_rounded_or_is_too_small_is_refused(val
 def test_a_text_that_says_nothing_is_refused_and_not_repeated(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"^password must be a non-empty text$"):
         text(value, "password")
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "true", "", [True]])
+def test_a_flag_is_true_or_false_and_nothing_else(value: Any) -> None:
+    assert [flag(given, "anyone") for given in (True, False)] == [True, False]
+    with pytest.raises(InvalidArgumentError, match="anyone must be True or False, not a"):
+        flag(value, "anyone")
+
+
+def test_a_number_out_of_bounds_is_refused_with_the_bounds() -> None:
+    assert whole_number(5, "port", at_least=0, at_most=5) == 5
+    for value in (-1, 6, "5", 5.0, True, 10**5000):
+        with pytest.raises(InvalidArgumentError, match="port must be a whole number from 0 to 5"):
+            whole_number(value, "port", at_least=0, at_most=5)  # type: ignore[arg-type]
+    assert number_from_zero(0, "count") == 0
+    with pytest.raises(InvalidArgumentError, match="count must be a whole number of at least 0"):
+        number_from_zero(-1, "count")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**5000)], ids=["long", "very long"])
+def test_a_duration_too_long_for_a_float_is_refused_by_name(value: int) -> None:
+    for check in (seconds, positive_seconds, seconds_from_zero):
+        with pytest.raises(InvalidArgumentError, match="timeout must be a number of seconds"):
+            check(value, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: RetryPolicy(base="1"), "base"),  # type: ignore[arg-type]
+        (lambda: RateLimit(1, per="1"), "per"),  # type: ignore[arg-type]
+        (lambda: Endpoint(auth=BearerAuth("t"), timeout="1"), "timeout"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_constructor_names_the_argument_that_is_no_duration(
+    make: Callable[[], object], name: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value) == f"{name} must be a number of seconds or a timedelta, not '1'"
 
 
 # -- every method of every client ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The clock of attempts: whose time is up is cancelled, and nobody else notices."""
+"""Timeouts of attempts: an attempt that takes too long is cancelled, and no other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextvars import ContextVar
 import pytest
 
 from vcloud._core.timing.attempt_timeout import AttemptTimeout, AttemptTimeouts
-from vcloud._core.timing.timeouts import LOOK
+from vcloud._core.timing.timeouts import GROWTH_CHECK_INTERVAL
 
 
 class Clock:
-    """The loop's time, which stands still unless it is moved."""
+    """The loop's time, which only a test moves."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -45,34 +45,36 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Attempt:
-    """An attempt that goes on until it is told to end, in a task of its own."""
+    """An attempt in a task of its own, which waits for its answer."""
 
-    def __init__(self, patience: AttemptTimeouts) -> None:
+    timeout: AttemptTimeout
+
+    def __init__(self, timeouts: AttemptTimeouts) -> None:
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.cancelling = -1
-        self.task = asyncio.create_task(self._run(patience))
+        self.task = asyncio.create_task(self._run(timeouts))
 
-    async def _run(self, patience: AttemptTimeouts) -> str:
-        turn = patience.begin()
+    async def _run(self, timeouts: AttemptTimeouts) -> str:
+        self.timeout = timeouts.begin()
         try:
             outcome = await self.answer
         except asyncio.CancelledError:
-            if not turn.only_late():
+            if not self.timeout.timed_out():
                 raise
-            outcome = "late"
+            outcome = "timed out"
         finally:
-            patience.end(turn)
+            timeouts.end(self.timeout)
             current = asyncio.current_task()
             assert current is not None
             self.cancelling = current.cancelling()
-        # Whoever was late can wait again.
+        # A task whose attempt timed out can wait again.
         await asyncio.sleep(0)
         return outcome
 
 
-async def test_one_timer_is_enough_for_all_and_goes_when_they_are_over(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
-    attempts = [Attempt(patience) for _ in range(100)]
+async def test_one_timer_serves_all_attempts_and_is_cancelled_after_the_last(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
+    attempts = [Attempt(timeouts) for _ in range(100)]
     await clock.move(0)
     assert len(clock.timers) == clock.pending == 1
     for attempt in attempts[::-1]:
@@ -82,40 +84,42 @@ async def test_one_timer_is_enough_for_all_and_goes_when_they_are_over(clock: Cl
     assert clock.pending == 0
 
 
-async def test_whose_time_is_up_is_cancelled_and_those_who_began_later_go_on(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
-    first = Attempt(patience)
+async def test_a_timeout_cancels_its_attempt_and_not_those_that_started_later(
+    clock: Clock,
+) -> None:
+    timeouts = AttemptTimeouts(10)
+    first = Attempt(timeouts)
     await clock.move(0)
     await clock.move(6)
-    second, third = Attempt(patience), Attempt(patience)
+    second, third = Attempt(timeouts), Attempt(timeouts)
     await clock.move(0)
     await clock.move(3.9)
     assert not first.task.done()
     await clock.move(0.2)
-    assert await first.task == "late"
-    assert first.cancelling == 0, "the cancellation that was the clock's is taken back"
+    assert await first.task == "timed out"
+    assert first.cancelling == 0, "the cancellation by the timeout is taken back"
     third.answer.set_result("in time")
     await clock.move(5.8)
     assert not second.task.done()
     await clock.move(0.2)
-    assert (await second.task, await third.task) == ("late", "in time")
+    assert (await second.task, await third.task) == ("timed out", "in time")
     assert clock.pending == 0
 
 
-async def test_who_is_cancelled_besides_stays_cancelled(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
-    attempt = Attempt(patience)
+async def test_a_cancellation_beside_the_timeout_is_kept(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
+    attempt = Attempt(timeouts)
     await clock.move(0)
     clock.now += 11
     asyncio.get_running_loop().call_soon(attempt.task.cancel)
     await clock.move(0)
     assert attempt.task.cancelled()
-    assert attempt.cancelling == 1, "the one of the clock is taken back, the other is not"
+    assert attempt.cancelling == 1, "the one by the timeout is taken back, the other is not"
 
 
-async def test_a_cancelled_one_is_forgotten_and_keeps_no_timer(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
-    attempt = Attempt(patience)
+async def test_a_cancelled_attempt_keeps_no_timer(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
+    attempt = Attempt(timeouts)
     await clock.move(0)
     attempt.task.cancel()
     await clock.move(0)
@@ -123,16 +127,16 @@ async def test_a_cancelled_one_is_forgotten_and_keeps_no_timer(clock: Clock) -> 
     assert clock.pending == 0
 
 
-async def test_a_timeout_around_it_is_not_confused_with_it(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
+async def test_a_timeout_around_an_attempt_raises_its_own_error(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
 
     async def hurried() -> None:
         async with asyncio.timeout(3):
-            turn = patience.begin()
+            attempt = timeouts.begin()
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
-                patience.end(turn)
+                timeouts.end(attempt)
 
     task = asyncio.create_task(hurried())
     await clock.move(0)
@@ -142,21 +146,21 @@ async def test_a_timeout_around_it_is_not_confused_with_it(clock: Clock) -> None
     assert clock.pending == 0
 
 
-async def test_it_is_as_good_as_new_after_everybody_was_late(clock: Clock) -> None:
-    patience = AttemptTimeouts(1)
+async def test_timeouts_work_again_after_all_attempts_timed_out(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(1)
     for _ in range(3):
-        attempts = [Attempt(patience) for _ in range(3)]
+        attempts = [Attempt(timeouts) for _ in range(3)]
         await clock.move(0)
         await clock.move(1.1)
-        assert [await attempt.task for attempt in attempts] == ["late"] * 3
+        assert [await attempt.task for attempt in attempts] == ["timed out"] * 3
         assert clock.pending == 0
 
 
-async def finished_beside(slow: Attempt, patience: AttemptTimeouts, clock: Clock) -> list[object]:
-    """What is still held of twenty attempts that ended while another one hangs."""
+async def finished_beside(slow: Attempt, timeouts: AttemptTimeouts, clock: Clock) -> list[object]:
+    """The tasks that are still referenced, of twenty that ended while another attempt hangs."""
     seen: list[weakref.ref[object]] = []
     for _ in range(20):
-        quick = Attempt(patience)
+        quick = Attempt(timeouts)
         await clock.move(0)
         quick.answer.set_result("in time")
         await clock.move(0)
@@ -166,70 +170,72 @@ async def finished_beside(slow: Attempt, patience: AttemptTimeouts, clock: Clock
     return [one for reference in seen if (one := reference()) is not None]
 
 
-async def test_what_is_over_is_let_go_at_once_whatever_hangs_before_or_after_it(
+async def test_an_ended_attempt_is_released_at_once_whatever_hangs_before_or_after_it(
     clock: Clock,
 ) -> None:
-    patience = AttemptTimeouts(10)
-    slow = Attempt(patience)
+    timeouts = AttemptTimeouts(10)
+    slow = Attempt(timeouts)
     await clock.move(0)
     gc.disable()
     try:
-        assert await finished_beside(slow, patience, clock) == []
+        assert await finished_beside(slow, timeouts, clock) == []
         await clock.move(6)
-        slower = Attempt(patience)
+        slower = Attempt(timeouts)
         await clock.move(0)
-        assert await finished_beside(slow, patience, clock) == []
+        assert await finished_beside(slow, timeouts, clock) == []
         await clock.move(4.1)
-        assert await slow.task == "late"
-        assert await finished_beside(slower, patience, clock) == []
+        assert await slow.task == "timed out"
+        assert await finished_beside(slower, timeouts, clock) == []
     finally:
         gc.enable()
     assert clock.pending == 1
     await clock.move(6)
-    assert await slower.task == "late"
+    assert await slower.task == "timed out"
     assert clock.pending == 0
 
 
-async def test_one_that_ends_among_others_changes_nothing_for_them(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
+async def test_an_attempt_that_ends_does_not_change_the_timeouts_of_others(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
     attempts = []
     for _ in range(5):
-        attempts.append(Attempt(patience))
+        attempts.append(Attempt(timeouts))
         await clock.move(0)
         await clock.move(1)
-    # The one whose end the timer is set to, one in the middle, and the last.
+    # The one that the timer is set to, one in the middle, and the last.
     for index in (0, 2, 4):
         attempts[index].answer.set_result("in time")
     await clock.move(4.9)
     assert not attempts[1].task.done()
     await clock.move(1.2)
-    assert await attempts[1].task == "late"
+    assert await attempts[1].task == "timed out"
     assert not attempts[3].task.done()
     await clock.move(2)
-    assert await attempts[3].task == "late"
+    assert await attempts[3].task == "timed out"
     assert [await attempts[index].task for index in (0, 2, 4)] == ["in time"] * 3
     assert clock.pending == 0
 
 
 @pytest.mark.parametrize("besides", [False, True])
-async def test_why_it_was_cancelled_is_known_after_its_end_too(clock: Clock, besides: bool) -> None:
-    patience = AttemptTimeouts(10)
-    turns: list[AttemptTimeout] = []
+async def test_whether_the_timeout_was_the_cause_is_known_after_the_end_too(
+    clock: Clock, besides: bool
+) -> None:
+    timeouts = AttemptTimeouts(10)
+    started: list[AttemptTimeout] = []
     said: list[bool] = []
 
     async def attempt() -> None:
-        turns.append(turn := patience.begin())
+        started.append(timeout := timeouts.begin())
         task = asyncio.current_task()
         assert task is not None
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            said.append(turn.only_late())
-        patience.end(turn)
-        said.append(turn.only_late())
-        # What comes later is not about the attempt.
+            said.append(timeout.timed_out())
+        timeouts.end(timeout)
+        said.append(timeout.timed_out())
+        # A later cancellation does not concern the attempt.
         task.cancel()
-        said.append(turn.only_late())
+        said.append(timeout.timed_out())
 
     task = asyncio.create_task(attempt())
     await clock.move(0)
@@ -239,34 +245,34 @@ async def test_why_it_was_cancelled_is_known_after_its_end_too(clock: Clock, bes
     await clock.move(11)
     assert task.done()
     assert said == [not besides] * 3
-    assert turns[0].task is None, "whoever keeps the turn does not keep the task"
+    assert started[0].task is None, "a reference to the timeout does not keep the task alive"
 
 
-async def test_one_that_ended_in_time_was_not_late(clock: Clock) -> None:
-    patience = AttemptTimeouts(10)
-    turn = patience.begin()
-    patience.end(turn)
+async def test_an_attempt_that_ended_in_time_did_not_time_out(clock: Clock) -> None:
+    timeouts = AttemptTimeouts(10)
+    attempt = timeouts.begin()
+    timeouts.end(attempt)
     await clock.move(20)
-    assert not turn.only_late()
+    assert not attempt.timed_out()
 
 
-async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> None:
+async def test_the_timer_does_not_keep_the_context_of_the_call_that_set_it(clock: Clock) -> None:
     class Kept:
-        """Something that a caller has in its context."""
+        """A value in the context of a caller."""
 
     variable: ContextVar[Kept] = ContextVar("variable")
-    patience = AttemptTimeouts(10)
+    timeouts = AttemptTimeouts(10)
 
     async def first() -> weakref.ref[Kept]:
         variable.set(kept := Kept())
-        turn = patience.begin()
+        attempt = timeouts.begin()
         await clock.move(1)
-        patience.end(turn)
+        timeouts.end(attempt)
         return weakref.ref(kept)
 
     task = asyncio.create_task(first())
     await asyncio.sleep(0)
-    slow = Attempt(patience)
+    slow = Attempt(timeouts)
     reference = await task
     del task
     await clock.move(0)  # the loop itself still holds the task's last step
@@ -278,70 +284,69 @@ async def test_the_timer_keeps_nothing_of_the_call_that_set_it(clock: Clock) -> 
 
 
 class Growing:
-    """A body of which a part has arrived."""
+    """An incomplete body."""
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
 
 
-@pytest.mark.parametrize("grows", [True, False])
-async def test_an_overdue_answer_that_is_there_in_part_may_arrive_as_long_as_it_grows(
-    clock: Clock, grows: bool
+@pytest.mark.parametrize("growing", [True, False])
+async def test_an_overdue_incomplete_answer_is_read_while_it_grows(
+    clock: Clock, growing: bool
 ) -> None:
-    patience = AttemptTimeouts(10)
+    timeouts = AttemptTimeouts(10)
     ended: list[str] = []
 
     async def read(body: Growing, more: int) -> None:
-        turn = patience.begin()
-        turn.body = body
+        attempt = timeouts.begin()
+        attempt.body = body
         try:
             while body.total_bytes < 1000:
-                await asyncio.sleep(LOOK / 2)
+                await asyncio.sleep(GROWTH_CHECK_INTERVAL / 2)
                 body.total_bytes += more
             ended.append("read")
         except asyncio.CancelledError:
-            ended.append("late")
+            ended.append("timed out")
         finally:
-            patience.end(turn)
+            timeouts.end(attempt)
 
     async def both() -> None:
-        # One that has more of its answer, and hangs, does not hide how the other grows.
-        await asyncio.gather(read(Growing(100), 200 if grows else 0), read(Growing(900), 0))
+        # The other body is longer and does not grow. That does not hide how this one grows.
+        await asyncio.gather(read(Growing(100), 200 if growing else 0), read(Growing(900), 0))
 
     task = asyncio.create_task(both())
     await clock.move(0)
     await clock.move(43)
     assert ended == []
     for _ in range(12):
-        await clock.move(LOOK / 2)
-    assert ended == (["read", "late"] if grows else ["late", "late"])
+        await clock.move(GROWTH_CHECK_INTERVAL / 2)
+    assert ended == (["read", "timed out"] if growing else ["timed out", "timed out"])
     await task
     assert clock.pending == 0
 
 
-async def test_an_answer_that_is_there_in_part_gets_no_more_time_when_the_loop_ran(
+async def test_an_incomplete_answer_gets_no_more_time_if_the_loop_was_not_blocked(
     clock: Clock,
 ) -> None:
-    patience = AttemptTimeouts(10)
-    attempt = Attempt(patience)
+    timeouts = AttemptTimeouts(10)
+    attempt = Attempt(timeouts)
     await clock.move(0)
-    (turn,) = patience._line
-    turn.body = Growing(100)
+    attempt.timeout.body = Growing(100)
     await clock.move(10)
-    assert await attempt.task == "late"
+    assert await attempt.task == "timed out"
 
 
-@pytest.mark.parametrize(("turns", "again"), [(0, True), (1, True), (5, False)])
-async def test_what_leaves_only_after_the_loop_stood_still_gets_its_whole_time_again(
-    clock: Clock, turns: int, again: bool
+@pytest.mark.parametrize(("iterations", "again"), [(0, True), (1, True), (5, False)])
+async def test_a_request_that_is_written_only_after_the_loop_was_blocked_gets_its_timeout_again(
+    clock: Clock, iterations: int, again: bool
 ) -> None:
-    patience = AttemptTimeouts(10)
-    # Another one began in the turn before: each has its own two turns.
-    before, attempt = Attempt(patience), None
+    timeouts = AttemptTimeouts(10)
+    # Another one started in the iteration before: each is watched for two iterations.
+    before, attempt = Attempt(timeouts), None
     await asyncio.sleep(0)
-    attempt = Attempt(patience)
+    attempt = Attempt(timeouts)
     await asyncio.sleep(0)
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     clock.now += 33
     await clock.move(0)
@@ -350,6 +355,6 @@ async def test_what_leaves_only_after_the_loop_stood_still_gets_its_whole_time_a
         await clock.move(9.9)
         assert not attempt.task.done()
         await clock.move(0.2)
-    assert await attempt.task == "late"
-    assert await before.task == "late"
+    assert await attempt.task == "timed out"
+    assert await before.task == "timed out"
     assert clock.pending == 0

@@ -11,26 +11,25 @@ from typing import Final
 
 import pytest
 
-from vcloud import Endpoint, HMACAuth, RetryPolicy, auth, errors
+from vcloud import Endpoint, HMACAuth, RetryPolicy
 from vcloud._core import (
     arguments,
     closing,
-    error_details,
     process_limits,
     refused_credentials,
     request,
     scalars,
-    text,
     waiting,
 )
 from vcloud._core.connections import kept_connections, resolver
-from vcloud._core.decoding import codec, converter, short_fields
+from vcloud._core.decoding import codec, converter, plain_json, short_fields
 from vcloud._core.limits import cooldown, headers
-from vcloud._core.limits.shared_budget import budget, counter, redis_store
+from vcloud._core.limits.shared_budget import counter, redis_store, store_access
 from vcloud._core.paging import pages
 from vcloud._core.redaction import sent_secrets, spellings
 from vcloud._core.timing import clock, running_time, server_clock, timeouts
 from vcloud._core.websocket import receiver, socket
+from vcloud.auth import bearer
 from vcloud.bulk import store
 from vcloud.emulator import __main__ as emulator_command
 from vcloud.emulator.admin import routes
@@ -42,31 +41,32 @@ from vcloud.emulator.streamspace.control import rfb
 from vcloud.emulator.vagon import service as emulator_vagon
 from vcloud.emulator.x11 import desktop, processes, supervisor
 from vcloud.emulator.x11 import vnc as x11_vnc
+from vcloud.errors import details, text, wording
 from vcloud.providers import vagon
 from vcloud.providers.desktops import actions, requests, typed_text
 from vcloud.providers.desktops import errors as desktops_errors
 from vcloud.providers.streamspace.agent import (
-    answers,
+    command_limits,
     commands,
     connection,
-    frames,
     hooks,
     messages,
     outbox,
-    pictures,
-    room,
-    streak,
+    parsing,
+    reconnect,
+    result_cache,
+    vnc_connections,
     worker,
 )
 from vcloud.providers.streamspace.realtime import (
-    forward,
-    logs,
-    overlap,
-    relay,
-    replay,
-    viewer_admission,
+    log_overlap,
+    log_replay,
+    log_stream,
+    vnc_admission,
+    vnc_forward,
+    vnc_refusal,
+    vnc_relay,
 )
-from vcloud.providers.streamspace.realtime import rfb as client_rfb
 
 ROOT: Final = Path(__file__).parents[2]
 SECTION: Final = (
@@ -116,21 +116,21 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a kept connection": (figure(kept_connections.MAX_AGE),),
     "the time of day gets ahead": (figure(clock.SUSPENDED),),
     "names that this process looks up": (figure(resolver.THREADS),),
-    "a wait for a file descriptor": (figure(process_limits.PATIENCE),),
+    "a wait for a file descriptor": (figure(process_limits.MAX_WAIT),),
     "calls that try again at once": (
-        figure(process_limits.AT_ONCE),
-        f"{process_limits.TICK:g} s",
+        figure(process_limits.MAX_RETRIES_AT_ONCE),
+        f"{process_limits.RETRY_INTERVAL:g} s",
     ),
-    "turns of the event loop": (f"{timeouts.TURNS}; {figure(timeouts.GRACE * 1000)}",),
+    "turns of the event loop": (f"{timeouts.MAX_ITERATIONS}; {figure(timeouts.GRACE * 1000)}",),
     "a wait in line": (figure(waiting.LONG), figure(waiting.LOG_INTERVAL)),
     "attempts of one call": (figure(RetryPolicy().attempts),),
     "requests under way": (figure(ENDPOINT.concurrency),),
     "`Retry-After` that is waited for": (figure(RetryPolicy().max_retry_after),),
-    "no answer to the request that goes first": (figure(cooldown.PROBE_SILENCE),),
+    "no answer to the request that goes first": (figure(cooldown.PROBE_TIMEOUT),),
     "all that is to be finished": (figure(ENDPOINT.cleanup_timeout),),
     "what a pause of the process": (f"{running_time.SLICE:g}", f"1/{running_time.SLICES}"),
     "the look after a": (figure(ENDPOINT.timeout),),
-    "frames that are read": (figure(receiver.IN_A_ROW),),
+    "frames that are read": (figure(receiver.FRAMES_PER_TURN),),
     "connections at a real desktop's VNC port": (figure(x11_vnc.MOST_CONNECTIONS),),
     "the time to which": (f"{datetime.fromtimestamp(routes.LATEST, UTC).year}",),
     "a message, in bytes": (mib(ENDPOINT.max_message),),
@@ -140,10 +140,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         kib(request.MAX_REFUSAL / 2),
         figure(short_fields._MAX_WORDS),
     ),
-    "levels of JSON": (figure(codec.MAX_DEPTH),),
+    "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
     "items of one page": (figure(codec.MAX_BROKEN),),
-    "values of an answer that is not": (figure(codec.MAX_COMMAS),),
+    "values of an answer that is not": (figure(plain_json.MAX_COMMAS),),
     "pages in a row": (figure(pages.STALE),),
     "an id of a command": (figure(scalars.MAX_ID),),
     "an id": (figure(scalars.MAX_ID),),
@@ -154,24 +154,24 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{scalars.MAX_DECIMAL_PLACES} decimal places",
         f"{scalars.MAX_NUMBER_TEXT} characters",
     ),
-    "a duration, or a number of attempts": (f"{figure(store._LONGEST / YEAR)} years",),
+    "a duration, or a number of attempts": (f"{figure(store.MAX_SECONDS / YEAR)} years",),
     "a duration": (f"{int(scalars.MAX_DURATION.total_seconds() / YEAR)} years",),
     "an answer, and its headers, that are searched": (kib(sent_secrets.SEARCHED),),
-    "a token that a login gives": (kib(auth.MAX_TOKEN),),
+    "a token that a login gives": (kib(bearer.MAX_TOKEN),),
     "encodings within one another": (figure(spellings.DEPTH),),
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
         f"{sent_secrets.SHORTEST} characters",
         f"from {sent_secrets._PART}",
     ),
-    "the text of any error": (figure(errors.MAX_TEXT),),
+    "the text of any error": (figure(wording.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
     "ids and states": (figure(text.MAX_WORD),),
-    "`error.url`": (figure(errors.MAX_URL),),
+    "`error.url`": (figure(wording.MAX_URL),),
     "`error.details`": (
-        f"{error_details.MAX_DETAILS} values",
-        f"{figure(error_details.MAX_DETAIL_TEXT)} characters",
-        f"{error_details._MAX_LEVELS} levels",
+        f"{details.MAX_DETAILS} values",
+        f"{figure(details.MAX_DETAIL_TEXT)} characters",
+        f"{details.MAX_LEVELS} levels",
     ),
     "an object's key": (figure(converter.MAX_KEY),),
     "violations of a schema": (
@@ -179,80 +179,89 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{desktops_errors._MAX_STEPS} steps",
     ),
     "a typed text or a command": (
-        f"{desktops_errors._LONGEST} characters",
+        f"{desktops_errors.MAX_PART} characters",
         f"{desktops_errors._MAX_WHOLE} of",
     ),
     "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
-    "errors that an agent or a forward": (figure(hooks.KEPT_ERRORS), figure(forward.KEPT_ERRORS)),
+    "errors that an agent or a forward": (
+        figure(hooks.KEPT_ERRORS),
+        figure(vnc_forward.KEPT_ERRORS),
+    ),
     "one attempt of an action": (figure(requests.TIMEOUT),),
     "`Retry-After` as a number": (f"{figure(headers.MAX_RETRY_AFTER / YEAR)} years",),
     "the end of a rate limit": (f"{figure(headers.MAX_WINDOW / 86_400)} days",),
     "a difference of clocks": (f"{figure(HMACAuth.MAX_OFFSET / 86_400)} day",),
     "refused credentials": (figure(refused_credentials.HOLD),),
-    "a [shared budget]": (figure(counter._AT_ONCE),),
+    "a [shared budget]": (figure(counter.MAX_CONCURRENT),),
     "a process that waits in that store": (figure(redis_store.GRACE),),
-    "that store does not answer": (figure(counter.PATIENCE), figure(budget._SHORT_PATIENCE)),
+    "that store does not answer": (
+        figure(counter.STORE_TIMEOUT),
+        figure(store_access.SHORT_STORE_TIMEOUT),
+    ),
     "closing the connections": (figure(closing._CONNECTIONS),),
-    "a typed text in one request": (figure(typed_text.LONGEST),),
-    "a wait of a desktop": (figure(requests._LONGEST_WAIT),),
+    "a typed text in one request": (figure(typed_text.MAX_CHARACTERS),),
+    "a wait of a desktop": (figure(requests.MAX_WAIT),),
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
-    "another program": (figure(store._BUSY),),
+    "another program": (figure(store.BUSY_TIMEOUT),),
     "the answer to a close": (
-        figure(socket.GOODBYE),
-        figure(receiver.ANSWER),
-        figure(relay.FLUSH),
+        figure(socket.CLOSE_TIMEOUT),
+        figure(receiver.CLOSE_TIMEOUT),
+        figure(vnc_relay.FLUSH_TIMEOUT),
     ),
     "an account's balance": (figure(emulator_vagon._MOST),),
     "a desktop's lifetime": (f"{figure(service.LONGEST_TIMEOUT / (365 * 86_400_000))} years",),
     "the end of a real desktop": (figure(desktop._CLOSING),),
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
-    "a peer that takes nothing": (figure(socket.STALLED),),
-    "log lines asked for": (figure(replay.MISSED), figure(replay.REMEMBERED)),
+    "a peer that takes nothing": (figure(socket.STALL_TIMEOUT),),
+    "log lines asked for": (figure(log_replay.EXTRA_LINES), figure(log_replay.MAX_REMEMBERED)),
     "where a time is looked for": (
-        f"{replay.STAMP} characters",
-        f"{replay.LOOKED_BACK} lines",
+        f"{log_replay.STAMP} characters",
+        f"{log_replay.LOOKED_BACK} lines",
     ),
-    "log lines remembered": (figure(replay.REMEMBERED), figure(overlap.WHOLE_LINE)),
-    "silence after which lines of a log": (figure(logs.QUIET),),
-    "log text held": (mib(logs.MAX_HELD),),
-    "log lines looked at": (figure(logs.IN_A_ROW),),
-    "viewers of `forward_vnc`": (figure(viewer_admission.MAX_SILENT),),
-    "time until a viewer": (figure(viewer_admission.SILENCE),),
-    "the reason that a viewer": (figure(client_rfb.MAX_REASON),),
-    "such a viewer": (figure(relay.VERSION_TIMEOUT),),
-    "commands under way": (figure(room.UNDER_WAY), mib(room.UNDER_WAY_SIZE)),
-    "an agent's connection that counts": (figure(streak.LASTED),),
-    "connections of an agent in a row": (figure(streak.DISPLACED),),
-    "answers remembered": (figure(answers.REMEMBERED), mib(answers.REMEMBERED_BYTES)),
+    "log lines remembered": (figure(log_replay.MAX_REMEMBERED), figure(log_overlap.DIGEST_ABOVE)),
+    "silence after which lines of a log": (figure(log_stream.QUIET_PERIOD),),
+    "log text held": (mib(log_stream.MAX_BUFFERED),),
+    "log lines looked at": (figure(log_stream.LINES_PER_TURN),),
+    "viewers of `forward_vnc`": (figure(vnc_admission.MAX_SILENT),),
+    "time until a viewer": (figure(vnc_admission.SILENCE_TIMEOUT),),
+    "the reason that a viewer": (figure(vnc_refusal.MAX_REASON),),
+    "such a viewer": (figure(vnc_relay.VERSION_TIMEOUT),),
+    "commands under way": (
+        figure(command_limits.MAX_IN_FLIGHT),
+        mib(command_limits.MAX_IN_FLIGHT_SIZE),
+    ),
+    "an agent's connection that counts": (figure(reconnect.STABLE_AFTER),),
+    "connections of an agent in a row": (figure(reconnect.DUPLICATE_AFTER),),
+    "answers remembered": (figure(result_cache.MAX_RESULTS), mib(result_cache.MAX_RESULT_BYTES)),
     "pictures delivered": (
-        f"{pictures.MAX_OF_A_SESSION} of one session",
-        f"{pictures.MAX_PICTURES} in all",
+        f"{vnc_connections.MAX_PER_SESSION} of one session",
+        f"{vnc_connections.MAX_CONNECTIONS} in all",
     ),
-    "a VNC server's connection": (figure(pictures.PATIENCE),),
-    "what a service's `Date` shifts": (figure(server_clock.GRAIN),),
+    "a VNC server's connection": (figure(vnc_connections.CONNECT_TIMEOUT),),
+    "what a service's `Date` shifts": (figure(server_clock.TOLERANCE),),
     "seconds between heartbeats": (
-        f"{figure(connection.MIN_INTERVAL)} to {figure(connection.MAX_INTERVAL)}",
-        f"{figure(connection.INTERVAL)} when",
+        f"{figure(connection.MIN_HEARTBEAT_INTERVAL)} to {figure(connection.MAX_HEARTBEAT_INTERVAL)}",
+        f"{figure(connection.HEARTBEAT_INTERVAL)} when",
     ),
-    "the answer to a registration": (figure(connection.PATIENCE),),
-    "commands wait for": (figure(connection.HOLD),),
-    "what waits to be sent": (figure(outbox.UNSENT), mib(outbox.UNSENT_SIZE)),
+    "the answer to a registration": (figure(connection.REGISTER_TIMEOUT),),
+    "commands wait for": (figure(connection.RECONCILE_TIMEOUT),),
+    "what waits to be sent": (figure(outbox.MAX_UNSENT), mib(outbox.MAX_UNSENT_SIZE)),
     "one message of an agent": (
         f"{figure(outbox.MAX_MESSAGE / 1024)} Ki",
         figure(commands.MAX_REASON),
-        figure(pictures.MAX_REASON),
+        figure(vnc_connections.MAX_REASON),
         f"code {commands.MAX_CODE}",
     ),
     "the name of a message": (figure(messages.MAX_NAME),),
-    "unreadable messages": (figure(frames.MAX_UNREADABLE),),
-    "readings of a frame": (f"{frames.MAX_READINGS} times",),
+    "unreadable messages": (figure(parsing.MAX_UNREADABLE),),
+    "readings of a frame": (f"{parsing.MAX_SCANS} times",),
     "messages taken in a row": (
-        figure(connection.IN_A_ROW),
-        kib(connection.IN_A_ROW * connection.MESSAGE_SIZE),
+        figure(connection.MESSAGES_PER_TURN),
+        kib(connection.MESSAGES_PER_TURN * connection.CHARACTERS_PER_MESSAGE),
     ),
-    "calls of an agent's hooks": (figure(hooks.MAX_TELLING),),
-    "the last results": (figure(worker.FLUSH),),
+    "calls of an agent's hooks": (figure(hooks.MAX_HOOK_CALLS),),
+    "the last results": (figure(worker.FLUSH_TIMEOUT),),
     "a request's body": (mib(emulator_connection.MAX_BODY),),
     "a fault's body": (f"{figure(limits.MOST_SIZE / limits.MEGABYTE)} MB",),
     "levels of `Fault.deep`": (figure(limits.MOST_LEVELS),),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.contract.contract_harness import PROVIDERS
 from tests.unit.hostile import ONCE, STEADY, answered
 from vcloud import DecodeError, Endpoint, HMACAuth, InstanceState, Response
+from vcloud._core.client import client_with
 from vcloud._core.decoding.codec import MAX_BROKEN, Codec
 from vcloud._core.transport import Transport, TransportOptions
 from vcloud.providers.computers import BaseImage, Software, VagonComputers
@@ -99,7 +100,8 @@ def test_a_page_with_broken_items_is_an_error_and_the_rest_of_the_list_comes_all
                 for index, broken in enumerate(places)
             ]
             shelf = Shelf(machines, per_page, says)
-            client = VagonComputers(
+            client = client_with(
+                VagonComputers,
                 Endpoint("http://127.0.0.1", auth=HMACAuth("key", "secret"), retry=ONCE),
                 transport=shelf,
             )
@@ -162,8 +164,10 @@ async def test_what_such_an_error_holds_can_be_used_shown_and_pickled() -> None:
 async def test_items_that_were_seen_or_that_a_view_leaves_out_are_not_held_again() -> None:
     machines: list[Any] = [item("1"), item("2"), item("2"), 7, item("3"), item("4")]
     shelf = Shelf(machines, 2, "next_page")
-    client = VagonComputers(
-        Endpoint("http://127.0.0.1", auth=HMACAuth("key", "secret"), retry=ONCE), transport=shelf
+    client = client_with(
+        VagonComputers,
+        Endpoint("http://127.0.0.1", auth=HMACAuth("key", "secret"), retry=ONCE),
+        transport=shelf,
     )
     pager = client.machines.list().map(lambda one: None if one.id == "1" else one.id)
     got: list[str] = []
@@ -211,7 +215,8 @@ async def test_what_a_broken_item_repeats_of_the_credentials_stays_out_of_the_er
                 200, {}, json.dumps({"client_code": 200, "machines": machines}).encode()
             )
 
-    client = VagonComputers(
+    client = client_with(
+        VagonComputers,
         Endpoint("http://127.0.0.1", auth=HMACAuth("key-canary", "secret"), retry=ONCE),
         transport=Echo(),
     )

@@ -1,4 +1,4 @@
-"""Bulk runs over plain async functions: no socket, no journal."""
+"""Bulk runs of plain async functions, without sockets and journals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DONE, FAILED, UNKNOWN, UNDONE = (
 
 
 def send(requests: int = 1) -> None:
-    """What the session does for each attempt."""
+    """Count attempts, as the session does."""
     count = ATTEMPT_COUNT.get()
     assert count is not None
     count.attempts += requests
@@ -87,7 +87,7 @@ async def test_an_outcome_has_the_item_the_result_the_attempts_and_the_duration(
     assert pickle.loads(pickle.dumps(outcome)) == outcome
 
 
-async def test_one_failure_hides_no_other() -> None:
+async def test_one_failed_item_does_not_end_the_others() -> None:
     async def act(number: int) -> int:
         if number % 2:
             raise ValueError(f"odd: {number}")
@@ -113,13 +113,13 @@ async def test_one_failure_hides_no_other() -> None:
     )
 
 
-async def test_run_needs_no_loop_and_returns_the_totals() -> None:
+async def test_run_returns_the_totals_without_iterating() -> None:
     totals = await Bulk(range(100), double).run()
     assert (totals.total, totals.done, totals.unknown) == (100, 100, 0)
     assert str(totals).startswith("100 done, 0 failed, 0 unknown, 0 undone of 100 in ")
 
 
-async def test_no_more_than_concurrency_run_at_once_and_never_fewer_while_there_is_work() -> None:
+async def test_as_many_items_as_concurrency_allows_are_in_progress() -> None:
     running, most = 0, 0
 
     async def act(_: int) -> None:
@@ -133,7 +133,7 @@ async def test_no_more_than_concurrency_run_at_once_and_never_fewer_while_there_
     assert most == 7
 
 
-async def test_a_consumer_that_stands_still_holds_the_run_up() -> None:
+async def test_a_consumer_that_takes_no_outcomes_pauses_the_run() -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -146,13 +146,13 @@ async def test_a_consumer_that_stands_still_holds_the_run_up() -> None:
         await anext(run)
         for _ in range(200):
             await asyncio.sleep(0)
-        # Five that are worked on, five that wait to be taken, the one that was.
+        # Five in progress, five outcomes that wait to be taken, and the one that was taken.
         assert taken <= 11
         assert len(asyncio.all_tasks()) <= 7
         assert len([outcome async for outcome in run]) == 9_999
 
 
-async def test_items_may_be_an_async_iterable_that_is_read_as_it_goes() -> None:
+async def test_an_async_iterable_is_read_as_there_is_room() -> None:
     reading = 0
 
     async def items() -> AsyncIterator[int]:
@@ -169,7 +169,7 @@ async def test_items_may_be_an_async_iterable_that_is_read_as_it_goes() -> None:
     assert run.totals.total is None
 
 
-async def test_a_source_that_fails_ends_the_run_after_what_was_under_way() -> None:
+async def test_a_failing_source_ends_the_run_after_the_items_in_progress() -> None:
     async def items() -> AsyncIterator[int]:
         yield 1
         yield 2
@@ -190,7 +190,7 @@ async def test_a_source_that_fails_ends_the_run_after_what_was_under_way() -> No
 
 
 class Shelves:
-    """Four pages of three numbers; on the broken ones the middle number cannot be read."""
+    """Four pages of three numbers; on the broken ones the second number cannot be decoded."""
 
     def __init__(self, *broken: int) -> None:
         self.broken = broken
@@ -205,7 +205,7 @@ class Shelves:
 
 
 @pytest.mark.parametrize("ahead", [0, 3])
-async def test_broken_items_stop_neither_their_neighbours_nor_the_next_pages(ahead: int) -> None:
+async def test_broken_items_end_neither_the_other_items_nor_the_next_pages(ahead: int) -> None:
     pager = Pager(Shelves(1, 3, 4).fetch, key=str)
     run = Bulk(pager.prefetch(ahead) if ahead else pager, double, concurrency=2)
     results: dict[int, int | None] = {}
@@ -223,7 +223,7 @@ async def test_broken_items_stop_neither_their_neighbours_nor_the_next_pages(ahe
     assert (totals.undone, totals.stopped) == (0, "error")
 
 
-async def test_running_to_the_end_raises_what_could_not_be_read() -> None:
+async def test_run_raises_the_error_of_broken_items_at_the_end() -> None:
     run = Bulk(Pager(Shelves(2).fetch), double)
     with pytest.raises(DecodeError, match="page 2"):
         await run.run()
@@ -238,7 +238,7 @@ async def test_items_taken_from_a_pager_before_the_run_are_not_taken_again() -> 
     assert set(await outcomes_of(Bulk(items, double))) == set(range(5, 13))
 
 
-async def test_what_ends_a_run_is_raised_rather_than_what_could_not_be_read() -> None:
+async def test_the_error_that_ends_a_run_is_raised_instead_of_that_of_broken_items() -> None:
     async def act(number: int) -> int:
         if number == 6:
             raise ConfigurationError("the client is closed")
@@ -270,7 +270,7 @@ async def test_a_pager_that_repeats_itself_ends_the_run_once() -> None:
     assert (run.totals.done, run.totals.stopped) == (2, "error")
 
 
-async def test_after_max_failures_nothing_more_is_begun_and_what_is_under_way_is_finished() -> None:
+async def test_after_max_failures_no_item_is_started_and_those_in_progress_finish() -> None:
     begun = []
     gate = asyncio.Event()
 
@@ -307,7 +307,7 @@ if sys.version_info >= (3, 12):
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         run = Bulk(range(1000), fail, concurrency=5, max_failures=3)
         totals = await run.run()
-        # What was under way beside the third failure is finished.
+        # The items in progress at the third failure are finished.
         assert totals.failed == (5 if suspends else 3)
         assert (totals.undone, totals.stopped) == (1000 - totals.failed, "max_failures")
 
@@ -322,7 +322,7 @@ async def test_an_unknown_outcome_counts_as_a_failure_for_max_failures() -> None
     assert (totals.unknown, totals.undone, totals.stopped) == (1, 9, "max_failures")
 
 
-async def test_max_failures_ends_a_run_whose_source_has_nothing_to_give_right_now() -> None:
+async def test_max_failures_ends_a_run_whose_source_is_waiting() -> None:
     async def items() -> AsyncIterator[int]:
         yield 1
         await asyncio.Event().wait()
@@ -334,7 +334,7 @@ async def test_max_failures_ends_a_run_whose_source_has_nothing_to_give_right_no
     assert (await run.run()).failed == 1
 
 
-async def test_at_the_deadline_what_is_under_way_is_cancelled_and_reported() -> None:
+async def test_at_the_deadline_items_in_progress_are_cancelled_and_reported() -> None:
     async def act(number: int) -> int:
         if number == 0:
             return number
@@ -376,7 +376,7 @@ async def stuck(number: int) -> int:
 
 
 @pytest.mark.parametrize(("counted", "unknown"), [(True, 2), (False, 4)])
-async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(
+async def test_a_cancelled_run_reports_done_undone_and_unknown_items(
     counted: bool, unknown: int
 ) -> None:
     run = Bulk(range(10), stuck, concurrency=4, counted=counted)
@@ -405,7 +405,7 @@ async def test_a_cancelled_run_says_what_is_done_undone_and_unknown(
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_leaving_the_loop_early_leaves_no_task_behind() -> None:
+async def test_leaving_the_loop_early_leaves_no_task_running() -> None:
     run = Bulk(range(10), stuck, counted=True)
     async with run:
         async for _ in run:
@@ -414,7 +414,7 @@ async def test_leaving_the_loop_early_leaves_no_task_behind() -> None:
     assert run.totals.stopped == "interrupted"
 
 
-async def test_an_error_in_the_body_of_the_loop_is_the_one_that_is_raised() -> None:
+async def test_an_error_in_the_body_of_the_loop_is_raised() -> None:
     async def consume() -> None:
         async with Bulk(range(10), stuck, counted=True) as run:
             async for _ in run:
@@ -425,7 +425,7 @@ async def test_an_error_in_the_body_of_the_loop_is_the_one_that_is_raised() -> N
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_client_that_cannot_be_used_ends_the_run_instead_of_failing_every_item() -> None:
+async def test_an_unusable_client_ends_the_run_instead_of_failing_every_item() -> None:
     begun = 0
 
     async def act(_: int) -> None:
@@ -440,7 +440,7 @@ async def test_a_client_that_cannot_be_used_ends_the_run_instead_of_failing_ever
     assert (run.totals.failed, run.totals.undone) == (0, 1000)
 
 
-async def test_an_action_that_waits_for_something_cancelled_is_an_outcome_too() -> None:
+async def test_an_action_whose_awaited_task_was_cancelled_has_an_outcome() -> None:
     async def act(_: int) -> None:
         send()
         asyncio.get_running_loop().call_soon(lost.cancel)
@@ -451,7 +451,7 @@ async def test_an_action_that_waits_for_something_cancelled_is_an_outcome_too() 
         assert [outcome.status async for outcome in run] == [UNKNOWN]
 
 
-async def test_something_worse_than_an_exception_ends_the_run() -> None:
+async def test_a_base_exception_ends_the_run() -> None:
     class Worse(BaseException):
         pass
 
@@ -479,7 +479,7 @@ async def test_each_item_has_a_context_of_its_own() -> None:
     assert ATTEMPT_COUNT.get() is None
 
 
-async def test_what_a_run_inside_a_run_sends_counts_for_the_outer_item() -> None:
+async def test_requests_of_a_nested_run_count_for_the_outer_item() -> None:
     async def act(number: int) -> None:
         await asyncio.sleep(0)
         send()
@@ -493,7 +493,7 @@ async def test_what_a_run_inside_a_run_sends_counts_for_the_outer_item() -> None
     assert outer.attempts == 2
 
 
-async def test_it_must_be_opened_and_runs_once() -> None:
+async def test_a_run_must_be_opened_and_runs_only_once() -> None:
     run = Bulk(range(3), double)
     with pytest.raises(ConfigurationError, match="async with"):
         await anext(run)
@@ -502,7 +502,7 @@ async def test_it_must_be_opened_and_runs_once() -> None:
         await run.run()
 
 
-async def test_nothing_is_begun_before_it_is_iterated() -> None:
+async def test_no_item_is_started_before_the_run_is_iterated() -> None:
     async def act(_: int) -> None:
         raise AssertionError
 
@@ -533,19 +533,17 @@ async def test_two_consumers_share_the_outcomes() -> None:
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-async def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+async def test_invalid_arguments_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArgumentError):
         Bulk(**({"items": [], "action": double} | wrong))  # type: ignore[arg-type]
 
 
-async def test_without_items_there_is_nothing_to_do() -> None:
+async def test_a_run_without_items_ends_at_once() -> None:
     totals = await Bulk([], double).run()
     assert (totals.total, totals.done, totals.stopped) == (0, 0, None)
 
 
-async def test_a_source_that_waits_for_something_cancelled_does_not_pass_for_one_that_ended() -> (
-    None
-):
+async def test_a_source_whose_awaited_task_was_cancelled_is_not_taken_for_exhausted() -> None:
     async def source() -> AsyncIterator[int]:
         yield 1
         raise asyncio.CancelledError
@@ -558,7 +556,7 @@ async def test_a_source_that_waits_for_something_cancelled_does_not_pass_for_one
     assert run.totals.stopped == "error"
 
 
-async def test_leaving_early_ends_what_a_pager_has_under_way() -> None:
+async def test_leaving_early_cancels_the_pages_in_flight() -> None:
     async def fetch(number: int) -> Page[int]:
         if number > 1:
             await asyncio.Event().wait()
@@ -572,7 +570,7 @@ async def test_leaving_early_ends_what_a_pager_has_under_way() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_an_item_whose_own_task_is_cancelled_is_unknown_and_hides_no_other() -> None:
+async def test_an_item_whose_task_is_cancelled_is_unknown_and_ends_no_other() -> None:
     async def act(number: int) -> int:
         if number % 2:
             task = asyncio.current_task()
@@ -590,7 +588,7 @@ async def test_an_item_whose_own_task_is_cancelled_is_unknown_and_hides_no_other
     assert (run.totals.unknown, run.totals.stopped) == (10, None)
 
 
-async def test_an_action_that_is_no_async_function_ends_the_run_at_once() -> None:
+async def test_an_action_that_is_not_async_ends_the_run_at_once() -> None:
     acted: list[int] = []
     run: Bulk[int, None] = Bulk([1, 2, 3], acted.append, concurrency=1)  # type: ignore[arg-type]
     with pytest.raises(
@@ -598,13 +596,13 @@ async def test_an_action_that_is_no_async_function_ends_the_run_at_once() -> Non
     ):
         await run.run()
     assert acted == [1]
-    # It may well have done something.
+    # It may have changed something.
     assert (run.totals.unknown, run.totals.undone) == (1, 2)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"action": None}, {"key": "id"}, {"journal": 5}, {"record": 5}], ids=str
 )
-def test_what_a_run_is_given_must_be_of_its_kind(wrong: dict[str, Any]) -> None:
+def test_an_argument_of_the_wrong_type_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
         Bulk(**cast("dict[str, Any]", {"items": [1], "action": print} | wrong))

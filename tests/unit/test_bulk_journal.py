@@ -1,4 +1,4 @@
-"""Bulk runs that are killed and go on: the journal, with plain async functions."""
+"""The journal: bulk runs of plain async functions that are killed and continued."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vcloud import (
 from vcloud._core.instances import Instance
 from vcloud._core.outcome import ATTEMPT_COUNT
 from vcloud.bulk import Entry
-from vcloud.bulk.item import default_key
+from vcloud.bulk.options import default_key
 
 DONE, FAILED, UNKNOWN, UNDONE = (
     OutcomeStatus.DONE,
@@ -38,14 +38,14 @@ DONE, FAILED, UNKNOWN, UNDONE = (
 
 
 def send() -> None:
-    """What the session does for each attempt."""
+    """Count attempts, as the session does."""
     count = ATTEMPT_COUNT.get()
     assert count is not None
     count.attempts += 1
 
 
 def copy_of(journal: Path, elsewhere: Path) -> Path:
-    """The journal as a process that is killed at this moment leaves it."""
+    """The journal as a process leaves it that is killed now."""
     elsewhere.mkdir()
     for file in journal.parent.glob(f"{journal.name}*"):
         shutil.copy(file, elsewhere)
@@ -70,7 +70,7 @@ async def never(_: int) -> str:
     raise AssertionError("it is not to be repeated")
 
 
-async def test_what_is_done_is_not_repeated(tmp_path: Path) -> None:
+async def test_items_that_are_done_are_not_repeated(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         send()
         return f"made {number}"
@@ -85,7 +85,7 @@ async def test_what_is_done_is_not_repeated(tmp_path: Path) -> None:
     assert (run.totals.done, run.totals.resumed, run.totals.attempts) == (3, 3, 0)
 
 
-async def test_results_are_kept_only_when_asked_for(tmp_path: Path) -> None:
+async def test_results_are_recorded_only_with_record(tmp_path: Path) -> None:
     async def act(_: int) -> str:
         return "https://example.com/a-link-that-opens-the-machine"
 
@@ -95,7 +95,7 @@ async def test_results_are_kept_only_when_asked_for(tmp_path: Path) -> None:
     assert b"a-link" not in path.read_bytes()
 
 
-async def test_what_failed_is_tried_again_unless_told_otherwise(tmp_path: Path) -> None:
+async def test_failed_items_are_tried_again_unless_retry_failed_is_false(tmp_path: Path) -> None:
     async def refuse(_: int) -> str:
         raise RateLimitError("slow down", status=429)
 
@@ -113,7 +113,7 @@ async def test_what_failed_is_tried_again_unless_told_otherwise(tmp_path: Path) 
     assert (run.totals.done, run.totals.failed, run.totals.resumed) == (2, 0, 0)
 
 
-async def test_of_a_foreign_error_the_journal_keeps_the_class_alone(tmp_path: Path) -> None:
+async def test_the_journal_keeps_only_the_class_of_a_foreign_error(tmp_path: Path) -> None:
     async def act(_: int) -> str:
         raise ValueError("the password is hunter2")
 
@@ -122,7 +122,7 @@ async def test_of_a_foreign_error_the_journal_keeps_the_class_alone(tmp_path: Pa
     assert (await entries(path))["1"].error == "ValueError"
 
 
-async def test_what_was_under_way_when_the_process_was_killed_is_unknown_and_not_repeated(
+async def test_items_in_progress_when_the_process_was_killed_are_unknown_and_not_repeated(
     tmp_path: Path,
 ) -> None:
     under_way = asyncio.Event()
@@ -157,7 +157,7 @@ async def test_what_was_under_way_when_the_process_was_killed_is_unknown_and_not
     assert (run.totals.done, run.totals.unknown, run.totals.undone) == (3, 1, 0)
 
 
-async def test_a_cancelled_run_leaves_unknown_what_was_sent_and_forgets_what_was_not(
+async def test_a_cancelled_run_records_sent_items_as_unknown_and_no_others(
     tmp_path: Path,
 ) -> None:
     waiting = asyncio.Semaphore(0)
@@ -186,7 +186,7 @@ async def test_a_cancelled_run_leaves_unknown_what_was_sent_and_forgets_what_was
     assert written["1"].attempts == 1
 
 
-async def test_cancelling_while_the_intent_is_written_leaves_nothing(tmp_path: Path) -> None:
+async def test_cancelling_while_the_intent_is_written_leaves_no_entry(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     async with Bulk(range(3), never, journal=path, counted=True) as run:
         waiting = asyncio.create_task(anext(run))
@@ -197,7 +197,7 @@ async def test_cancelling_while_the_intent_is_written_leaves_nothing(tmp_path: P
     assert await entries(path) == {}
 
 
-async def test_giving_up_a_look_at_what_was_open_leaves_it_open(tmp_path: Path) -> None:
+async def test_cancelling_settle_leaves_the_item_unknown(tmp_path: Path) -> None:
     async def lose(_: int) -> str:
         raise TransportError("lost", outcome_unknown=True)
 
@@ -215,7 +215,7 @@ async def test_giving_up_a_look_at_what_was_open_leaves_it_open(tmp_path: Path) 
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_what_was_settled_as_undone_and_not_sent_again_is_no_longer_open(
+async def test_an_item_settled_as_undone_and_not_sent_again_has_no_entry(
     tmp_path: Path,
 ) -> None:
     async def lose(_: int) -> str:
@@ -250,7 +250,7 @@ async def test_what_was_settled_as_undone_and_not_sent_again_is_no_longer_open(
     ],
     ids=["done", "undone", "unknown", "a look that fails"],
 )
-async def test_settle_decides_what_becomes_of_what_was_open(
+async def test_settle_decides_the_outcome_of_unknown_items(
     tmp_path: Path, verdict: Settled[str] | Exception, status: OutcomeStatus, acts: int
 ) -> None:
     acted = 0
@@ -280,7 +280,7 @@ async def test_settle_decides_what_becomes_of_what_was_open(
     assert outcome.recorded == {(DONE, 0): "found", (DONE, 1): "made"}.get((status, acts))
 
 
-async def test_the_totals_begin_with_what_the_journal_holds(tmp_path: Path) -> None:
+async def test_the_totals_begin_with_those_of_the_journal(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         return str(number)
 
@@ -290,7 +290,7 @@ async def test_the_totals_begin_with_what_the_journal_holds(tmp_path: Path) -> N
         assert (run.totals.done, run.totals.undone) == (6, 4)
 
 
-async def test_a_key_that_comes_twice_ends_the_run_and_harms_neither(tmp_path: Path) -> None:
+async def test_a_duplicate_key_ends_the_run_and_changes_no_entry(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         return str(number)
 
@@ -320,7 +320,7 @@ async def test_a_result_that_cannot_be_recorded_ends_the_run_but_stays_done(
     assert (await entries(path))["1"].status is DONE
 
 
-def test_texts_numbers_and_whatever_has_an_id_name_themselves() -> None:
+def test_the_default_key_is_the_item_or_its_id() -> None:
     class Thing:
         id = "t-1"
 
@@ -347,7 +347,7 @@ def spoil(path: Path) -> None:
 
 
 def disorder(path: Path) -> None:
-    """Change a key, so that an item that is done would be looked for in vain."""
+    """Change a key, so that an item that is done would not be found."""
     path.write_bytes(path.read_bytes().replace(b"190done", b"110done"))
 
 
@@ -383,7 +383,7 @@ def make_strange(path: Path) -> None:
     ],
     ids=["garbage", "page", "order", "newer", "foreign", "status", "directory"],
 )
-async def test_a_file_that_is_no_sound_journal_is_refused(
+async def test_a_damaged_or_foreign_file_is_refused(
     tmp_path: Path, harm: Callable[[Path], object], message: str
 ) -> None:
     async def act(number: int) -> str:
@@ -413,7 +413,7 @@ async def test_a_file_that_is_no_sound_journal_is_refused(
     ],
     ids=lambda text: text[:24],
 )
-async def test_numbers_that_no_run_writes_are_damage(tmp_path: Path, change: str) -> None:
+async def test_values_that_no_run_writes_are_damage(tmp_path: Path, change: str) -> None:
     async def act(number: int) -> str:
         return str(number)
 
@@ -444,7 +444,7 @@ async def test_only_its_owner_can_read_a_journal(tmp_path: Path) -> None:
     assert modes == {0o600}
 
 
-async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
+async def test_a_closed_journal_raises_an_error(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(ConfigurationError, match="not open"):
         await journal.entries()
@@ -453,19 +453,21 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
     await journal.aclose()
 
 
-async def test_an_intent_that_cannot_be_written_down_keeps_the_action_from_running(
+async def test_the_action_does_not_run_if_the_intent_cannot_be_written(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path / "journal")
     run = Bulk([1], never, journal=journal)
     async with run:
-        await journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+        await journal.writer.submit(
+            lambda store: store.database.execute("PRAGMA query_only = ON").close()
+        )
         with pytest.raises(ConfigurationError, match="cannot be used"):
             await anext(run)
     assert run.totals.undone == 1
 
 
-async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_running(
+async def test_the_action_does_not_run_after_an_unexpected_write_error(
     tmp_path: Path,
 ) -> None:
     async def lose(_: int) -> str:
@@ -481,13 +483,13 @@ async def test_a_write_that_breaks_in_an_unforeseen_way_keeps_the_action_from_ru
     await Bulk([1], lose, journal=path).run()
     journal = Journal(path)
     async with Bulk([1], never, journal=journal, settle=look) as run:
-        await journal._post(lambda ledger: setattr(ledger, "intend", breaks))
+        await journal.writer.submit(lambda store: setattr(store, "intend", breaks))
         with pytest.raises(RuntimeError):
             await anext(run)
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_open(
+async def test_settle_whose_awaited_task_was_cancelled_leaves_the_item_unknown(
     tmp_path: Path,
 ) -> None:
     async def lose(_: int) -> str:
@@ -504,7 +506,7 @@ async def test_a_look_that_waits_for_something_cancelled_leaves_open_what_was_op
     assert [outcome.status for outcome in outcomes.values()] == [UNKNOWN] * 5
 
 
-async def test_a_text_that_cannot_be_written_down_harms_no_other_item(tmp_path: Path) -> None:
+async def test_a_text_that_cannot_be_encoded_affects_no_other_item(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         if number == 1:
             raise RateLimitError("half of a pair: \ud800", status=429)
@@ -513,11 +515,11 @@ async def test_a_text_that_cannot_be_written_down_harms_no_other_item(tmp_path: 
     path = tmp_path / "journal"
     assert (await Bulk(range(3), act, journal=path).run()).done == 2
     assert "half of a pair: \\ud800" in str((await entries(path))["1"].error)
-    with pytest.raises(InvalidArgumentError, match="key must make a text"):
+    with pytest.raises(InvalidArgumentError, match="key must return a text"):
         await Bulk([1], act, journal=path, key=lambda _: "\ud800").run()
 
 
-async def test_a_journal_that_two_runs_open_at_once_belongs_to_one_of_them(tmp_path: Path) -> None:
+async def test_of_two_runs_that_open_a_journal_at_once_one_gets_it(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         return str(number)
 
@@ -529,7 +531,7 @@ async def test_a_journal_that_two_runs_open_at_once_belongs_to_one_of_them(tmp_p
 
 
 @pytest.mark.parametrize("attempt", range(5))
-async def test_a_file_that_two_journals_open_at_once_belongs_to_exactly_one_of_them(
+async def test_of_two_journals_that_open_a_file_at_once_exactly_one_gets_it(
     tmp_path: Path, attempt: int
 ) -> None:
     refused = asyncio.Event()
@@ -550,7 +552,7 @@ async def test_a_file_that_two_journals_open_at_once_belongs_to_exactly_one_of_t
     assert sorted(ended) == ["done", f"the journal {tmp_path / 'journal'} is in use by another run"]
 
 
-async def test_a_list_that_shrinks_as_it_is_worked_off_is_counted_whole(tmp_path: Path) -> None:
+async def test_the_total_of_a_shrinking_list_includes_items_of_earlier_runs(tmp_path: Path) -> None:
     async def act(number: int) -> str:
         return str(number)
 
@@ -562,18 +564,18 @@ async def test_a_list_that_shrinks_as_it_is_worked_off_is_counted_whole(tmp_path
     assert (run.totals.total, run.totals.done, run.totals.undone) == (14, 14, 0)
 
 
-async def test_what_the_deadline_finds_unbegun_is_not_begun(tmp_path: Path) -> None:
+async def test_an_item_is_not_started_after_the_deadline(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(path)
     async with Bulk([1], never, journal=journal, deadline=0.01) as run:
         # The disk is slow.
-        journal._post(lambda _: time.sleep(0.05))
+        journal.writer.submit(lambda _: time.sleep(0.05))
         outcome = await anext(run)
     assert (outcome.status, run.totals.stopped) == (UNDONE, "deadline")
     assert await entries(path) == {}
 
 
-async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open_what_was_open(
+async def test_settle_that_returns_something_else_ends_the_run_and_leaves_the_item_unknown(
     tmp_path: Path,
 ) -> None:
     async def lose(_: int) -> str:
@@ -589,7 +591,7 @@ async def test_a_look_that_says_it_in_its_own_words_ends_the_run_and_leaves_open
     assert (await entries(path))["1"].status is UNKNOWN
 
 
-async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_still_one_that_failed(
+async def test_a_failed_item_that_is_interrupted_before_its_retry_stays_failed(
     tmp_path: Path,
 ) -> None:
     async def fail(_: int) -> str:
@@ -615,7 +617,7 @@ async def test_one_that_failed_before_and_is_interrupted_as_it_begins_again_is_s
         }
 
 
-async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: Path) -> None:
+async def test_a_journal_is_one_file_even_after_its_process_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "journal"
 
     async def act(number: int) -> str:
@@ -631,7 +633,7 @@ async def test_a_journal_is_one_file_even_when_its_process_was_killed(tmp_path: 
     }
 
 
-async def test_no_name_of_a_journal_means_something_else_to_sqlite(
+async def test_a_name_that_is_special_to_sqlite_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Who holds a journal, and what a run does when its files are taken away: with real processes."""
+"""The lock of a journal, and runs whose journal files are removed: with real processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def opens(path):
 
 
 class Script:
-    """A Python program in a process of its own, that is talked to line by line."""
+    """A Python program in a process of its own, with lines of input and output."""
 
     def __init__(self, source: str, *arguments: object, prelude: str = PRELUDE) -> None:
         self.process = subprocess.Popen(
@@ -55,7 +55,7 @@ class Script:
         )
 
     def ask(self, line: object = "") -> str:
-        """Send a line, and return the line that answers."""
+        """Send a line, and return the next line of output."""
         assert self.process.stdin is not None
         print(line, file=self.process.stdin, flush=True)
         return self.hear()
@@ -78,7 +78,7 @@ class Script:
 
 @pytest.fixture(scope="module")
 def outsider() -> Iterator[Callable[[Path], str]]:
-    """Another process, which tries to open a journal and says what came of it."""
+    """Another process, which tries to open a journal and prints the result."""
     with Script("for line in sys.stdin: print(asyncio.run(opens(line.strip())), flush=True)") as it:
         yield it.ask
 
@@ -96,10 +96,10 @@ async def written(path: Path) -> dict[str, OutcomeStatus]:
         return {entry.key: entry.status for entry in await journal.entries()}
 
 
-# Who holds it.
+# The lock.
 
 
-async def test_a_run_that_was_refused_does_not_take_the_lock_from_the_one_that_has_it(
+async def test_a_refused_run_does_not_release_the_lock_of_another(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
@@ -128,7 +128,7 @@ def copy_by_tar(path: Path, copy: Path) -> None:
 
 
 @pytest.mark.parametrize("back_up", [copy_in_this_process, copy_by_cp, copy_by_tar])
-async def test_a_backup_made_during_a_run_harms_neither_its_lock_nor_its_journal(
+async def test_a_copy_made_during_a_run_affects_neither_lock_nor_journal(
     tmp_path: Path, outsider: Callable[[Path], str], back_up: Callable[[Path, Path], None]
 ) -> None:
     path, copy = tmp_path / "journal", tmp_path / "backup"
@@ -155,7 +155,7 @@ BACK_UP = """
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["this process", "another"])
-async def test_a_backup_by_sqlite_during_a_run_is_refused_and_does_no_harm(
+async def test_a_backup_by_sqlite_during_a_run_is_refused_and_changes_nothing(
     tmp_path: Path, outsider: Callable[[Path], str], own: bool
 ) -> None:
     path = tmp_path / "journal"
@@ -175,7 +175,7 @@ async def test_a_backup_by_sqlite_during_a_run_is_refused_and_does_no_harm(
     assert set((await written(path)).values()) == {OutcomeStatus.DONE}
 
 
-async def test_a_backup_that_is_just_being_made_is_waited_for(tmp_path: Path) -> None:
+async def test_opening_waits_for_a_backup_in_progress(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     await Bulk([1], act, journal=path).run()
     reader = """
@@ -218,7 +218,7 @@ def test_of_processes_that_open_a_new_journal_at_once_exactly_one_gets_it(tmp_pa
             racer.__exit__()
 
 
-async def test_the_lock_file_is_empty_its_owner_s_alone_and_stays(
+async def test_the_lock_file_is_empty_private_and_kept(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
@@ -233,7 +233,7 @@ async def test_the_lock_file_is_empty_its_owner_s_alone_and_stays(
     assert {file.name for file in tmp_path.iterdir()} == {"journal", "journal.lock"}  # noqa: ASYNC240
 
 
-async def test_a_journal_in_use_is_refused_by_its_other_names_and_its_lock_stays(
+async def test_a_journal_in_use_is_refused_under_other_names_and_stays_locked(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path, other = tmp_path / "journal", tmp_path / "elsewhere" / "other"
@@ -247,7 +247,7 @@ async def test_a_journal_in_use_is_refused_by_its_other_names_and_its_lock_stays
     assert outsider(other) == "opened"
 
 
-async def test_a_journal_has_one_lock_file_by_whichever_symbolic_link_its_folder_is_reached(
+async def test_a_journal_has_one_lock_file_through_all_links_to_its_folder(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     folder, link = tmp_path / "folder", tmp_path / "link"
@@ -255,7 +255,7 @@ async def test_a_journal_has_one_lock_file_by_whichever_symbolic_link_its_folder
     link.symlink_to(folder)
     path, other = folder / "journal", link / "journal"
     async with Journal(other):
-        # This drops the lock that SQLite has on the file itself.
+        # This drops the lock of SQLite on the file itself.
         shutil.copyfile(path, tmp_path / "copy")
         assert outsider(path) == refusal(path)
         assert outsider(other) == refusal(other)
@@ -263,21 +263,21 @@ async def test_a_journal_has_one_lock_file_by_whichever_symbolic_link_its_folder
     assert {file.name for file in folder.iterdir()} == {"journal", "journal.lock"}
 
 
-async def test_a_journal_that_was_dropped_without_being_closed_can_be_opened_again(
+async def test_a_journal_that_was_dropped_unclosed_can_be_opened_again(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
     journal = await Journal(path).aopen()
     assert outsider(path) == refusal(path)
     del journal
-    # The loop has the result of opening it until its next turn.
+    # The loop keeps the result of opening it until its next iteration.
     await asyncio.sleep(0)
     gc.collect()
     assert outsider(path) == "opened"
     assert await written(path) == {}
 
 
-async def test_where_nothing_can_be_locked_no_journal_is_opened(
+async def test_no_journal_is_opened_without_file_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(_: int, __: int) -> None:
@@ -304,7 +304,7 @@ HOLDER = """
 """
 
 
-async def test_a_holder_that_is_killed_frees_the_lock(
+async def test_a_killed_process_releases_the_lock(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
@@ -330,17 +330,17 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize("child", CHILDREN.values(), ids=CHILDREN)
-def test_a_child_that_outlives_a_killed_holder_does_not_keep_the_lock(
+def test_a_child_of_a_killed_process_does_not_keep_the_lock(
     tmp_path: Path, outsider: Callable[[Path], str], child: str
 ) -> None:
     path = tmp_path / "journal"
-    # Each child lives until the holder's input ends, which is after the holder's own end.
+    # Each child lives until the input of its parent ends, which is after the parent's own end.
     then = f"{child}\n            print('forked', flush=True); time.sleep(60)"
     with Script(HOLDER.format(then=then), path) as holder:
         assert (holder.hear(), holder.hear()) == ("holding", "forked")
         assert outsider(path) == refusal(path)
         holder.kill()
-        # On a busy machine the child may not have run yet, and it lets go of the lock itself.
+        # On a busy machine the child may not have run yet. It releases the lock itself.
         ends = time.monotonic() + 20
         while (said := outsider(path)) != "opened" and time.monotonic() < ends:
             time.sleep(0.05)
@@ -358,7 +358,7 @@ FORKING = """
 
     loop = asyncio.new_event_loop()
     journal = loop.run_until_complete(Journal(sys.argv[1]).aopen())
-    loop.run_until_complete(journal._intend("1", 1))
+    loop.run_until_complete(journal.writer.intend("1", 1))
     done, tell = os.pipe()
     if os.fork() == 0:
         loop = asyncio.new_event_loop()
@@ -377,11 +377,11 @@ FORKING = """
     os.read(done, 1)
     if sys.argv[2] == "ends":
         os.wait()
-    # The child shares the old one's epoll, and has closed it.
+    # The child shares the epoll of the old loop, and has closed it.
     loop = asyncio.new_event_loop()
     print("parent goes on", flush=True)
     sys.stdin.readline()
-    loop.run_until_complete(journal._intend("2", 2))
+    loop.run_until_complete(journal.writer.intend("2", 2))
     loop.run_until_complete(journal.aclose())
     loop.close()
     print("closed", flush=True)
@@ -390,39 +390,39 @@ FORKING = """
 """
 
 
-def test_a_child_that_ends_takes_neither_the_lock_nor_the_rollback_journal_along(
+def test_a_child_that_ends_releases_neither_lock_nor_rollback_journal(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
     with Script(FORKING, path, "ends") as holder:
-        assert "belongs to the process that opened it" in holder.hear()
+        assert "was opened by the process from which this one was forked" in holder.hear()
         assert holder.hear() == refusal(path)
         assert holder.hear() == "parent goes on"
         assert outsider(path) == refusal(path)
-        # SQLite needs it to undo a transaction that a crash cuts short.
+        # SQLite needs it to roll back a transaction after a crash.
         assert rollback_of(path).exists()
         assert holder.ask() == "closed"
         assert outsider(path) == "opened"
 
 
-def test_a_child_neither_keeps_the_journal_of_its_parent_nor_gets_it(
+def test_a_child_neither_locks_nor_opens_the_journal_of_its_parent(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
     with Script(FORKING, path, "waits") as holder:
-        assert "belongs to the process that opened it" in holder.hear()
+        assert "was opened by the process from which this one was forked" in holder.hear()
         assert holder.hear() == refusal(path)
         assert holder.hear() == "parent goes on"
         assert holder.ask() == "closed"
         assert outsider(path) == "opened"
         path.with_name("journal.go").touch()
-        # SQLite in the child believes that it has the parent's locks.
+        # SQLite in the child assumes that it has the locks of the parent.
         assert "was open when this process was forked" in holder.hear()
         assert outsider(path) == "opened"
         assert holder.process.wait(30) == 0
 
 
-def test_the_lock_ends_with_the_run_even_when_a_fork_unknown_to_python_has_it_open(
+def test_the_lock_ends_with_the_run_even_if_a_native_fork_has_it_open(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path = tmp_path / "journal"
@@ -443,11 +443,11 @@ def test_the_lock_ends_with_the_run_even_when_a_fork_unknown_to_python_has_it_op
         holder.kill()
 
 
-# Files that are taken away during a run.
+# Files that are changed or removed during a run.
 
 
 def replace(file: Path) -> None:
-    """By a copy, as an editor or a restored backup does it."""
+    """Replace it by a copy, as an editor or a restored backup does."""
     shutil.copyfile(file, file.with_name("copy"))
     file.with_name("copy").replace(file)
 
@@ -469,7 +469,7 @@ CHANGE = """
 
 
 def change(path: Path) -> None:
-    """By a program that knows no lock but SQLite's, which a copy made here has dropped."""
+    """Write it from a program that uses only SQLite's lock, which a copy made here has dropped."""
     shutil.copyfile(path, path.with_name("copy"))
     with Script(CHANGE, path, prelude="") as program:
         assert program.hear() == "changed"
@@ -508,7 +508,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize(("harm", "words"), HARM.values(), ids=HARM)
-async def test_a_journal_that_is_harmed_during_a_run_ends_it_before_another_item_is_begun(
+async def test_a_journal_that_is_changed_during_a_run_ends_it_before_the_next_item(
     tmp_path: Path, harm: Callable[[Path], object], words: str
 ) -> None:
     path = tmp_path / "folder" / "journal"
@@ -532,12 +532,12 @@ async def test_a_journal_that_is_harmed_during_a_run_ends_it_before_another_item
     with pytest.raises(ConfigurationError, match=words):
         await main()
     assert acted == [0, 1, 2]
-    # What became of the last is written down nowhere, so the caller has to hear of it.
+    # The outcome of the last item is not in the journal, so the run must yield it.
     assert [outcome.result for outcome in outcomes] == ["made 0", "made 1", "made 2"]
     assert (run.totals.done, run.totals.undone, run.totals.stopped) == (3, 6, "error")
 
 
-async def test_an_intent_is_not_taken_for_written_when_the_journal_goes_while_it_is_written(
+async def test_an_intent_is_not_taken_for_written_if_the_journal_is_removed_meanwhile(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "journal"
@@ -546,11 +546,11 @@ async def test_an_intent_is_not_taken_for_written_when_the_journal_goes_while_it
         path.unlink()
 
     journal = await Journal(path).aopen()
-    # The first is written at once, and what comes meanwhile together.
-    first = journal._post(lambda _: None)
+    # The first is written at once, and those after it together.
+    first = journal.writer.submit(lambda _: None)
     both = [
-        asyncio.create_task(refused(journal._post(work)))
-        for work in (remove, lambda ledger: ledger.intend("1", 1))
+        asyncio.create_task(refused(journal.writer.submit(work)))
+        for work in (remove, lambda store: store.intend("1", 1))
     ]
     await asyncio.gather(first, *both)
     await refused(journal.aclose())
@@ -561,7 +561,7 @@ async def refused(work: Awaitable[object]) -> None:
         await work
 
 
-async def test_a_journal_that_comes_back_during_a_run_is_not_used_again(tmp_path: Path) -> None:
+async def test_a_journal_that_is_moved_back_during_a_run_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     async with Journal(path) as journal:
         path.rename(tmp_path / "away")
@@ -575,7 +575,7 @@ async def test_a_journal_that_comes_back_during_a_run_is_not_used_again(tmp_path
     assert await written(path) == {}
 
 
-async def test_a_journal_that_is_gone_when_the_run_is_over_is_no_success(tmp_path: Path) -> None:
+async def test_a_journal_that_is_removed_before_the_end_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "journal"
 
     async def main() -> None:
@@ -587,7 +587,7 @@ async def test_a_journal_that_is_gone_when_the_run_is_over_is_no_success(tmp_pat
         await main()
 
 
-async def test_a_journal_that_is_gone_is_noted_on_the_error_that_ends_the_run_and_logged(
+async def test_a_removed_journal_is_noted_on_the_error_of_the_run_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "journal"
@@ -606,17 +606,17 @@ async def test_a_journal_that_is_gone_is_noted_on_the_error_that_ends_the_run_an
     assert "removed or renamed" in record.getMessage()
 
 
-async def test_a_run_whose_files_were_taken_away_leaves_those_of_the_next_one_alone(
+async def test_a_run_whose_files_were_moved_does_not_touch_those_of_the_next_one(
     tmp_path: Path, outsider: Callable[[Path], str]
 ) -> None:
     path, old = tmp_path / "journal", tmp_path / "old"
     old.mkdir()
     first = await Journal(path).aopen()
-    await first._intend("mine", 1)
+    await first.writer.intend("mine", 1)
     for file in (path, lock_of(path), rollback_of(path)):
         file.rename(old / file.name)
     async with Journal(path) as second:
-        await second._intend("yours", 1)
+        await second.writer.intend("yours", 1)
         with pytest.raises(ConfigurationError, match="removed or renamed|was replaced"):
             await first.aclose()
         assert rollback_of(path).exists()
@@ -624,7 +624,7 @@ async def test_a_run_whose_files_were_taken_away_leaves_those_of_the_next_one_al
         assert [entry.key for entry in await second.entries()] == ["yours"]
 
 
-async def test_a_journal_is_found_whatever_becomes_of_the_working_directory(
+async def test_a_journal_is_found_after_the_working_directory_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -638,7 +638,7 @@ async def test_a_journal_is_found_whatever_becomes_of_the_working_directory(
     assert len(await written(tmp_path / "journal")) == 2
 
 
-# A disk that is full.
+# A full disk.
 
 FULL = """
     import resource
@@ -656,7 +656,7 @@ FULL = """
 
 
 @pytest.mark.parametrize("limit", [8192 + 4096 * pages for pages in (1, 4)])
-async def test_a_disk_that_is_full_ends_the_run_and_nothing_is_sent_twice(
+async def test_a_full_disk_ends_the_run_and_nothing_is_sent_twice(
     tmp_path: Path, limit: int
 ) -> None:
     path = tmp_path / "journal"
@@ -666,7 +666,7 @@ async def test_a_disk_that_is_full_ends_the_run_and_nothing_is_sent_twice(
     assert "cannot be used" in error
     before = {line.removeprefix("sent ") for line in sent}
     assert 0 < len(before) < 200
-    # What was sent stands there, as done or as unknown, and is not sent again.
+    # What was sent is recorded, as done or as unknown, and is not sent again.
     assert before == set(await written(path))
     again: set[str] = set()
 
@@ -679,14 +679,16 @@ async def test_a_disk_that_is_full_ends_the_run_and_nothing_is_sent_twice(
     assert totals.done + totals.unknown == 200
 
 
-async def test_a_last_outcome_that_cannot_be_written_down_is_yielded_before_the_error(
+async def test_an_outcome_that_cannot_be_written_is_yielded_before_the_error(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path / "journal")
     outcomes: list[Outcome[int, str]] = []
 
     async def act(number: int) -> str:
-        await journal._post(lambda ledger: ledger._db.execute("PRAGMA query_only = ON").close())
+        await journal.writer.submit(
+            lambda store: store.database.execute("PRAGMA query_only = ON").close()
+        )
         return str(number)
 
     async def main() -> None:

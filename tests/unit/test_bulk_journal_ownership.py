@@ -1,6 +1,6 @@
-"""Whose a journal may be: with other users' real files, and processes of those users."""
+"""The owner and mode of a journal: with real files and processes of other users."""
 
-# ruff: noqa: ASYNC240 - a few files of a test's own
+# ruff: noqa: ASYNC240 - small files of a test
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ import pytest
 from vcloud import Bulk, ConfigurationError, Journal
 
 if sys.platform == "win32":
-    pytest.skip("owners and rights of POSIX", allow_module_level=True)
+    pytest.skip("owners and modes of POSIX", allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
 NOBODY, SOMEBODY = 65534, 65533
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of several users")
-#: Imported as root, whose files an interpreter and its packages may be, and then run as a user.
+#: Imports as root, who may own the interpreter and its packages, and then runs as another user.
 AS_USER = """
 import asyncio, os, sys
 from vcloud import ConfigurationError, Journal
@@ -51,7 +51,7 @@ asyncio.run(main())
 
 
 def opened_by(user: int, path: Path) -> str:
-    """What a process of that user says when it opens a journal."""
+    """What a process of that user prints when it opens a journal."""
     done = subprocess.run(
         [sys.executable, "-c", AS_USER, str(user), str(path)],
         cwd=ROOT,
@@ -99,33 +99,33 @@ async def act(number: int) -> str:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder like ``/tmp``, which every user reaches, as they do not reach pytest's."""
+    """A folder like ``/tmp``, which all users can reach. They cannot reach that of pytest."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
     yield folder
     shutil.rmtree(folder)
 
 
-# Other users' files.
+# Files of other users.
 
 
 @needs_root
 @pytest.mark.parametrize("suffix", ["", ".lock", "-journal", "-wal", "-shm"])
-async def test_what_another_user_put_where_everybody_may_write_is_refused(
+async def test_a_file_of_another_user_in_a_shared_folder_is_refused(
     shared: Path, suffix: str
 ) -> None:
     path = shared / "journal"
     planted = shared / f"journal{suffix}"
     write_as(NOBODY, planted)
     said = await opens(path)
-    assert said.startswith(f"{planted} belongs to another user (uid {NOBODY}, and this")
+    assert said.startswith(f"{planted} belongs to another user (uid {NOBODY}; this process")
     assert "Journal(path, check_owner=False)" in said
     assert planted.stat().st_size == 0
     assert shared.joinpath("journal").exists() == (suffix in ("", "-journal", "-wal", "-shm"))
 
 
 @needs_root
-async def test_root_takes_its_own_journal_and_that_of_the_folder_s_owner_and_no_third_one(
+async def test_root_accepts_its_own_journal_and_that_of_the_folder_owner_only(
     shared: Path,
 ) -> None:
     shared.chmod(0o755)
@@ -137,17 +137,17 @@ async def test_root_takes_its_own_journal_and_that_of_the_folder_s_owner_and_no_
     shared.chmod(0o1777)
     write_as(SOMEBODY, shared / "of a third")
     assert f"uid {SOMEBODY}" in await opens(shared / "of a third")
-    # The user goes on with what root has opened.
+    # The user opens what root has opened before.
     assert opened_by(NOBODY, shared / "of the owner") == (
-        f"{shared}/of the owner.lock belongs to another user (uid 0, and this is run by uid "
-        f"{NOBODY}), and whoever can write it decides what is done: if you trust what it says, "
+        f"{shared}/of the owner.lock belongs to another user (uid 0; this process has uid "
+        f"{NOBODY}), and whoever can write it decides what is done: if you trust its content, "
         f"`chown {NOBODY} '{shared}/of the owner.lock'`; on a file system without owners and "
-        "rights, give Journal(path, check_owner=False)"
+        "modes, use Journal(path, check_owner=False)"
     )
 
 
 @needs_root
-async def test_another_user_neither_reads_a_journal_nor_uses_one_that_it_was_given_rights_to(
+async def test_another_user_can_neither_read_nor_use_a_journal(
     shared: Path,
 ) -> None:
     path = shared / "journal"
@@ -164,12 +164,12 @@ async def test_another_user_neither_reads_a_journal_nor_uses_one_that_it_was_giv
     assert {stat.S_IMODE(file.stat().st_mode) for file in shared.glob("its own*")} == {0o600}
 
 
-# Rights.
+# Modes.
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o660, 0o666, 0o777])
 @pytest.mark.parametrize("suffix", ["", ".lock"])
-async def test_a_journal_that_others_may_write_is_refused_until_the_command_that_it_names_was_run(
+async def test_a_journal_that_others_may_write_is_refused_until_its_mode_is_fixed(
     tmp_path: Path, suffix: str, mode: int
 ) -> None:
     path, file = tmp_path / "the journal", tmp_path / f"the journal{suffix}"
@@ -184,7 +184,7 @@ async def test_a_journal_that_others_may_write_is_refused_until_the_command_that
     assert stat.S_IMODE(file.stat().st_mode) == mode & 0o755
 
 
-async def test_a_journal_that_others_may_only_read_is_used(tmp_path: Path) -> None:
+async def test_a_journal_that_others_may_only_read_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     await Bulk([1], act, journal=path).run()
     path.chmod(0o644)
@@ -192,7 +192,7 @@ async def test_a_journal_that_others_may_only_read_is_used(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
-def test_a_new_journal_and_what_stands_beside_it_are_0600_in_any_umask(
+def test_a_new_journal_and_its_companions_are_0600_with_any_umask(
     tmp_path: Path, umask: int
 ) -> None:
     script = """
@@ -201,7 +201,8 @@ def test_a_new_journal_and_what_stands_beside_it_are_0600_in_any_umask(
         from vcloud import Bulk
         folder = Path(sys.argv[1])
         async def act(number):
-            print(*sorted(f"{file.name} {file.stat().st_mode & 0o7777:o}" for file in folder.iterdir()), sep="\\n")
+            print(*sorted(f"{file.name} {file.stat().st_mode & 0o7777:o}" for file in
+            folder.iterdir()), sep="\\n")
         async def main():
             await Bulk([1], act, journal=folder / "journal").run()
         os.umask(int(sys.argv[2]))
@@ -218,7 +219,7 @@ def test_a_new_journal_and_what_stands_beside_it_are_0600_in_any_umask(
     assert done.stdout.splitlines() == ["journal 600", "journal-journal 600", "journal.lock 600"]
 
 
-async def test_where_there_are_no_owners_and_rights_a_journal_is_used_when_told_so(
+async def test_check_owner_false_accepts_files_without_owners_and_modes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "journal"
@@ -234,13 +235,13 @@ async def test_where_there_are_no_owners_and_rights_a_journal_is_used_when_told_
     assert not caplog.records
 
 
-# Links, and what is no file.
+# Links, and other kinds of files.
 
 
 @pytest.mark.parametrize("suffix", ["", ".lock", "-journal", "-wal", "-shm"])
 @pytest.mark.parametrize("check_owner", [True, False])
 @pytest.mark.parametrize("dangling", [True, False])
-async def test_a_symbolic_link_is_refused_and_nothing_is_made_where_it_leads(
+async def test_a_symbolic_link_is_refused_and_its_target_is_not_made(
     tmp_path: Path, suffix: str, *, check_owner: bool, dangling: bool
 ) -> None:
     path, aim = tmp_path / "journal", tmp_path / "aim"
@@ -255,7 +256,7 @@ async def test_a_symbolic_link_is_refused_and_nothing_is_made_where_it_leads(
         assert {file.name for file in tmp_path.iterdir()} <= {"journal", "aim"}
 
 
-async def test_the_way_to_a_journal_may_lead_over_links(tmp_path: Path) -> None:
+async def test_the_folder_of_a_journal_may_be_reached_through_links(tmp_path: Path) -> None:
     folder, link = tmp_path / "folder", tmp_path / "link"
     folder.mkdir()
     link.symlink_to(folder)
@@ -264,12 +265,10 @@ async def test_the_way_to_a_journal_may_lead_over_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".lock", "-journal"])
-async def test_a_fifo_in_the_place_of_a_file_is_refused_and_not_waited_for(
-    tmp_path: Path, suffix: str
-) -> None:
+async def test_a_fifo_instead_of_a_file_is_refused_at_once(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"journal{suffix}", 0o600)
     said = await opens(tmp_path / "journal")
-    assert said == f"{tmp_path}/journal{suffix} is no regular file"
+    assert said == f"{tmp_path}/journal{suffix} is not a regular file: use another path"
 
 
 # The folder.
@@ -279,7 +278,7 @@ async def test_a_fifo_in_the_place_of_a_file_is_refused_and_not_waited_for(
     ("mode", "warned"),
     [(0o777, True), (0o770, True), (0o702, True), (0o1777, False), (0o755, False), (0o700, False)],
 )
-async def test_a_folder_in_which_others_may_replace_files_is_one_warning_and_no_refusal(
+async def test_a_folder_that_others_may_write_is_logged_once_and_accepted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, *, warned: bool
 ) -> None:
     folder = tmp_path / "folder"
@@ -300,7 +299,7 @@ async def test_a_folder_in_which_others_may_replace_files_is_one_warning_and_no_
 
 
 def planting(plant: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let somebody act at the moment before SQLite opens the journal."""
+    """Do something just before SQLite opens the journal."""
     connect = sqlite3.connect
 
     def late(*args: object, **options: object) -> sqlite3.Connection:
@@ -311,7 +310,7 @@ def planting(plant: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sqlite3, "connect", late)
 
 
-async def test_when_sqlite_looks_for_a_rollback_journal_nobody_else_can_have_made_one(
+async def test_another_user_cannot_provide_the_rollback_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal"

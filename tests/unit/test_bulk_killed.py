@@ -1,4 +1,4 @@
-"""Whenever a bulk run is killed: nothing is done twice, nothing is forgotten."""
+"""A bulk run that is killed at any time repeats nothing and loses nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vcloud import Bulk, Settled
 
 
 def copy_of(journal: Path, elsewhere: Path) -> Path:
-    """The journal as a process that is killed at this moment leaves it."""
+    """The journal as a process leaves it that is killed now."""
     elsewhere.mkdir()
     for file in journal.parent.glob(f"{journal.name}*"):
         shutil.copy(file, elsewhere)
@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 
 class Life:
-    """One process: it acts until it is killed, at the moment that was drawn for it."""
+    """One process, which acts until it is killed at a random moment."""
 
     def __init__(
         self, service: Counter[int], crash_at: int, journal: Path, elsewhere: Path
@@ -45,7 +45,7 @@ class Life:
         if self.moments == 0:
             self.left = copy_of(self.journal, self.elsewhere)
         if self.left is not None:
-            # From here on this process only seems to live: nothing that it does has an effect.
+            # From here on nothing that this process does has an effect.
             raise Killed
 
     async def act(self, number: int) -> str:
@@ -70,7 +70,7 @@ async def live(
 
 @settings(max_examples=40, deadline=None)
 @given(crashes=st.lists(st.integers(1, 24), max_size=4), settled=st.booleans())
-def test_whenever_it_is_killed_nothing_is_done_twice_and_nothing_is_forgotten(
+def test_a_run_that_is_killed_at_any_time_repeats_and_loses_nothing(
     crashes: list[int], settled: bool
 ) -> None:
     service: Counter[int] = Counter()

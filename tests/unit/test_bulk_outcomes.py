@@ -1,4 +1,4 @@
-"""What an action raises decides whether an item failed, or whether nobody knows."""
+"""The error of an action decides whether its item failed or is unknown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAILED, UNKNOWN = OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN
 
 
 def send(requests: int = 1) -> None:
-    """What the session does for each attempt."""
+    """Count attempts, as the session does."""
     count = ATTEMPT_COUNT.get()
     assert count is not None
     count.attempts += requests
@@ -61,7 +61,7 @@ def lose() -> None:
         (ConnectionRefusedError(), 1, FAILED),
         (ExceptionGroup("two", [ValueError()]), 2, UNKNOWN),
         (InvalidArgumentError("no such thing"), 0, FAILED),
-        # Another task may have sent it, and it is ours to know.
+        # Another task may have sent it, and this SDK knows its outcome.
         (TransportError("lost", outcome_unknown=True), 0, UNKNOWN),
         (ServerError("broke", status=500, method="POST", outcome_unknown=True), 0, UNKNOWN),
         (DecodeError("gibberish", outcome_unknown=True), 0, UNKNOWN),
@@ -71,7 +71,7 @@ def lose() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-async def test_what_the_action_raises_decides_between_failed_and_unknown(
+async def test_the_error_of_the_action_decides_between_failed_and_unknown(
     error: Exception, requests: int, status: OutcomeStatus
 ) -> None:
     async def act(_: int) -> None:
@@ -84,7 +84,7 @@ async def test_what_the_action_raises_decides_between_failed_and_unknown(
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_an_error_of_ones_own_does_not_hide_the_lost_answer_that_it_came_from(
+async def test_an_error_of_the_caller_does_not_hide_the_lost_answer_that_caused_it(
     wrapped: bool,
 ) -> None:
     async def act(_: int) -> None:
@@ -98,7 +98,7 @@ async def test_an_error_of_ones_own_does_not_hide_the_lost_answer_that_it_came_f
         assert (await anext(run)).status is (UNKNOWN if wrapped else FAILED)
 
 
-async def test_what_one_of_our_errors_was_caused_by_is_its_own_business() -> None:
+async def test_the_cause_of_an_error_of_this_sdk_does_not_count() -> None:
     async def act(_: int) -> None:
         send()
         raise ConnectError("TLS failed") from ConnectionResetError()
@@ -158,7 +158,7 @@ async def tidy_up_in_vain_after_ones_own_clock() -> None:
     ],
     ids=lambda lost: lost.__name__,
 )
-async def test_what_fails_after_an_answer_was_lost_does_not_hide_that(
+async def test_a_later_error_does_not_hide_a_lost_answer(
     lost: Callable[[], Awaitable[None]],
 ) -> None:
     async def act(_: int) -> None:
@@ -169,7 +169,7 @@ async def test_what_fails_after_an_answer_was_lost_does_not_hide_that(
         assert (await anext(run)).status is UNKNOWN
 
 
-async def test_an_error_from_tidying_up_does_not_hide_that_the_run_was_ended() -> None:
+async def test_an_error_of_cleanup_does_not_hide_that_the_run_was_ended() -> None:
     begun = asyncio.Event()
 
     async def act(_: int) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar: there for those who watch, silent for all others."""
+"""The progress bar: shown on a terminal, and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class Terminal(io.StringIO):
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Standard error, watched by a person. No fixture: pytest would put its own in place again before the test."""
+    """Make standard error a terminal.
+
+    This is no fixture, because pytest would replace it before the test.
+    """
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal()
@@ -33,7 +36,7 @@ async def act(number: int) -> int:
 SHOWN, HIDDEN = "\x1b[?25h", "\x1b[?25l"
 
 
-async def test_on_a_terminal_it_shows_how_far_the_run_is_and_what_went_wrong(
+async def test_a_terminal_shows_the_progress_and_the_failures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = watch(monkeypatch)
@@ -43,7 +46,7 @@ async def test_on_a_terminal_it_shows_how_far_the_run_is_and_what_went_wrong(
     assert terminal.getvalue().rindex(SHOWN) > terminal.getvalue().rindex(HIDDEN)
 
 
-async def test_of_a_source_without_a_length_it_shows_how_many(
+async def test_a_source_without_a_length_shows_only_the_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = watch(monkeypatch)
@@ -51,7 +54,7 @@ async def test_of_a_source_without_a_length_it_shows_how_many(
     assert "8, 1 failed" in terminal.getvalue()
 
 
-async def test_the_terminal_is_left_as_it_was_when_the_run_is_given_up(
+async def test_the_terminal_is_restored_when_the_run_is_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = watch(monkeypatch)
@@ -68,7 +71,7 @@ async def test_the_terminal_is_left_as_it_was_when_the_run_is_given_up(
     assert (sys.stdout, sys.stderr) == streams
 
 
-async def test_what_is_printed_meanwhile_into_a_file_arrives_there(
+async def test_output_that_is_printed_to_a_file_meanwhile_arrives_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = watch(monkeypatch)
@@ -81,7 +84,7 @@ async def test_what_is_printed_meanwhile_into_a_file_arrives_there(
     assert "done 0" not in terminal.getvalue()
 
 
-async def test_where_nobody_watches_it_is_silent_and_needs_no_rich(
+async def test_without_a_terminal_there_is_no_bar_and_no_need_for_rich(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
@@ -89,7 +92,7 @@ async def test_where_nobody_watches_it_is_silent_and_needs_no_rich(
     assert capsys.readouterr() == ("", "")
 
 
-async def test_where_somebody_watches_a_missing_rich_is_named_before_anything_is_begun(
+async def test_a_missing_rich_is_reported_before_any_item_is_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = watch(monkeypatch)

@@ -1,4 +1,4 @@
-"""Whatever becomes of standard error, a run goes on; without a terminal it writes a line each half minute."""
+"""Progress lines without a terminal, and runs that go on after standard error has failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSI
 
 
 class Clock:
-    """The loop's time, which stands still unless it is moved."""
+    """The time of the loop, which only moves when a test moves it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patch: pytest.MonkeyPatch) -> None:
         self.now = float(round(loop.time()))  # so that sums of seconds are exact
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Run:
-    """A run of ten items, each of which is over when it is told to be."""
+    """A run of ten items, which finish when a test says so."""
 
     def __init__(self, **options: Any) -> None:
         self.ends: list[asyncio.Future[None]] = [
@@ -47,7 +47,7 @@ class Run:
         await self.ends[number]
 
     def end(self, count: int, error: Exception | None = None) -> None:
-        """Let so many more be over."""
+        """Finish this many more items."""
         for one in [one for one in self.ends if not one.done()][:count]:
             one.set_exception(error) if error else one.set_result(None)
 
@@ -57,10 +57,10 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(asyncio.get_running_loop(), monkeypatch)
 
 
-async def test_without_a_terminal_it_writes_a_line_every_half_minute(
+async def test_without_a_terminal_a_line_is_written_every_30_seconds(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "rich", None)  # which is not needed for that
+    monkeypatch.setitem(sys.modules, "rich", None)  # lines do not need it
     monkeypatch.setattr(sys, "stderr", log := io.StringIO())
     run = Run()
     await clock.move(0)
@@ -69,7 +69,7 @@ async def test_without_a_terminal_it_writes_a_line_every_half_minute(
     assert log.getvalue() == ""
     await clock.move(1)
     assert log.getvalue() == "Starting: 2/10, after 0:00:30\n"
-    # Although nothing is over meanwhile.
+    # Although no item has finished meanwhile.
     await clock.move(30)
     assert log.getvalue().splitlines()[1:] == ["Starting: 2/10, after 0:01:00"]
     run.end(3, ValueError())
@@ -85,7 +85,7 @@ async def test_without_a_terminal_it_writes_a_line_every_half_minute(
     assert len(log.getvalue().splitlines()) == 4, "the timer ended with the run"
 
 
-async def test_the_last_line_says_why_a_run_was_stopped(
+async def test_the_last_line_has_the_reason_why_the_run_was_stopped(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", log := io.StringIO())
@@ -101,7 +101,7 @@ async def test_the_last_line_says_why_a_run_was_stopped(
     ]
 
 
-async def test_a_pause_of_the_process_gives_one_line_and_not_all_that_it_missed(
+async def test_after_a_pause_of_the_process_one_line_is_written(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", log := io.StringIO())
@@ -131,7 +131,7 @@ async def test_a_line_is_one_line_without_control_characters(
 
 
 class Stream(io.StringIO):
-    """Standard error that takes so many writes, and then fails."""
+    """Standard error that takes this many writes, and then fails."""
 
     def __init__(self, error: Exception, writes: int, *, terminal: bool) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ ERRORS = [OSError(5, "Input/output error"), BrokenPipeError(), ValueError("close
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("writes", [0, 1])
-async def test_a_log_that_cannot_be_written_is_left_alone_and_the_run_goes_on(
+async def test_a_log_that_cannot_be_written_does_not_end_the_run(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception, writes: int
 ) -> None:
     monkeypatch.setattr(sys, "stderr", log := Stream(error, writes, terminal=False))
@@ -166,7 +166,7 @@ async def test_a_log_that_cannot_be_written_is_left_alone_and_the_run_goes_on(
     assert log.failures == 1
 
 
-async def test_a_real_pipe_that_nobody_reads_from_any_more_fails_no_run(
+async def test_a_broken_pipe_does_not_end_the_run(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()
@@ -186,7 +186,7 @@ async def test_a_real_pipe_that_nobody_reads_from_any_more_fails_no_run(
             log.close()
 
 
-async def test_a_log_whose_reader_is_slow_gets_later_lines(
+async def test_a_slow_reader_of_the_log_gets_later_lines(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Stream(BlockingIOError(), 0, terminal=False)
@@ -203,7 +203,7 @@ async def test_a_log_whose_reader_is_slow_gets_later_lines(
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("writes", [0, 5])
-async def test_a_terminal_that_fails_in_the_middle_fails_no_run(
+async def test_a_terminal_that_fails_later_does_not_end_the_run(
     monkeypatch: pytest.MonkeyPatch, error: Exception, writes: int
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -221,7 +221,7 @@ async def test_a_terminal_that_fails_in_the_middle_fails_no_run(
 
 
 @pytest.mark.parametrize("stream", [None, "closed", "without methods"])
-async def test_without_a_usable_standard_error_it_is_silent(
+async def test_without_a_usable_standard_error_nothing_is_shown(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, stream: str | None
 ) -> None:
     gone = io.StringIO()
@@ -236,7 +236,7 @@ async def test_without_a_usable_standard_error_it_is_silent(
     assert (await run.task).done == 10
 
 
-async def test_a_terminal_without_a_standard_output_has_its_bar(
+async def test_a_terminal_without_a_standard_output_shows_the_bar(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -250,7 +250,7 @@ async def test_a_terminal_without_a_standard_output_has_its_bar(
     assert "10/10" in terminal.getvalue()
 
 
-async def test_two_bars_at_once_write_to_the_terminal_and_not_into_each_other(
+async def test_two_bars_at_once_both_write_to_the_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -284,9 +284,9 @@ async def test_a_bar_that_cannot_be_drawn_is_replaced_by_lines(
     await run.task
 
 
-# -- real processes ----------------------------------------------------------------------------------------------------
+# Real processes.
 
-#: Says when the bar is there, and goes on when it is told to.
+#: Prints a line when the bar is shown, and continues after a line of input.
 PROGRAM = """
     import asyncio, signal, sys
     from vcloud import Bulk
@@ -315,7 +315,10 @@ def said_by_program(
     shell: str = "",
     at_last: Callable[[], object] = lambda: None,
 ) -> str:
-    """Run it: what it says after ``meanwhile``. ``at_last`` is called when all items are over."""
+    """Run the program, and return its output after ``meanwhile``.
+
+    ``at_last`` is called when all items have finished.
+    """
     python = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
     command = ["sh", "-c", f'exec "$@" {shell}', "sh", *python] if shell else python
     with subprocess.Popen(
@@ -347,7 +350,7 @@ def said_by_program(
 
 
 @POSIX
-def test_a_real_terminal_that_is_closed_in_the_middle_fails_no_run() -> None:
+def test_a_terminal_that_is_closed_does_not_end_the_run() -> None:
     master, slave = os.openpty()
     drawn: list[bytes] = []
 
@@ -361,9 +364,9 @@ def test_a_real_terminal_that_is_closed_in_the_middle_fails_no_run() -> None:
 
 
 @POSIX
-def test_a_real_terminal_that_is_halted_holds_up_no_item() -> None:
+def test_a_stopped_terminal_delays_no_item() -> None:
     master, slave = os.openpty()
-    # As Ctrl-S does: whoever writes waits.
+    # As Ctrl-S does: a writer waits.
     flow = importlib.import_module("termios")
 
     def go_on() -> None:

@@ -1,4 +1,4 @@
-"""The time of day that goes on evenly, whatever becomes of the machine's clock."""
+"""The time of day that does not jump when the machine's clock is set."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ YEAR = 365 * 24 * HOUR
 
 
 class Machine:
-    """A machine's clocks: seconds that passed since its start, and by how much its day is wrong."""
+    """A machine's clocks: the seconds since its start, and the error of its time of day."""
 
     def __init__(self, wrong: float = 0.0) -> None:
         self.passed = 0.0
         self.wrong = wrong
-        #: By how much a test has moved the day for the program.
-        self.moved = 0.0
+        #: By how many seconds a test has shifted the time of day.
+        self.shift = 0.0
 
     def elapsed(self) -> float:
         return self.passed
@@ -32,7 +32,7 @@ class Machine:
         return NOW + self.passed + self.wrong
 
     def read(self) -> float:
-        return self.system() + self.moved
+        return self.system() + self.shift
 
     def day(self, *, shows_tests: bool = True) -> TimeOfDay:
         return TimeOfDay(self.read, self.elapsed, self.system if shows_tests else None)
@@ -46,41 +46,40 @@ def test_a_jump_of_the_machines_clock_changes_nothing(jump: float, wrong: float)
     machine.passed = 10.0
     machine.wrong += jump
     assert day() == NOW + 10.0 + wrong
-    assert day.opinions() == (NOW + 10.0 + wrong, NOW + 10.0 + wrong + jump)
+    assert day.estimates() == (NOW + 10.0 + wrong, NOW + 10.0 + wrong + jump)
 
 
 @pytest.mark.parametrize("before", [0.0, -YEAR])
-def test_a_day_that_a_test_moves_is_followed_there_and_back(before: float) -> None:
+def test_a_shift_by_a_test_is_followed_there_and_back(before: float) -> None:
     machine = Machine()
-    machine.moved = before
+    machine.shift = before
     day = machine.day()
     assert day() == NOW + before
-    for moved in (YEAR, -HOUR, 0.0, before):
-        machine.moved = moved
+    for shift in (YEAR, -HOUR, 0.0, before):
+        machine.shift = shift
         machine.passed += 10.0
-        assert day() == NOW + machine.passed + moved
-        assert day.opinions() == (NOW + machine.passed + before, day())
+        assert day() == NOW + machine.passed + shift
+        assert day.estimates() == (NOW + machine.passed + before, day())
 
 
-def test_where_nothing_tells_a_test_from_a_jump_it_is_taken_for_a_jump() -> None:
+def test_without_a_clock_that_no_test_can_change_a_shift_counts_as_a_jump() -> None:
     machine = Machine()
     day = machine.day(shows_tests=False)
-    machine.moved = HOUR
+    machine.shift = HOUR
     assert day() == NOW
-    assert day.opinions() == (NOW, NOW + HOUR)
+    assert day.estimates() == (NOW, NOW + HOUR)
 
 
-def test_a_pause_between_two_readings_is_no_test_that_moved_the_day() -> None:
-    """The system stopped the process there."""
+def test_a_pause_of_the_process_between_two_readings_is_no_shift() -> None:
     machine = Machine()
     readings = iter([NOW, NOW, NOW + HOUR])
     machine.read = machine.system  # type: ignore[method-assign]
     assert TimeOfDay(machine.read, machine.elapsed, lambda: next(readings))() == NOW
 
 
-@pytest.mark.skipif(system_wall is None, reason="nothing says here what a test has moved")
+@pytest.mark.skipif(system_wall is None, reason="this system has no clock that no test can change")
 @pytest.mark.parametrize("tool", ["freezegun", "time-machine", "time.time replaced"])
-def test_the_usual_ways_to_move_the_day_are_seen(
+def test_the_usual_ways_to_shift_the_time_of_day_are_noticed(
     tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = TimeOfDay()
@@ -96,13 +95,13 @@ def test_the_usual_ways_to_move_the_day_are_seen(
             monkeypatch.setattr(time, "time", at.timestamp)
             frozen = day()
             monkeypatch.undo()
-    # The system's clock that is compared with ticks every few milliseconds.
+    # The resolution of the system's clock is a few milliseconds.
     assert frozen == pytest.approx(at.timestamp(), abs=1.0)
     assert day() == pytest.approx(wall(), abs=1.0)
 
 
-def test_the_time_that_a_machine_sleeps_counts_where_the_system_says_it() -> None:
+def test_the_time_in_which_a_machine_is_suspended_counts_where_the_system_tells_it() -> None:
     if not hasattr(time, "CLOCK_BOOTTIME"):
-        pytest.skip("no clock of this system counts it apart")
+        pytest.skip("this system has no clock that counts it separately")
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert before <= boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""The desktop client without a socket: arguments, decoding, and what desktops and machines have in common."""
+"""The desktop client without a socket: arguments, decoding, and the stream URL."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "x without y": lambda c: c.ref(ID).click(500),
     "y without x": lambda c: c.ref(ID).click(y=500),
     "a negative coordinate": lambda c: c.ref(ID).click(-1, 5),
-    "a coordinate that is no whole number": lambda c: c.ref(ID).move(1.5, 5),  # type: ignore[arg-type]
+    "a coordinate that is not a whole number": lambda c: c.ref(ID).move(1.5, 5),  # type: ignore[arg-type]
     "a coordinate that is a boolean": lambda c: c.ref(ID).move(True, 5),
     "a move to nowhere": lambda c: c.ref(ID).move(None, None),  # type: ignore[arg-type]
     "a click count below 0": lambda c: c.ref(ID).click(1, 1, count=-1),
@@ -62,7 +62,7 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a drag to half a place": lambda c: c.ref(ID).drag((0, 0), (5,)),  # type: ignore[arg-type]
     "a drag to a text": lambda c: c.ref(ID).drag((0, 0), "55"),  # type: ignore[arg-type]
     "an empty text": lambda c: c.ref(ID).type(""),
-    "a text that is none": lambda c: c.ref(ID).type(None),  # type: ignore[arg-type]
+    "a text that is not a text": lambda c: c.ref(ID).type(None),  # type: ignore[arg-type]
     "a text that is no unicode": lambda c: c.ref(ID).type("\ud800"),
     "no key": lambda c: c.ref(ID).press(),
     "an empty key": lambda c: c.ref(ID).press(""),
@@ -87,7 +87,7 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
     "a poll interval of nothing": lambda c: c.launch(poll=0),
     "an empty id": lambda c: c.get(""),
     "an id that climbs": lambda c: c.ref(".."),
-    "something that is no action": lambda c: c.ref(ID).perform({"type": "screenshot"}),  # type: ignore[arg-type]
+    "something that is not an action": lambda c: c.ref(ID).perform({"type": "screenshot"}),  # type: ignore[arg-type]
     "one among several that is no action": lambda c: c.ref(ID).perform_all(
         [TakeScreenshot(), None]  # type: ignore[list-item]
     ),
@@ -95,7 +95,7 @@ REFUSED: dict[str, Callable[[Desktops], Any]] = {
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED.keys())
-async def test_what_cannot_work_is_refused_before_anything_is_sent(
+async def test_invalid_arguments_are_refused_before_anything_is_sent(
     call: Callable[[Desktops], Any],
 ) -> None:
     desktops, wired = answering(response({"output": ""}))
@@ -110,7 +110,7 @@ async def test_what_cannot_work_is_refused_before_anything_is_sent(
     assert wired.asked == []
 
 
-async def test_a_refused_text_or_key_is_not_repeated() -> None:
+async def test_the_error_of_a_refused_text_or_key_does_not_contain_it() -> None:
     desktops, _ = answering(response({}))
     for call in (desktops.ref(ID).press(f"{SECRET}!"), desktops.ref(ID).type(f"{SECRET}\udfff")):
         with pytest.raises(InvalidArgumentError) as caught:
@@ -172,7 +172,7 @@ async def test_each_method_sends_its_action(
     assert wired.asked == [("POST", f"/desktop/{ID}/computer-action", body)]
 
 
-async def test_a_timeout_is_sent_in_milliseconds_and_left_out_when_not_given() -> None:
+async def test_a_timeout_is_sent_in_milliseconds_or_left_out() -> None:
     desktops, wired = answering(response({"id": ID, "status": "pending"}))
     for timeout in (None, 60, timedelta(hours=1), 61.5):
         assert (await desktops.launch(timeout)).status is DesktopStatus.PENDING
@@ -184,7 +184,7 @@ async def test_a_timeout_is_sent_in_milliseconds_and_left_out_when_not_given() -
     ]
 
 
-# -- decoding --------------------------------------------------------------------------------------------------------
+# Decoding.
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(
     lambda at: at.replace(tzinfo=UTC).isoformat()
@@ -250,7 +250,7 @@ def test_a_commands_answer_decodes_to_the_same_both_ways() -> None:
         (b"GIF89a", "application/octet-stream"),
     ],
 )
-async def test_a_screenshot_knows_its_kind_from_its_bytes_and_saves_itself(
+async def test_the_media_type_of_a_screenshot_is_recognised_and_save_writes_it(
     data: bytes, media_type: str, tmp_path: Path
 ) -> None:
     desktops, _ = answering(response({"base64_image": base64.b64encode(data).decode()}))
@@ -269,7 +269,7 @@ def test_an_image_that_is_not_base64_is_a_decode_error(image: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (response({"output": ""}), "holds no image"),
+        (response({"output": ""}), "has no image"),
         (response({"base64_image": "%%%"}), "not base64"),
         (response({"base64_image": [1]}), "is not what the contract says"),
         (response(b"<html>"), "not JSON"),
@@ -290,28 +290,28 @@ async def test_a_malformed_screenshot_answer_is_a_decode_error(answer: Response,
         ("X=-5\nY=7", (-5, 7)),
     ],
 )
-def test_a_cursor_position_is_read_from_its_text(text: str, point: tuple[int, int]) -> None:
+def test_a_cursor_position_is_parsed(text: str, point: tuple[int, int]) -> None:
     assert parse_cursor_position(text) == point
     x, y = parse_cursor_position(text)
     assert (x, y) == point
 
 
 @given(st.text())
-def test_any_other_text_is_no_cursor_position(text: str) -> None:
+def test_any_other_text_is_not_a_cursor_position(text: str) -> None:
     with pytest.raises(DecodeError, match="no cursor position in"):
         parse_cursor_position(f"x{text}")
 
 
-# -- what desktops and machines have in common -----------------------------------------------------------------------
+# The stream URL, and public names.
 
 
-def test_a_desktop_has_no_start_because_it_starts_by_itself_and_only_once() -> None:
+def test_a_desktop_has_no_start_method() -> None:
     desktops, _ = answering()
     assert not hasattr(desktops.ref(ID), "start")
     assert isinstance(desktops.ref(ID), Controllable)
 
 
-async def test_connect_url_is_the_stream_or_a_clear_error() -> None:
+async def test_connect_url_returns_the_stream_url_or_raises() -> None:
     desktops, _ = answering(
         response(DESKTOP), response({**DESKTOP, "status": "pending", "stream_url": None})
     )
@@ -324,7 +324,7 @@ async def test_connect_url_is_the_stream_or_a_clear_error() -> None:
 
 
 @pytest.mark.parametrize("status", ["terminated", "error", "completed"])
-async def test_a_desktop_that_ended_before_it_had_a_stream_is_not_to_be_waited_for(
+async def test_the_error_of_a_desktop_that_ended_without_a_stream_suggests_no_wait(
     status: str,
 ) -> None:
     desktops, _ = answering(response({**DESKTOP, "status": status, "stream_url": None}))
@@ -333,7 +333,7 @@ async def test_a_desktop_that_ended_before_it_had_a_stream_is_not_to_be_waited_f
     assert "wait" not in str(caught.value)
 
 
-def test_the_package_names_what_is_public_in_order_and_all_of_it_has_a_docstring() -> None:
+def test_public_names_are_sorted_and_have_docstrings() -> None:
     assert package.__all__ == sorted(package.__all__)
     for name in package.__all__:
         thing = getattr(package, name)

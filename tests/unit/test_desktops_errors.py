@@ -1,4 +1,4 @@
-"""How the desktop-action API refuses, and what must not get into an error."""
+"""The errors of the desktop-action API, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def refused(answer: Response, operation: str = "action") -> APIError:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("status", "kind"), KINDS.items())
-async def test_each_documented_status_is_typed_in_both_shapes(
+async def test_each_documented_status_has_its_error_in_both_forms(
     status: int, kind: type[APIError], operation: str
 ) -> None:
     own = await refused(
@@ -89,7 +89,7 @@ async def test_an_error_under_http_200_raises(operation: str) -> None:
 
 async def test_a_schema_violation_under_http_200_raises_too() -> None:
     error = await refused(response({"success": False, "error": {"issues": [], "name": "ZodError"}}))
-    assert error.message == "the request breaks the service's schema"
+    assert error.message == "the request violates the service's schema"
 
 
 async def test_a_desktop_whose_status_is_error_is_not_an_error() -> None:
@@ -99,7 +99,7 @@ async def test_a_desktop_whose_status_is_error_is_not_an_error() -> None:
     assert (await desktops.launch()).status is DesktopStatus.ERROR
 
 
-async def test_an_error_output_beside_success_is_handed_out() -> None:
+async def test_an_error_output_of_a_successful_action_is_returned() -> None:
     desktops, _ = answering(response({"output": "", "error": "a warning"}))
     assert (await desktops.ref(ID).perform(Wait(1))).error == "a warning"
 
@@ -111,7 +111,7 @@ async def test_the_exit_code_of_a_failing_action_is_kept() -> None:
     assert error.details == {"docs": "d", "exit_code": 127}
 
 
-async def test_a_plain_404_says_that_the_key_is_missing() -> None:
+async def test_a_plain_text_404_means_that_the_key_is_missing() -> None:
     error = await refused(
         response(b"404 Not Found", 404, **{"Content-Type": "text/plain; charset=UTF-8"})
     )
@@ -124,7 +124,7 @@ async def test_a_plain_404_says_that_the_key_is_missing() -> None:
     "body",
     [b"", b"<html>Bad Gateway</html>", b"[]", b"null", b'"x"', b'{"error":', b'{"error":null}'],
 )
-async def test_an_error_that_is_not_the_services_own_keeps_its_status(body: bytes) -> None:
+async def test_an_error_of_a_proxy_keeps_its_status(body: bytes) -> None:
     error = await refused(response(body, 502, **{"Content-Type": "text/html"}))
     assert type(error) is ServerError
     assert error.meaning in str(error)
@@ -142,10 +142,10 @@ async def test_request_id_and_retry_after_are_kept() -> None:
     assert "[request req-7]" in str(error)
 
 
-# -- secrets ---------------------------------------------------------------------------------------------------------
+# Secrets.
 
 
-async def test_the_stream_address_is_in_no_repr_error_or_pickle() -> None:
+async def test_the_stream_url_is_in_no_repr_error_or_pickle() -> None:
     desktops, _ = answering(response(DESKTOP), response({**DESKTOP, "created_at": 5}))
     desktop = await desktops.get(ID)
     assert desktop.stream_url == STREAM == desktop.raw["stream_url"]
@@ -193,7 +193,7 @@ REPEATING: list[Response] = [
 
 
 @pytest.mark.parametrize("answer", REPEATING, ids=range(len(REPEATING)))
-async def test_a_text_that_was_typed_or_run_is_in_no_error(answer: Response) -> None:
+async def test_a_typed_text_or_command_is_in_no_error(answer: Response) -> None:
     calls: list[Callable[[Desktops], Awaitable[object]]] = [
         lambda c: c.ref(ID).type(SECRET),
         lambda c: c.ref(ID).bash(f"echo {SECRET} > key"),
@@ -205,12 +205,12 @@ async def test_a_text_that_was_typed_or_run_is_in_no_error(answer: Response) -> 
             await call(desktops)
         error = caught.value
         assert (
-            SECRET
-            not in f"{error} {error!r} {error.__dict__} {error.__cause__} {getattr(error.__cause__, '__dict__', '')}"
+            SECRET not in f"{error} {error!r} {error.__dict__} {error.__cause__} "
+            f"{getattr(error.__cause__, '__dict__', '')}"
         )
 
 
-async def test_what_the_service_says_without_repeating_is_shown_for_commands_too() -> None:
+async def test_a_message_that_does_not_repeat_the_command_is_shown() -> None:
     error = await refused(
         response({"status": "error", "error": "Desktop is not running", "docs": "https://d"}, 409),
         "bash",

@@ -1,4 +1,4 @@
-"""What people and models write as names of keys becomes X key symbols, or is refused."""
+"""The names of keys that people and models write become X key symbols, or are refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SYMBOLS = {
     [(name, symbol) for symbol, names in SYMBOLS.items() for name in names.split(" ")],
     ids=ascii,
 )
-def test_a_name_that_people_use_is_translated(name: str, symbol: str) -> None:
+def test_a_common_key_name_is_translated(name: str, symbol: str) -> None:
     assert PressKeys(name).keys == symbol
     assert PressKeys([name]).keys == (symbol,)
 
@@ -90,7 +90,7 @@ def test_a_chord_is_translated_key_by_key(chord: str, symbols: str) -> None:
     assert PressKeys(chord).keys == symbols
 
 
-def test_keys_of_one_chord_may_stand_in_several_texts() -> None:
+def test_the_keys_of_a_chord_may_be_several_texts() -> None:
     assert PressKeys(["CTRL", "A"]).keys == ("ctrl", "a")
     assert PressKeys(["ctrl+SHIFT", "+"]).keys == ("ctrl+shift", "plus")
 
@@ -107,7 +107,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "near"), REFUSED.items())
-def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_names(name: str, near: str) -> None:
     with pytest.raises(InvalidArgumentError, match=rf"the nearest are .*\b{near}"):
         PressKeys(name)
 
@@ -140,12 +140,12 @@ def test_a_name_that_is_none_is_refused_with_the_nearest(name: str, near: str) -
     ],
     ids=lambda name: ascii(name[:20]),
 )
-def test_what_is_no_key_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="no key name|name of a key"):
+def test_a_text_that_is_not_a_key_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="not a key name|name of a key"):
         PressKeys(name)
 
 
-def test_a_refused_name_is_not_repeated() -> None:
+def test_the_error_of_a_refused_name_does_not_contain_it() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         PressKeys(["ctrl", SECRET])
     assert SECRET not in str(caught.value)
@@ -153,7 +153,7 @@ def test_a_refused_name_is_not_repeated() -> None:
 
 
 @given(st.text() | st.lists(st.text(min_size=1), min_size=1))
-def test_whatever_is_accepted_is_harmless_in_a_shell_and_stays_what_it_is(
+def test_accepted_keys_are_harmless_in_a_shell_and_stay_the_same(
     keys: str | list[str],
 ) -> None:
     try:

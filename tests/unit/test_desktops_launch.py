@@ -1,4 +1,4 @@
-"""Launching desktops, and stopping them whatever happens."""
+"""Launching desktops, and stopping them after errors and cancellations too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vcloud.providers.desktops import (
     Desktops,
     DesktopStatus,
 )
-from vcloud.providers.desktops.launch import OpenDesktops
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 POST, STOP = "POST /desktop", f"POST /desktop/{ID}/stop"
 
@@ -39,7 +39,7 @@ def service(
     stop: Exception | Response | None = None,
     cleanup_timeout: float = 25.0,
 ) -> tuple[Desktops, Wired]:
-    """A service that launches one desktop, which then has these statuses in turn."""
+    """A service that launches one desktop, which has these statuses one after the other."""
     left = list(statuses or ["running"])
 
     async def reply(method: str, path: str) -> Response:
@@ -57,7 +57,7 @@ def service(
     return client(wired, cleanup_timeout=cleanup_timeout), wired
 
 
-async def test_a_block_waits_until_the_desktop_runs_and_stops_it_at_its_end() -> None:
+async def test_a_block_waits_until_the_desktop_is_running_and_stops_it_at_its_end() -> None:
     desktops, wired = service(["pending", "running"])
     async with desktops.launch(poll=0.001) as desktop:
         assert (desktop.status, desktop.stream_url) == (DesktopStatus.RUNNING, STREAM)
@@ -72,7 +72,7 @@ async def test_awaiting_returns_at_once_and_stops_nothing() -> None:
     assert wired.paths == [POST]
 
 
-async def test_launches_fan_out_in_a_task_group_and_in_gather() -> None:
+async def test_launches_work_in_a_task_group_and_in_gather() -> None:
     desktops, _ = service()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(desktops.launch()) for _ in range(3)]
@@ -82,7 +82,7 @@ async def test_launches_fan_out_in_a_task_group_and_in_gather() -> None:
     ] * 2
 
 
-async def test_a_launch_is_used_once() -> None:
+async def test_a_launch_can_be_used_only_once() -> None:
     desktops, wired = service()
     launch = desktops.launch()
     await launch
@@ -92,7 +92,7 @@ async def test_a_launch_is_used_once() -> None:
     assert wired.paths == [POST]
 
 
-async def test_an_error_in_the_block_stops_the_desktop_and_comes_out() -> None:
+async def test_an_error_in_the_block_stops_the_desktop_and_is_raised() -> None:
     desktops, wired = service()
     with pytest.raises(ZeroDivisionError):
         async with desktops.launch():
@@ -100,7 +100,7 @@ async def test_an_error_in_the_block_stops_the_desktop_and_comes_out() -> None:
     assert wired.paths[-1] == STOP
 
 
-async def test_a_failing_stop_does_not_hide_the_blocks_error() -> None:
+async def test_a_failed_stop_does_not_hide_the_error_of_the_block() -> None:
     desktops, _ = service(
         stop=response({"status": "error", "error": "cannot stop", "docs": "d"}, 500)
     )
@@ -112,7 +112,9 @@ async def test_a_failing_stop_does_not_hide_the_blocks_error() -> None:
     assert "cannot stop" in note
 
 
-async def test_a_failing_stop_after_a_good_block_raises(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_stop_after_a_successful_block_raises(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     desktops, _ = service(stop=ConnectError("no network"))
     with pytest.raises(CleanupError, match="runs until it times out: .*no network") as caught:
         async with desktops.launch():
@@ -125,7 +127,7 @@ async def test_a_failing_stop_after_a_good_block_raises(caplog: pytest.LogCaptur
     assert record.getMessage() == str(caught.value)
 
 
-async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
+async def test_a_stop_that_finds_no_desktop_succeeds() -> None:
     desktops, _ = service(
         stop=response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
     )
@@ -134,7 +136,7 @@ async def test_a_desktop_that_is_already_forgotten_needs_no_stop() -> None:
 
 
 @pytest.mark.parametrize("limit", ["a cancellation", "asyncio.timeout", "asyncio.wait_for"])
-async def test_a_stop_that_hangs_is_given_up_for_a_caller_that_was_cancelled(limit: str) -> None:
+async def test_a_hanging_stop_is_abandoned_if_the_caller_was_cancelled(limit: str) -> None:
     desktops, wired = service(cleanup_timeout=0.05)
     honest = wired.reply
 
@@ -190,7 +192,7 @@ async def test_a_stop_that_cannot_be_sent_in_time_is_noted_on_another_error() ->
     assert "no answer within 0.05 s" in noted.value.__notes__[0]
 
 
-async def test_one_that_ends_before_it_runs_is_stopped_and_the_wait_fails() -> None:
+async def test_a_desktop_that_ends_before_it_runs_is_stopped_and_the_wait_fails() -> None:
     desktops, wired = service(["pending", "error"])
     with pytest.raises(WaitFailed) as caught:
         async with desktops.launch(poll=0.001):
@@ -229,7 +231,7 @@ async def test_cancelling_the_block_stops_the_desktop_even_when_cancelled_again(
 
 
 @pytest.mark.parametrize("form", ["await", "async with"])
-async def test_cancelled_while_the_service_makes_the_desktop_it_is_stopped(form: str) -> None:
+async def test_a_launch_cancelled_while_the_desktop_is_made_stops_it(form: str) -> None:
     asked, made = asyncio.Event(), asyncio.Event()
 
     async def create() -> None:
@@ -255,7 +257,7 @@ async def test_cancelled_while_the_service_makes_the_desktop_it_is_stopped(form:
     assert wired.paths == [POST, STOP]
 
 
-async def test_cancelled_while_waiting_for_it_to_run_it_is_stopped() -> None:
+async def test_a_block_cancelled_while_it_waits_stops_the_desktop() -> None:
     desktops, wired = service(["pending"])
     honest, looked = wired.reply, asyncio.Event()
 
@@ -279,7 +281,7 @@ async def test_cancelled_while_waiting_for_it_to_run_it_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("failure", [TransportError("dropped"), ConnectError("no network")])
-async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop(
+async def test_a_launch_cancelled_while_it_fails_stops_nothing(
     failure: TransportError,
 ) -> None:
     asked, made = asyncio.Event(), asyncio.Event()
@@ -306,7 +308,7 @@ async def test_cancelled_while_a_launch_fails_nothing_is_left_to_stop(
     assert wired.paths == [POST]
 
 
-async def test_a_lost_launch_is_not_repeated_and_a_lost_stop_is() -> None:
+async def test_a_launch_with_a_lost_answer_is_not_repeated_and_a_stop_is() -> None:
     desktops, wired = answering(TransportError("dropped"), attempts=3)
     with pytest.raises(TransportError) as caught:
         await desktops.launch()
@@ -319,10 +321,10 @@ async def test_a_lost_launch_is_not_repeated_and_a_lost_stop_is() -> None:
     assert wired.paths == [STOP, STOP]
 
 
-# -- what was launched is remembered, because the service has no list -------------------------------------------------
+# The registry of launched desktops, because the service has no list.
 
 
-async def test_instances_are_what_was_launched_and_is_not_over() -> None:
+async def test_instances_are_the_launched_desktops_that_have_not_ended() -> None:
     desktops, wired = service(["pending", "running", "error", "hibernating", "terminated"])
     assert await desktops.instances().all() == []
     await desktops.launch()
@@ -340,7 +342,7 @@ async def test_instances_are_what_was_launched_and_is_not_over() -> None:
     assert len(wired.asked) == asked, "and forgotten"
 
 
-async def test_a_desktop_that_a_block_has_stopped_is_forgotten() -> None:
+async def test_instances_do_not_include_a_desktop_that_a_block_has_stopped() -> None:
     desktops, wired = service()
     async with desktops.launch() as desktop:
         assert [one.id for one in await desktops.instances().all()] == [desktop.id]
@@ -350,21 +352,21 @@ async def test_a_desktop_that_a_block_has_stopped_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["stopped", "gone by then"])
-async def test_a_desktop_that_was_stopped_here_is_never_asked_for_again(gone: bool) -> None:
+async def test_a_stopped_desktop_is_not_fetched_again(gone: bool) -> None:
     missing = response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
     desktops, wired = answering(
         response({"id": ID, "status": "pending"}),
         missing if gone else response({"status": "terminated"}),
     )
     await desktops.launch()
-    # By another handle, of a client with other patience.
+    # With another handle, of a client with other timeouts.
     with pytest.raises(NotFoundError) if gone else contextlib.nullcontext():
         await desktops.with_options(timeout=5).ref(ID).stop()
     assert await desktops.instances().all() == []
     assert wired.paths == [POST, STOP]
 
 
-async def test_a_desktop_whose_stop_may_have_failed_is_asked_for() -> None:
+async def test_a_desktop_whose_stop_may_have_failed_is_fetched() -> None:
     desktops, _ = answering(
         response({"id": ID, "status": "pending"}),
         TransportError("dropped"),
@@ -376,7 +378,7 @@ async def test_a_desktop_whose_stop_may_have_failed_is_asked_for() -> None:
     assert [one.id for one in await desktops.instances().all()] == [ID]
 
 
-async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_that_is_gone() -> None:
+async def test_instances_raise_the_service_error_but_not_for_a_missing_desktop() -> None:
     gone = response({"status": "error", "error": "Desktop not found", "docs": "d"}, 404)
     broken = response({"status": "error", "error": "broke", "docs": "d"}, 500)
     desktops, _ = answering(response({"id": ID, "status": "pending"}), broken, gone)
@@ -386,8 +388,8 @@ async def test_instances_fail_with_the_services_error_but_not_over_a_desktop_tha
     assert await desktops.instances().all() == []
 
 
-def test_the_register_forgets_those_whose_time_is_up() -> None:
-    register = OpenDesktops()
+def test_the_registry_drops_desktops_whose_time_has_passed() -> None:
+    register = LaunchRegistry()
     register.add("a", now=0, ends=60)
     register.add("b", now=50, ends=200)
     assert register.ids() == ("a", "b")
@@ -401,7 +403,7 @@ def test_the_register_forgets_those_whose_time_is_up() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"wait_timeout": "x"}, {"wait_timeout": -1}, {"poll": 0}, {"timeout": 59}], ids=str
 )
-async def test_nothing_is_launched_for_an_argument_that_is_wrong(wrong: dict[str, Any]) -> None:
+async def test_nothing_is_launched_for_an_invalid_argument(wrong: dict[str, Any]) -> None:
     desktops, wired = service()
     with pytest.raises(InvalidArgumentError):
         async with desktops.launch(**wrong):
@@ -409,7 +411,7 @@ async def test_nothing_is_launched_for_an_argument_that_is_wrong(wrong: dict[str
     assert not wired.asked
 
 
-# -- a coroutine function like any other ------------------------------------------------------------------------------
+# A coroutine function like any other.
 
 
 def test_launching_is_a_coroutine_function_with_its_own_signature() -> None:

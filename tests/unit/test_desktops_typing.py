@@ -1,4 +1,4 @@
-"""A text that is typed: it arrives as it is, no part of it runs, and nothing of it is repeated."""
+"""Typed texts arrive unchanged, no part of them runs, and no error contains them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.client import client_with
 from vcloud.providers.desktops import (
     ActionsFailed,
     Desktops,
@@ -35,7 +36,7 @@ from vcloud.providers.desktops.requests import action_requests
 
 OK = response({"output": ""})
 
-#: What is most likely to go wrong, and everything else.
+#: The characters that are most likely to cause errors, and all others.
 CHARACTERS = st.sampled_from(
     "'\"`$\\-!;&|<>(){}[]*?~#%=+ \t\n\r\u2028éÉ€日😀\ufeff"
 ) | st.characters(exclude_categories=["Cs", "Cc"])
@@ -94,7 +95,7 @@ def bodies(text: str, timeout: float = 45) -> list[dict[str, Any]]:
 
 
 @given(TEXTS)
-def test_no_piece_can_hurt_the_service(text: str) -> None:
+def test_no_piece_can_run_as_a_command(text: str) -> None:
     requests = list(action_requests(TypeText(text), timeout=45))
     assert sum(request.characters for request in requests) == len(text)
     for request in requests:
@@ -123,21 +124,21 @@ def type_on(stub: StubDesktop, text: str) -> str:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS)
-def test_what_reaches_the_keyboard_by_the_services_shell_is_the_text(
+def test_the_text_reaches_the_keyboard_through_the_shell_of_the_service(
     stub: StubDesktop, text: str
 ) -> None:
     assert type_on(stub, text) == lines(text)
 
 
 @pytest.mark.parametrize("text", HARD, ids=range(len(HARD)))
-def test_a_hard_text_reaches_the_keyboard_by_the_services_shell(
+def test_a_difficult_text_reaches_the_keyboard_through_the_shell_of_the_service(
     stub: StubDesktop, text: str
 ) -> None:
     assert type_on(stub, text) == lines(text)
 
 
-def test_the_services_shell_would_run_a_text_that_is_sent_as_it_is(tmp_path: Path) -> None:
-    # That the tests above would see it.
+def test_the_shell_of_the_service_would_run_an_unsplit_text(tmp_path: Path) -> None:
+    # This shows that the tests above would notice it.
     stub = StubDesktop.at(tmp_path)
     stub.run(command("/computer-action", {"type": "type", "text": "x'; : > owned; echo 'y"}))
     assert stub.left_behind() == ["owned"]
@@ -155,7 +156,7 @@ async def test_one_call_may_be_several_requests() -> None:
 
 
 @pytest.mark.parametrize("way", ["type", "perform", "perform_all", "recorded"])
-async def test_a_text_is_typed_the_same_by_every_way(way: str) -> None:
+async def test_a_text_is_typed_the_same_by_every_method(way: str) -> None:
     desktops, wired = answering(OK)
     desktop, text = desktops.ref(ID), "-it's" + "x" * 300 + "\n"
     match way:
@@ -174,7 +175,7 @@ CONTROLS = [chr(code) for code in [*range(9), 11, 12, *range(14, 32), *range(0x7
 
 
 @pytest.mark.parametrize("character", [*CONTROLS, *map(chr, (0xD800, 0xDFFF))], ids=ascii)
-async def test_a_character_that_no_key_enters_is_refused_without_showing_the_text(
+async def test_a_character_without_a_key_is_refused_without_showing_the_text(
     character: str,
 ) -> None:
     desktops, wired = answering(OK)
@@ -196,7 +197,7 @@ async def test_tabs_and_line_separators_are_typed_as_they_are() -> None:
     assert [body["text"] for _, _, body in wired.asked] == ["a\tb\u2028c\u2029d\u00a0"]
 
 
-# -- when a piece fails ----------------------------------------------------------------------------------------------
+# When a piece fails.
 
 NOT_RUNNING = response(
     {
@@ -229,7 +230,7 @@ NOT_RUNNING = response(
     ],
     ids=range(6),
 )
-async def test_an_error_says_how_many_characters_were_confirmed(
+async def test_an_error_has_the_number_of_confirmed_characters(
     answers: list[Response | Exception], typed: int, unknown: bool, kind: type[VCloudError]
 ) -> None:
     text = "my secret'hello\nworld"
@@ -243,7 +244,7 @@ async def test_an_error_says_how_many_characters_were_confirmed(
     assert len(wired.asked) == len(answers), "nothing is sent after a piece that failed"
 
 
-async def test_of_several_actions_the_one_that_failed_says_how_much_of_it_was_typed() -> None:
+async def test_the_failed_one_of_several_actions_has_the_number_of_typed_characters() -> None:
     desktops, _ = answering(OK, OK, NOT_RUNNING)
     with pytest.raises(ActionsFailed, match="2 of 4 characters were typed") as caught:
         await desktops.ref(ID).perform_all([MoveMouse(1, 2), TypeText("ab'c")])
@@ -252,7 +253,7 @@ async def test_of_several_actions_the_one_that_failed_says_how_much_of_it_was_ty
 
 
 @pytest.mark.parametrize("text", [f"{SECRET}'x", "ab'cd", "Ünder"])
-async def test_a_piece_that_the_service_repeats_is_in_no_error(text: str) -> None:
+async def test_a_text_that_the_service_repeats_is_in_no_error(text: str) -> None:
     async def reply(method: str, path: str) -> Response:
         body = wired.asked[-1][2]
         said = f"Failed to perform type: {command(path, body)} (Command failed with code 2)"
@@ -268,14 +269,14 @@ async def test_a_piece_that_the_service_repeats_is_in_no_error(text: str) -> Non
     "text", ["running", "is", "e", "Instance is not", "Cannot perform action. terminated"]
 )
 @pytest.mark.parametrize("way", ["type", "bash"])
-async def test_words_that_the_service_has_of_its_own_are_not_hidden(text: str, way: str) -> None:
+async def test_words_of_the_service_itself_are_not_hidden(text: str, way: str) -> None:
     desktops, _ = answering(NOT_RUNNING)
     with pytest.raises(ConflictError) as caught:
         await getattr(desktops.ref(ID), way)(text)
     assert "not running (status: terminated)" in str(caught.value)
 
 
-async def test_a_harmless_word_in_a_refusal_of_other_words_is_not_hidden() -> None:
+async def test_a_harmless_word_in_another_error_message_is_not_hidden() -> None:
     desktops, _ = answering(
         response({"status": "error", "error": "The desktop stopped running", "docs": "d"}, 409)
     )
@@ -283,11 +284,11 @@ async def test_a_harmless_word_in_a_refusal_of_other_words_is_not_hidden() -> No
         await desktops.ref(ID).bash("echo running")
 
 
-# -- time ------------------------------------------------------------------------------------------------------------
+# Time.
 
 
 class Clocked(Wired):
-    """Answers after some seconds of its own clock, and keeps the timeout of each attempt."""
+    """Answers after some seconds of a fake clock, and keeps the timeout of each attempt."""
 
     now: float = 0.0
     takes: float = 0.0
@@ -307,7 +308,9 @@ class Clocked(Wired):
 
 def clocked(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Desktops, Clocked]:
     wired = Clocked()
-    desktops = Desktops(Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired)
+    desktops = client_with(
+        Desktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
+    )
     monkeypatch.setattr(desktops._session, "clock", lambda: wired.now)
     return desktops, wired
 
@@ -321,7 +324,7 @@ async def test_all_pieces_of_a_text_share_one_deadline(monkeypatch: pytest.Monke
     assert (caught.value.typed, caught.value.outcome_unknown) == (750, True)
 
 
-async def test_a_wait_of_any_length_is_sent_in_pieces_that_the_service_does_not_cut(
+async def test_a_long_wait_is_sent_in_pieces_that_the_gateway_does_not_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desktops, wired = clocked(monkeypatch)
@@ -330,7 +333,7 @@ async def test_a_wait_of_any_length_is_sent_in_pieces_that_the_service_does_not_
     assert [body["ms"] for _, _, body in wired.asked] == [25_000, 25_000, 10_001, 25_000]
 
 
-async def test_actions_and_commands_outlast_the_services_own_limit_unless_a_timeout_is_chosen(
+async def test_actions_and_commands_wait_longer_than_the_gateway_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def seen(desktops: Desktops) -> list[float]:
@@ -349,7 +352,7 @@ async def test_actions_and_commands_outlast_the_services_own_limit_unless_a_time
     assert await seen(desktops) == [30, 30, 30]
 
 
-async def test_other_calls_keep_the_usual_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_calls_have_the_usual_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     desktops, wired = clocked(monkeypatch)
 
     async def stopped(method: str, path: str) -> Response:
@@ -360,7 +363,7 @@ async def test_other_calls_keep_the_usual_timeout(monkeypatch: pytest.MonkeyPatc
     assert wired.timeouts == [30]
 
 
-async def test_no_piece_takes_longer_than_an_attempt_that_the_user_made_short(
+async def test_no_piece_takes_longer_than_a_short_attempt_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desktops, wired = clocked(monkeypatch, timeout=2)
@@ -370,10 +373,10 @@ async def test_no_piece_takes_longer_than_an_attempt_that_the_user_made_short(
     assert [body["ms"] for _, _, body in wired.asked[2:]] == [1600, 1400]
 
 
-# -- held keys -------------------------------------------------------------------------------------------------------
+# Held keys.
 
 
-async def test_keys_are_held_and_released_by_a_command_that_leaves_other_keys_alone(
+async def test_keys_are_held_and_released_by_a_command(
     tmp_path: Path,
 ) -> None:
     stub, (desktops, wired) = (
@@ -393,12 +396,12 @@ async def test_keys_are_held_and_released_by_a_command_that_leaves_other_keys_al
     assert stub.recorded()[0] == ["keydown", "ctrl+shift"]
 
 
-async def test_a_recorded_half_press_is_the_documented_action_and_what_it_falls_short_of() -> None:
+async def test_a_recorded_key_action_is_completed_by_a_command() -> None:
     desktops, wired = answering(response({"status": "success", "output": ""}))
     for kind in ("down", "up"):
         recorded = {"type": "press_keys", "keys": ["Shift"], "key_action_type": kind}
         await desktops.ref(ID).perform(from_json(recorded))
-    # Alone it would leave Shift down.
+    # The action alone would leave Shift pressed.
     assert [body for _, _, body in wired.asked] == [
         {"type": "press_keys", "keys": ["shift"], "key_action_type": "down"},
         {"type": "press_keys", "keys": ["shift"], "key_action_type": "up"},
@@ -430,7 +433,7 @@ async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_rep
     await desktops.ref(ID).key_down("shift")
 
 
-# -- what is known of a failure --------------------------------------------------------------------------------------
+# The outcome of a failed action.
 
 
 @pytest.mark.parametrize(
@@ -448,7 +451,7 @@ async def test_a_key_that_could_not_be_held_is_an_error_although_the_service_rep
     ],
 )
 @pytest.mark.parametrize("way", ["move", "bash"])
-async def test_a_refusal_says_whether_the_action_may_have_been_done(
+async def test_an_error_tells_whether_the_action_may_have_been_done(
     status: int, error: str, id: str, unknown: bool, way: str
 ) -> None:
     desktops, _ = answering(response({"status": "error", "error": error, "docs": "d"}, status))

@@ -30,7 +30,9 @@ from vcloud import (
     Response,
     VCloudError,
 )
-from vcloud._core.decoding.codec import MAX_DEPTH, Codec, Shape
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.plain_json import MAX_DEPTH
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.request import json_body
 from vcloud._core.resource import Handle
@@ -204,7 +206,7 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         "streams.models.Capacity",  # sent
         "streams.settling.Settlement",  # of our own machines
         "streamspace.agent.hooks.AgentHooks",  # given by the user
-        "streamspace.realtime.relay.Relayed",  # what came of a relay
+        "streamspace.realtime.vnc_relay.Relayed",  # what came of a relay
         "streamspace.wire._Known",  # about the models
         "vagon._Refusal",  # the dialect's
     }

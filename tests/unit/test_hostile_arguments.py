@@ -27,6 +27,7 @@ from vcloud import (
     Response,
     VCloudError,
 )
+from vcloud._core.client import client_with
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
 from vcloud._core.transport import Transport, TransportOptions
@@ -100,7 +101,7 @@ class Refusing(Transport):
 def make(provider: Provider) -> tuple[Any, Refusing]:
     transport = Refusing()
     endpoint = Endpoint(provider.document["base_url"], auth=provider.auth(), retry=ONCE)
-    return provider.client_class(endpoint, transport=transport), transport
+    return client_with(provider.client_class, endpoint, transport=transport), transport
 
 
 @frozen

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from tests.unit.hostile import DATES, HEADERS, LITERALS, NUMBERS, STEADY, TEXTS, spoiled
-from vcloud._core.decoding.codec import MAX_DEPTH
+from vcloud._core.decoding.plain_json import MAX_DEPTH
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.headers import limits, retry_after
 from vcloud._core.timing.server_clock import server_time
-from vcloud.providers.streamspace.agent.frames import MAX_READINGS, MAX_UNREADABLE, read_frame
 from vcloud.providers.streamspace.agent.messages import KINDS, UnknownMessage, UnreadableMessage
+from vcloud.providers.streamspace.agent.parsing import MAX_SCANS, MAX_UNREADABLE, read_messages
 
 NOW = 1_771_000_000.0
 
@@ -90,7 +90,7 @@ def test_the_messages_are_what_they_should_be_before_they_are_spoiled() -> None:
     import json
 
     for message in MESSAGES:
-        (found,) = read_frame(
+        (found,) = read_messages(
             json.dumps({key: value for key, value in message.items() if value is not None})
         )
         assert not isinstance(found, UnknownMessage | UnreadableMessage)
@@ -103,7 +103,7 @@ def test_the_messages_are_what_they_should_be_before_they_are_spoiled() -> None:
     | st.text(st.characters(codec=None), max_size=30)
 )
 def test_any_text_on_an_agents_socket_is_messages_some_of_them_unreadable(text: str) -> None:
-    for message in read_frame(text):
+    for message in read_messages(text):
         assert repr(pickle.loads(pickle.dumps(message))) == repr(message)
         assert 0 < len(str(message)) < 5000 or not isinstance(message, UnreadableMessage)
 
@@ -111,7 +111,7 @@ def test_any_text_on_an_agents_socket_is_messages_some_of_them_unreadable(text: 
 def test_a_message_that_is_nested_too_deep_is_unreadable() -> None:
     for levels, fits in ((MAX_DEPTH - 2, True), (MAX_DEPTH, False), (400, False), (100_000, False)):
         text = '{"type":"news","more":' + "[" * levels + "]" * levels + "}"
-        (found,) = read_frame(text)
+        (found,) = read_messages(text)
         assert isinstance(found, UnknownMessage) is fits
         if not fits:
             assert isinstance(found, UnreadableMessage)
@@ -120,7 +120,7 @@ def test_a_message_that_is_nested_too_deep_is_unreadable() -> None:
 
 def test_many_messages_in_one_frame_are_read_in_one_pass() -> None:
     # With a copy of the rest for each of them, this would take minutes.
-    assert len(read_frame('{"type":"x"}\n' * 50_000)) == 50_000
+    assert len(read_messages('{"type":"x"}\n' * 50_000)) == 50_000
     # Each of these may be read to the frame's end, so there is a bound to how many are.
-    assert len(read_frame('{"type":\n' * 50_000)) <= MAX_READINGS + 1
-    assert len(read_frame("{x\n" * 50_000)) == MAX_UNREADABLE + 1
+    assert len(read_messages('{"type":\n' * 50_000)) <= MAX_SCANS + 1
+    assert len(read_messages("{x\n" * 50_000)) == MAX_UNREADABLE + 1

@@ -23,6 +23,7 @@ from vcloud import (
     Pager,
     Response,
 )
+from vcloud._core.client import client_with
 from vcloud._core.transport import Transport, TransportOptions
 
 MAX_PAGES = 12
@@ -136,7 +137,7 @@ def test_an_iteration_ends_and_asks_no_more_than_it_may(
             endpoint = Endpoint(
                 provider.document["base_url"], auth=provider.auth(), retry=ONCE, max_pages=MAX_PAGES
             )
-            pager = listed(provider.client_class(endpoint, transport=shelf))
+            pager = listed(client_with(provider.client_class, endpoint, transport=shelf))
             got = runner.run(collect(pager.prefetch(ahead) if ahead else pager))
             ids = [one.id for one in got]
             assert shelf.asked <= MAX_PAGES + ahead

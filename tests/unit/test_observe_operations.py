@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.contract_harness import PROVIDERS, Provider
 from vcloud import Request
-from vcloud._core.observe import operation
+from vcloud._core.observed_call import operation
 
 DOCUMENTED = [
     pytest.param(provider, op["method"], op["path"], id=f"{name}:{op['id']}")

@@ -38,13 +38,13 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
-from vcloud._core.decoding.codec import plain
+from vcloud._core.auth import Send
+from vcloud._core.decoding.shape import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
 from vcloud._core.session import Session
 from vcloud._core.transport import TransportOptions
-from vcloud.auth import Send
-from vcloud.errors import UNKNOWN
+from vcloud.errors.wording import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError
 from vcloud.providers.desktops.errors import DIALECT as DESKTOPS
 from vcloud.providers.streamspace.errors import DIALECT as STREAMSPACE

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import copy
+import pickle
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import pytest
@@ -226,9 +228,27 @@ def test_a_page_number_below_one_is_refused_before_anything_is_sent(bad: object)
         Shelf(1).pager().prefetch(bad)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("refused", [pickle.dumps, copy.deepcopy])
+def test_a_pager_can_be_neither_pickled_nor_deep_copied_and_says_what_to_do(
+    refused: Callable[[object], object],
+) -> None:
+    with pytest.raises(
+        TypeError, match=r"a Pager reads through its client.*call list\(...\) again"
+    ):
+        refused(Shelf(1).pager())
+    with pytest.raises(TypeError, match=r"an iteration of a Pager.*call list\(...\) again"):
+        refused(Shelf(1).pager().pages())
+    with pytest.raises(TypeError, match=r"an iteration of a Pager.*call list\(...\) again"):
+        refused(aiter(Shelf(1).pager()))
+
+
+async def test_a_shallow_copy_of_a_pager_reads_the_same_list() -> None:
+    assert await copy.copy(Shelf(4).pager()).all() == [0, 1, 2, 3]
+
+
 def test_a_plain_for_says_what_to_do() -> None:
     with pytest.raises(TypeError, match="async for"):
-        iter(Shelf(1).pager())
+        iter(Shelf(1).pager())  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
@@ -441,11 +461,9 @@ async def test_an_error_on_the_way_back_leaves_the_iterator_where_it_was() -> No
 
 
 async def test_max_pages_ends_the_look_at_the_end_without_an_error() -> None:
-    served = ChangingList(things=named(12), size=3)
+    served = ChangingList(things=named(12), size=3, max_pages=5)
     served.before = lambda requests: served.leave("0") if requests == 2 else None
-    bounded = served.pager()
-    bounded._max_pages = 5
-    assert len([thing async for thing in bounded]) == 12
+    assert len([thing async for thing in served.pager()]) == 12
     assert len(served.asked) == 5
 
 

@@ -2,8 +2,37 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
-from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count, next_by_total
+from vcloud._core.paging.strategies import ByCount, ByTotalPages, PageAnswer, SinglePage
+
+
+def answer(
+    number: int,
+    items: int,
+    total: int | None = None,
+    next_page: int | UnsetType | None = UNSET,
+    total_pages: int | None = None,
+    unread: int = 0,
+) -> PageAnswer[int]:
+    return PageAnswer(tuple(range(items)), number, total, next_page, total_pages, unread=unread)
+
+
+def next_by_count(
+    *,
+    number: int,
+    items: int,
+    per_page: int,
+    seen: int,
+    count: int | None,
+    next_page: int | UnsetType | None = UNSET,
+) -> int | None:
+    page = answer(number, items, count, next_page)
+    return ByCount(per_page).place(page, seen, items).next
+
+
+def next_by_total(*, number: int, items: int, total_pages: int | None) -> int | None:
+    return ByTotalPages().place(answer(number, items, total_pages=total_pages), items, items).next
 
 
 @given(
@@ -21,7 +50,7 @@ def test_vagon_lists_end_exactly_after_the_last_item(
         items = max(0, min(per_page, total - (number - 1) * per_page))
         seen += items
         requests += 1
-        following = (number + 1 if number * per_page < total else None) if says_next else ABSENT
+        following = (number + 1 if number * per_page < total else None) if says_next else UNSET
         number = next_by_count(
             number=number,
             items=items,
@@ -72,19 +101,43 @@ def test_a_right_count_tells_the_last_page_from_any_other(
     number = data.draw(st.integers(1, last))
     seen = min(total, number * size)
     following = number + 1 if number < last else None
-    assert (
-        last_by_count(number=number, following=following, seen=seen, count=total, size=size) == last
-    )
+    sent = min(size, total - (number - 1) * size)
+    for says in (following, UNSET):
+        place = ByCount(size).place(answer(number, sent, total, says), seen, size)
+        assert (place.next, place.last) == (following, last)
+        assert place.announced == (says is not UNSET and following is not None)
 
 
 def test_no_last_page_is_made_up_where_the_service_does_not_tell() -> None:
-    assert last_by_count(number=1, following=2, seen=20, count=None, size=20) is None
-    assert last_by_count(number=1, following=3, seen=20, count=100, size=20) is None, (
+    by_count = ByCount(20)
+    assert by_count.place(answer(1, 20), 20, 20).last is None
+    assert by_count.place(answer(1, 20, 100, 3), 20, 20).last is None, (
         "these pages are not numbered in turn"
     )
-    assert last_by_count(number=1, following=2, seen=20, count=20, size=20) is None, (
+    assert by_count.place(answer(1, 20, 20, 2), 20, 20).last is None, (
         "the count contradicts the next page"
     )
-    assert last_by_count(number=3, following=4, seen=15, count=45, size=0) is None, (
+    assert by_count.place(answer(3, 5, 45), 15, 0).last is None, (
         "how large a page is, is not known yet"
     )
+
+
+def test_a_page_that_the_service_says_is_followed_is_no_short_last_page() -> None:
+    assert ByCount(20).place(answer(1, 5, 15, 2), 5, 0).last == 3
+
+
+def test_items_that_could_not_be_read_count_as_sent() -> None:
+    assert ByCount(20).place(answer(1, 19, unread=1), 20, 20).next == 2
+    assert ByTotalPages().place(answer(1, 0, total_pages=3, unread=2), 2, 2).next == 2
+
+
+def test_a_list_that_comes_all_at_once_has_one_page() -> None:
+    place = SinglePage().place(answer(1, 500, 500), 500, 500)
+    assert (place.next, place.last, place.announced) == (None, 1, False)
+
+
+def test_streamspace_tells_how_many_pages_there_are_and_announces_the_next() -> None:
+    place = ByTotalPages().place(answer(1, 20, 50, total_pages=3), 20, 20)
+    assert (place.next, place.last, place.announced) == (2, 3, True)
+    place = ByTotalPages().place(answer(3, 10, 50, total_pages=3), 50, 20)
+    assert (place.next, place.last, place.announced) == (None, 3, False)

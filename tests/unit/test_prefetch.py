@@ -14,12 +14,13 @@ import pytest
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from vcloud import ConnectError, DecodeError, Instance, InstanceState, Page, Pager
-from vcloud._core.instances import Instances
-from vcloud._core.paging.strategies import ABSENT
 from vcloud._core.resource import Handle
-from vcloud.providers.vagon import Listing, Opened, listing
+from vcloud._core.resources import Opened
+from vcloud.instances import Instances
+from vcloud.providers.vagon_resources import Listing, listing
 
 
 class Desk:
@@ -370,7 +371,7 @@ class Service:
                 Answer(
                     client_code=200,
                     count=self.count,
-                    next_page=following if self.says_next else ABSENT,
+                    next_page=following if self.says_next else UNSET,
                 ),
                 items,
             )

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import vcloud
+from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, VCloud
+from vcloud._core.client import Client
+from vcloud.cloud import Provider
+
+VAGON = Endpoint(auth=HMACAuth("ak", "sk"))
+ENDPOINTS: dict[str, Endpoint] = {
+    "streams": VAGON,
+    "computers": VAGON,
+    "streamspace": Endpoint("https://streamspace.example/api/v1", auth=BearerAuth("token")),
+    "desktops": Endpoint(auth=APIKeyAuth("key")),
+}
 
 
 def test_all_is_sorted_and_everything_in_it_exists() -> None:
-    assert vcloud.__all__ == sorted(vcloud.__all__)
-    for name in vcloud.__all__:
+    names = vars(vcloud)["__getattr__"]("__all__")
+    assert names == sorted(names) == dir(vcloud)
+    for name in names:
         assert getattr(vcloud, name) is not None
-    assert dir(vcloud) == vcloud.__all__
+    everything: dict[str, object] = {}
+    exec("from vcloud import *", everything)
+    assert set(names) <= everything.keys()
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Vcloud'"):
-        vcloud.Vcloud  # noqa: B018
+        getattr(vcloud, "Vcloud")  # noqa: B009
 
 
 @pytest.mark.parametrize(
@@ -31,6 +49,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         "cloud.VCloud",
         "emulator.Emulator",
         "errors.NotFoundError",
+        "instances.InstanceState",
         "providers.computers.MachineStatus",
         "providers.desktops.Desktops",
         "providers.streams.VagonStreams",
@@ -47,15 +66,44 @@ def test_an_unknown_provider_is_an_attribute_error() -> None:
         getattr(vcloud.providers, "computer")  # noqa: B009
 
 
+def providers() -> dict[str, Provider[Any]]:
+    return {name: one for name, one in vars(VCloud).items() if isinstance(one, Provider)}
+
+
+def test_each_provider_is_a_keyword_and_an_attribute_of_the_facade_and_a_package() -> None:
+    keywords = set(inspect.signature(VCloud).parameters) - {"observers", "client_session"}
+    assert set(providers()) == keywords == set(ENDPOINTS)
+    cloud = VCloud(**ENDPOINTS)  # type: ignore[arg-type]
+    for name, provider in providers().items():
+        client = getattr(cloud, name)
+        assert type(client) is provider.client_class()
+        assert client.dialect.provider == name
+        assert getattr(vcloud.providers, name).__name__ == f"vcloud.providers.{name}"
+
+
+@pytest.mark.parametrize("refused", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("name", ["VCloud", *ENDPOINTS])
+def test_a_client_refuses_to_be_pickled_or_copied_and_says_what_to_do(
+    name: str, refused: Callable[[object], object]
+) -> None:
+    cloud = VCloud(**ENDPOINTS)  # type: ignore[arg-type]
+    client: VCloud | Client = cloud if name == "VCloud" else getattr(cloud, name)
+    said = rf"^{type(client).__name__} cannot be pickled or copied, .* make a new one"
+    with pytest.raises(TypeError, match=said):
+        refused(client)
+
+
 def public_classes() -> list[type]:
-    return [value for name in vcloud.__all__ if isinstance(value := getattr(vcloud, name), type)]
+    return [value for name in dir(vcloud) if isinstance(value := getattr(vcloud, name), type)]
 
 
 @pytest.mark.parametrize("cls", public_classes(), ids=lambda cls: cls.__name__)
 def test_every_public_method_has_a_docstring(cls: type) -> None:
     assert inspect.getdoc(cls)
     for name, member in inspect.getmembers(cls):
-        if name.startswith("_") or not (callable(member) or isinstance(member, property)):
+        if name.startswith("_") or not (
+            callable(member) or isinstance(member, property | Provider)
+        ):
             continue
         if (getattr(member, "__module__", "vcloud") or "").startswith("vcloud"):
             assert inspect.getdoc(member), f"{cls.__name__}.{name}"

@@ -20,21 +20,22 @@ from vcloud import (
     WaitFailed,
     WaitTimeout,
 )
-from vcloud._core.resource import wait_until
+from vcloud._core.client import client_with
+from vcloud._core.states import wait_until
 from vcloud._core.transport import Transport
 from vcloud.providers.computers import Machine, MachineRef, VagonComputers
 from vcloud.providers.computers.machines import MACHINES, MachineList
 
 
 def computers() -> VagonComputers:
-    return VagonComputers(Endpoint(auth=HMACAuth("ak", "sk")), transport=Transport())
+    return client_with(VagonComputers, Endpoint(auth=HMACAuth("ak", "sk")), transport=Transport())
 
 
 def fetched() -> Machine:
-    from tests.benchmarks.canned import PAGE, _packed
+    from tests.benchmarks.canned import PAGE, packed
 
     client = computers()
-    body = _packed(PAGE).partition(b"\r\n\r\n")[2]
+    body = packed(PAGE).partition(b"\r\n\r\n")[2]
     wire = client._session.codec.decode(body, MachineList)
     return MACHINES.open(wire, client._session, body).items[3]
 
@@ -110,7 +111,7 @@ def test_what_lost_its_client_says_how() -> None:
 
 
 def test_a_client_does_not_pickle_and_says_so() -> None:
-    with pytest.raises(TypeError, match="cannot be pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
         pickle.dumps(computers())
 
 
@@ -151,7 +152,7 @@ class Polls:
                 "poll": 0.0001,
                 "clock": lambda: self.now,
                 "what": "thing 7",
-                "hopeless": ("gone",),
+                "terminal_states": ("gone",),
             }
             | options,  # type: ignore[arg-type]
         )

@@ -1,4 +1,4 @@
-"""Seconds that pass only while the loop runs, in virtual time."""
+"""Timeouts that count only the time in which the loop runs, in virtual time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.unit.virtual_time import after, now, stand_still, virtual
-from vcloud._core.tasks import Cleanup, run_to_completion
+from tests.unit.virtual_time import after, block, now, virtual
+from vcloud._core.cleanup import Cleanup, run_to_completion
 from vcloud._core.timing.running_time import (
     SLICE,
     SLICES,
@@ -18,79 +18,79 @@ from vcloud._core.timing.running_time import (
 
 
 @virtual
-async def test_a_countdown_rings_when_the_loop_has_run_for_its_seconds() -> None:
-    began, rung = now(), asyncio.Event()
+async def test_a_countdown_ends_when_the_loop_has_run_for_its_seconds() -> None:
+    began, fired = now(), asyncio.Event()
     countdown = Countdown(25)
     assert countdown.left == 25
-    countdown.start(rung.set)
+    countdown.start(fired.set)
     await asyncio.sleep(10)
     assert countdown.left == pytest.approx(15)
-    await rung.wait()
+    await fired.wait()
     assert now() - began == pytest.approx(25)
     assert countdown.left <= 0
 
 
 @pytest.mark.parametrize("seconds", [0.5, 25])
 @virtual
-async def test_the_time_in_which_the_loop_could_not_run_costs_a_slice_at_most(
+async def test_a_blocked_loop_costs_a_countdown_one_slice_at_most(
     seconds: float,
 ) -> None:
-    began, rung = now(), asyncio.Event()
+    began, fired = now(), asyncio.Event()
     countdown = Countdown(seconds)
-    countdown.start(rung.set)
+    countdown.start(fired.set)
     await asyncio.sleep(seconds / 2)
-    stand_still(33)
+    block(33)
     one = min(SLICE, seconds / SLICES) + 1e-6
-    assert countdown.left >= seconds / 2 - one, "looked at before the loop ran again"
+    assert countdown.left >= seconds / 2 - one, "before the loop runs again"
     await asyncio.sleep(0)
     assert countdown.left >= seconds / 2 - one, "and afterwards"
-    await rung.wait()
+    await fired.wait()
     assert seconds - one <= now() - began - 33 <= seconds
 
 
 @virtual
 async def test_ten_pauses_cost_ten_slices() -> None:
-    began, rung = now(), asyncio.Event()
-    Countdown(25).start(rung.set)
+    began, fired = now(), asyncio.Event()
+    Countdown(25).start(fired.set)
     for _ in range(10):
         await asyncio.sleep(1)
-        stand_still(3600)
-    await rung.wait()
+        block(3600)
+    await fired.wait()
     assert 25 - 10 * SLICE <= now() - began - 36_000 <= 25
 
 
 @virtual
-async def test_a_countdown_that_is_paused_does_not_count() -> None:
-    began, rung = now(), asyncio.Event()
+async def test_a_paused_countdown_does_not_count() -> None:
+    began, fired = now(), asyncio.Event()
     countdown = Countdown(10)
-    countdown.start(rung.set)
+    countdown.start(fired.set)
     await asyncio.sleep(4.3)
     countdown.pause()
     await asyncio.sleep(100)
     assert countdown.left == pytest.approx(5.7)
-    countdown.start(rung.set)
-    await rung.wait()
+    countdown.start(fired.set)
+    await fired.wait()
     assert now() - began == pytest.approx(110)
 
 
 @virtual
-async def test_a_countdown_that_is_over_rings_at_once_when_it_is_started_again() -> None:
-    rung: list[float] = []
+async def test_a_countdown_that_has_ended_ends_at_once_when_it_is_started_again() -> None:
+    fired: list[float] = []
     countdown = Countdown(1)
     for _ in range(2):
-        countdown.start(lambda: rung.append(now()))
+        countdown.start(lambda: fired.append(now()))
         await asyncio.sleep(2)
-    assert rung[1] - rung[0] == pytest.approx(1)
+    assert fired[1] - fired[0] == pytest.approx(1)
 
 
 @virtual
-async def test_what_arrived_in_the_last_slice_is_read_before_the_countdown_rings() -> None:
+async def test_what_arrived_in_the_last_slice_is_read_before_the_countdown_ends() -> None:
     reader, writer = (asyncio.Event() for _ in range(2))
     order: list[str] = []
 
     async def read() -> None:
         await reader.wait()
-        for _ in range(5):  # the head and the body of an answer take some turns
+        for _ in range(5):  # the head and the body of an answer take some iterations
             await asyncio.sleep(0)
         order.append("read")
         writer.set()
@@ -98,7 +98,7 @@ async def test_what_arrived_in_the_last_slice_is_read_before_the_countdown_rings
     task = asyncio.create_task(read())
     Countdown(10).start(lambda: order.append("over"))
     await asyncio.sleep(9.9)
-    stand_still(33)
+    block(33)
     reader.set()
     await task
     await asyncio.sleep(1)
@@ -106,9 +106,9 @@ async def test_what_arrived_in_the_last_slice_is_read_before_the_countdown_rings
 
 
 @virtual
-async def test_a_running_timeout_ends_what_it_surrounds_late_by_the_pause() -> None:
+async def test_a_running_timeout_expires_later_by_the_pause() -> None:
     began = now()
-    after(3, stand_still, 60)
+    after(3, block, 60)
     with pytest.raises(TimeoutError):
         async with timeout_running(10):
             await asyncio.Event().wait()
@@ -123,7 +123,7 @@ async def test_a_running_timeout_ends_what_it_surrounds_late_by_the_pause() -> N
 @virtual
 async def test_tasks_are_waited_for_while_the_loop_runs() -> None:
     task = asyncio.create_task(asyncio.sleep(8))
-    after(1, stand_still, 5)
+    after(1, block, 5)
     began = now()
     await wait_running([task], 3)
     assert not task.done()
@@ -133,21 +133,21 @@ async def test_tasks_are_waited_for_while_the_loop_runs() -> None:
 
 
 async def in_steps(seconds: int) -> int:
-    """Take so long, a second at a time, as a request and its repeats do."""
+    """Take so long, a second at a time, as a request and its retries do."""
     for _ in range(seconds):
         await asyncio.sleep(1)
     return seconds
 
 
 @virtual
-async def test_a_cleanup_outlasts_the_time_in_which_its_process_stood_still() -> None:
+async def test_a_cleanup_does_not_lose_the_time_in_which_its_process_was_stopped() -> None:
     cleanup = Cleanup(25)
 
     finishing = asyncio.create_task(cleanup.finish(in_steps(20)))
     began = now()
     await asyncio.sleep(0)
     cleanup.make_urgent()
-    after(1.5, stand_still, 33)
+    after(1.5, block, 33)
     assert await finishing == 20
     assert 52 <= now() - began <= 54
     assert not cleanup.expired
@@ -155,16 +155,16 @@ async def test_a_cleanup_outlasts_the_time_in_which_its_process_stood_still() ->
 
 
 @virtual
-async def test_a_cleanup_is_given_up_when_the_loop_has_run_for_its_time() -> None:
+async def test_a_cleanup_times_out_when_the_loop_has_run_for_its_time() -> None:
     cleanup = Cleanup(25)
     cleanup.make_urgent()
     began = now()
-    after(1, stand_still, 33)
+    after(1, block, 33)
     with pytest.raises(TimeoutError):
         await cleanup.finish(asyncio.Event().wait())
     assert cleanup.expired
     assert 57 < now() - began <= 58
-    # And at once where more is to be finished.
+    # Another part of it times out at once.
     with pytest.raises(TimeoutError):
         await cleanup.finish(asyncio.Event().wait())
     assert now() - began <= 58
@@ -176,13 +176,13 @@ async def test_the_time_between_two_parts_of_a_cleanup_does_not_count() -> None:
     cleanup.make_urgent()
     for _ in range(3):
         await cleanup.finish(asyncio.sleep(3))
-        stand_still(60)
+        block(60)
         await asyncio.sleep(60)
     assert cleanup.left == pytest.approx(1)
 
 
 @virtual
-async def test_what_outlives_its_cancellation_is_left_when_the_loop_ran_for_a_second() -> None:
+async def test_a_task_that_ignores_its_cancellation_is_left_after_a_second_of_the_loop() -> None:
     began, gate = now(), asyncio.Event()
 
     async def stubborn() -> None:
@@ -190,7 +190,7 @@ async def test_what_outlives_its_cancellation_is_left_when_the_loop_ran_for_a_se
             try:
                 await gate.wait()
             except asyncio.CancelledError:
-                after(0.5, stand_still, 60)
+                after(0.5, block, 60)
 
     with pytest.raises(TimeoutError):
         await run_to_completion(stubborn(), within=10)
@@ -200,7 +200,7 @@ async def test_what_outlives_its_cancellation_is_left_when_the_loop_ran_for_a_se
 
 
 @virtual
-async def test_work_that_is_run_to_its_end_is_not_given_up_for_a_pause() -> None:
+async def test_work_that_is_run_to_completion_is_not_cancelled_after_a_pause() -> None:
     done: list[int] = []
 
     async def work() -> None:
@@ -209,7 +209,7 @@ async def test_work_that_is_run_to_its_end_is_not_given_up_for_a_pause() -> None
     task = asyncio.create_task(run_to_completion(work(), within=10))
     await asyncio.sleep(1.5)
     task.cancel()
-    after(1, stand_still, 33)
+    after(1, block, 33)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == [8]

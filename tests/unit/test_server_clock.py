@@ -1,4 +1,4 @@
-"""How far a ``Date`` is believed: what it may shift of a rate window, and who asks then."""
+"""How far a ``Date`` is trusted: by how much it may shift a rate window, and when one probes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vcloud._core.limits.allowance import Allowance
 from vcloud._core.limits.windows import RateLimit
-from vcloud._core.timing.server_clock import GRAIN, ServerClock, TimeLeft, time_left
+from vcloud._core.timing.server_clock import TOLERANCE, ServerClock, TimeLeft, time_left
 
 NOW = 1_771_000_000.0
 HOUR = 3600.0
@@ -21,14 +23,39 @@ def http_date(at: float) -> str:
     return formatdate(at, usegmt=True)
 
 
+@given(st.floats(0, 1), st.lists(st.floats(0.01, 0.4), min_size=1, max_size=40), st.floats(0, 0.3))
+def test_the_estimate_of_the_services_clock_is_never_ahead_and_comes_close(
+    begin: float, steps: list[float], latency: float
+) -> None:
+    clock = ServerClock()
+    now, seen = begin, None
+    for step in steps:
+        now += step
+        # The service's clock is ahead of ours by NOW, and its answer is on the way for a while.
+        seen = clock.read({"Date": http_date(NOW + now)}, now + latency)
+        assert seen is not None
+        assert seen <= NOW + now + latency + 1e-6
+    assert seen is not None
+    if len(steps) > 20:
+        assert seen > NOW + now - 0.5
+
+
+def test_a_clock_that_was_set_back_is_estimated_anew() -> None:
+    clock = ServerClock()
+    clock.read({"Date": http_date(NOW)}, 0.0)
+    assert clock.read({"Date": http_date(NOW - 3600)}, 10.0) == NOW - 3600
+    assert clock.read({}, 11.0) == NOW - 3599
+    assert ServerClock().read({}, 1.0) is None
+
+
 def read(clock: ServerClock, at: float, ahead: float = 0.0) -> bool:
-    """Whether a ``Date`` contradicts those before it: ``ahead`` of the truth, ``at`` our time."""
+    """Whether a ``Date`` that is ``ahead`` of the true time contradicts those before it."""
     clock.read({"Date": http_date(NOW + at + ahead)}, at)
     return clock.moved
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR, -23 * HOUR, 23 * HOUR, -365 * 24 * HOUR])
-def test_a_date_that_contradicts_those_before_it_says_that_a_clock_was_moved(by: float) -> None:
+def test_a_date_that_contradicts_those_before_it_shows_that_a_clock_was_set(by: float) -> None:
     clock = ServerClock()
     assert [read(clock, 0.0), read(clock, 30.0)] == [False, False]
     assert [read(clock, 40.0, by), read(clock, 50.0, by)] == [True, False]
@@ -37,7 +64,7 @@ def test_a_date_that_contradicts_those_before_it_says_that_a_clock_was_moved(by:
     assert not clock.moved, "an answer without a Date contradicts nothing"
 
 
-def test_travel_time_and_whole_seconds_contradict_nothing() -> None:
+def test_travel_time_and_whole_seconds_are_no_contradiction() -> None:
     clock = ServerClock()
     assert not any(read(clock, float(at), -2.5 * (at % 2)) for at in range(20))
 
@@ -45,23 +72,23 @@ def test_travel_time_and_whole_seconds_contradict_nothing() -> None:
 @pytest.mark.parametrize(
     ("announced", "documented", "seen", "moved", "expected"),
     [
-        # What is credible is believed.
-        (40.0, LENGTH, LENGTH, False, TimeLeft(40.0, doubtful=False)),
-        (LENGTH + GRAIN, LENGTH, None, False, TimeLeft(LENGTH + GRAIN, doubtful=False)),
-        (-10.0, LENGTH, LENGTH, False, TimeLeft(0.0, doubtful=False)),
-        # A clock that was moved is believed within the window, and asked about.
-        (40.0, LENGTH, LENGTH, True, TimeLeft(40.0, doubtful=True)),
-        (40.0 + HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, doubtful=True)),
-        (40.0 - HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, doubtful=True)),
-        # One that was wrong from the first answer on shows by the length that is documented.
-        (40.0 + HOUR, LENGTH, None, False, TimeLeft(LENGTH, doubtful=True)),
-        (40.0 - HOUR, LENGTH, None, False, TimeLeft(LENGTH, doubtful=True)),
-        # Where no length is documented, the longest that was seen is all there is.
-        (HOUR, None, None, False, TimeLeft(HOUR, doubtful=False)),
-        (HOUR, None, 20.0, False, TimeLeft(HOUR, doubtful=False)),
-        (HOUR, None, 20.0, True, TimeLeft(20.0, doubtful=True)),
-        (-HOUR, None, 20.0, False, TimeLeft(20.0, doubtful=True)),
-        (-HOUR, None, None, False, TimeLeft(0.0, doubtful=False)),
+        # Credible headers are trusted.
+        (40.0, LENGTH, LENGTH, False, TimeLeft(40.0, uncertain=False)),
+        (LENGTH + TOLERANCE, LENGTH, None, False, TimeLeft(LENGTH + TOLERANCE, uncertain=False)),
+        (-10.0, LENGTH, LENGTH, False, TimeLeft(0.0, uncertain=False)),
+        # After a clock was set, headers are trusted within the window, and uncertain.
+        (40.0, LENGTH, LENGTH, True, TimeLeft(40.0, uncertain=True)),
+        (40.0 + HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, uncertain=True)),
+        (40.0 - HOUR, LENGTH, LENGTH, True, TimeLeft(LENGTH, uncertain=True)),
+        # A clock that is wrong from the first answer on contradicts the documented length.
+        (40.0 + HOUR, LENGTH, None, False, TimeLeft(LENGTH, uncertain=True)),
+        (40.0 - HOUR, LENGTH, None, False, TimeLeft(LENGTH, uncertain=True)),
+        # Without a documented length, the longest one that was seen is used.
+        (HOUR, None, None, False, TimeLeft(HOUR, uncertain=False)),
+        (HOUR, None, 20.0, False, TimeLeft(HOUR, uncertain=False)),
+        (HOUR, None, 20.0, True, TimeLeft(20.0, uncertain=True)),
+        (-HOUR, None, 20.0, False, TimeLeft(20.0, uncertain=True)),
+        (-HOUR, None, None, False, TimeLeft(0.0, uncertain=False)),
     ],
 )
 def test_no_date_shifts_a_window_by_more_than_the_window_itself(
@@ -71,9 +98,9 @@ def test_no_date_shifts_a_window_by_more_than_the_window_itself(
 
 
 class World:
-    """A service that counts in fixed windows of a minute, and one client that knows so.
+    """A service that counts in fixed windows of a minute, and one client.
 
-    Its clock and that of what writes ``Date`` are two: seconds by which each is ahead of the truth.
+    The clock of the limits and the clock of ``Date`` differ: each is ahead by so many seconds.
     """
 
     limit = 10
@@ -83,18 +110,18 @@ class World:
         self.now = 0.0
         self.date_ahead = self.reset_ahead = 0.0
         self.ends, self.used, self.refused = -math.inf, 0, 0
-        self.under_way: list[int] = []
+        self.in_flight: list[int] = []
 
     def send_all(self, most: float = math.inf) -> int:
-        """Send what may go now."""
-        before = len(self.under_way)
-        while self.allowance.delay(self.now) <= 0 and len(self.under_way) - before < most:
-            self.under_way.append(self.allowance.sent(self.now))
-            assert len(self.under_way) < 10_000
-        return len(self.under_way) - before
+        """Send all requests that may be sent now."""
+        before = len(self.in_flight)
+        while self.allowance.delay(self.now) <= 0 and len(self.in_flight) - before < most:
+            self.in_flight.append(self.allowance.sent(self.now))
+            assert len(self.in_flight) < 10_000
+        return len(self.in_flight) - before
 
     def answer_all(self) -> None:
-        numbers, self.under_way = self.under_way, []
+        numbers, self.in_flight = self.in_flight, []
         for number in numbers:
             self._answer(number)
 
@@ -102,23 +129,23 @@ class World:
         if self.now >= self.ends:
             self.ends, self.used = self.now + LENGTH, 0
         left = self.ends - self.now
-        let_in = self.used < self.limit
-        self.used += let_in
+        accepted = self.used < self.limit
+        self.used += accepted
         headers = {
             "Date": http_date(NOW + self.now + self.date_ahead),
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.limit - self.used),
             "X-RateLimit-Reset": f"{NOW + self.ends + self.reset_ahead:.3f}",
         }
-        if let_in:
+        if accepted:
             self.allowance.note(headers, self.now, NOW + self.now, number)
         else:
             self.refused += 1
             self.allowance.pause(left, headers, self.now, NOW + self.now)
         self.allowance.ended(self.now, number)
 
-    def turns(self, count: int) -> Iterator[int]:
-        """Send and answer until no more may go, then let the time pass until some may."""
+    def rounds(self, count: int) -> Iterator[int]:
+        """Send and answer until no more may be sent, then wait until some may."""
         for _ in range(count):
             sent = 0
             while now := self.send_all():
@@ -127,32 +154,34 @@ class World:
             yield sent
             wait = self.allowance.delay(self.now)
             assert wait < math.inf
-            assert wait <= LENGTH + GRAIN, "no Date keeps anybody waiting for longer than a window"
+            assert wait <= LENGTH + TOLERANCE, (
+                "no Date makes a request wait for longer than a window"
+            )
             self.now += max(wait, 0.001)
 
 
 @pytest.mark.parametrize("documented", [True, False])
 @pytest.mark.parametrize("by", [-HOUR, -23 * HOUR, HOUR, 23 * HOUR])
 @pytest.mark.parametrize("who", ["the service", "its Date alone"])
-def test_a_clock_of_the_service_that_is_moved_costs_a_window_and_one_refusal_at_most(
+def test_a_clock_of_the_service_that_is_set_costs_a_window_and_one_refusal_at_most(
     documented: bool, by: float, who: str
 ) -> None:
     world = World(documented=documented)
     assert world.send_all(1) == 1
     world.answer_all()
-    assert sum(world.turns(2)) >= world.limit
+    assert sum(world.rounds(2)) >= world.limit
     world.date_ahead = by
     world.reset_ahead = by if who == "the service" else 0.0
-    began, sent = world.now, sum(world.turns(12))
-    assert world.refused <= 12, "one asks where the clocks contradict each other, and not a crowd"
+    began, sent = world.now, sum(world.rounds(12))
+    assert world.refused <= 12, "one request probes while the clocks contradict each other"
     assert (sent - world.refused) / world.limit >= 0.4 * (world.now - began) / LENGTH - 1
     before = world.refused
     world.date_ahead = world.reset_ahead = 0.0
-    assert sum(world.turns(6)) >= 3 * world.limit
+    assert sum(world.rounds(6)) >= 3 * world.limit
     assert world.refused <= before + 1, "and none after the clocks agree again"
 
 
-def test_after_a_date_far_behind_one_asks_and_the_others_follow_its_answer() -> None:
+def test_after_a_date_far_behind_one_request_probes_and_the_others_follow() -> None:
     world = World()
     assert world.send_all() == world.limit
     world.date_ahead = -HOUR
@@ -166,7 +195,7 @@ def test_after_a_date_far_behind_one_asks_and_the_others_follow_its_answer() -> 
     assert world.send_all() == world.limit - 1
 
 
-def test_after_a_date_far_ahead_the_limit_is_kept_and_one_asks() -> None:
+def test_after_a_date_far_ahead_the_limit_is_kept_and_one_request_probes() -> None:
     world = World()
     assert world.send_all() == world.limit
     world.date_ahead = HOUR

@@ -32,9 +32,9 @@ from vcloud import (
     ServerError,
     TransportError,
 )
+from vcloud._core.auth import Send
 from vcloud._core.session import Session
 from vcloud._core.transport import Transport, TransportOptions
-from vcloud.auth import Send
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')

@@ -32,9 +32,9 @@ from vcloud import (
     Response,
     VagonCode,
 )
+from vcloud._core.cleanup import run_to_completion
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.scalars import MAX_NUMBER_TEXT
-from vcloud._core.tasks import run_to_completion
 from vcloud.providers.streams import (
     Assignment,
     AudioState,
@@ -52,7 +52,8 @@ from vcloud.providers.streams.applications import APPLICATION, APPLICATIONS
 from vcloud.providers.streams.errors import DIALECT
 from vcloud.providers.streams.machines import ASSIGNMENT, MACHINE, MACHINES
 from vcloud.providers.streams.sessions import SESSIONS
-from vcloud.providers.streams.streams import STREAM, STREAMS
+from vcloud.providers.streams.stream import STREAM
+from vcloud.providers.streams.streams import STREAMS
 from vcloud.providers.streams.users import USER
 
 DOCUMENT = json.loads(

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile.growth import check_growth
-from vcloud.providers.streamspace.realtime.overlap import (
-    WHOLE_LINE,
+from vcloud.providers.streamspace.realtime.log_overlap import (
+    DIGEST_ABOVE,
     Lines,
     Overlap,
-    remembered,
-    seen_whole,
-    split,
-    unseen,
+    line_key,
 )
 
 LINES = st.lists(st.sampled_from("abc"), max_size=12)
-LONG = "x" * WHOLE_LINE
+LONG = "x" * DIGEST_ABOVE
 #: Logs that repeat themselves, with lines around the length from which a digest stands for them.
 REPETITIVE = st.lists(st.sampled_from(["a", "b", "", LONG, LONG + "y", LONG + "z"]), max_size=14)
+
+
+def split(message: bytes | str) -> list[str]:
+    """The lines of one message, all at once."""
+    return list(Lines(message))
+
+
+def end_of_known(known: Sequence[str], fresh: Sequence[str]) -> int | None:
+    """Where in ``fresh`` the first occurrence of all known lines ends; None without one."""
+    overlap = Overlap([line_key(line) for line in known])
+    count = overlap.feed(iter(fresh), len(fresh))
+    return count if overlap.complete else None
+
+
+def new_lines(known: Sequence[str], fresh: Sequence[str]) -> list[str]:
+    """The lines of ``fresh`` that come after the known ones, both being ends of one log.
+
+    The longest overlap decides: either all known lines stand somewhere in ``fresh``, or an end of
+    them begins it. Where several places fit, a line is rather returned twice than lost.
+    """
+    overlap = Overlap([line_key(line) for line in known])
+    count = overlap.feed(iter(fresh), len(fresh))
+    return list(fresh[count if overlap.complete else overlap.known_at_start() :])
 
 
 @given(
@@ -37,31 +58,32 @@ def test_in_a_log_of_distinct_lines_exactly_what_was_written_since_is_new(
     seen = min(seen, total)
     previous = log[max(0, seen - kept) : seen]
     fresh = log[max(0, total - asked) :]
-    # Where fewer lines are asked for than were remembered, or more were written than asked for, that is all there is.
+    # Where fewer lines are requested than were remembered, or more were written than requested,
+    # all that came is new.
     expected = log[max(seen, total - asked) :] if previous else fresh
     if previous and asked < total - seen + len(previous) and asked > total - seen:
-        assert unseen(previous, fresh) == log[seen:]
-    assert unseen(previous, fresh) == expected
+        assert new_lines(previous, fresh) == log[seen:]
+    assert new_lines(previous, fresh) == expected
 
 
 @given(LINES, LINES, LINES)
 def test_when_the_remembered_lines_are_there_no_later_line_is_lost(
     before: list[str], previous: list[str], after: list[str]
 ) -> None:
-    result = unseen(previous, before + previous + after)
+    result = new_lines(previous, before + previous + after)
     assert result[len(result) - len(after) :] == after
 
 
 @given(LINES, LINES)
 def test_what_is_new_is_always_the_end_of_what_came(previous: list[str], fresh: list[str]) -> None:
-    result = unseen(previous, fresh)
+    result = new_lines(previous, fresh)
     assert fresh[len(fresh) - len(result) :] == result
 
 
 @given(LINES, LINES)
 def test_the_longest_overlap_decides(previous: list[str], fresh: list[str]) -> None:
-    overlap = len(fresh) - len(unseen(previous, fresh))
-    if seen_whole(previous, fresh) is None:
+    overlap = len(fresh) - len(new_lines(previous, fresh))
+    if end_of_known(previous, fresh) is None:
         matching = [
             k
             for k in range(min(len(previous), len(fresh)) + 1)
@@ -80,7 +102,7 @@ def naively_seen(previous: list[str], fresh: list[str]) -> int | None:
     return None
 
 
-def naively_unseen(previous: list[str], fresh: list[str]) -> list[str]:
+def naively_new(previous: list[str], fresh: list[str]) -> list[str]:
     if (end := naively_seen(previous, fresh)) is not None:
         return fresh[end:]
     for count in range(min(len(previous), len(fresh)), -1, -1):
@@ -94,25 +116,27 @@ def naively_unseen(previous: list[str], fresh: list[str]) -> list[str]:
 def test_lines_are_recognised_as_by_comparing_all_of_them(
     previous: list[str], fresh: list[str], at_once: int
 ) -> None:
-    assert seen_whole(previous, fresh) == naively_seen(previous, fresh)
-    assert unseen(previous, fresh) == naively_unseen(previous, fresh)
-    overlap, lines, count = Overlap([remembered(line) for line in previous]), iter(fresh), 0
+    assert end_of_known(previous, fresh) == naively_seen(previous, fresh)
+    assert new_lines(previous, fresh) == naively_new(previous, fresh)
+    overlap, lines, count = Overlap([line_key(line) for line in previous]), iter(fresh), 0
     while looked := overlap.feed(lines, at_once):
         count += looked
-    assert fresh[count if overlap.whole else overlap.begun() :] == naively_unseen(previous, fresh)
+    assert fresh[count if overlap.complete else overlap.known_at_start() :] == naively_new(
+        previous, fresh
+    )
 
 
 def test_looking_for_an_overlap_costs_in_proportion_to_the_lines() -> None:
     previous = [*["a"] * 198, "b", "a"]
     check_growth(
         make=lambda size: "\n".join(["a"] * size),
-        work=lambda message: unseen(previous, split(message)),
+        work=lambda message: new_lines(previous, split(message)),
     )
 
 
 def test_the_remembered_lines_are_compared_in_proportion_too() -> None:
     def work(lines: list[str]) -> None:
-        assert unseen([*lines, "b"], [*lines, "c"]) == [*lines, "c"]
+        assert new_lines([*lines, "b"], [*lines, "c"]) == [*lines, "c"]
 
     check_growth(make=lambda size: ["a"] * size, work=work)
 

@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 
 from tests.hostile.growth import check_growth
 from vcloud import RetryPolicy
-from vcloud.providers.streamspace.realtime import logs
-from vcloud.providers.streamspace.realtime.logs import LogStream
-from vcloud.providers.streamspace.realtime.replay import REMEMBERED, Memory, Replay, time_of
+from vcloud.providers.streamspace.realtime import log_stream
+from vcloud.providers.streamspace.realtime.log_replay import (
+    MAX_REMEMBERED,
+    RecentLines,
+    Replay,
+    time_of,
+)
+from vcloud.providers.streamspace.realtime.log_stream import LogStream
 
 #: What the service does beside sending a line: nothing for longer than anybody waits, and dropping.
 PAUSE, DROP = "a pause", "a drop"
@@ -102,11 +107,11 @@ async def followed(service: Service, tail: int) -> list[str]:
 
 
 def follow(service: Service, tail: int) -> list[str]:
-    before, logs.QUIET = logs.QUIET, 0.0  # type: ignore[misc]
+    before, log_stream.QUIET_PERIOD = log_stream.QUIET_PERIOD, 0.0  # type: ignore[misc]
     try:
         return asyncio.run(followed(service, tail))
     finally:
-        logs.QUIET = before  # type: ignore[misc]
+        log_stream.QUIET_PERIOD = before  # type: ignore[misc]
 
 
 def timed(count: int) -> list[str]:
@@ -178,7 +183,7 @@ def test_a_log_that_repeats_itself_loses_nothing_and_doubles_nothing_without_a_p
 
 
 def test_more_lines_than_are_remembered_come_once_and_memory_does_not_grow() -> None:
-    log = timed(REMEMBERED * 3)
+    log = timed(MAX_REMEMBERED * 3)
     half = len(log) // 2
     written = [(0, half), (half, half + 5), (half + 1000, half + 1000), (half + 1100, len(log))]
     pauses = frozenset({1, 50, 600, 1199})
@@ -203,7 +208,7 @@ def test_a_log_that_was_begun_anew_with_later_times_is_given_without_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Longer than the test may take: silence decides nothing here.
-    monkeypatch.setattr(logs, "QUIET", 1000.0)
+    monkeypatch.setattr(log_stream, "QUIET_PERIOD", 1000.0)
     old, new = timed(40)[:20], timed(40)[30:]
 
     class Anew(Service):
@@ -250,17 +255,17 @@ def test_a_time_is_what_a_line_begins_with(line: str, time: tuple[str, str] | No
 
 
 def test_a_replay_costs_in_proportion_to_its_lines() -> None:
-    memory = Memory()
+    memory = RecentLines()
     for line in [*["a"] * 1198, "b", "a"]:
         memory.add(line)
 
     def work(messages: list[str]) -> None:
-        replay = Replay(memory, REMEMBERED)
+        replay = Replay(memory, MAX_REMEMBERED)
         for message in messages:
-            replay.take(message)
-            while replay.look(2000):
+            replay.add(message)
+            while replay.scan(2000):
                 pass
-            assert not replay.whole
-            replay.decided, replay.progresses, replay.gives_at_once  # noqa: B018
+            assert not replay.complete
+            replay.decided, replay.continues_known, replay.releases_at_once  # noqa: B018
 
     check_growth(make=lambda size: ["a"] * size, work=work)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from vcloud._core.decoding.codec import Codec
-from vcloud.providers.streamspace.agent.frames import read_frame, readable_id
 from vcloud.providers.streamspace.agent.messages import (
     CommandResult,
     CommandStatus,
@@ -25,6 +24,7 @@ from vcloud.providers.streamspace.agent.messages import (
     VNCProxyError,
     encode_message,
 )
+from vcloud.providers.streamspace.agent.parsing import read_messages, readable_id
 
 DOCUMENT = Path(__file__).parents[1] / "contract/documents/streamspace.json"
 MESSAGES: list[dict[str, Any]] = json.loads(DOCUMENT.read_text(encoding="utf-8"))["messages"]
@@ -37,20 +37,20 @@ STRICT = Codec(strict=True)
 def test_a_documented_message_is_known_in_every_field_and_written_as_it_was(
     message: dict[str, Any],
 ) -> None:
-    (decoded,) = read_frame(json.dumps(message), codec=STRICT)
+    (decoded,) = read_messages(json.dumps(message), codec=STRICT)
     assert not isinstance(decoded, UnknownMessage | UnreadableMessage)
     assert json.loads(encode_message(decoded)) == message
-    assert read_frame(encode_message(decoded)) == [decoded]
+    assert read_messages(encode_message(decoded)) == [decoded]
 
 
 def test_every_kind_of_documented_message_has_its_own_class() -> None:
-    kinds = [type(read_frame(json.dumps(message["body"]))[0]) for message in MESSAGES]
+    kinds = [type(read_messages(json.dumps(message["body"]))[0]) for message in MESSAGES]
     # A result and a failure are one message with two outcomes.
     assert len(set(kinds)) == len(MESSAGES) - 1
 
 
 def test_durations_are_go_s_text_both_ways() -> None:
-    (ack,) = read_frame(
+    (ack,) = read_messages(
         '{"type":"register_ack","agent_id":"a","status":"registered","heartbeat_interval":"1m30s"}'
     )
     assert isinstance(ack, RegisterAck)
@@ -60,7 +60,7 @@ def test_durations_are_go_s_text_both_ways() -> None:
         agent_id="a", status="registered", heartbeat_interval=timedelta(milliseconds=20)
     )
     assert json.loads(encode_message(short))["heartbeat_interval"] == "20ms"
-    assert read_frame(encode_message(short)) == [short]
+    assert read_messages(encode_message(short)) == [short]
 
 
 def test_several_messages_may_share_a_frame() -> None:
@@ -69,9 +69,9 @@ def test_several_messages_may_share_a_frame() -> None:
         for message in MESSAGES
         if message["name"].startswith(("terminate", "hibernate"))
     )
-    found = read_frame(f"{json.dumps(stop)}\n{json.dumps(hibernate, indent=2)}\n")
+    found = read_messages(f"{json.dumps(stop)}\n{json.dumps(hibernate, indent=2)}\n")
     assert {type(message) for message in found} == {StopSession, HibernateSession}
-    assert read_frame(" \n") == []
+    assert read_messages(" \n") == []
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_several_messages_may_share_a_frame() -> None:
     [{"type": "upgrade", "to": 3}, {"type": "command", "command_type": "dance"}, {"type": 1}, {}],
 )
 def test_an_unknown_message_is_kept_as_it_came(raw: dict[str, Any]) -> None:
-    (message,) = read_frame(json.dumps(raw))
+    (message,) = read_messages(json.dumps(raw))
     assert message == UnknownMessage(raw=raw)
     assert json.loads(encode_message(message)) == raw
 
 
 def test_unknown_fields_of_a_known_message_do_no_harm() -> None:
-    (message,) = read_frame(
+    (message,) = read_messages(
         '{"type":"vnc_proxy_error","proxy_id":"p","session_id":"s","error":"gone","more":1}'
     )
     assert message == VNCProxyError(proxy_id="p", session_id="s", error="gone")
@@ -93,7 +93,7 @@ def test_unknown_fields_of_a_known_message_do_no_harm() -> None:
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"text"', "\x00", "nonsense\nand more of it"])
 def test_what_is_no_message_is_unreadable(text: str) -> None:
-    (message,) = read_frame(text)
+    (message,) = read_messages(text)
     assert isinstance(message, UnreadableMessage)
     assert re.search("not JSON|no object", str(message))
     assert message.raw == {}
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_does_not_keep_the_rest_of_its_frame_from_being_read
         json.dumps(stop | {"command_id": "c2"}, indent=2),
         "[1]",
     ]
-    found = read_frame("\n".join(frame))
+    found = read_messages("\n".join(frame))
     assert [type(message) for message in found] == [
         UnreadableMessage,
         StopSession,
@@ -169,7 +169,7 @@ def test_a_broken_command_says_which_field_it_is_and_shows_no_value(
     spoiled: dict[str, Any], problem: str
 ) -> None:
     raw = {name: value for name, value in (COMMAND | spoiled).items() if value is not ...}
-    (message,) = read_frame(json.dumps(raw))
+    (message,) = read_messages(json.dumps(raw))
     assert isinstance(message, UnreadableMessage)
     assert str(message) == f"{raw['command_type']}: {problem}"
     assert "hunter2" not in repr(message)
@@ -199,7 +199,7 @@ def test_an_id_is_read_wherever_it_can_be_used_in_an_answer(
 @pytest.mark.parametrize("interval", [10, "soon", None, [], "9" * 500 + "h"])
 def test_a_heartbeat_interval_that_cannot_be_read_counts_as_not_given(interval: object) -> None:
     ack = {"type": "register_ack", "agent_id": "a", "status": "registered"}
-    (message,) = read_frame(json.dumps(ack | {"heartbeat_interval": interval}))
+    (message,) = read_messages(json.dumps(ack | {"heartbeat_interval": interval}))
     assert message == RegisterAck(agent_id="a", status="registered", heartbeat_interval=None)
 
 
@@ -209,7 +209,7 @@ def test_words_that_are_no_unicode_cost_their_own_characters_alone() -> None:
 
 
 def test_camel_case_as_the_published_server_writes_is_understood() -> None:
-    (start,) = read_frame(
+    (start,) = read_messages(
         '{"type":"command","command_type":"start_session","commandId":"c","sessionId":"s",'
         '"data":{"name":"n","user":"u","template":"t","persistentHome":true}}'
     )

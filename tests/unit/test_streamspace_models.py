@@ -26,7 +26,8 @@ from vcloud import (
     ConfigurationError,
     DecodeError,
 )
-from vcloud._core.decoding.codec import Codec, GoDuration
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.scalars import GoDuration
 from vcloud.providers.streamspace import (
     Agent,
     Session,

@@ -1,4 +1,4 @@
-"""Tasks that must not be left behind."""
+"""Tasks that must not be left running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from vcloud._core.tasks import cancel_and_wait, first_completed, run_to_completion
+from vcloud._core.cleanup import run_to_completion
+from vcloud._core.tasks import cancel_and_wait, first_completed
 
 
 async def stubborn(seen: list[str], turns: int = 5) -> None:
@@ -21,7 +22,7 @@ async def stubborn(seen: list[str], turns: int = 5) -> None:
         seen.append("over")
 
 
-async def test_end_waits_for_what_a_task_still_does_even_when_cancelled_itself() -> None:
+async def test_cancel_and_wait_waits_for_the_tasks_also_when_it_is_cancelled_itself() -> None:
     seen: list[str] = []
     tasks = [asyncio.create_task(stubborn(seen)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -33,7 +34,7 @@ async def test_end_waits_for_what_a_task_still_does_even_when_cancelled_itself()
     assert seen == ["over"] * 3
 
 
-async def test_end_takes_the_errors_of_what_it_ends() -> None:
+async def test_cancel_and_wait_retrieves_the_errors_of_the_tasks() -> None:
     async def fails() -> None:
         try:
             await asyncio.Event().wait()
@@ -46,13 +47,13 @@ async def test_end_takes_the_errors_of_what_it_ends() -> None:
     assert task.done()
 
 
-async def test_a_race_is_over_with_its_first_and_ends_the_others() -> None:
+async def test_first_completed_ends_with_the_first_and_cancels_the_others() -> None:
     seen: list[str] = []
     await first_completed(stubborn(seen), asyncio.sleep(0.001))
     assert seen == ["over"]
 
 
-async def test_a_race_raises_what_its_first_raised() -> None:
+async def test_first_completed_raises_what_the_first_raised() -> None:
     async def fails() -> None:
         await asyncio.sleep(0)
         raise ValueError("first")
@@ -63,7 +64,7 @@ async def test_a_race_raises_what_its_first_raised() -> None:
     assert seen == ["over"]
 
 
-async def test_a_cancelled_race_leaves_nobody_running() -> None:
+async def test_first_completed_when_cancelled_leaves_no_task_running() -> None:
     seen: list[str] = []
     racing = asyncio.create_task(first_completed(stubborn(seen), stubborn(seen)))
     await asyncio.sleep(0.001)

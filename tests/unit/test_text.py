@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 
 ANY = st.text(st.characters())  # lone surrogates, too
 

@@ -1,4 +1,4 @@
-"""Timers that ring late let the loop read first; in all else they are asyncio's own."""
+"""Timers that fire late let the loop read first. Otherwise they behave like asyncio's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.lacking import untested
 from vcloud._core.timing import timeouts
 from vcloud._core.timing.timeouts import (
     GRACE,
+    GROWTH_CHECK_INTERVAL,
     LATE,
-    LOOK,
-    TURNS,
+    MAX_ITERATIONS,
     call_when_due,
     timeout,
     timeout_at,
@@ -27,7 +27,7 @@ from vcloud._core.timing.timeouts import (
 
 
 class Clock:
-    """The loop's time, which stands still unless it is moved, and what the loop is asked for."""
+    """The loop's time, which only a test moves, and the number of its timers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patch: pytest.MonkeyPatch) -> None:
         self.loop = loop
@@ -42,14 +42,14 @@ class Clock:
         patch.setattr(loop, "time", lambda: self.now)
         patch.setattr(loop, "call_at", counted)
 
-    async def turns(self, until: Callable[[], object], *, seconds: float = 0.0) -> int:
-        """Give the loop turns until something is so, and say how many; each takes so long."""
-        for turn in range(1000):
+    async def iterate(self, until: Callable[[], object], *, seconds: float = 0.0) -> int:
+        """Run iterations of the loop until a condition holds; how many. Each takes so long."""
+        for iteration in range(1000):
             if until():
-                return turn
+                return iteration
             self.now += seconds
             await asyncio.sleep(0)
-        pytest.fail("it never came")
+        pytest.fail("the condition never held")
 
 
 @pytest.fixture
@@ -57,98 +57,98 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(asyncio.get_running_loop(), monkeypatch)
 
 
-async def test_a_timer_that_rings_in_time_costs_one_timer_and_two_turns(clock: Clock) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now))
+async def test_a_timer_that_fires_in_time_costs_one_timer_and_two_iterations(clock: Clock) -> None:
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now))
     await asyncio.sleep(0)
     clock.now = 110 + LATE
-    assert await clock.turns(lambda: rung) <= 3
+    assert await clock.iterate(lambda: fired) <= 3
     assert clock.timers == 1
 
 
-async def test_a_timer_that_rings_late_lets_the_loop_read_first_in_so_many_turns(
+async def test_a_timer_that_fires_late_lets_the_loop_read_for_so_many_iterations(
     clock: Clock,
 ) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now))
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now))
     clock.now = 110.5
-    assert TURNS <= await clock.turns(lambda: rung) <= TURNS + 5
+    assert MAX_ITERATIONS <= await clock.iterate(lambda: fired) <= MAX_ITERATIONS + 5
 
 
-async def test_turns_that_take_long_are_bounded_by_their_time(clock: Clock) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now))
+async def test_long_iterations_are_bounded_by_their_time(clock: Clock) -> None:
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now))
     clock.now = 111
-    await clock.turns(lambda: rung, seconds=GRACE / 10)
-    # And those before the first and after the last of them.
-    assert GRACE <= rung[0] - 111 <= GRACE + 6 * GRACE / 10
+    await clock.iterate(lambda: fired, seconds=GRACE / 10)
+    # Some more iterations come before the first and after the last of them.
+    assert GRACE <= fired[0] - 111 <= GRACE + 6 * GRACE / 10
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3, 10, 40])
-async def test_a_loop_that_stands_still_again_meanwhile_still_reads_first(
-    clock: Clock, turns: int
+@pytest.mark.parametrize("iterations", [1, 2, 3, 10, 40])
+async def test_a_loop_that_is_blocked_again_still_reads_first(
+    clock: Clock, iterations: int
 ) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now))
-    # In time, or late by a second; then the loop stops once more, on the way to the ring.
-    clock.now = 110 if turns < 3 else 111
-    for _ in range(turns):
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now))
+    # In time, or late by a second. Then the loop is blocked again before the timer fires.
+    clock.now = 110 if iterations < 3 else 111
+    for _ in range(iterations):
         await asyncio.sleep(0)
-    if not rung:
+    if not fired:
         clock.now += 33
-        assert await clock.turns(lambda: rung) >= 20
+        assert await clock.iterate(lambda: fired) >= 20
     else:
-        assert turns > 1, "in time: after the turn in which the sockets were read"
+        assert iterations > 1, "in time: after the iteration in which the sockets were read"
 
 
-async def test_it_waits_for_an_answer_that_is_there_in_part_as_long_as_that_grows(
+async def test_it_waits_for_an_incomplete_answer_while_that_grows(
     clock: Clock,
 ) -> None:
-    rung: list[float] = []
+    fired: list[float] = []
     asked: list[float] = []
 
-    def grows() -> bool:
+    def is_growing() -> bool:
         asked.append(clock.now)
         return len(asked) < 3
 
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=grows)
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now), is_growing=is_growing)
     clock.now = 111
-    await clock.turns(lambda: rung, seconds=LOOK / 100)
-    # A few hundredths of a look are spent in the turns before the first question.
+    await clock.iterate(lambda: fired, seconds=GROWTH_CHECK_INTERVAL / 100)
+    # The iterations before the first check take a few hundredths of the interval.
     assert len(asked) == 3
-    assert asked[-1] - asked[0] == pytest.approx(2 * LOOK, abs=LOOK / 10)
+    assert asked[-1] - asked[0] == pytest.approx(
+        2 * GROWTH_CHECK_INTERVAL, abs=GROWTH_CHECK_INTERVAL / 10
+    )
 
 
-async def test_it_does_not_wait_for_it_without_end(clock: Clock) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=lambda: True)
+async def test_it_does_not_wait_for_a_growing_answer_for_ever(clock: Clock) -> None:
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now), is_growing=lambda: True)
     clock.now = 111
-    await clock.turns(lambda: rung, seconds=LOOK / 100)
-    assert rung[0] - 111 <= GRACE + LOOK
+    await clock.iterate(lambda: fired, seconds=GROWTH_CHECK_INTERVAL / 100)
+    assert fired[0] - 111 <= GRACE + GROWTH_CHECK_INTERVAL
 
 
-async def test_one_that_rings_in_time_asks_for_no_growth(clock: Clock) -> None:
-    rung: list[float] = []
-    call_when_due(clock.loop, 110, lambda: rung.append(clock.now), grows=pytest.fail)
+async def test_a_timer_that_fires_in_time_does_not_check_growth(clock: Clock) -> None:
+    fired: list[float] = []
+    call_when_due(clock.loop, 110, lambda: fired.append(clock.now), is_growing=pytest.fail)
     clock.now = 110
-    await clock.turns(lambda: rung)
+    await clock.iterate(lambda: fired)
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0], ids=["in time", "late"])
-@pytest.mark.parametrize("turns", range(5))
-async def test_a_timer_that_was_cancelled_does_not_ring(
-    clock: Clock, late: float, turns: int
-) -> None:
-    alarm = call_when_due(clock.loop, 110, lambda: pytest.fail("it rang"))
+@pytest.mark.parametrize("iterations", range(5))
+async def test_a_cancelled_timer_does_not_fire(clock: Clock, late: float, iterations: int) -> None:
+    timer = call_when_due(clock.loop, 110, lambda: pytest.fail("it fired"))
     clock.now = 110 + late
-    for _ in range(turns if late else min(turns, 1)):
+    for _ in range(iterations if late else min(iterations, 1)):
         await asyncio.sleep(0)
-    alarm.cancel()
-    for _ in range(2 * TURNS):
+    timer.cancel()
+    for _ in range(2 * MAX_ITERATIONS):
         await asyncio.sleep(0)
 
 
-async def test_a_time_that_has_passed_is_over_at_once(clock: Clock) -> None:
+async def test_a_time_that_has_passed_expires_at_once(clock: Clock) -> None:
     limit = timeout_at(clock.now - 5)
     with pytest.raises(TimeoutError):
         async with limit:
@@ -157,7 +157,7 @@ async def test_a_time_that_has_passed_is_over_at_once(clock: Clock) -> None:
     assert clock.timers == 0
 
 
-async def test_of_nested_timeouts_the_one_that_is_overdue_ends_what_it_surrounds(
+async def test_of_nested_timeouts_the_overdue_one_expires(
     clock: Clock,
 ) -> None:
     outer, inner = timeout(20), timeout(10)
@@ -174,15 +174,15 @@ async def test_of_nested_timeouts_the_one_that_is_overdue_ends_what_it_surrounds
     task = asyncio.create_task(nested())
     await asyncio.sleep(0)
     clock.now += 11
-    await clock.turns(lambda: ended)
+    await clock.iterate(lambda: ended)
     assert (inner.expired(), outer.expired()) == (True, False)
     clock.now += 11
-    await clock.turns(task.done)
+    await clock.iterate(task.done)
     assert isinstance(task.exception(), TimeoutError)
     assert outer.expired()
 
 
-async def test_both_of_nested_timeouts_let_go_of_what_has_arrived(clock: Clock) -> None:
+async def test_nested_overdue_timeouts_do_not_drop_what_has_arrived(clock: Clock) -> None:
     answer: asyncio.Future[str] = clock.loop.create_future()
 
     async def nested() -> str:
@@ -203,7 +203,7 @@ async def test_both_of_nested_timeouts_let_go_of_what_has_arrived(clock: Clock) 
 
 
 class Answer(asyncio.Protocol):
-    """What a peer says, as the result of a future."""
+    """The answer of a peer, as the result of a future."""
 
     def __init__(self) -> None:
         self.came: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -213,8 +213,8 @@ class Answer(asyncio.Protocol):
             self.came.set_result(data)
 
 
-async def said_at_turn(turn: int, stopped: float) -> str:
-    """What becomes of a wait of 20 ms for an answer that is sent in that turn after the stop."""
+async def answered_in_iteration(iteration: int, stopped: float) -> str:
+    """The result of a wait of 20 ms for an answer that is sent in that iteration after a block."""
     loop = asyncio.get_running_loop()
     here, there = socket.socketpair()
     there.setblocking(False)
@@ -233,7 +233,7 @@ async def said_at_turn(turn: int, stopped: float) -> str:
     task = asyncio.create_task(waited())
     await asyncio.sleep(0)
     time.sleep(stopped)  # noqa: ASYNC251 - what blocks the loop
-    count_down(turn)
+    count_down(iteration)
     try:
         return await task
     except TimeoutError:
@@ -247,18 +247,25 @@ async def said_at_turn(turn: int, stopped: float) -> str:
 
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
 @pytest.mark.parametrize("name", LOOPS)
-def test_whenever_an_answer_comes_to_an_overdue_wait_it_is_not_dropped(
+def test_an_answer_to_an_overdue_wait_is_not_dropped_whenever_it_comes(
     name: str, debug: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timeouts, "LATE", 0.003)
-    # Turns alone count, however slow the machine is.
+    # Only iterations count, however slow the machine is.
     monkeypatch.setattr(timeouts, "GRACE", 60.0)
-    # Each turn of the timer's has one of its own before it.
-    within, about = [*range(10), *range(10, TURNS - 5, 5)], range(TURNS - 5, TURNS + 10)
+    # Each iteration of the timer has one of its own before it.
+    within, about = (
+        [*range(10), *range(10, MAX_ITERATIONS - 5, 5)],
+        range(MAX_ITERATIONS - 5, MAX_ITERATIONS + 10),
+    )
 
     async def main() -> list[str]:
-        await said_at_turn(0, stopped=0)  # the first one takes longer, above all in debug mode
-        return [await said_at_turn(turn, stopped=0.04) for turn in (*within, *about)]
+        await answered_in_iteration(
+            0, stopped=0
+        )  # the first one takes longer, above all in debug mode
+        return [
+            await answered_in_iteration(iteration, stopped=0.04) for iteration in (*within, *about)
+        ]
 
     with asyncio.Runner(loop_factory=LOOPS[name], debug=debug) as runner:
         said = runner.run(main())
@@ -267,27 +274,29 @@ def test_whenever_an_answer_comes_to_an_overdue_wait_it_is_not_dropped(
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_whenever_an_answer_comes_to_a_wait_that_ends_in_time_it_is_not_dropped(
+def test_an_answer_to_a_wait_that_ends_in_time_is_not_dropped_whenever_it_comes(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However late a busy machine is, it counts as in time.
+    # Timers count as in time, however late a busy machine is.
     monkeypatch.setattr(timeouts, "LATE", 60.0)
 
-    # uvloop takes a millisecond to read once more, in which this thread alone gives it many turns.
-    turns = [*range(10), *range(10, 1000, 25), 10**6]
+    # uvloop takes a millisecond to read once more, in which it has many iterations.
+    iterations = [*range(10), *range(10, 1000, 25), 10**6]
 
     async def main() -> list[str]:
-        await said_at_turn(0, stopped=0)  # the first one takes longer, above all in debug mode
-        return [await said_at_turn(turn, stopped=0.021) for turn in turns]
+        await answered_in_iteration(
+            0, stopped=0
+        )  # the first one takes longer, above all in debug mode
+        return [await answered_in_iteration(iteration, stopped=0.021) for iteration in iterations]
 
     with asyncio.Runner(loop_factory=LOOPS[name]) as runner:
         said = runner.run(main())
     assert set(said) <= {"answer", "timeout"}
-    assert said[0] == "answer", "what lay in the socket when the timer was due"
+    assert said[0] == "answer", "it was in the socket when the timer was due"
     assert said[-1] == "timeout"
 
 
-# -- a witness that we did not write --------------------------------------------------------------
+# -- CPython's tests ------------------------------------------------------------------------------
 
 _CPYTHON = """
 import asyncio, sys, unittest
@@ -309,7 +318,7 @@ unittest.main(module=test_timeouts, argv=["cpython"])
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_cpythons_own_tests_of_timeouts_pass_with_these(loop: str) -> None:
+def test_cpythons_tests_of_timeouts_pass_with_these(loop: str) -> None:
     if importlib.util.find_spec("test") is None:
         untested("this Python comes without its own tests (package `test`)")
     if importlib.util.find_spec("test.test_asyncio") is None:

@@ -1,4 +1,4 @@
-"""An event loop whose clock stands until it is moved: nothing is waited for or timed."""
+"""An event loop with a clock of its own: no test really waits, or depends on real time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Skipping(selectors.DefaultSelector):
-    """Reports at once what is ready, and puts the clock on by what it should have waited."""
+    """Reports at once what is ready, and moves the clock by the time that it should have waited."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,14 +19,14 @@ class _Skipping(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> Any:
         found = super().select(0)
         if not found and timeout is None:
-            raise AssertionError("nothing will ever happen in this loop")
+            raise AssertionError("this loop waits for nothing")
         if not found and timeout is not None:
             self.now += max(0.0, timeout)
         return found
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """One that passes over the time in which nothing is to be done."""
+    """A loop that skips the time in which it has nothing to do."""
 
     def __init__(self) -> None:
         self._skipping = _Skipping()
@@ -35,21 +35,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._skipping.now
 
-    def stand_still(self, seconds: float) -> None:
+    def block(self, seconds: float) -> None:
         """Do nothing for so long, as a process that is stopped, or a loop that is blocked."""
         self._skipping.now += seconds
 
 
 def virtual_loop() -> VirtualLoop:
-    """The one that runs."""
+    """The running loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     return loop
 
 
-def stand_still(seconds: float) -> None:
-    """Let the running loop do nothing for so long."""
-    virtual_loop().stand_still(seconds)
+def block(seconds: float) -> None:
+    """Block the running loop for so long."""
+    virtual_loop().block(seconds)
 
 
 def now() -> float:
@@ -58,7 +58,7 @@ def now() -> float:
 
 
 def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test in such a loop."""
+    """Run a test in a virtual loop."""
 
     @functools.wraps(test)
     def run(*args: Any, **arguments: Any) -> None:
@@ -69,5 +69,5 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 
 
 def after(seconds: float, call: Callable[..., object], *args: object) -> None:
-    """Call this then."""
+    """Call this in so many seconds."""
     asyncio.get_running_loop().call_later(seconds, call, *args)

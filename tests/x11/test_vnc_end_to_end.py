@@ -80,7 +80,7 @@ async def stage(*command: str) -> AsyncIterator[Stage]:
 async def test_the_example_s_agent_stays_within_its_capacity() -> None:
     """Also if the control plane hibernates each session before it starts the next."""
     require_x11()
-    async with plane() as control, DesktopAgent(("true",), most=1) as handler:
+    async with plane() as control, DesktopAgent(("true",), max_desktops=1) as handler:
         capacity = AgentCapacity(max_sessions=1)
         async with control.agent(cast("Any", handler), capacity=capacity) as worker:
             await control.command("start_session", "c1", "s1")

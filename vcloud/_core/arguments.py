@@ -1,18 +1,23 @@
-"""Checks of what callers give: each helper takes ``(value, name)`` and returns the value as it is used or sent.
+"""Checks of what callers give: each takes ``(value, name)`` and returns the value as it is used.
 
 All of them raise :class:`InvalidArgumentError` with the argument's name, before anything is sent.
+Constructors raise :class:`ConfigurationError` instead: :func:`configured` makes an attrs validator
+of a check.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from attrs import Attribute
 
 from vcloud._core.scalars import OpenEnum
-from vcloud.errors import InvalidArgumentError
+from vcloud.errors import ConfigurationError, InvalidArgumentError
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -20,11 +25,46 @@ E = TypeVar("E", bound=StrEnum)
 MAX_DIGITS: Final = 19
 
 
+# -- constructors ----------------------------------------------------------------------------------
+
+
+def configured(check: Callable[[Any, str], object]) -> Callable[[Any, Attribute[Any], Any], None]:
+    """An attrs validator of a constructor's argument.
+
+    Args:
+        check: one of the checks below.
+
+    Returns:
+        A validator that raises ConfigurationError with the text of the check.
+    """
+
+    def validate(_: object, attribute: Attribute[Any], value: object) -> None:
+        try:
+            check(value, attribute.name)
+        except InvalidArgumentError as error:
+            raise ConfigurationError(str(error)) from None
+
+    return validate
+
+
+def in_seconds(value: timedelta | float) -> float:
+    """An attrs converter of a duration. What is none is left to the validator, which has its name."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    with suppress(OverflowError):
+        return float(value) if type(value) is int else value
+    return value
+
+
+# -- ids and texts ---------------------------------------------------------------------------------
+
+
 def identifier(value: str | int, name: str = "id") -> str:
-    """An id as text, whichever way it was given; one that can be a single segment of a path.
+    """An id as text, whichever way it was given; it can be a single segment of a path.
 
     Raises:
-        InvalidArgumentError: it is neither a text nor a whole number, or it is empty, ``.`` or ``..``.
+        InvalidArgumentError: it is neither a text nor a whole number, or it is empty, ``.`` or
+            ``..``.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(number(value, name))
@@ -57,35 +97,12 @@ def number(value: str | int, name: str) -> int:
     raise InvalidArgumentError(f"{name} must be a whole number, not {value!r:.80}")
 
 
-def positive_integer(value: int, name: str) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if type(value) is not int or value < 1:
-        raise InvalidArgumentError(
-            f"{name} must be a whole number of at least 1, not {value!r:.80}"
-        )
-    return value
-
-
-def number_from_zero(value: int, name: str) -> int:
-    """A whole number that is not negative.
-
-    Raises:
-        InvalidArgumentError: it is none.
-    """
-    if type(value) is not int or value < 0:
-        raise InvalidArgumentError(f"{name} must be a whole number from 0 on, not {value!r:.80}")
-    return value
-
-
 def text(value: object, name: str) -> str:
     """A text that says something.
 
     Raises:
-        InvalidArgumentError: it is no text, or blank; the value, which may be a secret, stays out of the message.
+        InvalidArgumentError: it is no text, or blank. The value, which may be a secret, stays out
+            of the message.
     """
     if not isinstance(value, str) or not value.strip():
         raise InvalidArgumentError(f"{name} must be a non-empty text")
@@ -95,8 +112,9 @@ def text(value: object, name: str) -> str:
 def member(value: E | str, kind: type[E], name: str) -> E:
     """A value that the service enumerates.
 
-    A text that is none of the known ones is refused as a slip: a filter would silently find nothing. A value that the
-    service has and this SDK does not know yet is given as ``kind(text)``, if ``kind`` is an :class:`~vcloud.OpenEnum`.
+    A text that is not a known value is refused as a typing error: a filter would silently find
+    nothing. A value that the service has and this SDK does not know yet is given as ``kind(text)``,
+    if ``kind`` is an :class:`~vcloud.OpenEnum`.
 
     Raises:
         InvalidArgumentError: it is neither a known value nor a member of ``kind``.
@@ -122,19 +140,73 @@ def optional_member(value: E | str | None, kind: type[E], name: str) -> E | None
     return None if value is None else member(value, kind, name)
 
 
+# -- numbers and flags -----------------------------------------------------------------------------
+
+
+def whole_number(value: int, name: str, *, at_least: int, at_most: int | None = None) -> int:
+    """A whole number within bounds, both of them inclusive.
+
+    Raises:
+        InvalidArgumentError: it is no whole number, or out of bounds.
+    """
+    if type(value) is not int or value < at_least or (at_most is not None and value > at_most):
+        bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        raise InvalidArgumentError(f"{name} must be a whole number {bounds}, not {_shown(value)}")
+    return value
+
+
+def positive_integer(value: int, name: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        InvalidArgumentError: it is no such number.
+    """
+    return whole_number(value, name, at_least=1)
+
+
+def number_from_zero(value: int, name: str) -> int:
+    """A whole number of at least 0.
+
+    Raises:
+        InvalidArgumentError: it is no such number.
+    """
+    return whole_number(value, name, at_least=0)
+
+
+def flag(value: bool, name: str) -> bool:  # noqa: FBT001 - the value that is checked
+    """True or False.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    if type(value) is not bool:
+        raise InvalidArgumentError(f"{name} must be True or False, not a {type(value).__name__}")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A wrong value as an error shows it."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return "a number of some thousand digits"
+
+
+# -- durations and instants ------------------------------------------------------------------------
+
+
 def seconds(value: timedelta | float, name: str = "a duration") -> float:
     """A duration in seconds, whichever way it was given.
 
     Raises:
         InvalidArgumentError: it is neither a timedelta nor a finite number.
     """
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if type(value) not in (int, float) or not math.isfinite(value):
+    found = in_seconds(value)
+    if type(found) is not float or not math.isfinite(found):
         raise InvalidArgumentError(
-            f"{name} must be a number of seconds or a timedelta, not {value!r}"
+            f"{name} must be a number of seconds or a timedelta, not {_shown(value)}"
         )
-    return float(value)
+    return found
 
 
 def positive_seconds(value: timedelta | float, name: str) -> float:
@@ -145,7 +217,7 @@ def positive_seconds(value: timedelta | float, name: str) -> float:
     """
     duration = seconds(value, name)
     if duration <= 0:
-        raise InvalidArgumentError(f"{name} must be greater than 0, not {value!r}")
+        raise InvalidArgumentError(f"{name} must be greater than 0, not {_shown(value)}")
     return duration
 
 
@@ -157,7 +229,7 @@ def seconds_from_zero(value: timedelta | float, name: str) -> float:
     """
     duration = seconds(value, name)
     if duration < 0:
-        raise InvalidArgumentError(f"{name} must not be below 0, not {value!r}")
+        raise InvalidArgumentError(f"{name} must be 0 or more, not {_shown(value)}")
     return duration
 
 
@@ -172,13 +244,14 @@ def whole_units(value: timedelta | float, unit: timedelta, name: str, *, at_leas
     """A duration as the whole number of units that the wire wants.
 
     Raises:
-        InvalidArgumentError: it is not a whole number of them (rounding would change what was asked), or too small.
+        InvalidArgumentError: it is not a whole number of them, because rounding would change what
+            was asked; or it is too small.
     """
     try:
         duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(
-            f"{name} must be a timedelta or a number of seconds, not {value!r}"
+            f"{name} must be a number of seconds or a timedelta, not {_shown(value)}"
         ) from None
     count, rest = divmod(duration, unit)
     if rest or count < at_least:
@@ -198,7 +271,8 @@ def instant(value: datetime | str, name: str) -> str:
         name: the argument's name.
 
     Raises:
-        InvalidArgumentError: it is no such thing, or has no zone; a guess at its zone would silently move it.
+        InvalidArgumentError: it is no such thing, or has no zone; a guess at its zone would
+            silently move it.
     """
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(value)

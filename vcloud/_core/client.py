@@ -1,49 +1,59 @@
-"""What the four provider clients have in common: opening, closing, and standing alone."""
+"""What the four provider clients have in common: how they are made, and used without a facade."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from vcloud._core.closing import close
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.dialect import Dialect
 from vcloud._core.endpoint import Endpoint, check_resolver
 from vcloud._core.instances import Instance
+from vcloud._core.lifetime import Lifetime
 from vcloud._core.paging.pager import Pager
-from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
+from vcloud._core.stats import Stats
 from vcloud._core.transport import Transport
 from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import aiohttp
+    from vcloud._core.connections.aiohttp_compat import ClientSession
+
+C = TypeVar("C", bound="Client")
 
 
-class Client(Secretive):
+class Client(Lifetime):
     """One provider's API.
 
-    Works alone (``async with VagonComputers(Endpoint(auth=...)) as computers``) or as a part of :class:`~vcloud.VCloud`.
+    It works alone (``async with VagonComputers(Endpoint(auth=...)) as computers``) or as a part of
+    :class:`~vcloud.VCloud`.
 
     Args:
         endpoint: where and how to reach it.
-        client_session: an aiohttp session of your own to send through; it is never closed here.
-            It resolves names by itself: plain http to ``localhost`` then needs ``allow_http``.
-        transport: the facade's, shared by all its clients.
-        codec: how answers are decoded; for tests.
+        client_session: an ``aiohttp.ClientSession`` of your own to send through; it is never closed
+            here. It resolves names by itself: plain http to ``localhost`` then needs
+            ``allow_http``.
+
+    Raises:
+        ConfigurationError: an argument is of the wrong kind, or the provider needs a ``base_url``.
     """
 
     dialect: ClassVar[Dialect]
     default_base_url: ClassVar[str | None] = None
 
-    def __init__(
+    def __init__(self, endpoint: Endpoint, *, client_session: ClientSession | None = None) -> None:
+        foreign = client_session is not None
+        self._set_up(endpoint, Transport(client_session), shared=False, foreign_session=foreign)
+
+    def _set_up(
         self,
         endpoint: Endpoint,
+        transport: Transport,
         *,
-        client_session: aiohttp.ClientSession | None = None,
-        transport: Transport | None = None,
+        shared: bool,
+        foreign_session: bool,
         codec: Codec | None = None,
     ) -> None:
         if not isinstance(endpoint, Endpoint):
@@ -53,12 +63,13 @@ class Client(Secretive):
         base_url = endpoint.base_url or self.default_base_url
         if base_url is None:
             raise ConfigurationError(
-                f"{self.dialect.provider} has no address of its own: give Endpoint(base_url, auth=...)"
+                f"{self.dialect.provider} has no default address: "
+                "give one, as Endpoint(base_url, auth=...)"
             )
-        check_resolver(endpoint, foreign_session=client_session is not None)
-        self._transport = transport or Transport(client_session)
-        self._shares_transport = transport is not None
-        self._attach(Session(self.dialect, endpoint, base_url, self._transport, codec=codec))
+        check_resolver(endpoint, foreign_session=foreign_session)
+        self._transport = transport
+        self._shares_transport = shared
+        self._attach(Session(self.dialect, endpoint, base_url, transport, codec=codec))
 
     def _attach(self, session: Session) -> None:
         """Make the collections; each provider adds its own."""
@@ -66,7 +77,15 @@ class Client(Secretive):
 
     def instances(self) -> Pager[Instance]:
         """Everything that runs or could run here, in the view that all providers share."""
-        raise TypeError(f"{type(self).__name__} does not say what its instances are")
+        raise NotImplementedError
+
+    def stats(self) -> Stats:
+        """How busy this client is now; for health checks. It sends nothing.
+
+        Returns:
+            requests in flight and waiting, free slots, and until when a 429 pauses everything.
+        """
+        return self._session.stats()
 
     def with_options(
         self,
@@ -75,51 +94,66 @@ class Client(Secretive):
         deadline: timedelta | float | None = None,
         retry: RetryPolicy | None = None,
     ) -> Self:
-        """This client with other patience: same connections, limits and credentials; durations in seconds or timedelta.
+        """This client with other timeouts: same connections, limits and credentials.
 
         Close the original, not this one.
-        """
-        other = type(self).__new__(type(self))
-        # What a provider keeps beside its collections is shared too.
-        other.__dict__.update(self.__dict__)
-        other._shares_transport = True
-        other._attach(self._session.with_options(timeout=timeout, deadline=deadline, retry=retry))
-        return other
 
-    async def aopen(self) -> Self:
-        """Open without ``async with``; then :meth:`aclose` is yours to call."""
-        self._transport.open()
-        return self
-
-    async def aclose(self) -> None:
-        """End what this client opened, and close the connections.
-
-        Desktops of open blocks are stopped, connections under way undone, tunnels and agents ended,
-        each within ``cleanup_timeout``. The next call in such a block raises
-        :class:`~vcloud.ConfigurationError`; no task of yours is cancelled. May be called twice. A
-        client of a facade is closed by the facade.
+        Args:
+            timeout: for one attempt; seconds or timedelta.
+            deadline: for one call with all its retries and waits; seconds or timedelta.
+            retry: when to send again.
 
         Raises:
-            CleanupError: something that was opened may have been left.
+            InvalidArgumentError: a time that is not above 0, or no policy.
         """
-        await self._close(None)
+        session = self._session.with_options(timeout=timeout, deadline=deadline, retry=retry)
+        other = type(self).__new__(type(self))
+        # What a provider keeps beside its collections is shared too.
+        vars(other).update(vars(self), _shares_transport=True)
+        other._attach(session)  # noqa: SLF001 - another object of this class
+        return other
 
     async def _close(self, error: BaseException | None) -> None:
         if not self._shares_transport:
             await close(self._transport, [self._session], error)
 
-    async def __aenter__(self) -> Self:
-        """Open."""
-        return await self.aopen()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close, as :meth:`aclose` does."""
-        await self._close(error)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self._session.base_url}>"
+
+
+# These two belong to the class. As functions, they are no methods that users would find.
+
+
+def client_with(
+    kind: type[C],
+    endpoint: Endpoint,
+    *,
+    transport: Transport | None = None,
+    codec: Codec | None = None,
+) -> C:
+    """A client with parts that users do not choose.
+
+    Args:
+        kind: the provider's client.
+        endpoint: where and how to reach it.
+        transport: what the facade's clients share, or a double; whoever gives it closes it. None:
+            one of its own.
+        codec: how answers are decoded; for tests. None: as for users.
+
+    Raises:
+        ConfigurationError: as for the class.
+    """
+    client = kind.__new__(kind)
+    client._set_up(  # noqa: SLF001 - see above
+        endpoint,
+        Transport() if transport is None else transport,
+        shared=transport is not None,
+        foreign_session=False,
+        codec=codec,
+    )
+    return client
+
+
+def session_of(client: Client) -> Session:
+    """What a client sends its requests through."""
+    return client._session  # noqa: SLF001 - see above

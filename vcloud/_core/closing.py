@@ -1,4 +1,4 @@
-"""Closing a client: first what it opened, then the connections."""
+"""Closes a client: first what was opened through it, then its connections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from vcloud._core.tasks import WITHIN, Cleanup, Opened, hidden_task, left_behind
+from vcloud._core.cleanup import WITHIN, Cleanup, Opened, hidden_task, left_behind
 from vcloud._core.websocket import GOING_AWAY
 from vcloud.errors import CleanupError, ConfigurationError, TransportError
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
     from vcloud._core.transport import Transport
 
 
-#: A second Ctrl-C may interrupt a closing, and the end of the loop once more.
+#: Closing may be interrupted by a second Ctrl-C, and once more by the end of the loop.
 _TRIES: Final = 3
-#: Seconds for WebSockets and connections, which take no more than a few.
+#: Seconds for closing WebSockets and connections, which takes a few at most.
 _CONNECTIONS: Final = 10.0
 
 
 async def close(
     transport: Transport, sessions: Iterable[Session], error: BaseException | None = None
 ) -> None:
-    """Refuse new calls, end what is open within its bound, and close the connections.
+    """Refuse new calls, end what is open within its time limit, and close the connections.
 
-    Whoever calls it again waits for the same closing. A handler of an agent, and whatever it runs,
-    does not: the closing waits for the agent, and so for the handler. If it begins the closing
-    itself, that does not wait for the agent.
+    A further caller waits for the same closing. A handler of an agent does not, because the closing
+    waits for the agent and so for its handlers; a closing that a handler starts does not wait for
+    its agent.
 
     Args:
         transport: the connections.
         sessions: all that use them.
-        error: what the caller's block ends with already; it gets as a note what could not be ended.
+        error: what the caller's block already raises; what could not be ended is added as a note.
 
     Raises:
-        CleanupError: something may have been left.
-        ConfigurationError: another event loop closes it.
+        CleanupError: something may have been left running.
+        ConfigurationError: another event loop is closing it.
     """
     every = list(sessions)
     if not _may_wait(transport, error):
-        # The loop was closed over the caller, and nothing can be closed any more.
+        # The loop was closed while the caller was running: nothing can be awaited any more.
         transport.refuse()
         return
     bound = max(session.cleanup_timeout for session in every)
-    # What it ends has bounds of its own, which come first; then the connections are closed.
+    # First what is open is ended, within time limits of its own; then the connections are closed.
     cleanup = Cleanup(bound + _CONNECTIONS)
     if transport.closing is None or _is_dead(transport.closing):
         transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
@@ -59,11 +59,11 @@ async def close(
         except CleanupError as left:
             failure = left
         except TransportError:
-            # A signal's handler or the end of the loop interrupted it. Closing may be repeated.
+            # A signal handler or the end of the loop interrupted it. Closing may be repeated.
             transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
             continue
         except TimeoutError:
-            what = f"closing the client took longer than {cleanup.timeout:g} s, and was given up"
+            what = f"closing the client took longer than {cleanup.timeout:g} s and was cancelled"
             failure = left_behind(every[0].log, every[0].dialect.provider, what)
         except Exception:
             cleanup.conclude(None, error)
@@ -73,20 +73,20 @@ async def close(
 
 
 def _may_wait(transport: Transport, error: BaseException | None) -> bool:
-    """Whether there is a loop in which the caller can wait for anything."""
+    """Whether there is a loop in which the caller can wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    # A task of a loop that was closed may be collected while another loop runs.
+    # A task of a closed loop may be garbage-collected while another loop runs.
     return not isinstance(error, GeneratorExit) or transport.runs_here()
 
 
 def _is_dead(closing: asyncio.Task[None]) -> bool:
-    """Whether the loop that closes the client was closed meanwhile.
+    """Whether the loop that was closing the client has itself been closed.
 
     Raises:
-        ConfigurationError: it is not the one that runs this, and may still go on.
+        ConfigurationError: it is another loop, which is still open.
     """
     loop = closing.get_loop()
     if closing.done() or loop is asyncio.get_running_loop():
@@ -98,7 +98,7 @@ def _is_dead(closing: asyncio.Task[None]) -> bool:
 
 async def _close(transport: Transport, sessions: list[Session], within: Opened | None) -> None:
     failures: list[CleanupError] = []
-    async with AsyncExitStack() as stack:  # each of these, whatever becomes of the others
+    async with AsyncExitStack() as stack:  # each of these runs, also if another one raises
         for session in sessions:
             stack.push_async_callback(session.aclose)
         stack.push_async_callback(transport.aclose)
@@ -113,11 +113,11 @@ async def _close(transport: Transport, sessions: list[Session], within: Opened |
             waited_for = [one for one in opened if one is not within]
             ended = await asyncio.gather(*[hidden_task(_end(one)) for one in waited_for])
         except GeneratorExit:
-            stack.pop_all()  # the loop was closed, and nothing can be awaited any more
+            stack.pop_all()  # the loop was closed: nothing can be awaited any more
             raise
         failures = [failure for failure in ended if failure is not None]
         sockets = [socket for session in sessions for socket in session.sockets if here]
-        # Each within two seconds; an error is one that nobody waits for any more.
+        # Each takes two seconds at most. Nobody waits for these errors.
         await asyncio.gather(
             *[socket.close(GOING_AWAY) for socket in sockets], return_exceptions=True
         )

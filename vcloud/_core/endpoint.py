@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field, frozen, validators
 from attrs.converters import optional
 
-from vcloud._core.arguments import seconds
+from vcloud._core.arguments import configured, flag, in_seconds, positive_integer, positive_seconds
+from vcloud._core.auth import Auth
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.redaction.secretive import concealing_constructor
 from vcloud._core.retry import RetryPolicy
-from vcloud.errors import ConfigurationError, InvalidArgumentError
+from vcloud.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
-    from vcloud.auth import Auth
 
 #: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider
 #: may know better.
@@ -48,13 +47,6 @@ def _base_url(value: str | None) -> str | None:
     # written.
     scheme, separator, rest = value.strip().rstrip("/").partition("://")
     return f"{scheme.lower()}{separator}{rest}" if separator else scheme
-
-
-def _duration(value: timedelta | float) -> float:
-    try:
-        return seconds(value, "duration")
-    except InvalidArgumentError as error:
-        raise ConfigurationError(f"an Endpoint's {error}") from None
 
 
 def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
@@ -164,6 +156,11 @@ def _must_be(kind: Any, words: str) -> Any:
     return check
 
 
+_positive_seconds = configured(positive_seconds)
+_positive_integer = configured(positive_integer)
+_flag = configured(flag)
+
+
 @concealing_constructor
 @frozen
 class Endpoint:
@@ -229,81 +226,62 @@ class Endpoint:
 
     base_url: str | None = field(default=None, converter=_base_url)
     auth: Auth = field(kw_only=True, validator=_check_auth)
-    timeout: float = field(default=TIMEOUT, kw_only=True, converter=_duration)
-    connect_timeout: float = field(default=10.0, kw_only=True, converter=_duration)
-    deadline: float | None = field(default=None, kw_only=True, converter=optional(_duration))
-    cleanup_timeout: float = field(default=25.0, kw_only=True, converter=_duration)
-    retry: RetryPolicy = field(factory=RetryPolicy, kw_only=True)
-    concurrency: int = field(default=100, kw_only=True)
+    timeout: float = field(
+        default=TIMEOUT, kw_only=True, converter=in_seconds, validator=_positive_seconds
+    )
+    connect_timeout: float = field(
+        default=10.0, kw_only=True, converter=in_seconds, validator=_positive_seconds
+    )
+    deadline: float | None = field(
+        default=None,
+        kw_only=True,
+        converter=optional(in_seconds),
+        validator=validators.optional(_positive_seconds),
+    )
+    cleanup_timeout: float = field(
+        default=25.0, kw_only=True, converter=in_seconds, validator=_positive_seconds
+    )
+    retry: RetryPolicy = field(
+        factory=RetryPolicy, kw_only=True, validator=_must_be(RetryPolicy, "a RetryPolicy(...)")
+    )
+    concurrency: int = field(default=100, kw_only=True, validator=_positive_integer)
     rate_limits: tuple[RateLimit, ...] = field(default=(), kw_only=True, converter=_rate_limits)
     shared_budget: SharedBudget | None = field(default=None, kw_only=True, validator=_check_budget)
     observers: tuple[Observer, ...] = field(default=(), kw_only=True, converter=checked_observers)
     ssl: SSLContext | None = field(
         default=None, kw_only=True, validator=_must_be(SSLContext | None, "an ssl.SSLContext")
     )
-    verify: bool = field(
-        default=True, kw_only=True, validator=[_must_be(bool, "True or False"), _check_verify]
-    )
+    verify: bool = field(default=True, kw_only=True, validator=[_flag, _check_verify])
     proxy: str | None = field(
         default=None,
         kw_only=True,
         repr=False,
         validator=[_must_be(str | None, "a URL"), _check_proxy],
     )
-    allow_http: bool = field(default=False, kw_only=True, validator=_must_be(bool, "True or False"))
-    max_response: int = field(default=MAX_RESPONSE, kw_only=True)
-    max_message: int = field(default=MAX_MESSAGE, kw_only=True)
-    max_pages: int = field(default=MAX_PAGES, kw_only=True)
-    heartbeat: float = field(default=HEARTBEAT, kw_only=True, converter=_duration)
+    allow_http: bool = field(default=False, kw_only=True, validator=_flag)
+    max_response: int = field(default=MAX_RESPONSE, kw_only=True, validator=_positive_integer)
+    max_message: int = field(default=MAX_MESSAGE, kw_only=True, validator=_positive_integer)
+    max_pages: int = field(default=MAX_PAGES, kw_only=True, validator=_positive_integer)
+    heartbeat: float = field(
+        default=HEARTBEAT, kw_only=True, converter=in_seconds, validator=_positive_seconds
+    )
 
     def __attrs_post_init__(self) -> None:
-        if type(self.retry) is not RetryPolicy:
-            raise ConfigurationError(
-                f"retry must be a RetryPolicy(...), not {type(self.retry).__name__}"
-            )
-        if type(self.concurrency) is not int:
-            raise ConfigurationError(
-                f"concurrency must be a whole number, not {self.concurrency!r}"
-            )
-        positive = (
-            "timeout",
-            "connect_timeout",
-            "deadline",
-            "cleanup_timeout",
-            "heartbeat",
-            "concurrency",
-        )
-        for name in positive:
-            if (given := getattr(self, name)) is not None and given <= 0:
-                raise ConfigurationError(f"{name} must be greater than 0, not {given:g}")
-        for name in ("max_response", "max_message", "max_pages"):
-            if type(bound := getattr(self, name)) is not int or bound < 1:
-                raise ConfigurationError(
-                    f"{name} must be a whole number of at least 1, not {bound!r}"
-                )
         if self.shared_budget is not None and not self.rate_limits:
             raise ConfigurationError("a shared_budget counts rate_limits: give those too")
-        if self.base_url is not None:
-            _check(self.base_url, allow_http=self.allow_http)
-            if (
-                self.base_url.startswith("http:")
-                and not self.allow_http
-                and not _is_near(self.proxy)
-            ):
-                raise ConfigurationError(
-                    "plain http by way of a proxy on another machine would send your credentials readable over the network: "
-                    "leave the proxy out, or say allow_http=True if you mean it"
-                )
+        if self.base_url is None:
+            return
+        _check(self.base_url, allow_http=self.allow_http)
+        if self.base_url.startswith("http:") and not self.allow_http and not _is_near(self.proxy):
+            raise ConfigurationError(
+                "plain http by way of a proxy on another machine would send your credentials "
+                "readable over the network: leave the proxy out, or say allow_http=True if you "
+                "mean it"
+            )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         # Immutable, and its strategy must keep what it obtained.
         return self
-
-
-def bound_auth(auth: Auth, base_url: str) -> Auth:
-    """The strategy for one base URL. What is no subclass of ``Auth`` may lack the method."""
-    bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
-    return auth if bind is None else bind(base_url)
 
 
 def _is_near(proxy: str | None) -> bool:

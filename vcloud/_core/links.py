@@ -13,8 +13,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from vcloud._core.endpoint import is_loopback
-from vcloud._core.text import printable, shortened
 from vcloud.errors import DecodeError
+from vcloud.errors.text import printable, shortened
 
 __all__ = ["fault_of_link", "refused_link"]
 

@@ -1,4 +1,4 @@
-"""The loggers of the SDK. What they write is printable, whatever texts from outside it holds."""
+"""The loggers of the SDK. Their records are printable, whatever texts they contain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from traceback import TracebackException
 from typing import Final
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 
 __all__ = ["Throttle", "printable_logger"]
 
@@ -17,10 +17,10 @@ _MEANWHILE: Final = "During handling of the above exception, another exception o
 
 
 def printable_logger(name: str) -> logging.Logger:
-    """The logger of this name, of which every record is one line, and its traceback printable.
+    """The logger of this name. Each of its records is one line, with a printable traceback.
 
-    A record that needs no escape keeps its format and its arguments, so that tools can group by
-    them, and its traceback is left to the handlers' formatters.
+    A record that needs no escaping keeps its format and arguments, so that tools can group by them,
+    and its traceback is left to the formatters of the handlers.
 
     Args:
         name: such as ``vcloud.computers``.
@@ -31,7 +31,7 @@ def printable_logger(name: str) -> logging.Logger:
 
 
 class Throttle:
-    """Lets one record of a kind into the log in each interval, and counts those that it keeps out.
+    """Admits one log record of a kind in each interval, and counts the others.
 
     Args:
         interval: seconds between two records.
@@ -51,7 +51,7 @@ class Throttle:
             now: monotonic seconds.
 
         Returns:
-            how many were kept out since the last one that was written; None: this is kept out too.
+            how many were suppressed since the last one; None: this one is suppressed too.
         """
         if now < self._next:
             self._suppressed += 1
@@ -62,7 +62,7 @@ class Throttle:
 
 
 class _Printable(logging.Filter):
-    """Escapes the message of a record, and the texts of the exceptions in its traceback."""
+    """Escapes the message of a record, and the texts of exceptions in its traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -73,7 +73,7 @@ class _Printable(logging.Filter):
             found = TracebackException.from_exception(error)
             text = _traceback(found, printable)
             if text != _traceback(found, str):
-                # Formatters take it instead of formatting the traceback (logging.Formatter.format).
+                # Formatters use it instead of the traceback (logging.Formatter.format).
                 record.exc_text = text
         return True
 
@@ -82,7 +82,7 @@ _PRINTABLE: Final = _Printable()
 
 
 def _traceback(found: TracebackException, show: Callable[[str], str]) -> str:
-    """A traceback as Python prints it; each text in it is what ``show`` makes of it."""
+    """A traceback as Python prints it, with each text passed through ``show``."""
     return "\n".join(_lines(found, show))
 
 
@@ -101,7 +101,7 @@ def _lines(found: TracebackException, show: Callable[[str], str]) -> Iterator[st
             yield "Traceback (most recent call last):"
         for frame in one.stack.format():
             yield from map(show, frame.removesuffix("\n").split("\n"))
-        # The text of an exception comes whole, however many lines it has; a note by its lines.
+        # An exception is one text, however many lines it has; a note is one text for each line.
         for text in one.format_exception_only():
             yield show(text.removesuffix("\n"))
         for inner in one.exceptions or ():

@@ -1,6 +1,7 @@
 """Limits of this process and this machine: file descriptors and local ports.
 
-Whoever runs into one must wait until something is closed: trying again at once meets it again.
+A call that reaches such a limit waits until something is closed, because an immediate retry would
+reach it again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from weakref import WeakSet
 import msgspec
 
 from vcloud._core.endpoint import is_localhost
-from vcloud._core.limits.turns import CURRENT_FLOW, Flow
+from vcloud._core.limits.fair_queueing import CURRENT_FLOW, Flow
 from vcloud._core.log import Throttle
 from vcloud._core.timing.timeouts import timeout
 from vcloud.errors import ConnectError
@@ -25,21 +26,21 @@ from vcloud.errors import ConnectError
 if TYPE_CHECKING:
     from logging import Logger
 
-#: Seconds that a call waits for a descriptor or a port. A closed connection holds its port for 60 s
-#: (TIME_WAIT), and whoever has waited for so long should know.
-PATIENCE: Final = 60.0
-#: Seconds between two looks whether one came free.
-TICK: Final = 0.25
-#: How many of those who wait try at one such look, at most.
-AT_ONCE: Final = 64
-#: Seconds between two lines of the log.
+#: Seconds that a call waits for a descriptor or a port. A closed connection keeps its port for 60 s
+#: (TIME_WAIT), so a longer wait is of little use.
+MAX_WAIT: Final = 60.0
+#: Seconds between two checks whether one came free.
+RETRY_INTERVAL: Final = 0.25
+#: How many waiting calls try at one such check, at most.
+MAX_RETRIES_AT_ONCE: Final = 64
+#: Seconds between two lines in the log.
 LOG_INTERVAL: Final = 60.0
 
 _MEMORY: Final = (
     "this machine has no memory left for sockets",
     "close connections, or raise the limit (sysctl net.ipv4.tcp_mem)",
 )
-#: Each limit that a connection may run into: its name, and what to do about it.
+#: Each limit that a connection may reach: its name, and what to do about it.
 LIMITS: Final = {
     errno.EMFILE: (
         "this process has no file descriptor left",
@@ -58,46 +59,47 @@ LIMITS: Final = {
 }
 
 
-class Holder(Protocol):
-    """Who holds descriptors that it can do without."""
+class DescriptorHolder(Protocol):
+    """Something that may hold file descriptors that it does not use."""
 
-    def relieve(self) -> None:
-        """Close them, if they are of the loop that runs."""
-
-
-#: Those of this process.
-HOLDERS: Final[WeakSet[Holder]] = WeakSet()
+    def close_idle_descriptors(self) -> None:
+        """Close those that belong to the running loop."""
 
 
-def relieve() -> None:
-    """Close what is not in use: something of this loop lacks file descriptors."""
-    for holder in list(HOLDERS):
-        holder.relieve()
+#: All holders in this process.
+DESCRIPTOR_HOLDERS: Final[WeakSet[DescriptorHolder]] = WeakSet()
+
+
+def close_idle_descriptors() -> None:
+    """Make all holders close the descriptors that the running loop does not use."""
+    for holder in list(DESCRIPTOR_HOLDERS):
+        holder.close_idle_descriptors()
 
 
 def limit_reached(error: BaseException) -> int | None:
-    """The number of the limit that an error is about; None: it is about something else.
+    """The number of the limit that caused an error; None: the cause is another one.
 
     Args:
-        error: the operating system's, or one of ``getaddrinfo``'s. libc calls a name unknown, or
-            its servers silent, when it lacks a descriptor to look: then one is asked for here.
+        error: an error of the operating system or of ``getaddrinfo``. If libc has no descriptor to
+            resolve a name, it reports an unknown name or silent servers. Therefore this checks
+            whether there is a descriptor.
     """
     if isinstance(error, socket.gaierror):
-        return no_descriptor()
+        return descriptor_limit_reached()
     if isinstance(error, OSError) and error.errno in LIMITS:
         return error.errno
     return None
 
 
 def is_port_shortage(host: str) -> bool:
-    """Whether "no address available" means that the local ports are used up.
+    """Whether "no address available" (EADDRNOTAVAIL) means that the local ports are used up.
 
-    It says as well that this machine has no address of that family: IPv6 in a container, say. A
-    connection of UDP needs an address too, and a port of its own; it sends nothing.
+    It may also mean that this machine has no address of that family: IPv6 in a container, say. This
+    makes a UDP connection, which needs an address but none of the TCP ports, and sends nothing.
 
     Args:
-        host: what was to be reached. Names but for ``localhost`` are resolved to families that
-            this machine has (``AI_ADDRCONFIG``).
+        host: the host of the connection. Names other than ``localhost`` resolve only to families
+            that this machine has (``AI_ADDRCONFIG``).
     """
     if is_localhost(host):
         return _has_address(socket.AF_INET, "127.0.0.1")
@@ -117,8 +119,8 @@ def _has_address(family: socket.AddressFamily, address: str) -> bool:
     return True
 
 
-def no_descriptor(wanted: int = 1) -> int | None:
-    """Which limit keeps this process from opening so many files; None: none does."""
+def descriptor_limit_reached(wanted: int = 1) -> int | None:
+    """The limit that prevents this process from opening so many files; None: it can."""
     opened: list[int] = []
     try:
         opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(wanted))
@@ -130,8 +132,8 @@ def no_descriptor(wanted: int = 1) -> int | None:
     return None
 
 
-def in_words(number: int) -> str:
-    """Which limit it is: its words, its name, and what it is set to where that is known."""
+def describe_limit(number: int) -> str:
+    """The description of a limit, its name, and its value where that is known."""
     what, _ = LIMITS[number]
     name = errno.errorcode.get(number, str(number))
     allowed = _allowed_descriptors() if number == errno.EMFILE else None
@@ -147,11 +149,11 @@ def _allowed_descriptors() -> int | None:
 
 
 class OwnLimitError(ConnectError):
-    """A connection could not be made for a limit of this process. Nothing was sent.
+    """A connection could not be made because of a limit of this process. Nothing was sent.
 
     Args:
-        message: what happened, in words.
-        number: the limit's, of :data:`LIMITS`.
+        message: what happened.
+        number: the number of the limit in :data:`LIMITS`.
     """
 
     def __init__(
@@ -162,37 +164,39 @@ class OwnLimitError(ConnectError):
 
     @classmethod
     def of(cls, number: int) -> Self:
-        """The error for a limit that was met."""
-        return cls(f"cannot reach it: {in_words(number)}; nothing was sent", number=number)
+        """The error for a limit that was reached."""
+        return cls(f"cannot reach it: {describe_limit(number)}; nothing was sent", number=number)
 
 
 class Place(msgspec.Struct, eq=False):
-    """A call's place in the line, which it keeps while it tries and waits again."""
+    """A call's place in the queue, which it keeps while it tries and waits again."""
 
-    #: Lower ones come first. Of equal ones, who came first.
+    #: The lowest number is first. Equal numbers are served in the order in which they came.
     number: int
-    #: When it joined, by the loop's clock.
+    #: When the call came, by the loop's clock.
     since: float
 
 
 class Shortage:
-    """The line of calls that wait until this process may open a connection again.
+    """The queue of calls that wait until this process can open a connection again.
 
-    The next one tries when another request of the client is over, whose connection or descriptor it
-    then may get, and every :data:`TICK` seconds, because what other parts of the program close is
-    told to nobody. The lanes take turns, as for a slot: of each round a lane has one place, and one
-    that comes is in the round after the present one. Within a lane, whoever came first tries first.
+    The next call tries when another request of the client ends, because that may free a connection
+    or a descriptor. It also tries every :data:`RETRY_INTERVAL` seconds, because nothing tells when
+    other parts of the program close something. Flows take turns, as for a slot: a flow has one
+    place in each round, and a new flow begins with the round after the current one. Within a flow
+    the order is first come first served.
     """
 
     def __init__(self) -> None:
-        #: How many wait. A call that comes meanwhile joins them without trying.
+        #: How many wait. A new call joins them without trying.
         self.waiting = 0
-        #: The limit that was met last.
+        #: The limit that was reached last.
         self.number = errno.EMFILE
-        self._line: list[tuple[int, int, asyncio.Future[None]]] = []
+        # A heap: the place, a sequence number, and the future that wakes the call.
+        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._joined = 0
         self._pushed = 0
-        # The round whose turn it is, and the last one in which a lane has a place.
+        # The current round, and the last round in which each flow has a place.
         self._round = 0
         self._last: dict[Flow | None, int] = {}
         self._at_once = 1
@@ -200,40 +204,40 @@ class Shortage:
         self._throttle = Throttle(LOG_INTERVAL)
 
     def join(self, error: OwnLimitError, log: Logger, *, first: bool) -> Place:
-        """A place in the line, which the log is told of.
+        """Give a call a place in the queue, and log that it waits.
 
         Args:
-            error: what the call met.
-            log: where to.
-            first: before all others: what ends something that costs money.
+            error: the limit that the call reached.
+            log: the provider's log.
+            first: before all other calls: it ends something that costs money.
         """
         now = asyncio.get_running_loop().time()
         self._joined += 1
-        number, lane = -self._joined, CURRENT_FLOW.get()
+        number, flow = -self._joined, CURRENT_FLOW.get()
         if not first:
-            number = self._last[lane] = max(self._round, self._last.get(lane, 0)) + 1
-        if (kept_out := self._throttle.admit(now)) is not None:
+            number = self._last[flow] = max(self._round, self._last.get(flow, 0)) + 1
+        if (left_out := self._throttle.admit(now)) is not None:
             log.warning(
                 "%s; %s for it, each up to %g s: %s%s",
-                in_words(error.number),
+                describe_limit(error.number),
                 f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
-                PATIENCE,
+                MAX_WAIT,
                 LIMITS[error.number][1],
-                f" ({kept_out} more came to wait since the last such line)" if kept_out else "",
+                f" ({left_out} more came to wait since the last such line)" if left_out else "",
             )
         return Place(number, now)
 
     async def wait(self, place: Place, within: float) -> bool:
-        """Wait for the turn to try; False: it did not come in time.
+        """Wait until the call may try; False: that took too long.
 
         Args:
-            place: the call's.
-            within: seconds.
+            place: the call's place.
+            within: seconds to wait at most.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pushed += 1
-        # Whoever tried in vain comes back with the lowest number.
-        heapq.heappush(self._line, (place.number, self._pushed, future))
+        # A call that tried without success comes back with the lowest number.
+        heapq.heappush(self._queue, (place.number, self._pushed, future))
         self.waiting += 1
         self._set_timer()
         try:
@@ -248,11 +252,11 @@ class Shortage:
         finally:
             self.waiting -= 1
             if not self.waiting:
-                self._end()
+                self._clear()
         return True
 
     def refuse(self) -> NoReturn:
-        """Send a call to the end of the line, because others wait there already.
+        """Send a call to the queue, because others wait there already.
 
         Raises:
             OwnLimitError: always.
@@ -260,24 +264,24 @@ class Shortage:
         raise OwnLimitError.of(self.number)
 
     def failed(self, number: int) -> None:
-        """One that tried met the limit again."""
+        """Note that a call tried and reached the limit again."""
         self.number, self._at_once = number, 1
 
     def wake(self, most: int = 1) -> None:
-        """Let those who are first in line try."""
-        while most and self._line:
-            number, _, future = heapq.heappop(self._line)
+        """Let the first calls in the queue try, so many at most."""
+        while most and self._queue:
+            number, _, future = heapq.heappop(self._queue)
             if not future.done():
                 self._round = max(self._round, number)
                 future.set_result(None)
                 most -= 1
 
     def wake_all(self) -> None:
-        """Let all of them try, and be told that the client closes."""
-        self.wake(len(self._line))
+        """Let all calls try. They fail with the error of a closed client."""
+        self.wake(len(self._queue))
 
-    def _end(self) -> None:
-        self._line.clear()
+    def _clear(self) -> None:
+        self._queue.clear()
         self._last.clear()
         self._at_once = 1
         if self._timer is not None:
@@ -286,11 +290,12 @@ class Shortage:
 
     def _set_timer(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(RETRY_INTERVAL, self._on_timer)
 
-    def _tick(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._set_timer()
         self.wake(self._at_once)
-        # As long as none meets the limit, twice as many: a thousand are not to wait for minutes.
-        self._at_once = min(2 * self._at_once, AT_ONCE)
+        # Twice as many each time, while none reaches the limit: a thousand calls need not take
+        # minutes.
+        self._at_once = min(2 * self._at_once, MAX_RETRIES_AT_ONCE)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from copy import copy
 from typing import Final, TypeGuard
 
+from vcloud._core.cleanup import CLEANUP
 from vcloud._core.outcome import Proof
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
-from vcloud._core.tasks import CLEANUP
 from vcloud.errors import APIError, AuthenticationError, RateLimitError, ServerError
 
 #: Seconds for which a refusal is taken for the answer to every further call.

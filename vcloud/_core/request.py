@@ -11,8 +11,8 @@ from urllib.parse import quote
 import msgspec
 
 from vcloud._core.arguments import identifier, instant
-from vcloud._core.text import printable
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import printable
 
 QueryValue = str | int | bool | datetime | Sequence[str] | None
 

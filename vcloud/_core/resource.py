@@ -1,54 +1,41 @@
-"""Handles: what one acts through. A fetched resource is its handle plus its fields."""
+"""Handles, through which one acts on resources. A fetched resource is a handle with fields."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from collections.abc import Collection as Many
+from collections.abc import Callable
 from copy import deepcopy
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 import attrs
 import msgspec
 
-from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
-from vcloud._core.decoding.codec import loads
-from vcloud._core.endpoint import TIMEOUT
-from vcloud._core.text import shortened, word
-from vcloud._core.timing.polling import TimeIsUpError, poll_until
-from vcloud.errors import (
-    ConfigurationError,
-    DecodeError,
-    InvalidArgumentError,
-    WaitFailed,
-    WaitTimeout,
-)
+from vcloud._core.arguments import identifier
+from vcloud._core.decoding.plain_json import loads
+from vcloud.errors import ConfigurationError, DecodeError
 
 if TYPE_CHECKING:
-    from vcloud._core.decoding.codec import OpenEnum
     from vcloud._core.session import Session
 
 H = TypeVar("H", bound="Handle")
-S = TypeVar("S", bound=str)
 
-#: The answer that an object came in, shared by all objects of a page, and the steps down to this one.
+#: The answer that an object came in, which all objects of a page share, and the path to this one.
 Origin = tuple[bytes, *tuple[str | int, ...]]
 
 
 class _HandleType(type):
-    """Lets :func:`attrs.evolve` give handles that keep their client.
+    """Makes the copies of :func:`attrs.evolve` act through the same client.
 
-    evolve makes the new object from the fields alone, and the client is none of them: as a field it
-    would be decoded, compared, printed and pickled. evolve has no hook either, so its frame is
-    asked what it copies.
+    ``evolve`` builds a new object from the fields alone. The client is not a field, because a field
+    would be decoded, compared, printed and pickled. ``evolve`` has no hook, so the constructor
+    looks at its frame to find the object that is copied.
     """
 
     if not TYPE_CHECKING:  # a checker should see the constructor of each class
 
         def __call__(cls, *args: object, **fields: object) -> object:
             made = super().__call__(*args, **fields)
-            caller = sys._getframe(1)
+            caller = sys._getframe(1)  # the one way to see what evolve copies
             if caller.f_code is _EVOLVE:
                 session = getattr(caller.f_locals.get("inst"), "_owner_session", None)
                 if session is not None:
@@ -60,16 +47,16 @@ _EVOLVE: Final = attrs.evolve.__code__
 
 
 class Handle(metaclass=_HandleType):
-    """Something at a provider that can be acted upon. Immutable; equality is that of its fields.
+    """A resource at a provider. It is immutable, and equal to another one with the same fields.
 
     Copies (``copy.copy``, ``copy.deepcopy``, ``attrs.evolve``) act through the same client. A
-    handle can be pickled; what is unpickled keeps its fields, and belongs to no client.
+    handle can be pickled. An unpickled one has its fields, and belongs to no client.
     """
 
-    # Not attrs fields: they are no part of what the service said, of equality or of the repr.
+    # Not attrs fields, because equality and repr concern only what the service sent.
     __slots__ = ("_origin", "_owner_session")
 
-    #: The fields that hold other resources, where a provider's answers nest them.
+    #: The fields that hold other resources, if the provider's answers nest them.
     nested: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -77,7 +64,7 @@ class Handle(metaclass=_HandleType):
         try:
             return self._owner_session
         except AttributeError:
-            # Only what was unpickled knows an answer without knowing a client.
+            # Only an unpickled handle has an answer and no client.
             why = "a pickle holds no client" if hasattr(self, "_origin") else "it was made by hand"
             raise ConfigurationError(
                 f"this {type(self).__name__} belongs to no client ({why}): "
@@ -86,10 +73,13 @@ class Handle(metaclass=_HandleType):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """What the service sent for this object, with the fields that this SDK does not know; empty for a bare handle.
+        """What the service sent for this object, with fields that this SDK does not know.
+
+        It is empty for a handle that was not fetched.
 
         Raises:
-            DecodeError: a field that this SDK does not know holds what Python has no value for, such as ``1e999``.
+            DecodeError: a field that this SDK does not know has a value that Python cannot hold,
+                such as ``1e999``.
         """
         try:
             raw: dict[str, Any] = loads(self._own_part())
@@ -100,7 +90,7 @@ class Handle(metaclass=_HandleType):
         return raw
 
     def _own_part(self) -> bytes:
-        """What the service sent for this object alone, byte for byte: the page that it came on is shared by many."""
+        """What the service sent for this object, byte for byte, without the rest of the page."""
         body, *path = getattr(self, "_origin", (b"{}",))
         for step in path:
             kind: Any = list[msgspec.Raw] if isinstance(step, int) else dict[str, msgspec.Raw]
@@ -132,14 +122,21 @@ class Handle(metaclass=_HandleType):
         _origin: Origin
 
 
-# The slots' own setters: attrs freezes the classes, and this runs for each of a page's objects.
+# The setters of the slots, because the classes are frozen. They run for each object of a page.
 set_session: Callable[[Handle, Session], None] = Handle.__dict__["_owner_session"].__set__
 set_origin: Callable[[Handle, Origin], None] = Handle.__dict__["_origin"].__set__
 
 
 def bind(handle: H, session: Session) -> H:
-    """Give a handle the session that it acts through."""
+    """Give a handle the session that it acts through, and return it."""
     set_session(handle, session)
+    return handle
+
+
+def adopt(handle: H, session: Session, origin: Origin) -> H:
+    """Give a decoded resource its session and the answer that it came in, and return it."""
+    set_session(handle, session)
+    set_origin(handle, origin)
     return handle
 
 
@@ -152,7 +149,7 @@ def _restore(cls: type[Handle], fields: dict[str, object], body: bytes) -> Handl
 
 
 class Collection:
-    """The things of one kind at one provider."""
+    """The resources of one kind at one provider."""
 
     __slots__ = ("_session",)
 
@@ -163,92 +160,17 @@ class Collection:
         return f"<{type(self).__name__} at {self._session.base_url}>"
 
 
-def stated(state: S | None, name: str) -> S:
-    """The state that an answer was asked for.
+class IdCollection(Collection, Generic[H]):
+    """A collection whose handles need only an id. ``H`` is the class of the handles."""
 
-    Raises:
-        DecodeError: the answer leaves it out.
-    """
-    if state is None:
-        raise DecodeError(f"the answer is not what the contract says: it has no {name}")
-    return state
+    __slots__ = ()
 
+    _handle: Callable[..., H]
 
-async def wait_until(
-    refresh: Callable[[], Awaitable[H]],
-    state_of: Callable[[H], str],
-    wanted: str | Many[str],
-    *,
-    states: type[OpenEnum],
-    hopeless: Many[str] = (),
-    timeout: timedelta | float,
-    poll: timedelta | float,
-    clock: Callable[[], float],
-    what: str,
-    hide: Callable[[str], str] = str,
-    attempt: float = TIMEOUT,
-) -> H:
-    """Poll until the state is one of ``wanted``; the one polling function of the SDK.
+    def ref(self, id: str | int) -> H:
+        """A handle of the resource with this id; nothing is sent.
 
-    When time is up and the last answer is older than ``poll``, because the process stood still for
-    example, it looks once more (:func:`~vcloud._core.timing.polling.poll_until`).
-
-    Args:
-        refresh: fetches the resource.
-        state_of: reads its state.
-        wanted: the state or states to wait for.
-        states: those there are. A text that is none of them is taken for a slip; to wait for a state that the service
-            has and this SDK does not know, give ``states(text)``.
-        hopeless: states from which none of the wanted ones is reached.
-        timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched once.
-        poll: the polling interval; seconds or timedelta.
-        clock: monotonic seconds.
-        what: names the resource in errors.
-        hide: takes secrets out of a state that an error shows.
-        attempt: seconds for the look after time is up.
-
-    Raises:
-        InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that is not above 0.
-        WaitTimeout: time is up. If the look after that failed, its error is the cause.
-        WaitFailed: it is in a state from which none of the wanted ones is reached.
-    """
-    goals = _goals(wanted, states)
-    what = shortened(what)
-    names = " or ".join(sorted(goals))
-    pause, patience = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
-    last: str | None = None
-
-    async def look() -> H | None:
-        nonlocal last
-        resource = await refresh()
-        last = state_of(resource)
-        if last in goals:
-            return resource
-        if last in hopeless:
-            raise WaitFailed(f"{what} is {word(last)} and will not become {names}", last=last)
-        return None
-
-    if not patience:
-        # A single request, which has its own time limit.
-        if (resource := await look()) is not None:
-            return resource
-        last = last if last is None else hide(last)
-        raise WaitTimeout(f"{what} is {word(last)}, not {names}", last=last)
-    try:
-        return await poll_until(look, timeout=patience, poll=pause, attempt=attempt, clock=clock)
-    except TimeIsUpError as late:
-        why = late.__cause__
-    last = last if last is None else hide(last)
-    seen = f"it was still {word(last)}" if last is not None else "its state was never seen"
-    text = f"{what} did not become {names} within {patience:g} s: {seen}"
-    raise WaitTimeout(text, last=last) from why
-
-
-def _goals(wanted: str | Many[str], states: type[OpenEnum]) -> frozenset[str]:
-    try:
-        given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    except TypeError:
-        raise InvalidArgumentError(f"wait_until needs a state or several, not {wanted!r}") from None
-    if not given:
-        raise InvalidArgumentError("wait_until needs at least one state")
-    return frozenset([member(state, states, "state") for state in given])
+        Raises:
+            InvalidArgumentError: the id is not valid.
+        """
+        return bind(self._handle(id=identifier(id)), self._session)

@@ -7,11 +7,10 @@ from enum import Enum
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.arguments import positive_integer, seconds
+from vcloud._core.arguments import configured, in_seconds, positive_integer, seconds_from_zero
 from vcloud.errors import (
     APIError,
     AuthenticationError,
-    InvalidArgumentError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -62,15 +61,12 @@ class RetryPolicy:
             until that instead, and in any bulk run its refusals do not count as attempts.
     """
 
-    attempts: int = 4
-    base: float = field(default=0.25, converter=seconds)
-    cap: float = field(default=8.0, converter=seconds)
-    max_retry_after: float = field(default=120.0, converter=seconds)
-
-    def __attrs_post_init__(self) -> None:
-        positive_integer(self.attempts, "attempts")
-        if min(self.base, self.cap, self.max_retry_after) < 0:
-            raise InvalidArgumentError("base, cap and max_retry_after must not be negative")
+    attempts: int = field(default=4, validator=configured(positive_integer))
+    base: float = field(default=0.25, converter=in_seconds, validator=configured(seconds_from_zero))
+    cap: float = field(default=8.0, converter=in_seconds, validator=configured(seconds_from_zero))
+    max_retry_after: float = field(
+        default=120.0, converter=in_seconds, validator=configured(seconds_from_zero)
+    )
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after the ``attempt``-th try (from 1): exponential, half of it jitter (``random`` in 0..1)."""

@@ -19,16 +19,21 @@ from weakref import ReferenceType, WeakSet
 import msgspec
 
 from vcloud._core.arguments import positive_seconds
+from vcloud._core.auth import bound_auth
 from vcloud._core.bulk_run import RUN
+from vcloud._core.cleanup import CALLER, CLEANUP, Cleanup, Opened
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.decoding.codec import BrokenItems, Codec, Shape, excerpt
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import BrokenItems, Shape
 from vcloud._core.dialect import Dialect
-from vcloud._core.endpoint import TIMEOUT, Endpoint, bound_auth
+from vcloud._core.endpoint import TIMEOUT, Endpoint
 from vcloud._core.limits.admission import Admission
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.limits.headers import REMAINING, retry_after
-from vcloud._core.limits.line import Bucket
-from vcloud._core.limits.turns import TooLongError
-from vcloud._core.observe import ObservedCall, Observers, WaitReason
+from vcloud._core.limits.waiting_queue import Bucket
+from vcloud._core.observe import WaitReason
+from vcloud._core.observed_call import ObservedCall, Observers
 from vcloud._core.outcome import (
     ATTEMPT_COUNT,
     Form,
@@ -38,7 +43,7 @@ from vcloud._core.outcome import (
     proof_of_answer,
     proof_of_silence,
 )
-from vcloud._core.process_limits import LIMITS, PATIENCE, OwnLimitError, Place, in_words
+from vcloud._core.process_limits import LIMITS, MAX_WAIT, OwnLimitError, Place, describe_limit
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.redaction.sent_secrets import SEARCHED, Redactor, redactor_for
 from vcloud._core.refused_credentials import (
@@ -56,15 +61,13 @@ from vcloud._core.request import (
     path_before_api,
 )
 from vcloud._core.retry import RetryAfter, RetryPolicy, Verdict
-from vcloud._core.tasks import CALLER, CLEANUP, Cleanup, Opened
-from vcloud._core.text import shortened
+from vcloud._core.stats import Stats
 from vcloud._core.timing.clock import TimeOfDay, boottime, monotonic, system_wall, wall
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.transport import CLOSED, Transport, TransportOptions
 from vcloud._core.waiting import Waits
 from vcloud._core.websocket import RefusedError, Socket
 from vcloud.errors import (
-    UNKNOWN,
     APIError,
     AuthenticationError,
     ConfigurationError,
@@ -79,6 +82,8 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import shortened
+from vcloud.errors.wording import UNKNOWN
 
 R = TypeVar("R")
 
@@ -197,6 +202,18 @@ class Session:
             acquire=None
             if self._budget is None
             else functools.partial(self._budget.acquire, dialect.provider),
+        )
+
+    def stats(self) -> Stats:
+        """How many requests are in flight and wait, and until when the service wants a pause."""
+        waiting = {reason: queue.number for reason, queue in self._admission.waiting().items()}
+        paused = self._admission.paused_for()
+        return Stats(
+            in_flight=self._admission.in_flight,
+            waiting=sum(waiting.values()),
+            waiting_for=waiting,
+            free=self._admission.free,
+            paused_until=self.waits.at(self.clock() + paused) if paused else None,
         )
 
     def with_options(
@@ -397,7 +414,7 @@ class Session:
             sent = tries = False
             if self._refused.error is not None:
                 self._check_refused(request, lost=lost)
-            number = self._admission.enter_now(bucket) if slot else 0
+            number = self._admission.try_enter(bucket) if slot else 0
             if not number:
                 number = await self._queue(
                     request, bucket, deadline, where, watch, lost=lost, cleanup=cleanup
@@ -549,7 +566,7 @@ class Session:
         if place is None:
             place = shortage.join(error, self.log, first=stopping is not None)
         now = asyncio.get_running_loop().time()
-        left = place.since + PATIENCE - now
+        left = place.since + MAX_WAIT - now
         if deadline is not None:
             left = min(left, deadline - self.clock())
         if stopping is not None and stopping.urgent:
@@ -569,7 +586,7 @@ class Session:
         """The error of a call that waited in vain for a limit of this process."""
         waited = asyncio.get_running_loop().time() - place.since
         final = ConnectError(
-            f"cannot reach it: {in_words(number)}, and none came free within {waited:.2g} s: "
+            f"cannot reach it: {describe_limit(number)}, and none came free within {waited:.2g} s: "
             f"{LIMITS[number][1]}; nothing was sent"
         )
         return self._final(request, final, where, lost=lost, before=lost, why="")
@@ -725,7 +742,7 @@ class Session:
             # the pause of a limit outlasts it.
             if until != ends or self.clock() < ends or stopping is None or stopping.left <= 0:
                 raise self._too_late(request, where, lost=lost, urgent=True) from None
-        except TooLongError as error:
+        except WaitTooLongError as error:
             raise self._exhausted(request, bucket, error.seconds, where, lost=lost) from None
         except ConnectError as error:  # of the store that counts for several processes
             raise self._final(request, error, where, lost=lost, before=lost, why="") from None
@@ -756,7 +773,7 @@ class Session:
                         bucket,
                         self._end_of_line(deadline) if in_run else deadline,
                         slot=slot,
-                        patience=patience,
+                        max_wait=patience,
                         urgent=urgent,
                     )
             except ConnectError as error:
@@ -943,14 +960,14 @@ class Session:
     def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
         """Whether this machine's clock was put forward or back, and the strategy learnt of it."""
         return self._learn_jump is not None and self._learn_jump(
-            response, sent, now=self._day(), clocks=self._day.opinions()
+            response, sent, now=self._day(), clocks=self._day.estimates()
         )
 
     def _difference_of_clocks(self, response: Response) -> timedelta | None:
         """By how much a ``Date`` contradicts all that is known of the time; None: not by much."""
         if self._clock_difference is None:
             return None
-        found = [self._clock_difference(response, now=now) for now in self._day.opinions()]
+        found = [self._clock_difference(response, now=now) for now in self._day.estimates()]
         # The last one is to the machine's clock as it is: that one has to be set.
         return None if None in found else found[-1]
 

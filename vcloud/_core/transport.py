@@ -20,33 +20,34 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
 from vcloud import __version__
-from vcloud._core.connections.aiohttp_compat import (
+from vcloud._core.cleanup import CLEANUP
+from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, sender
+from vcloud._core.connections.failures import (
+    DroppedConnectionError,
+    StaleConnectionError,
+    describe_failure,
+)
+from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.connections.responses import RedactedResponse, UpgradeResponse
+from vcloud._core.connections.sending import (
     NEVER_SENT,
-    QuietResponse,
-    UpgradeResponse,
     bounded_connecting,
-    leave_to_parent,
-    loop_of,
     middlewares_against_resending,
     nothing_written,
     send_once,
-    sender,
 )
-from vcloud._core.connections.pool import Pool, pool
 from vcloud._core.connections.unsent import unsent
 from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
-from vcloud._core.failures import DroppedError, StaleError, fault_words
 from vcloud._core.process_limits import (
-    HOLDERS,
+    DESCRIPTOR_HOLDERS,
     OwnLimitError,
     Shortage,
+    close_idle_descriptors,
     is_port_shortage,
     limit_reached,
-    relieve,
 )
 from vcloud._core.redaction.secretive import Credentials, concealing
 from vcloud._core.request import MAX_REFUSAL, Response
-from vcloud._core.tasks import CLEANUP
 from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT, AttemptTimeouts
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import RefusedError, Socket, refusal_headers
@@ -60,7 +61,7 @@ from vcloud.errors import (
     VCloudError,
 )
 
-_DROPPED = (DroppedError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+_DROPPED = (DroppedConnectionError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 
 
 #: How patiently the upgrade that is sent here connects; None: as long as it may take in all.
@@ -73,7 +74,7 @@ async def _upgrade(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await send_once(request, handler, patience=_CONNECTING.get())
+    answer = await send_once(request, handler, connecting=_CONNECTING.get())
     if answer.status != 101:
         headers = refusal_headers(answer)
         body, cut = await _beginning(answer, MAX_REFUSAL)
@@ -253,7 +254,7 @@ class Transport:
             self._state = "closing"
             self.shortage.wake_all()
 
-    def relieve(self) -> None:
+    def close_idle_descriptors(self) -> None:
         """Close the idle connections of a pool of our own: something lacks file descriptors."""
         pool = None if self._session is None else self._session.connector
         if isinstance(pool, Pool) and self.runs_here():
@@ -328,14 +329,20 @@ class Transport:
                 body = b""  # a frame of the error's
                 raise _too_large(answer.status, limit)
             return Response(answer.status, answer.headers, body, cut)
-        except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
+        except (
+            aiohttp.ClientError,
+            DroppedConnectionError,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             if self._loop is not None and self._loop.is_closed():
                 # This coroutine is being closed with its loop, and aiohttp hid that.
                 raise GeneratorExit from None
             failure = self._translated(error, wire, closed=session.closed)
             short = isinstance(failure, OwnLimitError)
         except asyncio.CancelledError as stopped:
-            if not turn.only_late():
+            if not turn.timed_out():
                 raise
             failure = _late(wire, unsent(stopped))
         finally:
@@ -410,7 +417,13 @@ class Transport:
             return Socket(opened, wire.heartbeat, wire.max_message)
         except RefusedError:
             raise
-        except (aiohttp.ClientError, DroppedError, OSError, ValueError, RuntimeError) as error:
+        except (
+            aiohttp.ClientError,
+            DroppedConnectionError,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             failure = self._translated(
                 error, wire, closed=session.closed or self._upgrading is None
             )
@@ -427,7 +440,7 @@ class Transport:
             if number is not None:
                 self.shortage.failed(number)
                 # Those to other hosts are of no use to whoever waits.
-                relieve()
+                close_idle_descriptors()
                 return OwnLimitError.of(number)
         return _translated(error, wire, closed=closed)
 
@@ -476,7 +489,7 @@ class Transport:
             connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
-            response_class=QuietResponse,
+            response_class=RedactedResponse,
             **_NO_CONTENT_TYPE,
         )
         own = self._given is None
@@ -484,7 +497,7 @@ class Transport:
         # A session of the user's own is not changed, so each request says it.
         self._options = {} if own else _NO_CONTENT_TYPE
         _IN_USE.add(self)
-        HOLDERS.add(self)
+        DESCRIPTOR_HOLDERS.add(self)
         return self._session
 
     def _forked(self) -> None:
@@ -572,19 +585,19 @@ def _translated(error: Exception, wire: TransportOptions, *, closed: bool) -> Ex
         hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return _unconnected(
-                fault_words(error), wire.connect_timeout, "connect_timeout of the Endpoint"
+                describe_failure(error), wire.connect_timeout, "connect_timeout of the Endpoint"
             )
-        made = ConnectError(f"cannot reach it: {fault_words(error)}{hint}")
+        made = ConnectError(f"cannot reach it: {describe_failure(error)}{hint}")
     elif nothing_written(error):
-        made = ConnectError(f"cannot reach it: {StaleError()}")
+        made = ConnectError(f"cannot reach it: {StaleConnectionError()}")
     elif isinstance(error, TimeoutError):
         return _late(wire, unsent(error))
     elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {fault_words(error)}")
+        made = TransportError(f"the connection was dropped: {describe_failure(error)}")
     elif closed:
         made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
     elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {fault_words(error)}")
+        made = TransportError(f"the exchange broke: {describe_failure(error)}")
     elif isinstance(error, ValueError):
         made = ConfigurationError(
             "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"

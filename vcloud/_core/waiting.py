@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, Self, TypeVar
 
 from vcloud._core.bulk_run import RUN, BulkRun
 from vcloud._core.log import Throttle
-from vcloud._core.observe import ObservedCall, WaitReason
+from vcloud._core.observe import WaitReason
+from vcloud._core.observed_call import ObservedCall
 
 #: Seconds. A shorter wait is nothing to speak of.
 LONG: Final = 1.0

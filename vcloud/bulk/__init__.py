@@ -1,6 +1,7 @@
-"""Bulk runs: one async function over many items, with an outcome for each, that can be killed and goes on.
+"""Bulk runs: one async function over many items, with an outcome for each.
 
-It leans on no provider: the function may do anything.
+A run that was killed can be continued from its journal. Nothing here depends on a provider: the
+function may do anything.
 """
 
 from __future__ import annotations

@@ -1,413 +1,355 @@
-"""One item's way: looked up in the journal, settled if an earlier run left it open, acted on, written down."""
+"""The run of one item: look it up in the journal, settle it, act on it, record its outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
 import attrs
-from attrs import define, field
+from attrs import field, frozen
 
-from vcloud._core.instances import Instance
+from vcloud._core.bulk_run import BulkRun
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount, leaves_unknown
-from vcloud._core.text import printable
-from vcloud._core.timing.clock import monotonic, wall
+from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout_at
-from vcloud._core.waiting import as_datetime
-from vcloud.bulk.journal import Journal
+from vcloud.bulk.failures import error_text, is_cancelling, is_refused_unsent, rate_limit_waits
+from vcloud.bulk.journal_writer import JournalWriter
+from vcloud.bulk.options import BulkOptions
 from vcloud.bulk.outcome import Outcome, OutcomeStatus, Settled
+from vcloud.bulk.state import RunState
 from vcloud.bulk.store import Entry
 from vcloud.errors import (
-    AuthenticationError,
     ConfigurationError,
     InvalidArgumentError,
-    RateLimitError,
     RequestTimeout,
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@define
-class Worker(Generic[T, R]):
-    """Does what a run was asked to do with each item, and counts. See :class:`~vcloud.Bulk` for what it is given.
+@frozen
+class RunContext(Generic[T, R]):
+    """What all items of a run share, once it has begun.
 
     Attributes:
-        ends_at: when the run must be over, in the event loop's time.
-        counts: how many items have each status; the journal's, to begin with.
-        failures: how many failed or became unknown in this run.
-        resumed: how many were taken over from an earlier run.
-        attempts: requests sent for the items that are over.
-        late: whether the end of the run interrupted an item.
-        outer: the count of whoever runs the run.
-        ended: whether the run was left, so that whatever is cancelled now is to stop.
-        unwritten: why an outcome could not be written down, which ends the run.
-        refused: whether an item was not sent because its client's credentials were refused before.
-        limited: whether a rate limit outlasts the run, or the longest wait of a call.
-        limited_until: until when it does; None when nobody knows.
+        options: those of the run.
+        state: where their outcomes are counted.
+        run: the run, as its calls see it. It tells whether the run has ended.
+        journal: where their outcomes are written; None: nowhere.
+        ends_at: the deadline in the event loop's time; None: there is none.
+        outer_count: counts the attempts of whoever iterates the run; None: nobody counts them.
+        tickets: numbers from 1, one for each item.
     """
 
-    action: Callable[[T], Awaitable[R]]
-    journal: Journal | None
-    key: Callable[[T], str]
-    record: Callable[[R], object] | None
-    settle: Callable[[T], Awaitable[Settled[R]]] | None
-    again: frozenset[OutcomeStatus]
-    counted: bool
-    ends_at: float | None = None
-    outer: AttemptCount | None = None
-    counts: Counter[OutcomeStatus] = field(factory=Counter)
-    failures: int = 0
-    resumed: int = 0
-    attempts: int = 0
-    late: bool = False
-    ended: bool = False
-    unwritten: Exception | None = None
-    refused: bool = False
-    limited: bool = False
-    limited_until: datetime | None = None
-    _tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
+    options: BulkOptions[T, R]
+    state: RunState
+    run: BulkRun
+    journal: JournalWriter | None
+    ends_at: float | None
+    outer_count: AttemptCount | None
+    tickets: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
-    def name(self, item: T) -> str:
-        """What names an item in the journal.
+    def is_past_deadline(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.ends_at is not None and asyncio.get_running_loop().time() >= self.ends_at
+
+
+class ItemRun(Generic[T, R]):
+    """Runs one item, in the task that awaits :meth:`outcome`.
+
+    Args:
+        context: that of the run.
+        item: the item.
+    """
+
+    __slots__ = (
+        "_before",
+        "_began_at",
+        "_context",
+        "_count",
+        "_guard",
+        "_item",
+        "_key",
+        "_state",
+        "_ticket",
+    )
+
+    def __init__(self, context: RunContext[T, R], item: T) -> None:
+        self._context = context
+        self._state = context.state
+        self._item = item
+        self._key: str | None = None
+        self._ticket = 0
+        #: What the journal has of an earlier run that this one replaces.
+        self._before: Entry | None = None
+        self._guard = _Guard(context)
+        self._count = AttemptCount(guard=self._guard)
+        self._began_at = 0.0
+
+    async def outcome(self) -> Outcome[T, R]:
+        """Run the item, and return its outcome.
 
         Raises:
-            InvalidArgumentError: no text, or none that can be written down.
+            ConfigurationError: the client or the journal cannot be used, so no other item would
+                have a better outcome.
+            InvalidArgumentError: ``key``, ``record`` or ``settle`` returned something else than
+                it should.
         """
-        key = self.key(item)
-        if type(key) is not str or _without_surrogates(key) != key:
-            raise InvalidArgumentError(f"key must make a text of each item, not {key!r}")
-        return key
-
-    async def outcome(self, item: T) -> Outcome[T, R]:
-        """What becomes of an item.
-
-        Raises:
-            ConfigurationError: the client or the journal cannot be used: no other item would fare better.
-            InvalidArgumentError: what ``key``, ``record`` or ``settle`` made is not what it should be.
-        """
-        if self.journal is None:
-            return await self._begin(item, None, 0, None)
-        key = self.name(item)
-        ticket = next(self._tickets)
+        journal, options = self._context.journal, self._context.options
+        if journal is None:
+            return await self._start()
+        self._key = key = options.key_of(self._item)
+        self._ticket = ticket = next(self._context.tickets)
         try:
-            before = await self.journal._begin(key, ticket, self.again)
-            if before is not None and before.status not in self.again:
-                outcome = await self._resume(item, before)
+            self._before = before = await journal.begin(key, ticket, options.repeated)
+            if before is not None and before.status not in options.repeated:
+                outcome = await self._resume(before)
                 if outcome is not None:
-                    self.resumed += 1
+                    self._state.resumed += 1
                     return outcome
-                # It counts as any that was not begun before.
-                self.counts[before.status] -= 1
-                before = None
-                await self.journal._intend(key, ticket)
+                # From here on it is like an item that no earlier run has begun.
+                self._state.statuses[before.status] -= 1
+                self._before = None
+                await journal.intend(key, ticket)
         except GeneratorExit:
-            raise  # the loop is closed, and the journal has the intent
+            raise  # The loop is closed. The journal has the intent.
         except BaseException:
-            self.journal._erase(key, ticket)
+            journal.erase(key, ticket)
             raise
-        return await self._begin(item, key, ticket, before)
+        return await self._start()
 
-    async def _resume(self, item: T, before: Entry) -> Outcome[T, R] | None:
-        """What an earlier run did with an item; None if it left that open, and the service says that it did nothing."""
-        outcome = _remembered(item, before)
-        if before.status is not OutcomeStatus.UNKNOWN or self.settle is None:
+    async def _resume(self, before: Entry) -> Outcome[T, R] | None:
+        """The outcome from the journal, or from ``settle`` where that is unknown.
+
+        Returns:
+            None if the service says that an earlier run did nothing to this item.
+        """
+        outcome: Outcome[T, R] = _outcome_of_entry(self._item, before)
+        settle = self._context.options.settle
+        if before.status is not OutcomeStatus.UNKNOWN or settle is None:
             return outcome
         try:
-            async with timeout_at(self.ends_at):
-                settled = await self.settle(item)
+            async with timeout_at(self._context.ends_at):
+                settled = await settle(self._item)
         except ConfigurationError:
             raise
-        except (
-            Exception,
-            asyncio.CancelledError,
-        ) as failure:  # it leaves open what was open before
-            if isinstance(failure, asyncio.CancelledError) and self.ended:
+        except (Exception, asyncio.CancelledError) as failure:  # The outcome stays unknown.
+            if isinstance(failure, asyncio.CancelledError) and self._context.run.ended:
                 raise
             assert outcome.error is not None
-            outcome.error.add_note(printable(f"and looking for it failed: {_words(failure)}"))
+            outcome.error.add_note(printable(f"and settle failed: {error_text(failure)}"))
             return outcome
         if not isinstance(settled, Settled):
             raise InvalidArgumentError(
-                f"settle must return Settled.done(...), .undone() or .unknown(), not {settled!r}"
+                "settle must return Settled.done(...), .undone() or .unknown(), "
+                f"not {settled!r:.80}"
             )
         match settled.status:
             case OutcomeStatus.UNDONE:
                 return None
             case OutcomeStatus.DONE:
-                found = attrs.evolve(
-                    outcome, status=OutcomeStatus.DONE, error=None, result=settled.result
+                return await self._conclude(
+                    attrs.evolve(
+                        outcome, status=OutcomeStatus.DONE, error=None, result=settled.result
+                    )
                 )
-                return await self._conclude(found, 0, before)
             case _:
                 return outcome
 
-    async def _begin(
-        self, item: T, key: str | None, ticket: int, before: Entry | None
-    ) -> Outcome[T, R]:
-        """Act on an item, unless the time is up."""
-        if not self.time_is_up():
-            return await self._perform(item, key, ticket, before)
-        self.late = True
-        error = RequestTimeout("the deadline of the run passed before this was begun")
+    async def _start(self) -> Outcome[T, R]:
+        """Run the action, unless the deadline has passed."""
+        if not self._context.is_past_deadline():
+            return await self._perform()
+        self._state.deadline_passed = True
+        error = RequestTimeout("the deadline of the run passed before this item was started")
         return await self._conclude(
-            Outcome(item, key, OutcomeStatus.UNDONE, None, error), ticket, before
+            Outcome(self._item, self._key, OutcomeStatus.UNDONE, None, error)
         )
 
-    def time_is_up(self) -> bool:
-        """Whether the run must be over."""
-        return self.ends_at is not None and asyncio.get_running_loop().time() >= self.ends_at
-
-    async def _perform(
-        self, item: T, key: str | None, ticket: int, before: Entry | None
-    ) -> Outcome[T, R]:
-        """Act on an item."""
-        guard = _Guard(self)
-        count = AttemptCount(guard=guard)
-        ATTEMPT_COUNT.set(count)
-        began_at = monotonic()
-        limit = timeout_at(self.ends_at)
-
-        def over(
-            status: OutcomeStatus, error: Exception | None = None, result: R | None = None
-        ) -> Outcome[T, R]:
-            guard.over = True
-            self.attempts += count.attempts
-            if self.outer is not None:
-                self.outer.include(count)
-            duration = timedelta(seconds=monotonic() - began_at)
-            return Outcome(item, key, status, result, error, count.attempts, duration)
-
-        def interrupted(why: str) -> Outcome[T, R]:
-            acted = self._has_acted(count)
-            error = RequestTimeout(why, outcome_unknown=acted)
-            return over(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
-
+    async def _perform(self) -> Outcome[T, R]:
+        """Run the action."""
+        ATTEMPT_COUNT.set(self._count)
+        self._began_at = monotonic()
+        limit = timeout_at(self._context.ends_at)
         try:
             async with limit:
-                result = await self._act(item)
+                result = await self._act()
         except ConfigurationError as error:
-            self._note(interrupted(str(error)), ticket, before)
+            self._note(self._interrupted(str(error)))
             raise
-        except Exception as error:  # noqa: BLE001 - one failure hides no other
-            self.late = self.late or limit.expired() or guard.late
-            if guard.late or (limit.expired() and isinstance(error, TimeoutError)):
-                outcome = interrupted("the deadline of the run passed while this was under way")
-            else:
-                # An action that is told to stop may raise something else, from its own tidying up.
-                acted = self._has_acted(count)
-                lost = (acted and (limit.expired() or is_cancelling())) or leaves_unknown(
-                    error, acted=acted
-                )
-                outcome = over(self._status_of(error, count, lost=lost), error)
+        except Exception as error:  # noqa: BLE001 - an error of one item must not end the others
+            outcome = self._failed(error, limit_expired=limit.expired())
         except BaseException as error:
-            if self.ended or not isinstance(error, asyncio.CancelledError):
-                self._note(
-                    interrupted("the run was ended while this was under way"), ticket, before
-                )
+            if self._context.run.ended or not isinstance(error, asyncio.CancelledError):
+                self._note(self._interrupted("the run was ended while this item was in progress"))
                 raise
-            what = "this" if is_cancelling() else "something that the action waited for"
-            outcome = interrupted(f"{what} was cancelled, and not by the run")
+            what = "this item" if is_cancelling() else "something that the action awaited"
+            outcome = self._interrupted(f"{what} was cancelled, but not by the run")
         else:
-            outcome = over(OutcomeStatus.DONE, result=result)
-        return await self._conclude(outcome, ticket, before)
+            outcome = self._finished(OutcomeStatus.DONE, result=result)
+        return await self._conclude(outcome)
 
-    def _has_acted(self, count: AttemptCount) -> bool:
-        """Whether an action may have done something, by what is known of its calls."""
-        return count.acted or not self.counted
+    async def _act(self) -> R:
+        awaitable = self._context.options.action(self._item)
+        if not isawaitable(awaitable):
+            raise ConfigurationError(
+                "the action must be an async function; this one returned "
+                f"{type(awaitable).__name__}"
+            )
+        return await awaitable
 
-    def note_limit(self, seconds: float | None) -> None:
-        """A rate limit is used up for longer than the run waits, for so many seconds if known."""
-        self.limited = True
-        until = None if seconds is None else as_datetime(wall() + seconds)
-        if until is not None and (self.limited_until is None or until > self.limited_until):
-            self.limited_until = until
+    def _failed(self, error: Exception, *, limit_expired: bool) -> Outcome[T, R]:
+        """The outcome of an action that raised an error.
 
-    def _status_of(self, error: Exception, count: AttemptCount, *, lost: bool) -> OutcomeStatus:
-        """What an item is whose action raised this."""
+        Args:
+            error: what it raised.
+            limit_expired: whether the deadline cancelled it.
+        """
+        late = self._guard.late
+        self._state.deadline_passed = self._state.deadline_passed or limit_expired or late
+        if late or (limit_expired and isinstance(error, TimeoutError)):
+            return self._interrupted("the deadline of the run passed while this was in progress")
+        # A cancelled action may raise something else, from its own cleanup.
+        acted = self._has_acted()
+        lost = (acted and (limit_expired or is_cancelling())) or leaves_unknown(error, acted=acted)
+        return self._finished(self._status_of(error, lost=lost), error)
+
+    def _status_of(self, error: Exception, *, lost: bool) -> OutcomeStatus:
+        """The status of an item whose action raised this error."""
         if lost:
             return OutcomeStatus.UNKNOWN
-        limits = _rate_limits(error, count)
-        if limits:
-            self.note_limit(max((one for one in limits if one is not None), default=None))
-            return OutcomeStatus.FAILED if count.changes else OutcomeStatus.UNDONE
-        if count.attempts or not _is_refused_unsent(error):
+        if waits := rate_limit_waits(error, self._count):
+            self._state.add_rate_limit(
+                max((wait for wait in waits if wait is not None), default=None)
+            )
+            return OutcomeStatus.FAILED if self._count.changes else OutcomeStatus.UNDONE
+        if self._count.attempts or not is_refused_unsent(error):
             return OutcomeStatus.FAILED
-        self.refused = True
+        self._state.credentials_refused = True
         return OutcomeStatus.UNDONE
 
-    async def _act(self, item: T) -> R:
-        doing = self.action(item)
-        if not isawaitable(doing):
-            raise ConfigurationError(
-                f"the action must be an async function; this one returned {type(doing).__name__}"
-            )
-        return await doing
+    def _interrupted(self, why: str) -> Outcome[T, R]:
+        acted = self._has_acted()
+        error = RequestTimeout(why, outcome_unknown=acted)
+        return self._finished(OutcomeStatus.UNKNOWN if acted else OutcomeStatus.UNDONE, error)
 
-    async def _conclude(
-        self, outcome: Outcome[T, R], ticket: int, before: Entry | None
+    def _has_acted(self) -> bool:
+        """Whether the action may have changed something, judging by its calls."""
+        return self._count.acted or not self._context.options.counted
+
+    def _finished(
+        self, status: OutcomeStatus, error: Exception | None = None, result: R | None = None
     ) -> Outcome[T, R]:
-        """Count it and write it down, before anybody hears of it; if it can be written down."""
+        self._guard.finished = True
+        attempts = self._count.attempts
+        self._state.attempts += attempts
+        if self._context.outer_count is not None:
+            self._context.outer_count.include(self._count)
+        duration = timedelta(seconds=monotonic() - self._began_at)
+        return Outcome(self._item, self._key, status, result, error, attempts, duration)
+
+    async def _conclude(self, outcome: Outcome[T, R]) -> Outcome[T, R]:
+        """Count the outcome, and wait until it is written, if it can be written."""
+        record = self._context.options.record
         mistake: InvalidArgumentError | None = None
-        if self.record is not None and outcome.status is OutcomeStatus.DONE:
+        if record is not None and outcome.status is OutcomeStatus.DONE:
             try:
-                outcome = attrs.evolve(outcome, recorded=_as_json(self.record(outcome.result)))  # type: ignore[arg-type]
+                outcome = attrs.evolve(outcome, recorded=_as_json(record(outcome.result)))  # type: ignore[arg-type]
             except Exception as error:  # noqa: BLE001 - the item is done all the same
                 mistake = InvalidArgumentError(
-                    f"record made no JSON of the result of {outcome.key!r}, which is done: {error!r}"
+                    "record must return what JSON can represent; it did not for the result of "
+                    f"{outcome.key!r:.80}, which is done: {error!r:.200}"
                 )
-        written = self._note(outcome, ticket, before)
+        written = self._note(outcome)
         if written is not None:
             try:
                 await written
             except Exception as error:  # noqa: BLE001 - raised by the run, which ends with it
-                self.unwritten = self.unwritten or error
+                self._state.write_error = self._state.write_error or error
         if mistake is not None:
             raise mistake
         return outcome
 
-    def _note(
-        self, outcome: Outcome[T, R], ticket: int, before: Entry | None
-    ) -> asyncio.Future[None] | None:
-        """The same for one who is told to stop, and has no time to wait for the disk."""
-        if before is None:
-            self.counts[outcome.status] += 1
-        elif outcome.status is not OutcomeStatus.UNDONE:  # then it is still what it was before
-            self.counts[before.status] -= 1
-            self.counts[outcome.status] += 1
-        self.failures += outcome.status in {OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
-        if self.journal is None or outcome.key is None or not self.journal._in_its_loop():
-            return None  # without its loop the journal has the intent, and that must do
+    def _note(self, outcome: Outcome[T, R]) -> asyncio.Future[None] | None:
+        """Count the outcome, and begin to write it. A cancelled item cannot wait for the disk."""
+        journal, before = self._context.journal, self._before
+        self._state.add(outcome.status, None if before is None else before.status)
+        if journal is None or outcome.key is None or not journal.in_its_loop():
+            return None  # Without its loop, the journal keeps the intent that it has.
         if outcome.status is OutcomeStatus.UNDONE:
-            return self.journal._erase(outcome.key, ticket)
-        words = None if outcome.error is None else _words(outcome.error)
-        entry = Entry(
-            outcome.key, outcome.status, outcome.attempts, outcome.duration, words, outcome.recorded
+            return journal.erase(outcome.key, self._ticket)
+        text = None if outcome.error is None else error_text(outcome.error)
+        return journal.finish(
+            Entry(
+                outcome.key,
+                outcome.status,
+                outcome.attempts,
+                outcome.duration,
+                text,
+                outcome.recorded,
+            )
         )
-        return self.journal._finish(entry)
 
 
 class _Guard:
-    """Keeps one item from beginning anything more, when the run must not.
+    """Keeps an item from sending its first request when the run must not send any more.
 
-    When its time is up, what has arrived is still read. What was begun meanwhile would be cut.
+    After the deadline, answers that have arrived are still read, but nothing new is sent.
 
     Attributes:
-        late: whether it did so because the time was up.
-        over: whether the item is over. What it left running is no longer the run's.
+        late: whether it kept something from being sent because the deadline had passed.
+        finished: whether the item has an outcome. What its action left running may go on.
     """
 
-    __slots__ = ("_worker", "late", "over")
+    __slots__ = ("_context", "finished", "late")
 
-    def __init__(self, worker: Worker[Any, Any]) -> None:
-        self._worker = worker
-        self.late = self.over = False
+    def __init__(self, context: RunContext[Any, Any]) -> None:
+        self._context = context
+        self.late: bool = False
+        self.finished: bool = False
 
     def __call__(self) -> None:
-        """Assert that it may.
+        """Check that the item may send something.
 
         Raises:
-            RequestTimeout: the time of the run is up.
+            RequestTimeout: the deadline of the run has passed.
             ConfigurationError: the journal cannot be written.
         """
-        if not self.over and self._worker.time_is_up():
+        if not self.finished and self._context.is_past_deadline():
             self.late = True
             raise RequestTimeout("the deadline of the run passed; nothing was sent")
-        if self._worker.journal is not None:
-            self._worker.journal._check()
+        if self._context.journal is not None:
+            self._context.journal.check()
 
 
-def _is_refused_unsent(error: BaseException | None) -> bool:
-    """Whether an action failed because its client's credentials had been refused before."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_refused_unsent(one) for one in error.exceptions)
-    while error is not None and not isinstance(error, AuthenticationError):
-        error = error.__cause__
-    return error is not None and error.remembered
-
-
-def _rate_limits(error: BaseException | None, count: AttemptCount) -> list[float | None]:
-    """For how many seconds the limits are used up because of which an action failed.
-
-    Args:
-        error: what it raised.
-        count: what is known of its calls.
-
-    Returns:
-        Nothing if it failed for another reason, or for another one too.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        each = [_rate_limits(one, count) for one in error.exceptions]
-        return [one for limits in each for one in limits] if all(each) else []
-    while error is not None:
-        if count.gave_up is not None and error is count.gave_up[0]:
-            return [count.gave_up[1]]
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            return [error.retry_after]
-        error = error.__cause__
-    return []
-
-
-def is_cancelling() -> bool:
-    """Whether it is the current task that was cancelled, and not something that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def default_key(item: object) -> str:
-    """What names an item: itself, or its id."""
-    if isinstance(item, str) or type(item) is int:
-        return str(item)
-    id = getattr(item, "id", None)
-    if not isinstance(id, str):
-        raise InvalidArgumentError(
-            f"a {type(item).__name__} has no id for the journal: say with key= what names it"
-        )
-    return f"{item.provider}/{id}" if isinstance(item, Instance) else id
-
-
-def _remembered(item: T, before: Entry) -> Outcome[T, Any]:
+def _outcome_of_entry(item: T, entry: Entry) -> Outcome[T, Any]:
+    """The outcome that an earlier run wrote to the journal."""
     error: VCloudError | None = None
-    if before.status is OutcomeStatus.UNKNOWN:
-        why = before.error or "an earlier run was killed while this was under way"
+    if entry.status is OutcomeStatus.UNKNOWN:
+        why = entry.error or "an earlier run was killed while this item was in progress"
         error = TransportError(why, outcome_unknown=True)
-    elif before.error is not None:
-        error = VCloudError(before.error)
+    elif entry.error is not None:
+        error = VCloudError(entry.error)
     return Outcome(
         item,
-        before.key,
-        before.status,
+        entry.key,
+        entry.status,
         None,
         error,
-        before.attempts,
-        before.duration,
-        before.recorded,
+        entry.attempts,
+        entry.duration,
+        entry.recorded,
         resumed=True,
     )
 
 
 def _as_json(value: object) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
-
-
-def _words(error: BaseException) -> str:
-    """What the journal says of an error, on one line.
-
-    Ours hold no secrets and are printable; of others nobody knows, so their class must do.
-    """
-    name = type(error).__name__
-    return f"{name}: {error}"[:1000] if isinstance(error, VCloudError) else name
-
-
-def _without_surrogates(text: str) -> str:
-    """What can be written down of a text."""
-    return text.encode("utf-8", "replace").decode()

@@ -1,70 +1,63 @@
-"""The journal of a bulk run: what must survive the process, written without holding up the event loop."""
+"""The public class of a journal, the file that survives a killed bulk run."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Callable, Container
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Final, Self
 
 from vcloud._core.log import printable_logger
 from vcloud._core.process_limits import (
     LIMITS,
-    PATIENCE,
-    in_words,
+    MAX_WAIT,
+    close_idle_descriptors,
+    describe_limit,
+    descriptor_limit_reached,
     limit_reached,
-    no_descriptor,
-    relieve,
 )
-from vcloud._core.tasks import run_to_completion
-from vcloud.bulk.outcome import OutcomeStatus
-from vcloud.bulk.store import Entry, Ledger
+from vcloud.bulk.journal_writer import JournalWriter, not_open
+from vcloud.bulk.store import Entry, JournalStore
 from vcloud.errors import ConfigurationError
 
-V = TypeVar("V")
-
-#: File descriptors that an open journal has, and one to spare: SQLite looks at the folder as well.
-_DESCRIPTORS = 8
-#: Seconds between two looks whether there are so many.
-_LOOK = 0.05
-#: Seconds that a disk may take to come to an end.
-_PATIENCE = 10.0
+#: File descriptors that an open journal uses, and one to spare: SQLite also opens the folder.
+_DESCRIPTORS: Final = 8
+#: Seconds between two checks whether there are so many.
+_CHECK_INTERVAL: Final = 0.05
 _log = printable_logger("vcloud.bulk")
 
 
-def _open(path: Path, job: str, *, check_owner: bool) -> Ledger:
+def _open_store(path: Path, job: str, *, check_owner: bool) -> JournalStore:
     """Open the files, in the thread of the journal.
 
     Raises:
         OSError: this process has not enough file descriptors left.
     """
     # Before, because SQLite does not say why a file could not be opened.
-    if (number := no_descriptor(_DESCRIPTORS)) is None:
+    if (number := descriptor_limit_reached(_DESCRIPTORS)) is None:
         try:
-            return Ledger(path, job, check_owner=check_owner)
+            return JournalStore(path, job, check_owner=check_owner)
         except ConfigurationError:
-            # Somebody else of this process may have taken them meanwhile.
-            if (number := no_descriptor()) is None:
+            # Something else in this process may have used them meanwhile.
+            if (number := descriptor_limit_reached()) is None:
                 raise
     raise OSError(number, os.strerror(number))
 
 
-def _close_if_opened(opening: Future[Ledger]) -> None:
+def _close_if_opened(opening: Future[JournalStore]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 
 
 class Journal:
-    """A SQLite file in which a bulk run writes down what it is about to do and what became of it.
+    """A SQLite file in which a bulk run records what it is about to do, and every outcome.
 
-    An item is written down as begun before its action starts, on the disk and not in a cache; so whatever kills the process,
-    or the machine, leaves a file that says what is done, what failed, and of what nobody knows. It holds keys, errors and what
-    the run's ``record`` makes of results. It holds no credentials, and only its owner can read it.
+    Before the action of an item starts, the journal records it as started, on the disk and not in
+    a cache. So if the process or the machine is killed, the file tells which items are done, which
+    failed, and which are unknown. It holds keys, errors and what the run's ``record`` returns. It
+    holds no credentials, and only its owner can read it.
 
     ::
 
@@ -72,48 +65,55 @@ class Journal:
             for entry in await journal.entries():
                 print(repr(entry.key), entry.status)
 
-    A run opens its journal itself, and one that is open is nobody else's, in this process or
-    another: whoever opened it holds the lock of ``NAME.lock``, an empty file beside it, until it is
-    closed or its process ends. That file is never deleted. A child that is forked cannot use the
-    journal, and keeps nobody from it. Reading the file meanwhile, to copy it, does no harm.
+    A run opens its journal itself. Only one run, in this process or another, can have a journal
+    open: it holds the lock of ``NAME.lock``, an empty file beside it, until the journal is closed
+    or the process ends. That file is never deleted. A forked child cannot use the journal, and does
+    not keep it locked. Reading the file meanwhile, to copy it, does no harm.
 
-    **The file stays where it is.** When it, or its ``NAME.lock``, is removed, renamed, replaced or
+    **The file must stay where it is.** If it or its ``NAME.lock`` is removed, renamed, replaced or
     truncated while it is open, or changed by another program, every further use raises
-    :class:`~vcloud.ConfigurationError`, and a run ends before it begins one more item. So it does
-    when the file cannot be written, because its disk is full, say.
+    :class:`~vcloud.ConfigurationError`, and a run ends before it starts one more item. The same
+    happens if the file cannot be written, for example because the disk is full.
 
-    **It is its owner's alone.** Whoever can write a journal decides what is done and what is not. So
-    a journal that belongs to another user, that group or others may write, or that is a symbolic
-    link is refused, and so are its lock file and what SQLite puts beside it. Symbolic links on the
-    way to its folder are followed. root accepts its own files, and those of the user who owns the
-    folder. A folder in which others may replace files is logged at WARNING; a sticky one, such as
-    ``/tmp``, is none. All this is for POSIX.
+    **Only its owner may write it.** Whoever can write a journal decides what is done and what is
+    not. So a journal is refused if it belongs to another user, if group or others may write it, or
+    if it is a symbolic link. The same holds for its lock file and for what SQLite puts beside it.
+    Symbolic links on the way to its folder are followed. root accepts its own files, and those of
+    the user who owns the folder. A folder in which others may replace files is logged at WARNING,
+    unless it is sticky, such as ``/tmp``. All this is for POSIX.
 
-    **On a local disk.** NFS has flock(2) since Linux 2.6.12, if server and mount permit it. With
-    the mount options ``nolock`` or ``local_lock=flock``, two hosts do not see each other's locks.
-    What another host does to the file is seen only when the client has refreshed its attributes
-    (``acregmax``, by default 60 s; nfs(5)).
+    **Keep it on a local disk.** NFS has flock(2) since Linux 2.6.12, if server and mount permit it.
+    With the mount options ``nolock`` or ``local_lock=flock``, two hosts do not see each other's
+    locks. What another host does to the file is seen only after the client has refreshed its
+    attributes (``acregmax``, by default 60 s; nfs(5)).
 
     Args:
-        path: the file; made when it is not there, as ``NAME.lock`` is, for its owner alone.
-        job: says what the run does, in your words. A journal of another job is refused.
+        path: the file. It is made if it does not exist, as ``NAME.lock`` is, for its owner alone.
+        job: what the run does, in your words. A journal of another job is refused.
         check_owner: False accepts files whoever owns and may write them, for file systems without
-            owners and rights (FAT, SMB) or with those of another machine (NFS). Symbolic links are
+            owners and modes (FAT, SMB) or with those of another machine (NFS). Symbolic links are
             refused all the same.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, job: str = "", check_owner: bool = True
     ) -> None:
-        self.path = Path(path)
-        self.job = job
-        self.check_owner = check_owner
-        self._ledger: Ledger | None = None
+        self.path: Path = Path(path)
+        self.job: str = job
+        self.check_owner: bool = check_owner
+        self._writer: JournalWriter | None = None
         self._opening = False
-        #: Why it could not be written, once that has failed.
-        self._failure: BaseException | None = None
-        self._waiting: list[tuple[Callable[[Ledger], object], asyncio.Future[Any]]] = []
-        self._writing: asyncio.Future[list[object]] | None = None
+
+    @property
+    def writer(self) -> JournalWriter:
+        """What a run writes with.
+
+        Raises:
+            ConfigurationError: it is not open.
+        """
+        if self._writer is None:
+            raise not_open(self.path)
+        return self._writer
 
     async def aopen(self) -> Self:
         """Open without ``async with``; then :meth:`aclose` is yours to call.
@@ -122,28 +122,27 @@ class Journal:
             ConfigurationError: it is in use, damaged, of another job, from a later version, not
                 this user's alone, or cannot be written or locked.
         """
-        if self._ledger is not None or self._opening:
+        if self._writer is not None or self._opening:
             raise ConfigurationError(f"the journal {self.path} is in use by another run")
         self._opening = True
         # One thread, because waiting for the disk is all that is done there.
         thread = ThreadPoolExecutor(1, thread_name_prefix="vcloud-journal")
         try:
-            ledger = await self._opened(thread)
+            store = await self._open_when_possible(thread)
         except BaseException:
             thread.shutdown(wait=False)
             raise
         finally:
             self._opening = False
-        self._ledger, self._thread, self._failure = ledger, thread, None
-        self._loop = asyncio.get_running_loop()
+        self._writer = JournalWriter(self.path, store, thread)
         return self
 
-    async def _opened(self, thread: ThreadPoolExecutor) -> Ledger:
-        """Open the files; wait for descriptors where this process has none left."""
+    async def _open_when_possible(self, thread: ThreadPoolExecutor) -> JournalStore:
+        """Open the files. Wait for file descriptors if this process has none left."""
         loop = asyncio.get_running_loop()
-        until, logged = loop.time() + PATIENCE, False
+        until, logged = loop.time() + MAX_WAIT, False
         while True:
-            opening = thread.submit(_open, self.path, self.job, check_owner=self.check_owner)
+            opening = thread.submit(_open_store, self.path, self.job, check_owner=self.check_owner)
             try:
                 return await asyncio.wrap_future(opening)
             except OSError as error:
@@ -151,65 +150,40 @@ class Journal:
                 if number is None:
                     raise
             except BaseException:
-                # Cancelled, it opens all the same, and nobody would close it; what opened it must.
+                # After a cancellation the thread opens the files all the same, so it must close
+                # them too.
                 thread.submit(_close_if_opened, opening)
                 raise
             if loop.time() >= until:
                 raise ConfigurationError(
-                    f"the journal {self.path} cannot be opened: {in_words(number)}, and none came "
-                    f"free within {PATIENCE:g} s: {LIMITS[number][1]}"
+                    f"the journal {self.path} cannot be opened: {describe_limit(number)}, and none came "
+                    f"free within {MAX_WAIT:g} s: {LIMITS[number][1]}"
                 )
             if not logged:
                 _log.warning(
                     "%s; the journal %s waits for it, up to %g s: %s",
-                    in_words(number),
+                    describe_limit(number),
                     self.path,
-                    PATIENCE,
+                    MAX_WAIT,
                     LIMITS[number][1],
                 )
                 logged = True
-            relieve()
-            await asyncio.sleep(_LOOK)
+            close_idle_descriptors()
+            await asyncio.sleep(_CHECK_INTERVAL)
 
     async def aclose(self) -> None:
-        """Write down what is left, and let go of the file. May be called twice.
+        """Write what is left, and close the file. May be called twice.
 
         Raises:
             ConfigurationError: the file is no longer what was opened, or its disk does not answer
                 for 10 seconds.
         """
-        ledger = self._ledger
-        if ledger is None:
+        if self._writer is None:
             return
         try:
-            # A child that was forked has not the thread, and must leave the file to its parent.
-            if not ledger.foreign and self._in_its_loop():
-                await run_to_completion(self._end(ledger), within=_PATIENCE)
-            elif not ledger.foreign:
-                # The loop was closed over whoever had opened it, and nothing can be awaited.
-                wait({self._thread.submit(ledger.close)}, _PATIENCE)
-        except TimeoutError:
-            raise ConfigurationError(
-                f"the disk of the journal {self.path} does not answer"
-            ) from None
+            await self._writer.aclose()
         finally:
-            self._ledger = None
-            self._thread.shutdown(wait=False)
-        if ledger.lost is not None:
-            raise ConfigurationError(ledger.lost)
-
-    def _in_its_loop(self) -> bool:
-        """Whether the event loop that it was opened in runs, and was not closed over this."""
-        try:
-            return self._loop is asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-
-    async def _end(self, ledger: Ledger) -> None:
-        # Whoever waited for what cannot be written was told.
-        with contextlib.suppress(ConfigurationError):
-            await self._post(lambda _: None)
-        await asyncio.get_running_loop().run_in_executor(self._thread, ledger.close)
+            self._writer = None
 
     async def __aenter__(self) -> Self:
         """Open."""
@@ -232,86 +206,12 @@ class Journal:
                 _log.error("%s", wrong)
 
     async def entries(self) -> list[Entry]:
-        """What it says, by key. Only while it is open: by ``async with journal``, or by the run that it belongs to.
+        """All entries, by key. Only while the journal is open, for you or for its run.
 
         Raises:
             ConfigurationError: it is not open, or cannot be read.
         """
-        return await self._post(Ledger.entries)
-
-    # What follows is the run's.
-
-    def _check(self) -> None:
-        """Assert that the file could be written so far, and is in its place; without waiting."""
-        if self._failure is not None:
-            raise ConfigurationError(str(self._failure))
-        if self._ledger is not None:
-            self._ledger.check()
-
-    async def _counts(self) -> dict[OutcomeStatus, int]:
-        return await self._post(Ledger.counts)
-
-    async def _others(self, keys: Container[str]) -> int:
-        return await self._post(lambda ledger: ledger.others(keys))
-
-    async def _begin(self, key: str, ticket: int, again: Container[OutcomeStatus]) -> Entry | None:
-        return await self._post(lambda ledger: ledger.begin(key, ticket, again))
-
-    async def _intend(self, key: str, ticket: int) -> None:
-        await self._post(lambda ledger: ledger.intend(key, ticket))
-
-    # These are written in turn whether or not anybody awaits it: one who is told to stop has no time to.
-
-    def _finish(self, entry: Entry) -> asyncio.Future[None]:
-        return self._post(lambda ledger: ledger.finish(entry))
-
-    def _erase(self, key: str, ticket: int) -> asyncio.Future[None]:
-        return self._post(lambda ledger: ledger.erase(key, ticket))
-
-    def _post(self, work: Callable[[Ledger], V]) -> asyncio.Future[V]:
-        if self._ledger is None:
-            raise ConfigurationError(f"the journal {self.path} is not open")
-        if self._ledger.foreign:
-            raise ConfigurationError(
-                f"the journal {self.path} belongs to the process that opened it, "
-                "from which this one was forked"
-            )
-        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        # Whoever was cancelled meanwhile does not ask what became of it.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._waiting.append((work, future))
-        if self._writing is None:
-            self._write_together(self._ledger)
-        return future
-
-    def _write_together(self, ledger: Ledger) -> None:
-        """One transaction for all that wait: the disk is as slow for one as for fifty."""
-        batch, self._waiting = self._waiting, []
-        works = [work for work, _ in batch]
-        self._writing = asyncio.get_running_loop().run_in_executor(
-            self._thread, ledger.together, works
-        )
-        self._writing.add_done_callback(
-            partial(self._written, ledger, [future for _, future in batch])
-        )
-
-    def _written(
-        self, ledger: Ledger, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[object]]
-    ) -> None:
-        self._writing = None
-        error = done.exception()
-        self._failure = self._failure or error
-        results = [error] * len(futures) if error is not None else done.result()
-        for future, result in zip(futures, results, strict=True):
-            if future.done():
-                continue
-            # Whatever it is: an intent that is not written down must not pass for one that is.
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-        if self._waiting:
-            self._write_together(ledger)
+        return await self.writer.entries()
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r}, job={self.job!r})"

@@ -1,12 +1,12 @@
-"""The files of an open journal: who holds them, and whether they are still what was opened.
+"""The files of an open journal: locks them, and checks that they are still what was opened.
 
-``NAME`` is the journal, an SQLite database. ``NAME.lock`` beside it is empty; to hold its lock is
-to hold the journal. SQLite's own locks do not suffice: POSIX drops the locks that a process has on
-a file as soon as that process closes any descriptor of it (fcntl(2)), as whoever copies it does. A
+``NAME`` is the journal, an SQLite database. ``NAME.lock`` beside it is empty; the process that has
+its lock has the journal. SQLite's own locks do not suffice: POSIX drops all locks that a process
+has on a file as soon as the process closes any descriptor of it (fcntl(2)), as copying it does. A
 lock by flock(2) belongs to one open file description, and lasts until it is unlocked or the last
 descriptor of that description is closed. ``NAME-journal`` is SQLite's rollback journal, and
-``NAME-wal`` with ``NAME-shm`` its write-ahead log, which no journal of ours has. SQLite restores the
-database from either, so they must be the user's own as the journal must.
+``NAME-wal`` with ``NAME-shm`` its write-ahead log, which these journals do not use. SQLite restores
+the database from either, so both must belong to the user, as the journal must.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from vcloud.bulk.journal_ownership import (
     POSIX,
-    assert_safe_if_there,
+    check_owner_if_exists,
     make_empty,
     open_file,
     owners_in,
@@ -50,65 +50,61 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-#: What an attempt to lock ends with while somebody else holds the lock (msvcrt: the last two).
+#: The errors of an attempt to lock while another process has the lock (msvcrt: the last two).
 _HELD_BY_OTHERS: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-#: How often a lock file is opened anew that was replaced before it was locked.
-_TRIES: Final = 5
-#: Where the database's header ends. It counts the changes that SQLite makes to the file
+#: How often the lock file is opened if it is replaced before it is locked.
+_LOCK_ATTEMPTS: Final = 5
+#: The size of the database's header, which counts the changes that SQLite makes to the file
 #: (https://sqlite.org/fileformat2.html, 1.3.7).
-_HEADER: Final = 100
-#: Where the header says that the database has a write-ahead log (the same, 1.3.3).
+_HEADER_SIZE: Final = 100
+#: The part of the header that tells whether there is a write-ahead log (the same, 1.3.3).
 _WRITE_VERSION: Final = slice(18, 20)
 _WRITE_AHEAD: Final = b"\2\2"
-#: What SQLite puts beside a database.
+#: The suffixes of the files that SQLite puts beside a database.
 _COMPANIONS: Final = ("-journal", "-wal", "-shm")
 
-#: Held while files are opened or closed, and while the process forks, so that a child knows of all.
-#: Reentrant, because the garbage collector may close some while others are opened.
-_changing = threading.RLock()
+#: Held while files are opened or closed, and while the process forks, so that a child knows all
+#: open files. Reentrant, because the garbage collector may close some while others are opened.
+_files_lock = threading.RLock()
 #: The files that are open in this process.
 _open_files: WeakSet[JournalFiles] = WeakSet()
-#: Journals that were open in the process that this one was forked from: device and inode.
+#: Device and inode of the journals that were open in the process that forked this one.
 _inherited: set[tuple[int, int]] = set()
 
 
 class JournalFiles:
-    """Holds the lock of a journal, and tells whether its files are still in their places.
+    """Has the lock of a journal, and checks that its files are still in their places.
 
-    Other threads than the one that opened it call nothing but :meth:`check` and :attr:`foreign`.
+    A thread other than the one that opened it may only use :meth:`check` and :attr:`inherited`.
 
     Args:
-        path: the journal; made when it is not there, as its lock file is, for its owner alone.
-        check_owner: refuse files that are somebody else's, or that others may write.
+        path: the journal. It is made if it does not exist, as its lock file is, for its owner
+            alone.
+        check_owner: refuse files that belong to another user, or that others may write.
 
     Attributes:
-        database: SQLite's connection. A child that is forked must not even close it
+        database: SQLite's connection. A forked child must not even close it
             (https://sqlite.org/howtocorrupt.html, 2.6): that would remove the rollback journal.
-        real: the journal's path without symbolic links, which is where SQLite works.
+        real: the journal's path without symbolic links, which is the one that SQLite gets.
         write_ahead: whether it had a write-ahead log when it was opened.
-        lost: what became of the files, in words; None as long as they are in their places.
+        lost: what happened to the files; None as long as they are in their places.
 
     Raises:
-        ConfigurationError: another run holds it, or it cannot be opened, written or locked, or it
-            is not this user's alone.
+        ConfigurationError: another run uses it, or it cannot be opened, written or locked, or it is
+            not this user's alone.
     """
 
     def __init__(self, path: Path, *, check_owner: bool = True) -> None:
         self.lost: str | None = None
         self.database: object = None
         self._path = path
-        # What is checked later must not depend on the working directory of that moment.
+        # Later checks must not depend on the working directory.
         self._place = path.absolute()
-        # One journal has one lock file, by whichever symbolic links its folder is reached. The file
-        # itself is no link, where that can be refused.
-        self.real = (
-            Path(os.path.realpath(path.parent), path.name)
-            if POSIX
-            else Path(os.path.realpath(path))
-        )
+        self.real: Path = _without_links(path)
         if self.real.is_dir():
             raise ConfigurationError(
-                f"the journal {path} cannot be written: {os.strerror(errno.EISDIR)}"
+                f"the journal {path} cannot be written: {os.strerror(errno.EISDIR)}; "
+                "pass the path of a file"
             )
         self._lock_place = self._beside(".lock")
         self._rollback_place = self._beside("-journal")
@@ -120,22 +116,9 @@ class JournalFiles:
         self._made_rollback: os.stat_result | None = None
         self._size = 0
         self._header = b""
+        self.write_ahead: bool = False
         try:
-            self._owners = owners_in(self.real.parent) if check_owner else None
-            # Before a lock file is made for it. Once it is open, this is asked again.
-            assert_safe_if_there(self.real, self._owners)
-            self._hold_lock()
-            # Only now: to open and close a journal that another run of this process holds would
-            # drop the locks that SQLite has on it.
-            self._hold_journal()
-            self.check_companions()
-            # Before SQLite looks for one: in a folder that others may write, somebody else could
-            # put one there meanwhile. It does not use an empty one.
-            self._made_rollback = make_empty(self._rollback_place)
-            self.record()
-            self.write_ahead = (
-                self._beside("-wal").exists() or self._header[_WRITE_VERSION] == _WRITE_AHEAD
-            )
+            self._open_all(check_owner=check_owner)
         except OSError as error:
             self.close()
             raise ConfigurationError(
@@ -145,9 +128,26 @@ class JournalFiles:
             self.close()
             raise
 
-    def _hold_lock(self) -> None:
-        for _ in range(_TRIES):
-            with _changing:
+    def _open_all(self, *, check_owner: bool) -> None:
+        self._owners = owners_in(self.real.parent) if check_owner else None
+        # Before a lock file is made for it. This is checked again once it is open.
+        check_owner_if_exists(self.real, self._owners)
+        self._take_lock()
+        # Only now: opening and closing a journal that another run of this process uses would drop
+        # the locks that SQLite has on it.
+        self._open_journal()
+        self.check_companions()
+        # Before SQLite looks for one: in a folder that others may write, another user could put one
+        # there meanwhile. SQLite does not use an empty one.
+        self._made_rollback = make_empty(self._rollback_place)
+        self.record()
+        self.write_ahead = (
+            self._beside("-wal").exists() or self._header[_WRITE_VERSION] == _WRITE_AHEAD
+        )
+
+    def _take_lock(self) -> None:
+        for _ in range(_LOCK_ATTEMPTS):
+            with _files_lock:
                 descriptor = self._open(self._lock_place)
             try:
                 _lock(descriptor)
@@ -164,18 +164,18 @@ class JournalFiles:
             self.close()
         raise self._in_use()
 
-    def _hold_journal(self) -> None:
-        with _changing:
+    def _open_journal(self) -> None:
+        with _files_lock:
             with contextlib.suppress(FileNotFoundError):
                 found = self.real.lstat()
-                # SQLite in this process believes that it has the locks of the parent.
+                # SQLite in this process assumes that it still has the locks of the parent.
                 if (found.st_dev, found.st_ino) in _inherited:
                     raise ConfigurationError(
                         f"the journal {self._path} was open when this process was forked: "
-                        "use it in a process that was started anew"
+                        "use it in a new process (the start method spawn of multiprocessing)"
                     )
-                # By another name, a hard link, which has a lock file of its own.
-                if any(files.has(found) for files in list(_open_files)):
+                # A hard link to it has another lock file.
+                if any(files.is_journal(found) for files in list(_open_files)):
                     raise self._in_use()
             self._journal = os.fstat(self._open(self.real))
 
@@ -189,44 +189,49 @@ class JournalFiles:
         return self.real.with_name(f"{self.real.name}{suffix}")
 
     def check_companions(self) -> None:
-        """Assert that what SQLite restores the journal from is this user's own.
+        """Check the owner of the files from which SQLite restores the journal.
 
         Raises:
-            ConfigurationError: it is not.
+            ConfigurationError: one of them is not this user's alone.
         """
         for suffix in _COMPANIONS:
-            assert_safe_if_there(self._beside(suffix), self._owners)
+            check_owner_if_exists(self._beside(suffix), self._owners)
 
     def _in_use(self) -> ConfigurationError:
         return ConfigurationError(f"the journal {self._path} is in use by another run")
 
-    def has(self, file: os.stat_result) -> bool:
-        """Whether this is the open journal."""
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the open journal; None once it is closed."""
+        return None if self._journal is None else (self._journal.st_dev, self._journal.st_ino)
+
+    def is_journal(self, file: os.stat_result) -> bool:
+        """Whether this file is the open journal."""
         return self._journal is not None and os.path.samestat(file, self._journal)
 
     @property
-    def foreign(self) -> bool:
-        """Whether they belong to another process, from which this one was forked."""
+    def inherited(self) -> bool:
+        """Whether they were opened by the process from which this one was forked."""
         return self._process != os.getpid()
 
     def check(self) -> None:
-        """Assert that journal and lock file are in their places, and that nothing was cut off.
+        """Check that journal and lock file are in their places, and that nothing was truncated.
 
-        From any thread, also while a transaction is written in another.
+        From any thread, also while another one writes a transaction.
 
         Raises:
             ConfigurationError: they are not, or were not at an earlier check.
         """
         journal, lock, size = self._journal, self._lock, self._size
         if journal is None or lock is None:
-            return  # It is closed.
+            return  # The journal is closed.
         what = _displaced(self._place, journal, size)
         if what is None and (missing := _displaced(self._lock_place, lock)) is not None:
             what = f"lost its lock file, {self._lock_place.name}, which {missing}"
-        self._assert_kept(what)
+        self._raise_if_lost(what)
 
     def check_unchanged(self) -> None:
-        """The same between two transactions, and that nobody wrote, or took the rollback journal.
+        """Check the same between two transactions, and that no other program wrote any file.
 
         Raises:
             ConfigurationError: as for :meth:`check`.
@@ -239,23 +244,23 @@ class JournalFiles:
             missing := _displaced(self._rollback_place, self._rollback)
         ):
             what = f"lost SQLite's rollback journal, {self._rollback_place.name}, which {missing}"
-        self._assert_kept(what)
+        self._raise_if_lost(what)
 
     def check_written(self, size: int) -> None:
-        """Assert the same after a transaction, and remember what the files are like now.
+        """Check the same after a transaction, and remember the state of the files.
 
         Args:
-            size: bytes that SQLite has in the database.
+            size: the size of the database in bytes, from SQLite.
 
         Raises:
             ConfigurationError: as for :meth:`check`.
         """
         self.check()
         self.record()
-        self._assert_kept("was truncated" if self._size < size else None)
+        self._raise_if_lost("was truncated" if self._size < size else None)
 
     def record(self) -> None:
-        """Remember what the files are like now, after what was written by this process."""
+        """Remember the state of the files, after this process has written them."""
         self._size, self._header = self._state()
         try:
             self._rollback = self._rollback_place.stat()
@@ -266,38 +271,38 @@ class JournalFiles:
         descriptor = self._descriptors[-1]
         try:
             os.lseek(descriptor, 0, os.SEEK_SET)
-            return os.fstat(descriptor).st_size, os.read(descriptor, _HEADER)
+            return os.fstat(descriptor).st_size, os.read(descriptor, _HEADER_SIZE)
         except OSError as error:
-            self._assert_kept(f"could not be read any more ({error.strerror})")
+            self._raise_if_lost(f"could not be read any more ({error.strerror})")
             raise
 
-    def _assert_kept(self, what: str | None) -> None:
+    def _raise_if_lost(self, what: str | None) -> None:
         if what is not None and self.lost is None:
-            # For good: while it was away, another run may have had it.
+            # It stays lost: another run may have used it meanwhile.
             self.lost = (
-                f"the journal {self._path} {what} while it was in use. What was done since is not "
-                "written down there: look for it at the service before you repeat anything"
+                f"the journal {self._path} {what} while it was in use. It does not have what was "
+                "done since: look at the service before you repeat anything"
             )
         if self.lost is not None:
             raise ConfigurationError(self.lost)
 
     def close(self) -> None:
-        """Close the files, the lock last, once SQLite has closed the journal. May be called twice."""
-        with _changing:
+        """Close the files, the lock last. Close SQLite's connection before. May be called twice."""
+        with _files_lock:
             descriptors, self._descriptors = self._descriptors, []
             _open_files.discard(self)
         self._journal = self._lock = None
-        if descriptors and not self.foreign:
+        if descriptors and not self.inherited:
             self._remove_unused_rollback()
-            # A child that was forked without Python's hooks may have the lock file open still. To
-            # unlock what somebody else has locked does nothing.
+            # A child that was forked without Python's hooks may still have the lock file open.
+            # Unlocking a lock of another process does nothing.
             with contextlib.suppress(OSError):
                 _unlock(descriptors[0])
         for descriptor in reversed(descriptors):
             os.close(descriptor)
 
     def _remove_unused_rollback(self) -> None:
-        """Remove the rollback journal that was made here, unless SQLite did so or has used it."""
+        """Remove the rollback journal that was made here, unless SQLite has removed or used it."""
         made, self._made_rollback = self._made_rollback, None
         if made is None or self.lost is not None:
             return
@@ -308,13 +313,24 @@ class JournalFiles:
 
 
 def never_close(database: object) -> None:
-    """Keep SQLite's connection from being freed, at the end of the interpreter too."""
-    # One reference more than there are.
+    """Keep SQLite's connection from ever being freed, even at the end of the interpreter."""
+    # A reference that nothing drops.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(database))
 
 
+def _without_links(path: Path) -> Path:
+    """The path of a journal without symbolic links.
+
+    A journal must have one lock file, whichever links lead to its folder. The file itself must not
+    be a link, where that can be refused.
+    """
+    if POSIX:
+        return Path(os.path.realpath(path.parent), path.name)
+    return Path(os.path.realpath(path))
+
+
 def _displaced(place: Path, file: os.stat_result, size: int = 0) -> str | None:
-    """What became of a file that was opened there, in words; None if it is there, and that long."""
+    """What happened to a file that was opened there; None if it is there, and not shorter."""
     try:
         found = place.stat()
     except FileNotFoundError:
@@ -327,18 +343,19 @@ def _displaced(place: Path, file: os.stat_result, size: int = 0) -> str | None:
 
 
 def _after_fork_in_child() -> None:
-    _changing.release()
+    _files_lock.release()
     for files in list(_open_files):
-        if files._journal is not None:
-            _inherited.add((files._journal.st_dev, files._journal.st_ino))
+        if files.identity is not None:
+            _inherited.add(files.identity)
         never_close(files.database)
-        # Closed but not unlocked: the lock is the parent's. Left open it would outlive the parent.
+        # Closed but not unlocked, because the lock is the parent's. If this process kept it open,
+        # the lock would outlive the parent.
         files.close()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_changing.acquire,
-        after_in_parent=_changing.release,
+        before=_files_lock.acquire,
+        after_in_parent=_files_lock.release,
         after_in_child=_after_fork_in_child,
     )

@@ -1,9 +1,9 @@
-"""Whose the files of a journal are. Whoever can write a journal decides what is done, and what is not.
+"""Checks the owner and mode of a journal's files: whoever can write them decides what is done.
 
-The rule is that of OpenSSH for a user's files (``safe_path`` in its ``misc.c``): a file of the user's
-own that neither group nor others may write, asked of the opened file. Two things differ. The file
-itself must not be a symbolic link, where OpenSSH follows it and checks what it leads to. And a folder
-that others may write is a warning here, where OpenSSH refuses it.
+The rule is that of OpenSSH for a user's files (``safe_path`` in its ``misc.c``): the opened file
+must belong to the user, and neither group nor others may write it. Two things differ. The file
+itself must not be a symbolic link, where OpenSSH follows the link and checks its target. And a
+folder that others may write is a warning here, where OpenSSH refuses it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Final
 
 from attrs import frozen
 
-from vcloud._core.text import printable
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import printable
 
-#: Windows knows other rights, and the files of a user's folder are the user's there.
+#: Windows has other permissions, and files in a user's folder belong to the user there.
 POSIX: Final = hasattr(os, "geteuid")
-#: A symbolic link is not followed, a FIFO not waited for, a terminal not taken over.
+#: Do not follow a symbolic link, wait for a FIFO, or make a terminal the controlling one.
 _FLAGS: Final = (
     os.O_RDWR
     | getattr(os, "O_BINARY", 0)
@@ -30,34 +30,34 @@ _FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOCTTY", 0)
 )
-#: How often a file is opened anew that appears and disappears meanwhile.
-_TRIES: Final = 5
+#: How often a file is opened if it is made and removed meanwhile.
+_OPEN_ATTEMPTS: Final = 5
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _log = logging.getLogger("vcloud.bulk")
 
 
 @frozen
 class Owners:
-    """Whose a journal's files may be.
+    """The users to whom a journal's files may belong.
 
-    Args:
+    Attributes:
         user: the effective user id of this process.
-        folder: who owns the folder that the files are in. Only root accepts files of that user.
+        folder: the owner of the folder of the files. Only root accepts files of that user.
     """
 
     user: int
     folder: int
 
     def fault(self, file: os.stat_result) -> tuple[str, str] | None:
-        """What is wrong with a file, and the command that mends it; None if nothing is.
+        """What is wrong with a file, and the command that fixes it; None if nothing is.
 
         Args:
-            file: what fstat(2) says of it.
+            file: the result of fstat(2).
         """
         accepted = {self.user, self.folder} if self.user == 0 else {self.user}
         if file.st_uid not in accepted:
             return (
-                f"belongs to another user (uid {file.st_uid}, and this is run by uid {self.user})",
+                f"belongs to another user (uid {file.st_uid}; this process has uid {self.user})",
                 f"chown {self.user}",
             )
         if file.st_mode & _OTHERS_WRITE:
@@ -67,7 +67,7 @@ class Owners:
 
 
 def owners_in(folder: Path) -> Owners | None:
-    """Whose the files of a journal in this folder may be; None where the system has no such rights.
+    """The allowed owners of files in this folder; None if the system has no POSIX permissions.
 
     A folder in which others may replace files is logged at WARNING.
 
@@ -88,30 +88,31 @@ def owners_in(folder: Path) -> Owners | None:
 
 
 def open_file(place: Path, owners: Owners | None) -> int:
-    """Open a file to read and write, which is made for its owner alone when it is not there.
+    """Open a file to read and write. It is made for its owner alone if it does not exist.
 
     Args:
         place: the file.
-        owners: whose it may be; None: that is not asked.
+        owners: the allowed owners; None: any.
 
     Returns:
         The descriptor.
 
     Raises:
-        ConfigurationError: it is somebody else's, others may write it, or it is no regular file.
+        ConfigurationError: it belongs to another user, others may write it, or it is not a regular
+            file.
         OSError: it cannot be opened.
     """
     descriptor = _opened(place, owners)
     try:
-        _assert_safe(place, os.fstat(descriptor), owners)
+        _check_owner(place, os.fstat(descriptor), owners)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def assert_safe_if_there(place: Path, owners: Owners | None) -> None:
-    """Assert the same of a file that somebody else opens, SQLite.
+def check_owner_if_exists(place: Path, owners: Owners | None) -> None:
+    """Check the same of a file that SQLite opens, if it exists.
 
     Raises:
         ConfigurationError: as for :func:`open_file`.
@@ -120,11 +121,11 @@ def assert_safe_if_there(place: Path, owners: Owners | None) -> None:
         found = place.lstat()
     except FileNotFoundError:
         return
-    _assert_safe(place, found, owners)
+    _check_owner(place, found, owners)
 
 
 def make_empty(place: Path) -> os.stat_result | None:
-    """Make a file for its owner alone; return None when there is one of that name."""
+    """Make a file for its owner alone. Return None if there is one of that name."""
     try:
         descriptor = _new(place)
     except FileExistsError:
@@ -136,10 +137,10 @@ def make_empty(place: Path) -> os.stat_result | None:
 
 
 def _opened(place: Path, owners: Owners | None) -> int:
-    for _ in range(_TRIES):
+    for _ in range(_OPEN_ATTEMPTS):
         try:
-            # First, so that nobody else's file is taken for one that was just made. And to open
-            # with O_CREAT what another user has put into /tmp fails (fs.protected_regular).
+            # First, so that a file of another user is not taken for one that was just made. Also,
+            # opening a file of another user in /tmp with O_CREAT fails (fs.protected_regular).
             return _new(place)
         except FileExistsError:
             pass
@@ -148,16 +149,18 @@ def _opened(place: Path, owners: Owners | None) -> int:
         except FileNotFoundError:
             continue
         except OSError:
-            # A link cannot be opened in this way, somebody else's file often not at all.
-            assert_safe_if_there(place, owners)
+            # A link cannot be opened in this way, and a file of another user often not at all.
+            check_owner_if_exists(place, owners)
             raise
-    raise ConfigurationError(f"{place} is removed whenever it is there")
+    raise ConfigurationError(
+        f"{place} cannot be opened: another program makes and removes it all the time"
+    )
 
 
 def _new(place: Path) -> int:
     descriptor = os.open(place, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     if POSIX and stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
-        # The umask took rights from its owner, or the file system has no such rights.
+        # The umask took permissions from the owner, or the file system has no permissions.
         try:
             os.fchmod(descriptor, 0o600)
         except PermissionError:
@@ -168,19 +171,19 @@ def _new(place: Path) -> int:
     return descriptor
 
 
-def _assert_safe(place: Path, file: os.stat_result, owners: Owners | None) -> None:
+def _check_owner(place: Path, file: os.stat_result, owners: Owners | None) -> None:
     if stat.S_ISLNK(file.st_mode):
         raise ConfigurationError(
             f"{place} is a symbolic link, and whoever can change it decides what is done: "
-            "give the path that it leads to"
+            "pass the path of its target"
         )
     if not stat.S_ISREG(file.st_mode):
-        raise ConfigurationError(f"{place} is no regular file")
+        raise ConfigurationError(f"{place} is not a regular file: use another path")
     if owners is None or (fault := owners.fault(file)) is None:
         return
     what, command = fault
     raise ConfigurationError(
-        f"{place} {what}, and whoever can write it decides what is done: if you trust what it says, "
-        f"`{command} {shlex.quote(str(place))}`; on a file system without owners and rights, "
-        "give Journal(path, check_owner=False)"
+        f"{place} {what}, and whoever can write it decides what is done: if you trust its content, "
+        f"`{command} {shlex.quote(str(place))}`; on a file system without owners and modes, "
+        "use Journal(path, check_owner=False)"
     )

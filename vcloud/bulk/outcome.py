@@ -1,4 +1,4 @@
-"""What becomes of one item, and of all of them together."""
+"""The outcome of one item, and the totals of all."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ R = TypeVar("R")
 
 
 class OutcomeStatus(StrEnum):
-    """What became of an item."""
+    """The status of an item after a run."""
 
     #: The action returned.
     DONE = "done"
-    #: The action raised, and what it raised leaves nothing open.
+    #: The action raised an error after which it is certain that it did not succeed.
     FAILED = "failed"
-    #: The service may have acted, and nobody saw its answer. Look before you repeat it.
+    #: The service may have acted, but its answer was lost. Look there before you repeat the action.
     UNKNOWN = "unknown"
-    #: Nothing was done for it: it was interrupted before it sent anything, or not sent because the
-    #: credentials were refused, or a rate limit refused it for longer than the run waits.
+    #: Nothing was done: the item was interrupted before it sent anything, the credentials were
+    #: refused, or a rate limit lasts longer than the run waits.
     UNDONE = "undone"
 
 
 @frozen
 class Outcome(Generic[T, R]):
-    """What became of one item.
+    """The outcome of one item.
 
     Attributes:
         item: the item.
-        key: what names it in the journal, as it is; None without one.
-        status: what became of it.
-        result: what the action returned. The journal does not keep it: None for what an earlier run did.
-        error: what the action raised; of an earlier run its words, on one printable line.
-        attempts: requests sent for it, each repeat counted; 0 also for what a run that was killed left unknown.
-        duration: how long the action took; zero for what a run that was killed left unknown.
-        recorded: what the journal keeps of the result: JSON, made by the run's ``record``.
-        resumed: it stands in the journal since an earlier run, and nothing was sent for it in this one.
+        key: its name in the journal; None without a journal.
+        status: its status.
+        result: what the action returned; None for an outcome from the journal, which does not keep
+            results.
+        error: what the action raised; for an outcome from the journal, its text on one printable
+            line.
+        attempts: requests sent for it, each retry counted; 0 also if an earlier run was killed
+            while the item was in progress.
+        duration: how long the action took; zero if an earlier run was killed while the item was in
+            progress.
+        recorded: what the journal keeps of the result: JSON, from the run's ``record``.
+        resumed: whether the outcome is from the journal, and nothing was sent in this run.
     """
 
     item: T
@@ -55,47 +59,55 @@ class Outcome(Generic[T, R]):
 
 @frozen
 class Settled(Generic[R]):
-    """What a look at the service says of an item that an earlier run left unknown. Made by its class methods."""
+    """What ``settle`` found out about an item that an earlier run left unknown.
+
+    Made by its class methods.
+
+    Attributes:
+        status: done, undone or unknown.
+        result: what the action would have returned.
+    """
 
     status: OutcomeStatus
     result: R | None = None
 
     @classmethod
     def done(cls, result: R | None = None) -> Self:
-        """It happened; ``result`` is what the action would have returned."""
+        """The action was done; ``result`` is what it would have returned."""
         return cls(OutcomeStatus.DONE, result)
 
     @classmethod
     def undone(cls) -> Self:
-        """It provably did not happen, and will not: the action is run."""
+        """The action was provably not done, and will not be: run it."""
         return cls(OutcomeStatus.UNDONE)
 
     @classmethod
     def unknown(cls) -> Self:
-        """It still cannot be told."""
+        """It is still unknown."""
         return cls(OutcomeStatus.UNKNOWN)
 
 
 @frozen(kw_only=True)
 class Totals:
-    """How far a run is, or how far it came. With a journal it counts the whole job, earlier runs included.
+    """The totals of a run. With a journal they count the whole job, earlier runs included.
 
     Attributes:
-        total: how many items there are, with those that only the journal knows; None when they have no ``len()``.
+        total: how many items there are, with those that only the journal knows; None if the items
+            have no ``len()``.
         done: how many are done.
         failed: how many failed.
-        unknown: of how many the service may have acted without anybody seeing its answer.
-        undone: how many are not done so far: nothing was sent for them, or they were not begun.
-            Without a ``total``, what was not begun is not counted.
+        unknown: how many are unknown.
+        undone: how many are not done so far: nothing was sent for them, or they were not started.
+            Without a ``total``, items that were not started are not counted.
         resumed: how many outcomes were taken over from the journal in this run.
-        attempts: requests sent in this run for items that are over.
-        elapsed: how long this run took so far.
-        stopped: why nothing more was begun, or what was under way was ended: ``"max_failures"``, ``"deadline"``,
-            ``"credentials"`` (those of the only client were refused), ``"rate_limit"`` (one is used up
-            for longer than the run waits), ``"interrupted"`` (cancelled, or left early),
-            ``"error"`` (raised from the iteration); else None.
-        until: of a run that a rate limit stopped, when that allows the next request, by this
-            machine's clock; None when nobody knows.
+        attempts: requests sent in this run for items that have finished.
+        elapsed: how long this run has taken so far.
+        stopped: why no further item was started, or why items in progress were cancelled:
+            ``"max_failures"``, ``"deadline"``, ``"credentials"`` (those of the only client were
+            refused), ``"rate_limit"`` (one lasts longer than the run waits), ``"interrupted"``
+            (cancelled, or left early), ``"error"`` (raised from the iteration); else None.
+        until: if a rate limit stopped the run, when it allows the next request, by this machine's
+            clock; None if unknown.
     """
 
     total: int | None
@@ -111,7 +123,7 @@ class Totals:
 
     @property
     def ending(self) -> str | None:
-        """Why nothing more was begun, and until when, in words; None as for ``stopped``."""
+        """``stopped``, and until when, in words; None as for ``stopped``."""
         if self.until is None:
             return self.stopped
         return f"{self.stopped} until {self.until:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,6 +1,6 @@
-"""How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere.
+"""The progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
 
-Nothing here fails a run. Standard error may be missing (``pythonw``), closed, a pipe that nobody
+No error here ends a run. Standard error may be missing (``pythonw``), closed, a pipe that nobody
 reads from, or a terminal that goes away while the run goes on.
 """
 
@@ -13,33 +13,35 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
-from vcloud._core.text import printable
 from vcloud._core.waiting import Waiting, briefly
 from vcloud.errors import ConfigurationError
+from vcloud.errors.text import printable
 
 if TYPE_CHECKING:
     from vcloud.bulk.outcome import Totals
 
 #: Seconds between two lines where there is no terminal: a run of an hour makes 120 of them.
 LINE_INTERVAL: Final = 30.0
-#: Seconds between two looks for what is waited for, while there is a bar.
+#: Seconds between two updates of what the calls wait for, while there is a bar.
 WAIT_INTERVAL: Final = 1.0
 
-#: Says for what the calls of a run wait.
-Waits = Callable[[], Sequence[Waiting]]
+#: Returns what the calls of a run wait for.
+CurrentWaits = Callable[[], Sequence[Waiting]]
 
 
-class Bar(Protocol):
-    """Something that shows how far a run is."""
+class Display(Protocol):
+    """Shows the progress of a run."""
 
     def show(self, totals: Totals) -> None:
-        """It is this far now."""
+        """Show these totals."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Show nothing more, and leave the terminal as it was."""
 
 
-class _Silence:
+class _NoDisplay:
+    """Shows nothing."""
+
     def show(self, totals: Totals) -> None:
         pass
 
@@ -47,100 +49,104 @@ class _Silence:
         pass
 
 
-def bar(title: str | None, waits: Waits) -> Bar:
-    """What shows a run on standard error. Called in the event loop of the run.
+def open_display(title: str | None, waits: CurrentWaits) -> Display:
+    """Open the progress display of a run, in the event loop of the run.
 
     Args:
-        title: what the run does; None: nothing is shown.
-        waits: for what its calls wait.
+        title: what the run does; None: show nothing.
+        waits: what its calls wait for.
 
     Returns:
-        a bar on a terminal, which is drawn by rich; elsewhere one that writes a line each 30
-        seconds; one that is silent when there is no title, or no standard error.
+        On a terminal, a bar that rich draws. Elsewhere, a display that writes a line every 30
+        seconds. Without a title or a standard error, one that shows nothing.
 
     Raises:
-        ConfigurationError: it is a terminal, and rich is not installed.
+        ConfigurationError: standard error is a terminal, and rich is not installed.
     """
-    # Of a bar that is drawn already, another one needs what that one writes to.
+    # Another bar that is open has replaced standard error; this one needs the original.
     stream: Any = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
     if title is None or stream is None:
-        return _Silence()
-    output = _Output(stream)
+        return _NoDisplay()
+    output = _SafeStream(stream)
     if not output.isatty():
-        return _Lines(title, output, asyncio.get_running_loop(), waits)
+        return _LineDisplay(title, output, asyncio.get_running_loop(), waits)
     try:
-        import rich  # noqa: F401, PLC0415 - only those who watch need it
+        import rich  # noqa: F401, PLC0415 - only a progress bar needs it
     except ImportError:
         raise ConfigurationError(
-            "a progress bar needs the extra: pip install 'vcloud-sdk[progress]'"
+            "progress= on a terminal needs rich, which is not installed: "
+            "pip install 'vcloud-sdk[progress]'"
         ) from None
     try:
-        return _Drawn(title, output, asyncio.get_running_loop(), waits)
-    except Exception:  # noqa: BLE001 - no thread can be started, say
-        return _Lines(title, output, asyncio.get_running_loop(), waits)
+        return _BarDisplay(title, output, asyncio.get_running_loop(), waits)
+    except Exception:  # noqa: BLE001 - for example, no thread can be started
+        return _LineDisplay(title, output, asyncio.get_running_loop(), waits)
 
 
-class _Output:
-    """A stream to which one can always write. What it does not take is dropped.
+class _SafeStream:
+    """A stream whose writes never fail. What the stream beneath does not take is dropped.
 
-    rich must not see a broken pipe: it would end the process with status 1, after it had replaced
-    standard output.
+    rich must not see a broken pipe: after it has replaced standard output, it would end the process
+    with status 1.
 
     Args:
-        stream: the one that may fail, in any way.
+        stream: the stream beneath, which may fail in any way.
+
+    Attributes:
+        encoding: its encoding.
     """
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self._gone = False
-        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._broken = False
+        self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether it is a terminal, and still there."""
+        """Whether it is a terminal that still exists."""
         return _is_terminal(self._stream)
 
     def fileno(self) -> int:
-        """The stream's, by which rich knows a console of Windows."""
+        """The descriptor of the stream, from which rich recognises a Windows console."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write it, or never write anything again."""
-        if not self._gone:
+        """Write the text. After an error, drop this text and all others."""
+        if not self._broken:
             try:
                 self._stream.write(self._writable(text))
             except BlockingIOError:
-                pass  # it does not wait for its reader, who may be there again for the next text
-            except Exception:  # noqa: BLE001 - the stream may be anybody's
-                self._gone = True
+                pass  # a non-blocking pipe is full; the next text may fit again
+            except Exception:  # noqa: BLE001 - any kind of object may be the stream
+                self._broken = True
         return len(text)
 
     def flush(self) -> None:
-        """Have it written now, if that can be."""
-        if not self._gone:
+        """Flush the stream, if that is possible."""
+        if not self._broken:
             try:
                 self._stream.flush()
             except BlockingIOError:
                 pass
             except Exception:  # noqa: BLE001 - as above
-                self._gone = True
+                self._broken = True
 
     def _writable(self, text: str) -> str:
-        """The text with escapes for what the stream's encoding lacks."""
+        """The text, with escapes for characters that the stream's encoding does not have."""
         if text.isascii():
             return text
         return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Whether a standard stream is a terminal. It may be None, closed, or anything with ``write``."""
+    """Whether a standard stream is a terminal. It may be None, closed, or any object."""
     try:
         return bool(stream.isatty())
     except Exception:  # noqa: BLE001 - no such method, a closed file, ...
         return False
 
 
-class _Lines:
-    """Writes a line each half minute, for the log of a service or of a batch job.
+class _LineDisplay:
+    """Writes a line every 30 seconds, for the log of a service or of a batch job.
 
     A run that takes less than that writes nothing.
 
@@ -148,11 +154,11 @@ class _Lines:
         title: what the run does.
         output: where to write.
         loop: whose clock and timers are used.
-        waits: for what its calls wait.
+        waits: what the calls of the run wait for.
     """
 
     def __init__(
-        self, title: str, output: _Output, loop: asyncio.AbstractEventLoop, waits: Waits
+        self, title: str, output: _SafeStream, loop: asyncio.AbstractEventLoop, waits: CurrentWaits
     ) -> None:
         self._title = printable(title)
         self._output = output
@@ -161,8 +167,8 @@ class _Lines:
         self._began = loop.time()
         self._totals: Totals | None = None
         self._written = False
-        # A timer, because a line must come even if no item is over for hours.
-        self._timer = loop.call_later(LINE_INTERVAL, self._ring)
+        # A timer, because a line must be written even if no item finishes for hours.
+        self._timer = loop.call_later(LINE_INTERVAL, self._update)
 
     def show(self, totals: Totals) -> None:
         self._totals = totals
@@ -173,8 +179,8 @@ class _Lines:
             stopped = self._totals.ending
             self._write(f"; stopped: {stopped}" if stopped else "; ended")
 
-    def _ring(self) -> None:
-        self._timer = self._loop.call_later(LINE_INTERVAL, self._ring)
+    def _update(self) -> None:
+        self._timer = self._loop.call_later(LINE_INTERVAL, self._update)
         self._written = True
         self._write("".join(f"; {one}" for one in map(briefly, self._waits())))
 
@@ -182,32 +188,34 @@ class _Lines:
         if self._totals is None:
             return
         elapsed = timedelta(seconds=int(self._loop.time() - self._began))
-        # At once, so that no line of somebody else's gets into it.
-        self._output.write(f"{self._title}: {_count(self._totals)}, after {elapsed}{end}\n")
+        # In one write, so that no other output gets into the line.
+        self._output.write(f"{self._title}: {_counts_text(self._totals)}, after {elapsed}{end}\n")
         self._output.flush()
 
 
-def _over(totals: Totals) -> int:
-    """How many items are over."""
+def _finished(totals: Totals) -> int:
+    """How many items have an outcome."""
     return totals.done + totals.failed + totals.unknown
 
 
-def _count(totals: Totals) -> str:
-    """How many items are over, and what went wrong."""
-    over = _over(totals)
-    troubles = [
+def _counts_text(totals: Totals) -> str:
+    """How many items have an outcome, and how many failed or are unknown."""
+    finished = _finished(totals)
+    problems = [
         f"{count} {word}"
         for word, count in (("failed", totals.failed), ("unknown", totals.unknown))
         if count
     ]
     return ", ".join(
-        [f"{over}/{totals.total}" if totals.total is not None else str(over), *troubles]
+        [f"{finished}/{totals.total}" if totals.total is not None else str(finished), *problems]
     )
 
 
-class _Drawn:
+class _BarDisplay:
+    """Draws a bar on a terminal, with rich. Arguments as for :class:`_LineDisplay`."""
+
     def __init__(
-        self, title: str, output: _Output, loop: asyncio.AbstractEventLoop, waits: Waits
+        self, title: str, output: _SafeStream, loop: asyncio.AbstractEventLoop, waits: CurrentWaits
     ) -> None:
         from rich.console import Console  # noqa: PLC0415 - as above
         from rich.progress import (  # noqa: PLC0415
@@ -226,13 +234,13 @@ class _Drawn:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(file=cast("IO[str]", output)),
-            # What is printed meanwhile goes above the bar; but what goes into a file or a pipe must arrive there.
+            # Printed lines appear above the bar; but a file or a pipe must get what is printed.
             redirect_stdout=_is_terminal(sys.stdout),
         )
         self._task = self._progress.add_task(printable(title), total=None, count="", waits="")
         self._loop = loop
         self._waits = waits
-        self._timer = loop.call_later(WAIT_INTERVAL, self._ring)
+        self._timer = loop.call_later(WAIT_INTERVAL, self._update)
         try:
             self._progress.start()
         except BaseException:
@@ -241,15 +249,15 @@ class _Drawn:
 
     def show(self, totals: Totals) -> None:
         self._progress.update(
-            self._task, completed=_over(totals), total=totals.total, count=_count(totals)
+            self._task, completed=_finished(totals), total=totals.total, count=_counts_text(totals)
         )
 
-    def _ring(self) -> None:
-        self._timer = self._loop.call_later(WAIT_INTERVAL, self._ring)
+    def _update(self) -> None:
+        self._timer = self._loop.call_later(WAIT_INTERVAL, self._update)
         self._progress.update(self._task, waits="; ".join(map(briefly, self._waits())))
 
     def close(self) -> None:
         self._timer.cancel()
-        with contextlib.suppress(Exception):  # it gives the standard streams back all the same
+        with contextlib.suppress(Exception):  # rich restores the standard streams even then
             self._progress.update(self._task, waits="")
             self._progress.stop()

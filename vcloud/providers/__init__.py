@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-_MODULES = {"computers", "desktops", "streams", "streamspace", "vagon"}
-
 
 def __getattr__(name: str) -> object:
-    # Type checkers know these as attributes once `vcloud` is imported.
+    # Type checkers know these packages as attributes once `vcloud` is imported.
     from importlib import import_module  # noqa: PLC0415 - loaded only when used
 
-    if name in _MODULES:
-        return import_module(f"vcloud.providers.{name}")
-    raise AttributeError(f"module 'vcloud.providers' has no attribute {name!r}")
+    module = f"{__name__}.{name}"
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise  # something that the package imports
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,41 +1,28 @@
-"""What Vagon's two APIs, Streams and Computers, have in common: the envelope, the codes, the resource shape, the pages.
+"""What Vagon's two APIs, Streams and Computers, have in common: the envelope, and how they refuse.
 
-``client_code`` in the body decides, not the HTTP status: most codes cannot be one, and an HTTP 200 may carry a refusal.
+The ``client_code`` in the body decides, not the HTTP status. Most codes are no HTTP status, and an
+HTTP 200 may carry a refusal. Resources and lists: :mod:`vcloud.providers.vagon_resources`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Self
 
 import msgspec
 from attrs import frozen
 
-from vcloud._core.arguments import positive_integer
-from vcloud._core.decoding.codec import (
-    BrokenItems,
-    Codec,
-    Instant,
-    Integer,
-    Shape,
-    excerpt,
-    required,
-)
-from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.codec import Codec
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
-from vcloud._core.paging.pager import Page, Pager
-from vcloud._core.paging.strategies import ABSENT, last_by_count, next_by_count
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
-from vcloud._core.request import QueryValue, Request, Response, query
-from vcloud._core.resource import Handle, Origin, set_origin, set_session
-from vcloud._core.scalars import instant_or_none
-from vcloud._core.session import Session
-from vcloud._core.text import shortened
+from vcloud._core.request import Request, Response
+from vcloud._core.scalars import Instant, Integer, instant_or_none
 from vcloud.errors import (
     APIError,
     CapacityError,
@@ -46,16 +33,8 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-W = TypeVar("W")
-H = TypeVar("H", bound=Handle)
-
-#: Records on a page when ``per_page`` is not given, by the documents.
-PER_PAGE: Final = 20
+from vcloud.errors.text import shortened
 
 
 class VagonCode(IntEnum):
@@ -131,311 +110,17 @@ class VagonCode(IntEnum):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
-    """The keys beside every answer. One without ``client_code`` is nobody's success."""
+    """The keys of every answer. An answer without ``client_code`` is no success."""
 
     client_code: Integer
     message: str | None = None
     timestamp: Instant | None = None
 
 
-class Enclosing:
-    """A resource as the wire has it: its id stands beside its attributes."""
-
-    __slots__ = ()
-
-    @classmethod
-    def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # A resource of which nothing is told but its id.
-        return value if value.get("attributes") is not None else {**value, "attributes": {}}
-
-
-@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
-class Item(Enclosing, Generic[T]):
-    """A resource in a list; the handle's own id stands beside its attributes."""
-
-    id: str
-    type: str | None = None
-    attributes: T
-
-
-@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
-class NestedItem(Enclosing, Generic[T]):
-    """A resource in another one, which is worth something without it, and so without its id."""
-
-    id: str | None
-    type: str | None = None
-    attributes: T
-
-
-if TYPE_CHECKING:
-    Nested = Annotated[T, NestedItem]
-else:
-    # A resource inside another one. On the wire it is an item; :func:`adopt` puts in its place what the item holds, which
-    # is all that a type checker sees. The model around it names such fields in ``nested``.
-    Nested = NestedItem
-
-
-@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
-class Single(Enclosing, Envelope, Generic[T]):
-    """A resource that is the whole answer: the envelope's keys stand beside ``id``."""
-
-    id: str
-    type: str | None = None
-    attributes: T
-
-
-@frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
-class Value(Enclosing, Envelope, Generic[T]):
-    """A value that is the whole answer: something that nothing can be done to, so that its id is not needed."""
-
-    id: str | None
-    type: str | None = None
-    attributes: T
-
-
-@frozen(kw_only=True, eq=False, repr=False)
-class Listing(Envelope):
-    """A page. Each kind of list adds the field that holds its items, and names it in ``key``."""
-
-    key: ClassVar[str]
-    item_fields: ClassVar[tuple[str, ...]]
-
-    count: Integer | None = None
-    page: Integer | None = None
-    # ABSENT, because a list without the key is counted, while null is the end.
-    next_page: Integer | None = ABSENT
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        cls.item_fields = (cls.key,)
-
-    def found(self, body: bytes) -> Sequence[Item[Any]]:
-        """The resources on the page, as the wire has them.
-
-        Raises:
-            DecodeError: the answer is no list.
-        """
-        items: Sequence[Item[Any]] | None = getattr(self, self.key)
-        return items if items is not None else required(None, body, self.key)
-
-
-def adopt(
-    item: Item[H] | NestedItem[H] | Single[H],
-    session: Session,
-    origin: Origin,
-    owner: Mapping[str, str] | None = None,
-) -> H:
-    """Turn a decoded resource into a handle: its id moves in from beside its attributes, its owner's id too."""
-    handle = with_id(item)
-    set_session(handle, session)
-    set_origin(handle, origin)
-    if owner:
-        for name, value in owner.items():
-            _set(handle, name, value)
-    for name in handle.nested:
-        _set(handle, name, _unwrap(getattr(handle, name), session, (*origin, "attributes", name)))
-    return handle
-
-
-def _unwrap(inner: object, session: Session, origin: Origin) -> object:
-    if isinstance(inner, NestedItem):
-        return (
-            adopt(inner, session, origin)
-            if isinstance(inner.attributes, Handle)
-            else with_id(inner)
-        )
-    if isinstance(inner, tuple):
-        return tuple([_unwrap(one, session, (*origin, index)) for index, one in enumerate(inner)])
-    return inner
-
-
-_id, _attributes = attrgetter("id"), attrgetter("attributes")
-
-# Past the freezing: what is decoded is not yet in anybody's hands.
-_set = object.__setattr__
-
-
-def resource(model: type[H], **owner: str) -> Shape[Single[H], H]:
-    """The shape of an answer that is one resource; ``owner`` names and gives the ids that its endpoints need."""
-    return Shape(Single[model], lambda wire, session, body: adopt(wire, session, (body,), owner))  # type: ignore[valid-type]
-
-
-def value(model: type[T]) -> Shape[Value[T], T]:
-    """The shape of an answer that is one value: something that nothing can be done to."""
-    return Shape(Value[model], lambda wire, session, body: with_id(wire))  # type: ignore[valid-type]
-
-
-def with_id(item: Item[T] | NestedItem[T] | Single[T] | Value[T]) -> T:
-    """What a decoded item holds, with the id that stands beside its attributes."""
-    # A nested resource may come without its id, and then is a bare value.
-    _set(item.attributes, "id", item.id if item.id is not None else "")
-    return item.attributes
-
-
-class Decoded(Protocol[T_co]):
-    """What came of a list: the items that were decoded, and what is known of the others."""
-
-    @property
-    def items(self) -> tuple[T_co, ...]: ...
-
-    @property
-    def broken(self) -> BrokenItems | None: ...
-
-
-class Found(msgspec.Struct, Generic[T], frozen=True):
-    """A list of values."""
-
-    items: tuple[T, ...]
-    broken: BrokenItems | None = None
-
-
-class Opened(msgspec.Struct, Generic[H], frozen=True):
-    """A list of handles, with the answer as the wire has it."""
-
-    answer: Listing
-    items: tuple[H, ...]
-    broken: BrokenItems | None = None
-
-
-def resources(wire: type[Listing], model: type[H], **owner: str) -> Shape[Listing, Opened[H]]:
-    """The shape of an answer that is a list of resources of this model; ``owner`` as in :func:`resource`."""
-    key = wire.key
-
-    def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        items = answer.found(body)
-        if owner or model.nested:
-            return open_partly(answer, session, body, {})
-        # What adopt does, without a call for each: no other loop of ours runs as often.
-        for index, item in enumerate(items):
-            handle = item.attributes
-            _set(handle, "id", item.id)
-            set_session(handle, session)
-            set_origin(handle, (body, key, index))
-        return Opened(answer, tuple(map(_attributes, items)))
-
-    def open_partly(
-        answer: Listing, session: Session, body: bytes, broken: Mapping[str, BrokenItems]
-    ) -> Opened[H]:
-        items = answer.found(body)
-        found = broken.get(key)
-        places = range(len(items)) if found is None else found.positions
-        handles = [
-            adopt(item, session, (body, key, index), owner)
-            for index, item in zip(places, items, strict=True)
-        ]
-        return Opened(answer, tuple(handles), found)
-
-    return Shape(wire, open_all, open_partly)
-
-
-def values(wire: type[W], name: str, view: Callable[[Any], T]) -> Shape[W, Found[T]]:
-    """The shape of an answer that holds a list of values.
-
-    Args:
-        wire: the answer's class.
-        name: the field that holds the list.
-        view: makes of an item what the caller gets.
-    """
-
-    def open_all(answer: W, session: Session, body: bytes) -> Found[T]:
-        return open_partly(answer, session, body, {})
-
-    def open_partly(
-        answer: W,
-        session: Session,  # noqa: ARG001 - the signature of every shape
-        body: bytes,
-        broken: Mapping[str, BrokenItems],
-    ) -> Found[T]:
-        items = required(getattr(answer, name), body, name)
-        return Found(tuple([view(item) for item in items]), broken.get(name))
-
-    return Shape(wire, open_all, open_partly)
-
-
-async def fetch_list(
-    session: Session, request: Request, shape: Shape[Any, Decoded[T]]
-) -> tuple[T, ...]:
-    """A list that is the result of a call.
-
-    Raises:
-        DecodeError: some of its items cannot be read; it holds the others in ``items``.
-    """
-    found = await session.fetch(request, shape)
-    error = session.broken_items(request, found.broken)
-    if error is None:
-        return found.items
-    error.items = found.items
-    raise error
-
-
-def listing(
-    session: Session,
-    path: str,
-    shape: Shape[Listing, Opened[H]],
-    *,
-    page: int | None,
-    per_page: int | None,
-    filters: Mapping[str, QueryValue] | None = None,
-    default_per_page: int = PER_PAGE,
-) -> Pager[H]:
-    """A paged list of resources: ``GET path`` with ``page``, ``per_page`` and the filters."""
-    parameters = query({"per_page": per_page, **(filters or {})})
-    expected = default_per_page if per_page is None else positive_integer(per_page, "per_page")
-
-    async def fetch(number: int) -> Page[H]:
-        request = Request(
-            "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
-        )
-        opened = await session.fetch(request, shape)
-        answer, broken = opened.answer, opened.broken
-        if broken is None:
-            return Page(opened.items, number, answer.count, answer.next_page)
-        return Page(
-            opened.items,
-            number,
-            answer.count,
-            answer.next_page,
-            error=session.broken_items(request, broken, page=number),
-            unread=broken.count,
-        )
-
-    def follow(page: Page[H], seen: int, size: int) -> Page[H]:
-        number, count = page.number, page.total
-        sent = len(page.items) + page.unread
-        following = next_by_count(
-            number=number,
-            items=sent,
-            per_page=expected,
-            seen=seen,
-            count=count,
-            next_page=page.next,
-        )
-        # What is followed by the service's own word is no short last page.
-        full = size if page.next == ABSENT else max(size, sent)
-        last = last_by_count(number=number, following=following, seen=seen, count=count, size=full)
-        return Page(page.items, number, count, following, last, page.error, page.unread)
-
-    return Pager(fetch, start=page, follow=follow, key=_id, max_pages=session.max_pages)
-
-
-def all_of(session: Session, path: str, shape: Shape[Any, Decoded[T]]) -> Pager[T]:
-    """A list that the service gives all at once: ``GET path``."""
-
-    async def fetch(number: int) -> Page[T]:
-        request = Request("GET", path)
-        found = await session.fetch(request, shape)
-        unread = 0 if found.broken is None else found.broken.count
-        error = session.broken_items(request, found.broken, page=number)
-        total = len(found.items) + unread
-        return Page(found.items, number, total, None, number, error, unread)
-
-    return Pager(fetch)
-
-
-#: Refusals that may be about a nonce: of the request, of who sends it, of what it conflicts with.
+#: Codes with which a used nonce may be refused: bad request, bad credentials, conflict.
 _REPLAY_CODES: Final = frozenset({400, 401, 403, 409})
-#: A nonce and what is wrong with it. A word alone is not enough: a refused signature names the
-#: nonce as a part of what was to be signed.
+#: A nonce together with what is wrong with it. The word alone is not enough: the refusal of a
+#: signature names the nonce as a part of the signed text.
 _REPLAY_WORDS: Final = re.compile(
     r"\bnonce\b.{0,60}\b(used|reused|repeated|duplicated?|replay(ed)?|seen|exists?|unique|invalid)\b"
     r"|\b(used|reused|repeated|duplicated?|replayed|invalid)\s+nonce\b"
@@ -450,27 +135,27 @@ _REPLAYED: Final = (
 def is_replay(code: int, words: str) -> bool:
     """Whether a refusal says that the nonce of the request was used before.
 
-    Every attempt is signed with a nonce of its own, so whoever used it before is a proxy between
-    that repeated the request: the first copy reached the service. Vagon's documentation says that a
-    nonce works once, and neither with which code nor in which words a second use is refused.
+    The client signs every attempt with a new nonce. If one was used before, a proxy repeated the
+    request, and the first copy reached the service. Vagon's documentation says that a nonce works
+    once. It does not say with which code or in which words a second use is refused.
 
     Args:
-        code: the envelope's, or the HTTP status.
-        words: what the service says of it.
+        code: the ``client_code``, or the HTTP status.
+        words: the message of the refusal.
     """
     return code in _REPLAY_CODES and _REPLAY_WORDS.search(words) is not None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class _Refusal:
-    """Just enough of an envelope to see whether it refuses, whatever else is wrong with it."""
+    """The fields of an envelope that say whether and how it refuses."""
 
     client_code: Integer
     message: Any = None
     timestamp: Any = None
 
 
-#: Characters of a message in which a used nonce is looked for. An error shows 1000.
+#: How many characters of a message are searched for a used nonce. An error shows 1000.
 _MAX_WORDS: Final = 2000
 
 
@@ -479,23 +164,23 @@ def _words(refusal: _Refusal) -> str:
 
 
 class VagonDialect(msgspec.Struct, frozen=True):
-    """How Vagon refuses: ``client_code`` at the top of the body, whatever the HTTP status."""
+    """How Vagon refuses: by the ``client_code`` in the body, whatever the HTTP status."""
 
     provider: str
-    #: Its documents promise none.
+    #: The documents name no rate limit.
     rate_limits: tuple[RateLimit, ...] = ()
     fixed_paths: frozenset[str] = frozenset(
         {"/machines/permission-fields", "/streams/stop-machine"}
     )
 
     def succeeded(self, answer: Envelope) -> bool:
-        """Whether the envelope says so."""
+        """Whether the envelope says that the call succeeded."""
         return answer.client_code == 200
 
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
-        """The refusal in the body, else the one in the status.
+        """The refusal in the body, or else the one in the status; None for a success.
 
         Raises:
             DecodeError: HTTP success with a body that is no envelope.
@@ -506,7 +191,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         except DecodeError:
             if ok:
                 raise
-            # A proxy's HTML, or nothing at all: the status is all there is.
+            # A proxy's HTML, or an empty body: only the status says something.
             refusal = _Refusal(
                 client_code=response.status,
                 message=excerpt(response.body, sensitive=request.sensitive),
@@ -521,7 +206,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         meaning = known.meaning if known is not None else ""
         words = _words(refusal)
         if is_replay(code, words):
-            # No AuthenticationError: the first copy was let in, and the next one will be, too.
+            # No AuthenticationError: the service accepted the first copy's signature.
             kind, meaning = ServerError, _REPLAYED
         made = kind(
             without_sent_secrets(words, request) or meaning or "no reason given",
@@ -544,11 +229,11 @@ class VagonDialect(msgspec.Struct, frozen=True):
         response: Response,
         error: APIError,  # noqa: ARG002 - protocol
     ) -> Proof:
-        """What a refusal proves: its form is the envelope, with a documented code or another.
+        """What a refusal proves. The service's own form is the envelope.
 
-        One that refuses a nonce as used proves nothing, whatever its code: see :func:`is_replay`.
-        A code that could be an HTTP status counts as one, in place of the answer's. One of four
-        digits that begins with 4 refuses the request, as all do that the documents list.
+        A refusal of a used nonce proves nothing, whatever its code: see :func:`is_replay`. A code
+        that could be an HTTP status counts in place of the status. A four-digit code that begins
+        with 4 refuses the request, as do all such codes in the documents.
         """
         try:
             refusal = _CODEC.decode_refusal(response.body, _Refusal)
@@ -556,7 +241,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
             return proof_of_answer(response.status, Form.FOREIGN)
         code = refusal.client_code
         if code == 200:
-            # An HTTP error around a success is not what the service itself says.
+            # An HTTP error around a success does not come from the service itself.
             return proof_of_answer(response.status, Form.FOREIGN)
         if is_replay(code, _words(refusal)):
             return proof_of_answer(code, Form.REPLAY)
@@ -571,4 +256,4 @@ _CODEC = Codec()
 _CODES = {int(code): code for code in VagonCode}
 
 DONE: Shape[Envelope, None] = Shape(Envelope, lambda wire, session, body: None)
-"""The shape of an answer that only says that it is done."""
+"""The shape of an answer that has nothing but the envelope."""

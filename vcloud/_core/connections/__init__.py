@@ -1,1 +1,1 @@
-"""Connections by way of aiohttp: the pool, names of hosts, and aiohttp's private parts."""
+"""Connections of aiohttp: the pool, host names, failures, and aiohttp's private parts."""

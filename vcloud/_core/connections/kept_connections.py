@@ -1,7 +1,7 @@
-"""The connections that a pool keeps: how old they are, and whether the peer has left them.
+"""The connections that a pool keeps: how old they are, and whether the peer has closed them.
 
-Which connections are idle, and how aiohttp keeps them, is the business of
-:mod:`vcloud._core.connections.pool`. Of aiohttp this module names one type, and imports nothing while it runs.
+Which of them are idle is known to :mod:`vcloud._core.connections.pool`. This module imports a type
+of aiohttp's, for type checkers only.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
-#: Seconds that a connection is kept. Services move by DNS, whose records live for a minute to five
-#: as a rule, and a busy connection would stay with the old address for ever.
+#: Seconds that a connection is kept. Services move to other addresses by DNS, whose records are
+#: usually valid for one to five minutes; a busy connection would never notice.
 MAX_AGE: Final = 300.0
 
-#: What is asked of ``poll``. An error and a hang-up are always told. Only Linux tells of a peer's
-#: end behind data that lies unread.
+#: Events of ``poll``, which always reports an error and a hang-up. Only Linux reports the peer's
+#: end while data before it is unread.
 _READABLE: Final = getattr(select, "POLLIN", 1)
 _ENDED: Final = getattr(select, "POLLRDHUP", 0)
 _BROKEN: Final = getattr(select, "POLLERR", 8) | getattr(select, "POLLHUP", 16)
 
 
 def is_stale(transport: asyncio.BaseTransport, *, answered: bool) -> bool:
-    """Whether the peer has closed a connection, or said something, which the loop has not read yet.
+    """Whether the peer has closed a connection, or sent data, and the loop has not read that yet.
 
     It costs a system call and does not wait. urllib3 (``is_connection_dropped``) and httpcore
-    (``is_socket_readable``) ask the same before they reuse a connection.
+    (``is_socket_readable``) check the same before they reuse a connection.
 
     Args:
         transport: the connection, on which no answer is expected.
-        answered: whether a request is known to have been answered on it. Otherwise what lies there
-            may be the session tickets that a TLS 1.3 server sends after the handshake.
+        answered: whether a request is known to have been answered on it. Otherwise unread data may
+            be the session tickets that a TLS 1.3 server sends after the handshake.
     """
     events = _events(transport)
     if not events:
@@ -48,12 +48,12 @@ def is_stale(transport: asyncio.BaseTransport, *, answered: bool) -> bool:
 
 
 def _events(transport: asyncio.BaseTransport) -> int:
-    """What lies unread; 0 for nothing, and where it cannot be seen."""
+    """The events of a socket that the loop has not handled; 0 for none, and where unknown."""
     connection = transport.get_extra_info("socket")
     descriptor = -1 if connection is None else connection.fileno()
     if descriptor < 0:
         return 0
-    # Looked up at each call, because gevent takes it away from a program that runs.
+    # Looked up at each call, because gevent removes it while a program runs.
     if (poll := getattr(select, "poll", None)) is not None:
         look = poll()
         look.register(descriptor, _READABLE | _ENDED)
@@ -66,7 +66,7 @@ def _events(transport: asyncio.BaseTransport) -> int:
 
 
 def _awaits_tickets(transport: asyncio.BaseTransport) -> bool:
-    """Whether a TLS 1.3 session has had no ticket yet (RFC 8446, 4.6.1)."""
+    """Whether a TLS 1.3 session has not received a ticket yet (RFC 8446, 4.6.1)."""
     tls = transport.get_extra_info("ssl_object")
     if tls is None or tls.version() != "TLSv1.3":
         return False
@@ -74,7 +74,7 @@ def _awaits_tickets(transport: asyncio.BaseTransport) -> bool:
 
 
 class PooledConnections:
-    """What a pool knows of its connections: where each leads, and when it has grown too old.
+    """The host and the age of each connection of a pool.
 
     Args:
         is_idle: whether a connection is kept and carries no request.
@@ -91,27 +91,30 @@ class PooledConnections:
         self._is_idle = is_idle
         self._clock = clock
         self._wall = wall
-        #: Where each leads and when it is too old, the oldest first. Whoever uses one holds it.
+        #: The host and the end of each, the oldest first. Those that use a connection hold it.
         self._made: WeakKeyDictionary[ResponseHandler, tuple[URL, float]] = WeakKeyDictionary()
-        #: When the oldest is too old.
+        #: The end of the oldest.
         self._next = math.inf
         self._ahead = wall() - clock()
 
     def add(self, made: ResponseHandler, origin: URL) -> None:
-        """One was made.
+        """Add a new connection.
 
         Args:
             made: the connection.
-            origin: the scheme, host and port that it leads to, through a proxy or not.
+            origin: the scheme, host and port of the service, also where a proxy is between.
         """
         ends = self._clock() + MAX_AGE
         self._made[made] = origin, ends
         self._next = min(self._next, ends)
 
-    def look_after(self) -> None:
-        """Close what is too old. After a suspend, drop all that are idle. To be called at each use.
+    def __len__(self) -> int:
+        return len(self._made)
 
-        An old one in use is closed when its request is over.
+    def check(self) -> None:
+        """Close those that are too old; after a suspend, drop all idle ones. Call it at each use.
+
+        An old connection in use is closed after its request.
         """
         now = self._clock()
         ahead = self._wall() - now
@@ -122,10 +125,10 @@ class PooledConnections:
             self._retire(now)
 
     def drop_idle(self, origin: URL | None = None) -> None:
-        """Drop those that are idle, without a word to their peers, who may be gone.
+        """Drop idle connections, without closing them towards their peers, which may be gone.
 
         Args:
-            origin: those that lead there; None: all.
+            origin: scheme, host and port of those to drop; None: all.
         """
         for made, (leads_to, _) in list(self._made.items()):
             if origin in (None, leads_to) and self._is_idle(made):

@@ -1,8 +1,8 @@
-"""The pool of our own sessions: aiohttp's, which also looks after the connections that it keeps.
+"""The pool of our own sessions: aiohttp's, which also checks the connections that it keeps.
 
-It overrides methods that aiohttp keeps private, so it belongs to the few modules that import
-aiohttp. How to do without each of these parts is said in :mod:`vcloud._core.connections.aiohttp_compat`. What
-needs no aiohttp, the ages and the look into a socket, is in :mod:`vcloud._core.connections.kept_connections`.
+It overrides ``_create_connection``, which aiohttp keeps private. The other private parts are in
+:mod:`vcloud._core.connections.aiohttp_compat`, with the way to do without them; the age of a
+connection, and the check of its socket, are in :mod:`vcloud._core.connections.kept_connections`.
 """
 
 from __future__ import annotations
@@ -18,29 +18,36 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from vcloud._core.connections.aiohttp_compat import private, refuse_overdue, refuse_unasked
+from vcloud._core.cleanup import CALLER
+from vcloud._core.connections.aiohttp_compat import connections_in_use, make_connections_by
+from vcloud._core.connections.failures import (
+    NotConnectedError,
+    NotSentError,
+    UnsolicitedDataError,
+    describe_missing,
+)
 from vcloud._core.connections.kept_connections import PooledConnections, is_stale
 from vcloud._core.connections.resolver import Names
+from vcloud._core.connections.sending import refuse_overdue, refuse_unsolicited
 from vcloud._core.connections.unsent import mark_unsent
-from vcloud._core.failures import GivenUpError, UnaskedError, UnconnectedError, awaited_words
 from vcloud._core.request import IDEMPOTENT
-from vcloud._core.tasks import CALLER
 from vcloud._core.timing.attempt_timeout import about_to_write
 from vcloud._core.timing.clock import monotonic, wall
 from vcloud._core.timing.timeouts import timeout as time_limit
 
 
 class Pool(aiohttp.TCPConnector):
-    """A pool that can end the connections that it has closed already, and resolves names itself.
+    """A pool that resolves names itself, and can end connections that are still closing.
 
-    Its ``sock_connect`` is for all that comes before a request can be written: the name, the
-    connection, TLS, and a proxy's consent.
+    Its ``sock_connect`` limits all that comes before a request can be written: the name's lookup,
+    the connection, TLS, and a proxy's consent.
 
-    Closing one over TLS takes until the peer agrees. aiohttp closes a connection in the background
-    after an answer that was the last one on it, and then knows it no more. Where the event loop
-    ends before the peer agrees, asyncio reports an unclosed transport.
+    Closing a TLS connection ends when the peer agrees. aiohttp closes a connection in the
+    background after its last answer, and then drops its reference. If the event loop ends before
+    the peer agrees, asyncio reports an unclosed transport.
 
-    What it keeps it also looks after: see :class:`~vcloud._core.connections.kept_connections.PooledConnections`.
+    It does not keep a connection for ever, nor one that is dead: see
+    :class:`~vcloud._core.connections.kept_connections.PooledConnections`.
 
     Args:
         clock: monotonic seconds.
@@ -54,12 +61,13 @@ class Pool(aiohttp.TCPConnector):
         wall: Callable[[], float] = wall,
         **options: Any,
     ) -> None:
-        self._pooled = PooledConnections(_is_idle, clock, wall)
-        # Kept here too, because a connector does not close a resolver that it was given.
+        #: The connections that are kept or in use.
+        self.pooled = PooledConnections(_is_idle, clock, wall)
+        # A connector does not close a resolver that it was given.
         self._names = Names()
         super().__init__(resolver=self._names, **options)
-        #: What carries each connection over TLS, until it is lost.
-        self._carriers: dict[asyncio.Future[None], asyncio.Transport] = {}
+        #: The transport of each TLS connection, until that is lost.
+        self._transports: dict[asyncio.Future[None], asyncio.Transport] = {}
 
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -70,47 +78,49 @@ class Pool(aiohttp.TCPConnector):
                     super()._create_connection(req, traces, _NO_TIME_LIMIT)
                 )
         except TimeoutError:
-            raise UnconnectedError(self._awaited(req)) from None
+            raise NotConnectedError(self._awaited(req)) from None
         except asyncio.CancelledError as stopped:
             task = asyncio.current_task()
             if self.closed and task is not None and not task.cancelling():
-                # Nobody cancelled the call: aiohttp cancels lookups when it is closed.
-                raise GivenUpError from None
+                # Nobody cancelled the call: aiohttp cancels lookups when the pool is closed.
+                raise NotSentError from None
             mark_unsent(stopped, self._awaited(req))
             raise
         try:
             refuse_overdue()
-        except GivenUpError:
+        except NotSentError:
             handler.abort()
             raise
         about_to_write()
-        # The handler forgets its transport as soon as it closes it.
+        # The handler drops its reference as soon as it closes the transport.
         transport = handler.transport
         if transport is None or transport.get_extra_info("sslcontext") is None:
             return handler
-        # Over TLS alone: asyncio reports one that fails and that nobody looks at.
+        # Only over TLS. Its exception is retrieved because asyncio would report it.
         if (lost := handler.closed) is not None:
-            self._carriers[lost] = transport
-            lost.add_done_callback(functools.partial(_forget, self._carriers))
+            self._transports[lost] = transport
+            lost.add_done_callback(functools.partial(_forget, self._transports))
         return handler
 
     def _awaited(self, req: aiohttp.ClientRequest) -> str:
-        """What a connection that did not come about was waiting for."""
+        """What is missing for a connection that was not made."""
         asked = (req.proxy or req.url).raw_host
-        return awaited_words(req, unresolved=asked if asked and self._names.asks(asked) else None)
+        return describe_missing(
+            req, unresolved=asked if asked and self._names.is_looking_up(asked) else None
+        )
 
-    # No coroutine function of its own, which would be one more for each request.
+    # Not a coroutine function, which would be one more coroutine for each request.
     def connect(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Coroutine[Any, Any, Connection]:
         """A connection from the pool, or a new one.
 
-        Not one that the peer has left, if the request must not be repeated: what was written into
-        that might have been carried out, for all we know. Its method says so, and the POST that may
-        be repeated pays for the look too. The look takes 3 us of some 170 for a call, and what all
-        requests pay (two clocks are read) 0.3 us.
+        A request that must not be repeated gets none that the peer has closed, because the outcome
+        would be unknown. Such requests are told by their method, so a POST that may be repeated is
+        checked too. The check takes 3 us of some 170 for a call. All requests pay 0.3 us for two
+        clocks that are read.
         """
-        self._pooled.look_after()
+        self.pooled.check()
         if req.method in IDEMPOTENT:
             return super().connect(req, traces, timeout)
         return self._connect_alive(req, traces, timeout)
@@ -118,7 +128,7 @@ class Pool(aiohttp.TCPConnector):
     async def _connect_alive(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        # Each turn takes one out of the pool, and one that was just made is not looked at.
+        # Each pass takes one out of the pool; one that was just made is not checked.
         while True:
             connection = await super().connect(req, traces, timeout)
             handler, transport = connection.protocol, connection.transport
@@ -130,18 +140,18 @@ class Pool(aiohttp.TCPConnector):
             connection.close()
 
     def drop_idle(self, origin: URL | None = None) -> None:
-        """Drop idle connections, because one of them has died or a descriptor is needed.
+        """Drop idle connections, because one of them was dead or a descriptor is needed.
 
-        A load balancer or a router that forgot one to a host has forgotten them all.
+        Where a load balancer or a router has dropped one connection to a host, it has dropped all.
 
         Args:
             origin: scheme, host and port of those to drop; None: all.
         """
-        self._pooled.drop_idle(origin)
+        self.pooled.drop_idle(origin)
 
     async def finish(self) -> None:
-        """End at once what is still closing. Nothing may be under way."""
-        left = dict(self._carriers)
+        """End at once the connections that are still closing. No request may be in flight."""
+        left = dict(self._transports)
         for transport in left.values():
             transport.abort()
         if left:
@@ -156,7 +166,7 @@ async def _unless_given_up(connecting: Coroutine[Any, Any, ResponseHandler]) -> 
     """Connect, but not for a call that is cancelled: what was not sent is not sent afterwards.
 
     Raises:
-        GivenUpError: it was cancelled.
+        NotSentError: it was cancelled.
     """
     caller = CALLER.get()
     if caller is None:
@@ -165,45 +175,45 @@ async def _unless_given_up(connecting: Coroutine[Any, Any, ResponseHandler]) -> 
     if made is None or caller.urgent:
         if made is not None:
             made.abort()
-        raise GivenUpError
+        raise NotSentError
     return made
 
 
 def _forget(
-    carriers: dict[asyncio.Future[None], asyncio.Transport], lost: asyncio.Future[None]
+    transports: dict[asyncio.Future[None], asyncio.Transport], lost: asyncio.Future[None]
 ) -> None:
-    carriers.pop(lost, None)
-    # Whoever uses a connection is told of its end in another way.
+    transports.pop(lost, None)
+    # Whatever uses the connection reports its end, so asyncio must not.
     if not lost.cancelled():
         lost.exception()
 
 
 def pool(clock: Callable[[], float] = monotonic, wall: Callable[[], float] = wall) -> Pool:
-    """A pool that never hands out a connection on which the peer said something unasked.
+    """A pool that never hands out a connection on which the peer has sent unsolicited data.
 
-    aiohttp takes whatever came while a connection was idle (a load balancer's 408, an answer too
-    many) for the answer to the next request, and from then on every answer is the wrong one.
+    aiohttp takes data that came while a connection was idle (a load balancer's 408, or a second
+    answer) for the answer to the next request; from then on each answer is that of another request.
 
-    Admission is ours, with one limit for each provider, so it has none.
+    It has no limit of connections: admission limits the requests of each provider.
 
     Args:
         clock: monotonic seconds.
         wall: Unix seconds.
     """
     made = _Pool(clock, wall, limit=0)
-    in_use, factory = private(made, "_acquired"), private(made, "_factory")
-    if isinstance(in_use, set) and factory is not None:
-        making: Any = functools.partial(_Handler, asyncio.get_running_loop(), in_use)
-        made._factory = making
-        return made
+    in_use = connections_in_use(made)
+    if in_use is not None:
+        make = functools.partial(_Handler, asyncio.get_running_loop(), in_use)
+        if make_connections_by(made, make):
+            return made
     return _PublicPool(clock, wall, limit=0)
 
 
 class _Pool(Pool):
-    """Connections that notice by themselves what comes unasked.
+    """A pool of connections that notice unsolicited data by themselves.
 
-    It costs one more Python call for each piece that arrives: with it a call took 1.21 times what
-    bare aiohttp takes, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).
+    It costs one more Python call for each piece of data: with it a call took 1.21 times as long as
+    with bare aiohttp, without it 1.15 (``python -m tests.benchmarks.call_path --alone``, noisy).
     """
 
     async def _create_connection(
@@ -212,8 +222,8 @@ class _Pool(Pool):
         handler = await super()._create_connection(req, *args, **options)
         if handler.should_close:
             handler.abort()
-            raise UnaskedError
-        self._pooled.add(handler, req.url.origin())
+            raise UnsolicitedDataError
+        self.pooled.add(handler, req.url.origin())
         return handler
 
 
@@ -231,9 +241,9 @@ def _is_idle(handler: ResponseHandler) -> bool:
 
 
 class _Handler(ResponseHandler):
-    """A connection that closes at the first byte that comes while it is not in use.
+    """A connection that closes at the first byte that arrives while it is not in use.
 
-    At the end of what the peer says, asyncio and uvloop close it themselves.
+    asyncio and uvloop close it themselves when the peer closes.
 
     Args:
         loop: the event loop.
@@ -243,22 +253,25 @@ class _Handler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, in_use: set[ResponseHandler]) -> None:
         super().__init__(loop)
         self.in_use = in_use
-        #: Whether it has carried an answer. One that is being made is not in use either: a proxy
-        #: may have to answer first.
+        #: Whether it has carried an answer. While it is being made it is not in use either, but
+        #: then a proxy may have to answer.
         self.used = False
 
     def data_received(self, data: bytes) -> None:
         if self in self.in_use:
             self.used = True
         elif self.used and data:
-            # At once: over TLS, a polite close would wait for the peer.
+            # Not closed, which over TLS would wait for the peer.
             self.abort()
             return
         super().data_received(data)
 
 
 class _PublicPool(Pool):
-    """The same without private parts: what is idle has another protocol. 5 us more for a call."""
+    """The same without private parts: idle connections have another protocol.
+
+    It costs 5 us more for a call.
+    """
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -270,11 +283,11 @@ class _PublicPool(Pool):
                 return connection
             idle = transport.get_protocol()
             if not isinstance(idle, _Idle):
-                refuse_unasked(connection)
-                self._pooled.add(handler, req.url.origin())
+                refuse_unsolicited(connection)
+                self.pooled.add(handler, req.url.origin())
                 idle = _Idle(handler)
             elif connection.closed:
-                # It ended while a trace of the session was awaited.
+                # It was lost while a trace of the session was awaited.
                 connection.close()
                 continue
             else:
@@ -287,19 +300,19 @@ class _Idle(asyncio.Protocol):
     """The protocol of an idle connection: the first byte closes it.
 
     Args:
-        handler: aiohttp's protocol, which has its place during a request.
+        handler: aiohttp's protocol, which is used during a request.
     """
 
     def __init__(self, handler: ResponseHandler) -> None:
         self._handler = handler
 
     def begin(self) -> None:
-        """Take the handler's place, now that the answer is complete."""
+        """Replace the handler, now that the answer is complete."""
         transport = self._handler.transport
         if transport is not None and not self._handler.should_close:
             transport.set_protocol(self)
 
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - any data
         self._handler.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

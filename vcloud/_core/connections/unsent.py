@@ -1,27 +1,27 @@
-"""Cancellations that came before anything of a request was sent."""
+"""Marks on cancellations that came before anything of a request was sent."""
 
 from __future__ import annotations
 
 from asyncio import CancelledError
 from typing import Final
 
-# On the exception itself, which every frame passes on: a subclass would not do, because
+# An attribute of the exception, which every frame passes on. A subclass would not do, because
 # asyncio.timeout of Python 3.11 compares the class.
 _MARK: Final = "_vcloud_unsent"
 
 
 def mark_unsent(stopped: CancelledError, awaited: str) -> None:
-    """Say that a request was given up before its connection was there.
+    """Mark a cancellation: the request had no connection yet.
 
     Args:
         stopped: the cancellation.
-        awaited: what did not come about, in words.
+        awaited: what was missing, in words.
     """
     setattr(stopped, _MARK, awaited)
 
 
 def unsent(error: BaseException | None) -> str | None:
-    """What did not come about before this gave up a request; None: it may have been sent.
+    """What was missing when a request was cancelled; None: it may have been sent.
 
     Args:
         error: a cancellation, or a ``TimeoutError`` that was made of one.

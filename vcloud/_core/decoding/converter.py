@@ -14,8 +14,8 @@ from cattrs.gen import make_dict_structure_fn
 
 from vcloud._core.decoding.models import DOCUMENTED
 from vcloud._core.scalars import SCALARS, Float, Integer, OpenEnum, shown, without_exact_floats
-from vcloud._core.text import shortened
 from vcloud._core.timing.clock import datetime_class
+from vcloud.errors.text import shortened
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 
@@ -40,9 +40,8 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook_func(_is_instant, SCALARS[datetime_class()])
     for annotated, kind in ((Integer, int), (Float, float)):
         converter.register_structure_hook_func(partial(operator.eq, annotated), SCALARS[kind])
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, OpenEnum), _member
-    )
+    # By its class: cattrs would take the hook of str for it before that of a predicate.
+    converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(is_list, lambda kind: _list(kind, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(kind, converter))
     # A union other than "or null" never occurs on the wire.

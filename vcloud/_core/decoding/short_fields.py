@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from vcloud._core.request import MAX_REFUSAL
-from vcloud._core.text import shortened
+from vcloud.errors.text import shortened
 
 __all__ = ["short_fields"]
 

@@ -1,1 +1,1 @@
-"""Who may send, and when: what answers say of limits, the limits themselves, and the line."""
+"""Rate limits, the headers that announce them, and the queue of requests that wait for them."""

@@ -1,4 +1,4 @@
-"""Who may send now: a limit on requests in flight, the provider's rate limits, and one order."""
+"""Admission: slots for requests in flight, the provider's rate limits, and one waiting queue."""
 
 from __future__ import annotations
 
@@ -6,79 +6,73 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from math import inf
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from vcloud._core.limits.allowance import Allowance
-from vcloud._core.limits.line import Bucket, Line, Ready
-from vcloud._core.limits.turns import (
-    CURRENT_FLOW,
-    FlowQueue,
-    Rank,
-    TooLongError,
-    Waiter,
-    WaiterState,
-)
+from vcloud._core.limits.fair_queueing import CURRENT_FLOW, FlowQueue, Rank, Waiter, WaiterState
+from vcloud._core.limits.shared_limits import SharedLimits
+from vcloud._core.limits.waiting_queue import Bucket, Ready, WaitingQueue
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.observe import WaitReason
 from vcloud._core.timing.timeouts import timeout
-from vcloud.errors import ConnectError, VCloudError
+from vcloud.errors import VCloudError
 
 
 class Wait(NamedTuple):
     """What one request waits for."""
 
     reason: WaitReason
-    #: Until when at least, in seconds of the clock; None: an answer has to come first.
+    #: The earliest time at which it may end, in seconds of the clock; None: after some answer.
     until: float | None
 
 
-class InLine(NamedTuple):
-    """How many requests wait for the same."""
+class QueueLength(NamedTuple):
+    """How many requests wait for the same reason."""
 
     number: int
-    #: As for :class:`Wait`; the latest of several buckets.
+    #: As in :class:`Wait`; the latest of several buckets.
     until: float | None
 
 
-def _endless() -> float:
-    """The patience of those who wait however long it takes."""
+def _unlimited() -> float:
+    """The default of ``max_wait``: a request waits however long its limit is used up."""
     return inf
 
 
 class Admission:
-    """One provider's admission, shared by all tasks.
+    """Admits one provider's requests. All tasks share it.
 
-    **The order**, whether for slots, for rate limits or for a shared budget: cleanups first,
-    whatever their lane, because they stop a machine for a caller who was cancelled. They are
-    counted like any others, and keep to the limits. Then the lanes take turns: one for each bulk
-    run, and one for all that belongs to no run. Within a lane first come first served, whatever the
-    bucket.
+    **The order** is the same for slots, rate limits and a shared budget:
 
-    A slot that becomes free is handed to the next in line and never to a newcomer. Whoever waits
-    for a rate limit keeps no slot from those that other limits count. A lane that waits for several
-    limits keeps its place for each: a turn counts only for those limits that would have let it
-    send.
+    1. Cleanups first, in whatever flow, because they stop a machine for a caller who was cancelled.
+       They are counted like all requests, and keep the limits.
+    2. Then the flows, round robin: one flow for each bulk run, and one for all other calls.
+    3. Within a flow first come first served, in whatever bucket.
 
-    Where a store counts for several processes, one of the line asks it, on behalf of all. What it
-    was granted goes to the one that is the next in the order by then.
+    A slot that becomes free goes to the next waiting request, never to a newcomer. A request that
+    waits for a rate limit occupies no slot. A flow that waits for several limits keeps its place
+    for each: a turn counts for those limits only that would have admitted it.
+
+    If a store counts for several processes, one waiting request of a bucket asks it on behalf of
+    all. What the store grants goes to the request that is next in the order by then.
 
     Args:
         limit: how many may be in flight.
         clock: monotonic seconds.
         rules: the configured rate limits.
-        expected: those that the provider's documents promise, until its answers say it better.
-        acquire: waits for a configured limit where other processes count too, for so many seconds
-            at most; None: they are counted here alone.
+        expected: the documented rate limits, which hold until an answer announces others.
+        acquire: waits for a configured limit that a store counts, for so many seconds at most;
+            None: configured limits are counted in this process alone.
     """
 
     __slots__ = (
-        "_acquire",
         "_buckets",
         "_clock",
         "_expected",
         "_free",
-        "_line",
+        "_queue",
         "_rules",
+        "_shared",
     )
 
     def __init__(
@@ -94,16 +88,16 @@ class Admission:
         self._clock = clock
         self._rules = {rule.bucket: rule for rule in rules}
         self._expected = {rule.bucket: rule for rule in expected}
-        self._acquire = acquire
         self._buckets: dict[str, Bucket] = {}
-        self._line = Line()
+        self._queue = WaitingQueue()
+        self._shared = None if acquire is None else SharedLimits(acquire, self._queue, clock)
 
     def bucket(self, name: str) -> Bucket:
         """The bucket of this name."""
         bucket = self._buckets.get(name)
         if bucket is None:
             rule = self._rules.get(name)
-            shared = rule if self._acquire is not None else None
+            shared = rule if self._shared is not None else None
             allowance = Allowance(
                 None if shared else rule, None if rule else self._expected.get(name)
             )
@@ -117,19 +111,19 @@ class Admission:
 
     @property
     def in_flight(self) -> int:
-        """How many were admitted and have not left, those without a slot included."""
+        """How many were admitted and have not left, including those without a slot."""
         return sum(bucket.allowance.in_flight for bucket in self._buckets.values())
 
     @property
-    def at_rest(self) -> bool:
-        """Whether nothing is in flight, in line or asked for."""
-        return not self._line.count and not any(
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight, waits, or asks the store of a shared budget."""
+        return not self._queue.count and not any(
             bucket.allowance.in_flight or bucket.allowance.probing or bucket.asker or bucket.permit
             for bucket in self._buckets.values()
         )
 
     def reason(self, bucket: Bucket) -> Wait:
-        """What those in line for this bucket wait for now."""
+        """What the requests of this bucket wait for now."""
         now = self._clock()
         wait, paused = bucket.allowance.delay(now), bucket.allowance.pauses(now)
         until = now + wait if 0 < wait < inf else None
@@ -140,19 +134,30 @@ class Admission:
             return Wait(limit, until)
         return Wait(WaitReason.SLOT, None)
 
-    def waiting(self) -> dict[WaitReason, InLine]:
-        """How many are in line, and for what; only reasons for which anybody waits."""
-        found: dict[WaitReason, InLine] = {}
+    def waiting(self) -> dict[WaitReason, QueueLength]:
+        """How many requests wait for each reason. Reasons without a waiting request are absent."""
+        found: dict[WaitReason, QueueLength] = {}
         for bucket in self._buckets.values():
             if bucket.count:
                 reason, until = self.reason(bucket)
-                before = found.get(reason, InLine(0, None))
+                before = found.get(reason, QueueLength(0, None))
                 untils = [one for one in (before.until, until) if one is not None]
-                found[reason] = InLine(before.number + bucket.count, max(untils, default=None))
+                found[reason] = QueueLength(before.number + bucket.count, max(untils, default=None))
         return found
 
-    def enter_now(self, bucket: Bucket) -> int:
-        """Enter if nobody waits and nothing forbids it, as nearly every request can.
+    def paused_for(self) -> float:
+        """Seconds until the next request may be sent after a 429; 0: nothing is paused.
+
+        The longest time of all buckets. While a probe has no answer, it is the time until the next
+        probe.
+        """
+        now = self._clock()
+        return max(
+            (bucket.allowance.paused_for(now) for bucket in self._buckets.values()), default=0.0
+        )
+
+    def try_enter(self, bucket: Bucket) -> int:
+        """Admit a request without waiting, as is possible for nearly every request.
 
         Returns:
             its number in the bucket, from 1; 0: it has to wait.
@@ -175,38 +180,37 @@ class Admission:
         deadline: float | None,
         *,
         slot: bool = True,
-        patience: Callable[[], float] = _endless,
+        max_wait: Callable[[], float] = _unlimited,
         urgent: bool = False,
     ) -> int:
-        """Wait in line. Nothing is held when this raises, cancellation included.
+        """Wait until a request is admitted. If this raises, it holds nothing.
 
         Args:
-            bucket: the request's.
-            deadline: monotonic seconds; None: however long it takes.
-            slot: False passes by the limit on requests in flight: for those that others, who hold
-                the slots, wait for. They have a bucket of their own, or they would wait behind
-                those others.
-            patience: gives the seconds for which the limit may be used up, as of now.
-            urgent: it is part of a cleanup, and goes ahead of all that are not.
+            bucket: the request's bucket.
+            deadline: monotonic seconds; None: no deadline.
+            slot: False: it needs no slot. Requests that the holders of slots wait for (logins) need
+                this, and a bucket of their own: otherwise they would wait behind those holders.
+            max_wait: returns for how many seconds the limit may be used up, as of now.
+            urgent: it is part of a cleanup, and goes ahead of all calls.
 
         Returns:
             its number in the bucket, from 1.
 
         Raises:
             TimeoutError: the deadline would pass first.
-            TooLongError: the limit is used up for longer than the patience lasts.
+            WaitTooLongError: the limit is used up for longer than ``max_wait``.
             ConnectError: the store of a shared budget cannot be reached.
         """
         waiter = Waiter(
             arrival=0,
             rank=Rank.CLEANUP if urgent else Rank.CALL,
-            lane=None if urgent else CURRENT_FLOW.get(),
-            turn=asyncio.get_running_loop().create_future(),
+            flow=None if urgent else CURRENT_FLOW.get(),
+            admitted=asyncio.get_running_loop().create_future(),
             slot=slot,
             deadline=inf if deadline is None else deadline,
-            patience=patience,
+            max_wait=max_wait,
         )
-        wait = self._ask_ahead if urgent and bucket.shared is not None else self._wait
+        wait = self._wait_for_cleanup if urgent and bucket.shared is not None else self._wait
         if deadline is None:
             return await wait(bucket, waiter)
         async with timeout(deadline - self._clock()):
@@ -215,13 +219,13 @@ class Admission:
     def leave(
         self, bucket: Bucket, number: int = 0, *, counted: bool = True, slot: bool = True
     ) -> None:
-        """Give the slot to the next in line, or back.
+        """End a request. Its slot goes to the next waiting request.
 
         Args:
-            bucket: the request's.
-            number: what entering gave.
-            counted: False: the request never reached the service.
-            slot: whether it had one.
+            bucket: the request's bucket.
+            number: its number, as :meth:`enter` returned it.
+            counted: False: it never reached the service.
+            slot: whether it had a slot.
         """
         self._free += slot
         allowance = bucket.allowance
@@ -229,183 +233,125 @@ class Admission:
             allowance.ended(self._clock(), number, counted=counted)
         else:
             allowance.in_flight -= 1
-        if self._line.count:
+        if self._queue.count:
             if bucket.refusals != allowance.refusals:
                 bucket.refusals = allowance.refusals
                 now = self._clock()
-                self._line.dismiss(bucket, allowance.delay(now), now)
+                self._queue.fail_if_too_long(bucket, allowance.delay(now), now)
             self._admit()
 
     def refuse(self, make_error: Callable[[], VCloudError]) -> None:
-        """End all who wait and are no cleanups, each with an error of its own."""
+        """Fail all waiting calls but cleanups, each with an error of its own."""
         for bucket in self._buckets.values():
             for waiter in bucket.all_calls():
-                self._line.end(bucket, waiter, make_error())
+                self._queue.fail(bucket, waiter, make_error())
 
     async def _wait(self, bucket: Bucket, waiter: Waiter) -> int:
-        """Get in line, and wait for the turn."""
-        turn = waiter.turn
+        """Queue a request, and wait until it is admitted."""
+        admitted = waiter.admitted
         self._join(bucket, waiter)
         try:
-            while not (number := await turn):
-                # The next one, which whoever let it ask has made.
-                turn = waiter.turn
-                await self._ask(bucket, waiter)
+            while not (number := await admitted):
+                # The result was ASK_STORE, and the waiter has a new future.
+                admitted = waiter.admitted
+                if waiter.is_queued:
+                    assert self._shared is not None
+                    await self._shared.ask(bucket, waiter, partial(self._sendable, bucket))
+                    self._admit()
         except BaseException:
-            if not waiter.turn.get_loop().is_closed():
+            if not waiter.admitted.get_loop().is_closed():
                 self._abandon(bucket, waiter)
             raise
         return number
 
+    async def _wait_for_cleanup(self, bucket: Bucket, waiter: Waiter) -> int:
+        """Have the store count a cleanup ahead of all calls, then wait for the rest."""
+        assert self._shared is not None
+        await self._shared.ask_for_cleanup(bucket, waiter)
+        return await self._wait(bucket, waiter)
+
     def _join(self, bucket: Bucket, waiter: Waiter) -> None:
-        self._line.add(bucket, waiter)
+        self._queue.add(bucket, waiter)
         now = self._clock()
-        # Who waits in vain is told at once, whatever its place in line.
-        if (error := waiter.waits_in_vain(bucket.allowance.delay(now), now)) is not None:
-            self._line.end(bucket, waiter, error)
+        # A request that cannot wait so long fails at once, whatever its place in the queue.
+        error = waiter.error_if_too_long(bucket.allowance.delay(now), now)
+        if error is not None:
+            self._queue.fail(bucket, waiter, error)
         else:
             self._admit()
 
     def _abandon(self, bucket: Bucket, waiter: Waiter) -> None:
-        """Its task was cancelled, or it has its error."""
+        """Clean up after a request whose task was cancelled, or got its error."""
         asked = bucket.asker is waiter
         if asked:
             bucket.asker = None
-        if waiter.waits:
-            self._line.remove(bucket, waiter, WaiterState.ENDED)
-            waiter.turn.cancel()
+        if waiter.is_queued:
+            self._queue.remove(bucket, waiter, WaiterState.ENDED)
+            waiter.admitted.cancel()
         elif waiter.state is WaiterState.ADMITTED:
-            # In the same moment as the cancellation: what it was given must not be lost.
-            self.leave(bucket, waiter.turn.result(), counted=False, slot=waiter.slot)
-        elif not waiter.turn.cancelled():
-            waiter.turn.exception()  # which nobody else will look at
+            # It was admitted and cancelled at once. The slot must not be lost.
+            self.leave(bucket, waiter.admitted.result(), counted=False, slot=waiter.slot)
+        elif not waiter.admitted.cancelled():
+            waiter.admitted.exception()  # marks it as retrieved
         if asked:
             self._admit()
 
     def _admit(self) -> None:
-        """Admit all who may go now, in their order."""
-        while self._line.count and (found := self._next()) is not None:
+        """Admit all requests that may be sent now, in their order."""
+        while self._queue.count and (found := self._next()) is not None:
             bucket, waiter = found
-            self._line.remove(bucket, waiter, WaiterState.ADMITTED)
+            self._queue.remove(bucket, waiter, WaiterState.ADMITTED)
             self._free -= waiter.slot
             if waiter.rank is not Rank.CLEANUP:
                 bucket.permit = False
-            waiter.turn.set_result(bucket.allowance.sent(self._clock()))
+            waiter.admitted.set_result(bucket.allowance.sent(self._clock()))
 
     def _next(self) -> tuple[Bucket, Waiter] | None:
-        """The next in the order of those who may go now."""
+        """The next request in the order, among those that may be sent now."""
         now = self._clock()
         for rank in Rank:
             ready = [
-                Ready(bucket, lane)
+                Ready(bucket, queue)
                 for bucket in self._buckets.values()
-                if bucket.turns[rank].count and (lane := self._ready(bucket, rank, now))
+                if bucket.ranks[rank].count and (queue := self._ready(bucket, rank, now))
             ]
             if ready:
-                return self._line.take_turn(ready, rank, slots=self._free > 0)
+                return self._queue.take_turn(ready, rank, slots=self._free > 0)
         return None
 
     def _ready(self, bucket: Bucket, rank: Rank, now: float) -> FlowQueue | None:
-        """The lane that has the next turn in a bucket, if its first may go now."""
+        """The flow that has the next turn in a bucket, if its first request may be sent now."""
         wait = bucket.allowance.delay(now)
-        lane = self._line.next_lane(bucket, rank, wait, now)
-        if lane is None:
+        queue = self._queue.next_flow(bucket, rank, wait, now)
+        if queue is None:
             return None
         if wait > 0:
-            self._set_alarm(bucket, wait, now)
+            self._set_timer(bucket, wait, now)
             return None
         if rank is not Rank.CLEANUP and bucket.shared and not bucket.permit:
-            self._let_ask(bucket, lane.first)
+            assert self._shared is not None
+            self._shared.delegate(bucket, queue.first)
             return None
-        return None if lane.first.slot and self._free <= 0 else lane
+        return None if queue.first.slot and self._free <= 0 else queue
 
-    def _set_alarm(self, bucket: Bucket, wait: float, now: float) -> None:
-        if wait == inf and (wait := bucket.allowance.next_look(now)) == inf:
-            return  # the answer that has to come first admits them
-        if bucket.alarm is not None:
-            if bucket.alarm_at <= now + wait:
-                return  # and it is set anew when it rings
-            bucket.alarm.cancel()
-        bucket.alarm_at = now + wait
+    def _set_timer(self, bucket: Bucket, wait: float, now: float) -> None:
+        if wait == inf and (wait := bucket.allowance.next_check(now)) == inf:
+            return  # the next answer admits them
+        if bucket.timer is not None:
+            if bucket.timer_at <= now + wait:
+                return  # when it fires, it is set again if necessary
+            bucket.timer.cancel()
+        bucket.timer_at = now + wait
         loop = asyncio.get_running_loop()
-        bucket.alarm = loop.call_later(wait, partial(self._ring, bucket))
+        bucket.timer = loop.call_later(wait, partial(self._on_timer, bucket))
 
-    def _ring(self, bucket: Bucket) -> None:
-        bucket.alarm, bucket.alarm_at = None, inf
+    def _on_timer(self, bucket: Bucket) -> None:
+        bucket.timer, bucket.timer_at = None, inf
         self._admit()
 
-    def _let_ask(self, bucket: Bucket, waiter: Waiter) -> None:
-        """Have one that is in line ask the store, unless somebody does."""
-        # One whose loop was closed over it will not say that it has ended.
-        if bucket.asker is None or bucket.asker.turn.get_loop().is_closed():
-            bucket.asker = waiter
-            waiter.state = WaiterState.ASKING
-            turn, waiter.turn = waiter.turn, waiter.turn.get_loop().create_future()
-            turn.set_result(_ASK)
+    def _sendable(self, bucket: Bucket) -> int:
+        """How many calls could be sent now if the store allowed it, at least 1.
 
-    async def _ask(self, bucket: Bucket, waiter: Waiter) -> None:
-        """Ask the store for the next in line. What ends the waiter meanwhile is in its turn."""
-        if not waiter.waits:
-            return
-        now = self._clock()
-        # What outlasts the deadline is not waited for.
-        patience = min(waiter.patience(), waiter.deadline - now)
-        try:
-            await self._ask_within(bucket, patience)
-        except TooLongError as error:
-            self._tell_used_up(bucket, error.seconds)
-            if waiter.waits:  # by a hair: the time went on
-                self._line.end(bucket, waiter, error)
-        except ConnectError as error:
-            # A crowd must not find out one by one.
-            for other in bucket.all_calls():
-                self._line.end(bucket, other, ConnectError(str(error)))
-        except TimeoutError:
-            if waiter.waits:
-                raise
-        else:
-            bucket.permit = bucket.calls > 0
-        bucket.asker = None
-        if waiter.waits:
-            waiter.state = WaiterState.WAITING
-        self._admit()
-
-    async def _ask_within(self, bucket: Bucket, patience: float) -> None:
-        assert self._acquire is not None
-        try:
-            async with timeout(None) as bucket.asking:
-                await self._acquire(
-                    bucket.shared, patience, waiting=partial(self._could_go, bucket)
-                )
-        finally:
-            bucket.asking = None
-
-    async def _ask_ahead(self, bucket: Bucket, waiter: Waiter) -> int:
-        """Ask the store for a cleanup, which waits behind no call, and get in line for the rest."""
-        assert self._acquire is not None
-        left = waiter.deadline - self._clock()
-        try:
-            await self._acquire(bucket.shared, min(waiter.patience(), left), urgent=True)
-        except TooLongError as error:
-            if error.seconds > waiter.patience():
-                raise
-            raise TimeoutError from None
-        return await self._wait(bucket, waiter)
-
-    def _could_go(self, bucket: Bucket) -> int:
-        """How many could go now if the store allowed it, the one that asks included.
-
-        Those that have no slot to go to leave their place to other processes.
+        Calls without a free slot are not counted, so that other processes get their turns.
         """
         return max(1, min(bucket.calls, self._free))
-
-    def _tell_used_up(self, bucket: Bucket, seconds: float) -> None:
-        """The store's limit is used up for so long: end those for whom that is too long."""
-        now = self._clock()
-        for waiter in bucket.all_calls():
-            if (error := waiter.waits_in_vain(seconds, now)) is not None:
-                self._line.end(bucket, waiter, error)
-
-
-#: What a turn gives to the one that is to ask the store. Numbers begin with 1.
-_ASK: Final = 0

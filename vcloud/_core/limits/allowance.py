@@ -1,4 +1,4 @@
-"""What the requests that one limit counts may do now: all that is known of it, together."""
+"""All limits of one bucket together: whether a request may be sent now, and when otherwise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from vcloud._core.timing.server_clock import ServerClock
 
 
 class Allowance:
-    """What one bucket may send, and when. Times are seconds of one monotonic clock.
+    """The limits of one bucket. Times are seconds of one monotonic clock.
 
-    Three things may forbid it: a window that was configured, a window that the service announces,
-    and the cooldown after a refusal. A request counts from before it is sent, so that a burst
-    cannot pass a limit that is known.
+    Three limits may delay a request: a configured window, a window that the service announces, and
+    the cooldown after a 429. A request counts from before it is sent, so a burst cannot exceed a
+    known limit. The caller reports each request in this order::
+
+        delay(now) == 0  ->  sent(now)  ->  note(headers) or pause(seconds)  ->  ended(now)
 
     Args:
         rule: the configured limit.
-        expected: what the documents promise, until the first answer says how it is.
+        expected: the documented limit, which holds until the first answer.
     """
 
     __slots__ = (
@@ -44,50 +46,57 @@ class Allowance:
         self._sent = 0
         #: How many were sent and have not ended.
         self.in_flight = 0
-        #: How often the service refused.
+        #: How often the service answered with a 429.
         self.refusals = 0
-        #: False while nothing is known that could forbid anything: there is no need to ask.
+        #: False while no limit is known: :meth:`delay` need not be called then.
         self.bounded = rule is not None or expected is not None
 
     def delay(self, now: float) -> float:
-        """Seconds until one more may go: 0 now, infinity when an answer has to come first."""
+        """Seconds until one request may be sent: 0 now, infinity after some answer."""
         wait = 0.0
         if (cooldown := self._cooldown) is not None and (wait := cooldown.delay(now)) == inf:
             return inf
         if (announced := self._announced) is not None:
-            if announced.doubtful and announced.is_over(now):
-                self._cool_down().ask_first(self._sent)
+            if announced.uncertain and announced.is_over(now):
+                self._begin_cooldown().require_probe(self._sent)
             if (more := announced.delay(now)) > wait:
                 wait = more
         if (configured := self._configured) is not None and (more := configured.delay(now)) > wait:
             wait = more
         return wait
 
-    def next_look(self, now: float) -> float:
-        """Where the delay is infinity: seconds after which to ask again, if no answer comes."""
-        return inf if self._cooldown is None else self._cooldown.next_look(now)
+    def next_check(self, now: float) -> float:
+        """Seconds after which to check an infinite delay again if no answer comes."""
+        return inf if self._cooldown is None else self._cooldown.next_check(now)
 
     def pauses(self, now: float) -> bool:
-        """Whether it is a refusal of the service that keeps the next one waiting."""
+        """Whether the next request waits for the end of a cooldown."""
         return self._cooldown is not None and self._cooldown.delay(now) > 0
+
+    def paused_for(self, now: float) -> float:
+        """Seconds until the next request may be sent after a 429, or until the next probe."""
+        if self._cooldown is None:
+            return 0.0
+        delay = self._cooldown.delay(now)
+        return self._cooldown.next_check(now) if delay == inf else delay
 
     @property
     def refused_since(self) -> float:
-        """Since when the service has let nobody in; infinity: it does."""
-        return inf if self._cooldown is None else self._cooldown.since
+        """Since when the service has accepted no request; infinity: it accepts them."""
+        return inf if self._cooldown is None else self._cooldown.refused_since
 
     @property
     def probing(self) -> bool:
-        """Whether the answer to the first request after a refusal has not come yet."""
+        """Whether a probe after a 429 has no answer yet."""
         return self._cooldown is not None and self._cooldown.probing
 
     @property
     def used(self) -> int:
-        """How many that have ended the configured window still counts."""
+        """How many ended requests the configured window still counts."""
         return 0 if self._configured is None else self._configured.used
 
     def sent(self, now: float) -> int:
-        """One goes out. Gives its number, from 1."""
+        """Count a request before it is sent. Returns its number, from 1."""
         if self._announced is not None:
             self._announced.sent()
         if self._configured is not None:
@@ -99,13 +108,13 @@ class Allowance:
         return self._sent
 
     def sent_unbounded(self) -> int:
-        """The same while nothing is bounded, and the time does not matter."""
+        """As :meth:`sent`, while no limit is known and the time does not matter."""
         self.in_flight += 1
         self._sent += 1
         return self._sent
 
     def ended(self, now: float, number: int = 0, *, counted: bool = True) -> None:
-        """One that went out has ended. Not ``counted``: it never reached the service."""
+        """Note that a request has ended. Not ``counted``: it never reached the service."""
         self.in_flight -= 1
         if self._cooldown is not None:
             self._cooldown.ended(number)
@@ -123,14 +132,14 @@ class Allowance:
         *,
         good: bool = True,
     ) -> None:
-        """Learn from an answer that is no refusal for its rate.
+        """Note the limits that an answer announces. The answer is no 429.
 
         Args:
             headers: the answer's.
             now: when it came.
             wall: our Unix time.
             number: what :meth:`sent` gave.
-            good: the service itself answered, and not a gateway before it.
+            good: the service itself answered, not a gateway in front of it.
         """
         if self._cooldown is not None and self._cooldown.accepted(number):
             self._cooldown = None
@@ -139,8 +148,8 @@ class Allowance:
         self._set_bounded()
 
     def pause(self, seconds: float, headers: Mapping[str, str], now: float, wall: float) -> None:
-        """The service refused: nobody sends for this long."""
-        self._cool_down().refused(now, seconds, self._sent)
+        """Note a 429: nothing is sent for so many seconds."""
+        self._begin_cooldown().refused(now, seconds, self._sent)
         self.refusals += 1
         self._read(headers, now, wall, good=False)
         self._set_bounded()
@@ -151,10 +160,14 @@ class Allowance:
             if self._announced is None:
                 self._announced = AnnouncedWindow(0, seen.reset_in, self.in_flight)
             self._announced.announced(seen, now, moved=self._clock.moved)
-        elif good and self._announced is not None and self._announced.state is WindowState.PROMISED:
-            self._announced = None  # this service does not keep what the documents promise
+        elif (
+            good
+            and self._announced is not None
+            and self._announced.state is WindowState.UNCONFIRMED
+        ):
+            self._announced = None  # the service does not announce the documented limit
 
-    def _cool_down(self) -> Cooldown:
+    def _begin_cooldown(self) -> Cooldown:
         if self._cooldown is None:
             self._cooldown = Cooldown()
         return self._cooldown

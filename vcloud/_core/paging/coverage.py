@@ -1,57 +1,59 @@
 """Which parts of a list have been read, although items leave and join it between two requests.
 
-A page is the items at certain positions at one moment. What leaves moves everything behind it to
-the front, so that the page with the next number begins too late; what joins moves everything back,
-so that items come again.
+A page is the items at certain positions at one moment. When an item leaves, every item behind it
+moves to the front by one position, and the page with the next number begins too late. When an item
+joins, every item behind it moves back, and items come again.
 
-**What is known.** Let the list have an order that does not change. A page then is an interval of
-that order: whatever stays on the list and belongs into the interval is on the page. Two intervals
-that meet are one, with nothing missing between them. Intervals meet
+**What is known.** Assume that the order of the list does not change. Then a page is an interval of
+that order: every item that stays on the list and belongs into the interval is on the page. Two
+intervals that meet are one interval with no gap in it. Two intervals meet
 
 - if they share an item;
 - if the page with the next number was read later, and the total has not fallen since: nothing left,
-  and what joined only makes the second page begin earlier;
+  and items that joined only make the second page begin earlier;
 - if the page with the next number was read earlier, and the total has not risen since, nor fallen
-  by more than a page: nothing joined, and what left only makes the first page reach farther.
+  by more than a page: nothing joined, and items that left only make the first page reach farther.
 
-So what has been read is a set of *runs*, each an interval. ``START`` is the run that reaches back
-to the beginning: page 1 always belongs to it. The list is read when a page that ends it belongs to
-``START`` too. A total that does not change, right or wrong, makes each page meet the one before it:
-that is the quiet list, which never comes here.
+What has been read is therefore a set of *runs*. Each run is an interval. ``START`` is the run that
+reaches back to the beginning: page 1 always belongs to it. The list is read when a page that ends
+it belongs to ``START``. While the total does not change, whether it is right or wrong, each page
+meets the one before it. The iterator handles that case alone, and does not use this module.
 
-**What cannot be known.** If as many items join as leave between two reads, or more, the total does
-not fall, and the pages look exactly as if nothing had left. No client can tell these two apart, and
-one that pays nothing for joining items must believe that nothing left. The third rule errs if
-between its two reads some leave and fewer join. Therefore whatever was read by it, or before the
-total changed for the last time, is looked at once more at the end, and then without the third rule
-unless the total is the same.
+**What cannot be known.** If as many items join as leave between two requests, or more, the total
+does not fall, and the pages look as if nothing had left. No client can tell these two cases apart.
+A client that sends no extra requests for items that join must assume that nothing left. The third
+rule is wrong if, between its two requests, some items leave and fewer join. Therefore all pages
+that met by the third rule, and all that were read before the last change of the total, are checked
+at the end. The check uses the third rule only if the total is the same.
 
-**What to read next.** While the last page belongs to ``START``: the page after it. If not, there is
-a gap before it:
+**What to read next.** While the last page belongs to ``START``: the page after it. Otherwise there
+is a gap before the last page:
 
-- If less left than was yielded since the page before, others are at work. ``frontier`` is where
-  ``START`` ends: where it ended, less what left since. Step back to the page that holds the item
-  before it, for that item shows whether the guess is right. If the page shows no item of ``START``,
-  step back by one page more, and so on to page 1.
-- If as much left as was yielded, the caller acts on what it gets, and all that is left is unread:
-  read page 1 again. If that shows little that is new, the guess was wrong, and is not made again.
-- If more than half of it left, the caller acts on most of it. Stepping back at once would read
-  those that stayed again and again. Read on to the end instead, past one gap after the other, and
-  then page by page back to ``START``: what the caller acts on meanwhile stands behind the pages
-  that are still to be read, and does not move them. The first way takes a share of the pages, and
-  the way back as many as are left then; both together are no more than the pages that there were at
-  first, and one reading of what is left at the end.
+- If fewer items left than were yielded since the page before, other callers change the list.
+  ``frontier`` is the end of ``START``, less the number of items that left since. Step back to the
+  page that holds the item before it: that item shows whether the guess is right. If the page shows
+  no item of ``START``, step back by one page more, and so on to page 1.
+- If as many items left as were yielded, the caller removes what it gets, and all that is left is
+  unread: read page 1 again. If that page has few new items, the guess was wrong, and is not made
+  again.
+- If more than half of the yielded items left, the caller removes most of them. Stepping back at
+  once would read the others again and again. Read on to the end instead, past every gap, and then
+  back page by page to ``START``. Items that the caller removes meanwhile are behind the pages that
+  are still to be read, so those pages do not move. The way to the end reads a share of the pages,
+  and the way back reads as many as are left then. Both together are at most as many as there were
+  at first, and one reading of what is left at the end.
 
-A list that is begun at a later page has items before that page which nobody asked for, and others
-that move there from behind it. An item that was yielded and is still listed tells the ones from the
-others. If none is, the totals must: if just as much left as was yielded, nothing has moved; what
-left beyond that is taken to have left before the page. So what others take off while the caller
-takes off all it gets may be missed there, which a list begun at page 1 excludes.
+An iteration that begins at a later page must not yield the items before that page, but must yield
+items that move there from behind it. An item that was yielded and is still listed separates the
+two. If there is none, the totals decide: if exactly as many items left as were yielded, nothing
+moved; items that left beyond that are assumed to have left before the first page. So an item may be
+missed there if others remove items while the caller removes all that it gets. An iteration that
+begins at page 1 has no such case.
 
-**What it costs.** Nothing unless something left. A page read again counts by the part of it that
-was known. All of this may cost no more than two readings of what was on the list when the first
-item was seen to have left, and the look at the end no more than two readings of what is left then.
-After that the list is read on as if it were quiet.
+**What it costs.** Nothing while nothing leaves. A page that is read again counts by the share of
+its items that were known. All such pages together may cost at most two readings of the list as it
+was when the first item was seen to have left. The check at the end may cost at most two readings of
+what is left then. After that, the list is read on as if it did not change.
 """
 
 from __future__ import annotations
@@ -62,90 +64,26 @@ from typing import Any, Final
 
 import msgspec
 
+from vcloud._core.paging.totals import Stamp, Totals, meet
+
 #: The run that reaches back to the beginning of the list.
 START: Final = 0
-#: A gap of at most this part of a page is left for later.
+#: A gap of at most this share of a page is read later.
 SMALL_GAP: Final = 0.5
-#: How often what is left may be read again.
+#: How often the rest of the list may be read again.
 READINGS: Final = 2
 
 
-class Stamp(msgspec.Struct, frozen=True):
-    """When a page was read, relative to the changes of the total.
-
-    Attributes:
-        order: its place among the answers, by their arrival.
-        falls: how often the total had fallen by then.
-        rises: how often it had risen.
-        total: what it was; None while the service has not told it.
-    """
-
-    order: int
-    falls: int
-    rises: int
-    total: int | None
-
-
-class Totals:
-    """What the answers of one iteration said of the list's length, in the order of their arrival.
-
-    Attributes:
-        size: items on a full page, as the service sends them.
-        first: the first total.
-        now: the latest total.
-        falls: how often it fell.
-        rises: how often it rose.
-    """
-
-    __slots__ = ("_order", "falls", "first", "now", "rises", "size")
-
-    def __init__(self) -> None:
-        self.size = 1
-        self.falls = self.rises = self._order = 0
-        self.first: int | None = None
-        self.now: int | None = None
-
-    def note(self, number: int, items: int, total: int | None) -> Stamp:
-        """Take down an answer.
-
-        Args:
-            number: the page.
-            items: how many items it had.
-            total: how many items the service says there are in all.
-        """
-        self.size = max(self.size, items)
-        # A total that the page itself exceeds does not count the list, and how it changes means
-        # nothing.
-        if total is not None and (not items or (number - 1) * self.size + items <= total):
-            if self.now is None:
-                self.first = total
-            elif total < self.now:
-                self.falls += 1
-            elif total > self.now:
-                self.rises += 1
-            self.now = total
-        self._order += 1
-        return Stamp(self._order, self.falls, self.rises, self.now)
-
-
-def meet(before: Stamp, after: Stamp, size: int, *, strict: bool = False) -> bool:
-    """Whether no item that stays can stand between a page and the one with the next number.
-
-    Args:
-        before: when the page was read.
-        after: when the next one was read.
-        size: items on a full page.
-        strict: two pages read in the other order meet only if the total is the same.
-    """
-    if before.order < after.order:
-        return before.falls == after.falls
-    if before.rises != after.rises or (strict and before.falls != after.falls):
-        return False
-    return before.total is None or after.total is None or after.total - before.total <= size
-
-
 class _Read(msgspec.Struct):
-    """A page that was read; ``end`` is the position of its end, ``ends``: none follows."""
+    """A page that was read.
+
+    Attributes:
+        number: which page it is.
+        run: the run that it belongs to.
+        stamp: when it was read.
+        end: the position of its end.
+        ends: whether no page follows.
+    """
 
     number: int
     run: int
@@ -155,21 +93,21 @@ class _Read(msgspec.Struct):
 
 
 class Coverage:
-    """What has been read of a list from which something left, and which page to read next.
+    """What has been read of a list that items left, and which page to read next.
 
     Args:
-        totals: what the answers said so far; it goes on being written to.
-        known: the ids of what was yielded so far, all of it without a gap.
+        totals: the totals so far; the iterator keeps adding to them.
+        known: the identities of all items that were yielded so far, without a gap.
         first: the page that the iteration began with.
-        before: the last page without a gap before it.
+        before: the last page that has no gap before it.
         end: the position of its end.
         stamp: when it was read.
 
     Attributes:
-        known: the ids of all that was yielded.
-        looking: the list is read, and looked at once more.
-        stopped: no more is spent; it is read on as if it were quiet.
-        calm: it may be read ahead. Not when it changes while it is looked at once more.
+        known: the identities of all items that were yielded.
+        looking: the list was read to its end, and is being checked.
+        stopped: no more requests are spent on it: it is read on as if it did not change.
+        calm: it may be read ahead. Not if it changes during the check at the end.
     """
 
     def __init__(
@@ -187,10 +125,10 @@ class Coverage:
         self.calm = True
         self._totals = totals
         self._first = self._low = first
-        #: The run of each item; and of each run the one that it became part of.
+        #: The run of each item, and for each run the one that it became part of.
         self._run_of: dict[Hashable, int] = dict.fromkeys(self.known, START)
         self._parents = [START]
-        #: The last page of each run, as far as its position is still known.
+        #: The last page of each run, while its position is known.
         self._tails: list[_Read | None] = [_Read(before, START, stamp, end, ends=False)]
         self._pages: dict[int, _Read] = {before: self._tails[START]}  # type: ignore[dict-item]
         self._ended: set[int] = set()
@@ -201,13 +139,13 @@ class Coverage:
         self._allowance: float = READINGS * left + 1
         self._given, self._total = 0, stamp.total
         self._all_leave = self._most_leave = False
-        #: Page 1 was read because all left that was yielded; and whether that is believed.
+        #: Page 1 was read because every yielded item had left; whether that guess is still made.
         self._guessed, self._believed = False, True
         self._outward = self._homeward = False
 
     @property
     def frontier(self) -> int:
-        """The position up to which everything was read, if what left since stood before it."""
+        """The position up to which all was read, if the items that left since were before it."""
         tail = self._tails[START]
         if tail is None:
             return (self._first - 1) * self._totals.size
@@ -216,19 +154,19 @@ class Coverage:
 
     @property
     def _left(self) -> int:
-        """By how many items the list is shorter than at first."""
+        """How many items shorter the list is than at first."""
         return (self._totals.first or 0) - (self._totals.now or 0)
 
     def _reaches_before(self, number: int) -> bool:
-        """Whether something unread may have moved before this page.
+        """Whether an unread item may have moved before this page.
 
-        Unless just as much left as was yielded: then it was that, and nothing has moved.
+        Not if exactly as many items left as were yielded: then those left, and nothing moved.
         """
         begins = (number - 1) * self._totals.size
         return self.frontier < begins and self._left != len(self.known)
 
     def resume(self, following: int) -> int:
-        """The page from which nothing is missed, if this iteration reads ``following`` next."""
+        """The page to resume with without a gap, if this iteration reads ``following`` next."""
         if self.looking or self.stopped:
             return following
         return min(following, self.frontier // self._totals.size + 1)
@@ -236,11 +174,11 @@ class Coverage:
     def unseen(
         self, number: int, items: tuple[Any, ...], key: Callable[[Any], Hashable]
     ) -> tuple[Any, ...]:
-        """The new items of a page, without those that stand before where the iteration began."""
+        """The new items of a page, without those from before the beginning of the iteration."""
         skipped = 0
         if number < self._first:
             places = (place for place, item in enumerate(items) if key(item) in self.known)
-            # What left beyond what was yielded left before that page.
+            # Items that left beyond those that were yielded left before that page.
             begins = (self._first - 1) * self._totals.size - max(0, self._left - len(self.known))
             skipped = next(places, max(0, begins - (number - 1) * self._totals.size))
         return tuple([item for item in items[skipped:] if key(item) not in self.known])
@@ -256,20 +194,20 @@ class Coverage:
         alone: bool,
         ends: bool,
     ) -> None:
-        """Take down a page.
+        """Record a page.
 
         Args:
-            number: the page.
-            keys: the ids of its items.
+            number: which page it is.
+            keys: the identities of its items.
             sent: how many items the service sent.
             new: how many of them were yielded.
             stamp: when it was read.
-            alone: it was asked for after all pages before it were handed out, and not ahead.
-            ends: none follows it.
+            alone: it was not read ahead: the caller had all pages before it.
+            ends: whether no page follows.
         """
         size = self._totals.size
         if self.looking:
-            # Of the first page of all it cannot be told yet.
+            # The first page does not show it yet.
             self.calm = self._looked and (stamp.falls, stamp.rises) == self._changes
             self._looked = True
         if alone:
@@ -286,15 +224,15 @@ class Coverage:
         self._run_of.update(dict.fromkeys(named, page.run))
         self.known.update(named)
         if len(named) < len(keys):
-            # What cannot be told apart would be yielded again.
+            # An item without identity would be yielded again.
             self.stopped = True
 
     def next(self, number: int, *, ahead: bool) -> int | None:
-        """The page to read after this one; None when all is read.
+        """The page to read after this one; None when the list is read.
 
         Args:
             number: the page that was read last.
-            ahead: those after it are about to be asked for, before anything is done to its items.
+            ahead: the pages after it are requested now, before the caller gets its items.
         """
         spent = self._spent >= self._allowance
         if any(self._root(run) == START for run in self._ended):
@@ -309,7 +247,7 @@ class Coverage:
         return self._catch_up(number, ahead=ahead)
 
     def _compare(self, stamp: Stamp, new: int) -> None:
-        """Hold what left against what was yielded."""
+        """Compare how many items left with how many were yielded."""
         first, given = self._totals.first, len(self.known) - self._given
         if stamp.total is None or first is None or self._total is None:
             return
@@ -326,19 +264,18 @@ class Coverage:
         return run
 
     def _joined(self, page: _Read, keys: Iterable[Hashable]) -> int:
-        """The run that the page belongs to: those that it meets become one, or it is a new one."""
+        """The run that the page belongs to: the runs that it meets, joined, or a new one."""
         met = {self._root(self._run_of[key]) for key in keys if key in self._run_of}
         size = self._totals.size
-        # Before the page that was begun with nothing is missed, unless what stood after it has
-        # moved there.
+        # Nothing is missing before the first page of the iteration, unless an item moved there from
+        # behind it.
         if page.number <= self._low and (page.number == 1 or not self._reaches_before(page.number)):
             met.add(START)
         before, after = self._pages.get(page.number - 1), self._pages.get(page.number + 1)
         if before is not None and meet(before.stamp, page.stamp, size, strict=self.looking):
             run = self._root(before.run)
             grown = (page.stamp.total or 0) - (before.stamp.total or 0)
-            # The page may lie wholly before the other one, which matters to all runs but the one
-            # from the beginning.
+            # The whole page may be before the other one. For START this does not matter.
             if run == START or grown <= size:
                 met.add(run)
         if after is not None and meet(page.stamp, after.stamp, size, strict=self.looking):
@@ -385,7 +322,7 @@ class Coverage:
         return max(1, back)
 
     def _look_again(self) -> bool:
-        """Keep the pages read since the total changed last; whether others must be read again."""
+        """Keep the pages since the last change of the total; whether others must be read again."""
         totals = self._totals
         self._changes = now = (totals.falls, totals.rises)
         fresh = {

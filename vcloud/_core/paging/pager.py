@@ -1,150 +1,160 @@
-"""Lists that fetch their pages as one iterates, one by one or some ahead."""
+"""Lists at a service: a pager reads their pages while the caller iterates, one by one or ahead."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from copy import copy
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+
+from msgspec.structs import replace
 
 from vcloud._core.arguments import positive_integer
 from vcloud._core.endpoint import MAX_PAGES
-from vcloud._core.paging.pages import Items, Page, Pages
+from vcloud._core.paging.pages import Items, Pages
+from vcloud._core.paging.source import Page, Source
+from vcloud._core.paging.strategies import PageAnswer, SinglePage
 
-__all__ = ["Page", "Pager", "unpaged"]
+__all__ = ["Page", "Pager", "paged", "unpaged"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 class Pager(Generic[T]):
-    """A list at the service. Nothing is sent before it is iterated, and nothing after one stops.
+    """A list at the service, read page by page.
 
-    ``async for item in pager`` yields items, ``pager.pages()`` whole pages; ``await pager.first()``
-    and ``await pager.all()`` collect; ``pager.prefetch(8)`` reads ahead. A pager can be iterated
-    again; it then asks again.
+    ``async for item in pager`` yields items, ``pager.pages()`` yields whole pages. ``await
+    pager.first()`` and ``await pager.all()`` collect items. ``pager.prefetch(8)`` reads ahead. The
+    first request is sent when the iteration begins, and none after it is left. Each iteration reads
+    the list anew.
 
-    **Lists change while one reads them**, often because of what one does to the items: starting a
-    machine takes it off the list of those that are off, and the pages after it begin too early. An
-    item that is on the list from before the iteration begins until it ends is yielded exactly once,
-    while others leave or join, with and without ``prefetch``. That something left shows in a total
-    that fell. The pager then steps back and reads what it would have missed, and at the end it
-    looks once more; known items are left out. So items may come in another order than that of the
-    list.
+    **Lists that change during the iteration.** A list often changes because of what the caller does
+    to its items: a machine that is started leaves the list of those that are off, and all later
+    pages then begin too late. An item that is on the list during the whole iteration is yielded
+    exactly once, while other items leave and join, with and without ``prefetch``. The pager notices
+    by a total that fell. It then reads earlier pages again, and checks the list once more at the
+    end. Items that were yielded before are left out. Items may therefore come in another order than
+    the list's.
 
-    This is what page numbers cannot show: that items left while at least as many joined between two
-    reads, so that the total stayed or rose; and that the list was put into another order. What is
-    missed then may be seen all the same when something else left. A list on which items join and
-    leave again and again, for as long as it is read, is not read for
-    ever: after two more readings of what is left it is read on to its end, and that is all.
+    Page numbers cannot show two changes. The first: as many items joined as left, or more, between
+    two requests, so that the total did not fall. The second: the list was put into another order.
+    Items that are missed because of that may still be found when another item leaves. A list that
+    keeps changing is not read forever: the pager reads what is left at most twice more, then reads
+    on to the end.
 
-    A list that is begun at a later page may go back before it, for what has moved there. Where all
-    that was yielded has left, it cannot always tell what that is: begun at page 1, it always can.
+    An iteration that begins at a later page may read pages before it, for items that moved there.
+    If all items that it yielded have left the list, it cannot always tell which items those are. An
+    iteration that begins at page 1 always can.
 
-    Ahead, the order in which answers arrive is taken for the order in which the service looked.
+    With ``prefetch``, the pager assumes that the service answered in the order in which the answers
+    arrived.
 
-    An iteration asks for no page more than the list has, unless something left. If every item
-    leaves the list as soon as it is yielded, it asks for one page more at most; ahead, or in a bulk
-    run, for twice as many at most. Otherwise for what is left at most two times more.
+    **Requests.** If nothing leaves the list, an iteration requests each page once. If every item
+    leaves as soon as it is yielded, it requests at most one page more; with ``prefetch`` or in a
+    bulk run, at most twice as many. In other cases it reads what is left at most twice more.
 
-    Without totals, it shows only when a page that the service announced comes back empty; then the
-    list is read twice more at most. Without ids nothing can be recognized, so nothing is read
-    again. In both cases an item that moves to a page that was read already may be missed.
+    If the service sends no totals, the pager notices a change only when a page that the service
+    announced is empty. It then reads the list at most twice more. If items have no ids, it reads
+    nothing again. In both cases an item that moves to a page that was read before may be missed.
 
     Args:
-        fetch: reads one page, given its number.
-        start: the first page to read.
-        follow: completes a page whose ``next`` and ``last`` depend on what came before it, given
-            the page, how many items the service sent up to its end, and how many a full page has.
-            None: ``fetch`` says it all.
-        key: what tells an item from others, None for one that nothing does. None: nothing does so
-            on this list. Ids are remembered for as long as one iterates, some hundred bytes for
-            each.
+        fetch: reads one page, given its number. ``next`` and ``last`` of the page say which pages
+            follow.
+        start: the number of the first page to read.
+        key: returns the identity of an item, or None for an item without one. None: no item of this
+            list has one. The iteration keeps the identities, some hundred bytes for each.
         max_pages: how many pages one iteration may read.
     """
 
-    __slots__ = ("_ahead", "_fetch", "_follow", "_key", "_max_pages", "_start", "_view")
+    __slots__ = ("_source",)
+
+    _source: Source
 
     def __init__(
         self,
         fetch: Callable[[int], Awaitable[Page[T]]],
         *,
         start: int | None = None,
-        follow: Callable[[Page[T], int, int], Page[T]] | None = None,
         key: Callable[[T], object] | None = None,
         max_pages: int = MAX_PAGES,
     ) -> None:
-        # Of the items as the service sends them, which are others than T once they are mapped.
-        self._fetch: Callable[[int], Awaitable[Page[Any]]] = fetch
-        self._follow: Callable[[Page[Any], int, int], Page[Any]] | None = follow
-        self._key: Callable[[Any], object] | None = key
-        self._view: Callable[[Any], T | None] | None = None
-        self._start = 1 if start is None else positive_integer(start, "page")
-        self._max_pages = max_pages
-        self._ahead = 0
+        first = 1 if start is None else positive_integer(start, "page")
+        self._source = Source(fetch, key=key, start=first, max_pages=max_pages)
 
     def pages(self) -> Pages[T]:
-        """Page after page, each with the items that were on none before it.
+        """Page after page, each without the items of earlier pages.
 
-        An error leaves the iterator where it was: iterate it again, and it asks for the page that
-        it could not get.
+        After an error the iterator stays where it was: iterating on requests the same page again.
 
-        A page some items of which cannot be read is a :class:`~vcloud.DecodeError` that holds the
-        others in ``items``; iterating on continues with the page after it.
+        If some items of a page cannot be read, it raises a :class:`~vcloud.DecodeError` whose
+        ``items`` are the others. Iterating on continues with the next page.
 
         Raises:
-            ConfigurationError: another task waits for the next page of the same iterator.
-            DecodeError: some items of a page cannot be read, or the service sends the same again
-                and again.
+            ConfigurationError: another task is waiting for the next page of the same iterator.
+            DecodeError: some items of a page cannot be read, or the service keeps sending the same
+                items.
             LimitExceededError: the list has more pages than ``max_pages`` of the Endpoint allows.
         """
-        return Pages(self)
+        return Pages(self._source)
 
     def __aiter__(self) -> Items[T]:
-        """Item after item; after an error, as for :meth:`pages`."""
+        """Item after item. Errors are those of :meth:`pages`."""
         return Items(self.pages())
 
-    def __iter__(self) -> NoReturn:
+    if not TYPE_CHECKING:  # type checkers refuse a plain `for` by themselves
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            )
+
+    def __copy__(self) -> Self:
+        made = type(self).__new__(type(self))
+        for name in Pager.__slots__:
+            setattr(made, name, getattr(self, name))
+        return made
+
+    def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Pager is asynchronous: use `async for item in ...`, or `await ....all()`"
+            "a Pager reads through its client and can be neither pickled nor copied deeply: "
+            "take the items, `await ....all()`, or ask the client for the list again"
         )
 
     def prefetch(self, n: int) -> Pager[T]:
-        """The same list, read up to ``n`` pages ahead of the one in hand.
+        """The same list, read up to ``n`` pages ahead.
 
-        The first page is read alone, for it says how many there are. From then on ``n`` requests
-        are under way at once, and no more than ``n`` pages wait to be taken. Where the service does
-        not say how many there are, nothing is guessed: then it reads one by one. An error is raised
-        when its page's turn comes. Stopping early, an error and a cancellation cancel what is under
-        way. Pages come in the order in which one by one yields them, unless something leaves the
-        list.
+        The first page is read alone, because it says how many pages there are. After that, ``n``
+        requests are in flight, and at most ``n`` pages wait for the caller. If the service does not
+        say how many pages there are, pages are read one by one. An error is raised when the caller
+        reaches its page. Requests in flight are cancelled when the iteration is left, fails or is
+        cancelled. If nothing leaves the list, the pages come in the same order as without
+        ``prefetch``.
 
         Args:
-            n: pages, at least 1.
+            n: how many pages, at least 1.
 
         Raises:
-            InvalidArgumentError: ``n`` is no such number.
+            InvalidArgumentError: ``n`` is no whole number of at least 1.
         """
-        ahead = copy(self)
-        ahead._ahead = positive_integer(n, "prefetch")
-        return ahead
+        return paged(replace(self._source, ahead=positive_integer(n, "prefetch")))
 
     def map(self, view: Callable[[T], U | None]) -> Pager[U]:
-        """The same list, each item seen through ``view``; what it makes None of is left out."""
-        before = self._view
-        mapped = cast("Pager[U]", copy(self))
-        mapped._view = (
-            view
-            if before is None
-            else lambda item: None if (shown := before(item)) is None else view(shown)
-        )
-        return mapped
+        """The same list, with ``view(item)`` in place of each item, unless that is None."""
+        before, seen_as = self._source.view, view
+        if before is not None:
+            earlier = before
+
+            def seen_as(item: Any) -> U | None:
+                shown = earlier(item)
+                return None if shown is None else view(shown)
+
+        return paged(replace(self._source, view=seen_as))
 
     async def first(self) -> T | None:
-        """The first item, None when there is none. Reads no more pages than it must.
+        """The first item, or None if the list is empty. It reads no page after that item.
 
         Raises:
-            DecodeError: some items of its page cannot be read, so that it is not certain which one
-                is the first; ``items`` has the others of that page.
+            DecodeError: some items of the page cannot be read, and one of them may be the first;
+                ``items`` holds the others of that page.
             VCloudError: as for :meth:`pages`.
         """
         async for page in self.pages():
@@ -156,18 +166,26 @@ class Pager(Generic[T]):
         """Every item of every page.
 
         Raises:
-            DecodeError: some items of a page cannot be read; ``items`` has the others of that page.
-                To get what is readable on the other pages too, iterate :meth:`pages`.
+            DecodeError: some items of a page cannot be read; ``items`` holds the others of that
+                page. Iterate :meth:`pages` to get those of all pages.
             VCloudError: as for :meth:`pages`.
         """
         return [item async for page in self.pages() for item in page.items]
 
 
+def paged(source: Source) -> Pager[Any]:
+    """The pager of a list."""
+    pager: Pager[Any] = Pager.__new__(Pager)
+    # Not by the constructor: that one is public, and takes no strategy.
+    object.__setattr__(pager, "_source", source)
+    return pager
+
+
 def unpaged(read: Callable[[], Awaitable[Sequence[T]]]) -> Pager[T]:
-    """A list that the service gives all at once, behind the same interface as the others."""
+    """A pager of a list that is read as a whole."""
 
-    async def fetch(number: int) -> Page[T]:
+    async def fetch(number: int) -> PageAnswer[T]:
         items = tuple(await read())
-        return Page(items, number, len(items), None, number)
+        return PageAnswer(items, number, len(items))
 
-    return Pager(fetch)
+    return paged(Source(fetch, SinglePage()))

@@ -1,62 +1,120 @@
-"""Which page comes next, and how many there are, for each paging dialect. Pure arithmetic."""
+"""Which page comes next, and which is the last: one strategy for each kind of service.
+
+A strategy has one method, :meth:`Strategy.place`, which only computes. To support another kind of
+service, add a class here, and let the provider's list answer fill in the fields of
+:class:`PageAnswer` that the class reads.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Generic, Protocol, TypeVar
 
-#: A list answer that has no ``next_page`` at all, as opposed to one that says null.
-ABSENT: Final = -1
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from vcloud.errors import DecodeError
+
+T = TypeVar("T")
 
 
-def next_by_count(
-    *,
-    number: int,
-    items: int,
-    per_page: int,
-    seen: int,
-    count: int | None,
-    next_page: int | None = ABSENT,
-) -> int | None:
-    """The Vagon dialect: ``next_page`` where there is one, else sizes and ``count``.
+class PageAnswer(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list as its answer has it.
 
-    Args:
-        number: the page just read, from 1.
-        items: how many items it had.
-        per_page: how many were asked for.
-        seen: items on all pages up to and including this one.
-        count: the service's total; one documented example gives a wrong one, so an empty page ends the list too.
-        next_page: the service's own word, if it gave one.
+    Attributes:
+        items: the items that could be read, in the service's order.
+        number: which page it is, from 1.
+        total: how many items the list has, as the service says; None if it does not.
+        next_page: the number of the next page, None after the last; unset if the service does not
+            say.
+        total_pages: how many pages the list has; None if the service does not say.
+        error: names the first item that could not be read; None if all could.
+        unread: how many items could not be read.
     """
-    if next_page != ABSENT:
-        # Only forwards: a service that points back would keep us for ever.
-        return next_page if next_page is not None and next_page > number else None
-    if count is None:
-        return number + 1 if items >= per_page else None
-    # A page may be short because the service caps per_page, so a total that is not reached counts for more.
-    return number + 1 if items and seen < count else None
+
+    items: tuple[T, ...]
+    number: int
+    total: int | None = None
+    next_page: int | UnsetType | None = UNSET
+    total_pages: int | None = None
+    error: DecodeError | None = None
+    unread: int = 0
 
 
-def last_by_count(
-    *, number: int, following: int | None, seen: int, count: int | None, size: int
-) -> int | None:
-    """The Vagon dialect: the last page, as far as ``count`` tells; None when it does not.
+class Place(msgspec.Struct, frozen=True):
+    """Where a page stands in its list.
 
-    Args:
-        number: the page just read.
-        following: the page after it.
-        seen: items on all pages up to and including this one.
-        count: the service's total.
-        size: items on a full page: as the service sends them, which may be fewer than were asked for.
+    Attributes:
+        next: the number of the next page, None after the last.
+        last: the number of the last page, as far as this page shows; None if it does not.
+        announced: whether the service itself said that another page follows.
     """
-    if following is None:
-        return number
-    if following != number + 1 or count is None or count <= seen or size < 1:
-        return None
-    return number + -(-(count - seen) // size)
+
+    next: int | None
+    last: int | None
+    announced: bool = False
 
 
-def next_by_total(*, number: int, items: int, total_pages: int | None) -> int | None:
-    """The StreamSpace dialect: ``pagination.total_pages``; a server that sends no pagination sends everything at once."""
-    if total_pages is None or items == 0 or number >= total_pages:
-        return None
-    return number + 1
+class Strategy(Protocol):
+    """How a kind of service numbers the pages of its lists."""
+
+    def place(self, answer: Any, seen: int, size: int) -> Place:
+        """Where a page stands.
+
+        Args:
+            answer: the page.
+            seen: how many items the service sent on this page and all pages before it.
+            size: how many items a full page has. A service may send fewer than were asked for.
+        """
+        ...
+
+
+class ByCount(msgspec.Struct, frozen=True):
+    """Vagon's lists: by ``next_page`` if the answer has it, else by page sizes and ``count``.
+
+    Attributes:
+        per_page: how many items were asked for.
+    """
+
+    per_page: int
+
+    def place(self, answer: PageAnswer[Any], seen: int, size: int) -> Place:
+        """See :meth:`Strategy.place`."""
+        number, count, next_page = answer.number, answer.total, answer.next_page
+        sent = len(answer.items) + answer.unread
+        following, announced = None, False
+        if next_page is not UNSET:
+            # A service that points back would be read forever.
+            if next_page is not None and next_page > number:
+                following, announced = next_page, True
+            # The service says what follows, so this is a full page, not a short last one.
+            size = max(size, sent)
+        elif count is None:
+            following = number + 1 if sent >= self.per_page else None
+        elif sent and seen < count:
+            # A service may cap per_page, so a short page does not end a list; an empty one does,
+            # because one documented example has a wrong total.
+            following = number + 1
+        if following is None:
+            return Place(None, number)
+        if following != number + 1 or count is None or count <= seen or size < 1:
+            return Place(following, None, announced)
+        return Place(following, number + -(-(count - seen) // size), announced)
+
+
+class ByTotalPages(msgspec.Struct, frozen=True):
+    """StreamSpace's lists: by ``total_pages``. Without it, the answer holds the whole list."""
+
+    def place(self, answer: PageAnswer[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
+        """See :meth:`Strategy.place`."""
+        number, pages = answer.number, answer.total_pages
+        if pages is None or number >= pages or not (answer.items or answer.unread):
+            return Place(None, number)
+        return Place(number + 1, pages, announced=True)
+
+
+class SinglePage(msgspec.Struct, frozen=True):
+    """A list that is one answer."""
+
+    def place(self, answer: PageAnswer[Any], seen: int, size: int) -> Place:  # noqa: ARG002 - protocol
+        """See :meth:`Strategy.place`."""
+        return Place(None, answer.number)

@@ -19,7 +19,7 @@ _PYTHON: Final = os.__file__.removesuffix("os.py")
 
 
 class Secretive:
-    """Something that holds a secret: it has no telling repr and cannot be pickled."""
+    """Something that holds a secret: its repr does not show it, and it cannot be pickled or copied."""
 
     __slots__ = ()
 
@@ -28,7 +28,8 @@ class Secretive:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__} holds a secret and cannot be pickled: make it anew where it is needed"
+            f"{type(self).__name__} holds a secret and cannot be pickled or copied: "
+            "make it anew where it is needed"
         )
 
 

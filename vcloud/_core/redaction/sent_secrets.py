@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from vcloud._core.decoding.plain_json import loads
 from vcloud._core.redaction.spellings import DEPTH, OF_FORMS, USUAL, Text, all_decoded, readings
 from vcloud._core.scalars import OpenEnum
 
@@ -168,9 +169,6 @@ class Redactor:
         )
 
     def _body(self, body: bytes) -> bytes:
-        # Here and not above: the codec is no part of what a secret needs.
-        from vcloud._core.decoding.codec import loads  # noqa: PLC0415
-
         if self.data(body) is body:
             return body
         try:

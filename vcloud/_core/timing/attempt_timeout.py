@@ -1,4 +1,8 @@
-"""How long an attempt may take: one timer for all that are as patient, for those that begin first run out first."""
+"""Timeouts of attempts, with one timer per timeout value.
+
+Attempts with equal timeouts expire in the order in which they started, so one timer, set to the
+oldest attempt, is enough for all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,167 +13,173 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from vcloud._core.timing.timeouts import LATE, Alarm
+from vcloud._core.timing.timeouts import LATE, DrainingTimer
 
 
 class Body(Protocol):
     """The body of an answer, as far as it has arrived."""
 
-    #: How much that is.
+    #: How many bytes have arrived.
     total_bytes: int
 
 
 class AttemptTimeout(msgspec.Struct, eq=False):
-    """One attempt under way."""
+    """The timeout of one attempt."""
 
-    #: None once it is over: whoever still holds this must not hold the task and its result.
+    #: None after the attempt: a reference to this must not keep the task and its result alive.
     task: asyncio.Task[Any] | None
-    #: When its time is up, by the loop's clock.
+    #: When the timeout expires, by the loop's clock.
     ends: float
-    #: How often the task had been cancelled before.
+    #: How often the task had been cancelled before the attempt.
     cancelled_before: int
-    #: Whether its time ran out, and its task was cancelled for that; once it is over: for nothing else.
-    late: bool = False
-    #: What is being read, where an answer did not come in one piece.
+    #: Whether the timeout has expired and cancelled the task. After the attempt: whether nothing
+    #: else had cancelled the task by then.
+    expired: bool = False
+    #: The body that is being read, if the answer did not arrive in one piece.
     body: Body | None = None
-    #: How much of it had arrived when an overdue timer looked last.
+    #: How many bytes of the body had arrived when an overdue timer last checked.
     arrived: int = 0
 
-    def only_late(self) -> bool:
-        """Whether nothing but the clock cancelled the task. Once it is over: as it was at its end."""
+    def timed_out(self) -> bool:
+        """Whether the timeout alone cancelled the task. After the attempt: as of its end."""
         task = self.task
-        return self.late and (task is None or task.cancelling() <= self.cancelled_before + 1)
+        return self.expired and (task is None or task.cancelling() <= self.cancelled_before + 1)
 
 
 class AttemptTimeouts:
-    """Cancels the task of an attempt whose time runs out, as :func:`asyncio.timeout` does, but with one timer for all.
+    """Cancels the task of an attempt that takes too long, as :func:`asyncio.timeout` does.
 
-    A timer for each would take a tenth of a call: it is made, set among all others, and cancelled, nearly always in vain.
+    One timer serves all attempts. A timer for each attempt would take a tenth of a call: it would
+    be made, put in order among all timers, and nearly always cancelled.
 
-    **Written late.** If the loop stands still between the beginning and the moment in which the
-    request leaves, an attempt is overdue whose request only just left, and whose answer cannot be
-    there. It gets its whole time again. There are two such moments: the two turns after an attempt
-    begins, and the end of connecting with the two after it (:func:`about_to_write`).
+    **Requests that are written late.** If the loop is blocked between the start of an attempt and
+    the moment in which its request is written, the attempt may be overdue although its request was
+    only just written. Then its timeout starts again. The loop is watched twice: for two iterations
+    after the start of an attempt, and for two after its connection was made
+    (:func:`about_to_write`).
 
     Args:
         seconds: for each attempt.
     """
 
-    __slots__ = ("_begun", "_begun_at", "_context", "_line", "_timer", "seconds")
+    __slots__ = ("_context", "_in_flight", "_started", "_started_at", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # Those under way, in the order of their ends. A dict keeps that order, and lets go of one in
-        # the middle at once: one that hangs must not keep all that began after it.
-        self._line: dict[AttemptTimeout, None] = {}
-        self._timer: Alarm | None = None
-        # Those that began in this turn of the loop, and when the first of them did.
-        self._begun: list[AttemptTimeout] = []
-        self._begun_at = 0.0
-        # An empty one, or the timer would keep the context of the call that happened to set it.
+        # In the order of their ends. A dict keeps the order, and removes any attempt in constant
+        # time: an attempt that hangs must not keep those that started after it.
+        self._in_flight: dict[AttemptTimeout, None] = {}
+        self._timer: DrainingTimer | None = None
+        # The attempts that started in this iteration of the loop, and when the first of them did.
+        self._started: list[AttemptTimeout] = []
+        self._started_at = 0.0
+        # An empty context: the timer must not keep the context of the call that happened to set it.
         self._context = Context()
 
     def begin(self) -> AttemptTimeout:
-        """Let the running task's attempt begin. :meth:`end` must follow, whatever happens."""
+        """Start the timeout of the running task's attempt. The caller must call :meth:`end`."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         now = loop.time()
-        turn = AttemptTimeout(task, now + self.seconds, task.cancelling())
-        self._line[turn] = None
+        attempt = AttemptTimeout(task, now + self.seconds, task.cancelling())
+        self._in_flight[attempt] = None
         if self._timer is None:
-            self._timer = self._set(turn, loop)
-        begun = self._begun
-        if not begun:
+            self._timer = self._set_timer(attempt, loop)
+        started = self._started
+        if not started:
             self._watch(now, loop)
-        begun.append(turn)
-        return turn
+        started.append(attempt)
+        return attempt
 
-    def connected(self, turn: AttemptTimeout) -> None:
-        """Its connection is there, and its request will be written now."""
+    def connected(self, attempt: AttemptTimeout) -> None:
+        """Note that an attempt has its connection, and that its request will be written now."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if turn.ends <= now:
-            self._renew(turn, loop)
-        if not self._begun:
+        if attempt.ends <= now:
+            self._restart(attempt, loop)
+        if not self._started:
             self._watch(now, loop)
-        self._begun.append(turn)
+        self._started.append(attempt)
 
-    def end(self, turn: AttemptTimeout) -> None:
-        """It is over, one way or another."""
-        if turn.late:
-            task = turn.task
+    def end(self, attempt: AttemptTimeout) -> None:
+        """End the timeout of an attempt, which has ended in whatever way."""
+        if attempt.expired:
+            task = attempt.task
             assert task is not None
-            turn.late = turn.only_late()
+            attempt.expired = attempt.timed_out()
             task.uncancel()
         else:
-            del self._line[turn]
-        turn.task = turn.body = None
-        if self._timer is not None and not self._line:
+            del self._in_flight[attempt]
+        attempt.task = attempt.body = None
+        if self._timer is not None and not self._in_flight:
             self._timer.cancel()
             self._timer = None
 
     def _watch(self, now: float, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that the loop runs until the requests are written that leave in this turn."""
-        self._begun_at = now
-        loop.call_soon(self._next_turn, loop, context=self._context)
+        """Check in two iterations whether the loop was blocked while requests were written."""
+        self._started_at = now
+        loop.call_soon(self._next_iteration, loop, context=self._context)
 
-    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        # In which aiohttp writes a body; uvloop hands it on at the turn's end.
-        begun, self._begun = self._begun, []
-        loop.call_soon(self._written, loop, begun, self._begun_at, context=self._context)
+    def _next_iteration(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In this iteration aiohttp writes a body. uvloop hands it to the socket at the end of it.
+        started, self._started = self._started, []
+        loop.call_soon(self._on_written, loop, started, self._started_at, context=self._context)
 
-    def _written(
-        self, loop: asyncio.AbstractEventLoop, begun: Iterable[AttemptTimeout], began: float
+    def _on_written(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        started: Iterable[AttemptTimeout],
+        started_at: float,
     ) -> None:
-        if began < loop.time() - LATE:
-            for turn in begun:
-                self._renew(turn, loop)
+        if started_at < loop.time() - LATE:
+            for attempt in started:
+                self._restart(attempt, loop)
 
-    def _renew(self, turn: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> None:
-        if turn in self._line:
-            del self._line[turn]
-            turn.ends = loop.time() + self.seconds
-            self._line[turn] = None
+    def _restart(self, attempt: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> None:
+        if attempt in self._in_flight:
+            del self._in_flight[attempt]
+            attempt.ends = loop.time() + self.seconds
+            self._in_flight[attempt] = None
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
-        now, late = loop.time(), list[AttemptTimeout]()
-        for turn in self._line:
-            if turn.ends > now:
-                self._timer = self._set(turn, loop)
+        now, overdue = loop.time(), list[AttemptTimeout]()
+        for attempt in self._in_flight:
+            if attempt.ends > now:
+                self._timer = self._set_timer(attempt, loop)
                 break
-            late.append(turn)
-        for turn in late:
-            del self._line[turn]
-            turn.late = True
-            assert turn.task is not None
-            turn.task.cancel()
+            overdue.append(attempt)
+        for attempt in overdue:
+            del self._in_flight[attempt]
+            attempt.expired = True
+            assert attempt.task is not None
+            attempt.task.cancel()
 
-    def _set(self, turn: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> Alarm:
-        return Alarm(loop, turn.ends, self._ring, self._context, self._grows)
+    def _set_timer(self, attempt: AttemptTimeout, loop: asyncio.AbstractEventLoop) -> DrainingTimer:
+        return DrainingTimer(loop, attempt.ends, self._on_timer, self._context, self._is_growing)
 
-    def _grows(self) -> bool:
-        """Whether more has arrived of the answers that are overdue, since this was asked last."""
-        now, grows = asyncio.get_running_loop().time(), False
-        for turn in self._line:
-            if turn.ends > now:
+    def _is_growing(self) -> bool:
+        """Whether more of the overdue answers has arrived since the last check."""
+        now, growing = asyncio.get_running_loop().time(), False
+        for attempt in self._in_flight:
+            if attempt.ends > now:
                 break
-            if turn.body is not None and turn.body.total_bytes > turn.arrived:
-                turn.arrived, grows = turn.body.total_bytes, True
-        return grows
+            if attempt.body is not None and attempt.body.total_bytes > attempt.arrived:
+                attempt.arrived, growing = attempt.body.total_bytes, True
+        return growing
 
 
-#: The attempt that runs here, for what knows nothing of it but that it runs in its task.
+#: The attempt of the running task, for code that is not passed it as an argument.
 CURRENT_TIMEOUT: Final[ContextVar[tuple[AttemptTimeouts, AttemptTimeout] | None]] = ContextVar(
-    "vcloud_under_way", default=None
+    "vcloud_attempt_timeout", default=None
 )
 
 
 def about_to_write() -> None:
-    """The attempt that runs here has its connection, and will write its request now."""
+    """Note that the running task's attempt has its connection, and writes its request now."""
     found = CURRENT_TIMEOUT.get()
     if found is not None:
-        patience, turn = found
-        patience.connected(turn)
+        timeouts, attempt = found
+        timeouts.connected(attempt)

@@ -1,18 +1,18 @@
-"""The time of day, which may jump and which tests may freeze or move, and the passing of time.
+"""Clocks: the time of day, which may jump and which tests may freeze, and monotonic clocks.
 
-Which clock is right for what:
+Which clock to use:
 
-- :data:`monotonic` for limits, deadlines and durations. On Linux it stands while the machine
-  sleeps: what was to take ten seconds then takes ten seconds in which the machine ran.
-- :data:`boottime` for how old something is that a service counts too: a signature, a token. It goes
-  on while the machine sleeps, and nothing puts it back or forward.
-- :class:`TimeOfDay` for what is compared with a service's clock.
-- :func:`wall`, the machine's own opinion, for nothing but these.
+- :data:`monotonic` for limits, deadlines and durations. On Linux it stops while the machine is
+  suspended: ten seconds are then ten seconds in which the machine ran.
+- :data:`boottime` for the age of signatures and tokens, which the service measures too. It includes
+  the time in which the machine was suspended, and nobody can set it.
+- :class:`TimeOfDay` for times that a service compares with its own clock.
+- :func:`wall`, the machine's clock as it is, only to make the others.
 
-freezegun replaces ``datetime.datetime`` and the functions of ``time`` while it is active. Whatever
-refers to them for longer than one call (a default argument, an annotation that is evaluated once)
-keeps what it found: the real one, or the replacement. So the time of day is looked up at each call,
-and the rest never comes from what can be replaced.
+freezegun replaces ``datetime.datetime`` and the functions of ``time`` while it is active. A
+reference that outlives one call (a default argument, say) keeps the real function, or keeps the
+replacement. Therefore :func:`wall` looks up ``time.time`` at each call, and the other clocks use
+functions that freezegun does not replace.
 """
 
 from __future__ import annotations
@@ -33,32 +33,29 @@ def wall() -> float:
 
 
 def _monotonic() -> Callable[[], float]:
-    if hasattr(
-        time, "clock_gettime"
-    ):  # everywhere but on Windows; freezegun and time-machine leave it alone
+    # Everywhere but on Windows. Neither freezegun nor time-machine replaces it.
+    if hasattr(time, "clock_gettime"):
         return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     return time.monotonic
 
 
-#: Seconds from some point in the past: what limits, deadlines and durations are counted with. It
-#: stands in no frozen time.
+#: Seconds from some point in the past, for limits, deadlines and durations. It runs in frozen time.
 monotonic: Final[Callable[[], float]] = _monotonic()
 
 
-#: Seconds by which the time of day gets ahead of the monotonic clock when a machine was suspended.
-#: A correction of a clock that runs by NTP is smaller, and a shorter sleep ends nothing.
+#: The machine was suspended if the time of day gained more than these seconds on the monotonic
+#: clock. NTP corrects a clock by less, and no connection is lost in a shorter time.
 SUSPENDED: Final = 5.0
 
 
 def was_suspended(before: float, now: float) -> bool:
-    """Whether the machine slept between two looks at its clocks: the monotonic one stood still.
+    """Whether the machine was suspended between two readings of its clocks.
 
-    A time of day that was only put forward looks the same, so what follows from this must do no
-    harm then.
+    This is also True after the clock was only set forward, so callers must do no harm in that case.
 
     Args:
         before: how far the time of day was ahead of the monotonic clock, in seconds.
-        now: how far it is now.
+        now: how far it is ahead now.
     """
     return now - before > SUSPENDED
 
@@ -67,15 +64,15 @@ def _boottime() -> Callable[[], float]:
     if hasattr(time, "CLOCK_BOOTTIME"):
         try:
             time.clock_gettime(time.CLOCK_BOOTTIME)
-        except OSError:  # in a sandbox that knows fewer clocks
+        except OSError:  # some sandboxes lack this clock
             pass
         else:
             return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    # Of macOS and Windows this one goes on while the machine sleeps.
+    # On macOS and Windows this clock includes the time in which the machine was suspended.
     return monotonic
 
 
-#: Seconds from some point in the past, those in which the machine slept included.
+#: Seconds from some point in the past, including those in which the machine was suspended.
 boottime: Final[Callable[[], float]] = _boottime()
 
 
@@ -89,27 +86,27 @@ def _system_wall() -> Callable[[], float] | None:
     return partial(time.clock_gettime, _CLOCK_REALTIME_COARSE)
 
 
-#: Linux's clock of the time of day in ticks of a few milliseconds. Neither freezegun nor
-#: time-machine (nor who replaces ``time.time``) changes what it says.
+#: Linux's time of day with a resolution of a few milliseconds. freezegun, time-machine and
+#: replacements of ``time.time`` do not change it.
 _CLOCK_REALTIME_COARSE: Final = 5
 system_wall: Final[Callable[[], float] | None] = _system_wall()
-"""The machine's time of day, whatever a test has set; None where nothing says it."""
+"""The machine's time of day, which no test can change; None where there is no such clock."""
 
-#: Seconds by which two readings of one clock may differ: it ticks, and is read twice.
+#: Seconds by which two readings of one clock may differ.
 _AGREES: Final = 1.0
 
 
 class TimeOfDay:
-    """The time of day as it was first read, plus the time that has passed since.
+    """The time of day when this was made, plus the time that has passed since.
 
-    So whoever puts the machine's clock back or forward while a client runs (NTP, an administrator,
-    a virtual machine that is resumed) changes nothing. A test that freezes or moves the day is
-    followed, as far as it can be told from a clock that was set: :data:`system_wall`.
+    It does not jump when the machine's clock is set while a client runs: by NTP, by an
+    administrator, after a virtual machine was resumed. It follows a test that freezes or shifts the
+    time of day, if :data:`system_wall` shows that the machine's clock was not set.
 
     Args:
         read: the machine's time of day, in Unix seconds.
-        elapsed: seconds that pass, those in which the machine sleeps included.
-        system: the time of day that no test can change; None: there is none to compare with.
+        elapsed: monotonic seconds, including those in which the machine is suspended.
+        system: the time of day that no test can change; None: there is no such clock.
     """
 
     __slots__ = ("__weakref__", "_elapsed", "_first", "_first_shift", "_system", "read")
@@ -120,7 +117,7 @@ class TimeOfDay:
         elapsed: Callable[[], float] = boottime,
         system: Callable[[], float] | None = system_wall,
     ) -> None:
-        #: What the machine's clock says now.
+        #: Reads the machine's clock.
         self.read = read
         self._elapsed = elapsed
         self._system = system
@@ -134,17 +131,17 @@ class TimeOfDay:
             return steady
         return steady + self._shift() - self._first_shift
 
-    def opinions(self) -> tuple[float, float]:
-        """What is known of the time of day without asking a service.
+    def estimates(self) -> tuple[float, float]:
+        """Two estimates of the time of day that do not depend on a service.
 
         Returns:
-            the time first read plus what has passed, and the machine's clock. They differ after a
-            jump, and either may be the one that is right: the clock was put wrong, or right.
+            the time at the start plus the time that has passed, and the machine's clock. They
+            differ after the clock was set. Either may be right: the clock may have been corrected.
         """
         return self._first + self._elapsed(), self.read()
 
     def _shift(self) -> float:
-        """By how much a test has moved the day."""
+        """By how many seconds a test has shifted the time of day."""
         if self._system is None:
             return 0.0
         before, day, after = self._system(), self.read(), self._system()
@@ -152,9 +149,9 @@ class TimeOfDay:
 
 
 def datetime_class() -> type[datetime]:
-    """The class ``datetime`` itself, in frozen time too: the only one that msgspec decodes into.
+    """The real class ``datetime``, in frozen time too: msgspec decodes into no other.
 
-    A function, because freezegun also replaces every variable of a module that holds the class.
+    This is a function because freezegun replaces every module variable that holds the class.
     """
-    # What msgspec's C code makes of MessagePack's timestamp, here of the second 0.
+    # msgspec's C code decodes a MessagePack timestamp (here of second 0) into the real class.
     return type(msgspec.msgpack.decode(b"\xd6\xff\x00\x00\x00\x00"))

@@ -1,4 +1,4 @@
-"""Looking again and again until something is found, and once more where a wait has overslept."""
+"""Polling, with one final check after the event loop was blocked."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from vcloud.errors import APIError, DecodeError, TransportError
 T = TypeVar("T")
 
 
-class TimeIsUpError(Exception):
-    """Nothing was found in time. Its cause is what the last look failed with, if it did."""
+class PollTimeoutError(Exception):
+    """The timeout passed without a result. Its cause is the error of the last check, if any."""
 
 
 async def poll_until(
-    look: Callable[[], Awaitable[T | None]],
+    check: Callable[[], Awaitable[T | None]],
     *,
     timeout: float,
     poll: float,
     attempt: float,
     clock: Callable[[], float],
-    rest: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    look_late: Callable[[], Awaitable[T | None]] | None = None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    final_check: Callable[[], Awaitable[T | None]] | None = None,
 ) -> T:
-    """Look until something is found.
+    """Poll until a check returns a result.
 
-    Time in which the process stood still, or the loop was blocked, may outlast the wait though
-    nobody has looked meanwhile. So if time is up and the last answer is older than ``poll`` (it is
-    as old as its request), or time has been up for a while, this looks once more. It does not if a look is under way that had its
-    time: a service that does not answer is not waited for any longer.
+    The timeout may pass while the process is stopped or the loop is blocked, so that no check was
+    possible. Therefore this checks once more after the timeout if the last answer is older than
+    ``poll`` (an answer is as old as its request), or if the timeout passed a while ago. It does not
+    if a check is in flight that had its time: it waits no longer for a service that does not answer.
 
     Args:
-        look: what to do each time; None: nothing was found yet.
-        timeout: seconds for all, above 0.
-        poll: seconds between two looks.
-        attempt: seconds for the look after the end.
+        check: returns the result, or None if there is none yet.
+        timeout: seconds for everything, above 0.
+        poll: the polling interval in seconds.
+        attempt: seconds for the final check.
         clock: monotonic seconds.
-        rest: waits between two looks.
-        look_late: the look after the end, where it is another one.
+        sleep: waits for the polling interval.
+        final_check: the check after the timeout; None: ``check``.
 
     Raises:
-        TimeIsUpError: time is up.
-        Exception: what a look raised. An error of the service or of the way to it that the late
-            look ends with is the cause of the one above.
+        PollTimeoutError: the timeout passed. If the final check failed with an error of the service
+            or of the way to it, that error is the cause.
+        Exception: the error of a check before the timeout.
     """
     end = clock() + timeout
-    wait = _Wait(look, clock)
+    polling = _Polling(check, clock)
     limit = timeouts.timeout(timeout)
     try:
         async with limit:
             while True:
-                if (found := await wait.look()) is not None:
+                if (found := await polling.check()) is not None:
                     return found
                 due = clock() + poll
-                await rest(poll)
+                await sleep(poll)
                 now = clock()
-                wait.overslept = now - due > poll
+                polling.overslept = now - due > poll
                 if now >= end:
                     break
     except TimeoutError:
@@ -66,53 +66,55 @@ async def poll_until(
             raise
     late = clock() - end
     # An overdue timer lets the loop read for GRACE at most before it ends the wait.
-    stood_still = late > 2 * timeouts.GRACE
-    if not stood_still and not wait.missed_a_look(poll, late=late > timeouts.LATE):
-        raise TimeIsUpError
-    return await _look_late(look_late or look, attempt)
+    was_blocked = late > 2 * timeouts.GRACE
+    if not was_blocked and not polling.missed_a_check(poll, late=late > timeouts.LATE):
+        raise PollTimeoutError
+    return await _check_finally(final_check or check, attempt)
 
 
-class _Wait(Generic[T]):
-    """What a wait knows of its looks."""
+class _Polling(Generic[T]):
+    """The checks of one wait."""
 
-    def __init__(self, look: Callable[[], Awaitable[T | None]], clock: Callable[[], float]) -> None:
-        self._look = look
+    def __init__(
+        self, check: Callable[[], Awaitable[T | None]], clock: Callable[[], float]
+    ) -> None:
+        self._check = check
         self._clock = clock
-        #: When the last look that was answered began.
-        self._asked: float | None = None
-        self._under_way = False
-        #: Whether the rest before this look took so long that others were left out.
+        #: When the last answered check began.
+        self._answered: float | None = None
+        self._in_flight = False
+        #: Whether the sleep before this check took so long that checks were left out.
         self.overslept = False
 
-    async def look(self) -> T | None:
-        began, self._under_way = self._clock(), True
-        found = await self._look()
-        self._asked, self._under_way = began, False
+    async def check(self) -> T | None:
+        began, self._in_flight = self._clock(), True
+        found = await self._check()
+        self._answered, self._in_flight = began, False
         return found
 
-    def missed_a_look(self, poll: float, *, late: bool) -> bool:
-        """Whether there ought to have been another look.
+    def missed_a_check(self, poll: float, *, late: bool) -> bool:
+        """Whether there should have been another check before the timeout.
 
         Args:
-            poll: seconds between two looks.
-            late: whether this is asked later than when time was up.
+            poll: the polling interval in seconds.
+            late: whether the timeout passed a while ago.
         """
-        if self._under_way and not late and not self.overslept:
+        if self._in_flight and not late and not self.overslept:
             return False
-        return self._asked is None or self._clock() - self._asked > poll + timeouts.LATE
+        return self._answered is None or self._clock() - self._answered > poll + timeouts.LATE
 
 
-async def _look_late(look: Callable[[], Awaitable[T | None]], attempt: float) -> T:
+async def _check_finally(check: Callable[[], Awaitable[T | None]], attempt: float) -> T:
     limit = timeouts.timeout(attempt)
     try:
         async with limit:
-            found = await look()
+            found = await check()
     except TimeoutError:
         if not limit.expired():
             raise
         found = None
     except (APIError, TransportError, DecodeError) as error:
-        raise TimeIsUpError from error
+        raise PollTimeoutError from error
     if found is None:
-        raise TimeIsUpError
+        raise PollTimeoutError
     return found

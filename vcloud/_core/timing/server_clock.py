@@ -1,4 +1,4 @@
-"""The service's clock, learnt from ``Date`` headers, and how far it is believed."""
+"""The service's clock, estimated from ``Date`` headers, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-#: Seconds. A ``Date`` that is this much earlier than what was known says that a clock was moved;
-#: less is travel time and the one-second grain of the header. Also how much longer a window may
-#: seem than it is, for the same reasons.
-GRAIN: Final = 5.0
+#: Seconds. A ``Date`` that differs from the estimate by more shows that a clock was set. Smaller
+#: differences come of travel time and of the header's resolution of one second, which may also make
+#: a window seem longer than it is.
+TOLERANCE: Final = 5.0
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
@@ -21,51 +21,46 @@ def server_time(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str | None) -> float | None:
-    """An HTTP date in Unix seconds; None for what is none."""
-    # The parser takes digits of other scripts.
+    """An HTTP date in Unix seconds; None if the text is no date."""
+    # The parser accepts digits of other scripts.
     if text is None or not text.isascii():
         return None
     try:
         at = parsedate_to_datetime(text)
-        # Of the three forms of an HTTP date (RFC 9110, 5.6.7) one names no zone, and means the same
-        # as the others.
+        # One of the three forms of an HTTP date (RFC 9110, 5.6.7) names no zone. It means UTC, too.
         return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        IndexError,
-    ):  # it was written for the dates of mail, and trusts them
+    # The parser raises all of these for some malformed dates.
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
 class ServerClock(msgspec.Struct):
-    """How far the service's clock is ahead of our monotonic one, learnt from ``Date`` headers.
+    """How far the service's clock is ahead of our monotonic one, estimated from ``Date`` headers.
 
-    ``Date`` has whole seconds, and a minute's window is over a second sooner or later. Each answer
-    says that the service's time was at least its ``Date``; the best of these bounds comes close to
-    the truth and never passes it, so what is reckoned with it is never too early.
+    ``Date`` has whole seconds only. Each answer shows that the service's time was at least its
+    ``Date``. The greatest of these lower bounds is the estimate. It is close to the true time and
+    never ahead of it, so a time that is computed from it is never too early.
     """
 
-    #: Whether the ``Date`` that was read last contradicts those before it by more than
-    #: :data:`GRAIN`: somebody's clock was moved, or several clocks answer.
+    #: Whether the last ``Date`` contradicts those before it by more than :data:`TOLERANCE`: a clock
+    #: was set, or several clocks answer.
     moved: bool = False
     _ahead: float | None = None
     _date: str = ""
 
     def read(self, headers: Mapping[str, str], now: float) -> float | None:
-        """The service's time (Unix seconds) at ``now`` (monotonic), at least.
+        """A lower bound of the service's time (Unix seconds) at ``now``.
 
         Args:
             headers: an answer's.
-            now: when it came, in monotonic seconds.
+            now: when the answer arrived, in monotonic seconds.
 
         Returns:
-            None when the service never told its time.
+            None if no answer had a valid ``Date`` yet.
         """
         self.moved = False
         date = headers.get("Date", "")
-        # The same text a moment later gives a lower bound than it gave before.
+        # The same text read later gives a smaller bound, so it is read once.
         if date != self._date and (theirs := server_time(headers)) is not None:
             self._date = date
             self._learn(theirs - now)
@@ -73,9 +68,9 @@ class ServerClock(msgspec.Struct):
 
     def _learn(self, ahead: float) -> None:
         known = self._ahead
-        self.moved = known is not None and abs(ahead - known) > GRAIN
-        # Much less than what was known: their clock was put back.
-        if known is None or ahead > known or ahead < known - GRAIN:
+        self.moved = known is not None and abs(ahead - known) > TOLERANCE
+        # Much smaller than the estimate: their clock was set back.
+        if known is None or ahead > known or ahead < known - TOLERANCE:
             self._ahead = ahead
 
 
@@ -83,35 +78,35 @@ class TimeLeft(NamedTuple):
     """What is left of a rate window."""
 
     seconds: float
-    #: A clock was moved or is wrong, so the window may end at another time. Then one request asks,
-    #: and the others wait for its answer, for no longer than a window lasts.
-    doubtful: bool
+    #: Whether a clock was set or is wrong, so that the window may end at another time. Then one
+    #: request probes, and the others wait for its answer, for no longer than a window lasts.
+    uncertain: bool
 
 
 def time_left(
     announced: float, *, documented: float | None, seen: float | None, moved: bool
 ) -> TimeLeft:
-    """What is left of a window, as far as the two headers it was reckoned from can be believed.
+    """What is left of a window, as far as the two headers that say so can be trusted.
 
-    ``X-RateLimit-Reset`` minus ``Date`` is wrong where either clock is: they may be two machines'
-    (a gateway's and the service's), or one that was moved between two answers. No such difference
-    shifts the end of a window by more than the window itself.
+    ``X-RateLimit-Reset`` minus ``Date`` is wrong if either clock is. They may be the clocks of two
+    machines (a gateway's and the service's), or one clock that was set between two answers. No such
+    difference shifts the end of a window by more than the length of a window.
 
     Args:
-        announced: seconds until the window ends, as the headers say; below 0: it has ended.
-        documented: how long a window lasts, as the provider's documents say; None: they do not.
-        seen: the longest time that any answer left of a window; None: there was none.
+        announced: seconds until the window ends, by the headers; below 0: it has ended.
+        documented: the documented length of a window; None: it is not documented.
+        seen: the longest time left that any answer announced; None: there was no answer.
         moved: whether ``Date`` contradicts those before it (:attr:`ServerClock.moved`).
     """
     length = seen if documented is None else documented
     if length is None:
-        return TimeLeft(max(0.0, announced), doubtful=moved)
-    if announced > length + GRAIN:
-        # Where nothing says how long a window is, the first answer may have come late in one.
+        return TimeLeft(max(0.0, announced), uncertain=moved)
+    if announced > length + TOLERANCE:
+        # If the length is not documented, earlier answers may have come late in a window.
         if documented is None and not moved:
-            return TimeLeft(announced, doubtful=False)
-        return TimeLeft(length, doubtful=True)
-    # An answer may have been on its way while its window ended, but not for a whole window.
-    if announced < -length - GRAIN:
-        return TimeLeft(length, doubtful=True)
-    return TimeLeft(max(0.0, announced), doubtful=moved)
+            return TimeLeft(announced, uncertain=False)
+        return TimeLeft(length, uncertain=True)
+    # A window may end while the answer is on its way, but an answer does not take a whole window.
+    if announced < -length - TOLERANCE:
+        return TimeLeft(length, uncertain=True)
+    return TimeLeft(max(0.0, announced), uncertain=moved)

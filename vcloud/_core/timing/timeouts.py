@@ -1,8 +1,8 @@
-"""Timeouts that do not count the time in which the event loop could not run.
+"""Timeouts that do not drop answers which arrived while the event loop was blocked.
 
-A process that is stopped (SIGSTOP, a laptop that sleeps), or a loop that somebody's code blocks,
-goes on with all its timers overdue, while answers that arrived in time lie unread in the sockets.
-A timer that rings late therefore lets the loop read first. What has arrived wins.
+If a process is stopped (SIGSTOP, a suspended laptop) or other code blocks its loop, all its timers
+are overdue afterwards, while answers that arrived in time are still unread in the sockets. A timer
+that fires late therefore lets the loop read first. What has arrived is used.
 """
 
 from __future__ import annotations
@@ -14,108 +14,108 @@ from enum import Enum
 from types import TracebackType
 from typing import Final, Self
 
-#: A timer that rings later than this, in seconds, found the loop busy or stopped. A loop with a few
-#: thousand tasks is late by as much; asking costs one callback.
+#: Seconds. If a timer fires later than this, the loop was busy or blocked. A loop with a few
+#: thousand tasks is late by as much; checking for input then costs one callback.
 LATE: Final = 0.02
 
-#: How often the loop may read before an overdue timer ends something. One turn reads up to 256 KiB
-#: from each socket; the head, the body and the end of an answer take three.
-TURNS: Final = 64
+#: How many iterations of the loop an overdue timer waits for at most. One iteration reads up to
+#: 256 KiB from each socket. The head, the body and the end of an answer take three iterations.
+MAX_ITERATIONS: Final = 64
 
-#: And for how long, in seconds: thousands of connections may all have something to say.
+#: For how many seconds it waits at most: thousands of connections may all have input.
 GRACE: Final = 0.25
 
-#: Seconds that one turn counts for at most: if it took longer, the loop stood still again.
-LONGEST_TURN: Final = GRACE / 4
+#: Seconds that one iteration counts for at most: if it took longer, the loop was blocked again.
+LONGEST_ITERATION: Final = GRACE / 4
 
-#: Seconds between two looks at whether an answer grows that is there in part. Its sender had to
-#: stop, too, when the buffers were full; this is about one way to another continent and back.
-LOOK: Final = GRACE / 3
+#: Seconds between two checks whether an incomplete answer grows. Its sender had to stop, too, when
+#: the buffers were full. This is about the time of a round trip to another continent.
+GROWTH_CHECK_INTERVAL: Final = GRACE / 3
 
 
 def call_when_due(
     loop: asyncio.AbstractEventLoop,
     when: float,
-    ring: Callable[[], None],
+    callback: Callable[[], None],
     *,
     context: Context | None = None,
-    grows: Callable[[], bool] | None = None,
-) -> Alarm:
-    """Call this at a time of the loop's clock, but not before what has arrived was read.
+    is_growing: Callable[[], bool] | None = None,
+) -> DrainingTimer:
+    """Call a function at a time of the loop's clock, but not before the loop has read its input.
 
     Args:
         loop: the event loop.
-        when: by its clock, in seconds.
-        ring: what to call.
-        context: what it runs in; None: a copy of the current one.
-        grows: asked by a timer that rings late, after its turns: whether what it would end has
-            received more since this was asked the last time. None: that is not known.
+        when: seconds of its clock.
+        callback: what to call.
+        context: the context of the call; None: a copy of the current one.
+        is_growing: a late timer calls it after its iterations. It returns whether more of what the
+            callback would end has arrived since its last call. None: that is not known.
 
     Returns:
-        What cancels it.
+        The timer, which can be cancelled.
     """
-    return Alarm(loop, when, ring, context, grows)
+    return DrainingTimer(loop, when, callback, context, is_growing)
 
 
-class Alarm:
-    """A timer that lets the loop read what has arrived before it rings.
+class DrainingTimer:
+    """A timer that lets the loop read what has arrived (drains the sockets) before it fires.
 
-    In time, it rings in the next turn. Late by more than :data:`LATE`, it first gives the loop
-    :data:`TURNS` turns, within :data:`GRACE` seconds.
+    If it is on time, it fires in the next iteration of the loop. If it is late by more than
+    :data:`LATE`, it first waits for :data:`MAX_ITERATIONS` iterations, or :data:`GRACE` seconds.
 
-    **These turns are given whether anything arrives or not.** Whose bytes arrive is known for one
-    attempt alone, while most timers (the deadline of a bulk run, the wait for somebody else's
-    login) end work that has several connections, or none. A turn in which nothing arrives takes
-    some 10 µs, so all of them together take less than a millisecond. Only beside busy connections
-    do they take longer: then an attempt that hangs ends up to a quarter of a second later.
+    **It always waits for these iterations**, whether anything arrives or not. Only an attempt knows
+    whose bytes arrive for it. Most other timers (the deadline of a bulk run, the wait for another
+    task's login) end work that has several connections, or none. An iteration without input takes
+    some 10 µs, so all of them together take less than a millisecond. They take longer only beside
+    busy connections: an attempt that hangs then ends up to a quarter of a second later.
 
-    **An answer of which a part is there** may need more than turns: its sender stopped when the
-    buffers were full, and sends the rest when they have been read. As long as such an answer grows
-    (``grows``), the timer looks again each :data:`LOOK` seconds, within the same quarter second.
+    **An incomplete answer** may need more than iterations: its sender stopped when the buffers were
+    full, and sends the rest after they were read. While such an answer grows (``is_growing``), the
+    timer checks again every :data:`GROWTH_CHECK_INTERVAL`, within the same quarter of a second.
 
-    **No result is dropped.** A task that is cancelled in the same turn in which its future got a
-    result never sees that result. So the timer rings behind all tasks that were woken by what was
-    read, and before the next read: asyncio runs what a timer calls behind what its sockets call,
-    and what :meth:`~asyncio.loop.call_soon` was given in that order.
+    **No result is dropped.** A task that is cancelled in the iteration in which its future got a
+    result never sees that result. So the timer fires after all tasks that the input woke up, and
+    before the next read. That is possible because asyncio runs the callbacks of timers after those
+    of sockets, and the callbacks of :meth:`~asyncio.loop.call_soon` in the order of the calls.
     """
 
     __slots__ = (
         "_after_read",
+        "_callback",
         "_context",
-        "_grows",
         "_handle",
+        "_is_growing",
+        "_iterations",
+        "_last_run",
         "_left",
         "_loop",
-        "_ring",
-        "_seen",
-        "_turns",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         when: float,
-        ring: Callable[[], None],
+        callback: Callable[[], None],
         context: Context | None,
-        grows: Callable[[], bool] | None,
+        is_growing: Callable[[], bool] | None,
     ) -> None:
-        # No more than it takes: nearly all timers are cancelled.
+        # Only what is necessary: nearly all timers are cancelled.
         self._loop = loop
-        self._ring = ring
+        self._callback = callback
         self._context = context
-        self._grows = grows
+        self._is_growing = is_growing
         # When the loop was last known to run.
-        self._seen = when
+        self._last_run = when
         self._handle: asyncio.Handle = loop.call_at(when, self._due, context=context)
 
     def cancel(self) -> None:
-        """Do not ring any more."""
+        """Do not fire any more."""
         self._handle.cancel()
 
     def _due(self) -> None:
-        self._turns, self._left = TURNS, GRACE
-        # asyncio's timers ring after the sockets were read. Those of uvloop ring before that, and
-        # nothing that takes less than half a millisecond is a timer there.
+        self._iterations, self._left = MAX_ITERATIONS, GRACE
+        # asyncio's timers fire after the sockets were read. Those of uvloop fire before that, and
+        # uvloop has no timers of less than half a millisecond.
         self._after_read = 0.0 if isinstance(self._loop, asyncio.BaseEventLoop) else 0.001
         if self._after_read:
             self._read_on(self._after_read)
@@ -123,38 +123,39 @@ class Alarm:
             self._all_read()
 
     def _read_on(self, seconds: float) -> None:
-        """Go on with :meth:`_all_read` after so many seconds, and once more after a read."""
+        """Continue with :meth:`_all_read` after so many seconds and another read."""
         when = self._loop.time() + seconds
         self._handle = self._loop.call_at(when, self._all_read, context=self._context)
 
     def _all_read(self) -> None:
-        # Behind the tasks that were woken by what was read.
+        # After the tasks that the input woke up.
         self._handle = self._loop.call_soon(self._end, context=self._context)
 
     def _end(self) -> None:
         now = self._loop.time()
-        if now - self._seen > LATE and self._turns > 0 and self._left > 0:
-            self._seen = now
-            self._turn()
+        if now - self._last_run > LATE and self._iterations > 0 and self._left > 0:
+            self._last_run = now
+            self._iterate()
         else:
-            self._ring()
+            self._callback()
 
-    def _turn(self) -> None:
+    def _iterate(self) -> None:
         now = self._loop.time()
-        self._left -= min(now - self._seen, LONGEST_TURN)
-        self._seen = now
-        self._turns -= 1
-        if self._turns > 0 and self._left > 0:
-            self._handle = self._loop.call_soon(self._turn, context=self._context)
+        self._left -= min(now - self._last_run, LONGEST_ITERATION)
+        self._last_run = now
+        self._iterations -= 1
+        if self._iterations > 0 and self._left > 0:
+            self._handle = self._loop.call_soon(self._iterate, context=self._context)
         else:
-            self._look()
+            self._check_growth()
 
-    def _look(self) -> None:
+    def _check_growth(self) -> None:
         now = self._loop.time()
-        self._left -= now - self._seen
-        self._seen = now
-        if self._left > 0 and self._grows is not None and self._grows():
-            self._handle = self._loop.call_at(now + LOOK, self._look, context=self._context)
+        self._left -= now - self._last_run
+        self._last_run = now
+        if self._left > 0 and self._is_growing is not None and self._is_growing():
+            when = now + GROWTH_CHECK_INTERVAL
+            self._handle = self._loop.call_at(when, self._check_growth, context=self._context)
         else:
             self._read_on(self._after_read)
 
@@ -168,20 +169,21 @@ class _State(Enum):
 
 
 class Timeout:
-    """What :class:`asyncio.Timeout` is, with an :class:`Alarm` for its timer.
+    """As :class:`asyncio.Timeout`, with a :class:`DrainingTimer`.
 
-    It is no wrapper of that, which cancels one turn after it was told to: by then the loop may have
-    read an answer, and the cancellation would drop it. CPython's own tests are run with it.
+    It does not wrap asyncio's, which cancels the task one iteration after it was rescheduled to the
+    present: the loop may read an answer in between, and the cancellation would drop it. CPython's
+    tests of ``asyncio.Timeout`` pass with this class.
 
     Args:
-        when: by the loop's clock, in seconds; None: never.
+        when: seconds of the loop's clock; None: never.
     """
 
-    __slots__ = ("_alarm", "_cancelling", "_state", "_task", "_when")
+    __slots__ = ("_cancelling", "_state", "_task", "_timer", "_when")
 
     def __init__(self, when: float | None) -> None:
         self._when = when
-        self._alarm: Alarm | asyncio.Handle | None = None
+        self._timer: DrainingTimer | asyncio.Handle | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._state = _State.CREATED
@@ -192,18 +194,18 @@ class Timeout:
         return f"<Timeout [{self._state.value}]{active}>"
 
     def when(self) -> float | None:
-        """When it ends what it surrounds, by the loop's clock; None: never."""
+        """When it expires, by the loop's clock; None: never."""
         return self._when
 
     def expired(self) -> bool:
-        """Whether it has ended what it surrounds."""
+        """Whether it has expired and cancelled its block."""
         return self._state in {_State.EXPIRING, _State.EXPIRED}
 
     def reschedule(self, when: float | None) -> None:
-        """Let it end at another time, by the loop's clock; None: never.
+        """Let it expire at another time of the loop's clock; None: never.
 
         Raises:
-            RuntimeError: it surrounds nothing (any more), or has ended it.
+            RuntimeError: its block was not entered, was left, or was cancelled by it.
         """
         if self._state is _State.CREATED:
             raise RuntimeError("Timeout has not been entered")
@@ -214,9 +216,11 @@ class Timeout:
         if when is None:
             return
         loop = asyncio.get_running_loop()
-        # As asyncio does: a time that has passed is over at once, and nothing is begun.
-        over = when <= loop.time()
-        self._alarm = loop.call_soon(self._ring) if over else call_when_due(loop, when, self._ring)
+        if when <= loop.time():
+            # As asyncio does: a time that has passed expires at once, without a timer.
+            self._timer = loop.call_soon(self._on_timer)
+        else:
+            self._timer = call_when_due(loop, when, self._on_timer)
 
     async def __aenter__(self) -> Self:
         if self._state is not _State.CREATED:
@@ -241,7 +245,7 @@ class Timeout:
         elif self._state is _State.EXPIRING:
             self._state = _State.EXPIRED
             assert task is not None
-            # If something else cancelled the task, too, that counts.
+            # If something else cancelled the task, too, the cancellation is raised.
             if task.uncancel() <= self._cancelling and error is not None:
                 if isinstance(error, asyncio.CancelledError):
                     raise TimeoutError from error
@@ -250,19 +254,19 @@ class Timeout:
                     _insert_timeout(one)
 
     def _cancel(self) -> None:
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None:
-            alarm.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
-    def _ring(self) -> None:
-        self._alarm = None
+    def _on_timer(self) -> None:
+        self._timer = None
         self._state = _State.EXPIRING
         assert self._task is not None
         self._task.cancel()
 
 
 def _insert_timeout(error: BaseException) -> None:
-    """Say in an error's context that it came of a timeout, as Python does since 3.13."""
+    """Put a ``TimeoutError`` into an error's context, as Python does since 3.13."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link.__context__, asyncio.CancelledError):
@@ -276,7 +280,7 @@ def _insert_timeout(error: BaseException) -> None:
 def timeout(seconds: float | None) -> Timeout:
     """As :func:`asyncio.timeout`: end with ``TimeoutError`` after so many seconds; None: never.
 
-    What has arrived by then is read first, although the loop could not run meanwhile.
+    If the loop was blocked, it reads first what has arrived.
     """
     return Timeout(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 

@@ -1,4 +1,4 @@
-"""WebSockets: what is sent and received, pings, and how they end."""
+"""WebSockets: messages both ways, pings, and close codes."""
 
 from vcloud._core.websocket.closing import (
     ABNORMAL,
@@ -11,21 +11,21 @@ from vcloud._core.websocket.closing import (
     describe_close,
 )
 from vcloud._core.websocket.refused import RefusedError, refusal_headers
-from vcloud._core.websocket.socket import LOOK, STALLED, Socket, run_time
+from vcloud._core.websocket.socket import DRAIN_CHECK_INTERVAL, STALL_TIMEOUT, Socket, counted_time
 
 __all__ = [
     "ABNORMAL",
+    "DRAIN_CHECK_INTERVAL",
     "GOING_AWAY",
-    "LOOK",
     "MAX_REASON",
     "NORMAL",
     "NO_STATUS",
-    "STALLED",
+    "STALL_TIMEOUT",
     "UNEXPECTED",
     "RefusedError",
     "Socket",
     "close_message",
+    "counted_time",
     "describe_close",
     "refusal_headers",
-    "run_time",
 ]

@@ -1,19 +1,19 @@
-"""How WebSockets end, in words: the codes of RFC 6455, and the reasons that peers give."""
+"""Close codes of WebSockets (RFC 6455), and the reasons that peers give."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from vcloud._core.text import printable
+from vcloud.errors.text import printable
 
-#: Close codes of RFC 6455: done, no reason given, and lost without a close frame.
+#: Close codes of RFC 6455: done, closed without a code, and lost without a close frame.
 NORMAL, NO_STATUS, ABNORMAL = 1000, 1005, 1006
-#: The peer goes away in good order: a page that is left, a server or a client that stops.
+#: The peer stops: a page is left, a server or a client shuts down.
 GOING_AWAY: Final = 1001
 #: Something went wrong on this side.
 UNEXPECTED: Final = 1011
-#: Bytes of a close frame's reason (RFC 6455, 5.5).
+#: The most bytes of a close frame's reason (RFC 6455, 5.5).
 MAX_REASON: Final = 123
 #: What the codes mean (RFC 6455, 7.4.1, and IANA's registry).
 _MEANINGS: Final[Mapping[int, str]] = {
@@ -38,14 +38,11 @@ _MEANINGS: Final[Mapping[int, str]] = {
 
 
 def describe_close(code: int, reason: str = "") -> str:
-    """How a WebSocket was closed, in words: the code, what it means, and what the peer said.
-
-    It is one line, whatever the peer said.
-    """
+    """How a WebSocket was closed: the code, its meaning, and the peer's reason, on one line."""
     meaning = f" ({_MEANINGS[code]})" if code in _MEANINGS else ""
     return f"code {code}{meaning}" + (f": {printable(reason)}" if reason else "")
 
 
 def close_message(reason: str) -> bytes:
-    """A reason as a close frame can hold it: UTF-8, cut between two characters."""
+    """A reason as a close frame can hold it: UTF-8, cut to the limit between two characters."""
     return reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore").encode()

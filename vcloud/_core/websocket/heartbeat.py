@@ -1,80 +1,89 @@
-"""When a WebSocket's peer is pinged, and when it is taken for dead: decisions without I/O."""
+"""When a WebSocket's peer is pinged, and when it is given up: decisions without I/O."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-#: Seconds that an answer gets once more when its time is up: a loop that was held up runs its
-#: timers before it reads what has arrived meanwhile (uvloop does so in each turn).
-LAST_LOOK: Final = 0.01
+#: Seconds for which an overdue answer is waited for. A loop that was blocked runs its timers before
+#: it reads what has arrived meanwhile (uvloop does so in each turn).
+GRACE: Final = 0.01
 
 Verdict = Literal["wait", "ping", "lost"]
 
 
 class Heartbeat:
-    """What is known of both directions of one connection.
+    """The silence of both directions of one connection.
 
     ::
 
-        silent      ping, due at min(sent, heard) + interval
-        pinged      anything that is heard ends this
-        unanswered  interval seconds after the ping: one last look, then lost
+        idle       until min(sent, received_at) + interval; then a ping is sent
+        pinged     until anything is received (idle again), or for interval seconds
+        overdue    for GRACE seconds; then the peer is lost
 
-    A proxy counts each direction by itself (nginx ``proxy_read_timeout``, HAProxy ``timeout
-    client`` and ``timeout server``), so the direction that has been silent for longer decides. A
-    ping is heard in the one, and its answer in the other.
+    Proxies count each direction by itself (nginx ``proxy_read_timeout``, HAProxy ``timeout client``
+    and ``timeout server``), so the direction that has been silent for longer decides. A ping is
+    traffic in one direction, and its answer in the other.
 
     Args:
         interval: seconds of silence in either direction after which a ping is due, and seconds in
-            which it is to be answered.
+            which the peer must answer it.
         now: the loop's clock.
     """
 
-    __slots__ = ("_asked", "_last_look", "_pinged", "_taken", "due", "heard_at", "interval", "sent")
+    __slots__ = (
+        "_overdue",
+        "_pinged",
+        "_pinged_at",
+        "_taken",
+        "due",
+        "interval",
+        "received_at",
+        "sent",
+    )
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
-        #: When something was sent, and heard, for the last time.
-        self.sent = self.heard_at = now
-        #: When to look again.
+        #: When something was sent, and received, for the last time.
+        self.sent = self.received_at = now
+        #: When to check again.
         self.due = now + interval
-        self._pinged = now
-        self._asked = self._last_look = False
+        self._pinged_at = now
+        self._pinged = self._overdue = False
         self._taken: int | None = None
 
-    def heard(self, now: float) -> None:
+    def received(self, now: float) -> None:
         """Something arrived."""
-        self.heard_at = now
-        self._asked = False
+        self.received_at = now
+        self._pinged = False
 
-    def look(self, now: float, *, reading: bool = True, taken: int | None = None) -> Verdict:
-        """What to do now. :attr:`due` says when to ask again.
+    def check(self, now: float, *, reading: bool = True, taken: int | None = None) -> Verdict:
+        """What to do now. :attr:`due` is then the time of the next check.
 
         Args:
             now: the loop's clock.
-            reading: whether this side reads. What it does not read is no silence of the peer's.
-            taken: bytes that the peer's side has taken, while some are left to be sent; a peer that
-                takes them is alive, and a ping waits behind them. None: nothing is left.
+            reading: whether this side reads. While it does not, the peer is not silent.
+            taken: bytes that the peer has accepted, while some are left to be sent. A peer that
+                accepts bytes is alive, and a ping would wait behind them. None: none are left.
         """
         progress = taken is not None and self._taken is not None and taken > self._taken
         self._taken = taken
         if progress or not reading:
-            self.heard(now)
-        if self._asked:
-            if now < (end := self._pinged + self.interval):
+            self.received(now)
+        if self._pinged:
+            if now < (end := self._pinged_at + self.interval):
                 self.due = end
                 return "wait"
-            if self._last_look:
+            if self._overdue:
                 return "lost"
-            self._last_look = True
-            self.due = now + LAST_LOOK
+            self._overdue = True
+            self.due = now + GRACE
             return "wait"
-        self._last_look = False
-        silent_since = max(self._pinged, min(self.sent, self.heard_at))
+        self._overdue = False
+        silent_since = max(self._pinged_at, min(self.sent, self.received_at))
         if now < silent_since + self.interval:
             self.due = silent_since + self.interval
             return "wait"
-        self._asked = True
-        self._pinged = self.sent = now
+        self._pinged = True
+        self._pinged_at = self.sent = now
         self.due = now + self.interval
         return "ping"

@@ -1,4 +1,4 @@
-"""What reads a WebSocket in the background, answers pings, and keeps the peer awake."""
+"""Reads a WebSocket in the background: messages, pings, and the peer's close."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.timing.timeouts import call_when_due, timeout
 from vcloud._core.websocket.closing import ABNORMAL, NO_STATUS, UNEXPECTED
 from vcloud._core.websocket.heartbeat import Heartbeat
 from vcloud.errors import ConfigurationError, LimitExceededError, TransportError, VCloudError
 
-#: Seconds that answering a close may take, and closing where no answer is to be expected.
-ANSWER: Final = 2.0
-#: How many messages may wait to be received: small ones take more than their bytes.
+#: Seconds for answering a close, and for closing where the peer does not answer.
+CLOSE_TIMEOUT: Final = 2.0
+#: The most messages that may be unread: a small one takes more memory than its bytes.
 MAX_MESSAGES: Final = 65536
-#: Frames that are read in a row before other tasks get their turn: the system may hand over 100 000
-#: pings at once, which no bound on messages counts.
-IN_A_ROW: Final = 1000
+#: Frames that are read before other tasks run. The system may deliver 100 000 pings at once, which
+#: are not counted as messages.
+FRAMES_PER_TURN: Final = 1000
 
 
 class Receiver:
-    """Reads a WebSocket in the background, answers pings, and keeps the peer awake.
+    """Reads a WebSocket in the background, answers pings, and pings a silent peer.
 
     Args:
-        opened: aiohttp's.
-        connection: below it.
-        heartbeat: seconds.
-        max_unread: bytes.
+        opened: aiohttp's WebSocket.
+        connection: the connection below it.
+        heartbeat: seconds of silence until a ping.
+        max_unread: bytes of messages that may be unread; then reading pauses.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Receiver:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.messages: deque[bytes | str] = deque()
-        #: How it ended; None while it is open.
+        #: The close code; None while it is open.
         self.code: int | None = None
-        #: What the peer said of it, and what is known besides.
+        #: The peer's reason, and what else is known of the end.
         self.reason = self.cause = ""
-        #: One sends at a time.
+        #: Held by whoever sends.
         self.sending = asyncio.Lock()
-        #: Takes the secrets of the upgrade out of what the peer says.
+        #: Redacts the secrets of the upgrade in the peer's reason.
         self.redact: Callable[[str], str] = str
         self._opened = opened
         self._connection = connection
@@ -63,21 +63,21 @@ class Receiver:
         self._ping_due = False
         self._pong_due: bytes | None = None
         self._control: asyncio.Task[None] | None = None
-        self._leaving: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._heartbeat = Heartbeat(heartbeat, self.loop.time())
-        self._counts_bytes = connection.on_data(self._heard)
-        # What has arrived is read before it ticks, also where the loop could not run for a while.
+        self._counts_bytes = connection.on_data(self._received)
+        # A loop that was blocked reads what has arrived before this timer runs.
         self._timer = call_when_due(self.loop, self._heartbeat.due, self._tick)
         self.task = self.loop.create_task(self._run(), name="vcloud WebSocket")
 
     # -- for the socket --------------------------------------------------------------------------
 
     async def wait(self) -> bool:
-        """Wait for a message; False when it is closed and none is left.
+        """Wait for a message; False when the WebSocket is closed and no message is left.
 
         Raises:
             ConfigurationError: another task waits.
-            VCloudError: what it broke with, once.
+            VCloudError: why it broke; raised once.
         """
         while not self.messages:
             if self.code is not None:
@@ -87,7 +87,7 @@ class Receiver:
                 return False
             if self._waiter is not None:
                 raise ConfigurationError(
-                    "another task is receiving from this WebSocket: one may at a time"
+                    "another task is receiving from this WebSocket; only one may at a time"
                 )
             self._waiter = self.loop.create_future()
             try:
@@ -97,60 +97,60 @@ class Receiver:
         return True
 
     def pop(self) -> bytes | str:
-        """The first message that waits."""
+        """The first unread message."""
         message = self.messages.popleft()
         self._unread -= len(message)
         if self._room is not None and self._has_room():
-            # Until now nobody listened.
-            self._heard()
+            # While reading was paused, nothing could be received.
+            self._received()
             _wake(self._room)
         return message
 
     def sent(self, size: int) -> None:
-        """So many bytes were sent, or some more: a frame has a header, a character up to four."""
+        """About so many bytes were sent: a frame adds a header, and a character has up to four."""
         self._written += size
         self._heartbeat.sent = self.loop.time()
 
     def close(self, code: int) -> None:
-        """This side closes: nothing is received any more."""
+        """This side closes, and receives nothing more."""
         self._end(code)
         self._failure = None
         self.messages.clear()
 
     def abandon(self) -> None:
-        """Nobody refers to the socket any more."""
+        """The socket was garbage-collected: drop the connection."""
         self.close(ABNORMAL)
         self._drop()
 
-    async def over(self, *, within: float) -> None:
-        """Wait until the end is known, unless that takes longer or nothing is read."""
+    async def wait_for_end(self, *, within: float) -> None:
+        """Wait for the close code for so many seconds; return at once where reading is paused."""
         if self.code is None and self._room is None:
             with contextlib.suppress(TimeoutError):
                 async with timeout(within):
                     await asyncio.wait({self.task})
 
     def helpers(self) -> set[asyncio.Task[None] | None]:
-        """Tasks that must not be left."""
-        return {self._control, self._leaving}
+        """Tasks that must not be left running."""
+        return {self._control, self._closing}
 
     # -- reading ---------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         types = aiohttp.WSMsgType
         binary, text = types.BINARY, types.TEXT
-        in_a_row = 0
+        frames = 0
         try:
             while self.code is None:
                 if not self._has_room():
-                    await self._room_made()
+                    await self._wait_for_room()
                     continue
-                in_a_row += 1
-                if in_a_row > IN_A_ROW:
-                    in_a_row = 0
+                frames += 1
+                if frames > FRAMES_PER_TURN:
+                    frames = 0
                     await asyncio.sleep(0)
                 message = await self._opened.receive()
                 if not self._counts_bytes:
-                    self._heard()
+                    self._received()
                 if message.type is binary or message.type is text:
                     if self.code is None:
                         self.messages.append(message.data)
@@ -160,22 +160,23 @@ class Receiver:
                     self._end(message.data or NO_STATUS, self.redact(message.extra or ""))
                     await self._answer_close()
                 else:
-                    self._take(message)
+                    self._handle(message)
         except asyncio.CancelledError:
-            # The loop ends, and nobody will close it.
+            # The loop ends, so nobody will close the WebSocket.
             self._connection.abort()
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, who receives must hear of it
+        except Exception as error:  # noqa: BLE001 - whoever receives must get any error
             self._end(
-                ABNORMAL, failure=TransportError(f"the WebSocket broke: {fault_words(error)}")
+                ABNORMAL, failure=TransportError(f"the WebSocket broke: {describe_failure(error)}")
             )
         finally:
             self._end(ABNORMAL)
 
-    def _take(self, message: aiohttp.WSMessage) -> None:
+    def _handle(self, message: aiohttp.WSMessage) -> None:
         match message.type:
             case aiohttp.WSMsgType.PING:
-                # The last one is answered: a peer may ping faster than it reads (RFC 6455, 5.5.3).
+                # Only the last ping is answered: a peer may ping faster than it reads (RFC 6455,
+                # 5.5.3).
                 self._pong_due = message.data
                 self._send_control()
             case aiohttp.WSMsgType.PONG:
@@ -189,7 +190,7 @@ class Receiver:
     def _has_room(self) -> bool:
         return self._unread <= self._max_unread and len(self.messages) <= MAX_MESSAGES
 
-    async def _room_made(self) -> None:
+    async def _wait_for_room(self) -> None:
         self._room = self.loop.create_future()
         try:
             await self._room
@@ -198,7 +199,7 @@ class Receiver:
 
     async def _answer_close(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with timeout(ANSWER):
+            async with timeout(CLOSE_TIMEOUT):
                 await self._opened.close()
 
     def _end(self, code: int, reason: str = "", failure: VCloudError | None = None) -> None:
@@ -211,22 +212,21 @@ class Receiver:
 
     # -- pings -----------------------------------------------------------------------------------
 
-    def _heard(self) -> None:
-        self._heartbeat.heard(self.loop.time())
+    def _received(self) -> None:
+        self._heartbeat.received(self.loop.time())
 
     def _tick(self) -> None:
         if self._connection.is_closing():
-            # What is left is to be received.
-            return
+            return  # only unread messages are left
         unsent = self._connection.unsent()
-        verdict = self._heartbeat.look(
+        verdict = self._heartbeat.check(
             self.loop.time(),
             reading=self._room is None,
             taken=self._written - unsent if unsent else None,
         )
         if verdict == "lost":
             self.cause = f"no ping was answered within {self._heartbeat.interval:g} s"
-            self._end(ABNORMAL, failure=TransportError(f"the peer was silent: {self.cause}"))
+            self._end(ABNORMAL, failure=TransportError(f"the peer is silent: {self.cause}"))
             self._drop()
             return
         if verdict == "ping":
@@ -254,16 +254,16 @@ class Receiver:
                     self._heartbeat.sent = self.loop.time()
 
     def _drop(self) -> None:
-        """Drop the connection, which wakes whoever reads."""
+        """Drop the connection, which also ends the task that reads."""
         if self._connection.transport is not None:
             self._connection.abort()
         else:
-            self._leaving = self.loop.create_task(self._leave())
+            self._closing = self.loop.create_task(self._close_slowly())
 
-    async def _leave(self) -> None:
-        # The peer answers nothing, so aiohttp would wait for it without end.
+    async def _close_slowly(self) -> None:
+        # The peer does not answer, and aiohttp would wait for it for ever.
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with timeout(ANSWER):
+            async with timeout(CLOSE_TIMEOUT):
                 await self._opened.close(code=UNEXPECTED)
 
 
@@ -275,7 +275,7 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 def _broken(error: object) -> VCloudError:
     if getattr(error, "code", None) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
         return LimitExceededError(
-            "a message is larger than max_message of the Endpoint allows, and the "
-            "connection was closed; give Endpoint(max_message=...) more"
+            "a message is larger than max_message of the Endpoint, and the connection was closed; "
+            "to accept it, raise Endpoint(max_message=...)"
         )
-    return TransportError(f"the WebSocket broke: {fault_words(error)}")
+    return TransportError(f"the WebSocket broke: {describe_failure(error)}")

@@ -10,10 +10,7 @@ from vcloud._core.request import Response
 
 
 class RefusedError(Exception):
-    """The service answered a WebSocket's upgrade with something else.
-
-    The provider's dialect says what that means.
-    """
+    """The service answered an upgrade with another status. Its dialect says what that means."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"the upgrade was answered with {response.status}")
@@ -21,10 +18,10 @@ class RefusedError(Exception):
 
 
 def refusal_headers(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
-    """The headers of a refused upgrade without those that announce the budget of REST requests.
+    """The headers of a refused upgrade, without those that announce the rate limit of requests.
 
-    Upgrades do not draw on that budget, so it must not hold up the next one. A 429 keeps them: the
-    service then says that it limits upgrades, and until when.
+    That limit does not count upgrades, so it must not delay the next one. Those of a 429 are kept:
+    the service then limits upgrades, and says until when.
     """
     if answer.status == 429:
         return answer.headers

@@ -1,4 +1,4 @@
-"""A WebSocket that is open: messages both ways, and its end."""
+"""An open WebSocket: messages both ways, and its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from vcloud._core.connections.aiohttp_compat import WebSocketConnection
-from vcloud._core.failures import fault_words
+from vcloud._core.connections.failures import describe_failure
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.timeouts import GRACE, timeout
 from vcloud._core.websocket.closing import (
@@ -23,31 +23,31 @@ from vcloud._core.websocket.closing import (
 from vcloud._core.websocket.receiver import Receiver
 from vcloud.errors import TransportError
 
-#: Seconds that closing may take, when the peer does not answer.
-GOODBYE: Final = 2.0
-#: Seconds in which a peer must take something of what was sent, when all of it is to arrive.
-STALLED: Final = 60.0
-#: Seconds between two looks at what is left to be sent.
-LOOK: Final = 0.01
-#: Bytes that every loop takes without making the sender wait (asyncio and uvloop let it go on at
-#: 16 KiB and hold it up at 64).
-ROOM: Final = 16 * 1024
+#: Seconds for closing, where the peer does not answer.
+CLOSE_TIMEOUT: Final = 2.0
+#: Seconds in which a slow peer must accept some bytes, where all that was sent must arrive.
+STALL_TIMEOUT: Final = 60.0
+#: Seconds between two checks of what is left to be sent.
+DRAIN_CHECK_INTERVAL: Final = 0.01
+#: Bytes that every loop buffers without making the sender wait (asyncio and uvloop make it wait
+#: above 64 KiB, until 16 KiB are left).
+ALWAYS_BUFFERED: Final = 16 * 1024
 
 
 class Socket:
     """An open WebSocket. One task may receive while another sends.
 
-    It is read in the background: pings are answered and a close is noticed while nobody receives,
-    as long as at most ``max_unread`` bytes wait to be received. Beyond that reading pauses until
-    some of them are taken, and so the peer has to wait. Sending waits while the peer is slow.
+    It is read in the background: it answers pings and notices a close while nobody receives, as
+    long as at most ``max_unread`` bytes are unread. Beyond that reading pauses until some are
+    received, which slows the peer. Sending waits while the peer is slow.
 
     The peer is pinged as soon as either direction has been silent for ``heartbeat`` seconds, and
-    given up when it then says nothing for as long again while this side reads.
+    given up when it then sends nothing for as long again while this side reads.
 
-    A socket that nobody refers to any more is closed without a close frame.
+    A socket without references is closed without a close frame.
 
     Args:
-        opened: aiohttp's; its own close neither happens by itself nor has a time limit.
+        opened: aiohttp's, which must neither close by itself nor have a time limit for closing.
         heartbeat: seconds; see :attr:`Endpoint.heartbeat`.
         max_unread: bytes.
     """
@@ -57,18 +57,19 @@ class Socket:
     ) -> None:
         self._opened = opened
         self._connection = WebSocketConnection(opened)
-        # Knows nothing of this socket, so that it does not keep it alive.
+        # It has no reference to this socket, so that it does not keep it alive.
         self._receiver = Receiver(opened, self._connection, heartbeat, max_unread)
-        #: A send was cancelled before the peer had taken it; here, or in a task of its own.
-        self._cut = False
-        self._apart: asyncio.Future[None] | None = None
+        #: Whether a send was cancelled before the peer had accepted all of it.
+        self._interrupted = False
+        #: A send in a task of its own; see _send_in_task.
+        self._send_task: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[bool] | None = None
 
     def __del__(self) -> None:
         self.abandon()
 
     def abandon(self) -> bool:
-        """Nobody refers to it any more: drop the connection; return whether it was open.
+        """Drop the connection, because there is no reference left; return whether it was open.
 
         It may be called in another thread, and after the loop has ended.
         """
@@ -83,35 +84,35 @@ class Socket:
         return open_until_now
 
     def redact(self, redact: Callable[[str], str]) -> None:
-        """Pass what the peer says when it closes through this: it may repeat a credential."""
+        """Redact the peer's reason, which may echo a credential, by this function."""
         self._receiver.redact = redact
 
     @property
     def close_code(self) -> int | None:
-        """Why it was closed, as RFC 6455 numbers it; None while it is open.
+        """The close code of RFC 6455; None while it is open.
 
-        1006 when the connection ended without a close frame.
+        It is 1006 when the connection ended without a close frame.
         """
         return self._receiver.code
 
     @property
     def close_reason(self) -> str:
-        """What the peer said when it closed; empty when it said nothing, or has not closed."""
+        """The peer's reason for closing; empty when it gave none, or has not closed."""
         return self._receiver.reason
 
     @property
     def ending(self) -> str:
-        """How it was closed, in words for an error."""
+        """How it was closed, for an error message."""
         receiver = self._receiver
         return describe_close(receiver.code or NO_STATUS, receiver.reason or receiver.cause)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message.
 
-        Cancelled while it waits for those before it, nothing was sent; later, all of it.
+        If it is cancelled while it waits for earlier messages, nothing of it is sent; later, all.
 
         Raises:
-            TransportError: the connection is gone.
+            TransportError: the connection is closed.
         """
         await self._send(self._opened.send_bytes, data, len(data))
 
@@ -119,19 +120,19 @@ class Socket:
         """Send one text message, as :meth:`send_bytes` does.
 
         Raises:
-            TransportError: the connection is gone.
+            TransportError: the connection is closed.
         """
         await self._send(self._opened.send_str, text, len(text))
 
     async def receive(self) -> bytes | str | None:
-        """The next message; None when it is closed: :attr:`close_code` and :attr:`close_reason`.
+        """The next message; None when it is closed (see :attr:`close_code`).
 
-        What the peer sent before it closed comes first. A wait that is cancelled loses nothing.
+        Messages that the peer sent before it closed come first. A cancelled wait loses none.
 
         Raises:
             ConfigurationError: another task is receiving.
             LimitExceededError: a message is larger than ``max_message``; the connection is closed.
-            TransportError: the peer broke the protocol, or is silent.
+            TransportError: the peer violated the protocol, or is silent.
         """
         receiver = self._receiver
         if receiver.messages or await receiver.wait():
@@ -139,23 +140,23 @@ class Socket:
         return None
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it, within two seconds. May be called twice, and while another task receives.
+        """Close it, within two seconds. It may be called twice, and while another task receives.
 
-        What was not received yet is dropped.
+        Unread messages are dropped.
 
         Args:
             code: of RFC 6455.
             reason: for the peer; at most 123 bytes of it are sent.
         """
-        await self._close(code, reason, within=GOODBYE, renewed=False)
+        await self._close(code, reason, within=CLOSE_TIMEOUT, renewed=False)
 
     async def finish(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close it as :meth:`close` does, but wait until the peer has taken all that was sent.
+        """Close it as :meth:`close` does, but wait until the peer has accepted all that was sent.
 
-        A peer may be slow, or not read for a while: it is given up when it took nothing for
-        :data:`STALLED` seconds. Cancelling this drops what it has not taken.
+        A peer may be slow, or not read for a while. It is given up when it accepted nothing for
+        :data:`STALL_TIMEOUT` seconds. Cancelling this drops what it has not accepted.
         """
-        await self._close(code, reason, within=STALLED, renewed=True)
+        await self._close(code, reason, within=STALL_TIMEOUT, renewed=True)
 
     async def _close(self, code: int, reason: str, *, within: float, renewed: bool) -> None:
         receiver = self._receiver
@@ -166,25 +167,30 @@ class Socket:
                 self._opened.close(code=code, message=close_message(reason))
             )
         try:
-            await self._taken(self._closing, within=within, renewed=renewed)
+            await self._drain(self._closing, within=within, renewed=renewed)
         finally:
-            # First, because it wakes those that wait until the peer takes something.
+            # First, because it wakes those that wait until the peer accepts bytes.
             self._connection.abort()
-            tasks = {self._closing, receiver.task, self._apart, *receiver.helpers()}
+            tasks = {self._closing, receiver.task, self._send_task, *receiver.helpers()}
             await cancel_and_wait(task for task in tasks if isinstance(task, asyncio.Task))
 
-    async def _taken(self, closing: asyncio.Task[bool], *, within: float, renewed: bool) -> None:
-        """Wait until the close is answered and nothing is left to be sent, or time is up.
+    async def _drain(self, closing: asyncio.Task[bool], *, within: float, renewed: bool) -> None:
+        """Wait until the close is answered and nothing is left to be sent, or the time is over.
 
         Time in which the loop could not run does not count.
+
+        Args:
+            closing: aiohttp's close.
+            within: seconds.
+            renewed: whether they begin anew when the peer accepts bytes.
         """
         now = asyncio.get_running_loop().time
-        left, before = within, self._unsent()
+        left, before = within, self.unsent()
         lost = self._connection.lost
-        # aiohttp has no event for a transport that has sent what it holds.
+        # aiohttp has no event for a transport that has sent all its data.
         while left > 0 and not self._is_closed(closing):
             waits = {task for task in (closing, lost) if task is not None and not task.done()}
-            pause = min(left, LOOK) if self._unsent() or not waits else left
+            pause = min(left, DRAIN_CHECK_INTERVAL) if self.unsent() or not waits else left
             since = now()
             if waits:
                 with contextlib.suppress(TimeoutError):
@@ -192,31 +198,34 @@ class Socket:
                         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(pause)
-            unsent = self._unsent()
-            left = within if renewed and unsent < before else left - run_time(now() - since, pause)
+            unsent = self.unsent()
+            left = (
+                within if renewed and unsent < before else left - counted_time(now() - since, pause)
+            )
             before = unsent
 
     def _is_closed(self, closing: asyncio.Task[bool]) -> bool:
-        """Whether the peer has all that was sent, or the connection is no more."""
+        """Whether the peer has accepted all that was sent, or the connection is lost."""
         lost = self._connection.lost
         if lost is not None and lost.done():
             return True
         if not closing.done():
             return False
-        # aiohttp returns True when it closed, with the peer's code when that answered.
+        # aiohttp's close returned True if it closed, and has the peer's code if that answered.
         answered = (
             not closing.cancelled()
             and closing.exception() is None
             and closing.result()
             and self._opened.close_code not in (None, ABNORMAL)
         )
-        return answered or (lost is None and not self._unsent())
+        return answered or (lost is None and not self.unsent())
 
     @property
     def _transport(self) -> asyncio.Transport | None:
         return self._connection.transport
 
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
+        """Bytes that wait to be sent in this process; 0 where that is unknown."""
         return self._connection.unsent()
 
     async def _send(
@@ -227,76 +236,80 @@ class Socket:
     ) -> None:
         receiver = self._receiver
         async with receiver.sending:
-            await self._before_taken()
+            await self._wait_for_room()
             if receiver.code is not None:
                 raise TransportError(f"the WebSocket is closed: {self.ending}")
             try:
                 if self._transport is not None:
-                    await self._send_here(send(data))
+                    await self._send_in_caller(send(data))
                 else:
-                    await self._send_apart(send(data))
+                    await self._send_in_task(send(data))
             except (aiohttp.ClientError, OSError) as error:
-                fault = fault_words(error)
+                failure = describe_failure(error)
             else:
                 receiver.sent(size)
                 return
-            # Outside of the handler: what aiohttp raises may quote the address with its token.
-            # What the connection ended with is read meanwhile.
-            await receiver.over(within=GOODBYE)
-            why = fault if self.close_code is None else self.ending
+            # Outside of the handler, because aiohttp's error may quote the address with its token.
+            # Meanwhile the receiver reads how the connection ended.
+            await receiver.wait_for_end(within=CLOSE_TIMEOUT)
+            why = failure if self.close_code is None else self.ending
             raise TransportError(f"the WebSocket is closed: {why}")
 
-    async def _before_taken(self) -> None:
-        """Wait until the peer has taken what was left by a send that was cancelled.
+    async def _wait_for_room(self) -> None:
+        """Wait until the peer has accepted what was left by a send that was cancelled.
 
-        A sender that is cancelled again and again must not fill the buffers. And aiohttp keeps one
-        future for all that wait until the peer takes something: once it was cancelled with one of
-        them, it cancels those that come after (aiohttp's pull request 6028).
+        A sender that is cancelled again and again must not fill the buffers. Besides, aiohttp has
+        one future for all that wait for the peer: once it was cancelled with one of them, it
+        cancels later ones too (aiohttp's pull request 6028).
         """
-        if self._apart is not None:
-            await asyncio.wait({self._apart})
-        # aiohttp has no event for it but that future.
+        if self._send_task is not None:
+            await asyncio.wait({self._send_task})
+        # aiohttp has no event for this except that future.
         while (  # noqa: ASYNC110
-            self._cut and self._unsent() > ROOM and not self._connection.is_closing()
+            self._interrupted
+            and self.unsent() > ALWAYS_BUFFERED
+            and not self._connection.is_closing()
         ):
-            await asyncio.sleep(LOOK)
-        self._cut = False
+            await asyncio.sleep(DRAIN_CHECK_INTERVAL)
+        self._interrupted = False
 
-    async def _send_here(self, sending: Awaitable[None]) -> None:
+    async def _send_in_caller(self, sending: Awaitable[None]) -> None:
         try:
             await sending
         except asyncio.CancelledError:
-            self._cut = True
+            self._interrupted = True
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # aiohttp's own close was cancelled while both waited for the peer.
+            # aiohttp's own close was cancelled while both were waiting for the peer.
             raise TransportError(f"the WebSocket is closed: {self.ending}") from None
 
-    async def _send_apart(self, sending: Awaitable[None]) -> None:
-        """Send in a task of its own, which a cancellation leaves alone.
+    async def _send_in_task(self, sending: Awaitable[None]) -> None:
+        """Send in a task of its own, which is not cancelled with the caller.
 
-        For an aiohttp that does not let it be seen how much is left to be sent.
+        It is for versions of aiohttp that do not show how much is left to be sent.
         """
-        apart = self._apart = asyncio.ensure_future(sending)
-        apart.add_done_callback(_looked_at)
-        await asyncio.wait({apart})
-        if not apart.cancelled():
-            apart.result()
+        task = self._send_task = asyncio.ensure_future(sending)
+        task.add_done_callback(_retrieve_exception)
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
         elif self.close_code is not None:
             raise TransportError(f"the WebSocket is closed: {self.ending}")
 
 
-def run_time(passed: float, pause: float) -> float:
-    """Of the seconds that a pause took, those in which the loop ran, as far as they show.
+def counted_time(passed: float, pause: float) -> float:
+    """The seconds of a pause that count: at most its planned length, and a little more.
+
+    A pause that took longer was prolonged by a loop that could not run.
 
     Args:
-        passed: how long it took.
-        pause: how long it was to be. A loop that is busy is late by some tenths of a second.
+        passed: seconds that it took.
+        pause: planned seconds. A busy loop is late by some tenths of a second.
     """
     return min(passed, pause + GRACE)
 
 
-def _looked_at(task: asyncio.Future[Any]) -> None:
+def _retrieve_exception(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()

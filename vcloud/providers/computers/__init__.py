@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vcloud.providers.computers.client import VagonComputers
 from vcloud.providers.computers.errors import VagonCode
-from vcloud.providers.computers.machines import Machine, MachineRef, Machines
+from vcloud.providers.computers.machine import Machine, MachineRef
+from vcloud.providers.computers.machines import Machines
 from vcloud.providers.computers.models import (
     AUTO_STOP_THRESHOLDS,
     AccessLink,
@@ -14,6 +15,7 @@ from vcloud.providers.computers.models import (
     MachineStatus,
     MachineType,
     MachineUser,
+    MachineUserAttributes,
     PermissionField,
     Permissions,
     Software,
@@ -39,6 +41,7 @@ __all__ = [
     "MachineTasks",
     "MachineType",
     "MachineUser",
+    "MachineUserAttributes",
     "Machines",
     "PermissionField",
     "Permissions",

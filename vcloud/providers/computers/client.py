@@ -32,7 +32,7 @@ class VagonComputers(Client):
     software: SoftwareCatalog
 
     def instances(self) -> Pager[Instance]:
-        """Every machine, in the view that all providers share.  ``GET /machines``"""
+        """Every machine, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(view)
 
     def _attach(self, session: Session) -> None:

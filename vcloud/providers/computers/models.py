@@ -1,16 +1,22 @@
-"""What the Computers API answers: values and the wire's lists. The handles' fields stand with the handles."""
+"""Values that the Computers API answers with, their enumerations, and its lists.
+
+The fields of a machine are in ``machine.py``, those of a task or a session beside its collection.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import ClassVar, Final
 
+import attrs
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.redaction.secretive import Secretive
-from vcloud.providers.vagon import Envelope, Item
+from vcloud._core.scalars import Id, Instant, Integer, OpenEnum
+from vcloud.errors import InvalidArgumentError
+from vcloud.providers.vagon import Envelope
+from vcloud.providers.vagon_resources import Item
 
 __all__ = [
     "AUTO_STOP_THRESHOLDS",
@@ -21,6 +27,7 @@ __all__ = [
     "MachineStatus",
     "MachineType",
     "MachineUser",
+    "MachineUserAttributes",
     "PermissionField",
     "Permissions",
     "Software",
@@ -51,12 +58,12 @@ class UsageSource(OpenEnum):
 
     #: Only what is assigned to the machine.
     MACHINE = "machine"
-    #: The team's balance too, when nothing is left on the machine.
+    #: The team's balance too, if nothing is left on the machine.
     TEAM_BALANCE = "team_balance"
 
 
 class ImageStatus(OpenEnum):
-    """Snapshot state of a machine's latest image; null on the wire when the machine has no user data yet."""
+    """The state of the snapshot of a machine's latest image; null if there is no user data yet."""
 
     #: The machine is not off, so nothing can be captured.
     IN_USE = "in_use"
@@ -74,7 +81,7 @@ class TaskStatus(OpenEnum):
 
 
 class TaskResult(OpenEnum):
-    """What activating or deleting a task came to."""
+    """The result of activating or deleting a task."""
 
     CREATED = "created"
     REACTIVATED = "reactivated"
@@ -90,7 +97,7 @@ AUTO_STOP_THRESHOLDS: Final = tuple(
 
 @frozen(kw_only=True)
 class Permissions:
-    """What a machine's user may do. None means: not said by the service, not changed by a request."""
+    """What a machine's user may do. None: not sent by the service, not changed by a request."""
 
     #: Whether the machine reaches the internet. Default of a new machine: true.
     public_internet_access: bool | None = None
@@ -108,6 +115,19 @@ class Permissions:
     input_recording_enabled: bool | None = None
 
 
+def permissions_to_wire(permissions: Permissions) -> dict[str, bool]:
+    """The permissions that were given, as a request has them.
+
+    Raises:
+        InvalidArgumentError: it is no :class:`Permissions`.
+    """
+    if type(permissions) is not Permissions:
+        raise InvalidArgumentError(
+            f"permissions must be a Permissions(...), not {type(permissions).__name__}"
+        )
+    return {name: value for name, value in attrs.asdict(permissions).items() if value is not None}
+
+
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineUserAttributes:
     """What is known of a user."""
@@ -118,7 +138,7 @@ class MachineUserAttributes:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class MachineUser:
-    """Whom a machine is assigned to. The id is None for one who was invited and has not accepted yet."""
+    """Whom a machine is assigned to. The id is None until an invited user has accepted."""
 
     id: str | None
     type: str | None
@@ -137,7 +157,7 @@ class MachineUser:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class ActiveTask:
-    """The task that a machine works on, as the machine shows it."""
+    """The active task of a machine."""
 
     id: Id | None
     uid: str | None
@@ -170,7 +190,8 @@ class MachineType:
 class AccessLink(Secretive):
     """A link that opens a machine without an account.
 
-    Anyone who has it can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
+    this object cannot be pickled.
     """
 
     id: str = ""
@@ -219,21 +240,21 @@ class PermissionField:
     default: bool | None = None
 
 
-# -- the wire's lists ------------------------------------------------------------------------------------------------
+# -- list answers ----------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineTypeList(Envelope):
     """``GET /machines/{id}/available-machine-types``."""
 
-    item_fields: ClassVar = ("machine_types",)
+    item_fields: ClassVar[tuple[str, ...]] = ("machine_types",)
 
     machine_types: list[Item[MachineType]] | None
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class CatalogAttributes:
-    """A program or an image in the form that Vagon's published client reads: beside an id and a type."""
+    """The attributes of a program or an image, in the form that Vagon's published client reads."""
 
     name: str | None
     size: Integer | None
@@ -242,7 +263,7 @@ class CatalogAttributes:
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class CatalogItem:
-    """A program or an image in either form: flat, as Vagon's documentation shows it, or with ``attributes``."""
+    """A program or an image, flat as in Vagon's documentation, or with ``attributes``."""
 
     id: Id
     name: str | None
@@ -252,20 +273,22 @@ class CatalogItem:
 
     def software(self) -> Software:
         """The item as a program."""
-        told = self if self.attributes is None else self.attributes
-        return Software(id=self.id, name=told.name, size=told.size)
+        source = self if self.attributes is None else self.attributes
+        return Software(id=self.id, name=source.name, size=source.size)
 
     def base_image(self) -> BaseImage:
         """The item as an image."""
-        told = self if self.attributes is None else self.attributes
-        return BaseImage(id=self.id, name=told.name, size=told.size, type=told.type or self.type)
+        source = self if self.attributes is None else self.attributes
+        return BaseImage(
+            id=self.id, name=source.name, size=source.size, type=source.type or self.type
+        )
 
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class SoftwareList(Envelope):
     """``GET /software``."""
 
-    item_fields: ClassVar = ("software", "base_images")
+    item_fields: ClassVar[tuple[str, ...]] = ("software", "base_images")
 
     software: list[CatalogItem] | None
     base_images: list[CatalogItem] | None
@@ -275,6 +298,6 @@ class SoftwareList(Envelope):
 class PermissionFieldList(Envelope):
     """``GET /machines/permission-fields``."""
 
-    item_fields: ClassVar = ("permission_fields",)
+    item_fields: ClassVar[tuple[str, ...]] = ("permission_fields",)
 
     permission_fields: list[PermissionField] | None

@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Instant, Minutes
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import path_segment
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.resources import all_of
+from vcloud._core.scalars import Instant, Minutes
 from vcloud._core.session import Session
-from vcloud.providers.vagon import Item, Listing, all_of, resources
+from vcloud.providers.vagon_resources import Item, Listing, resources
 
 __all__ = ["MachineSession", "MachineSessions"]
 
@@ -24,8 +25,8 @@ class MachineSession(Handle):
     Attributes:
         id: the session's id.
         start_at: when it began.
-        end_at: when it ended; None while it lasts.
-        duration: how long it lasted, in whole minutes; zero while it lasts.
+        end_at: when it ended; None if it has not.
+        duration: how long it lasted, in whole minutes; zero if it has not ended.
     """
 
     id: str = ""
@@ -36,7 +37,7 @@ class MachineSession(Handle):
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class MachineSessionList(Listing):
-    """``GET /machines/{id}/sessions``: all at once, without ``count`` or pages."""
+    """``GET /machines/{id}/sessions``: the whole list, without ``count`` or pages."""
 
     key: ClassVar[str] = "sessions"
 
@@ -56,7 +57,7 @@ class MachineSessions(Collection):
         self._machine_id = machine_id
 
     def list(self) -> Pager[MachineSession]:
-        """All of them, the most recent first.  ``GET /machines/{id}/sessions``
+        """The sessions, the most recent first.  ``GET /machines/{id}/sessions``
 
         Raises:
             NotFoundError: there is no such machine.

@@ -1,20 +1,20 @@
-"""Software: what can be installed on new machines."""
+"""Software: the programs and images that new machines can start with."""
 
 from __future__ import annotations
 
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
+from vcloud._core.resources import Opened, all_of, values
 from vcloud.providers.computers.models import BaseImage, CatalogItem, Software, SoftwareList
-from vcloud.providers.vagon import Found, all_of, values
 
 __all__ = ["SoftwareCatalog"]
 
 PATH = "/software"
-SOFTWARE: Shape[SoftwareList, Found[Software]] = values(
+SOFTWARE: Shape[SoftwareList, Opened[Software]] = values(
     SoftwareList, "software", CatalogItem.software
 )
-BASE_IMAGES: Shape[SoftwareList, Found[BaseImage]] = values(
+BASE_IMAGES: Shape[SoftwareList, Opened[BaseImage]] = values(
     SoftwareList, "base_images", CatalogItem.base_image
 )
 
@@ -22,8 +22,8 @@ BASE_IMAGES: Shape[SoftwareList, Found[BaseImage]] = values(
 class SoftwareCatalog(Collection):
     """What new machines can start with.
 
-    The document only names the endpoint. Vagon's documentation shows flat items, its published client reads items with
-    ``attributes``: both are understood.
+    The document only names the endpoint. Vagon's documentation shows flat items, and its published
+    client reads items with ``attributes``. The SDK reads both.
     """
 
     def list(self) -> Pager[Software]:

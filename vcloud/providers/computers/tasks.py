@@ -1,4 +1,4 @@
-"""Tasks: the desktop folders of a machine whose snapshots are kept."""
+"""Tasks: the folders on a machine's desktop whose snapshots are kept."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.decoding.codec import Instant, Integer, Shape
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import Instant, Integer
 from vcloud._core.session import Session
 from vcloud.errors import DecodeError, InvalidArgumentError
 from vcloud.providers.computers.models import TaskResult, TaskStatus
-from vcloud.providers.vagon import Envelope, Item, Listing, adopt, listing, resources
+from vcloud.providers.vagon import Envelope
+from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resources
 
 __all__ = ["MachineTasks", "Task", "TaskActivation", "TaskRef"]
 
@@ -25,22 +27,23 @@ RESERVED: Final = frozenset('/\\:*?"<>|')
 
 @frozen(kw_only=True)
 class TaskRef(Handle):
-    """A task by its id and its machine's."""
+    """A task by its id and the id of its machine."""
 
     id: str = ""
     machine_id: str = ""
 
     async def delete(self) -> Task | None:
-        """Delete the task with its folder and its snapshots.  ``DELETE /machines/{id}/tasks/{task_id}``
+        """Delete the task with its folder and its snapshots.
 
-        Its uid cannot be used again before the machine is reset. If it was the active one, "Outputs" takes over.
+        ``DELETE /machines/{id}/tasks/{task_id}``. Its uid cannot be used again before the machine
+        is reset. If it was the active task, the default task "Outputs" becomes active.
 
         Returns:
-            The task as it was; None when the service does not say.
+            The task as it was; None if the service does not send it.
 
         Raises:
-            NotFoundError: no such task, or already deleted.
-            ConflictError: the machine is not off (4206), or it is the default task "Outputs" (4219).
+            NotFoundError: there is no such task, or it is already deleted.
+            ConflictError: the machine is not off (4206), or it is the default task (4219).
             PermissionDeniedError: permission required (4710).
         """
         path = f"/machines/{path_segment(self.machine_id)}/tasks/{path_segment(self.id)}"
@@ -53,13 +56,14 @@ class Task(TaskRef):
 
     Attributes:
         id: the task's id.
-        machine_id: the machine's.
-        uid: its name, and that of its folder on the desktop.
-        created_at: when it was made.
+        machine_id: the id of its machine.
+        uid: its name, and the name of its folder on the desktop.
+        created_at: when it was created.
         status: whether its folder is the one that is captured.
         source_path: the Windows folder that is captured.
         snapshot_destination: the Windows folder that holds the snapshots.
-        folder_size: bytes in the folder when the machine last stopped; None when it was never measured.
+        folder_size: the bytes in the folder when the machine last stopped; None if they were never
+            counted.
     """
 
     uid: str | None
@@ -89,11 +93,12 @@ class TaskOutcome(Envelope):
 
 @frozen
 class TaskActivation:
-    """What activating came to.
+    """The result of activating a task.
 
     Attributes:
-        task: the task, active now.
-        result: ``created``, ``reactivated`` or ``already_active``; None when the service does not say.
+        task: the task, which is active now.
+        result: ``created``, ``reactivated`` or ``already_active``; None if the service does not
+            say.
     """
 
     task: Task
@@ -104,7 +109,7 @@ def _deleted(machine_id: str) -> Shape[TaskOutcome, Task | None]:
     def open_task(wire: TaskOutcome, session: Session, body: bytes) -> Task | None:
         if wire.task is None:
             return None
-        return adopt(wire.task, session, (body, "task"), {"machine_id": machine_id})
+        return adopt_item(wire.task, session, (body, "task"), {"machine_id": machine_id})
 
     return Shape(TaskOutcome, open_task)
 
@@ -122,10 +127,11 @@ def _activated(machine_id: str) -> Shape[TaskOutcome, TaskActivation]:
 
 
 def check_uid(uid: str) -> str:
-    """A task uid by the document's rules.
+    """The uid of a task, if it keeps the document's rules.
 
     Raises:
-        InvalidArgumentError: empty, longer than 255 characters, or with a character that Windows reserves.
+        InvalidArgumentError: the uid is empty, has more than 255 characters, or has a character
+            that Windows reserves.
     """
     if type(uid) is not str or not uid.strip():
         raise InvalidArgumentError("a task uid must be a non-empty text")
@@ -133,13 +139,14 @@ def check_uid(uid: str) -> str:
         raise InvalidArgumentError(f"a task uid has at most {MAX_UID} characters, not {len(uid)}")
     if found := sorted(RESERVED.intersection(uid)):
         raise InvalidArgumentError(
-            f"a task uid must not contain {' '.join(found)}: Windows reserves {' '.join(sorted(RESERVED))}"
+            f"a task uid must not contain {' '.join(found)}: "
+            f"Windows reserves {' '.join(sorted(RESERVED))}"
         )
     return uid
 
 
 class MachineTasks(Collection):
-    """The tasks of one machine. They can only be changed while it is off."""
+    """The tasks of one machine. They can be changed only while the machine is off."""
 
     __slots__ = ("_machine_id",)
 
@@ -148,7 +155,7 @@ class MachineTasks(Collection):
         self._machine_id = machine_id
 
     def list(self, *, page: int | None = None, per_page: int | None = None) -> Pager[Task]:
-        """All tasks that are not deleted, the newest first.  ``GET /machines/{id}/tasks``
+        """The tasks that are not deleted, the newest first.  ``GET /machines/{id}/tasks``
 
         Args:
             page: the page to begin with.
@@ -162,23 +169,27 @@ class MachineTasks(Collection):
         return listing(self._session, self._path, shape, page=page, per_page=per_page)
 
     def ref(self, id: str | int) -> TaskRef:
-        """A handle to act through, without asking the service.
+        """A handle of the task with this id; nothing is sent.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id.
+            InvalidArgumentError: the id is not valid.
         """
         return bind(TaskRef(id=identifier(id), machine_id=self._machine_id), self._session)
 
     async def activate(self, uid: str) -> TaskActivation:
-        """Make this the task that is captured, creating it if there is none.  ``POST /machines/{id}/tasks``
+        """Make this the active task, whose folder is captured.  ``POST /machines/{id}/tasks``
+
+        If there is no such task, it is created.
 
         Args:
-            uid: the task's name: 1 to 255 characters, none of ``/``, ``:``, ``*``, ``?``, ``"``, ``<``, ``>``, ``|`` and the backslash.
+            uid: the task's name: 1 to 255 characters, none of ``/``, ``:``, ``*``, ``?``, ``"``,
+                ``<``, ``>``, ``|`` and the backslash.
 
         Raises:
             InvalidArgumentError: the uid breaks these rules.
             NotFoundError: there is no such machine.
-            ConflictError: the machine is not off (4206), the uid was deleted (4217), or backup is not enabled (4218).
+            ConflictError: the machine is not off (4206), the uid was deleted (4217), or backup is
+                not enabled (4218).
             InvalidRequestError: the service does not accept the uid (4216).
             PermissionDeniedError: permission required (4710).
         """

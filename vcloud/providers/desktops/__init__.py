@@ -1,4 +1,4 @@
-"""The desktop-action API: the client, its desktops, and the actions that can be done on them."""
+"""The desktop-action API: the client, its desktops, and the actions on them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from vcloud.providers.desktops.actions import (
     TakeScreenshot,
     TypeText,
     Wait,
-    from_json,
-    to_json,
 )
 from vcloud.providers.desktops.client import Desktops
 from vcloud.providers.desktops.controls import Controls
@@ -32,6 +30,7 @@ from vcloud.providers.desktops.models import (
     ScrollDirection,
     parse_cursor_position,
 )
+from vcloud.providers.desktops.recording import from_json, to_json
 
 __all__ = [
     "Action",

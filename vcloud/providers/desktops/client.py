@@ -14,17 +14,19 @@ from vcloud._core.request import Request, drop_none, json_body
 from vcloud._core.resource import bind
 from vcloud.errors import NotFoundError
 from vcloud.providers.desktops.actions import MILLISECOND
+from vcloud.providers.desktops.coroutine_function import coroutine_function
 from vcloud.providers.desktops.desktops import Desktop, DesktopRef, view
 from vcloud.providers.desktops.errors import DIALECT
-from vcloud.providers.desktops.launch import Launch, OpenDesktops, coroutine_function
+from vcloud.providers.desktops.launch import Launch
 from vcloud.providers.desktops.models import DesktopStatus
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 if TYPE_CHECKING:
     from vcloud._core.session import Session
 
 __all__ = ["Desktops"]
 
-SHORTEST: Final = timedelta(minutes=1)
+MIN_LIFETIME: Final = timedelta(minutes=1)
 DEFAULT_LIFETIME: Final = timedelta(hours=24)
 
 
@@ -36,21 +38,21 @@ class Desktops(Client):
 
     def _attach(self, session: Session) -> None:
         super()._attach(session)
-        # One that has other patience is attached anew, and still has the desktops of the first.
-        if not hasattr(self, "_register"):
-            self._register = OpenDesktops()
-            session.forget = self._register.discard
+        # A copy of the client with other timeouts is attached anew, and shares these desktops.
+        if not hasattr(self, "_registry"):
+            self._registry = LaunchRegistry()
+            session.forget = self._registry.discard
 
     def instances(self) -> Pager[Instance]:
-        """The desktops that this client launched and that are not over, in the view that all providers share.
+        """The desktops that this client launched and that have not ended, as instances.
 
         The service has no list of desktops, so each is fetched.  ``GET /desktop/{id}``
         """
-        return unpaged(self._remembered).map(view)
+        return unpaged(self._fetch_launched).map(view)
 
-    async def _remembered(self) -> list[Desktop]:
+    async def _fetch_launched(self) -> list[Desktop]:
         found = await asyncio.gather(
-            *[self._look(id) for id in self._register.ids()], return_exceptions=True
+            *[self._fetch_or_forget(id) for id in self._registry.ids()], return_exceptions=True
         )
         desktops: list[Desktop] = []
         for one in found:
@@ -60,14 +62,14 @@ class Desktops(Client):
                 desktops.append(one)
         return desktops
 
-    async def _look(self, id: str) -> Desktop | None:
-        """Fetch one that was launched; forget it when it has come to its end."""
+    async def _fetch_or_forget(self, id: str) -> Desktop | None:
+        """Fetch a launched desktop. Forget it, and return None, if it has ended."""
         try:
             desktop = await self.get(id)
         except NotFoundError:
             desktop = None
         if desktop is None or desktop.status in (DesktopStatus.TERMINATED, DesktopStatus.COMPLETED):
-            self._register.discard(id)
+            self._registry.discard(id)
             return None
         return desktop
 
@@ -79,51 +81,56 @@ class Desktops(Client):
         wait_timeout: timedelta | float = 300,
         poll: timedelta | float = 2,
     ) -> Launch:
-        """Launch a desktop; sent again only if it provably was not done.  ``POST /desktop``
+        """Launch a desktop; retried only if it provably was not done.  ``POST /desktop``
 
-        ``desktop = await client.launch()`` returns at once a :class:`LaunchedDesktop`, which as a rule is still pending.
-        ``async with client.launch() as desktop:`` waits until it is running, gives the fetched :class:`Desktop`, and stops
-        it on the way out, after an error or a cancellation too. Either way, one that is cancelled
-        while the service makes the desktop stops it; one that is cancelled in line is not sent.
+        ``desktop = await client.launch()`` returns a :class:`LaunchedDesktop` at once; it is
+        usually still pending. ``async with client.launch() as desktop:`` waits until the desktop is
+        running, returns the fetched :class:`Desktop`, and stops it on leaving the block, also after
+        an error or a cancellation. In both forms, a launch that is cancelled before it was sent is
+        not sent. One that is cancelled later stops the desktop.
 
-        The stop on the way out waits in line as any call does. When the caller is cancelled, or the
-        client closes, it goes ahead of all others, and all that is left to do takes
-        ``cleanup_timeout`` of the :class:`~vcloud.Endpoint` at most. What could not be stopped is
-        named, with its id, at ERROR in the log ``vcloud.desktops``, and in the error: a
-        :class:`~vcloud.CleanupError`, or a note where another error than a cancellation is raised
-        already. When the client closes over an open block, the desktop is stopped, and leaving the
-        block does nothing more.
+        On leaving the block, the stop waits for a slot and for rate limits as any call does. If the
+        task was cancelled, or if the client is closing, the stop is sent before all other requests,
+        and takes at most the ``cleanup_timeout`` of the :class:`~vcloud.Endpoint`. A desktop that
+        could not be stopped is named, with its id, at ERROR in the log ``vcloud.desktops``, and in
+        the error: a :class:`~vcloud.CleanupError`, or a note on an error that is raised already
+        (other than a cancellation). If the client closes while a block is open, the desktop is
+        stopped, and leaving the block does nothing more.
 
-        That is so however the program ends, as long as Python runs. ``kill -9``, SIGTERM or SIGHUP
-        without a handler, ``os._exit`` and a crash leave the desktop to its own ``timeout``, so give a
-        short one. The SDK installs no handlers; the README has one for SIGTERM.
+        This holds however the program ends, as long as Python runs. After ``kill -9``, SIGTERM or
+        SIGHUP without a handler, ``os._exit`` or a crash, only the desktop's own ``timeout`` stops
+        it, so pass a short one. The SDK installs no signal handlers; the README has one for
+        SIGTERM.
 
-        It is a coroutine function to ``inspect``, so that it can be retried and mocked as such: a
-        decorator that retries returns the first form only, and the method of an autospec is
-        awaited.
+        ``inspect`` takes this method for a coroutine function, so that decorators and mocks treat
+        it as one: a decorator that retries supports the first form only, and the method of an
+        autospec is awaited.
 
         Args:
-            timeout: after which the desktop stops by itself: at least a minute (the service answers 502 to less), whole
-                milliseconds; seconds or timedelta. None: the service's default, 24 hours (both from its published source).
-            wait_timeout: how long ``async with`` waits for it to run; seconds or timedelta.
-            poll: between two looks while it waits; seconds or timedelta.
+            timeout: the time after which the desktop stops by itself, seconds or timedelta: at
+                least a minute (the service answers 502 to less), in whole milliseconds. None: the
+                service's default, 24 hours (both from its published source).
+            wait_timeout: how long ``async with`` waits until it is running; seconds or timedelta.
+            poll: the polling interval of that wait; seconds or timedelta.
 
         Raises:
-            InvalidArgumentError: a timeout below a minute, or no time to wait; nothing was sent.
+            InvalidArgumentError: ``timeout`` is below a minute, or ``wait_timeout`` or ``poll`` is
+                not positive; nothing was sent.
             AuthenticationError: the API key is missing or not valid.
-            ServerError: the service could not make one (500, 502).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the desktop may exist.
+            ServerError: the service could not make a desktop (500, 502).
+            TransportError: with ``outcome_unknown`` if the answer was lost: the desktop may exist.
             RateLimitError: the service asks to wait for longer than ``max_retry_after``.
-            CleanupError: it was cancelled, or its block was left, and the desktop may run on.
-            ConfigurationError: the client is closed, or was closed meanwhile. A desktop that was
-                made by then was stopped, and the text has its id.
+            CleanupError: the launch was cancelled, or its block was left, and the desktop may still
+                be running.
+            ConfigurationError: the client is closed, or was closed meanwhile. If a desktop had been
+                made by then, it was stopped, and the message has its id.
             WaitFailed: (``async with``) it ended before it ran.
             WaitTimeout: (``async with``) it did not run in time.
         """
         milliseconds = (
             None
             if timeout is None
-            else whole_units(timeout, MILLISECOND, "timeout", at_least=SHORTEST // MILLISECOND)
+            else whole_units(timeout, MILLISECOND, "timeout", at_least=MIN_LIFETIME // MILLISECOND)
         )
         lifetime = seconds(DEFAULT_LIFETIME if timeout is None else timeout)
         positive_seconds(wait_timeout, "wait_timeout")
@@ -133,7 +140,7 @@ class Desktops(Client):
         return Launch(
             self._session,
             request,
-            self._register,
+            self._registry,
             lifetime=lifetime,
             wait_timeout=wait_timeout,
             poll=poll,
@@ -143,15 +150,15 @@ class Desktops(Client):
         """Fetch one desktop.  ``GET /desktop/{id}``
 
         Raises:
-            InvalidRequestError: the id is no UUID (400).
-            NotFoundError: there is no such desktop, or it is somebody else's.
+            InvalidRequestError: the id is not a UUID (400).
+            NotFoundError: there is no such desktop, or it belongs to another user.
         """
         return await self.ref(id).refresh()
 
     def ref(self, id: str | int) -> DesktopRef:
-        """A handle to act through, without asking the service.
+        """A handle to a desktop, without a request.
 
         Raises:
-            InvalidArgumentError: what is given cannot be an id.
+            InvalidArgumentError: ``id`` cannot be an id.
         """
         return bind(DesktopRef(id=identifier(id)), self._session)

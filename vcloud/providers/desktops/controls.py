@@ -1,4 +1,4 @@
-"""Controls: what can be done on a desktop, with one method for each kind of action."""
+"""The controls of a desktop: one method for each kind of action."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from vcloud._core.decoding.codec import Shape
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Handle
 from vcloud._core.session import Session
-from vcloud._core.text import word
 from vcloud.errors import DecodeError, InvalidArgumentError, RequestTimeout, VCloudError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.actions import (
     Action,
     ClickMouse,
@@ -26,19 +26,17 @@ from vcloud.providers.desktops.actions import (
     TypeText,
     Wait,
     check_text,
-    to_json,
 )
 from vcloud.providers.desktops.errors import (
     ActionsFailed,
-    complaint,
+    add_typed,
     failed_command,
-    say_typed,
+    failure_message,
 )
 from vcloud.providers.desktops.models import (
     ActionAnswer,
     ActionResult,
     BashAnswer,
-    BashStatus,
     ClickType,
     KeyAction,
     MouseButton,
@@ -46,8 +44,8 @@ from vcloud.providers.desktops.models import (
     Screenshot,
     ScrollDirection,
     parse_cursor_position,
-    read_screenshot,
 )
+from vcloud.providers.desktops.recording import to_json
 from vcloud.providers.desktops.requests import (
     COMMAND,
     TIMEOUT,
@@ -59,68 +57,53 @@ from vcloud.providers.desktops.requests import (
 __all__ = ["Controls"]
 
 
-def _result(answer: ActionAnswer) -> ActionResult:
-    # The service always says what the action printed, even nothing (from its published source).
-    if answer.output is None and answer.base64_image is None:
-        raise DecodeError("the answer to an action has neither output nor base64_image")
-    screenshot = None if answer.base64_image is None else read_screenshot(answer.base64_image)
-    return ActionResult(output=answer.output, error=answer.error, screenshot=screenshot)
-
-
 ACTION_RESULT: Shape[ActionAnswer, ActionResult] = Shape(
-    ActionAnswer, lambda wire, session, body: _result(wire)
+    ActionAnswer, lambda wire, session, body: wire.result()
 )
-
-
-def _output(answer: BashAnswer) -> str:
-    # The one or the other shows that it is the answer to a command; what printed nothing may leave its output out.
-    if answer.output is None and answer.status is not BashStatus.SUCCESS:
-        raise DecodeError("the answer is not what the contract says: it has no output")
-    return answer.output or ""
-
-
-BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, body: _output(wire))
+BASH_OUTPUT: Shape[BashAnswer, str] = Shape(BashAnswer, lambda wire, session, body: wire.text())
 
 
 @frozen(kw_only=True)
 class Controls(Handle):
     """A desktop's mouse, keyboard, screen and shell.
 
-    Every action is ``POST /desktop/{id}/computer-action``, and every one of them raises:
+    Every action is ``POST /desktop/{id}/computer-action``, and may raise:
 
-    - :class:`~vcloud.InvalidArgumentError`: an argument that cannot work; nothing was sent.
+    - :class:`~vcloud.InvalidArgumentError`: an argument is not allowed; nothing was sent.
     - :class:`~vcloud.ConflictError`: the desktop is not running.
-    - :class:`~vcloud.NotFoundError`: there is no such desktop, or it is somebody else's.
-    - :class:`~vcloud.ServerError`: the action failed (its exit code is ``details["exit_code"]``), or the gateway cut it
-      after 30 seconds (502, ``outcome_unknown``: what was cut goes on). An id that is no UUID is
-      answered with 500, too.
-    - :class:`~vcloud.TransportError`: no answer; ``outcome_unknown`` when it may have been done. No action is sent twice.
+    - :class:`~vcloud.NotFoundError`: there is no such desktop, or it belongs to another user.
+    - :class:`~vcloud.ServerError`: the action failed (its exit code is ``details["exit_code"]``),
+      or the gateway cut it off after 30 seconds (502, ``outcome_unknown``: the desktop goes on with
+      it). The service also answers 500 to an id that is not a UUID.
+    - :class:`~vcloud.TransportError`: no answer; ``outcome_unknown`` if it may have been done. No
+      action is sent twice.
 
-    Where no ``timeout`` was chosen, an attempt gets 45 seconds, so that the service's own answer to
-    what it cuts arrives.
+    The default timeout of an attempt is 45 seconds here, so that the gateway's answer arrives.
 
-    What the document does not say about actions (their fields, limits and answers) is from the service's published source.
+    The fields, limits and answers of actions that the document does not describe are from the
+    service's published source.
     """
 
     id: str
 
     @concealing
     async def perform(self, action: Action) -> ActionResult:
-        """Do what an action says.  ``POST /desktop/{id}/computer-action``
+        """Perform an action.  ``POST /desktop/{id}/computer-action``
 
-        The other methods do it too, and hand out the part of the result that theirs has. Most
-        actions are one request; a text and a long wait are several, one after the other until one
-        fails, within one ``deadline``.
+        The other methods use this, and return their part of the result. Most actions are one
+        request. A text and a long wait are several requests, which are sent one after the other
+        until one fails, within one ``deadline``.
 
         Args:
-            action: made by hand, or from a recording by :func:`~vcloud.providers.desktops.from_json`.
+            action: one that you made, or that :func:`~vcloud.providers.desktops.from_json` made of
+                a recording.
 
         Returns:
-            What its last request came to.
+            The result of its last request.
 
         Raises:
-            DecodeError: a screenshot that is not base64.
-            VCloudError: of a text, with ``typed``: see :meth:`type`.
+            DecodeError: a screenshot is not base64.
+            VCloudError: for a text, with ``typed``: see :meth:`type`.
         """
         to_json(action)
         session = self._session.with_default_timeout(TIMEOUT)
@@ -131,7 +114,7 @@ class Controls(Handle):
                 result = await self._send(request, session, ends, sensitive=action.sensitive)
             except VCloudError as error:
                 if isinstance(action, TypeText):
-                    say_typed(error, typed, len(action.text))
+                    add_typed(error, typed, len(action.text))
                 raise
             typed += request.characters
         return result
@@ -139,32 +122,34 @@ class Controls(Handle):
     async def _send(
         self, request: ActionRequest, session: Session, ends: float | None, *, sensitive: bool
     ) -> ActionResult:
-        """Send one of the requests of an action, all of which end by the same time."""
+        """Send one request of an action. All of them have the same deadline."""
         path = f"/desktop/{path_segment(self.id)}/{request.path}"
         if ends is not None:
             left = ends - session.clock()
             if left <= 0:
-                passed = f"the deadline of {session.deadline:g} s passed before all of it was sent"
+                passed = (
+                    f"the deadline of {session.deadline:g} s passed before all requests were sent"
+                )
                 raise RequestTimeout(f"desktops: POST {session.base_url}{path}: {passed}")
             session = session.with_options(deadline=left)
         sent = Request("POST", path, body=json_body(request.body), sensitive=sensitive)
         if request.path != COMMAND:
             return await session.fetch(sent, ACTION_RESULT)
-        if said := complaint(await session.fetch(sent, BASH_OUTPUT)):
-            said = session.hide(said)
-            raise failed_command(said, sent, session.base_url + path)
+        if message := failure_message(await session.fetch(sent, BASH_OUTPUT)):
+            raise failed_command(session.hide(message), sent, session.base_url + path)
         return ActionResult(output="")
 
     @concealing
     async def perform_all(self, actions: Iterable[Action]) -> tuple[ActionResult, ...]:
-        """Do one action after the other, until one fails.
+        """Perform one action after the other, until one fails.
 
         Returns:
             Their results, in order.
 
         Raises:
-            InvalidArgumentError: one of them is no action; nothing was sent.
-            ActionsFailed: one failed; carries which one, why, and the results of those before it.
+            InvalidArgumentError: one of them is not an action; nothing was sent.
+            ActionsFailed: one failed. It has the index and the error of that action, and the
+                results of those before it.
         """
         todo = tuple(actions)
         for action in todo:
@@ -174,9 +159,12 @@ class Controls(Handle):
             try:
                 results.append(await self.perform(action))
             except VCloudError as error:
-                message = f"action {index} of {len(todo)} ({action.tag}) failed, those after it were not sent: {error}"
                 raise ActionsFailed(
-                    message, index=index, results=tuple(results), error=error
+                    f"action {index} of {len(todo)} ({action.tag}) failed, "
+                    f"those after it were not sent: {error}",
+                    index=index,
+                    results=tuple(results),
+                    error=error,
                 ) from error
         return tuple(results)
 
@@ -191,11 +179,11 @@ class Controls(Handle):
         """Click.  ``click_mouse``
 
         Args:
-            x: pixels from the left; without ``x`` and ``y``, where the pointer is.
+            x: pixels from the left; without ``x`` and ``y``, at the position of the pointer.
             y: pixels from the top.
             button: ``left``, ``right`` or ``middle``.
-            count: how often, 1 to 250: the service clicks ten times a second, and is cut after 30
-                seconds.
+            count: how often, 1 to 250: the service clicks ten times a second, and its gateway cuts
+                a request off after 30 seconds.
         """
         await self.perform(ClickMouse(x=x, y=y, button=button, num_of_clicks=count))
 
@@ -234,17 +222,17 @@ class Controls(Handle):
         await self.perform(ClickMouse(x=x, y=y, button=button, click_type=ClickType.UP))
 
     async def scroll(self, direction: ScrollDirection | str, amount: int) -> None:
-        """Turn the mouse wheel where the pointer is.  ``scroll``
+        """Turn the mouse wheel at the position of the pointer.  ``scroll``
 
         Args:
             direction: ``up``, ``down``, ``left`` or ``right``.
-            amount: wheel clicks, 1 to 500. The service speaks of pixels, but it turns the wheel so often and clamps the
-                number to that range (from its published source).
+            amount: wheel clicks, 1 to 500. The documents call them pixels, but the service takes
+                the number as clicks and clamps it to that range (from its published source).
         """
         await self.perform(Scroll(direction=direction, amount=amount))
 
     async def move(self, x: int, y: int) -> None:
-        """Put the pointer somewhere, in pixels from the upper left corner.  ``move_mouse``"""
+        """Move the pointer to ``x`` and ``y``, in pixels from the upper left.  ``move_mouse``"""
         await self.perform(MoveMouse(x, y))
 
     async def drag(self, start: Point | tuple[int, int], end: Point | tuple[int, int]) -> None:
@@ -253,31 +241,31 @@ class Controls(Handle):
 
     @concealing
     async def type(self, text: str) -> None:
-        r"""Enter a text with the keyboard, so that it arrives as it is.  ``type``, ``press_keys``
+        r"""Enter a text with the keyboard, unchanged.  ``type``, ``press_keys``
 
-        The service itself runs a part of some texts as a command, drops others or takes them for
-        options (from its published source, and measured). What it cannot type is therefore pressed:
+        The service runs parts of some texts as commands, drops others or takes them for options
+        (from its published source, and measured). So some characters are pressed as keys instead:
         apostrophes, a ``-`` at the beginning, capitals such as ``Ä``, and line ends (``\n``,
         ``\r\n`` and ``\r`` are one Return each). The rest is typed, in pieces of at most 250
-        characters, because the service takes some 30 ms for each and is cut after 30 seconds. So
-        one call may be many requests. None is sent after one that failed, and ``deadline`` is for
-        all of them.
+        characters, because the service needs some 30 ms for each and its gateway cuts a request off
+        after 30 seconds. So one call may be many requests. After one has failed, no other is sent.
+        They share one ``deadline``.
 
-        A character that the desktop's keyboard lacks (``é`` on an American one) is put on a spare
-        key by the service for as long as it is typed, and a program that is busy may miss it
-        (measured). Keys that are held do not apply to a text: the service releases them while it
-        types, and presses them again.
+        If the desktop's keyboard does not have a character (``é`` on an American one), the service
+        puts it on a spare key while it types it, and a program that is busy may miss it (measured).
+        Held keys do not apply to a text: the service releases them while it types, and presses them
+        again afterwards.
 
         Args:
             text: not empty. Tabs and line ends are the only control characters that can be typed.
 
         Raises:
-            InvalidArgumentError: it is empty, or holds another control character or a lone
+            InvalidArgumentError: the text is empty, or has another control character or a lone
                 surrogate; nothing was sent.
-            VCloudError: any of the above; its ``typed`` says how many characters were confirmed, as
-                does its text, which never says which: they may be a password. If there are any,
-                ``outcome_unknown`` is set, because the whole text must not simply be sent again.
-                The piece that failed may have been typed in part.
+            VCloudError: any of the above. Its ``typed`` and its message tell how many characters
+                were confirmed. The message never contains them, because they may be a password. If
+                there are any, ``outcome_unknown`` is set, because sending the whole text again
+                would repeat them. The piece that failed may have been typed in part.
         """
         await self.perform(TypeText(text))
 
@@ -285,22 +273,23 @@ class Controls(Handle):
     async def press(self, *keys: str) -> None:
         """Press keys together.  ``press_keys``
 
-        ``press("enter")``, ``press("ctrl+c")`` and ``press("ctrl", "c")`` are such calls. A key is a single character (``/``, ``+``, ``é``), a name that people use, in any case of
-        letters (``ENTER``, ``esc``, ``PageDown``, ``arrowleft``, ``cmd``, ``f5``), or an X key
-        symbol (``Return``, ``KP_Enter``, ``U20AC``). ``cmd``, ``meta`` and ``win`` are ``super``,
-        ``option`` is ``alt``. The case of a letter counts only where it stands
-        alone: ``Ctrl+S`` is ``ctrl+s``; with Shift it is ``ctrl+shift+s``.
+        For example ``press("enter")``, ``press("ctrl+c")`` or ``press("ctrl", "c")``. A key is a
+        single character (``/``, ``+``, ``é``), a common name in upper or lower case (``ENTER``,
+        ``esc``, ``PageDown``, ``arrowleft``, ``cmd``, ``f5``), or an X key symbol (``Return``,
+        ``KP_Enter``, ``U20AC``). ``cmd``, ``meta`` and ``win`` are ``super``, ``option`` is
+        ``alt``. The case of a letter counts only without a modifier: ``Ctrl+S`` is ``ctrl+s``; with
+        Shift it is ``ctrl+shift+s``.
 
-        Keys that are held do not apply to it: the service releases them, and presses them again
-        afterwards. Give all keys of a chord to one call, or use :meth:`key_down` and :meth:`key_up`
-        for each of them.
+        Held keys do not apply to this call: the service releases them, and presses them again
+        afterwards. Pass all keys of a chord to one call, or use :meth:`key_down` and
+        :meth:`key_up` for each of them.
 
         Args:
-            keys: one or more; they are translated to X key symbols, because the service ignores
+            keys: one or more. They are translated to X key symbols, because the service ignores
                 other names and reports success (measured).
 
         Raises:
-            InvalidArgumentError: one is no key; what comes near is in the text.
+            InvalidArgumentError: a name is not a key's. The message has the nearest names.
         """
         await self.perform(PressKeys(_one_or_all(keys)))
 
@@ -308,14 +297,13 @@ class Controls(Handle):
     async def key_down(self, *keys: str) -> None:
         """Press keys and hold them; names as for :meth:`press`.  ``POST /desktop/{id}/bash-action``
 
-        Held keys apply to mouse actions (Shift and a click, say) and to other keys that are pressed
-        with :meth:`key_down`; not to :meth:`press` and :meth:`type`. They are held until
-        :meth:`key_up`.
+        Held keys apply to mouse actions (such as Shift and a click) and to other keys that are
+        pressed with :meth:`key_down`, but not to :meth:`press` and :meth:`type`. They are held
+        until :meth:`key_up`.
 
-        This runs ``xdotool keydown`` on the desktop. The service's own action for it releases what
-        is held while it works, and releases no modifier (measured); so a
-        :class:`~vcloud.providers.desktops.PressKeys` that is given to :meth:`perform` goes on with
-        this command where the action falls short.
+        This runs ``xdotool keydown`` on the desktop. The service's own action releases held keys
+        while it works, and does not release modifiers (measured). So :meth:`perform` runs this
+        command too, for a :class:`~vcloud.providers.desktops.PressKeys` that holds or releases.
 
         Raises:
             ServerError: the desktop's shell could not do it.
@@ -333,11 +321,11 @@ class Controls(Handle):
         await self._send(request, session, None, sensitive=False)
 
     async def wait(self, duration: timedelta | float) -> None:
-        """Let time pass on the desktop before the next action.  ``wait``
+        """Wait on the desktop before the next action.  ``wait``
 
         Args:
-            duration: whole milliseconds, as seconds or timedelta. The service is cut after 30
-                seconds, so a longer one is sent in pieces, within one ``deadline``.
+            duration: whole milliseconds, as seconds or timedelta. The gateway cuts a request off
+                after 30 seconds, so a longer wait is sent in pieces, within one ``deadline``.
         """
         await self.perform(Wait(duration))
 
@@ -345,47 +333,49 @@ class Controls(Handle):
         """An image of the screen.  ``screenshot``
 
         Raises:
-            DecodeError: the answer holds no image, or it is not base64.
+            DecodeError: the answer has no image, or it is not base64.
         """
         result = await self.perform(TakeScreenshot())
         if result.screenshot is None:
-            raise DecodeError(f"desktop {word(self.id)}: the answer to a screenshot holds no image")
+            raise DecodeError(f"desktop {word(self.id)}: the answer to a screenshot has no image")
         return result.screenshot
 
     async def cursor_position(self) -> Point:
-        """Where the pointer is.  ``get_cursor_position``
+        """The position of the pointer.  ``get_cursor_position``
 
         Raises:
-            DecodeError: the answer holds no position.
+            DecodeError: the answer has no position.
         """
-        said = (await self.perform(GetCursorPosition())).output or ""
-        # An error quotes it.
-        return parse_cursor_position(self._session.hide(said))
+        output = (await self.perform(GetCursorPosition())).output or ""
+        # Hide secrets first, because an error quotes the output.
+        return parse_cursor_position(self._session.hide(output))
 
     @concealing
     async def bash(self, command: str) -> str:
         """Run a shell command and return what it printed.  ``POST /desktop/{id}/bash-action``
 
-        The service returns the standard output, or the error output when that is blank, without
-        white space at both ends; the exit code is lost (from its published source). Output that
-        must be exact can be printed with ``base64``. The command, which may hold a password, and
-        its output stay out of errors.
+        The service returns the standard output, or the error output if that is blank, without
+        white space at both ends. The exit code is lost (from its published source). To get the
+        exact output, encode it with ``base64``. Errors contain neither the command, which may have
+        a password in it, nor its output.
 
         Args:
-            command: not empty, without NUL; it must end within 30 seconds, where the service's
-                gateway cuts.
+            command: not empty, without NUL. It must end within 30 seconds, when the service's
+                gateway cuts it off.
 
         Raises:
-            InvalidArgumentError: it is empty, or holds a NUL, which no command can.
+            InvalidArgumentError: the command is empty, or has a NUL.
             NotFoundError: there is no such desktop.
             ConflictError: the desktop is not running.
-            ServerError: the gateway cut it (502, ``outcome_unknown``: it goes on), or the id is no
-                UUID (500).
-            TransportError: no answer; ``outcome_unknown`` when it may have run.
+            ServerError: the gateway cut it off (502, ``outcome_unknown``: the command goes on), or
+                the id is not a UUID (500).
+            TransportError: no answer; ``outcome_unknown`` if it may have run.
         """
         check_text(command, "command")
         if "\0" in command:
-            raise InvalidArgumentError("command holds a NUL, which no command can")
+            raise InvalidArgumentError(
+                "command must not have a NUL character: a shell command cannot contain one"
+            )
         request = Request(
             "POST",
             f"/desktop/{path_segment(self.id)}/{COMMAND}",

@@ -1,63 +1,67 @@
-"""Desktops: the handle with one method per verb, and the desktop as it was launched or fetched."""
+"""Desktops: the handle with one method per verb, and the desktop that was launched or fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Collection as Many
-from datetime import timedelta
-from typing import Final, TypeVar
+from typing import ClassVar, Final
 
 import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Instant, Shape, loads
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.decoding.plain_json import loads
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.request import Request, json_body, path_segment
-from vcloud._core.resource import Handle, bind, set_origin, wait_until
-from vcloud._core.session import Session
-from vcloud._core.text import word
+from vcloud._core.resource import Handle, set_origin
+from vcloud._core.resources import resource
+from vcloud._core.scalars import Instant
+from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import NotFoundError
+from vcloud.errors.text import word
 from vcloud.providers.desktops.controls import Controls
 from vcloud.providers.desktops.errors import NoStreamError
 from vcloud.providers.desktops.models import DesktopStatus, StopAnswer
 
 __all__ = ["Desktop", "DesktopRef", "LaunchedDesktop"]
 
-H = TypeVar("H", bound=Handle)
 
-#: A desktop in one of these never runs again.
+#: A desktop in one of these states never runs again.
 TERMINAL_STATES: Final = frozenset(
     {DesktopStatus.TERMINATED, DesktopStatus.ERROR, DesktopStatus.COMPLETED}
 )
 
 
 @frozen(kw_only=True)
-class DesktopRef(Controls):
-    """A desktop by its id: everything that can be done to it, without having fetched it."""
+class DesktopRef(Controls, Stateful["Desktop", DesktopStatus]):
+    """A desktop by its id: everything that can be done to it, without fetching it first."""
+
+    _lifecycle: ClassVar = Lifecycle(
+        "desktop", "status", DesktopStatus, terminal_states=TERMINAL_STATES
+    )
 
     async def refresh(self) -> Desktop:
         """Fetch the desktop as it is now.  ``GET /desktop/{id}``
 
         Raises:
-            InvalidRequestError: the id is no UUID (400).
-            NotFoundError: there is no such desktop, or it is somebody else's.
+            InvalidRequestError: the id is not a UUID (400).
+            NotFoundError: there is no such desktop, or it belongs to another user.
         """
         return await self._session.fetch(
             Request("GET", f"/desktop/{path_segment(self.id)}", sensitive=True), DESKTOP
         )
 
     async def stop(self) -> None:
-        """Stop the desktop for good; what was on it is lost.  ``POST /desktop/{id}/stop``
+        """Stop the desktop for good; its data is lost.  ``POST /desktop/{id}/stop``
 
-        May be repeated, as often as one likes (from the service's published source), so it is sent again when an answer
-        is lost.
+        Stopping a desktop twice does no harm (from the service's published source), so this is
+        retried if an answer is lost.
 
         Raises:
-            NotFoundError: there is no such desktop, or it is somebody else's.
-            ServerError: the id is no UUID (500), or the service broke.
+            NotFoundError: there is no such desktop, or it belongs to another user.
+            ServerError: the id is not a UUID (500), or the service failed.
         """
         try:
             await self._session.fetch(
@@ -69,18 +73,18 @@ class DesktopRef(Controls):
         self._forget()
 
     def _forget(self) -> None:
-        """It is over: ``instances()`` need not ask for it any more."""
+        """Tell the client that the desktop has ended: ``instances()`` need not fetch it."""
         if (forget := self._session.forget) is not None:
             forget(self.id)
 
     async def connect_url(self) -> str:
-        """The address at which a person sees the desktop and works on it; a secret.  ``GET /desktop/{id}``
+        """The URL at which a person sees and uses the desktop; a secret.  ``GET /desktop/{id}``
 
         Raises:
             NoStreamError: there is none: the desktop is still pending, or it ended before it ran.
             NotFoundError: there is no such desktop.
-            DecodeError: it is not safe to open: not https, say, or with a user before its host.
-                The text does not repeat it.
+            DecodeError: the URL is not safe to open: for example, it is not https, or has a user
+                before its host. The message does not contain the URL.
         """
         desktop = await self.refresh()
         if desktop.stream_url is None:
@@ -99,48 +103,14 @@ class DesktopRef(Controls):
             raise refused_link(f"stream_url for desktop {word(self.id)}", fault)
         return desktop.stream_url
 
-    async def wait_until(
-        self,
-        status: DesktopStatus | str | Many[str],
-        *,
-        timeout: timedelta | float = 300,
-        poll: timedelta | float = 2,
-    ) -> Desktop:
-        """Look again and again until the desktop has this status.
-
-        Args:
-            status: the status, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta.
-            poll: between two looks; seconds or timedelta.
-
-        Raises:
-            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
-                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
-            WaitFailed: it is over (terminated, error or completed), and none of these was waited for.
-            NotFoundError: there is no such desktop.
-        """
-        return await wait_until(
-            self.refresh,
-            lambda desktop: desktop.status,
-            status,
-            hopeless=TERMINAL_STATES,
-            states=DesktopStatus,
-            timeout=timeout,
-            poll=poll,
-            clock=self._session.clock,
-            hide=self._session.hide,
-            attempt=self._session.attempt_timeout,
-            what=f"desktop {word(self.id)}",
-        )
-
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class LaunchedDesktop(DesktopRef):
-    """A desktop as the answer to a launch has it.
+    """A desktop as it is in the answer to a launch.
 
     Attributes:
         id: the desktop's id.
-        status: what it was doing then, as a rule ``pending``; None when the service did not say.
+        status: its status then, usually ``pending``; None if the service did not send one.
     """
 
     status: DesktopStatus | None
@@ -148,17 +118,17 @@ class LaunchedDesktop(DesktopRef):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Desktop(DesktopRef):
-    """A desktop as it was when it was fetched. When it is pickled, the stream's address stays behind.
+    """A desktop as it was when it was fetched. Pickling it leaves out ``stream_url``.
 
     Attributes:
         id: the desktop's id.
-        status: what it is doing.
+        status: its status.
         created_at: when it was launched.
         timeout_at: when it stops by itself.
-        stream_url: where a person sees it and works on it; None while it is pending, and for good
-            if it was stopped then. Anyone who has it can use the desktop, so it is treated as a
-            secret: not in the repr, and not to be pickled. It is as the service sent it; to open
-            it, or to put it into a page, take it from :meth:`connect_url`, which checks it.
+        stream_url: the URL at which a person sees and uses it; None while it is pending, and also
+            later if it was stopped while pending. Anyone who has it can use the desktop, so it is
+            a secret: it is not in the repr, and is not pickled. It is as the service sent it. To
+            open it or to put it into a page, use :meth:`connect_url`, which checks it.
     """
 
     status: DesktopStatus
@@ -189,11 +159,6 @@ def view(desktop: Desktop) -> Instance:
     return Instance("desktops", desktop.id, desktop.id, state, None, started_at, desktop)
 
 
-def _opened(handle: H, session: Session, body: bytes) -> H:
-    set_origin(handle, (body,))
-    return bind(handle, session)
-
-
-DESKTOP: Shape[Desktop, Desktop] = Shape(Desktop, _opened)
-LAUNCHED: Shape[LaunchedDesktop, LaunchedDesktop] = Shape(LaunchedDesktop, _opened)
+DESKTOP = resource(Desktop)
+LAUNCHED = resource(LaunchedDesktop)
 STOPPED: Shape[StopAnswer, None] = Shape(StopAnswer, lambda wire, session, body: None)

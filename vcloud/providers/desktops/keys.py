@@ -1,7 +1,7 @@
-"""Names of keys, translated from what people and models write to X key symbols.
+"""Translates the names of keys that people and models write to X key symbols.
 
 The service ignores a name that it does not know, and reports success (measured with its xdotool,
-which takes ``Return`` and not ``ENTER``). A name is therefore translated here, or refused.
+which takes ``Return`` and not ``ENTER``). So a name is translated here, or refused.
 """
 
 from __future__ import annotations
@@ -20,41 +20,42 @@ __all__ = ["are_modifiers", "character_key", "chord", "chords"]
 _ASCII_NAMES: Final = (
     "space exclam quotedbl numbersign dollar percent ampersand apostrophe parenleft parenright "
     "asterisk plus comma minus period slash colon semicolon less equal greater question at "
-    "bracketleft backslash bracketright asciicircum underscore grave braceleft bar braceright asciitilde"
+    "bracketleft backslash bracketright asciicircum underscore grave braceleft bar braceright "
+    "asciitilde"
 )
 _ASCII: Final = dict(zip(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", _ASCII_NAMES.split(), strict=True))
 #: X's names of U+00A0 to U+00FF, in that order.
 _LATIN_1_NAMES: Final = (
     "nobreakspace exclamdown cent sterling currency yen brokenbar section diaeresis copyright "
     "ordfeminine guillemotleft notsign hyphen registered macron degree plusminus twosuperior "
-    "threesuperior acute mu paragraph periodcentered cedilla onesuperior masculine guillemotright "
-    "onequarter onehalf threequarters questiondown Agrave Aacute Acircumflex Atilde Adiaeresis Aring "
-    "AE Ccedilla Egrave Eacute Ecircumflex Ediaeresis Igrave Iacute Icircumflex Idiaeresis ETH Ntilde "
-    "Ograve Oacute Ocircumflex Otilde Odiaeresis multiply Oslash Ugrave Uacute Ucircumflex Udiaeresis "
-    "Yacute THORN ssharp agrave aacute acircumflex atilde adiaeresis aring ae ccedilla egrave eacute "
-    "ecircumflex ediaeresis igrave iacute icircumflex idiaeresis eth ntilde ograve oacute ocircumflex "
-    "otilde odiaeresis division oslash ugrave uacute ucircumflex udiaeresis yacute thorn ydiaeresis"
+    "threesuperior acute mu paragraph periodcentered cedilla onesuperior masculine "
+    "guillemotright onequarter onehalf threequarters questiondown Agrave Aacute Acircumflex "
+    "Atilde Adiaeresis Aring AE Ccedilla Egrave Eacute Ecircumflex Ediaeresis Igrave Iacute "
+    "Icircumflex Idiaeresis ETH Ntilde Ograve Oacute Ocircumflex Otilde Odiaeresis multiply "
+    "Oslash Ugrave Uacute Ucircumflex Udiaeresis Yacute THORN ssharp agrave aacute acircumflex "
+    "atilde adiaeresis aring ae ccedilla egrave eacute ecircumflex ediaeresis igrave iacute "
+    "icircumflex idiaeresis eth ntilde ograve oacute ocircumflex otilde odiaeresis division "
+    "oslash ugrave uacute ucircumflex udiaeresis yacute thorn ydiaeresis"
 )
 _LATIN_1: Final = _LATIN_1_NAMES.split()
 
-#: X's names of the keys that enter no character, each usable as it stands. Not Help, which is a
-#: command of xdotool.
+#: X's names of the keys that enter no character. Not Help, which is a command of xdotool.
 _OTHER_NAMES: Final = (
-    "BackSpace Tab Linefeed Clear Return Pause Scroll_Lock Sys_Req Escape Delete Home Left Up Right "
-    "Down Prior Page_Up Next Page_Down End Begin Select Print Execute Insert Undo Redo Menu Find "
-    "Cancel Break Num_Lock Caps_Lock Shift_Lock Shift_L Shift_R Control_L Control_R Alt_L Alt_R "
-    "Meta_L Meta_R Super_L Super_R Hyper_L Hyper_R Mode_switch Multi_key ISO_Left_Tab "
-    "ISO_Level3_Shift ISO_Level5_Shift Kanji Muhenkan Henkan Hiragana Katakana Hiragana_Katakana "
-    "Zenkaku Hankaku Zenkaku_Hankaku Eisu_toggle Hangul Hangul_Hanja dead_grave dead_acute "
-    "dead_circumflex dead_tilde dead_macron dead_breve dead_abovedot dead_diaeresis dead_abovering "
-    "dead_doubleacute dead_caron dead_cedilla dead_ogonek KP_Space KP_Tab KP_Enter KP_F1 KP_F2 KP_F3 "
-    "KP_F4 KP_Home KP_Left KP_Up KP_Right KP_Down KP_Prior KP_Page_Up KP_Next KP_Page_Down KP_End "
-    "KP_Begin KP_Insert KP_Delete KP_Equal KP_Multiply KP_Add KP_Separator KP_Subtract KP_Decimal "
-    "KP_Divide XF86AudioLowerVolume XF86AudioMute XF86AudioRaiseVolume XF86AudioPlay XF86AudioPause "
-    "XF86AudioStop XF86AudioPrev XF86AudioNext XF86AudioMicMute XF86MonBrightnessUp "
-    "XF86MonBrightnessDown XF86Back XF86Forward XF86Reload XF86Refresh XF86Stop XF86Search "
-    "XF86HomePage XF86WWW XF86Mail XF86Calculator XF86Explorer XF86Sleep XF86PowerOff XF86Copy "
-    "XF86Cut XF86Paste"
+    "BackSpace Tab Linefeed Clear Return Pause Scroll_Lock Sys_Req Escape Delete Home Left Up "
+    "Right Down Prior Page_Up Next Page_Down End Begin Select Print Execute Insert Undo Redo "
+    "Menu Find Cancel Break Num_Lock Caps_Lock Shift_Lock Shift_L Shift_R Control_L Control_R "
+    "Alt_L Alt_R Meta_L Meta_R Super_L Super_R Hyper_L Hyper_R Mode_switch Multi_key "
+    "ISO_Left_Tab ISO_Level3_Shift ISO_Level5_Shift Kanji Muhenkan Henkan Hiragana Katakana "
+    "Hiragana_Katakana Zenkaku Hankaku Zenkaku_Hankaku Eisu_toggle Hangul Hangul_Hanja "
+    "dead_grave dead_acute dead_circumflex dead_tilde dead_macron dead_breve dead_abovedot "
+    "dead_diaeresis dead_abovering dead_doubleacute dead_caron dead_cedilla dead_ogonek "
+    "KP_Space KP_Tab KP_Enter KP_F1 KP_F2 KP_F3 KP_F4 KP_Home KP_Left KP_Up KP_Right KP_Down "
+    "KP_Prior KP_Page_Up KP_Next KP_Page_Down KP_End KP_Begin KP_Insert KP_Delete KP_Equal "
+    "KP_Multiply KP_Add KP_Separator KP_Subtract KP_Decimal KP_Divide XF86AudioLowerVolume "
+    "XF86AudioMute XF86AudioRaiseVolume XF86AudioPlay XF86AudioPause XF86AudioStop "
+    "XF86AudioPrev XF86AudioNext XF86AudioMicMute XF86MonBrightnessUp XF86MonBrightnessDown "
+    "XF86Back XF86Forward XF86Reload XF86Refresh XF86Stop XF86Search XF86HomePage XF86WWW "
+    "XF86Mail XF86Calculator XF86Explorer XF86Sleep XF86PowerOff XF86Copy XF86Cut XF86Paste"
 )
 _SYMBOLS: Final = (
     *_OTHER_NAMES.split(),
@@ -62,11 +63,10 @@ _SYMBOLS: Final = (
     *(f"KP_{digit}" for digit in range(10)),
 )
 
-#: The service's xdotool has these four names of its own, in any case of letters.
+#: Names that xdotool itself has, in upper or lower case.
 CTRL, ALT, SHIFT, SUPER = "ctrl", "alt", "shift", "super"
 
-#: What people and models write, and the symbol that it stands for. Case, ``_``, ``-`` and spaces do
-#: not matter.
+#: The names that people and models write for a symbol. Case, ``_``, ``-`` and spaces do not matter.
 _SPELLINGS: Final[Mapping[str, str]] = {
     "Return": "enter",
     "Escape": "esc",
@@ -124,7 +124,7 @@ _SPELLINGS: Final[Mapping[str, str]] = {
     "asciitilde": "tilde",
     "asciicircum": "caret",
 }
-#: Control characters that stand for a key.
+#: Control characters that are keys.
 _CONTROLS: Final = {
     "\n": "Return",
     "\r": "Return",
@@ -133,11 +133,10 @@ _CONTROLS: Final = {
     "\x1b": "Escape",
 }
 
-#: A name in words: ``Page_Up``, ``page-up``, ``PAGE UP``.
+#: A name of several words: ``Page_Up``, ``page-up``, ``PAGE UP``.
 _WORDS: Final = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 _UNICODE: Final = re.compile(r"U([0-9A-Fa-f]{4,6})")
-#: With one of these a letter is a shortcut, and its case is how people write it: Ctrl+C means no
-#: Shift.
+#: With one of these, the case of a letter does not matter: Ctrl+C does not mean Shift.
 _MODIFIERS: Final = frozenset(
     {CTRL, ALT, SHIFT, SUPER}
     | {
@@ -152,8 +151,8 @@ def character_key(character: str) -> str:
     """The symbol, or chord, that enters one character.
 
     A Latin-1 capital is ``shift`` and its small letter: xdotool puts a character that the keyboard
-    lacks on a spare key, and X takes one of these alone for the pair of both cases, so that ``É``
-    arrives as ``é`` (measured).
+    does not have on a spare key, and X takes one of these alone for the pair of both cases, so that
+    ``É`` would arrive as ``é`` (measured).
     """
     if character.isascii():
         return _ASCII.get(character, character)
@@ -164,7 +163,7 @@ def character_key(character: str) -> str:
 
 
 def are_modifiers(symbols: str | tuple[str, ...]) -> bool:
-    """Whether all of these are keys that change what others do, as Shift does."""
+    """Whether all of these are modifiers, as Shift is."""
     chord = symbols if isinstance(symbols, str) else "+".join(symbols)
     return _MODIFIERS.issuperset(chord.split("+"))
 
@@ -181,7 +180,7 @@ def _exact() -> dict[str, str]:
 def _folded(exact: Mapping[str, str]) -> dict[str, str]:
     made = {spelling: symbol for symbol, names in _SPELLINGS.items() for spelling in names.split()}
     for name, symbol in exact.items():
-        # Eacute and eacute are told apart by their case alone; small letters come later and win.
+        # Eacute and eacute differ only in case, so the name of the small letter is used.
         if name not in _LATIN_1 or name.islower():
             made.setdefault(_fold(name), symbol)
     made |= {f"key{letter}": letter for letter in "abcdefghijklmnopqrstuvwxyz"}
@@ -195,7 +194,7 @@ _FOLDED: Final = _folded(_EXACT)
 
 
 def _symbol(name: str) -> str | None:
-    """The symbol for one name; None when it is none."""
+    """The symbol for one name; None if there is no such key."""
     if len(character := unicodedata.normalize("NFC", name)) == 1:
         if character in _CONTROLS:
             return _CONTROLS[character]
@@ -225,20 +224,20 @@ def _small(name: str) -> str:
 
 
 def chord(keys: str) -> str:
-    """Keys that are pressed together, as the service wants them: X key symbols, joined with ``+``.
+    """A chord as the service takes it: X key symbols, joined with ``+``.
 
     Raises:
-        InvalidArgumentError: one of them is no key.
+        InvalidArgumentError: one of the names is not a key's.
     """
     return chords([keys])[0]
 
 
 def chords(keys: Iterable[str]) -> tuple[str, ...]:
-    """The same for keys in several texts, which are all pressed together.
+    """The same for several texts whose keys are all pressed together.
 
     Raises:
-        InvalidArgumentError: one of them is no key; says which one and what comes near, and does
-            not repeat it, because somebody may have meant to type a password.
+        InvalidArgumentError: one of the names is not a key's. The message has its number and the
+            nearest names, but not the name: somebody may have meant to type a password.
     """
     given = [_names(part) for part in keys]
     named = [name for part in given for name in part]
@@ -257,7 +256,7 @@ def _unknown(names: list[str], index: int) -> InvalidArgumentError:
     near = get_close_matches(_fold(names[index][:40]), _FOLDED, n=3, cutoff=0.7)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return InvalidArgumentError(
-        f"key {index + 1} of {len(names)} is no key name{hint}. A key is a single character or a "
-        "name such as enter, pageup, f5 or an X key symbol; several are joined with +, as in "
+        f"key {index + 1} of {len(names)} is not a key name{hint}. A key is a single character or "
+        "a name such as enter, pageup, f5 or an X key symbol; several are joined with +, as in "
         "'ctrl+c'; to enter text use type()"
     )

@@ -1,20 +1,17 @@
-"""Launching: a desktop for ``await``, or for the length of an ``async with`` block."""
+"""The launch of a desktop, for ``await`` or for an ``async with`` block that stops it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from datetime import timedelta
-from functools import update_wrapper
-from inspect import signature
-from types import MethodType, TracebackType
-from typing import Any, Final, TypeVar, cast
+from types import TracebackType
+from typing import Any, Final
 
+from vcloud._core.cleanup import Cleanup, left_behind
 from vcloud._core.outcome import ATTEMPT_COUNT, AttemptCount
 from vcloud._core.request import Request
 from vcloud._core.session import Session
-from vcloud._core.tasks import Cleanup, left_behind
-from vcloud._core.text import printable, word
 from vcloud.errors import (
     CleanupError,
     ConfigurationError,
@@ -23,109 +20,44 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
+from vcloud.errors.text import printable, word
 from vcloud.providers.desktops.desktops import LAUNCHED, Desktop, LaunchedDesktop
 from vcloud.providers.desktops.models import DesktopStatus
+from vcloud.providers.desktops.registry import LaunchRegistry
 
 __all__ = ["Launch"]
 
-F = TypeVar("F", bound=Callable[..., object])
-
-#: So many launched desktops are looked through for those that are over before one more is added.
-_FEW: Final = 64
-#: A program may cancel every task before it ends, and the end of the loop does so once more.
-_TRIES: Final = 3
+#: How often the stop is tried if it is cancelled from outside. A program may cancel every task
+#: before it ends, and the end of the loop does so once more.
+_STOP_ATTEMPTS: Final = 3
 
 
-class OpenDesktops:
-    """The desktops that a client launched and that may still be there: the service has no list of them."""
+class DesktopLifetime:
+    """Launches one desktop, and stops it if it was launched for a block.
 
-    __slots__ = ("_ends", "_room")
-
-    def __init__(self) -> None:
-        self._ends: dict[str, float] = {}
-        self._room = _FEW
-
-    def add(self, id: str, *, now: float, ends: float) -> None:
-        """Remember one until its time is up; both in monotonic seconds."""
-        # The oldest are in front, so a client that launches for years keeps no more than what can still run.
-        while self._ends and next(iter(self._ends.values())) <= now:
-            del self._ends[next(iter(self._ends))]
-        # Behind one that runs long there may be any number that are over.
-        if len(self._ends) >= self._room:
-            self._ends = {one: end for one, end in self._ends.items() if end > now}
-            self._room = max(_FEW, 2 * len(self._ends))
-        self._ends[id] = ends
-
-    def discard(self, id: str) -> None:
-        """Forget one that is over, if it is known."""
-        self._ends.pop(id, None)
-
-    def ids(self) -> tuple[str, ...]:
-        """All that may still be there, in the order of their launch."""
-        return tuple(self._ends)
-
-
-class _CoroutineFunction:
-    """A method that returns its own kind of coroutine and is a coroutine function to ``inspect``.
-
-    :func:`inspect.iscoroutinefunction`, and what asks it (autospecs of mocks, decorators that
-    retry), take any callable with the attributes of a function for one. Python 3.12 has
-    ``inspect.markcoroutinefunction`` for it; 3.11 has no other way.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        async def plain(*args: Any, **kwargs: Any) -> Any:
-            return await function(*args, **kwargs)
-
-        self._function = function
-        unbound: Any = plain
-        update_wrapper(unbound, function)
-        of_function = signature(function)
-        # Autospecs of a class leave out the self of plain functions only, and this is none in the
-        # class.
-        unbound.__signature__ = of_function.replace(
-            parameters=list(of_function.parameters.values())[1:]
-        )
-        self._unbound = unbound
-        self.__name__ = function.__name__
-        update_wrapper(self, function)
-        self.__code__ = plain.__code__
-        self.__defaults__ = function.__defaults__
-        self.__kwdefaults__ = function.__kwdefaults__
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._unbound if instance is None else MethodType(self, instance)
-
-
-def coroutine_function(function: F) -> F:
-    """Let a method that returns a coroutine object pass for one made with ``async def``."""
-    return cast("F", _CoroutineFunction(function))
-
-
-class OpenDesktop:
-    """A desktop that is being launched, or that a block holds, until it is stopped.
+    Args:
+        session: sends the requests.
+        registry: where the desktop is registered while it may exist.
 
     Attributes:
-        cleanup: what bounds its end.
-        block: whether a block holds it, and stops it.
-        closed: whether the client's closing stops it, and tells of it.
+        cleanup: limits how long the stop may take.
+        block: whether it was launched for a block, which stops it.
+        closed: whether the closing client stops it, and raises the error of that.
     """
 
-    def __init__(self, session: Session, register: OpenDesktops) -> None:
-        self.cleanup = Cleanup(session.cleanup_timeout)
-        self.block = self.closed = False
+    def __init__(self, session: Session, registry: LaunchRegistry) -> None:
+        self.cleanup: Cleanup = Cleanup(session.cleanup_timeout)
+        self.block: bool = False
+        self.closed: bool = False
         self._session = session
-        self._register = register
+        self._registry = registry
         self._desktop: LaunchedDesktop | None = None
         self._launching: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._failure: CleanupError | None = None
 
     async def launch(self, request: Request, lifetime: float) -> LaunchedDesktop:
-        """Send the request, and stop what it made if the caller is cancelled meanwhile."""
+        """Send the request, and stop the desktop if the caller is cancelled meanwhile."""
         opened = self._session.opened
         opened.add(self)
         self._launching = asyncio.get_running_loop().create_future()
@@ -142,16 +74,16 @@ class OpenDesktop:
             launched = await self._session.fetch(request, LAUNCHED, cleanup=self.cleanup)
         except VCloudError as error:
             if self.cleanup.urgent:
-                lost = "a desktop may have been launched, and nobody knows its id"
-                self._failure = self._left(lost, error) if error.outcome_unknown else None
+                what = "a desktop may have been launched, and its id is not known"
+                self._failure = self._left_error(what, error) if error.outcome_unknown else None
                 self.cleanup.conclude(self._failure, None)
             raise
         now = self._session.clock()
-        self._register.add(launched.id, now=now, ends=now + lifetime)
+        self._registry.add(launched.id, now=now, ends=now + lifetime)
         if not self.cleanup.urgent:
             self._desktop = launched
             return launched
-        # Nobody would learn its id, and it would run for a day.
+        # The caller does not get its id, and it would run for a day.
         self._desktop = launched
         self.cleanup.conclude(await self.stop(), None)
         raise ConfigurationError(
@@ -159,48 +91,49 @@ class OpenDesktop:
         )
 
     async def leave(self, error: BaseException | None) -> None:
-        """Stop it when its block is left, with this error or none."""
+        """Stop the desktop when its block is left, with this error or none."""
         if error is not None and not isinstance(error, Exception):
             self.cleanup.make_urgent()
         if not self._loop_runs():
-            # The loop ended before the block, and nothing can be sent any more.
-            self._tell(RuntimeError("its event loop was closed"))
+            # The loop was closed before the block was left, so nothing can be sent.
+            self._note_failure(RuntimeError("its event loop was closed"))
             return
         failure = await self.stop()
-        # Told here, it is not told again when the client closes.
+        # The failure is raised here, so the closing client must not raise it again.
         self._session.opened.discard(self)
         if self.closed:
             if error is not None:
-                words = "was stopped" if failure is None else "could not be stopped"
-                note = f"the client was closed, and desktop {word(self._id)} {words}"
+                stopped = "was stopped" if failure is None else "could not be stopped"
+                note = f"the client was closed, and desktop {word(self._id)} {stopped}"
                 error.add_note(printable(note))
             failure = None
         self.cleanup.conclude(failure, error)
 
     async def stop(self) -> CleanupError | None:
-        """Stop it, whoever asks first; why that failed."""
+        """Stop the desktop once, whoever calls this first. Returns the error if that failed."""
         for _ in range(2):
             self._stopping = self._stopping or self.cleanup.start(self._stop())
             try:
                 await self.cleanup.wait(self._stopping)
             except TransportError:
-                # A signal's handler interrupted it by raising something. Stopping may be repeated.
+                # The handler of a signal raised an error, which interrupted it. A stop may be
+                # repeated.
                 self._stopping = None
             except GeneratorExit:
-                self._tell(RuntimeError("its event loop was closed"))
+                self._note_failure(RuntimeError("its event loop was closed"))
                 raise
             else:
                 break
         else:
-            self._tell(RequestTimeout("it was interrupted twice", outcome_unknown=True))
+            self._note_failure(RequestTimeout("it was interrupted twice", outcome_unknown=True))
         return self._failure
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self.cleanup.make_urgent()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         if self._launching is not None:
             await asyncio.wait({self._launching})
         if self.block and self._desktop is not None:
@@ -220,31 +153,30 @@ class OpenDesktop:
                 outer.include(count)
 
     async def _stop_counted(self, count: AttemptCount) -> None:
-        assert self._desktop is not None, "launched before it is stopped"
-        for _ in range(_TRIES):
+        assert self._desktop is not None, "a desktop is launched before it is stopped"
+        for _ in range(_STOP_ATTEMPTS):
             try:
                 await self._desktop.stop()
             except NotFoundError:
-                # The service has already forgotten it.
-                break
+                break  # It has ended already.
             except VCloudError as failure:
-                self._tell(failure)
+                self._note_failure(failure)
                 return
             except asyncio.CancelledError:
                 if self.cleanup.expired:
-                    self._tell(self._out_of_time(sent=count.acted))
+                    self._note_failure(self._timeout_error(sent=count.acted))
                     return
-                # The end of a loop cancels every task, and this may have waited for one of aiohttp's.
+                # The end of a loop cancels every task, also one of aiohttp that this awaits.
                 continue
             break
         else:
-            words = "it was cancelled from outside again and again"
-            self._tell(TransportError(words, outcome_unknown=True))
+            why = f"it was cancelled from outside {_STOP_ATTEMPTS} times"
+            self._note_failure(TransportError(why, outcome_unknown=True))
             return
-        self._register.discard(self._desktop.id)
+        self._registry.discard(self._desktop.id)
         self._session.opened.discard(self)
 
-    def _out_of_time(self, *, sent: bool) -> RequestTimeout:
+    def _timeout_error(self, *, sent: bool) -> RequestTimeout:
         bound = f"within {self.cleanup.timeout:g} s"
         if sent:
             return RequestTimeout(f"there was no answer {bound}", outcome_unknown=True)
@@ -253,19 +185,19 @@ class OpenDesktop:
         )
 
     def _loop_runs(self) -> bool:
-        """Whether the event loop that launched it is the one that runs this."""
+        """Whether the event loop in which it was launched is running."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
             return False
         return self._launching is not None and self._launching.get_loop() is running
 
-    def _tell(self, why: BaseException) -> None:
+    def _note_failure(self, why: BaseException) -> None:
         if self._failure is None:
             what = f"desktop {word(self._id)} could not be stopped, and runs until it times out"
-            self._failure = self._left(what, why)
+            self._failure = self._left_error(what, why)
 
-    def _left(self, what: str, why: BaseException) -> CleanupError:
+    def _left_error(self, what: str, why: BaseException) -> CleanupError:
         ids = () if self._desktop is None else (self._desktop.id,)
         unknown = isinstance(why, VCloudError) and why.outcome_unknown
         return left_behind(
@@ -278,25 +210,25 @@ class OpenDesktop:
 
 
 class Launch(Coroutine[Any, Any, LaunchedDesktop]):
-    """What :meth:`Desktops.launch` returns: await it for the desktop, or enter it with ``async with``.
+    """What :meth:`Desktops.launch` returns: await it, or enter it with ``async with``.
 
-    A coroutine, so it can be given to a task group too; and like any coroutine it can be used once.
+    It is a coroutine, so a task group takes it too. Like any coroutine it can be used only once.
     """
 
-    __slots__ = ("_coroutine", "_opened", "_poll", "_wait_timeout")
+    __slots__ = ("_coroutine", "_lifetime", "_poll", "_wait_timeout")
 
     def __init__(
         self,
         session: Session,
         request: Request,
-        register: OpenDesktops,
+        registry: LaunchRegistry,
         *,
         lifetime: float,
         wait_timeout: timedelta | float,
         poll: timedelta | float,
     ) -> None:
-        self._opened = OpenDesktop(session, register)
-        self._coroutine = self._opened.launch(request, lifetime)
+        self._lifetime = DesktopLifetime(session, registry)
+        self._coroutine = self._lifetime.launch(request, lifetime)
         self._wait_timeout = wait_timeout
         self._poll = poll
 
@@ -313,15 +245,15 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         return self._coroutine.__await__()
 
     async def __aenter__(self) -> Desktop:
-        """Launch, and wait until it is running. If that fails it is stopped."""
-        self._opened.block = True
+        """Launch the desktop, and wait until it is running. If that fails, stop it."""
+        self._lifetime.block = True
         launched = await self
         try:
             return await launched.wait_until(
                 DesktopStatus.RUNNING, timeout=self._wait_timeout, poll=self._poll
             )
         except BaseException as error:
-            await self._opened.leave(error)
+            await self._lifetime.leave(error)
             raise
 
     async def __aexit__(
@@ -330,13 +262,13 @@ class Launch(Coroutine[Any, Any, LaunchedDesktop]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop it, whatever happened.
+        """Stop the desktop.
 
-        Without a cancellation the stop waits as any call does. When the caller is cancelled, it goes
-        ahead of all other requests, and is given up after ``cleanup_timeout``.
+        The stop waits for a slot and for rate limits as any call does. If the task was cancelled,
+        it is sent before all other requests, and ends after ``cleanup_timeout``.
 
         Raises:
-            CleanupError: it could not be stopped; in place of a cancellation, too. Any other error
-                that one is leaving with gets this as a note.
+            CleanupError: the desktop could not be stopped. This replaces a cancellation. Any other
+                error with which the block is left gets it as a note.
         """
-        await self._opened.leave(error)
+        await self._lifetime.leave(error)

@@ -1,4 +1,4 @@
-"""What desktops and their actions are made of: enumerations, values, and the wire's answers."""
+"""The enumerations and values of desktops and their actions, and the service's answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import OpenEnum
 from vcloud._core.decoding.models import none_when_absent
+from vcloud._core.scalars import OpenEnum
 from vcloud.errors import DecodeError
 
 __all__ = [
@@ -29,27 +29,28 @@ __all__ = [
 
 
 class DesktopStatus(OpenEnum):
-    """What a desktop is doing."""
+    """The status of a desktop."""
 
-    #: It is being made.
+    #: It is being started.
     PENDING = "pending"
-    #: It takes actions.
+    #: It can be used.
     RUNNING = "running"
     #: It was stopped, or its time ran out.
     TERMINATED = "terminated"
-    #: It broke.
+    #: It failed.
     ERROR = "error"
-    #: Known to the service's database (from its published source).
+    #: In the service's database (from its published source).
     COMPLETED = "completed"
 
 
 class BashStatus(OpenEnum):
-    """What the answer to a command says of itself."""
+    """The ``status`` in the answer to a command."""
 
     SUCCESS = "success"
 
 
-# Requests alone carry these four, and the service refuses any other value, so a typing error is caught before it is sent.
+# Only requests have these four enumerations, and the service refuses any other value. So a wrong
+# value is refused before it is sent.
 
 
 class MouseButton(StrEnum):
@@ -61,7 +62,7 @@ class MouseButton(StrEnum):
 
 
 class ClickType(StrEnum):
-    """What is done with a button."""
+    """What to do with a mouse button."""
 
     CLICK = "click"
     DOWN = "down"
@@ -69,7 +70,7 @@ class ClickType(StrEnum):
 
 
 class ScrollDirection(StrEnum):
-    """Where the wheel turns."""
+    """In which direction to scroll."""
 
     UP = "up"
     DOWN = "down"
@@ -78,7 +79,7 @@ class ScrollDirection(StrEnum):
 
 
 class KeyAction(StrEnum):
-    """What is done with keys."""
+    """What to do with keys."""
 
     PRESS = "press"
     DOWN = "down"
@@ -86,7 +87,7 @@ class KeyAction(StrEnum):
 
 
 class Point(NamedTuple):
-    """A place on the screen, in pixels from its upper left corner. A plain ``(x, y)`` equals it."""
+    """A position on the screen, in pixels from its upper left. Equal to a plain ``(x, y)``."""
 
     x: int
     y: int
@@ -98,14 +99,15 @@ class Screenshot:
 
     Attributes:
         data: the image file's bytes; the service sends a JPEG (from its published source).
-        media_type: what the bytes themselves say: ``image/jpeg``, ``image/png``, else ``application/octet-stream``.
+        media_type: recognised from the bytes: ``image/jpeg``, ``image/png``, or else
+            ``application/octet-stream``.
     """
 
     data: bytes = field(repr=False)
     media_type: str
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the image to a file, replacing what is there; returns the path."""
+        """Write the image to a file, which is replaced if it exists. Returns the path."""
         file = Path(path)
         file.write_bytes(self.data)
         return file
@@ -113,11 +115,11 @@ class Screenshot:
 
 @frozen(kw_only=True)
 class ActionResult:
-    """What an action came to; which of the three there is depends on the action.
+    """The result of an action. It depends on the action which of the three attributes are set.
 
     Attributes:
-        output: what it printed; for a cursor position, see :func:`parse_cursor_position`.
-        error: what it printed to its error output although it succeeded.
+        output: what the action printed; for a cursor position, see :func:`parse_cursor_position`.
+        error: what the action printed to standard error although it succeeded.
         screenshot: the image of a screenshot.
     """
 
@@ -131,7 +133,7 @@ _CURSOR: Final = re.compile(r"\s*X=(-?[0-9]{1,9})\s+Y=(-?[0-9]{1,9})(?:\s|$)")
 
 
 def read_screenshot(base64_image: str) -> Screenshot:
-    """An image as the service sends it: base64.
+    """The image in an answer, which is base64.
 
     Raises:
         DecodeError: it is not base64, or empty.
@@ -149,10 +151,12 @@ def read_screenshot(base64_image: str) -> Screenshot:
 
 
 def parse_cursor_position(output: str) -> Point:
-    r"""Where the pointer is, from the text ``X=500\nY=300\nSCREEN=0\nWINDOW=123`` (from the service's published source).
+    r"""The position in the output ``X=500\nY=300\nSCREEN=0\nWINDOW=123``.
+
+    The form is from the service's published source.
 
     Raises:
-        DecodeError: there is no such position in it.
+        DecodeError: the output has no such position.
     """
     found = _CURSOR.match(output)
     if found is None:
@@ -160,18 +164,18 @@ def parse_cursor_position(output: str) -> Point:
     return Point(int(found[1]), int(found[2]))
 
 
-# -- the wire's answers ----------------------------------------------------------------------------------------------
+# The service's answers.
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Reply:
-    """An answer without an id: under an HTTP success it may be a refusal, in two forms."""
+    """An answer without an id. With an HTTP success it may still be an error, in two forms."""
 
     success: Any = None
 
     @property
     def refuses(self) -> bool:
-        """Whether it is a refusal. Each class has its own ``status``, or none."""
+        """Whether it is an error. Each class has its own ``status``, or none."""
         return self.success is False or getattr(self, "status", None) == "error"
 
 
@@ -184,6 +188,19 @@ class ActionAnswer(Reply):
     error: str | None = None
     base64_image: str | None = field(default=None, repr=False)
 
+    def result(self) -> ActionResult:
+        """The result of the action.
+
+        Raises:
+            DecodeError: it has neither output nor an image, or the image is not base64.
+        """
+        # The service always sends what was printed, even nothing (from its published source).
+        if self.output is None and self.base64_image is None:
+            raise DecodeError("the answer to an action has neither output nor base64_image")
+        image = self.base64_image
+        screenshot = None if image is None else read_screenshot(image)
+        return ActionResult(output=self.output, error=self.error, screenshot=screenshot)
+
 
 @frozen(kw_only=True, eq=False, repr=False, field_transformer=none_when_absent)
 class BashAnswer(Reply):
@@ -191,6 +208,19 @@ class BashAnswer(Reply):
 
     status: BashStatus | None = None
     output: str | None = field(repr=False)
+
+    def text(self) -> str:
+        """What the command printed.
+
+        Raises:
+            DecodeError: it is not the answer to a command.
+        """
+        # Either field shows that it is. A command that printed nothing may have no output.
+        if self.output is None and self.status is not BashStatus.SUCCESS:
+            raise DecodeError(
+                "the answer to a command has neither output nor the status of a success"
+            )
+        return self.output or ""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -201,6 +231,6 @@ class StopAnswer(Reply):
 
     @property
     def refuses(self) -> bool:
-        """Whether it refuses, or says that the desktop goes on. A new status may mean its end."""
-        going_on = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
-        return self.success is False or self.status in going_on
+        """Whether it is an error, or the desktop goes on. An unknown status may mean its end."""
+        not_ended = (DesktopStatus.PENDING, DesktopStatus.RUNNING, DesktopStatus.ERROR)
+        return self.success is False or self.status in not_ended

@@ -1,9 +1,9 @@
-"""A text as the actions that enter it, so that it arrives as it is and no part of it runs.
+"""Splits a text into actions, so that it arrives unchanged and no part of it runs as a command.
 
-The service puts a text into a single-quoted word of a shell command, and escapes an apostrophe
-wrongly: what stands between two of them would run. A text that begins with ``-`` is taken for
+The service puts a text into a single-quoted word of a shell command, and escapes apostrophes
+wrongly: the text between two of them would run. A text that begins with ``-`` would be taken for
 options. A line feed is typed as a key symbol that editors drop. A Latin-1 capital that the keyboard
-lacks arrives as a small letter. All of these are therefore pressed as keys.
+does not have arrives as a small letter. So all of these are pressed as keys.
 
 Source: the service's published source, and measurements with xdotool.
 """
@@ -17,18 +17,17 @@ from typing import Final, NamedTuple
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.desktops.keys import character_key
 
-__all__ = ["LONGEST", "Entry", "check_typed", "entries"]
+__all__ = ["MAX_CHARACTERS", "Entry", "check_typed", "entries"]
 
-#: Characters in one request. The service types one in some 30 ms, is cut after 30 s, and goes on
-#: typing then.
-LONGEST: Final = 250
-#: A line end; one character that has to be pressed (an apostrophe, a Latin-1 capital); or what is
-#: typed as it is.
+#: Characters in one request. The service needs some 30 ms for each. After 30 s its gateway cuts the
+#: request off, but the service goes on typing.
+MAX_CHARACTERS: Final = 250
+#: A line end; one character that must be pressed (an apostrophe, a Latin-1 capital); or text that
+#: can be typed.
 _PART: Final = re.compile(
     r"(?P<line_end>\r\n|\r|\n)|(?P<pressed>['\xc0-\xd6\xd8-\xde])|[^\r\n'\xc0-\xd6\xd8-\xde]+"
 )
-#: The control characters, without tab and line ends: no key enters them, and some do something
-#: else.
+#: The control characters except tab and line ends. No key enters them, and some have side effects.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -50,21 +49,21 @@ def check_typed(text: str) -> None:
     """Refuse a text that no keyboard can enter.
 
     Raises:
-        InvalidArgumentError: it holds a control character; the text is not repeated.
+        InvalidArgumentError: it has a control character. The message does not contain the text.
     """
     if _CONTROL.search(text):
         raise InvalidArgumentError(
-            "text holds a control character, which cannot be typed: only tabs and line ends can; "
-            "press() presses keys such as Escape and Delete"
+            "text must not have control characters other than tabs and line ends: they cannot be "
+            "typed; press() presses keys such as Escape and Delete"
         )
 
 
-def entries(text: str, longest: int = LONGEST) -> Iterator[Entry]:
+def entries(text: str, longest: int = MAX_CHARACTERS) -> Iterator[Entry]:
     """The actions that enter a text, in order; together they enter every character once.
 
     Args:
-        text: one that :func:`check_typed` lets pass.
-        longest: how many characters one action may type.
+        text: one that :func:`check_typed` accepts.
+        longest: the number of characters that one action may type.
     """
     for part in _PART.finditer(text):
         if part["line_end"]:

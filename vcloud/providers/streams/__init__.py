@@ -31,7 +31,8 @@ from vcloud.providers.streams.models import (
     StreamTexts,
 )
 from vcloud.providers.streams.sessions import VisitorSession, VisitorSessions
-from vcloud.providers.streams.streams import Stream, StreamRef, Streams
+from vcloud.providers.streams.stream import Stream, StreamRef
+from vcloud.providers.streams.streams import Streams
 from vcloud.providers.streams.users import User, UserRef, Users
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Applications: what can be streamed."""
+"""Applications, which can be streamed: the handle, the fields of a fetched one, and the list."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
-from vcloud._core.arguments import identifier, number, optional_member
+from vcloud._core.arguments import number, optional_member
 from vcloud._core.decoding.models import InnerId, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment
-from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.resource import Handle, IdCollection
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streams.models import Executable, KeyMapping, MachineType
-from vcloud.providers.vagon import Item, Listing, Nested, listing, resource, resources
+from vcloud.providers.vagon_resources import Item, Listing, Nested, listing, resource, resources
 
 __all__ = ["Application", "ApplicationRef", "Applications"]
 
@@ -25,7 +25,7 @@ PER_PAGE: Final = 100
 class ApplicationRef(Handle):
     """An application by its id."""
 
-    # A number in the attributes and a text beside them.
+    # A number among the attributes, and a text beside them.
     id: InnerId = ""
 
     async def configure(
@@ -36,16 +36,17 @@ class ApplicationRef(Handle):
         changeable_key_mapping: bool | None = None,
         machine_type: MachineType | int | None = None,
     ) -> Application:
-        """Change settings; what is not given stays.  ``PUT /applications/{application_id}``
+        """Change the settings that are given.  ``PUT /applications/{application_id}``
 
         Args:
             application_name: its new name.
-            key_mapping_selection: how it takes the mouse and the keys.
-            changeable_key_mapping: whether visitors may change that.
+            key_mapping_selection: how it handles mouse and keyboard.
+            changeable_key_mapping: whether visitors may change the key mapping.
             machine_type: the hardware that it runs on; sent as ``machine_type_id``.
 
         Raises:
-            InvalidArgumentError: an empty name, another key mapping, a machine type that is no number, or nothing to change.
+            InvalidArgumentError: the name is empty, there is no such key mapping, the machine type
+                is no number, or no setting is given.
             NotFoundError: there is no such application.
             InvalidRequestError: the service does not accept a value (400).
         """
@@ -78,14 +79,14 @@ class Application(ApplicationRef):
         banner_url: its banner, as the service sent it; None when it has none.
         logo_url: its logo, as the service sent it; None when it has none.
         friendly_status: such as ``live`` or ``no_streams``.
-        os: what it runs on, such as ``windows``.
+        os: the operating system, such as ``windows``.
         active_executable: the version that streams use; None before the first upload.
         performance: its hardware's friendly name, such as ``Pro - G2``.
-        enterprise: as the service gives it; the document only shows null.
-        pro: as the service gives it; the document only shows null.
+        enterprise: as the service sends it; the document only shows null.
+        pro: as the service sends it; the document only shows null.
     """
 
-    nested: ClassVar = ("active_executable",)
+    nested: ClassVar[tuple[str, ...]] = ("active_executable",)
 
     name: str | None
     status: str | None
@@ -112,24 +113,18 @@ APPLICATION = resource(Application)
 APPLICATIONS = resources(ApplicationList, Application)
 
 
-class Applications(Collection):
-    """The account's applications. They are made in Vagon's dashboard."""
+class Applications(IdCollection[ApplicationRef]):
+    """The applications of the account. They are created in Vagon's dashboard."""
+
+    _handle = ApplicationRef
 
     def list(self, *, page: int | None = None, per_page: int = PER_PAGE) -> Pager[Application]:
         """All applications.  ``GET /applications``
 
-        The document calls both parameters required, so both are always sent.
+        The document requires both parameters, so both are always sent.
 
         Args:
             page: the page to begin with.
             per_page: applications per page.
         """
         return listing(self._session, "/applications", APPLICATIONS, page=page, per_page=per_page)
-
-    def ref(self, id: str | int) -> ApplicationRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(ApplicationRef(id=identifier(id)), self._session)

@@ -41,7 +41,7 @@ class VagonStreams(Client):
     sessions: VisitorSessions
 
     def instances(self) -> Pager[Instance]:
-        """Every machine that has not ended, in the view that all providers share.  ``GET /machines``"""
+        """Every machine that has not ended, as an :class:`~vcloud.Instance`.  ``GET /machines``"""
         return self.machines.list(per_page=100).map(view)
 
     def _attach(self, session: Session) -> None:

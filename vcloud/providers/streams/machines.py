@@ -1,51 +1,53 @@
-"""Machines: what a stream runs on, one visitor at a time."""
+"""Machines, on which streams run: the handle, the fields of a fetched machine, and the list."""
 
 from __future__ import annotations
 
-from collections.abc import Collection as Many
-from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from attrs import field, frozen
 
-from vcloud._core.arguments import identifier, member, number
-from vcloud._core.arguments import instant as instant_text
-from vcloud._core.decoding.codec import Amount, Id, Instant, Seconds, Shape
+from vcloud._core.arguments import identifier, member
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
+from vcloud._core.decoding.shape import Shape
 from vcloud._core.instances import Instance, InstanceState
 from vcloud._core.links import fault_of_link, refused_link
 from vcloud._core.paging.pager import Pager
-from vcloud._core.redaction.secretive import Secretive, concealing
-from vcloud._core.request import QueryValue, Request, drop_none, json_body, path_segment
-from vcloud._core.resource import Collection, Handle, bind, stated, wait_until
+from vcloud._core.redaction.secretive import Secretive
+from vcloud._core.request import Request, drop_none, json_body, path_segment
+from vcloud._core.scalars import Amount, Id, Instant, Seconds
 from vcloud._core.session import Session
-from vcloud._core.text import word
-from vcloud.errors import InvalidArgumentError
+from vcloud._core.states import Lifecycle, Stateful
 from vcloud.providers.streams.models import ConnectionStatus, Region
-from vcloud.providers.vagon import (
-    DONE,
-    Envelope,
-    Item,
-    Listing,
-    adopt,
-    listing,
-    resource,
-    resources,
-)
+from vcloud.providers.streams.statistics import Statistics
+from vcloud.providers.streams.uids import UidCollection, UidRef
+from vcloud.providers.vagon import DONE, Envelope
+from vcloud.providers.vagon_resources import Item, Listing, adopt_item, listing, resource, resources
 
 __all__ = ["Assignment", "StreamMachine", "StreamMachineRef", "StreamMachines"]
 
 
 @frozen(kw_only=True)
-class StreamMachineRef(Handle):
-    """A machine by its id, and by its uid where that is known: the one stops it, the other fetches it.
+class StreamMachineRef(UidRef["StreamMachine"], Stateful["StreamMachine", ConnectionStatus]):
+    """A machine by its id, and by its uid if that is known.
 
-    It has no ``start``, because one that ended does not come back: :meth:`StreamRef.start_machine` starts another. It has
-    no link of its own: :meth:`StreamRef.assign_machine` gives a link, to a machine that the service chooses.
+    :meth:`stop` takes the id, :meth:`refresh` and :meth:`wait_until` take the uid. The state, for
+    :meth:`wait_until`, is the ``connection_status``: a :class:`ConnectionStatus`.
+
+    There is no ``start``, because a machine that ended does not start again:
+    :meth:`StreamRef.start_machine` starts another one. There is no link of a machine either:
+    :meth:`StreamRef.assign_machine` gives a link to a machine that the service chooses.
     """
 
+    _noun: ClassVar[str] = "machine"
+    _lifecycle: ClassVar[Lifecycle] = Lifecycle(
+        "machine",
+        "connection_status",
+        ConnectionStatus,
+        terminal_states=frozenset({ConnectionStatus.TERMINATED}),
+    )
+
     id: str = ""
-    # In the document's example the link that opens a machine ends in this, so it is not shown around.
+    # A secret: in the document's example the link that opens a machine ends in it.
     uid: str | None = field(default=None, repr=False)
 
     async def refresh(self) -> StreamMachine:
@@ -55,21 +57,18 @@ class StreamMachineRef(Handle):
             InvalidArgumentError: the handle was made without a uid.
             NotFoundError: there is no such machine.
         """
-        if self.uid is None:
-            raise InvalidArgumentError(
-                f"machine {word(self.id)} can only be fetched by its uid: make the handle with ref(id, uid=...)"
-            )
-        # The uid opens the machine, so texts have the label, and no variable has the path.
+        uid = self._known_uid()
+        # The uid opens the machine. Texts have the label instead, and no variable has the path.
         request = Request(
             "GET",
-            f"/machines/{path_segment(self.uid, 'uid')}",
+            f"/machines/{path_segment(uid, 'uid')}",
             sensitive=True,
             label="/machines/{uid}",
         )
         return await self._session.fetch(request, MACHINE)
 
     async def stop(self) -> None:
-        """Turn the running machine off, for good.  ``POST /streams/stop-machine``
+        """Stop the running machine. It cannot be started again.  ``POST /streams/stop-machine``
 
         Raises:
             NotFoundError: there is no such machine.
@@ -78,40 +77,8 @@ class StreamMachineRef(Handle):
         body = json_body({"machine_id": self.id})
         await self._session.fetch(Request("POST", "/streams/stop-machine", body=body), DONE)
 
-    async def wait_until(
-        self,
-        connection_status: ConnectionStatus | str | Many[str],
-        *,
-        timeout: timedelta | float = 300,
-        poll: timedelta | float = 2,
-    ) -> StreamMachine:
-        """Poll until the machine has this ``connection_status``.  ``GET /machines/{machine_uid}``
-
-        Args:
-            connection_status: the status, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta. With 0 the machine is fetched once.
-            poll: the polling interval; seconds or timedelta.
-
-        Raises:
-            InvalidArgumentError: there is no such status, a time below 0, or the handle was made without a uid.
-            WaitFailed: it is terminated, from which no other status is reached.
-            WaitTimeout: time is up; ``last`` is the last status seen. If the last answer was older
-                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
-            NotFoundError: there is no such machine.
-        """
-        return await wait_until(
-            self.refresh,
-            lambda machine: stated(machine.connection_status, "connection_status"),
-            connection_status,
-            hopeless=(ConnectionStatus.TERMINATED,),
-            states=ConnectionStatus,
-            timeout=timeout,
-            poll=poll,
-            clock=self._session.clock,
-            hide=self._session.hide,
-            attempt=self._session.attempt_timeout,
-            what=f"machine {word(self.id)}" if self.id else "the machine of this uid",
-        )
+    def _described(self) -> str:
+        return super()._described() if self.id else "the machine of this uid"
 
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
@@ -120,21 +87,21 @@ class StreamMachine(StreamMachineRef):
 
     Attributes:
         id: the machine's id.
-        uid: the other id, by which the service finds it.
+        uid: the other id, by which the machine is fetched.
         start_at: when it was started.
-        end_at: when it ended; None while it runs.
+        end_at: when it ended; None if it has not.
         status: such as ``pending`` or ``stopped``.
         friendly_status: such as ``turning_on`` or ``off``.
-        connection_status: whether it can be assigned, and whether somebody is there.
+        connection_status: whether it can be assigned, and whether a visitor is connected.
         region: where it is.
         cost: what it has cost so far.
         duration: how long it has run, in whole seconds.
-        application_name: what it runs.
-        application_id: the id of that.
-        stream_id: the stream that it belongs to.
-        stream_name: that stream's name.
+        application_name: the name of the application that it runs.
+        application_id: the id of that application.
+        stream_id: the id of its stream.
+        stream_name: the name of its stream.
         machine_type: its hardware's friendly name, such as ``Pro - G2``.
-        public_ip_address: None when it has none.
+        public_ip_address: its address; None if it has none.
     """
 
     uid: str | None = field(default=None, repr=False, metadata={DOCUMENTED: True})
@@ -158,7 +125,8 @@ class StreamMachine(StreamMachineRef):
 class Assignment(Secretive):
     """A machine that was assigned, with the link that opens it.
 
-    Anyone who has the link can use the machine, so it is treated as a secret: not in the repr, and not to be pickled.
+    Anyone who has the link can use the machine, so it is a secret: the repr does not show it, and
+    this object cannot be pickled.
     """
 
     machine: StreamMachine
@@ -191,7 +159,7 @@ def _opened_assignment(wire: AssignmentAnswer, session: Session, body: bytes) ->
     if fault is not None:
         raise refused_link("connection_link", fault)
     return Assignment(
-        machine=adopt(wire.machine, session, (body, "machine")),
+        machine=adopt_item(wire.machine, session, (body, "machine")),
         connection_link=wire.connection_link,
     )
 
@@ -224,78 +192,23 @@ def assign_request(
     )
 
 
-def statistics_filters(
-    start_at: datetime | str | None,
-    end_at: datetime | str | None,
-    application_id: str | int | None,
-    stream_id: str | int | None,
-) -> dict[str, QueryValue]:
-    """The parameters that both statistics take; there the ids are numbers."""
-    return {
-        "start_at": None if start_at is None else instant_text(start_at, "start_at"),
-        "end_at": None if end_at is None else instant_text(end_at, "end_at"),
-        "application_id": None
-        if application_id is None
-        else number(application_id, "application_id"),
-        "stream_id": None if stream_id is None else number(stream_id, "stream_id"),
-    }
+def machines_of_stream(
+    session: Session, stream_id: str, *, page: int | None = None, per_page: int
+) -> Pager[StreamMachine]:
+    """``GET /streams/{stream_id}/machines``"""
+    path = f"/streams/{path_segment(stream_id)}/machines"
+    return listing(session, path, MACHINES, page=page, per_page=per_page)
 
 
-class StreamMachines(Collection):
-    """The machines of all streams, with what they cost."""
+class StreamMachines(UidCollection[StreamMachineRef, StreamMachine], Statistics[StreamMachine]):
+    """The machines of all streams, running and past, with what they cost.  ``GET /machines``
 
-    def list(
-        self,
-        *,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
-        page: int | None = None,
-        per_page: int | None = None,
-        application_id: str | int | None = None,
-        stream_id: str | int | None = None,
-    ) -> Pager[StreamMachine]:
-        """The machines that match, running and past.  ``GET /machines``
+    A machine is stopped by its id, and fetched and waited for by its uid.
+    """
 
-        Args:
-            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
-            end_at: up to this instant, given likewise.
-            page: the page to begin with; the service begins with 1.
-            per_page: machines per page; the service takes 20.
-            application_id: of this application alone.
-            stream_id: of this stream alone.
-
-        Raises:
-            InvalidArgumentError: no instant, or one without a zone, or an id that is no number.
-        """
-        filters = statistics_filters(start_at, end_at, application_id, stream_id)
-        return listing(
-            self._session, "/machines", MACHINES, page=page, per_page=per_page, filters=filters
-        )
-
-    @concealing
-    async def get(self, uid: str | int) -> StreamMachine:
-        """Fetch one machine by its uid, not its id.  ``GET /machines/{machine_uid}``
-
-        Raises:
-            InvalidArgumentError: what is given cannot be a uid.
-            NotFoundError: there is no such machine.
-        """
-        handle = StreamMachineRef(uid=identifier(uid, "uid"))
-        return await bind(handle, self._session).refresh()
-
-    @concealing
-    def ref(self, id: str | int, *, uid: str | int | None = None) -> StreamMachineRef:
-        """A handle to act through, without asking the service.
-
-        Args:
-            id: by which a machine is stopped.
-            uid: by which it is fetched and waited for; without it the handle can only stop.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        known_uid = None if uid is None else identifier(uid, "uid")
-        return bind(StreamMachineRef(id=identifier(id), uid=known_uid), self._session)
+    _handle = StreamMachineRef
+    _path = "/machines"
+    _shape = MACHINES
 
 
 _STATES: Final = {
@@ -308,7 +221,7 @@ _STATES: Final = {
 
 
 def view(machine: StreamMachine) -> Instance | None:
-    """A machine as an instance; None for one that ended, which is history and never runs again."""
+    """A machine as an instance; None if it ended, because it never runs again."""
     status, unknown = machine.connection_status, InstanceState.UNKNOWN
     if status == ConnectionStatus.TERMINATED:
         return None

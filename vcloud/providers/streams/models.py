@@ -1,4 +1,7 @@
-"""What the Streams API answers: values and their enumerations. The handles' fields stand with the handles."""
+"""Values that the Streams API takes and answers with, and their enumerations.
+
+The fields of a machine are in ``machines.py``, those of a stream in ``stream.py``, and so on.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from typing import Any, Final, Self
 from attrs import field, frozen
 
 from vcloud._core.arguments import member, positive_integer
-from vcloud._core.decoding.codec import Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import ListOf, NullAsEmpty, none_when_absent
+from vcloud._core.scalars import Instant, Integer, OpenEnum
 
 __all__ = [
     "AudioDevice",
@@ -59,24 +62,24 @@ class Region(OpenEnum):
 
 
 class ConnectionStatus(OpenEnum):
-    """What a stream's machine is doing."""
+    """The state of a stream's machine."""
 
     #: It boots and prepares for a connection.
     WAITING = "waiting"
     #: It can be assigned, and then connected to.
     AVAILABLE = "available"
-    #: It is a visitor's, who has not connected yet.
+    #: It is assigned to a visitor who has not connected yet.
     ASSIGNED = "assigned"
-    #: A visitor is there.
+    #: A visitor is connected.
     CONNECTED = "connected"
-    #: It is off, for good.
+    #: It is off, and cannot be started again.
     TERMINATED = "terminated"
-    #: It gets ready for the next visitor.
+    #: It is prepared for the next visitor.
     PROXY_IN_MIGRATION = "proxy-in-migration"
 
 
 class CapacityType(OpenEnum):
-    """Who sees to it that there are machines."""
+    """Who starts the machines of a stream."""
 
     #: Cost optimized: you start them, with :meth:`StreamRef.start_machine`.
     ON_DEMAND = "on_demand"
@@ -87,7 +90,7 @@ class CapacityType(OpenEnum):
 
 
 class KeyMapping(OpenEnum):
-    """How an application takes the mouse and the keys."""
+    """How an application handles mouse and keyboard."""
 
     CLICK = "click"
     GAME_MODE = "game_mode"
@@ -136,7 +139,7 @@ class _Duration(OpenEnum):
 
     @property
     def duration(self) -> timedelta | None:
-        """The value as a duration; None for ``off`` and for what this SDK cannot read."""
+        """The value as a duration; None for ``off`` or an unknown value."""
         number, _, unit = self.value.partition("_")
         readable = number.isdecimal() and len(number) < 6 and unit in _UNITS
         return int(number) * _UNITS[unit] if readable else None
@@ -149,7 +152,7 @@ class AutoTurnOffDuration(_Duration):
     """How long a machine stays on when nobody uses it."""
 
     OFF = "off"
-    #: The document's spelling. ``immediately``, as Vagon's published client writes it, is understood as the same.
+    #: The document's spelling. ``immediately``, the spelling of Vagon's client, is the same member.
     IMMEDIATELY = "immediatly"
     MIN_2 = "2_min"
     MIN_5 = "5_min"
@@ -164,7 +167,7 @@ class AutoTurnOffDuration(_Duration):
 
     @property
     def duration(self) -> timedelta | None:
-        """The value as a duration, zero for :attr:`IMMEDIATELY`; None for ``off`` and for what this SDK cannot read."""
+        """The value as a duration; zero for :attr:`IMMEDIATELY`, None for ``off``."""
         return timedelta(0) if self.value == "immediatly" else super().duration
 
 
@@ -205,14 +208,14 @@ def _check_total(_: object, __: object, value: Any) -> None:
 
 @frozen
 class Capacity:
-    """How many machines a stream may have in a region; what a request says.
+    """How many machines a stream may have in a region, for a request.
 
     The document writes ``total_capacity`` as a text in requests and as a number in answers
     (:class:`StreamCapacity`), and so does the client.
 
     Raises:
-        InvalidArgumentError: a total below one, or there is no such region; one that this SDK does not know is given as
-            ``Region(text)``.
+        InvalidArgumentError: the total is below one, or there is no such region. A region that this
+            SDK does not know is given as ``Region(text)``.
     """
 
     region: Region | str = field(validator=_check_region)
@@ -225,15 +228,15 @@ class Capacity:
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class StreamCapacity:
-    """What a stream has in one region; what an answer says.
+    """How many machines a stream has in a region, in an answer.
 
     Attributes:
         id: the region again.
         machine_type_id: the hardware; not always a :class:`MachineType`.
-        reserve_capacity: machines that the service keeps ready.
-        total_capacity: machines that there may be at once.
-        used_capacity: machines that there are.
-        assignable_machine_count: machines that can be assigned now.
+        reserve_capacity: how many machines the service keeps ready.
+        total_capacity: how many machines there may be at once.
+        used_capacity: how many machines there are.
+        assignable_machine_count: how many machines can be assigned now.
     """
 
     id: str = ""
@@ -248,7 +251,7 @@ class StreamCapacity:
 
 @frozen(kw_only=True)
 class StreamTexts:
-    """What a stream tells its visitors; None where an answer leaves a text out."""
+    """The texts that visitors of a stream see; None if an answer leaves one out."""
 
     initializing_text: str | None = None
     session_expired_text: str | None = None
@@ -267,14 +270,14 @@ class Executable(NullAsEmpty):
     """A version of an application.
 
     Attributes:
-        executable_name: what is run.
-        launch_arguments: how it is run.
-        restart_arguments: how it is run again.
+        executable_name: the program that is run.
+        launch_arguments: its arguments.
+        restart_arguments: its arguments when it is run again.
         file: the archive that was uploaded.
         version: which upload it is, from 1.
         active: whether it is the one that streams use.
         created_at: when it was uploaded.
-        images: as the service gives them; the document only shows an empty list.
+        images: as the service sends them; the document only shows an empty list.
     """
 
     id: str = ""
@@ -290,7 +293,7 @@ class Executable(NullAsEmpty):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class AudioDevice:
-    """A visitor's microphone or speaker, in the browser's words."""
+    """A visitor's microphone or speaker, as the browser describes it."""
 
     kind: str | None
     label: str | None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from vcloud._core.arguments import identifier, text
+from vcloud._core.arguments import text
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.request import Request, drop_none, json_body, path_segment
-from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.resource import Handle, IdCollection
 from vcloud.errors import InvalidArgumentError
-from vcloud.providers.vagon import DONE, resource
+from vcloud.providers.vagon import DONE
+from vcloud.providers.vagon_resources import resource
 
 __all__ = ["User", "UserRef", "Users"]
 
 
 @frozen(kw_only=True)
 class UserRef(Handle):
-    """A user by the id that a create gave."""
+    """A user by the id that :meth:`Users.create` returned."""
 
     id: str = ""
 
@@ -31,11 +32,11 @@ class UserRef(Handle):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class User(UserRef):
-    """A user as it was when it was created; the service has no way to fetch one.
+    """A user as it was when it was created. The service has no endpoint that fetches one.
 
     Attributes:
-        id: goes into ``user_id`` of an assignment.
-        email: None or empty when it was created without.
+        id: the ``user_id`` of an assignment.
+        email: the email address; None or empty if it was created without one.
     """
 
     email: str | None
@@ -44,28 +45,22 @@ class User(UserRef):
 USER = resource(User)
 
 
-class Users(Collection):
+class Users(IdCollection[UserRef]):
     """The visitors."""
 
-    def ref(self, id: str | int) -> UserRef:
-        """A handle to act through, without asking the service.
-
-        Raises:
-            InvalidArgumentError: what is given cannot be an id.
-        """
-        return bind(UserRef(id=identifier(id)), self._session)
+    _handle = UserRef
 
     async def create(self, email: str | None = None) -> User:
-        """Create a visitor, to whom machines can be assigned; never sent twice.  ``POST /users``
+        """Create a visitor, to assign machines to; never sent twice.  ``POST /users``
 
         Args:
-            email: helps to recognise the visitor in the statistics; not needed. The document lets one leave it blank, so
-                an empty text is sent as it is.
+            email: shows the visitor in the statistics; optional. The document allows an empty text,
+                so that is sent as it is.
 
         Raises:
             InvalidArgumentError: the email is neither empty nor an address.
             InvalidRequestError: the service does not accept it (400).
-            TransportError: with ``outcome_unknown``, when the answer was lost: the user may exist.
+            TransportError: with ``outcome_unknown`` if the answer was lost: the user may exist.
         """
         if email and "@" not in text(email, "email"):
             raise InvalidArgumentError(

@@ -41,9 +41,9 @@ from vcloud.providers.streamspace.models import (
     UserRole,
     Utilization,
 )
-from vcloud.providers.streamspace.realtime.forward import VNCForward
-from vcloud.providers.streamspace.realtime.logs import LogStream
-from vcloud.providers.streamspace.realtime.vnc import VNCTunnel
+from vcloud.providers.streamspace.realtime.log_stream import LogStream
+from vcloud.providers.streamspace.realtime.vnc_forward import VNCForward
+from vcloud.providers.streamspace.realtime.vnc_tunnel import VNCTunnel
 from vcloud.providers.streamspace.sessions import Session, SessionRef, Sessions
 from vcloud.providers.streamspace.templates import Template, TemplateRef, Templates
 from vcloud.providers.streamspace.users import User, Users

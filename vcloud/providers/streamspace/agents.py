@@ -1,4 +1,4 @@
-"""Agents: the machines that run sessions. The handle with one method per verb, the fetched agent, and the collection."""
+"""Agents: the machines that run sessions. The handle, the fetched agent, the collection."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, member, optional_member
-from vcloud._core.decoding.codec import Id, Instant, Seconds, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
+from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, json_body, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import Id, Instant, Seconds
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -27,7 +28,10 @@ __all__ = ["Agent", "AgentRef", "Agents"]
 
 @frozen(kw_only=True)
 class AgentRef(Handle, WireModel):
-    """An agent by its ``agent_id``, the name that it registered with: everything that can be done to it."""
+    """An agent by its ``agent_id``, the name that it registered with.
+
+    It has a method for each action on the agent; no request is needed to make it.
+    """
 
     agent_id: str
 
@@ -40,22 +44,23 @@ class AgentRef(Handle, WireModel):
         return await self._session.fetch(Request("GET", self._path), AGENT)
 
     async def set_status(self, status: AgentStatus | str) -> AgentUpdate:
-        """Let the agent take new sessions, or not.  ``PATCH /agents/{agent_id}``
+        """Say whether the agent takes new sessions.  ``PATCH /agents/{agent_id}``
 
         Args:
-            status: ``online`` or ``draining``; the service sets ``offline`` by itself when an agent disconnects.
+            status: ``online`` or ``draining``; the service itself sets ``offline`` when an agent
+                disconnects.
 
         Raises:
             InvalidArgumentError: there is no such status.
             NotFoundError: there is no such agent.
-            InvalidRequestError: the service does not know the status, or does not let one set it.
+            InvalidRequestError: the service does not know the status, or does not allow to set it.
             PermissionDeniedError: you are no administrator.
         """
         body = json_body({"status": member(status, AgentStatus, "status")})
         return await self._session.fetch(Request("PATCH", self._path, body=body), AGENT_UPDATE)
 
     async def drain(self) -> AgentUpdate:
-        """Give the agent no new sessions; those it has go on.  ``PATCH /agents/{agent_id}``
+        """Give the agent no new sessions; running ones continue.  ``PATCH /agents/{agent_id}``
 
         Raises:
             NotFoundError: there is no such agent.
@@ -76,14 +81,14 @@ class Agent(NullAsEmpty, AgentRef):
         id: its UUID. Requests take ``agent_id`` instead.
         agent_id: the name that it registered with.
         platform: what it runs sessions on.
-        region: where it is.
+        region: its region.
         status: whether it takes new sessions.
         capacity: how much it can take, and has taken.
-        metadata: what it says about itself; other keys for each platform.
-        websocket_conn_id: its connection; None while it has none.
-        last_heartbeat: when it was last heard of; None when never.
-        uptime_seconds: how long it has been up; like ``sessions`` only in a single agent, not in a list.
-        sessions: what runs on it.
+        metadata: other properties of the agent; the keys depend on the platform.
+        websocket_conn_id: the id of its connection; None without a connection.
+        last_heartbeat: the time of its last heartbeat; None without one.
+        uptime_seconds: how long it has been up; None in a list.
+        sessions: the sessions on it; empty in a list.
         created_at: when it first registered.
         updated_at: when it last changed.
     """
@@ -130,17 +135,17 @@ class Agents(Collection):
         page: int | None = None,
         limit: int | None = None,
     ) -> Pager[Agent]:
-        """The agents that match.  ``GET /agents``
+        """List the agents that match all given filters.  ``GET /agents``
 
         Args:
-            platform: on this platform.
-            status: with this status.
-            region: in this region.
-            page: the page to begin with; the service begins with 1.
-            limit: agents per page, at most 100; the service takes 20.
+            platform: agents on this platform.
+            status: agents with this status.
+            region: agents in this region.
+            page: the page to begin with; the first is 1.
+            limit: agents per page, at most 100; the service's default is 20.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds, or there is no such platform or status.
+            InvalidArgumentError: a page or limit out of bounds, or an unknown platform or status.
             InvalidRequestError: the service does not know a value.
         """
         filters = {
@@ -167,5 +172,5 @@ class Agents(Collection):
         return bind(AgentRef(agent_id=identifier(agent_id, "agent_id")), self._session)
 
     async def stats(self) -> AgentStats:
-        """All agents counted together.  ``GET /agents/stats``"""
+        """Fetch the statistics of all agents.  ``GET /agents/stats``"""
         return await self._session.fetch(Request("GET", "/agents/stats"), AGENT_STATS)

@@ -6,23 +6,25 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from vcloud._core.arguments import identifier, member, number_from_zero, seconds_from_zero, text
+from vcloud._core.arguments import seconds_from_zero, text
 from vcloud._core.client import Client
-from vcloud._core.decoding.codec import Shape, plain
+from vcloud._core.decoding.shape import Shape, plain
+from vcloud._core.hooks import Hook
 from vcloud._core.instances import Instance
-from vcloud._core.observe import Hook
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.retry import RetryPolicy
-from vcloud.auth import BearerAuth, login_request
-from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
-from vcloud.providers.streamspace.agent.handler import AgentHandler
+from vcloud.auth import BearerAuth
+from vcloud.auth.bearer import login_request
+from vcloud.errors import ConfigurationError, VCloudError
+from vcloud.providers.streamspace.agent.handler import AgentHandler, check_handler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks
-from vcloud.providers.streamspace.agent.messages import Register
+from vcloud.providers.streamspace.agent.registration import registration
 from vcloud.providers.streamspace.agent.worker import AgentWorker
 from vcloud.providers.streamspace.agents import Agents
 from vcloud.providers.streamspace.errors import DIALECT
+from vcloud.providers.streamspace.instances import instance
 from vcloud.providers.streamspace.models import (
     AgentCapacity,
     AgentSession,
@@ -30,7 +32,7 @@ from vcloud.providers.streamspace.models import (
     LogoutAnswer,
     Platform,
 )
-from vcloud.providers.streamspace.sessions import Sessions, view
+from vcloud.providers.streamspace.sessions import Sessions
 from vcloud.providers.streamspace.templates import Templates
 from vcloud.providers.streamspace.users import Users
 from vcloud.providers.streamspace.wire import bearer
@@ -40,15 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamSpace"]
 
-#: What a handler must have.
-_HANDLES: Final = (
-    "start_session",
-    "hibernate_session",
-    "wake_session",
-    "stop_session",
-    "vnc_address",
-)
-
 LOGIN: Final = plain(Login)
 LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, body: None)
 
@@ -56,16 +49,16 @@ LOGOUT: Shape[LogoutAnswer, None] = Shape(LogoutAnswer, lambda wire, session, bo
 class StreamSpace(Client):
     """The StreamSpace v2.0 API, with a token from :class:`~vcloud.BearerAuth`.
 
-    It has no address of its own: give ``Endpoint("https://HOST/api/v1", auth=...)``.
+    It has no default address: give ``Endpoint("https://HOST/api/v1", auth=...)``.
 
-    The service counts requests: 5 logins, 10 new sessions and 100 others in a minute. The client knows from the answers
-    how many are left, and waits rather than run into the limit.
+    The service limits requests: 5 logins, 10 new sessions and 100 others in a minute. The client
+    reads from the answers how many are left, and waits instead of exceeding a limit.
 
     Attributes:
-        agents: what runs the sessions.
+        agents: the machines that run sessions.
         sessions: the running applications.
-        templates: what sessions can run.
-        users: who may log in; for administrators.
+        templates: the applications that sessions can run.
+        users: the users who can log in; for administrators.
     """
 
     dialect = DIALECT
@@ -83,8 +76,8 @@ class StreamSpace(Client):
         self.users = Users(session)
 
     def instances(self) -> Pager[Instance]:
-        """Every session that is not over, in the view that all providers share.  ``GET /sessions``"""
-        return self.sessions.list(limit=100).map(view)
+        """Every session that is not over, in the view of all providers.  ``GET /sessions``"""
+        return self.sessions.list(limit=100).map(instance)
 
     def serve_agent(
         self,
@@ -105,60 +98,55 @@ class StreamSpace(Client):
 
         ::
 
-            await streamspace.serve_agent("docker-host-01", platform="docker", handler=MyHandler()).run()
+            agent = streamspace.serve_agent("docker-01", platform="docker", handler=MyHandler())
+            await agent.run()
 
-        or, to do something else meanwhile, ``async with``; leaving the block stops it.
+        or, to do something else meanwhile, ``async with agent``; leaving the block stops it.
 
         Nothing is sent before it is entered or run.
+
+        The three hooks may be functions or coroutine functions. What they raise is logged, and the
+        agent continues.
 
         Args:
             agent_id: the name to register with.
             platform: what it runs sessions on.
-            handler: what carries the commands out.
-            region: where it is.
-            capacity: how much it can take. It keeps to ``max_sessions``: what exceeds that is answered as ``failed`` with
-                ``AGENT_CAPACITY_EXCEEDED``. The other numbers are for the control plane, which places sessions.
-            metadata: what else it says of itself; other keys for each platform.
-            grace: how long commands under way get to finish when it stops; seconds or timedelta. Time
-                in which the event loop could not run does not count.
-            retry: how long it waits before it connects again (``base``, ``cap``); there is no limit to how often. None:
-                as the endpoint says.
-            on_registered: is called after each registration, so after each reconnection too, with the sessions that the
-                control plane has on this agent and that are not over (``GET /agents/{agent_id}``, one request). What the
-                agent has beyond them is an orphan, which nobody will stop; a running one that it has not is for
-                :meth:`AgentWorker.report_failed`. Until it returns, commands are acknowledged and wait,
-                for 30 seconds at most: then it is cancelled, because beside commands it could take a session that one
-                of them starts for an orphan, ``on_error`` is told, and commands go on. If the sessions
-                cannot be read, ``on_error`` is told why, commands go on, and it is tried again; not after a 403 or 404. It
-                is cancelled when the connection is lost.
-            on_lost: is called with the error when the connection of a registered agent is lost; it connects again by itself.
-            on_error: is called with everything that goes wrong and that the agent copes with, lost connections included:
-                what :attr:`AgentWorker.errors` keeps and the log says. While 64 calls of hooks have not returned, it is
-                not called.
-                All three may be functions or coroutine functions; what they raise is logged and harms nobody.
+            handler: carries the commands out.
+            region: its region.
+            capacity: how much it can take. Starts and wakes beyond ``max_sessions`` are answered
+                as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``. The other numbers are for the
+                control plane, which places sessions.
+            metadata: other properties of the agent; the keys depend on the platform.
+            grace: how long commands in flight get to finish when it stops; seconds or timedelta.
+                Time in which the event loop could not run does not count.
+            retry: the pauses before it connects again (``base``, ``cap``); it tries without a
+                limit. None: as the endpoint says.
+            on_registered: is called after each registration, so after each reconnection too, with
+                the sessions that the control plane has on this agent and that are not over (``GET
+                /agents/{agent_id}``, one request). Any other session of the agent is an orphan:
+                stop it, because nobody else will. Report a running session that the agent does not
+                have with :meth:`AgentWorker.report_failed`.
+                Until it returns, commands are acknowledged and wait, for 30 seconds at most; then
+                it is cancelled, ``on_error`` is called, and commands continue. (While commands
+                run, it could take a session that one of them starts for an orphan.) If the
+                sessions cannot be read, ``on_error`` is called, commands continue, and they are
+                requested again; not after a 403 or 404. It is cancelled when the connection is
+                lost.
+            on_lost: is called with the error when the connection of a registered agent is lost;
+                the agent connects again by itself.
+            on_error: is called with every error after which the agent continues, lost connections
+                included: those that :attr:`AgentWorker.errors` keeps and the log has. While 64
+                calls of hooks have not returned, it is not called.
 
         Raises:
-            InvalidArgumentError: an empty name, another platform, a handler that lacks a method, a hook that is no function,
-                a grace time below zero, a ``max_sessions`` below zero, or metadata, region or capacity that JSON cannot hold.
+            InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a
+                method, a hook that is no function, a grace time below zero, a ``max_sessions``
+                below zero, or metadata, region or capacity that JSON cannot hold.
         """
-        if not isinstance(capacity, AgentCapacity | None):
-            raise InvalidArgumentError(
-                f"capacity must be an AgentCapacity, not {type(capacity).__name__}"
-            )
-        if capacity is not None and capacity.max_sessions is not None:
-            number_from_zero(capacity.max_sessions, "max_sessions")
-        register = Register(
-            agent_id=text(identifier(agent_id, "agent_id"), "agent_id"),
-            platform=member(platform, Platform, "platform"),
-            region=region,
-            capacity=capacity,
-            metadata=None if metadata is None else dict(metadata),
+        register = registration(
+            agent_id, platform, region=region, capacity=capacity, metadata=metadata
         )
-        missing = [name for name in _HANDLES if not callable(getattr(handler, name, None))]
-        if missing:
-            raise InvalidArgumentError(
-                f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}"
-            )
+        check_handler(handler)
         hooks = AgentHooks(on_registered=on_registered, on_lost=on_lost, on_error=on_error)
         return AgentWorker(
             self._session,
@@ -171,20 +159,22 @@ class StreamSpace(Client):
 
     @concealing
     async def login(self, username: str | None = None, password: str | None = None) -> Login:
-        """Log in now, and use this token from now on.  ``POST /auth/login``
+        """Log in now, and use the new token from now on.  ``POST /auth/login``
 
-        There is no need to: a client made with ``BearerAuth.login(username, password)`` logs in by itself when it must.
+        Optional: a client made with ``BearerAuth.login(username, password)`` logs in by itself when
+        it needs a token.
 
         Args:
-            username: who to log in as; left out, whoever the client was made with.
-            password: the password. Both are kept, to log in again with when the token ends.
+            username: the user to log in as; left out, the one that the client was made with.
+            password: the password. Both are kept, to log in again when the token ends.
 
         Raises:
             InvalidArgumentError: one without the other, or an empty one.
-            ConfigurationError: nobody to log in as was given, here or when the client was made.
-            AuthenticationError: wrong user name or password. Without arguments, also for 30 seconds
-                after the service said so, and then nothing is sent.
-            RateLimitError: five logins in a minute, and the next is too far off to wait for.
+            ConfigurationError: no user was given, here or when the client was made.
+            AuthenticationError: wrong user name or password. Without arguments, also for 30
+                seconds after the service said so; then nothing is sent.
+            RateLimitError: there were five logins in a minute, and the next one is allowed too late
+                to wait for it.
         """
         given = username is not None or password is not None
         request = (
@@ -194,7 +184,8 @@ class StreamSpace(Client):
         )
         if request is None:
             raise ConfigurationError(
-                "nobody to log in as: give username and password, or make the client with BearerAuth.login"
+                "there is no user to log in as: give username and password, or make the client with"
+                " BearerAuth.login"
             )
         login = await self._fetch_login(request)
         self._bearer.adopt(
@@ -204,7 +195,7 @@ class StreamSpace(Client):
         return login
 
     async def _fetch_login(self, request: Request) -> Login:
-        """Log in; with the client's own credentials only if they were not refused just now."""
+        """Log in; with the client's own credentials only if they were not just refused."""
         own = self._session.auth
         if not isinstance(own, BearerAuth) or request is not own.credentials:
             return await self._session.fetch(request, LOGIN)
@@ -216,12 +207,13 @@ class StreamSpace(Client):
             raise
 
     async def logout(self) -> None:
-        """Make the token worthless, at the service and here.  ``POST /auth/logout``
+        """End the token, at the service and here.  ``POST /auth/logout``
 
-        A client that knows a password logs in again when it is used again. Without a token nothing is sent.
+        The next request of a client that has a password logs in again. Without a token nothing is
+        sent.
 
         Raises:
-            AuthenticationError: a token that was given as it is has ended already.
+            AuthenticationError: a token that was given without a password has ended already.
         """
         if not self._bearer.has_token:
             return
@@ -229,14 +221,14 @@ class StreamSpace(Client):
         self._bearer.forget()
 
     async def refresh_token(self) -> Login:
-        """Exchange the token for one that lasts longer, without a password.  ``POST /auth/refresh``
+        """Exchange the token for one that ends later, without a password.  ``POST /auth/refresh``
 
-        The path is not in the API document, which says to log in again; the published server has it (from its
-        source), and answers in the same form as for a login.
+        The path is not in the API document, which says to log in again. The published server has it
+        (from its source), and answers as it does to a login.
 
         Raises:
             AuthenticationError: the token has ended.
-            NotFoundError: the server only knows the document.
+            NotFoundError: the server has only the documented paths.
         """
         login = await self._session.fetch(_refresh_request(await bearer(self._session)), LOGIN)
         self._bearer.adopt(login.token, login.expires_at, now=self._session.now())
@@ -248,7 +240,7 @@ class StreamSpace(Client):
         auth = self._session.auth
         if not isinstance(auth, BearerAuth):
             raise ConfigurationError(
-                f"logging in and out is for clients made with BearerAuth, not {type(auth).__name__}"
+                f"login and logout need a client made with BearerAuth, not {type(auth).__name__}"
             )
         return auth
 

@@ -1,4 +1,4 @@
-"""How StreamSpace refuses: its codes, and the two forms of its errors."""
+"""StreamSpace's errors: its codes, and how an answer becomes an exception."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, Self
 
 import msgspec
 
-from vcloud._core.decoding.codec import Integer, excerpt, loads, too_deep
+from vcloud._core.decoding.mismatch import excerpt
+from vcloud._core.decoding.plain_json import loads, too_deep
+from vcloud._core.error_for_status import error_for_status
 from vcloud._core.limits.headers import retry_after
 from vcloud._core.limits.windows import RateLimit
 from vcloud._core.outcome import Form, Proof, proof_of_answer
 from vcloud._core.redaction.sent_secrets import without_sent_secrets
 from vcloud._core.request import Request, Response
-from vcloud._core.scalars import instant_or_none
-from vcloud._core.text import MAX_WORD, shortened
+from vcloud._core.scalars import Integer, instant_or_none
 from vcloud.errors import (
     APIError,
     AuthenticationError,
@@ -27,22 +28,22 @@ from vcloud.errors import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    error_for_status,
 )
+from vcloud.errors.text import MAX_WORD, shortened
 from vcloud.providers.streamspace.models import SessionState
 
 __all__ = ["DIALECT", "InvalidTransitionError", "StreamSpaceCode"]
 
 
 class InvalidTransitionError(ConflictError):
-    """A session cannot go from the state it is in to the one asked for.
+    """A session cannot change from its state to the requested one.
 
-    The document answers this with 400 in its example and its table of codes, and with 422 in its table of statuses:
-    both become this error.
+    The document has 400 for this in its example and its table of codes, and 422 in its table of
+    statuses: both become this error.
 
     Attributes:
-        from_state: the state it is in, as far as the service's words can be read; else None.
-        to_state: the state asked for, likewise.
+        from_state: the session's state; None if the service's message does not name it.
+        to_state: the requested state; None if the service's message does not name it.
     """
 
     from_state: SessionState | None = None
@@ -50,9 +51,10 @@ class InvalidTransitionError(ConflictError):
 
 
 class StreamSpaceCode(StrEnum):
-    """An error's ``code``, with the HTTP status it is documented with, what it means and which error it becomes.
+    """An error's ``code``, with its documented HTTP status, its meaning and its exception.
 
-    The code decides the class, not the status: the document contradicts itself in some statuses.
+    The code decides which exception is raised, not the status: the document contradicts itself in
+    some statuses.
     """
 
     status: Integer
@@ -87,8 +89,11 @@ class StreamSpaceCode(StrEnum):
         "authorization header missing",
     )
     AUTH_INSUFFICIENT_PERMISSIONS = (
-        "AUTH_INSUFFICIENT_PERMISSIONS", 403, PermissionDeniedError, "user lacks required permissions",
-    )  # fmt: skip
+        "AUTH_INSUFFICIENT_PERMISSIONS",
+        403,
+        PermissionDeniedError,
+        "user lacks required permissions",
+    )
     AGENT_NOT_FOUND = "AGENT_NOT_FOUND", 404, NotFoundError, "agent does not exist"
     AGENT_OFFLINE = "AGENT_OFFLINE", 503, CapacityError, "agent is offline"
     AGENT_DRAINING = (
@@ -143,12 +148,13 @@ class StreamSpaceCode(StrEnum):
     )
     #: Only in an example, not in the tables.
     RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED", 429, RateLimitError, "rate limit exceeded"
-    #: Only in an agent's message, where it has no HTTP status; 503 like the rest of what an agent has no room for.
+    #: Only in an agent's message, which has no HTTP status; 503 like the other codes of an agent
+    #: that has no room.
     INSUFFICIENT_RESOURCES = (
         "INSUFFICIENT_RESOURCES",
         503,
         CapacityError,
-        "the agent has not the resources for the session",
+        "the agent lacks the resources for the session",
     )
 
 
@@ -157,14 +163,14 @@ _TRANSITION = re.compile(r"Cannot transition from '([^']*)' to '([^']*)'")
 
 
 class StreamSpaceDialect(msgspec.Struct, frozen=True):
-    """How StreamSpace refuses: by HTTP status, with a ``code`` in the body that says more.
+    """StreamSpace's errors: an HTTP status, and a body with ``error``, ``message`` and ``code``.
 
-    The published server sends no ``code`` but one of message, details and fields beside ``error``, and text for paths that
-    it does not know (from its source).
+    The published server sends no ``code``, but a message, details or fields beside ``error``, and
+    plain text for unknown paths (from its source).
     """
 
     provider: str
-    #: Those of the document. A published server may have none: then the first answer says so.
+    #: The documented ones. A published server may have none; its first answer says so.
     rate_limits: tuple[RateLimit, ...] = (
         RateLimit(5, 60, "login"),
         RateLimit(10, 60, "create"),
@@ -175,13 +181,13 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
     )
 
     def succeeded(self, answer: object) -> bool:
-        """Whether it has no ``error``: no success of the service has one beside its own fields."""
+        """Whether the answer is a success: it has no ``error``, which only failures have."""
         return getattr(answer, "error", None) is None
 
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
-        """The refusal, if the status is one."""
+        """The exception for an answer; None for a status of success."""
         if 200 <= response.status < 300:
             return None
         body = without_sent_secrets(_object(response.body), request)
@@ -225,15 +231,15 @@ class StreamSpaceDialect(msgspec.Struct, frozen=True):
         response: Response,
         error: APIError,  # noqa: ARG002 - protocol
     ) -> Proof:
-        """What a refusal proves, by its form: a documented code, or the error object.
+        """What an error proves about the request, by its form: a documented code, or ``error``.
 
-        Below 500 the error object is ``error`` with or without more. From 500 on there must be a
+        Below 500, ``error`` alone is enough to recognise the service. From 500 on there must be a
         code, a message, details or fields beside it, as in the document and, as a rule, on the
         published server: many gateways write ``{"error": ...}`` alone, others a numeric ``status``
-        beside it. That a session could not be provisioned says how the create ended.
+        beside it. ``SESSION_PROVISIONING_FAILED`` says how the create ended.
         """
         body = _object(response.body)
-        # Whatever it is, only a text can be one of the documented codes.
+        # Only a text can be one of the documented codes.
         code = _word(body, "code")
         if code == StreamSpaceCode.SESSION_PROVISIONING_FAILED:
             form = Form.FAILURE
@@ -265,7 +271,7 @@ def _word(body: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _message(body: Mapping[str, Any]) -> str:
-    """The service's words: the long ones where there are any."""
+    """The service's message, or the short ``error`` with its details."""
     short, details = _word(body, "error"), _word(body, "details")
     return _word(body, "message") or (
         f"{short}: {details}" if short and details else short or details or ""
@@ -273,7 +279,7 @@ def _message(body: Mapping[str, Any]) -> str:
 
 
 def _retry_after(body: Mapping[str, Any], response: Response, now: float) -> float | None:
-    """Seconds to wait. Of several answers the longest: what the service asks for is never undercut."""
+    """Seconds to wait: the longest of those that the headers and the body name."""
     asked = [retry_after(response.headers, now=now)]
     for name in ("retry_after", "retryAfter"):
         value = body.get(name)

@@ -1,4 +1,4 @@
-"""What StreamSpace answers: values and enumerations. The handles' fields stand with the handles."""
+"""StreamSpace's values and enumerations. Each kind of resource has a module of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import Float, Id, Instant, Integer, OpenEnum
 from vcloud._core.decoding.models import DOCUMENTED, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.redaction.secretive import Secretive
+from vcloud._core.scalars import Float, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.wire import WireModel
 
@@ -43,22 +43,22 @@ class Platform(OpenEnum):
 
 
 class AgentStatus(OpenEnum):
-    """Whether an agent takes sessions."""
+    """Whether an agent takes new sessions."""
 
-    #: Takes new sessions.
+    #: It takes new sessions.
     ONLINE = "online"
-    #: Takes no new sessions; those it has go on.
+    #: It takes no new sessions; running ones continue.
     DRAINING = "draining"
-    #: Disconnected. The service sets this by itself.
+    #: It is disconnected. The service itself sets this.
     OFFLINE = "offline"
 
 
 class SessionState(OpenEnum):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     PENDING = "pending"
     RUNNING = "running"
-    #: Its state is saved and its container gone.
+    #: Its state is saved, and it has no container.
     HIBERNATED = "hibernated"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
@@ -69,7 +69,7 @@ class SessionState(OpenEnum):
 
 
 class SessionSort(OpenEnum):
-    """What a list of sessions is ordered by."""
+    """The field that a list of sessions is sorted by."""
 
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
@@ -78,14 +78,14 @@ class SessionSort(OpenEnum):
 
 
 class SortOrder(OpenEnum):
-    """Which end of a list comes first."""
+    """The sort order of a list."""
 
     ASC = "asc"
     DESC = "desc"
 
 
 class UserRole(OpenEnum):
-    """What a user may do."""
+    """The role of a user."""
 
     ADMIN = "admin"
     USER = "user"
@@ -97,7 +97,9 @@ _MEMORY: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[kMGTPE]|[KMGTP
 
 @frozen(kw_only=True)
 class Resources(WireModel):
-    """What a session may use, in the quantities of Kubernetes. None: not said by the service, not overridden by a request.
+    """The limits of a session's resources, as quantities of Kubernetes.
+
+    None in an answer: the service does not say. None in a request: the template's limit is used.
 
     Attributes:
         memory: bytes, with a suffix such as ``Mi`` or ``Gi``: ``2Gi``.
@@ -108,10 +110,10 @@ class Resources(WireModel):
     cpu: str | None = None
 
     def to_wire(self) -> dict[str, str]:
-        """As a request has it.
+        """The fields of a request's body.
 
         Raises:
-            InvalidArgumentError: a quantity that is none (``2 gigs``), is zero, or nothing at all.
+            InvalidArgumentError: a quantity is invalid (``2 gigs``) or zero, or both are None.
         """
         given = {
             name: value
@@ -135,20 +137,23 @@ class Resources(WireModel):
 
 @frozen(kw_only=True)
 class TemplateResources(Resources):
-    """What sessions of a template may use when nothing else is asked for; ``storage`` only in a fetched template."""
+    """The limits of a template's sessions for which no others are given.
+
+    ``storage`` is None in a list.
+    """
 
     storage: str | None = None
 
 
 @frozen(kw_only=True)
 class AgentCapacity(WireModel):
-    """How much an agent can take. A Docker agent only counts sessions.
+    """How much an agent can take. A Docker agent has only the numbers of sessions.
 
     Attributes:
         max_cpu: cores.
-        max_memory: memory; the document gives no unit, and its example, 256, can only be GB.
+        max_memory: memory. The document gives no unit; its example, 256, can only be GB.
         max_sessions: how many sessions at once.
-        current_sessions: how many there are.
+        current_sessions: how many it has now.
     """
 
     max_cpu: Float | None = None
@@ -159,7 +164,7 @@ class AgentCapacity(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentSession(WireModel):
-    """A session as its agent shows it."""
+    """A session in the list of its agent."""
 
     id: Id | None
     name: str | None
@@ -170,7 +175,7 @@ class AgentSession(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentUpdate(WireModel):
-    """What changing an agent's status answers: only what changed."""
+    """The answer to a change of an agent's status: the changed fields."""
 
     id: Id | None
     agent_id: str
@@ -180,7 +185,7 @@ class AgentUpdate(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Utilization(WireModel):
-    """How full all agents are: in per cent, and in sessions that still fit."""
+    """The load of all agents, in per cent, and how many sessions still fit."""
 
     percentage: Float | None
     sessions_available: Integer | None
@@ -188,7 +193,7 @@ class Utilization(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class AgentStats(NullAsEmpty, WireModel):
-    """All agents counted together; ``by_platform`` counts those of each platform."""
+    """Statistics of all agents; ``by_platform`` has the number of agents on each platform."""
 
     total_agents: Integer
     online_agents: Integer | None
@@ -203,17 +208,17 @@ class AgentStats(NullAsEmpty, WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionStatus(WireModel):
-    """What goes on inside a session. What does not apply (yet) is None.
+    """Details of a session's state. Fields that do not apply (yet) are None.
 
     Attributes:
-        phase: the platform's word, such as ``Running``.
+        phase: the platform's name of the state, such as ``Running``.
         message: the same as a sentence.
         pod_ip: its address inside the cluster.
-        vnc_url: where its picture is served: a path on the host, or a whole URL, as the service sent it;
-            see :attr:`Session.vnc_url`, which is whole and checked.
-        pod_name: its pod; only in a fetched session, like all that follow.
-        container_id: its container.
-        started_at: when that was started.
+        vnc_url: the address of its VNC stream, a path on the host or a URL, as the service sent it;
+            :attr:`Session.vnc_url` is always a URL, and is checked.
+        pod_name: its pod; None in a list.
+        container_id: its container; None in a list.
+        started_at: when the container was started; None in a list.
     """
 
     phase: str | None
@@ -227,7 +232,7 @@ class SessionStatus(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class SessionUpdate(WireModel):
-    """What changing a session's state answers: only what changed."""
+    """The answer to a change of a session's state: the changed fields."""
 
     id: Id
     state: SessionState
@@ -241,7 +246,10 @@ class SessionUpdate(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class TemplateVNC(WireModel):
-    """How a template's picture is served; ``resolution`` and ``color_depth`` (bits) only in a fetched template."""
+    """How a template's sessions serve VNC.
+
+    ``resolution`` and ``color_depth`` (bits) are None in a list.
+    """
 
     enabled: bool | None
     port: Integer | None
@@ -251,7 +259,7 @@ class TemplateVNC(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class LoginUser(WireModel):
-    """Who logged in."""
+    """The user who logged in."""
 
     id: Id | None
     username: str | None
@@ -262,11 +270,11 @@ class LoginUser(WireModel):
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class Login(WireModel, Secretive):
-    """A token, whose it is, and when it ends. It is a secret: not in the repr, and not to be pickled.
+    """A token. It is a secret: the repr does not show it, and it cannot be pickled.
 
     Attributes:
         token: the JWT.
-        user: whose it is; a renewal need not say.
+        user: its user; None if the service does not say, after a renewal for example.
         expires_at: when it ends; None when the service does not say.
     """
 
@@ -275,12 +283,12 @@ class Login(WireModel, Secretive):
     expires_at: Instant | None
 
 
-# -- on the wire only ------------------------------------------------------------------------------------------------
+# -- answers that are not returned to the caller --------------------------------------------------
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Confirmation(WireModel):
-    """An answer that only says that it is done. One with an ``error`` is somebody else's."""
+    """A confirmation without other fields. One with an ``error`` is not StreamSpace's."""
 
     message: str
     error: Any = None
@@ -304,11 +312,11 @@ class SessionLogs(WireModel):
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # They may be null, but an answer without them is somebody else's.
+        # The field may be null, but an answer without it is not StreamSpace's.
         return super()._adapt(value) if "logs" in value else value
 
 
 def named(value: dict[str, Any]) -> dict[str, Any]:
-    """On the published server a name is the id."""
+    """The same object with its name as its id, if it has none: the published server's spelling."""
     name = value.get("name")
     return value if value.get("id") is not None or name is None else {**value, "id": name}

@@ -1,8 +1,7 @@
-"""Sessions: applications that run for a user. The handle with one method per verb, the fetched session, and the collection."""
+"""Sessions: applications that run for a user. The handle, the fetched session, the collection."""
 
 from __future__ import annotations
 
-from collections.abc import Collection as Many
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -10,13 +9,13 @@ from typing import Any, ClassVar, Final
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier, optional_member, text
-from vcloud._core.decoding.codec import GoDuration, Id, Instant, plain
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
-from vcloud._core.instances import Instance, InstanceState
+from vcloud._core.decoding.shape import plain
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, drop_none, json_body, path_segment, query
-from vcloud._core.resource import Collection, bind, stated, wait_until
-from vcloud._core.text import word
+from vcloud._core.resource import Collection, bind
+from vcloud._core.scalars import GoDuration, Id, Instant
+from vcloud._core.states import Lifecycle, Stateful
 from vcloud.errors import InvalidArgumentError
 from vcloud.providers.streamspace.models import (
     DeleteAnswer,
@@ -29,7 +28,8 @@ from vcloud.providers.streamspace.models import (
     SortOrder,
     named,
 )
-from vcloud.providers.streamspace.realtime.handle import Realtime, below
+from vcloud.providers.streamspace.realtime.session_ref import RealtimeSessionRef
+from vcloud.providers.streamspace.realtime.vnc_url import absolute_url
 from vcloud.providers.streamspace.wire import (
     Listing,
     WireModel,
@@ -42,14 +42,18 @@ from vcloud.providers.streamspace.wire import (
 
 __all__ = ["Session", "SessionRef", "Sessions"]
 
-#: From these no other state is reached.
+#: States that a session never leaves.
 TERMINAL_STATES: Final = (SessionState.TERMINATED, SessionState.FAILED)
 INITIAL: Final = (SessionState.RUNNING, SessionState.HIBERNATED)
 
 
 @frozen(kw_only=True)
-class SessionRef(Realtime, WireModel):
-    """A session by its id: everything that can be done to it, without having fetched it."""
+class SessionRef(RealtimeSessionRef, Stateful["Session", SessionState], WireModel):
+    """A session by its id, with a method for each action on it; no request is needed to make it."""
+
+    _lifecycle: ClassVar = Lifecycle(
+        "session", "state", SessionState, terminal_states=frozenset(TERMINAL_STATES)
+    )
 
     id: Id
 
@@ -62,7 +66,9 @@ class SessionRef(Realtime, WireModel):
         return await self._session.fetch(Request("GET", self._path()), SESSION)
 
     async def hibernate(self) -> SessionUpdate:
-        """Save the running session's state and give up its container.  ``PATCH /sessions/{session_id}``
+        """Save the state of a running session, and give up its container.
+
+        ``PATCH /sessions/{session_id}``
 
         Raises:
             NotFoundError: there is no such session.
@@ -73,7 +79,7 @@ class SessionRef(Realtime, WireModel):
         return await self._change(SessionState.HIBERNATED)
 
     async def wake(self) -> SessionUpdate:
-        """Let the hibernated session go on.  ``PATCH /sessions/{session_id}``
+        """Wake a hibernated session.  ``PATCH /sessions/{session_id}``
 
         Raises:
             NotFoundError: there is no such session.
@@ -84,7 +90,7 @@ class SessionRef(Realtime, WireModel):
         return await self._change(SessionState.RUNNING)
 
     async def terminate(self) -> SessionUpdate:
-        """End the running or hibernated session in good order.  ``PATCH /sessions/{session_id}``
+        """End a running or hibernated session gracefully.  ``PATCH /sessions/{session_id}``
 
         Raises:
             NotFoundError: there is no such session.
@@ -95,7 +101,7 @@ class SessionRef(Realtime, WireModel):
         return await self._change(SessionState.TERMINATING)
 
     async def force_terminate(self) -> SessionUpdate:
-        """End the session at once, whatever its state.  ``PATCH /sessions/{session_id}``
+        """End the session at once, in any state.  ``PATCH /sessions/{session_id}``
 
         Raises:
             NotFoundError: there is no such session.
@@ -104,12 +110,13 @@ class SessionRef(Realtime, WireModel):
         return await self._change(SessionState.TERMINATED)
 
     async def delete(self, *, force: bool = False) -> None:
-        """End the session, whatever its state.  ``DELETE /sessions/{session_id}``
+        """End the session, in any state.  ``DELETE /sessions/{session_id}``
 
-        The document's answer is 204; the published server's, 202 with a body, will do too.
+        The document's answer is 204. The published server's answer, 202 with a body, is accepted
+        too.
 
         Args:
-            force: do not wait for it to shut down in good order.
+            force: do not wait for a graceful shutdown.
 
         Raises:
             NotFoundError: there is no such session.
@@ -119,51 +126,16 @@ class SessionRef(Realtime, WireModel):
         request = Request("DELETE", self._path(), query({"force": force or None}))
         answer = await self._session.send(request)
         if answer.body:
-            # A success that is a proxy's page is none.
+            # A proxy's page may come with a status of success: read the body to tell it apart.
             self._session.read(request, answer, DELETED)
 
     async def start(self) -> SessionUpdate:
-        """:meth:`wake`, by the name that the verb has for machines."""
+        """Wake it: :meth:`wake`, under the name that this action has for machines."""
         return await self.wake()
 
     async def stop(self) -> SessionUpdate:
-        """:meth:`terminate`, by the name that every :class:`~vcloud.Controllable` has."""
+        """Terminate it: :meth:`terminate`, as every :class:`~vcloud.Controllable` names it."""
         return await self.terminate()
-
-    async def wait_until(
-        self,
-        state: SessionState | str | Many[str],
-        *,
-        timeout: timedelta | float = 300,
-        poll: timedelta | float = 2,
-    ) -> Session:
-        """Poll until the session is in this state.  ``GET /sessions/{session_id}``
-
-        Args:
-            state: the state, or several of which one will do.
-            timeout: for the whole wait; seconds or timedelta. With 0 the session is fetched once.
-            poll: the polling interval; seconds or timedelta.
-
-        Raises:
-            InvalidArgumentError: there is no such state, or a time below 0.
-            WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
-                than ``poll`` by then, it has looked once more, for as long as one attempt may take.
-            WaitFailed: it is terminated or failed, and that is not what was waited for.
-            NotFoundError: there is no such session.
-        """
-        return await wait_until(
-            self.refresh,
-            lambda session: stated(session.state, "state"),
-            state,
-            hopeless=TERMINAL_STATES,
-            states=SessionState,
-            timeout=timeout,
-            poll=poll,
-            clock=self._session.clock,
-            hide=self._session.hide,
-            attempt=self._session.attempt_timeout,
-            what=f"session {word(self.id)}",
-        )
 
     async def _change(self, state: SessionState) -> SessionUpdate:
         return await self._session.fetch(
@@ -178,24 +150,26 @@ class SessionRef(Realtime, WireModel):
 class Session(NullAsEmpty, SessionRef):
     """A session as it was when it was fetched.
 
+    A list leaves some fields out: they are None or empty there, as said below.
+
     Attributes:
         id: its UUID; on the published server its name.
         name: its name, made by the service.
-        namespace: the Kubernetes namespace; like all that a list leaves out, None there.
-        user: whose it is.
-        template: what runs in it.
+        namespace: the Kubernetes namespace; None in a list.
+        user: its owner.
+        template: the name of its template.
         platform: what it runs on.
-        agent_id: which agent runs it; None before one does.
-        state: where it is in its life.
-        resources: what it may use.
-        persistent_home: whether the user's home directory outlives it; None in a list.
+        agent_id: the agent that runs it; None before one does.
+        state: its state.
+        resources: the limits of its resources.
+        persistent_home: whether the user's home directory is kept after it; None in a list.
         idle_timeout: how long it may be idle before it hibernates; None in a list.
         tags: words to find it by.
-        status: what goes on inside.
-        platform_metadata: what the platform calls its parts; empty but in a single session.
-        created_at: when it was asked for.
+        status: details of its state.
+        platform_metadata: the platform's names for its parts; empty in a list.
+        created_at: when it was created.
         updated_at: when it last changed.
-        last_activity: when it was last used; None but in a single session.
+        last_activity: when it was last used; None in a list.
     """
 
     name: str | None
@@ -217,28 +191,29 @@ class Session(NullAsEmpty, SessionRef):
 
     @property
     def vnc_url(self) -> str:
-        """Where its picture is served while it runs: a WebSocket, without the token that opens it.
+        """The WebSocket address of the session's VNC stream, without the token.
 
-        ``status.vnc_url`` is sometimes a path and sometimes a whole URL; this is always whole. Before the service names
-        one, it is where the document says it will be.
+        ``status.vnc_url`` is sometimes a path and sometimes a URL; this is always a URL. Before the
+        service names one, it is the documented one.
 
-        It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below ``wss://HOST/prefix``, also when
-        the service, which a proxy before it does not tell of the prefix, names a path at the host's root.
+        It is beside the API, not below it: for ``https://HOST/prefix/api/v1`` below
+        ``wss://HOST/prefix``. That holds also when the service does not know the prefix, because a
+        proxy adds it, and names a path at the host's root.
 
         Raises:
             DecodeError: the address that the service names is not safe to open: not wss, say, or
-                with a user before its host. The text does not repeat it.
+                with a user before its host. The error does not repeat it.
         """
         return super().vnc_url
 
     def _vnc_address(self) -> str:
         named = self.status.vnc_url if self.status is not None else None
-        return below(self._root, named) if named else super()._vnc_address()
+        return absolute_url(self._root, named) if named else super()._vnc_address()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
         adapted = super()._adapt(named(value))
-        # Go writes an empty text where nothing was set.
+        # Go writes an empty text for a value that is not set.
         if adapted.get("idle_timeout") == "":
             adapted["idle_timeout"] = None
         return adapted
@@ -261,7 +236,7 @@ DELETED = plain(DeleteAnswer)
 
 
 class Sessions(Collection):
-    """The sessions: your own, or everybody's if you are an administrator."""
+    """The sessions: your own, or all of them if you are an administrator."""
 
     async def create(
         self,
@@ -275,30 +250,35 @@ class Sessions(Collection):
         idle_timeout: timedelta | float | None = None,
         tags: Sequence[str] | None = None,
     ) -> Session:
-        """Ask for a session, which is pending for a while (:meth:`SessionRef.wait_until`); never sent twice.  ``POST /sessions``
+        """Create a session.  ``POST /sessions``
+
+        It is pending at first: use :meth:`SessionRef.wait_until`. The request is never sent twice.
 
         Args:
-            user: whose it is.
-            template: the name of what runs in it, one of :attr:`StreamSpace.templates`.
+            user: its owner.
+            template: the name of its template, one of :attr:`StreamSpace.templates`.
             platform: what it runs on; None: the service chooses.
-            state: ``running`` or ``hibernated`` at first; None: running.
-            resources: what it may use; None: what the template says.
-            persistent_home: whether the home directory outlives it; None: it does.
-            idle_timeout: how long it may be idle before it hibernates, in whole seconds, at least one; seconds or
-                timedelta. None: what the template says.
+            state: its first state, ``running`` or ``hibernated``; None: running.
+            resources: the limits of its resources; None: those of the template.
+            persistent_home: whether the home directory is kept after it; None: it is.
+            idle_timeout: how long it may be idle before it hibernates, in whole seconds, at least
+                one; seconds or timedelta. None: as the template says.
             tags: words to find it by.
 
         Raises:
-            InvalidArgumentError: an empty name, another platform or state, a quantity that is none (``2 gigs``), a timeout that is
-                not whole seconds, or a tag that is empty or has a comma, and so could never be found.
-            NotFoundError: there is no such template (the document has 404 in its table and 400 in its example).
+            InvalidArgumentError: an empty name, an unknown platform, another state, an invalid
+                quantity (``2 gigs``), a timeout that is not whole seconds, or a tag that is empty
+                or has a comma, and so could never be found.
+            NotFoundError: there is no such template (the document has 404 in its table and 400 in
+                its example).
             InvalidRequestError: the service does not accept a value, or the template.
             ConflictError: there is a session of the same name.
             CapacityError: no agent of the platform is online, or has room.
             PermissionDeniedError: it is for another user, and you are no administrator.
-            TransportError: with ``outcome_unknown``, when the answer was lost: the session may exist.
+            TransportError: with ``outcome_unknown``, when the answer was lost: the session may
+                exist.
         """
-        # A state that this SDK does not know is for the service to judge.
+        # The service decides on states that this SDK does not know.
         unknown = isinstance(state, SessionState) and not state.known
         if state is not None and state not in INITIAL and not unknown:
             raise InvalidArgumentError(f"state must be one of {', '.join(INITIAL)}, not {state!r}")
@@ -335,23 +315,23 @@ class Sessions(Collection):
         sort: SessionSort | str | None = None,
         order: SortOrder | str | None = None,
     ) -> Pager[Session]:
-        """The sessions that match.  ``GET /sessions``
+        """List the sessions that match all given filters.  ``GET /sessions``
 
         Args:
-            user: of this user.
-            template: of this template.
-            platform: on this platform.
-            agent_id: on this agent.
-            state: in this state.
-            tags: with these tags; sent comma-joined.
-            page: the page to begin with; the service begins with 1.
-            limit: sessions per page, at most 100; the service takes 20.
-            sort: what to order by; None: when they were created.
-            order: which end comes first; None: the last.
+            user: sessions of this user.
+            template: sessions of this template.
+            platform: sessions on this platform.
+            agent_id: sessions on this agent.
+            state: sessions in this state.
+            tags: sessions with all these tags.
+            page: the page to begin with; the first is 1.
+            limit: sessions per page, at most 100; the service's default is 20.
+            sort: the field to sort by; None: the time of creation.
+            order: the sort order; None: descending.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds, a tag that is empty or has a comma, or a platform, state,
-                sort or order that there is not.
+            InvalidArgumentError: a page or limit out of bounds, a tag that is empty or has a comma,
+                or an unknown platform, state, sort or order.
             InvalidRequestError: the service does not know a value.
         """
         filters = {
@@ -369,7 +349,7 @@ class Sessions(Collection):
         )
 
     async def get(self, id: str | int) -> Session:
-        """Fetch one session, with all that a list leaves out.  ``GET /sessions/{session_id}``
+        """Fetch one session, with all its fields.  ``GET /sessions/{session_id}``
 
         Raises:
             NotFoundError: there is no such session, or it is another user's.
@@ -383,25 +363,3 @@ class Sessions(Collection):
             InvalidArgumentError: what is given cannot be an id.
         """
         return bind(SessionRef(id=identifier(id)), self._session)
-
-
-_STATES: Final = {
-    SessionState.PENDING: InstanceState.STARTING,
-    SessionState.WAKING: InstanceState.STARTING,
-    SessionState.RUNNING: InstanceState.RUNNING,
-    SessionState.HIBERNATING: InstanceState.HIBERNATED,
-    SessionState.HIBERNATED: InstanceState.HIBERNATED,
-    SessionState.TERMINATING: InstanceState.STOPPING,
-    SessionState.FAILED: InstanceState.FAILED,
-}
-
-
-def view(session: Session) -> Instance | None:
-    """A session as an instance; none when it is over for good. Its region is its agent's, which it does not say."""
-    if session.state == SessionState.TERMINATED:
-        return None
-    unknown = InstanceState.UNKNOWN
-    state = unknown if session.state is None else _STATES.get(session.state, unknown)
-    started_at = session.status.started_at if session.status is not None else None
-    name = session.name or session.id
-    return Instance("streamspace", session.id, name, state, None, started_at, session)

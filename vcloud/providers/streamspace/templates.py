@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from vcloud._core.arguments import identifier
-from vcloud._core.decoding.codec import GoDuration, Id, Instant
 from vcloud._core.decoding.models import ListOf, MappingOf, NullAsEmpty, none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.request import Request, path_segment
 from vcloud._core.resource import Collection, Handle, bind
+from vcloud._core.scalars import GoDuration, Id, Instant
 from vcloud.providers.streamspace.models import TemplateResources, TemplateVNC, named
 from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 
@@ -20,12 +20,12 @@ __all__ = ["Template", "TemplateRef", "Templates"]
 
 @frozen(kw_only=True)
 class TemplateRef(Handle, WireModel):
-    """A template by its name."""
+    """A template by its name; no request is needed to make it."""
 
     name: str
 
     async def refresh(self) -> Template:
-        """Fetch the template with everything that a list leaves out.  ``GET /templates/{template_name}``
+        """Fetch the template, with all its fields.  ``GET /templates/{template_name}``
 
         Raises:
             NotFoundError: there is no such template.
@@ -41,19 +41,19 @@ class Template(NullAsEmpty, TemplateRef):
 
     Attributes:
         id: its UUID. Requests take ``name`` instead.
-        name: what a session is created with.
-        display_name: what a person calls it.
-        category: what it is one of, such as ``Web Browsers``.
-        description: what it is.
+        name: the name to create a session with.
+        display_name: its name for people.
+        category: its category, such as ``Web Browsers``.
+        description: its description.
         base_image: the container image.
-        default_resources: what a session may use when nothing else is asked for.
-        vnc: how its picture is served.
-        environment: variables of the container; like the three below only in a single template, not in a list.
-        persistent_home: whether the home directory outlives a session.
-        idle_timeout: how long a session may be idle before it hibernates.
-        icon_url: its picture, as the service sent it.
+        default_resources: the limits of a session for which no others are given.
+        vnc: how its sessions serve VNC.
+        environment: variables of the container; empty in a list.
+        persistent_home: whether the home directory is kept after a session; None in a list.
+        idle_timeout: how long a session may be idle before it hibernates; None in a list.
+        icon_url: the address of its icon, as the service sent it; None in a list.
         tags: words to find it by.
-        created_at: when it was made.
+        created_at: when it was created.
         updated_at: when it last changed.
     """
 
@@ -74,7 +74,8 @@ class Template(NullAsEmpty, TemplateRef):
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        # On the published server the name is the id (from its source), and what nobody set is an empty text.
+        # On the published server the name is the id, and a value that is not set is an empty text
+        # (from its source).
         adapted = super()._adapt(named(value))
         if adapted.get("idle_timeout") == "":
             adapted["idle_timeout"] = None
@@ -96,17 +97,17 @@ TEMPLATES = resources(TemplateList, Template)
 
 
 class Templates(Collection):
-    """What sessions can run."""
+    """The templates."""
 
     def list(
         self, *, category: str | None = None, page: int | None = None, limit: int | None = None
     ) -> Pager[Template]:
-        """The templates that match.  ``GET /templates``
+        """List the templates that match the filter.  ``GET /templates``
 
         Args:
-            category: of this category.
-            page: the page to begin with; the service begins with 1.
-            limit: templates per page, at most 100; the service takes 50.
+            category: templates of this category.
+            page: the page to begin with; the first is 1.
+            limit: templates per page, at most 100; the service's default is 50.
 
         Raises:
             InvalidArgumentError: a page or limit out of bounds.
@@ -121,7 +122,7 @@ class Templates(Collection):
         )
 
     async def get(self, name: str) -> Template:
-        """Fetch one template, with everything that a list leaves out.  ``GET /templates/{template_name}``
+        """Fetch one template, with all its fields.  ``GET /templates/{template_name}``
 
         Raises:
             NotFoundError: there is no such template.

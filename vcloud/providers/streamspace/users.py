@@ -1,4 +1,4 @@
-"""Users: who may log in. For administrators only."""
+"""Users: who can log in. For administrators only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import ClassVar
 from attrs import frozen
 
 from vcloud._core.arguments import member, optional_member, text
-from vcloud._core.decoding.codec import Id, Instant
 from vcloud._core.decoding.models import none_when_absent
 from vcloud._core.paging.pager import Pager
 from vcloud._core.redaction.secretive import concealing
 from vcloud._core.request import Request, json_body
 from vcloud._core.resource import Collection, Handle
+from vcloud._core.scalars import Id, Instant
 from vcloud.providers.streamspace.models import UserRole
 from vcloud.providers.streamspace.wire import Listing, WireModel, listing, resource, resources
 
@@ -21,16 +21,16 @@ __all__ = ["User", "Users"]
 
 @frozen(kw_only=True, field_transformer=none_when_absent)
 class User(Handle, WireModel):
-    """A user as it was when it was fetched. There is nothing that can be done to one.
+    """A user as it was when it was fetched. The service has no action on a user.
 
     Attributes:
         id: the user's UUID.
         username: the name to log in with.
         email: the email address.
-        role: what the user may do.
+        role: the user's role.
         active: whether the user can log in; None when the service does not say.
-        created_at: when it was made.
-        last_login: when the user last logged in; None when never, or when the service does not say.
+        created_at: when it was created.
+        last_login: the time of the last login; None without one, or when the service does not say.
     """
 
     id: Id
@@ -57,7 +57,7 @@ USERS = resources(UserList, User)
 
 
 class Users(Collection):
-    """Who may log in."""
+    """The users."""
 
     def list(
         self,
@@ -66,15 +66,15 @@ class Users(Collection):
         page: int | None = None,
         limit: int | None = None,
     ) -> Pager[User]:
-        """The users that match.  ``GET /users``
+        """List the users that match the filter.  ``GET /users``
 
         Args:
-            role: with this role.
-            page: the page to begin with; the service begins with 1.
-            limit: users per page; the service takes 20. The document names no maximum here.
+            role: users with this role.
+            page: the page to begin with; the first is 1.
+            limit: users per page; the service's default is 20. The document names no maximum.
 
         Raises:
-            InvalidArgumentError: a page or limit out of bounds, or there is no such role.
+            InvalidArgumentError: a page or limit out of bounds, or an unknown role.
             InvalidRequestError: the service does not know the role.
             PermissionDeniedError: you are no administrator.
         """
@@ -92,16 +92,16 @@ class Users(Collection):
     async def create(
         self, username: str, email: str, password: str, *, role: UserRole | str = UserRole.USER
     ) -> User:
-        """Make a user; never sent twice.  ``POST /users``
+        """Create a user; the request is never sent twice.  ``POST /users``
 
         Args:
             username: the name to log in with.
             email: the email address.
-            password: the password; it appears in no error, log or repr.
-            role: what the user may do.
+            password: the password; it is hidden in errors, logs and reprs.
+            role: the user's role.
 
         Raises:
-            InvalidArgumentError: one of them is empty, or there is no such role.
+            InvalidArgumentError: one of them is empty, or the role is unknown.
             InvalidRequestError: the service does not accept a value.
             ConflictError: there is a user of that name.
             PermissionDeniedError: you are no administrator.

@@ -1,4 +1,4 @@
-"""What StreamSpace's collections share: pages, bounds of arguments, and the other spelling that real servers use."""
+"""Shared by all of StreamSpace's resources: the base of its models, lists, arguments, the token."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
 from attrs import frozen
 
+from vcloud._core import resources as core
 from vcloud._core.arguments import whole_units
-from vcloud._core.decoding.codec import BrokenItems, Integer, Shape, required
 from vcloud._core.decoding.models import DOCUMENTED, none_when_absent
-from vcloud._core.paging.pager import Page, Pager
-from vcloud._core.paging.strategies import next_by_total
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.paging.pager import Pager
+from vcloud._core.paging.strategies import ByTotalPages, PageAnswer
 from vcloud._core.redaction.secretive import concealing
-from vcloud._core.request import QueryValue, Request, query
-from vcloud._core.resource import Handle, Origin, set_origin, set_session
+from vcloud._core.request import QueryValue, Request
+from vcloud._core.resource import Handle, adopt
+from vcloud._core.resources import ListAnswer, Opened, resource
+from vcloud._core.scalars import Integer
 from vcloud._core.session import Session
 from vcloud.errors import ConfigurationError, DecodeError, InvalidArgumentError
 
-__all__ = ["Listing", "Pagination", "WireModel"]
+__all__ = ["Listing", "Pagination", "WireModel", "listing", "resource", "resources"]
 
+T = TypeVar("T")
 H = TypeVar("H", bound=Handle)
 
-_id = attrgetter("id")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CAMEL = re.compile(rb'"([a-z0-9_]+[A-Z][a-zA-Z0-9_]*)"\s*:')
 
@@ -38,13 +41,14 @@ def _snake(name: str) -> str:
 
 @frozen
 class _Known:
-    """What a model expects of the wire."""
+    """The fields of a model, as an answer may hold them."""
 
     names: frozenset[str]
-    #: They cannot be null, but have a value for when they are missing.
+    #: Fields that cannot be null, but may be missing.
     optional: frozenset[str]
-    #: Reads the fields that the document always sends and that have another spelling.
-    telling: Callable[[Any], tuple[object, ...]]
+    #: Reads the fields that the document always sends and that are spelled differently in
+    #: camelCase: they tell the two spellings apart.
+    distinctive: Callable[[Any], tuple[object, ...]]
 
 
 _KNOWN: dict[type[Any], _Known] = {}
@@ -62,15 +66,15 @@ def _learn(model: type[Any]) -> _Known:
     fields = attrs.fields(model)
     nullable = {field.name for field in fields if type(None) in get_args(hints[field.name])}
     given = {field.name for field in fields if field.default is not attrs.NOTHING}
-    telling = [
+    distinctive = [
         field.name for field in fields if field.metadata.get(DOCUMENTED) and "_" in field.name
     ]
     # By two or more names an attrgetter gives a tuple.
-    read = attrgetter(*telling, *telling) if telling else lambda value: ()
+    read = attrgetter(*distinctive, *distinctive) if distinctive else lambda value: ()
     return _Known(
         names=frozenset(field.name for field in fields),
         optional=frozenset(given - nullable),
-        telling=read,
+        distinctive=read,
     )
 
 
@@ -87,17 +91,18 @@ def _names(kind: Any, seen: set[Any]) -> set[str]:
 
 
 class WireModel:
-    """What an answer is decoded into.
+    """The base of what answers are decoded into, in the documented or the published spelling.
 
-    The published server writes camelCase (from its source). The fast decoder takes such keys for unknown fields, so what
-    it made is refused here, and the lenient one reads the answer through :meth:`_adapt`.
+    The document's spelling is snake_case. The published server writes camelCase (from its source),
+    which the fast decoder takes for unknown fields. :meth:`_check_spelling` refuses what it made of
+    such an answer; the lenient decoder then reads the answer through :meth:`_adapt`.
     """
 
     __slots__ = ()
 
     @classmethod
     def _adapt(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """The same object in the document's spelling: snake_case, and nothing where null cannot be."""
+        """The same object in the document's spelling, without nulls for fields that have none."""
         known = _known(cls)
         return {
             (name if (name := _snake(key)) in known.names and name not in value else key): inner
@@ -107,16 +112,18 @@ class WireModel:
 
     @classmethod
     def _check_spelling(cls, value: Self, body: bytes) -> None:
-        """Refuse what the fast decoder made of an answer in the other spelling.
+        """Refuse what the fast decoder made of an answer in the published spelling.
 
         Raises:
-            msgspec.ValidationError: a documented field is empty, and the answer has known fields in camelCase.
+            msgspec.ValidationError: a documented field is missing, and the answer has known fields
+                in camelCase.
         """
-        if value._lacks_something() and _has_camel_case(cls, body):
+        if value.lacks_documented_field() and _has_camel_case(cls, body):
             raise msgspec.ValidationError("fields in camelCase")
 
-    def _lacks_something(self) -> bool:
-        return None in _known(type(self)).telling(self)
+    def lacks_documented_field(self) -> bool:
+        """Whether a field is missing that the document always sends, in its own spelling."""
+        return None in _known(type(self)).distinctive(self)
 
 
 def _has_camel_case(model: type[Any], body: bytes) -> bool:
@@ -144,85 +151,52 @@ class Pagination(WireModel):
             return self.total_pages
         if self.total is None or not self.limit:
             raise DecodeError(
-                "the answer is not what the contract says: its pagination has neither total_pages nor total and limit"
+                "the answer is not what the contract says: its pagination has neither total_pages"
+                " nor total and limit"
             )
         return -(-self.total // self.limit)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Listing(WireModel):
+class Listing(WireModel, ListAnswer):
     """A page. Each kind of list adds ``items`` and a field of its own, named in ``key``, which holds what is on it.
 
     The published server sends ``total`` without pagination, sometimes calls the field ``items``, and writes an empty
     list as null.
     """
 
-    key: ClassVar[str]
-    item_fields: ClassVar[tuple[str, ...]]
+    other_keys: ClassVar[tuple[str, ...]] = ("items",)
 
     pagination: Pagination | None = None
     total: Integer | None = None
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        cls.item_fields = (cls.key, "items")
-
-    def found(self, body: bytes) -> tuple[str, Sequence[Any]]:
-        """What is on the page, and the field it came in.
-
-        Raises:
-            DecodeError: the answer is no list at all.
-        """
-        for key in (self.key, "items"):
-            if (items := getattr(self, key)) is not None:
-                return key, items
-        return self.key, required(None, body, self.key, "items")
-
-    def _lacks_something(self) -> bool:
-        return (self.pagination is not None and self.pagination._lacks_something()) or any(
-            item._lacks_something() for key in self.item_fields for item in getattr(self, key) or ()
+    def page_answer(
+        self,
+        number: int,
+        items: tuple[T, ...],
+        error: DecodeError | None = None,
+        unread: int = 0,
+    ) -> PageAnswer[T]:
+        """See :meth:`ListAnswer.page_answer`."""
+        where = self.pagination
+        if where is None:
+            return PageAnswer(items, number, self.total, error=error, unread=unread)
+        return PageAnswer(
+            items, number, where.total, total_pages=where.pages, error=error, unread=unread
         )
 
-
-class Opened(msgspec.Struct, Generic[H], frozen=True):
-    """A list answer: as the wire has it, its handles, and the items that could not be decoded, if there are any."""
-
-    answer: Listing
-    items: tuple[H, ...]
-    broken: BrokenItems | None = None
-
-
-def adopt(handle: H, session: Session, origin: Origin) -> H:
-    """Give a decoded resource the session that it acts through, and the answer that it came in."""
-    set_session(handle, session)
-    set_origin(handle, origin)
-    return handle
-
-
-def resource(model: type[H]) -> Shape[H, H]:
-    """The shape of an answer that is one resource."""
-    return Shape(model, lambda wire, session, body: adopt(wire, session, (body,)))
+    def lacks_documented_field(self) -> bool:
+        """See :meth:`WireModel.lacks_documented_field`."""
+        return (self.pagination is not None and self.pagination.lacks_documented_field()) or any(
+            item.lacks_documented_field()
+            for key in self.item_fields
+            for item in getattr(self, key) or ()
+        )
 
 
 def resources(wire: type[Listing], model: type[H]) -> Shape[Listing, Opened[H]]:  # noqa: ARG001 - types H
     """The shape of an answer that is a list of resources of this model."""
-
-    def open_all(answer: Listing, session: Session, body: bytes) -> Opened[H]:
-        return open_partly(answer, session, body, {})
-
-    def open_partly(
-        answer: Listing, session: Session, body: bytes, broken: Mapping[str, BrokenItems]
-    ) -> Opened[H]:
-        key, items = answer.found(body)
-        found = broken.get(key)
-        places = range(len(items)) if found is None else found.positions
-        opened = [
-            adopt(item, session, (body, key, index))
-            for index, item in zip(places, items, strict=True)
-        ]
-        return Opened(answer, tuple(opened), found)
-
-    return Shape(wire, open_all, open_partly)
+    return core.resources(wire, adopt)
 
 
 def listing(
@@ -243,39 +217,16 @@ def listing(
     if limit is not None and not (type(limit) is int and 1 <= limit <= (maximum or limit)):
         bounds = f"from 1 to {maximum}" if maximum else "of at least 1"
         raise InvalidArgumentError(f"limit must be a whole number {bounds}, not {limit!r}")
-    parameters = query({"limit": limit, **filters})
-
-    async def fetch(number: int) -> Page[H]:
-        request = Request(
-            "GET", path, f"page={number}&{parameters}" if parameters else f"page={number}"
-        )
-        opened = await session.fetch(request, shape)
-        where, broken = opened.answer.pagination, opened.broken
-        pages, total = (
-            (where.pages, where.total) if where is not None else (None, opened.answer.total)
-        )
-        unread = 0 if broken is None else broken.count
-        following = next_by_total(
-            number=number, items=len(opened.items) + unread, total_pages=pages
-        )
-        return Page(
-            opened.items,
-            number,
-            total,
-            following,
-            number if following is None else pages,
-            error=None if broken is None else session.broken_items(request, broken, page=number),
-            unread=unread,
-        )
-
-    return Pager(fetch, start=page, key=_id, max_pages=session.max_pages)
+    parameters = {"limit": limit, **filters}
+    return core.listing(session, path, shape, ByTotalPages(), page=page, parameters=parameters)
 
 
 def go_duration(value: timedelta | float, name: str) -> str:
-    """A duration as Go writes it, in the shortest of its forms: ``30m``, ``1h30m``, ``45s``.
+    """A duration as Go writes it, in its shortest form: ``30m``, ``1h30m``, ``45s``.
 
     Raises:
-        InvalidArgumentError: it is not whole seconds, or none at all: whether zero means at once or never is not documented.
+        InvalidArgumentError: it is not whole seconds, or is zero. (Whether zero means at once or
+            never is not documented.)
     """
     minutes, second = divmod(whole_units(value, timedelta(seconds=1), name, at_least=1), 60)
     hour, minute = divmod(minutes, 60)
@@ -285,10 +236,10 @@ def go_duration(value: timedelta | float, name: str) -> str:
 
 
 def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
-    """Tags that can be told apart when they are joined with commas.
+    """Check tags, which the service joins with commas.
 
     Raises:
-        InvalidArgumentError: one is empty or has a comma, or a single text was given instead of several.
+        InvalidArgumentError: one is empty or has a comma, or a single text was given.
     """
     if isinstance(tags, str):
         raise InvalidArgumentError(f"tags must be a sequence such as [{tags!r}], not a single text")
@@ -296,7 +247,7 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
     for tag in tags:
         if not isinstance(tag, str) or not tag.strip() or "," in tag:
             raise InvalidArgumentError(
-                f"a tag must be a non-empty text without commas, because they are joined with commas: {tag!r}"
+                f"each tag must be a non-empty text without a comma, not {tag!r}"
             )
         given.append(tag)
     return tuple(given)
@@ -304,10 +255,11 @@ def checked_tags(tags: Sequence[object]) -> tuple[str, ...]:
 
 @concealing
 async def bearer(session: Session) -> str:
-    """The present token, obtained first if there is none.
+    """The client's token. If it has none yet, it obtains one.
 
     Raises:
-        ConfigurationError: the client does not use :class:`~vcloud.BearerAuth`, or was logged out for good.
+        ConfigurationError: the client does not use :class:`~vcloud.BearerAuth`, or it was logged
+            out and has no password to log in with again.
     """
     headers = await session.authenticate(Request("GET", "/"))
     scheme, _, token = headers.get("Authorization", "").partition(" ")

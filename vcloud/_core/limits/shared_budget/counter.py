@@ -1,4 +1,4 @@
-"""What a store is asked when a configured limit is counted in it, and what it answers."""
+"""The interface of stores that count shared limits: the question, the answer, and the queue."""
 
 from __future__ import annotations
 
@@ -13,82 +13,83 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vcloud._core.limits.turns import TooLongError
+from vcloud._core.limits.fair_queueing import WaitTooLongError
 from vcloud._core.tasks import cancel_and_wait
 from vcloud._core.timing.clock import monotonic
 from vcloud._core.timing.timeouts import timeout
 
-#: How many may ask a store at once, in one event loop.
-_AT_ONCE: Final = 10
-#: Seconds for which a store may be silent.
-PATIENCE: Final = 5.0
-#: Seconds; a store's own comparison is inclusive, and an exact wake-up would come in vain.
-GRAIN: Final = 0.001
+#: How many requests of one event loop may ask a store at once.
+MAX_CONCURRENT: Final = 10
+#: Seconds that a store has for its answer.
+STORE_TIMEOUT: Final = 5.0
+#: Seconds that are added to a wait, because stores compare inclusively: a request that asks again
+#: at the exact time would have to wait once more.
+MARGIN: Final = 0.001
 
 
 class Delay(NamedTuple):
-    """How long a request has to wait. All zero: it was counted, and may go."""
+    """How long a request has to wait. All zero: it was counted, and may be sent."""
 
     #: Seconds after which to ask again.
-    turn: float
-    #: Seconds for which the limit is used up, whoever asks: it is waited for at least as long.
+    retry_in: float
+    #: Seconds for which the limit is used up for all processes. No request waits less.
     used_up: float
-    #: The store keeps a place for it, and places for those that wait behind it.
-    in_line: bool = False
+    #: Whether the store keeps places for it and for those that wait behind it.
+    queued: bool = False
 
 
 COUNTED: Final = Delay(0.0, 0.0)
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One request that asks to be counted."""
+    """A request that asks to be counted."""
 
-    #: How many may be let in within one window.
+    #: How many may be admitted within one window.
     requests: int
-    #: How long the window is, in whole seconds.
+    #: The length of the window in whole seconds.
     length: int
-    #: Whose limit it is; those with the same name are counted together.
+    #: The name of the limit. Requests with the same name are counted together.
     name: tuple[str, ...]
-    #: It ends something that costs money, and goes ahead of those that do not.
+    #: Whether it ends something that costs money. It goes ahead of those that do not.
     urgent: bool = False
-    #: How many of this process could go now if the limit allowed it, this one included.
+    #: How many requests of this process could be sent now, including this one.
     waiting: int = 0
-    #: How many of them are urgent; they are not among the others.
+    #: How many urgent requests of this process wait. They are not counted in ``waiting``.
     urgent_waiting: int = 0
-    #: Seconds for which the limit may be used up; a request that has less patience will not wait.
-    patience: float = math.inf
+    #: Seconds for which the limit may be used up. If it is used up for longer, this does not wait.
+    max_wait: float = math.inf
 
 
-class Line:
-    """Those of one event loop that wait for one limit: the first of them asks, for all of them."""
+class LocalQueue:
+    """The requests of one event loop that wait for one limit. The first asks on behalf of all."""
 
     def __init__(self) -> None:
         #: Whether one of them asks, or sleeps until it asks again.
         self.busy = False
-        #: How often the store was away, and what was said the last time.
+        #: How often the store was away, and the last error text.
         self.failures = 0
         self.failure = ""
         # Until when the limit is used up at least, in monotonic seconds.
         self._used_up_until = -math.inf
-        # Those behind the first, each with its patience in seconds.
+        # Those behind the first, each with its longest wait in seconds.
         self._waiting: OrderedDict[asyncio.Future[None], float] = OrderedDict()
 
     @contextlib.asynccontextmanager
-    async def first(self, patience: float) -> AsyncIterator[None]:
+    async def first(self, max_wait: float) -> AsyncIterator[None]:
         """Wait to be the first, in the order of arrival.
 
         Raises:
-            TooLongError: the limit is used up for longer than the patience, as the first learns.
+            WaitTooLongError: the first one found that the limit is used up for longer.
         """
         if self.busy:
-            self.check(patience)
+            self.check(max_wait)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting[turn] = patience
+            self._waiting[turn] = max_wait
             try:
                 await turn
             except BaseException:
                 self._waiting.pop(turn, None)
-                # Whoever is given the turn while it is cancelled passes it on.
+                # It became the first and was cancelled at once: the next one is the first now.
                 if turn.done() and not turn.cancelled() and turn.exception() is None:
                     self._hand_on()
                 raise
@@ -98,22 +99,22 @@ class Line:
         finally:
             self._hand_on()
 
-    def check(self, patience: float) -> None:
-        """Refuse to wait behind the first, as far as it is known for how long.
+    def check(self, max_wait: float) -> None:
+        """Fail if it is known already that the limit is used up for longer than this may wait.
 
         Raises:
-            TooLongError: the limit is used up for longer than the patience.
+            WaitTooLongError: it is.
         """
         used_up = self._used_up_until - monotonic()
-        if self.busy and used_up > patience:
-            raise TooLongError(used_up)
+        if self.busy and used_up > max_wait:
+            raise WaitTooLongError(used_up)
 
-    def learn(self, used_up: float) -> None:
-        """The limit is used up for so many seconds. Who has less patience need not wait."""
+    def set_used_up(self, used_up: float) -> None:
+        """Note for how many seconds the limit is used up. Requests that cannot wait so long fail."""
         self._used_up_until = monotonic() + used_up
-        for turn, patience in self._waiting.items():
-            if used_up > patience and not turn.done():
-                turn.set_exception(TooLongError(used_up))
+        for turn, max_wait in self._waiting.items():
+            if used_up > max_wait and not turn.done():
+                turn.set_exception(WaitTooLongError(used_up))
 
     def _hand_on(self) -> None:
         while self._waiting:
@@ -125,21 +126,21 @@ class Line:
 
 
 class Counter(ABC):
-    """One event loop's way to the store.
+    """How one event loop asks a store.
 
     Args:
-        failures: what the client of the store raises.
-        pool: the connections, if they are ours to close.
+        failures: the errors of the store's client.
+        pool: the connections, if this closes them.
     """
 
-    #: Whether the processes take turns, so that the store has to know how many wait.
+    #: Whether processes take turns, so that the store must know how many requests wait.
     takes_turns = False
 
     def __init__(self, failures: tuple[type[Exception], ...], pool: Any = None) -> None:
-        #: What it raises when the store cannot be reached, or does not count.
+        #: The errors that mean that the store cannot be reached or does not count.
         self.failures: tuple[type[Exception], ...] = (
             OSError,
-            # What the clients of stores raise when a peer that is no store answers nonsense.
+            # Clients of stores raise these if a peer that is no store answers.
             AttributeError,
             LookupError,
             TypeError,
@@ -147,11 +148,12 @@ class Counter(ABC):
             *failures,
         )
         self._pool = pool
-        # A pool that has no connection left would pass for a store that is away.
-        self._connections = asyncio.Semaphore(_AT_ONCE)
+        # Without this limit the pool could run out of connections, which looks like a store that is
+        # away.
+        self._connections = asyncio.Semaphore(MAX_CONCURRENT)
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._lines: dict[tuple[object, ...], Line] = {}
+        self._queues: dict[tuple[object, ...], LocalQueue] = {}
 
     @abstractmethod
     async def take(self, claim: Claim) -> Delay:
@@ -163,61 +165,61 @@ class Counter(ABC):
         """
 
     async def leave(self, claim: Claim) -> None:  # noqa: B027 - nothing to do without turns
-        """Tell the store how many wait; nothing is counted.
+        """Tell the store how many requests wait, without counting one.
 
         Raises:
             Exception: one of :attr:`failures`.
         """
 
-    def line(self, key: tuple[object, ...]) -> Line:
-        """The line of those that wait in this event loop for one limit, urgent or not."""
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line()
-        return line
+    def queue(self, key: tuple[object, ...]) -> LocalQueue:
+        """This event loop's queue for one limit and either urgent or other requests."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = LocalQueue()
+        return queue
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """One of a limited number of connections."""
+        """Occupy one of a limited number of connections."""
         async with self._connections:
             yield
 
     def in_background(self, work: Callable[[], Any]) -> None:
-        """Do something that nobody waits for, unless something is being done already.
+        """Do something in the background, unless something is done there already.
 
-        :meth:`end_background` ends it.
+        :meth:`end_background` cancels it.
         """
         if not self._background:
-            # In no context of the caller's, because it is not the caller's work.
+            # In an empty context, because it does not belong to the caller.
             task = asyncio.create_task(work(), context=Context())
-            if not task.done():  # an eager task may be
+            if not task.done():  # an eager task may be done
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
 
     def later(self, seconds: float, work: Callable[[], Any]) -> None:
-        """Do something in the background after a while, unless that is planned already.
+        """Do something in the background after some seconds, unless that is planned already.
 
-        A timer, because a task that only sleeps would outlive a loop that is about to end.
+        This is a timer, because a sleeping task would outlive a loop that is about to end.
         """
         loop = asyncio.get_running_loop()
         if self._timer is None or self._timer.when() <= loop.time():
             self._timer = loop.call_later(seconds, self.in_background, work, context=Context())
 
     async def end_background(self) -> None:
-        """End what is done in the background."""
+        """Cancel the work in the background."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         await cancel_and_wait(self._background)
 
     async def aclose(self) -> None:
-        """Close the connections that are ours and idle. The next use makes new ones."""
+        """Close the idle connections, if this owns them. The next use makes new ones."""
         try:
             await self.end_background()
         finally:
             if self._pool is not None:
-                # Closing that fails, or takes too long, harms nobody: the connection is gone then.
+                # If this fails or takes too long, the connection is lost, which does no harm.
                 with contextlib.suppress(*self.failures):
-                    async with timeout(PATIENCE):
-                        # One that is in use is another client's, which closes it at its own end.
+                    async with timeout(STORE_TIMEOUT):
+                        # A connection in use belongs to another client, which closes it later.
                         await self._pool.disconnect(inuse_connections=False)

@@ -1,48 +1,49 @@
-"""The script with which Redis counts a shared budget: one moving window, and turns between processes.
+"""The script that counts a shared budget in Redis: one moving window, and turns of the processes.
 
-Redis runs a script as one step, so nobody sees or changes what is between two of its lines. The
-script is written for Redis 5 and newer and for Valkey: they replicate what a script writes, so it
-may read the clock first. Its two keys carry the same hash tag, and so are on one node of a cluster.
+Redis runs a script as one step, so no other client sees or changes anything in between. The script
+is written for Redis 5 and newer and for Valkey: they replicate what a script writes, so it may read
+the clock first. Its two keys carry the same hash tag, and so are on one node of a cluster.
 
-``requests`` is a list of times, the newest first, no longer than the limit. ``line`` is a hash: the
-clock, and one record for each process. Times are microseconds.
+``requests`` is a list of times, the newest first, no longer than the limit. ``line`` is a hash with
+the clock and one record for each process. Times are microseconds.
 
-**The clock** is the server's, and never goes back. When the server's was put back, the difference
-is added from then on, so nobody waits for longer than without the jump. A clock that was put
-forward looks like time that passed: at most what one window counted is forgotten.
+**The clock** is the server's, and never goes back. If the server's clock is set back, the script
+adds the difference from then on, so no request waits longer than without that. If it is set
+forward, that looks like time that passed: at most the count of one window is forgotten.
 
 **Turns** are start-time fair queueing (Goyal, Vin, Cheng 1996). Each process says how many of its
-requests wait, and they take places, each a turn behind the one before. What the window has room for
-is left to those requests of other processes that have earlier places. Thus a burst is shared
-evenly, too, however fast each process asks. A process that comes, or comes back, takes the earliest
-place that others wait for. For each turn that it is behind them, at most as many as the limit, it
-has a credit. A request with credit takes an eighth of a turn: the process catches up, and each of
-the others still gets one turn for eight. A process that does not renew its record in time loses its
-places: it was killed, or stands still.
+requests wait. These requests take places, each of them a turn behind the one before. The script
+leaves the room in the window to requests of other processes that have earlier places, so processes
+share a burst evenly however fast each of them asks.
+
+A process that starts to wait takes the earliest place that others wait for. It gets a credit for
+each turn that it is behind them, at most as many as the limit. A request with credit takes an
+eighth of a turn: the process catches up, and each other process still gets one turn for eight. A
+process that does not renew its record in time, because it was killed or stopped, loses its places.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What it takes and returns stands in its first lines.
+#: Its first lines describe what it takes and returns.
 SCRIPT: Final = """\
--- KEYS   requests, line
--- ARGV   limit, length of the window, process, kind (call, stop, none), how many of its calls wait
---        (this one included), how many of its stops, patience, grace; times in microseconds
--- Gives  1 if it was counted, or else 0; after how long to ask again; for how long the limit is
---        used up for everybody
+-- KEYS     requests, line
+-- ARGV     limit, length of the window, process, kind (call, stop, none), how many of its calls
+--          wait (including this one), how many of its stops, longest wait, grace; in microseconds
+-- Returns  1 if it was counted, else 0; after how long to ask again; for how long the limit is
+--          used up for all processes
 local requests, line = KEYS[1], KEYS[2]
 local limit, length = tonumber(ARGV[1]), tonumber(ARGV[2])
 local me, kind = ARGV[3], ARGV[4]
 local calls, stops = tonumber(ARGV[5]), tonumber(ARGV[6])
-local patience, grace = tonumber(ARGV[7]), tonumber(ARGV[8])
+local max_wait, grace = tonumber(ARGV[7]), tonumber(ARGV[8])
 
--- What one request takes of the order of places. With credit it takes 1: eight turns for one.
+-- How far one request moves its process in the order of places. With credit it takes 1: eight turns for one.
 local TURN = 8
--- How long those whose turn depends on others may sleep.
-local LOOK_AGAIN = 50000
--- The least that they sleep.
+-- The longest sleep of a request whose turn depends on other processes.
+local ASK_AGAIN = 50000
+-- The shortest sleep of such a request.
 local PAUSE = 2000
 
 local time = redis.call('TIME')
@@ -55,7 +56,7 @@ if now < last then
     shift, now = shift + last - now, last
 end
 
--- The others, the first place that they wait for, and the last that was given.
+-- The other processes, the first place that they wait for, and the last place that was given.
 local others, first, newest = {}, nil, 0
 local mine = {place = 0, credit = 0, calls = 0}
 local records = redis.call('HGETALL', line)
@@ -87,7 +88,7 @@ local place, credit = mine.place, mine.credit
 if kind ~= 'none' then
     first = first or newest
     if mine.calls > 0 then
-        -- It waits already, and keeps its place. Nobody waits behind more than a limit of it.
+        -- It waits already, and keeps its place. Others wait for one limit of its requests at most.
         place = math.max(place, first - limit * TURN)
     elseif place < first then
         local behind = math.floor((first - place) / TURN)
@@ -95,7 +96,7 @@ if kind ~= 'none' then
     end
 end
 
--- How many of another process's requests are before this one.
+-- How many requests of another process are before this one.
 local function before(other)
     local gap = place - other.place + (other.id < me and 0.5 or 0)
     if gap <= 0 then
@@ -105,7 +106,7 @@ local function before(other)
     return math.min(other.calls, math.ceil(places))
 end
 
--- After how long so many more than one may be let in.
+-- After how long this one and so many more may be counted.
 local function room(more)
     if more >= limit then
         return length
@@ -140,10 +141,10 @@ if kind ~= 'none' and wait == 0 then
     end
 elseif kind ~= 'none' then
     if ahead > 0 then
-        wait = math.max(PAUSE, math.min(wait, used_up + LOOK_AGAIN))
+        wait = math.max(PAUSE, math.min(wait, used_up + ASK_AGAIN))
     end
-    if used_up > patience then
-        -- It will not wait.
+    if used_up > max_wait then
+        -- It does not wait.
         if kind == 'call' then
             calls = math.max(0, calls - 1)
         else

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from vcloud._core.limits.shared_budget.counter import (
     COUNTED,
-    GRAIN,
-    PATIENCE,
+    MARGIN,
+    STORE_TIMEOUT,
     Claim,
     Counter,
     Delay,
@@ -20,17 +20,17 @@ from vcloud._core.limits.shared_budget.counter import (
 from vcloud._core.limits.shared_budget.redis_script import SCRIPT
 from vcloud.errors import ConfigurationError
 
-#: Seconds for which a place is kept for a process after its turn has come: more than a loaded
-#: machine takes to wake up, and as long as those of a process that was killed hold up the others.
+#: Seconds for which the places of a process are kept after its turn has come. A loaded machine takes
+#: less to wake up. A process that was killed delays the others by as much.
 GRACE: Final = 1.0
-#: Seconds; what is longer is as good as for ever.
+#: Seconds. Longer waits are sent as this.
 _LONGEST: Final = 1e9
 _MICROSECONDS: Final = 1_000_000
 _SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Process:
-    """Names this process in a store, and a fork of it by another name."""
+    """The name of this process in a store. A fork gets a name of its own."""
 
     name = secrets.token_hex(8)
 
@@ -44,9 +44,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def keys(claim: Claim) -> tuple[str, str]:
-    """Under which names a limit is counted: its requests, and the processes in line.
+    """The keys of a limit: its requests, and the processes that wait.
 
-    The braces are a cluster's hash tag, which keeps both on one node.
+    The braces are a hash tag, which keeps both keys on one node of a cluster.
     """
     parts = (*claim.name, str(claim.requests), str(claim.length))
     tag = "/".join(quote(part, safe="") for part in parts)
@@ -54,7 +54,7 @@ def keys(claim: Claim) -> tuple[str, str]:
 
 
 class RedisCounter(Counter):
-    """One event loop's way to Redis or Valkey.
+    """How one event loop asks Redis or Valkey.
 
     Args:
         pool: redis-py's connections.
@@ -71,12 +71,12 @@ class RedisCounter(Counter):
         self._unknown_script = NoScriptError
 
     async def take(self, claim: Claim) -> Delay:
-        counted, turn, used_up = await self._run(claim, "stop" if claim.urgent else "call")
+        counted, retry_in, used_up = await self._run(claim, "stop" if claim.urgent else "call")
         if counted:
             return COUNTED
-        # Whatever the store says: the oldest of a moving window leaves it within its length.
-        waits = [min(max(0.0, wait / _MICROSECONDS), claim.length) for wait in (turn, used_up)]
-        return Delay(waits[0] + GRAIN, waits[1], in_line=True)
+        # Bounded, whatever the store says: the oldest request leaves a window within its length.
+        waits = [min(max(0.0, wait / _MICROSECONDS), claim.length) for wait in (retry_in, used_up)]
+        return Delay(waits[0] + MARGIN, waits[1], queued=True)
 
     async def leave(self, claim: Claim) -> None:
         await self._run(claim, "none")
@@ -90,18 +90,18 @@ class RedisCounter(Counter):
             kind,
             claim.waiting,
             claim.urgent_waiting,
-            int(max(0.0, min(claim.patience, _LONGEST)) * _MICROSECONDS),
+            int(max(0.0, min(claim.max_wait, _LONGEST)) * _MICROSECONDS),
             int(GRACE * _MICROSECONDS),
         )
         async with self.connected():
             with contextlib.suppress(self._unknown_script):
                 return list[int](await self._redis.evalsha(_SHA, 2, *given))
-            # It was started again, or is another one. This teaches it the script, too.
+            # The server was started again, or is another one. This loads the script, too.
             return list[int](await self._redis.eval(SCRIPT, 2, *given))
 
 
 def redis_counter(address: str) -> RedisCounter:
-    """A counter with connections of its own.
+    """Make a counter with connections of its own.
 
     Raises:
         ConfigurationError: the library is not installed, or the address is invalid.
@@ -113,12 +113,16 @@ def redis_counter(address: str) -> RedisCounter:
             "this store needs the extra: pip install 'vcloud-sdk[redis]'"
         ) from None
     try:
-        # Our own clock runs over all of it. With a timeout for each command, redis-py uses
-        # asyncio.wait_for, which before Python 3.12 loses a cancellation in the moment of success.
+        # No timeout for each command, because the whole question has one. redis-py would use
+        # asyncio.wait_for, which before Python 3.12 loses a cancellation that arrives with the
+        # result.
         pool: Any = ConnectionPool.from_url(
-            address, socket_timeout=None, socket_connect_timeout=PATIENCE
+            address, socket_timeout=None, socket_connect_timeout=STORE_TIMEOUT
         )
     except ValueError:
-        # Whose words may hold a part of the password: what is before a slash passes for the port.
-        raise ConfigurationError("the store of a SharedBudget is no valid address") from None
+        # Without its text: what is before a slash counts as the port, and may be in the password.
+        raise ConfigurationError(
+            "the address of a SharedBudget's store is invalid: it must be like "
+            "redis://localhost:6379"
+        ) from None
     return RedisCounter(pool)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from vcloud._core.limits.shared_budget.counter import COUNTED, GRAIN, Claim, Counter, Delay
+from vcloud._core.limits.shared_budget.counter import COUNTED, MARGIN, Claim, Counter, Delay
 from vcloud._core.limits.shared_budget.redis_store import redis_counter
 from vcloud.errors import ConfigurationError
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class LimitsCounter(Counter):
-    """One event loop's way to a storage of the `limits` library.
+    """How one event loop asks a storage of the `limits` library.
 
-    It counts by the wall clock of each process, and whoever asks first goes first.
+    It counts by the wall clock of each process, first come first served.
 
     Args:
         storage: an asyncio storage.
         given: the storage is the user's own.
 
     Raises:
-        ConfigurationError: it is not asyncio's, or cannot count moving windows.
+        ConfigurationError: it is no asyncio storage, or cannot count moving windows.
     """
 
     def __init__(self, storage: Storage, *, given: bool = False) -> None:
@@ -41,7 +41,7 @@ class LimitsCounter(Counter):
             self._limiter = MovingWindowRateLimiter(storage)
         except (NotImplementedError, AssertionError):
             raise ConfigurationError(
-                "the store of a SharedBudget must be asyncio's, and able to count moving windows"
+                "the store of a SharedBudget must be an asyncio storage that can count moving windows"
             ) from None
         failures = storage.base_exceptions
         super().__init__(failures if isinstance(failures, tuple) else (failures,))
@@ -56,12 +56,12 @@ class LimitsCounter(Counter):
                     return COUNTED
                 window = await self._limiter.get_window_stats(item, *claim.name)
         except RuntimeError as error:
-            # What asyncio raises where something is used in one loop that belongs to another.
+            # asyncio raises it if something of another loop is used.
             if not self._given:
                 raise
             raise ConfigurationError(f"{_ONE_LOOP} ({error})") from None
-        # Whatever the store holds: the oldest of a moving window leaves it within its length.
-        wait = min(max(GRAIN, window.reset_time - time.time() + GRAIN), claim.length + GRAIN)
+        # Bounded, whatever the store says: the oldest request leaves a window within its length.
+        wait = min(max(MARGIN, window.reset_time - time.time() + MARGIN), claim.length + MARGIN)
         return Delay(wait, wait)
 
 
@@ -69,15 +69,15 @@ class Counters:
     """The counters of all event loops, whichever threads they run in.
 
     Args:
-        make: makes one, with connections of its own.
-        exclusive: what it makes can serve one event loop at a time only.
+        make: makes a counter with connections of its own.
+        exclusive: its counters can serve only one event loop at a time.
     """
 
     def __init__(self, make: Callable[[], Counter], *, exclusive: bool = False) -> None:
         self._make = make
         self._exclusive = exclusive
         self._lock = threading.Lock()
-        # A mistake in the configuration is found here. The first loop gets this one.
+        # Made at once, to find mistakes in the configuration. The first loop gets this one.
         self._spare: Counter | None = make()
         self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter] = WeakKeyDictionary()
 
@@ -85,13 +85,13 @@ class Counters:
         """The counter of the running loop.
 
         Raises:
-            ConfigurationError: it can serve one loop only, and another one uses it.
+            ConfigurationError: the store can serve one loop only, and another loop uses it.
         """
         loop = asyncio.get_running_loop()
         with self._lock:
             counter = self._of.get(loop)
             if counter is None:
-                # Its connections may refer to the loop, and so keep it from being collected.
+                # Connections may refer to their loop, and so keep it in memory.
                 for other in [other for other in self._of if other.is_closed()]:
                     del self._of[other]
                 if self._exclusive and self._of:
@@ -108,7 +108,7 @@ class Counters:
     def forked(self) -> None:
         """Leave the connections to the parent process.
 
-        Closing them would take them out of the epoll that both processes share.
+        Closing them would remove them from the epoll object that both processes share.
         """
         _KEPT.extend(self._of.values())
         self._of = WeakKeyDictionary()
@@ -120,12 +120,12 @@ _ONE_LOOP = (
     "this SharedBudget counts in a storage object that another event loop uses; for several loops "
     "or threads give it an address such as redis://localhost:6379"
 )
-#: Counters of a parent process.
+#: Counters of the parent process, which are kept so that nothing closes them.
 _KEPT: Final[list[Counter]] = []
 
 
 def counters(store: str | Storage) -> Counters | None:
-    """What counts in this store; None for one that counts within this process.
+    """The counters for this store; None for a store within this process.
 
     Args:
         store: an address, or a storage of the user's own.

@@ -1,8 +1,9 @@
-"""One connection of an agent after the other: registering, heartbeats, and what the control plane says."""
+"""An agent's connections to its control plane, one after the other."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,7 +11,6 @@ from vcloud._core.request import Request, query
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
 from vcloud._core.tasks import first_completed
-from vcloud._core.text import printable, shortened
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.websocket import Socket
 from vcloud.errors import (
@@ -24,8 +24,8 @@ from vcloud.errors import (
     TransportError,
     VCloudError,
 )
-from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.frames import each_message, readable_id
+from vcloud.errors.text import printable, shortened
+from vcloud.providers.streamspace.agent.commands import CommandRunner
 from vcloud.providers.streamspace.agent.hooks import Reporter
 from vcloud.providers.streamspace.agent.messages import (
     Command,
@@ -39,35 +39,36 @@ from vcloud.providers.streamspace.agent.messages import (
     encode_message,
 )
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.pictures import Pictures
+from vcloud.providers.streamspace.agent.parsing import iter_messages, readable_id
 from vcloud.providers.streamspace.agent.reconcile import assigned_sessions
-from vcloud.providers.streamspace.models import AgentCapacity
+from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
+from vcloud.providers.streamspace.models import AgentCapacity, AgentSession
 
-__all__ = ["HOPELESS", "AgentRejectedError", "Connection"]
+__all__ = ["PERMANENT_ERRORS", "AgentConnection", "AgentRejectedError"]
 
 #: Seconds between heartbeats when the control plane does not say: what the document shows.
-INTERVAL: Final = 10.0
+HEARTBEAT_INTERVAL: Final = 10.0
 #: The shortest interval between heartbeats, in seconds, whatever the control plane asks for.
-MIN_INTERVAL: Final = 1.0
-#: The longest, in seconds: the published server ends a connection after 45 without one, and its
-#: own agents say one every 30 by default (both from its source).
-MAX_INTERVAL: Final = 30.0
+MIN_HEARTBEAT_INTERVAL: Final = 1.0
+#: The longest, in seconds: the published server ends a connection after 45 without one, and its own
+#: agents send one every 30 by default (both from its source).
+MAX_HEARTBEAT_INTERVAL: Final = 30.0
 #: Seconds that commands wait for the list of assigned sessions, and as many for ``on_registered``.
-HOLD: Final = 30.0
+RECONCILE_TIMEOUT: Final = 30.0
 #: Seconds in which the control plane has to answer a registration.
-PATIENCE: Final = 30.0
-#: Messages that are taken in a row before other tasks get their turn; one counts as so many more
-#: as it has times so many characters.
-IN_A_ROW: Final = 64
-MESSAGE_SIZE: Final = 4096
+REGISTER_TIMEOUT: Final = 30.0
+#: Messages that are handled in a row before other tasks run. A long message counts as one more for
+#: each so many characters.
+MESSAGES_PER_TURN: Final = 64
+CHARACTERS_PER_MESSAGE: Final = 4096
 
 
 class AgentRejectedError(VCloudError):
-    """The control plane answered the registration with ``rejected``: it does not want this agent."""
+    """The control plane answered the registration with ``rejected``."""
 
 
-#: Coming again does not help against these.
-HOPELESS: Final = (
+#: Errors after which the agent does not connect again, because the next connection would fail too.
+PERMANENT_ERRORS: Final = (
     AgentRejectedError,
     AuthenticationError,
     ConfigurationError,
@@ -77,18 +78,18 @@ HOPELESS: Final = (
 )
 
 
-class Connection:
-    """The socket between an agent and its control plane.
+class AgentConnection:
+    """The WebSocket between an agent and its control plane.
 
     Args:
         client: the client's session, for requests.
         session: the agent's, for its sockets.
-        register: what the agent says of itself.
-        outbox: what it has to say.
-        commands: carries out what it is told.
-        pictures: delivers what viewers ask for.
-        reporter: hears of it.
-        retry: how patiently the assigned sessions are asked for again.
+        register: what the agent sends about itself.
+        outbox: the messages to send.
+        commands: carries out commands.
+        vnc_connections: connects viewers.
+        reporter: reports what happens.
+        retry: the pauses between two requests for the assigned sessions.
 
     Raises:
         InvalidArgumentError: ``register`` holds what JSON or an address cannot.
@@ -101,17 +102,17 @@ class Connection:
         register: Register,
         *,
         outbox: Outbox,
-        commands: Commands,
-        pictures: Pictures,
+        commands: CommandRunner,
+        vnc_connections: VNCConnections,
         reporter: Reporter,
         retry: RetryPolicy,
     ) -> None:
         self._client = client
         self._session = session
-        self._register = register
-        # Once and now, because an error here is its owner's. On a connection it would end the agent,
-        # or keep it connecting for ever.
-        self._introduction = encode_message(register)
+        self._agent_id = register.agent_id
+        # Encoded here, so that the user gets the error. On a connection it would end the agent, or
+        # make it reconnect for ever.
+        self._registration = encode_message(register)
         self._query = query(
             {
                 "agent_id": register.agent_id,
@@ -121,119 +122,124 @@ class Connection:
         )
         self._outbox = outbox
         self._commands = commands
-        self._pictures = pictures
+        self._vnc_connections = vnc_connections
         self._reporter = reporter
         self._retry = retry
-        self._interval = INTERVAL
+        self._interval = HEARTBEAT_INTERVAL
         self._in_a_row = 0
-        #: Set while the control plane knows the agent.
+        #: Set while the agent is registered.
         self.registered = asyncio.Event()
-        #: For how many seconds it did on the last connection; None: not at all.
+        #: Seconds for which it was registered on the last connection; None: it was not.
         self.registered_for: float | None = None
         self._registered_at = 0.0
 
     async def run(self) -> None:
-        """Connect, register, and stay until the connection is lost, which is an error."""
+        """Connect, register, and stay until the connection is lost, which raises an error."""
         self.registered_for = None
-        # Viewers that use the same client may hold all slots, and wait for this agent.
+        # Without a slot: viewers that use the same client may hold all of them, and wait for this.
         request = Request("GET", "/agent/ws", self._query, slot=False)
         socket = await self._session.connect(request, root=True)
         try:
-            await self._introduce(socket)
+            await self._register(socket)
             self._reporter.registered(self._interval)
-            works = [self._listen(socket), self._outbox.send_all(socket), self._beat()]
+            loops = [
+                self._receive_all(socket),
+                self._outbox.send_all(socket),
+                self._send_heartbeats(),
+            ]
             if self._reporter.reconciles:
-                works.append(self._reconcile())
-            await first_completed(*works)
+                loops.append(self._reconcile())
+            await first_completed(*loops)
         finally:
             if self.registered.is_set():
                 self.registered_for = self._session.clock() - self._registered_at
             self.registered.clear()
             self._commands.may_run.set()
-            self._outbox.forget_heartbeats()
+            self._outbox.drop_heartbeats()
             await socket.close()
 
-    async def _introduce(self, socket: Socket) -> None:
-        await socket.send_text(self._introduction)
+    async def _register(self, socket: Socket) -> None:
+        await socket.send_text(self._registration)
         try:
-            async with timeout(PATIENCE):
+            async with timeout(REGISTER_TIMEOUT):
                 while not self.registered.is_set():
-                    await self._hear(socket)
+                    await self._receive_frame(socket)
         except TimeoutError:
             raise RequestTimeout(
-                f"the control plane did not answer the registration within {PATIENCE:g} s"
+                f"the control plane did not answer the registration within {REGISTER_TIMEOUT:g} s"
             ) from None
 
-    async def _listen(self, socket: Socket) -> None:
+    async def _receive_all(self, socket: Socket) -> None:
         while True:
-            await self._hear(socket)
+            await self._receive_frame(socket)
 
-    async def _hear(self, socket: Socket) -> None:
+    async def _receive_frame(self, socket: Socket) -> None:
         frame = await socket.receive()
         if frame is None:
             raise TransportError(f"the agent's socket was closed with {socket.ending}")
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        for message, size in each_message(text):
-            self._take(message, size)
-            self._in_a_row += 1 + size // MESSAGE_SIZE
-            if self._in_a_row >= IN_A_ROW:
-                # A frame, and what waits behind it, may hold any number of them.
+        for message, size in iter_messages(text):
+            self._handle(message, size)
+            self._in_a_row += 1 + size // CHARACTERS_PER_MESSAGE
+            if self._in_a_row >= MESSAGES_PER_TURN:
+                # This frame, and those that wait behind it, may hold any number of messages.
                 self._in_a_row = 0
                 await asyncio.sleep(0)
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
             now = datetime.fromtimestamp(self._session.now(), UTC)
             capacity = AgentCapacity(current_sessions=len(self._commands.sessions))
-            self._outbox.beat(
-                Heartbeat(agent_id=self._register.agent_id, timestamp=now, capacity=capacity)
+            self._outbox.put_heartbeat(
+                Heartbeat(agent_id=self._agent_id, timestamp=now, capacity=capacity)
             )
 
+    # -- the sessions that the control plane has on this agent -----------------------------------
+
     async def _reconcile(self) -> None:
-        """Tell the owner what the control plane believes to run here; ask until it says so."""
+        """Report the assigned sessions once; request them until the control plane answers."""
         failures = 0
-        while True:
-            self._commands.may_run.clear()
-            found = None
-            try:
-                async with timeout(HOLD):
-                    found = await assigned_sessions(self._client, self._register.agent_id)
-                # Cancelled when it takes longer: beside commands, it could take a session that one
-                # of them starts for an orphan.
-                async with timeout(HOLD):
-                    await self._reporter.assigned(found)
-                break
-            except TimeoutError:
-                late = (
-                    "the sessions were not read"
-                    if found is None
-                    else "on_registered did not return"
-                )
-                self._reporter.trouble(RequestTimeout(f"{late} within {HOLD:g} s; commands go on"))
-                if found is not None:
-                    break
-            except VCloudError as error:
-                self._reporter.trouble(error)
-                if isinstance(error, HOPELESS):
-                    break
-            finally:
-                self._commands.may_run.set()
+        while not await self._report_assigned():
             failures += 1
             await asyncio.sleep(self._retry.backoff(failures, self._session.entropy()))
-        # The connection goes on.
+        # When the first of the connection's loops returns, the connection ends.
         await asyncio.Event().wait()
 
-    # -- what it is told -----------------------------------------------------------------------------------------------
+    async def _report_assigned(self) -> bool:
+        """Report the assigned sessions, while commands wait; return whether to leave it at that."""
+        self._commands.may_run.clear()
+        found: Sequence[AgentSession] | None = None
+        try:
+            async with timeout(RECONCILE_TIMEOUT):
+                found = await assigned_sessions(self._client, self._agent_id)
+            # Cancelled when it takes longer: while commands run, the hook could take a session that
+            # one of them starts for an orphan.
+            async with timeout(RECONCILE_TIMEOUT):
+                await self._reporter.assigned(found)
+        except TimeoutError:
+            late = "the sessions were not read" if found is None else "on_registered did not return"
+            self._reporter.error(
+                RequestTimeout(f"{late} within {RECONCILE_TIMEOUT:g} s; commands go on")
+            )
+            return found is not None
+        except VCloudError as error:
+            self._reporter.error(error)
+            return isinstance(error, PERMANENT_ERRORS)
+        finally:
+            self._commands.may_run.set()
+        return True
 
-    def _take(self, message: Message, size: int) -> None:
+    # -- messages --------------------------------------------------------------------------------
+
+    def _handle(self, message: Message, size: int) -> None:
         match message:
             case RegisterAck():
                 self._acknowledged(message)
             case Command():
-                self._commands.take(message, size)
+                self._commands.receive(message, size)
             case VNCProxyRequest():
-                self._pictures.deliver(message)
+                self._vnc_connections.open(message)
             case UnreadableMessage():
                 self._unreadable(message)
             case UnknownMessage() if message.name == "command":
@@ -241,19 +247,19 @@ class Connection:
                     reason = "this agent does not know such a command"
                     self._commands.refuse(command_id, "UNKNOWN_COMMAND", reason)
             case _:
-                # What a newer control plane says besides must not end an older agent.
+                # A newer control plane may send other messages to an older agent.
                 pass
 
     def _acknowledged(self, message: RegisterAck) -> None:
         if message.status == "rejected":
-            raise AgentRejectedError(f"the control plane rejected agent {self._register.agent_id}")
+            raise AgentRejectedError(f"the control plane rejected agent {self._agent_id}")
         if message.status != "registered":
             status = printable(shortened(self._session.hide(message.status), 80))
             raise VCloudError(f"the control plane did not register the agent: {status}")
         interval = message.heartbeat_interval
         seconds = interval.total_seconds() if interval else 0.0
-        bounded = min(max(seconds, MIN_INTERVAL), MAX_INTERVAL)
-        self._interval = bounded if seconds > 0 else INTERVAL
+        bounded = min(max(seconds, MIN_HEARTBEAT_INTERVAL), MAX_HEARTBEAT_INTERVAL)
+        self._interval = bounded if seconds > 0 else HEARTBEAT_INTERVAL
         if not self.registered.is_set():
             self._registered_at = self._session.clock()
             if self._reporter.reconciles:
@@ -262,11 +268,11 @@ class Connection:
         self.registered.set()
 
     def _unreadable(self, message: UnreadableMessage) -> None:
-        """Whoever waits for an answer to it gets one."""
+        """Report it, and answer it if the control plane waits for an answer."""
         error = DecodeError(f"from the control plane: {message}")
         if message.raw.get("type") == "register_ack" and not self.registered.is_set():
             raise error
-        self._reporter.trouble(error)
+        self._reporter.error(error)
         match message.raw.get("type"):
             case "command":
                 if (command_id := readable_id(message.raw, "command_id")) is not None:
@@ -274,4 +280,4 @@ class Connection:
             case "vnc_proxy_request":
                 if (proxy_id := readable_id(message.raw, "proxy_id")) is not None:
                     session_id = readable_id(message.raw, "session_id")
-                    self._pictures.refuse(proxy_id, session_id, str(message))
+                    self._vnc_connections.refuse(proxy_id, session_id, str(message))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Final, Protocol
 
-from vcloud._core.text import printable
+from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import printable
 from vcloud.providers.streamspace.agent.messages import (
     Command,
     HibernateSession,
@@ -16,20 +17,23 @@ from vcloud.providers.streamspace.agent.messages import (
     WakeSession,
 )
 
-__all__ = ["AgentHandler", "CommandFailed"]
+__all__ = ["AgentHandler", "CommandFailed", "VNCAddress", "check_handler"]
 
 #: Host and port, or the absolute path of a Unix socket.
 VNCAddress = tuple[str, int] | str | os.PathLike[str]
 
 
 class CommandFailed(Exception):
-    """For a handler to raise: the command failed, for this reason.
+    """Raised by a handler to fail a command, with a reason.
 
     Args:
         code: what the control plane gets as ``error_code``, such as ``INSUFFICIENT_RESOURCES``.
-        message: the reason, in words; it is sent too. Of an exception its text is, or the name of its class
-            if it has none.
+        message: the reason, which is sent too. For an exception, its text is sent, or the name of
+            its class if it has none.
     """
+
+    code: str
+    message: str
 
     def __init__(self, code: str, message: str | Exception) -> None:
         self.code = str(code)
@@ -41,62 +45,86 @@ class CommandFailed(Exception):
 
 
 class AgentHandler(Protocol):
-    """What an agent does. Each method may run many times at once, for different commands, and may be cancelled.
+    """Carries out an agent's commands.
 
-    Sessions beyond the declared ``max_sessions`` are refused before it hears of them.
+    Each method may run many times at once, for different commands, and may be cancelled. It is not
+    called for sessions beyond the declared ``max_sessions``, which are refused.
 
-    It raises :class:`CommandFailed` to say why it cannot; of any other exception the control plane learns the class's
-    name alone. A command whose method returns anything but a :class:`SessionResult` or None, or a result that
-    JSON cannot hold, is answered as ``failed`` with ``INTERNAL_ERROR``, and ``on_error`` is told.
+    A method raises :class:`CommandFailed` to fail its command with a reason; of any other exception
+    the control plane gets the name of its class only. If a method returns anything but a
+    :class:`SessionResult` or None, or a result that JSON cannot hold, its command is answered as
+    ``failed`` with ``INTERNAL_ERROR``, and ``on_error`` is called.
     """
 
     async def start_session(self, command: StartSession) -> SessionResult | None:
-        """Start a session; what is returned goes back, with the session's id."""
+        """Start a session. The control plane gets the returned result, with the session's id."""
         ...
 
     async def hibernate_session(self, command: HibernateSession) -> SessionResult | None:
         """Save a session's state and give up its container.
 
-        It takes no room of ``max_sessions`` from then on: a handler that keeps anything for it bounds
-        that itself.
+        From then on it does not count towards ``max_sessions``: a handler that keeps anything for
+        it limits that itself.
         """
         ...
 
     async def wake_session(self, command: WakeSession) -> SessionResult | None:
-        """Let a hibernated session go on."""
+        """Wake a hibernated session."""
         ...
 
     async def stop_session(self, command: StopSession) -> SessionResult | None:
-        """End a session; one that is not there is ended already."""
+        """End a session. A session that does not exist has ended already: that is no error."""
         ...
 
     async def vnc_address(self, request: VNCProxyRequest) -> VNCAddress:
-        """Where the session's VNC server can be reached from here.
+        """Where the agent can reach the session's VNC server.
 
         Either ``(host, port)``, or the absolute path of its Unix socket as a ``str`` or as an
-        ``os.PathLike`` of ``str``, such as :class:`pathlib.Path`. A path is better where there is a
-        choice: the rights of its folder say which users of this machine can connect, while a port
-        on loopback takes all of them.
+        ``os.PathLike`` of ``str``, such as :class:`pathlib.Path`. Prefer a path: the permissions of
+        its folder decide which users of this machine can connect, while all of them can connect to
+        a port on loopback.
         """
         ...
 
 
-def words(value: object) -> str:
-    """What an object of a handler's says, which may be an error in the place of a text.
+_METHODS: Final = (
+    "start_session",
+    "hibernate_session",
+    "wake_session",
+    "stop_session",
+    "vnc_address",
+)
 
-    One that cannot say anything gives the name of its class.
+
+def check_handler(handler: object) -> None:
+    """Check that an object has the methods of :class:`AgentHandler`.
+
+    Raises:
+        InvalidArgumentError: it lacks some of them.
+    """
+    missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
+    if missing:
+        raise InvalidArgumentError(
+            f"handler must be an AgentHandler; {type(handler).__name__} has no {', '.join(missing)}"
+        )
+
+
+def text_of(value: object) -> str:
+    """The text of an object that a handler gave; the name of its class if it raises instead.
+
+    A handler may have put an exception in the place of a text.
     """
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - whatever a class of the user's does
+    except Exception:  # noqa: BLE001 - a class of the user's may do anything
         return type(value).__name__
 
 
 async def carry_out(handler: AgentHandler, command: Command) -> SessionResult | None:
-    """Give a command to the method that is for it.
+    """Call the handler's method for a command.
 
     Raises:
-        CommandFailed: there is none, or the handler says so.
+        CommandFailed: there is no such method, or the handler raised it.
     """
     match command:
         case StartSession():

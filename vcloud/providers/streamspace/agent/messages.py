@@ -1,4 +1,4 @@
-"""What agents and the control plane say to each other: every message of the document, to and from its JSON."""
+"""The messages between agents and the control plane, and their JSON: every one of the document."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import attrs
 import msgspec
 from attrs import field, frozen
 
-from vcloud._core.decoding.codec import GoDuration, Id, Instant, Integer, OpenEnum
-from vcloud._core.text import printable, shortened
+from vcloud._core.scalars import GoDuration, Id, Instant, Integer, OpenEnum
 from vcloud.errors import InvalidArgumentError
+from vcloud.errors.text import printable, shortened
 from vcloud.providers.streamspace.models import AgentCapacity, Platform, Resources, SessionState
 from vcloud.providers.streamspace.wire import WireModel, go_duration
 
@@ -46,7 +46,7 @@ __all__ = [
 
 
 class CommandStatus(OpenEnum):
-    """How far a command is."""
+    """The state of a command."""
 
     ACKNOWLEDGED = "acknowledged"
     COMPLETED = "completed"
@@ -55,18 +55,18 @@ class CommandStatus(OpenEnum):
 
 @frozen(kw_only=True)
 class Message(WireModel):
-    """Anything that is said on an agent's socket. ``type`` and ``command_type`` tell the messages apart."""
+    """A message on an agent's socket. ``type`` and ``command_type`` tell the kinds apart."""
 
     type: ClassVar[str] = ""
     command_type: ClassVar[str | None] = None
 
 
-# -- agent to control plane --------------------------------------------------------------------------------------------
+# -- agent to control plane ----------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
 class Register(Message):
-    """The first thing that an agent says: what it is, and how much it can take."""
+    """An agent's first message: its name, its platform and its capacity."""
 
     type: ClassVar[str] = "register"
 
@@ -79,7 +79,7 @@ class Register(Message):
 
 @frozen(kw_only=True)
 class Heartbeat(Message):
-    """An agent is still there; ``capacity.current_sessions`` says how many sessions it runs."""
+    """Tells that the agent is alive; ``capacity.current_sessions`` is how many sessions it runs."""
 
     type: ClassVar[str] = "heartbeat"
 
@@ -90,7 +90,7 @@ class Heartbeat(Message):
 
 @frozen(kw_only=True)
 class CommandAck(Message):
-    """An agent has got a command, and has not carried it out yet."""
+    """Tells that the agent has received a command, before it is carried out."""
 
     type: ClassVar[str] = "command_ack"
 
@@ -101,13 +101,13 @@ class CommandAck(Message):
 
 @frozen(kw_only=True)
 class SessionResult(WireModel):
-    """What a command made of a session. The document shows it for a start: where its picture is, and since when.
+    """The result of a command. The document shows it for a start.
 
     Attributes:
-        session_id: which session; the worker fills it in.
+        session_id: the session; the worker fills it in.
         pod_ip: its address inside the cluster.
-        pod_name: its pod, or whatever runs it.
-        vnc_port: where its VNC server listens.
+        pod_name: its pod, or another unit of the platform that runs it.
+        vnc_port: the port of its VNC server.
         started_at: when it was started.
     """
 
@@ -120,7 +120,7 @@ class SessionResult(WireModel):
 
 @frozen(kw_only=True)
 class CommandResult(Message):
-    """What became of a command: ``completed`` with a result, or ``failed`` with an error and its code."""
+    """The end of a command: ``completed`` with a result, or ``failed`` with an error and a code."""
 
     type: ClassVar[str] = "command_result"
 
@@ -134,9 +134,9 @@ class CommandResult(Message):
 
 @frozen(kw_only=True)
 class VNCProxyError(Message):
-    """An agent cannot reach the VNC server that it was asked for.
+    """Tells that an agent cannot reach a VNC server.
 
-    Not in the document, which says nothing of this case: a decision of vcloud's.
+    Not in the document, which says nothing about this case: a decision of vcloud's.
     """
 
     type: ClassVar[str] = "vnc_proxy_error"
@@ -148,10 +148,10 @@ class VNCProxyError(Message):
 
 @frozen(kw_only=True)
 class SessionReport(Message):
-    """A session changed its state without a command: its desktop ended by itself, or is not there any more.
+    """Tells that a session changed its state without a command: its desktop ended, or is missing.
 
-    Not in the document, which knows results of commands only: a decision of vcloud's. ``type`` and ``state`` are those of
-    the published server's message (from its source).
+    Not in the document, which only has results of commands: a decision of vcloud's. ``type`` and
+    ``state`` are those of the published server's message (from its source).
     """
 
     type: ClassVar[str] = "status"
@@ -162,12 +162,12 @@ class SessionReport(Message):
     message: str | None = None
 
 
-# -- control plane to agent --------------------------------------------------------------------------------------------
+# -- control plane to agent ----------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
 class RegisterAck(Message):
-    """The control plane knows the agent, and wants to hear of it this often."""
+    """Answers a registration, and says how often the agent sends heartbeats."""
 
     type: ClassVar[str] = "register_ack"
 
@@ -178,7 +178,7 @@ class RegisterAck(Message):
 
 @frozen(kw_only=True)
 class CommandData(WireModel):
-    """Which session a command means, as the platform names it."""
+    """The session that a command is for, as the platform names it."""
 
     name: str
     namespace: str | None = None
@@ -186,22 +186,22 @@ class CommandData(WireModel):
 
 @frozen(kw_only=True)
 class VNCPort(WireModel):
-    """Where a session's VNC server is to listen."""
+    """The port on which a session's VNC server is to listen."""
 
     port: Integer
 
 
 @frozen(kw_only=True)
 class StartData(CommandData):
-    """What is to be started.
+    """The session to start.
 
     Attributes:
-        user: whose session it is.
+        user: its owner.
         template: the template that it is made from.
         image: the container image.
-        resources: what it may use.
-        vnc: where its VNC server is to listen.
-        persistent_home: whether the user's home directory outlives it.
+        resources: the limits of its resources.
+        vnc: the port of its VNC server.
+        persistent_home: whether the user's home directory is kept after it.
         environment: variables of the container.
     """
 
@@ -216,7 +216,7 @@ class StartData(CommandData):
 
 @frozen(kw_only=True)
 class StopData(CommandData):
-    """What is to be stopped: in good order or at once, and how long that may take."""
+    """The session to stop: gracefully or at once, and how long that may take."""
 
     graceful: bool | None = None
     timeout: GoDuration | None = None
@@ -224,7 +224,7 @@ class StopData(CommandData):
 
 @frozen(kw_only=True)
 class Command(Message):
-    """The control plane wants something done to a session. A ``command_id`` that comes twice is the same command."""
+    """A command for a session. A ``command_id`` that comes twice is the same command."""
 
     type: ClassVar[str] = "command"
 
@@ -252,7 +252,7 @@ class HibernateSession(Command):
 
 @frozen(kw_only=True)
 class WakeSession(Command):
-    """Let a hibernated session go on."""
+    """Wake a hibernated session."""
 
     command_type: ClassVar[str] = "wake_session"
 
@@ -270,7 +270,7 @@ class StopSession(Command):
 
 @frozen(kw_only=True)
 class VNCProxyData(WireModel):
-    """Where the VNC server of a session is, as the agent itself said when it started it."""
+    """Where the VNC server of a session is, as the agent itself answered when it started it."""
 
     pod_name: str | None = None
     namespace: str | None = None
@@ -279,7 +279,7 @@ class VNCProxyData(WireModel):
 
 @frozen(kw_only=True)
 class VNCProxyRequest(Message):
-    """Somebody wants to see a session."""
+    """A viewer wants to connect to a session."""
 
     type: ClassVar[str] = "vnc_proxy_request"
 
@@ -290,7 +290,7 @@ class VNCProxyRequest(Message):
 
 @frozen(kw_only=True)
 class UnknownMessage(Message):
-    """A message of a kind that this SDK does not know, as it came: its ``type`` is ``raw["type"]``, if it has one."""
+    """A message of an unknown kind, as it came; its ``type`` is ``raw["type"]``, if it has one."""
 
     raw: dict[str, Any] = field(hash=False)
 
@@ -302,12 +302,12 @@ class UnknownMessage(Message):
 
 @frozen(kw_only=True)
 class UnreadableMessage(Message):
-    """Something that is no message, or a known one that lacks what it must have.
+    """Data that is no message, or a message of a known kind that lacks a required field.
 
     Attributes:
-        raw: the object as it came; empty when it is none.
-        problem: what is wrong, by the names of fields: ``data.timeout: expected a duration such as 30m``. It holds no value,
-            because that may be a secret.
+        raw: the object as it came; empty when it is no object.
+        problem: what is wrong, by the names of fields: ``data.timeout: expected a duration such as
+            30m``. It holds no value, because a value may be a secret.
     """
 
     raw: dict[str, Any] = field(hash=False, repr=False)
@@ -315,7 +315,7 @@ class UnreadableMessage(Message):
 
     @property
     def name(self) -> str:
-        """Which message it was to be: its command type, or its type; empty when it has none."""
+        """The kind that it names: its command type, or its type; empty when it has none."""
         name = self.raw.get("command_type") or self.raw.get("type")
         return name if isinstance(name, str) else ""
 
@@ -323,11 +323,11 @@ class UnreadableMessage(Message):
         return printable(f"{shortened(self.name, MAX_NAME) or 'a message'}: {self.problem}")
 
 
-#: Characters of a message's name in a text. The longest known one has 17.
+#: Characters of a message's name in an error. The longest known one has 17.
 MAX_NAME: Final = 80
-#: What the other side knows a thing by, and what is echoed exactly as it came.
+#: Ids of the other side, which are echoed exactly as they came.
 _IDS: Final = frozenset({"command_id", "proxy_id", "session_id"})
-#: The messages that the SDK knows, by ``type`` and ``command_type``.
+#: The known kinds, by ``type`` and ``command_type``.
 KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
     (kind.type, kind.command_type): kind
     for kind in (
@@ -338,11 +338,11 @@ KINDS: Final[Mapping[tuple[str, str | None], type[Message]]] = {
 
 
 def encode_message(message: Message) -> str:
-    r"""The JSON text of a message; what is None is left out.
+    r"""The JSON text of a message, without the fields that are None.
 
-    A text that is not valid unicode (a file's name, half an emoji) goes out with visible escapes:
-    ``caf\udce9`` becomes the ten characters ``caf\\udce9``. An id goes out as JSON's own escape of
-    the very same characters, ``"\ud83d"``: only so does whoever sent it that way find it again.
+    A text that is not valid unicode (a file's name, half an emoji) is sent with visible escapes:
+    ``caf\udce9`` becomes the ten characters ``caf\\udce9``. An id is sent as JSON's own escape of
+    the same characters, ``"\ud83d"``, so that the other side recognises it.
 
     Raises:
         InvalidArgumentError: it holds a value that JSON has no form for, such as an ``ip_address``.
@@ -365,7 +365,7 @@ def _json(plain: dict[str, Any]) -> str:
     try:
         return msgspec.json.encode(plain).decode()
     except UnicodeEncodeError:
-        # Slower, but it escapes what is not valid unicode. Texts have escapes already.
+        # Slower, but it escapes invalid unicode. Texts have visible escapes already.
         return json.dumps(plain, separators=(",", ":"))
 
 

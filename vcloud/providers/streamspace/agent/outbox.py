@@ -1,4 +1,4 @@
-"""What an agent has to say, until it is said."""
+"""The messages that an agent has not sent yet, across connections."""
 
 from __future__ import annotations
 
@@ -12,95 +12,101 @@ from vcloud.providers.streamspace.agent.messages import Heartbeat, Message, enco
 
 __all__ = ["Outbox"]
 
-#: How many messages wait to be sent: a control plane that is away for days must not make the agent grow.
-UNSENT: Final = 4096
-#: Characters of these messages; of some 200 each, the number above comes first.
-UNSENT_SIZE: Final = 16 * 1024 * 1024
+#: How many messages wait to be sent. The control plane may be away for days, and the agent's memory
+#: must not grow for as long.
+MAX_UNSENT: Final = 4096
+#: Characters of these messages. Most have some 200, so that the number above is reached first.
+MAX_UNSENT_SIZE: Final = 16 * 1024 * 1024
 #: Characters of one message, of four bytes at most: the published server ends the connection at a
 #: message above 512 KiB.
 MAX_MESSAGE: Final = 128 * 1024
 
 
-class _Unsent(NamedTuple):
+class _Queued(NamedTuple):
     text: str
     is_heartbeat: bool
 
 
 class Outbox:
-    """The messages that wait to be sent, over one connection or the next."""
+    """A bounded queue of messages, sent over one connection or the next."""
 
     def __init__(self) -> None:
-        self._unsent: deque[_Unsent] = deque()
+        self._queue: deque[_Queued] = deque()
         self._size = 0
-        self._something = asyncio.Event()
-        self._nothing = asyncio.Event()
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
 
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._unsent)
+    def __len__(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._queue)
 
-    def say(self, message: Message) -> str:
-        """Send it when there is a connection.
+    @property
+    def size(self) -> int:
+        """Characters of these messages."""
+        return self._size
+
+    def put(self, message: Message) -> str:
+        """Queue a message.
 
         Returns:
             its JSON.
 
         Raises:
-            InvalidArgumentError: it cannot be written as JSON, or is too long. Nothing is sent.
+            InvalidArgumentError: it cannot be written as JSON, or is too long. It is not queued.
         """
-        # Written here, where who says it can still say something else.
+        # Encoded here, where the caller can still send something else instead.
         text = encode_message(message)
         if len(text) > MAX_MESSAGE:
             raise InvalidArgumentError(
                 f"a {type(message).__name__} of {len(text)} characters is longer than the "
                 f"{MAX_MESSAGE} that are sent"
             )
-        self._append(_Unsent(text, isinstance(message, Heartbeat)))
+        self._append(_Queued(text, isinstance(message, Heartbeat)))
         return text
 
-    def say_again(self, text: str) -> None:
-        """Send what :meth:`say` returned once more."""
-        self._append(_Unsent(text, is_heartbeat=False))
+    def put_text(self, text: str) -> None:
+        """Queue a text that :meth:`put` returned, once more."""
+        self._append(_Queued(text, is_heartbeat=False))
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Send a heartbeat; one that waits to be sent says enough."""
-        if not any(message.is_heartbeat for message in self._unsent):
-            self.say(heartbeat)
+    def put_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Queue a heartbeat, unless one waits already."""
+        if not any(message.is_heartbeat for message in self._queue):
+            self.put(heartbeat)
 
-    def forget_heartbeats(self) -> None:
-        """To say on the next connection that one was alive before would be worse than nothing."""
-        self._unsent = deque(message for message in self._unsent if not message.is_heartbeat)
-        self._size = sum(len(message.text) for message in self._unsent)
+    def drop_heartbeats(self) -> None:
+        """Drop heartbeats: one of an earlier connection would be wrong on the next."""
+        self._queue = deque(message for message in self._queue if not message.is_heartbeat)
+        self._size = sum(len(message.text) for message in self._queue)
 
-    def _append(self, message: _Unsent) -> None:
-        self._unsent.append(message)
+    def _append(self, message: _Queued) -> None:
+        self._queue.append(message)
         self._size += len(message.text)
-        # The oldest go first: a command whose answer is lost is sent again, and answered again.
-        while len(self._unsent) > UNSENT or self._size > UNSENT_SIZE:
+        # The oldest are dropped: a command whose result is lost is sent again, and answered again.
+        while len(self._queue) > MAX_UNSENT or self._size > MAX_UNSENT_SIZE:
             self._drop_first()
-        self._nothing.clear()
-        self._something.set()
+        self._emptied.clear()
+        self._filled.set()
 
     def _drop_first(self) -> None:
-        self._size -= len(self._unsent.popleft().text)
+        self._size -= len(self._queue.popleft().text)
 
     async def send_all(self, socket: Socket) -> None:
-        """Send what waits, and then what comes.
+        """Send the messages that wait, and then each new one.
 
         Raises:
-            TransportError: the connection is lost. What was not sent waits for the next one.
+            TransportError: the connection is lost. Unsent messages wait for the next one.
         """
         while True:
-            while self._unsent:
-                message = self._unsent[0]
+            while self._queue:
+                message = self._queue[0]
                 await socket.send_text(message.text)
                 # The bound may have dropped it meanwhile.
-                if self._unsent and self._unsent[0] is message:
+                if self._queue and self._queue[0] is message:
                     self._drop_first()
-            self._nothing.set()
-            self._something.clear()
-            await self._something.wait()
+            self._emptied.set()
+            self._filled.clear()
+            await self._filled.wait()
 
     async def wait_empty(self) -> None:
-        """Wait until all is sent."""
-        await self._nothing.wait()
+        """Wait until everything was sent."""
+        await self._emptied.wait()

@@ -1,4 +1,4 @@
-"""What the control plane believes to run on an agent, for agents that compare it with what they have."""
+"""The sessions that the control plane has on an agent, for agents that compare them with theirs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vcloud.providers.streamspace.models import AgentSession, SessionState
 
 __all__ = ["assigned_sessions"]
 
-_OVER: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
+_TERMINAL: Final = frozenset({SessionState.TERMINATED, SessionState.FAILED})
 
 
 async def assigned_sessions(session: Session, agent_id: str) -> Sequence[AgentSession]:
-    """The sessions that are on this agent and not over.  ``GET /agents/{agent_id}``
+    """The sessions on this agent that are not over.  ``GET /agents/{agent_id}``
 
     Raises:
-        DecodeError: the answer does not say. That it says nothing must not pass for none: an agent
-            may end what it has beyond these.
+        DecodeError: the answer has no sessions. It must not count as an empty list: an agent may
+            end whatever it has beyond these.
         VCloudError: as for any request.
     """
     agent = await Agents(session).get(agent_id)
     if agent.raw.get("sessions") is None:
         raise DecodeError(f"GET /agents/{agent_id} does not say which sessions are on the agent")
-    return tuple(one for one in agent.sessions if one.state not in _OVER)
+    return tuple(one for one in agent.sessions if one.state not in _TERMINAL)

@@ -1,4 +1,4 @@
-"""The agent's side of StreamSpace: what runs the sessions that the control plane asks for."""
+"""The agent's side of StreamSpace: runs the sessions that the control plane asks for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Final, Self
 
 import attrs
 
+from vcloud._core.cleanup import WITHIN, left_behind
 from vcloud._core.redaction.secretive import Secretive
 from vcloud._core.retry import RetryPolicy
 from vcloud._core.session import Session
-from vcloud._core.tasks import WITHIN, cancel_and_wait, first_completed, left_behind
+from vcloud._core.tasks import cancel_and_wait, first_completed
 from vcloud._core.timing.running_time import timeout_running
 from vcloud.errors import (
     AuthenticationError,
@@ -20,47 +21,49 @@ from vcloud.errors import (
     RequestTimeout,
     VCloudError,
 )
-from vcloud.providers.streamspace.agent.commands import Commands
-from vcloud.providers.streamspace.agent.connection import HOPELESS, Connection
+from vcloud.providers.streamspace.agent.commands import CommandRunner
+from vcloud.providers.streamspace.agent.connection import PERMANENT_ERRORS, AgentConnection
 from vcloud.providers.streamspace.agent.handler import AgentHandler
 from vcloud.providers.streamspace.agent.hooks import AgentHooks, Reporter
 from vcloud.providers.streamspace.agent.messages import Register
 from vcloud.providers.streamspace.agent.outbox import Outbox
-from vcloud.providers.streamspace.agent.pictures import Pictures
-from vcloud.providers.streamspace.agent.streak import DISPLACED, Streak
+from vcloud.providers.streamspace.agent.reconnect import DUPLICATE_AFTER, ReconnectBackoff
+from vcloud.providers.streamspace.agent.vnc_connections import VNCConnections
 
 __all__ = ["AgentWorker"]
 
-#: Seconds that the last results get to go out when the agent stops.
-FLUSH: Final = 1.0
+#: Seconds in which the last results are sent when the agent stops.
+FLUSH_TIMEOUT: Final = 1.0
 
 
 class AgentWorker(Secretive):
-    """An agent: ``async with client.serve_agent(...) as worker``, or ``await client.serve_agent(...).run()``.
+    """An agent: ``async with client.serve_agent(...) as worker``, or ``await worker.run()``.
 
     It connects (``GET /agent/ws``, a WebSocket beside the API: see :attr:`Session.vnc_url`),
-    registers, sends heartbeats as often as it is told, acknowledges each command at once, runs it
-    in the handler, and answers what became of it. A command that comes twice runs once and is
-    answered again; one that lacks something is answered with what it lacks. When the connection
-    drops, commands go on; it is made anew with growing pauses, for as long as it takes, and what
-    they came to is sent then. The pauses go on growing until a connection has lasted for a minute,
-    so that two agents of one name do not displace each other for ever at full speed; the log says
-    once that there seem to be two.
+    registers, and sends heartbeats as often as the control plane asks. It acknowledges each command
+    at once, runs it in the handler, and sends its result. A command that comes twice runs once and
+    is answered twice; one that lacks a field is answered with the name of that field. When the
+    connection drops, commands continue, and their results are sent over the next connection. The
+    pauses between connections grow until one has lasted for a minute, so that two agents of one
+    name do not displace each other at full speed; the log says once that there seem to be two.
 
     It keeps to the ``max_sessions`` of its capacity: a start or a wake of one session more is
-    answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler does not hear of it. A
+    answered as ``failed`` with ``AGENT_CAPACITY_EXCEEDED``, and the handler is not called. A
     session counts from the moment that its start or wake is accepted, until it is stopped or
-    hibernated; of sessions from before this process it knows nothing. Besides, at most 1024
-    commands of each kind are under way at once (or ``max_sessions``, if that is more); what exceeds
-    that gets the same answer. The README lists all bounds.
+    hibernated; sessions from before this process do not count. Besides, at most 1024 commands of
+    each kind are in flight at once (or ``max_sessions``, if that is more); more get the same
+    answer. The README lists all bounds.
 
-    The document names no authentication for this socket; the client's token is sent as for everything else. It does not
-    say either how a session's picture travels between agent and control plane. Here (our decision) the agent answers a
-    ``vnc_proxy_request`` by opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries
-    the bytes of the VNC server in binary messages; if it cannot reach the server, it says ``vnc_proxy_error``.
+    The document names no authentication for this socket; the client's token is sent as for
+    everything else. It does not say either how the bytes of a VNC session travel between agent and
+    control plane. Here (a decision of vcloud's) the agent answers a ``vnc_proxy_request`` by
+    opening ``GET /agent/vnc/{proxy_id}``, a second WebSocket beside the API that carries the bytes
+    of the VNC server in binary messages. If it cannot reach the server, it sends
+    ``vnc_proxy_error``.
 
-    What happens to it stands in the log ``vcloud.streamspace.agent``: INFO when it is registered,
-    WARNING for what it copes with, ERROR when it ends with an error or one of its hooks raised.
+    The log ``vcloud.streamspace.agent`` has an INFO record when it is registered, WARNING for
+    errors after which it continues, and ERROR when it ends with an error or one of its hooks
+    raised.
 
     Closing the client stops it as :meth:`stop` does. If it has not ended within ``cleanup_timeout``
     of the :class:`~vcloud.Endpoint`, the closing raises a :class:`~vcloud.CleanupError` that names
@@ -68,11 +71,11 @@ class AgentWorker(Secretive):
 
     Args:
         session: the client's.
-        register: what it says of itself.
-        handler: what it does.
-        grace: seconds that commands under way get to finish when it stops.
-        retry: how patiently it connects again; ``attempts`` does not count.
-        hooks: what is told of its connection.
+        register: what it sends about itself.
+        handler: carries out its commands.
+        grace: seconds that commands in flight get to finish when it stops.
+        retry: the pauses between connections; ``attempts`` does not count.
+        hooks: the user's functions.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class AgentWorker(Secretive):
         retry: RetryPolicy,
         hooks: AgentHooks,
     ) -> None:
-        # Trying again is decided here, where there is no limit to it.
+        # One attempt: the worker itself tries again, without a limit.
         self._session = session.with_options(retry=attrs.evolve(retry, attempts=1))
         self._register = register
         self._grace = grace
@@ -93,29 +96,30 @@ class AgentWorker(Secretive):
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
         self._reporter = Reporter(register.agent_id, hooks)
-        trouble = self._reporter.trouble
-        most = register.capacity.max_sessions if register.capacity is not None else None
-        self._commands = Commands(register.agent_id, handler, self._outbox, trouble, most)
-        self._pictures = Pictures(
-            self._session, handler, self._outbox, trouble, self._token_refused
+        on_error = self._reporter.error
+        max_sessions = register.capacity.max_sessions if register.capacity is not None else None
+        self._commands = CommandRunner(
+            register.agent_id, handler, self._outbox, on_error, max_sessions
         )
-        self._connection = Connection(
+        self._vnc_connections = VNCConnections(
+            self._session, handler, self._outbox, on_error, self._token_refused
+        )
+        self._connection = AgentConnection(
             session,
             self._session,
             register,
             outbox=self._outbox,
             commands=self._commands,
-            pictures=self._pictures,
+            vnc_connections=self._vnc_connections,
             reporter=self._reporter,
             retry=retry,
         )
+        #: Set when it has ended, before its tasks are cancelled; and after it.
         self._over = asyncio.Event()
         self._ended = asyncio.Event()
         self._refused: asyncio.Future[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._started = False
-
-    # -- what its owner sees -------------------------------------------------------------------------------------------
 
     @property
     def agent_id(self) -> str:
@@ -124,7 +128,7 @@ class AgentWorker(Secretive):
 
     @property
     def registered(self) -> bool:
-        """Whether the control plane knows it now."""
+        """Whether it is registered now."""
         return self._connection.registered.is_set()
 
     @property
@@ -139,52 +143,64 @@ class AgentWorker(Secretive):
 
     @property
     def errors(self) -> tuple[Exception, ...]:
-        """What went wrong and was coped with: lost connections, handlers that raised. The last at the end; bounded."""
+        """The last 16 errors after which it continued, the newest at the end.
+
+        Lost connections are among them, and what handlers raised.
+        """
         return tuple(self._reporter.errors)
 
+    @property
+    def unsent(self) -> int:
+        """How many messages wait to be sent to the control plane; at most 4096."""
+        return len(self._outbox)
+
     def drain(self) -> None:
-        """Start no more sessions: what asks for one fails with ``AGENT_DRAINING``. Everything else goes on."""
+        """Start no more sessions: their commands fail with ``AGENT_DRAINING``."""
         self._commands.draining = True
 
     def stop(self) -> None:
-        """Let :meth:`run` come to its end: no new commands, those under way get the grace time."""
+        """End :meth:`run`: take no new commands, and give those in flight the grace time."""
         self._commands.draining = self._commands.stopping = True
         self._stopping.set()
 
     def report_failed(self, session_id: str, reason: str) -> None:
-        """Say that a session is over though no command ended it: nobody is behind it any more.
+        """Report that a session has ended although no command ended it.
 
-        For a desktop that ended by itself, and for a session that ``on_registered`` names and that is not here. The
-        document has no message for it; a control plane that does not know this one (``status``, our decision after the
-        published server's) ignores it. Then ``client.sessions.ref(session_id).delete(force=True)`` is left.
+        For a desktop that ended by itself, and for a session that ``on_registered`` names and that
+        does not exist here. The document has no message for it; a control plane that does not know
+        this one (``status``, a decision of vcloud's after the published server's) ignores it. In
+        that case use ``client.sessions.ref(session_id).delete(force=True)``.
 
         Args:
-            session_id: which.
+            session_id: the session.
             reason: for people; it becomes the session's ``status.message``.
 
         Raises:
-            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text: give ``str(error)``.
+            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text: give
+                ``str(error)``.
         """
         self._commands.report_failed(session_id, reason)
 
     async def wait_registered(self) -> None:
-        """Wait until the control plane knows it.
+        """Wait until it is registered.
 
         Raises:
-            ConfigurationError: it has ended, and the control plane never did; :meth:`run` says why.
+            ConfigurationError: it has ended before; :meth:`run` raises the reason.
         """
         await first_completed(self._connection.registered.wait(), self._over.wait())
         if not self._connection.registered.is_set():
-            raise ConfigurationError("this agent has ended: its run() says why")
+            raise ConfigurationError("this agent has ended: its run() raises the reason")
 
     async def run(self) -> None:
-        """Be an agent until :meth:`stop` is called. Cancelling it ends everything at once, without the grace time.
+        """Be an agent until :meth:`stop` is called.
+
+        Cancelling it ends everything at once, without the grace time.
 
         Raises:
             AuthenticationError: the control plane does not accept the token.
             PermissionDeniedError: this user may not be an agent.
             NotFoundError: the control plane has no such socket.
-            InvalidRequestError: it does not accept what the agent says of itself.
+            InvalidRequestError: it does not accept what the agent sends about itself.
             AgentRejectedError: it answered the registration with ``rejected``.
             ConfigurationError: it ran already, or the client is closed.
         """
@@ -195,25 +211,25 @@ class AgentWorker(Secretive):
         self._session.opened.add(self)
         within = WITHIN.set(self)
         refused = self._refused = asyncio.get_running_loop().create_future()
-        link = asyncio.create_task(self._stay_linked())
+        connecting = asyncio.create_task(self._stay_connected())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({link, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (refused, link):
+            await asyncio.wait({connecting, stopping, refused}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (refused, connecting):
                 if ended.done():
                     ended.result()
-            await self._finish(link)
-        except HOPELESS as error:
+            await self._finish(connecting)
+        except PERMANENT_ERRORS as error:
             self._reporter.ended(error)
             raise
         finally:
             self._over.set()
             if not refused.cancel() and not refused.cancelled():
-                # Looked at, so that asyncio does not report it as lost.
+                # Retrieved, so that asyncio does not report it as never retrieved.
                 refused.exception()
-            await cancel_and_wait({link, stopping})
+            await cancel_and_wait({connecting, stopping})
             await self._commands.cancel()
-            await self._pictures.cancel()
+            await self._vnc_connections.cancel()
             await self._reporter.cancel()
             self._session.opened.discard(self)
             with suppress(ValueError):  # collected with its loop, in another context
@@ -221,11 +237,11 @@ class AgentWorker(Secretive):
             self._ended.set()
 
     def make_urgent(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         self.stop()
 
     async def end_with_client(self) -> None:
-        """See :class:`~vcloud._core.tasks.Opened`."""
+        """See :class:`~vcloud._core.cleanup.Opened`."""
         bound = self._session.cleanup_timeout
         with suppress(TimeoutError):
             async with timeout_running(bound):
@@ -236,7 +252,7 @@ class AgentWorker(Secretive):
         raise left_behind(self._session.log, "streamspace", what, ids=[self.agent_id], why=why)
 
     async def __aenter__(self) -> Self:
-        """Run in the background; returns when the control plane knows it. Raises what :meth:`run` raises."""
+        """Run in the background; return when it is registered. Raises what :meth:`run` raises."""
         running = self._running = asyncio.create_task(self.run())
         registered = asyncio.create_task(self._connection.registered.wait())
         try:
@@ -269,41 +285,44 @@ class AgentWorker(Secretive):
         if error is None:
             running.result()
         elif not running.cancelled():
-            # The block's own error counts; this one must not be reported as one that nobody looked at.
+            # The block's own error is raised; this one is retrieved, so that asyncio does not
+            # report it as never retrieved.
             running.exception()
 
-    async def _finish(self, link: asyncio.Task[None]) -> None:
+    async def _finish(self, connecting: asyncio.Task[None]) -> None:
         await self._commands.finish(self._grace)
         await self._reporter.finish(self._grace)
-        await self._pictures.cancel()
-        if self._outbox and not link.done():
+        await self._vnc_connections.cancel()
+        if self._outbox and not connecting.done():
             flushed = asyncio.create_task(self._outbox.wait_empty())
             try:
                 with suppress(TimeoutError):
-                    async with timeout_running(FLUSH):
-                        await asyncio.wait({flushed, link}, return_when=asyncio.FIRST_COMPLETED)
+                    async with timeout_running(FLUSH_TIMEOUT):
+                        await asyncio.wait(
+                            {flushed, connecting}, return_when=asyncio.FIRST_COMPLETED
+                        )
             finally:
                 await cancel_and_wait({flushed})
 
-    # -- the connection ------------------------------------------------------------------------------------------------
-
-    async def _stay_linked(self) -> None:
-        streak = Streak(self._retry)
+    async def _stay_connected(self) -> None:
+        backoff = ReconnectBackoff(self._retry)
         while True:
             try:
                 await self._connection.run()
-            except HOPELESS:
+            except PERMANENT_ERRORS:
                 raise
             except VCloudError as error:
-                registered = self._connection.registered_for
-                displaced = streak.lost(registered)
-                pause = streak.pause(self._session.entropy())
-                self._reporter.lost(error, pause, known=registered is not None)
-                if displaced:
-                    self._reporter.displaced(DISPLACED, streak.lasted)
+                registered_for = self._connection.registered_for
+                duplicate = backoff.connection_lost(registered_for)
+                pause = backoff.delay(self._session.entropy())
+                self._reporter.connection_lost(
+                    error, pause, was_registered=registered_for is not None
+                )
+                if duplicate:
+                    self._reporter.duplicate_suspected(DUPLICATE_AFTER, backoff.stable_after)
                 await asyncio.sleep(pause)
 
     def _token_refused(self, error: AuthenticationError) -> None:
-        """A picture's socket says what the agent's own would say next."""
+        """End the agent: its own socket would be refused next."""
         if self._refused is not None and not self._refused.done():
             self._refused.set_exception(error)

@@ -1,0 +1,72 @@
+"""What an endpoint answers: the class of the wire, and what a caller gets of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from vcloud._core.decoding.plain_json import loads
+from vcloud.errors import DecodeError
+
+__all__ = ["BrokenItems", "Shape", "plain", "required"]
+
+W = TypeVar("W")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+
+class BrokenItems(msgspec.Struct, frozen=True):
+    """The items of a list that cannot be decoded.
+
+    Attributes:
+        positions: where in the list the items stand that were decoded, in order.
+        count: how many items were not decoded.
+        reason: names the first broken item by its position and its field, and says how many more there are.
+    """
+
+    positions: tuple[int, ...]
+    count: int
+    reason: str
+
+
+class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):
+    """What an endpoint answers.
+
+    The session is Any here: it decodes by shapes, so its type would make a circle of imports.
+
+    Attributes:
+        wire: the class that the body is decoded into.
+        open: makes what the caller gets, given the decoded object, the session and the body.
+        open_partly: the same for a list with items that cannot be decoded. They are described by
+            the name of their field; the decoded object holds the others. None: such a list is a
+            ``DecodeError``.
+    """
+
+    wire: type[W]
+    open: Callable[[W, Any, bytes], R_co]
+    open_partly: Callable[[W, Any, bytes, Mapping[str, BrokenItems]], R_co] | None = None
+
+
+def plain(wire: type[W]) -> Shape[W, W]:
+    """A shape that is handed out as it was decoded."""
+    return Shape(wire, lambda value, session, body: value)
+
+
+def required(items: Sequence[T] | None, body: bytes, *names: str) -> Sequence[T]:
+    """The list that a call is made for: null is an empty one.
+
+    Args:
+        items: what was decoded.
+        body: the answer.
+        names: the fields in which the list may come.
+
+    Raises:
+        DecodeError: the answer has none of these fields.
+    """
+    if items is not None:
+        return items
+    if loads(body, dict[str, msgspec.Raw]).keys().isdisjoint(names):
+        raise DecodeError(f"the answer is not what the contract says: it has no {names[0]}")
+    return ()

@@ -1,0 +1,232 @@
+"""Waiting until a resource is in a state: the only polling of resources in the SDK."""
+
+from __future__ import annotations
+
+from collections import abc
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+import msgspec
+from attrs import define
+
+from vcloud._core.arguments import member, positive_seconds, seconds_from_zero
+from vcloud._core.endpoint import TIMEOUT
+from vcloud._core.resource import Handle
+from vcloud._core.timing.polling import PollTimeoutError, poll_until
+from vcloud.errors import DecodeError, InvalidArgumentError, WaitFailed, WaitTimeout
+from vcloud.errors.text import shortened, word
+
+if TYPE_CHECKING:
+    from vcloud._core.scalars import OpenEnum
+
+H = TypeVar("H", bound=Handle)
+S = TypeVar("S", bound=str)
+
+
+class Lifecycle(msgspec.Struct, frozen=True):
+    """The states of one kind of resource.
+
+    Attributes:
+        noun: the word for the resource in errors, such as ``machine``.
+        field: the field of the fetched resource that holds its state.
+        states: the enumeration of the states.
+        terminal_states: the states that the resource never leaves.
+    """
+
+    noun: str
+    field: str
+    states: type[OpenEnum]
+    terminal_states: frozenset[str] = frozenset()
+
+
+class Stateful(Handle, Generic[H, S]):
+    """A handle of a resource with a state. ``H`` is the fetched resource, ``S`` its state."""
+
+    __slots__ = ()
+
+    _lifecycle: ClassVar[Lifecycle]
+
+    async def refresh(self) -> H:
+        """Fetch the resource as it is now."""
+        raise NotImplementedError
+
+    async def wait_until(
+        self,
+        state: S | str | abc.Collection[str],
+        *,
+        timeout: timedelta | float = 300,
+        poll: timedelta | float = 2,
+    ) -> H:
+        """Poll until the resource is in this state. Each poll is a :meth:`refresh`.
+
+        Args:
+            state: the state, or several of which one is enough.
+            timeout: for the whole wait; seconds or timedelta. With 0 the resource is fetched once.
+            poll: the polling interval; seconds or timedelta.
+
+        Raises:
+            InvalidArgumentError: there is no such state, a timeout is below 0, or the handle cannot
+                be refreshed.
+            WaitTimeout: time is up; ``last`` is the last state seen. If the last answer was older
+                than ``poll`` by then, the resource was fetched once more, for as long as one
+                attempt may take.
+            WaitFailed: the resource is in another state, which it never leaves.
+            NotFoundError: there is no such resource.
+        """
+        session, lifecycle = self._session, self._lifecycle
+        field = lifecycle.field
+        return await wait_until(
+            self.refresh,
+            lambda resource: required_state(getattr(resource, field), field),
+            state,
+            states=lifecycle.states,
+            terminal_states=lifecycle.terminal_states,
+            timeout=timeout,
+            poll=poll,
+            clock=session.clock,
+            hide=session.hide,
+            attempt=session.attempt_timeout,
+            what=self._described(),
+        )
+
+    def _described(self) -> str:
+        """The resource as errors name it."""
+        return f"{self._lifecycle.noun} {word(self.id)}"
+
+    if TYPE_CHECKING:
+
+        @property
+        def id(self) -> str:
+            """The id of the resource."""
+
+
+def required_state(state: S | None, name: str) -> S:
+    """The state in an answer.
+
+    Raises:
+        DecodeError: the answer has no state.
+    """
+    if state is None:
+        raise DecodeError(f"the answer is not what the contract says: it has no {name}")
+    return state
+
+
+async def wait_until(
+    refresh: Callable[[], Awaitable[H]],
+    state_of: Callable[[H], str],
+    wanted: str | abc.Collection[str],
+    *,
+    states: type[OpenEnum],
+    terminal_states: abc.Collection[str] = (),
+    timeout: timedelta | float,
+    poll: timedelta | float,
+    clock: Callable[[], float],
+    what: str,
+    hide: Callable[[str], str] = str,
+    attempt: float = TIMEOUT,
+) -> H:
+    """Poll until the state is one of ``wanted``.
+
+    When time is up and the last answer is older than ``poll``, for example because the process was
+    stopped, it polls once more (:func:`~vcloud._core.timing.polling.poll_until`).
+
+    Args:
+        refresh: fetches the resource.
+        state_of: reads its state.
+        wanted: the state or states to wait for.
+        states: the enumeration of the states. Another text is refused as a mistake. To wait for a
+            state that this SDK does not know, give ``states(text)``.
+        terminal_states: states that the resource never leaves.
+        timeout: for the whole wait, 0 or more; seconds or timedelta. With 0 the resource is fetched
+            once.
+        poll: the polling interval; seconds or timedelta.
+        clock: monotonic seconds.
+        what: names the resource in errors.
+        hide: removes secrets from a state that an error shows.
+        attempt: seconds for the poll after time is up.
+
+    Raises:
+        InvalidArgumentError: there is no such state, a timeout below 0, or a polling interval that
+            is not above 0.
+        WaitTimeout: time is up. If the poll after that failed, its error is the cause.
+        WaitFailed: the resource is in a terminal state that is none of the wanted ones.
+    """
+    goals = _wanted_states(wanted, states)
+    wait = _Wait(
+        refresh=refresh,
+        state_of=state_of,
+        goals=goals,
+        terminal_states=terminal_states,
+        what=shortened(what),
+        hide=hide,
+    )
+    interval, seconds = positive_seconds(poll, "poll"), seconds_from_zero(timeout, "timeout")
+    if not seconds:
+        # A single request, which has its own time limit.
+        if (resource := await wait.poll()) is not None:
+            return resource
+        raise wait.timed_out(seconds)
+    try:
+        return await poll_until(
+            wait.poll, timeout=seconds, poll=interval, attempt=attempt, clock=clock
+        )
+    except PollTimeoutError as late:
+        cause = late.__cause__
+    raise wait.timed_out(seconds) from cause
+
+
+@define(kw_only=True)
+class _Wait(Generic[H]):
+    """One wait for one of several states."""
+
+    refresh: Callable[[], Awaitable[H]]
+    state_of: Callable[[H], str]
+    goals: frozenset[str]
+    terminal_states: abc.Collection[str]
+    what: str
+    hide: Callable[[str], str]
+    #: The last state seen.
+    last: str | None = None
+
+    @property
+    def names(self) -> str:
+        """The states that are waited for."""
+        return " or ".join(sorted(self.goals))
+
+    async def poll(self) -> H | None:
+        """The resource if it is in one of the states.
+
+        Raises:
+            WaitFailed: it never will be.
+        """
+        resource = await self.refresh()
+        self.last = last = self.state_of(resource)
+        if last in self.goals:
+            return resource
+        if last in self.terminal_states:
+            text = f"{self.what} is {word(last)} and will not become {self.names}"
+            raise WaitFailed(text, last=last)
+        return None
+
+    def timed_out(self, seconds: float) -> WaitTimeout:
+        """The error for a wait of so many seconds."""
+        last = None if self.last is None else self.hide(self.last)
+        if not seconds:
+            return WaitTimeout(f"{self.what} is {word(last)}, not {self.names}", last=last)
+        seen = "its state was never seen" if last is None else f"it was still {word(last)}"
+        return WaitTimeout(
+            f"{self.what} did not become {self.names} within {seconds:g} s: {seen}", last=last
+        )
+
+
+def _wanted_states(wanted: str | abc.Collection[str], states: type[OpenEnum]) -> frozenset[str]:
+    try:
+        given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"wait_until needs a state or several states, not {wanted!r}"
+        ) from None
+    if not given:
+        raise InvalidArgumentError("wait_until needs at least one state")
+    return frozenset([member(state, states, "state") for state in given])

@@ -1,0 +1,8 @@
+"""How a request proves who sends it: the strategies that an Endpoint takes."""
+
+from vcloud._core.auth import Auth
+from vcloud.auth.api_key import APIKeyAuth
+from vcloud.auth.bearer import BearerAuth
+from vcloud.auth.hmac import HMACAuth
+
+__all__ = ["APIKeyAuth", "Auth", "BearerAuth", "HMACAuth"]

@@ -1,0 +1,33 @@
+"""A constant key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from vcloud._core.auth import Auth, credential
+from vcloud._core.redaction.secretive import Credentials, Secretive, concealing
+from vcloud._core.request import Request
+from vcloud.errors import ConfigurationError
+
+#: RFC 9110, 5.1.
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class APIKeyAuth(Secretive, Auth):
+    """A constant key in one header, ``x-api-key`` as the desktop-action API wants it."""
+
+    __slots__ = ("_headers",)
+
+    @concealing
+    def __init__(self, key: str, *, header: str = "x-api-key") -> None:
+        if not _HEADER.fullmatch(header):
+            raise ConfigurationError(
+                f"the header must have a name such as x-api-key, not {header!r:.80}"
+            )
+        self._headers = Credentials({header: credential(key, "the API key")})
+
+    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:  # noqa: ARG002 - protocol
+        """The key, as it is."""
+        return self._headers

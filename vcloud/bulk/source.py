@@ -1,0 +1,86 @@
+"""Where a bulk run takes its items from: a collection, an iterator, a pager, any async iterable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sized
+from typing import Generic, TypeVar
+
+from vcloud._core.paging.pages import Items
+from vcloud.errors import DecodeError, InvalidArgumentError
+from vcloud.instances import Instances
+
+T = TypeVar("T")
+
+
+class ItemSource(Generic[T]):
+    """Takes one item after another.
+
+    Args:
+        items: what the user passed.
+
+    Attributes:
+        total: how many items there are; None when they have no ``len()``.
+        undecodable: the first error about items of a pager that cannot be decoded; None: all can.
+
+    Raises:
+        InvalidArgumentError: ``items`` cannot be iterated, or is a text.
+    """
+
+    def __init__(self, items: Iterable[T] | AsyncIterable[T]) -> None:
+        self.total: int | None = len(items) if isinstance(items, Sized) else None
+        self.undecodable: DecodeError | None = None
+        self._given = items
+        self._items = _iterate(items)
+
+    @property
+    def collection(self) -> Collection[T] | None:
+        """The items, if they can be iterated once more."""
+        return self._given if isinstance(self._given, Collection) else None
+
+    async def take(self) -> T:
+        """The next item that can be decoded.
+
+        Raises:
+            StopAsyncIteration: there is none.
+            DecodeError: an answer cannot be decoded, and the items after it cannot be reached.
+        """
+        while True:
+            try:
+                return await anext(self._items)
+            except DecodeError as error:
+                if not (isinstance(self._items, Items) and self._items.keep_readable(error)):
+                    raise
+                self.undecodable = self.undecodable or error
+
+    async def aclose(self) -> None:
+        """Cancel what was begun here, such as a pager's pages in flight.
+
+        An async generator that the user passed is left alone.
+        """
+        owned = self._items is not self._given or isinstance(self._given, Instances)
+        if owned and (aclose := getattr(self._items, "aclose", None)) is not None:
+            await aclose()
+
+
+class _AsyncItems(AsyncIterator[T]):
+    """An async iterator over a plain one. Unlike an async generator, it needs no closing."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> T:
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
+
+
+def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        return aiter(items)
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise InvalidArgumentError(
+            f"items must be a collection, an iterator or a pager, not {items!r:.80}"
+        )
+    return _AsyncItems(iter(items))

@@ -1,0 +1,370 @@
+"""Everything that vcloud raises.
+
+::
+
+    VCloudError                     ``outcome_unknown``: the service may have carried it out
+    ├── ConfigurationError          the client is set up or used in a way that cannot work
+    ├── InvalidArgumentError        an argument that the service would refuse (also a ValueError)
+    ├── TransportError              no complete answer came back
+    │   ├── ConnectError            no connection: the request never reached the service
+    │   ├── RequestTimeout          an attempt or the whole call took too long
+    │   └── ConnectTimeout          no connection in time (a ConnectError and a RequestTimeout)
+    ├── APIError                    an answer came back, and it is no success
+    │   ├── AuthenticationError     credentials missing or rejected
+    │   ├── PermissionDeniedError   authenticated, but not allowed
+    │   ├── NotFoundError           no such thing
+    │   ├── ConflictError           not possible in the state that it is in
+    │   ├── InvalidRequestError     the service does not accept the request
+    │   ├── RateLimitError          too many requests; ``retry_after``
+    │   ├── InsufficientFundsError  the balance does not cover it
+    │   ├── CapacityError           the provider has no room right now
+    │   └── ServerError             the service, or a gateway before it, failed
+    ├── DecodeError                 an answer that the service's documents do not allow
+    ├── LimitExceededError          a limit of this client was reached (``max_response``, say)
+    ├── CleanupError                a machine may have been left running; ``ids``
+    ├── WaitTimeout                 ``wait_until`` ran out of time; ``last`` has the last state
+    └── WaitFailed                  ``wait_until`` can no longer succeed; ``last`` likewise
+
+Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a ``ConflictError``),
+``vcloud.providers.desktops.ActionsFailed`` and ``NoStreamError``.
+
+All of them can be pickled and copied, and none of them carries a secret.
+
+What a service says stays as it was sent in the attributes (``message``, ``code``, ``details``,
+``last``) and in ``args``. The text and the repr of an error are one line: a character that would
+act on a terminal, begin a line or turn the text around is a visible escape there.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from vcloud.errors.details import MAX_DETAIL_TEXT, MAX_DETAILS, kept_details
+from vcloud.errors.text import printable, shortened
+from vcloud.errors.wording import MAX_TEXT, MAX_URL, UNKNOWN, adds, escaping, short_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "CapacityError",
+    "CleanupError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectError",
+    "ConnectTimeout",
+    "DecodeError",
+    "InsufficientFundsError",
+    "InvalidArgumentError",
+    "InvalidRequestError",
+    "LimitExceededError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeout",
+    "ServerError",
+    "TransportError",
+    "VCloudError",
+    "WaitFailed",
+    "WaitTimeout",
+]
+
+
+def _rebuild(
+    cls: type[VCloudError], args: tuple[object, ...], state: dict[str, Any]
+) -> VCloudError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    if "__notes__" in state:
+        # A copy has notes of its own: one refusal may become the error of many calls.
+        error.__notes__ = list(error.__notes__)
+    return error
+
+
+class VCloudError(Exception):
+    """Root of everything that vcloud raises on purpose.
+
+    Attributes:
+        outcome_unknown: True when the service may have carried out what was asked for: look before
+            you repeat it. The text says so, too. False when it provably did nothing, when it says
+            itself how it failed, and for requests that change nothing.
+        typed: of a text that was typed on a desktop, how many characters were confirmed; else None.
+    """
+
+    outcome_unknown: bool = False
+    typed: int | None = None
+
+    def __init__(self, *args: object, outcome_unknown: bool = False) -> None:
+        super().__init__(*[shortened(a, MAX_TEXT) if type(a) is str else a for a in args])
+        if outcome_unknown:
+            self.outcome_unknown = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A subclass may have its own text, or that of another base: it is printed as well.
+        cls.__str__ = escaping(cls.__str__)  # type: ignore[method-assign]
+        cls.__repr__ = escaping(cls.__repr__)  # type: ignore[method-assign]
+
+    def __str__(self) -> str:
+        return printable(self._with_outcome(super().__str__()))
+
+    def __repr__(self) -> str:
+        # Of texts Python escapes what is not printed; other objects have reprs of their own.
+        return printable(super().__repr__())
+
+    def add_note(self, note: str) -> None:
+        """Add a line to what a traceback shows: printable as the text is, and of bounded length."""
+        super().add_note(printable(shortened(note, MAX_TEXT)))
+
+    def _with_outcome(self, text: str) -> str:
+        """The text, and that the outcome is unknown, if it is and the text does not say so yet."""
+        return f"{text}; {UNKNOWN}" if self.outcome_unknown and UNKNOWN not in text else text
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
+        # The default would call __init__ with the text alone and lose the keyword-only facts.
+        return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[return-value]
+
+
+class ConfigurationError(VCloudError):
+    """A client is missing something, or is used where it cannot work."""
+
+
+class InvalidArgumentError(VCloudError, ValueError):
+    """An argument that the service is documented to refuse. Nothing was sent."""
+
+
+class TransportError(VCloudError):
+    """No complete answer came back."""
+
+
+class ConnectError(TransportError):
+    """No connection: refused, not resolved, or TLS failed. Nothing reached the service."""
+
+
+class RequestTimeout(TransportError):
+    """An attempt outlived its ``timeout``, or the call its ``deadline``."""
+
+
+class ConnectTimeout(ConnectError, RequestTimeout):
+    """No connection came about in time, so nothing was sent: not for this attempt.
+
+    The name was not resolved, the connection was not accepted, or TLS or a proxy was silent for
+    ``connect_timeout``, or for the attempt's whole ``timeout`` where that is shorter.
+    """
+
+
+class APIError(VCloudError):
+    """An answer came back, and it is no success: from the service, or from a gateway before it.
+
+    Attributes:
+        status: the HTTP status.
+        code: the provider's own code (a Vagon ``client_code``, a StreamSpace error code), else None.
+        message: the service's words, the first 1000 characters at most; else ours.
+        meaning: what the documents say of the code; empty when they say nothing.
+        provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``.
+        method: the HTTP verb.
+        url: where it was sent, without the query; the first 2000 characters.
+        request_id: the service's id for this request, if it gave one.
+        details: what else the service said, as it said it: the first 500 values, and 16,384
+            characters of text. A note says so when there was more.
+        timestamp: when the service says it happened, if it does.
+        retry_after: seconds after which the service asks to come back (with 429 and 503); None when it does not say.
+    """
+
+    retry_after: float | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: int | str | None = None,
+        meaning: str = "",
+        provider: str = "",
+        method: str = "",
+        url: str = "",
+        request_id: str | None = None,
+        details: object = None,
+        timestamp: datetime | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        # It stands in logs and tracebacks, and whatever answered may have no end of words.
+        message = shortened(message)
+        super().__init__(message, outcome_unknown=outcome_unknown)
+        self.status = status
+        self.code = shortened(code) if type(code) is str else short_number(code)
+        self.message = message
+        self.meaning = meaning
+        self.provider = provider
+        self.method = method
+        self.url = shortened(url, MAX_URL)
+        self.request_id = request_id if request_id is None else shortened(request_id)
+        self.details, cut = kept_details(details)
+        self.timestamp = timestamp
+        if cut:
+            self.add_note(
+                f"details: the service said more than the {MAX_DETAILS} values and "
+                f"{MAX_DETAIL_TEXT} characters that are kept"
+            )
+
+    def __str__(self) -> str:
+        """One line: where, what was asked, what came back and what that means."""
+        code = (
+            ""
+            if self.code in (None, self.status)
+            else f", code {self.code:d}"
+            if isinstance(self.code, int)
+            else f", {self.code}"
+        )
+        meaning = f" ({self.meaning})" if adds(self.meaning, self.message) else ""
+        request_id = f" [request {self.request_id}]" if self.request_id else ""
+        # Who has to look whether it was done must not read that it was refused.
+        what = "was answered with" if self.outcome_unknown else "was refused:"
+        return self._with_outcome(
+            f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
+            f"{self.message}{meaning}{request_id}"
+        )
+
+
+class AuthenticationError(APIError):
+    """Credentials are missing, or the service rejected them.
+
+    With ``outcome_unknown``, what was rejected may be a second copy of a signed request, sent by a
+    gateway that repeats by itself, after the first one was carried out.
+
+    Attributes:
+        remembered: True when nothing was sent for this call, because the service rejected the
+            credentials within the last 30 seconds.
+        clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
+            (negative: behind it), where signatures depend on the time and the two differ by more
+            than a day. That is not corrected; the text says what to do. None otherwise.
+    """
+
+    remembered: bool = False
+    clock_difference: timedelta | None = None
+
+    def __str__(self) -> str:
+        """As any refusal; with the difference of the clocks, where that may be the reason."""
+        said = super().__str__()
+        if self.clock_difference is None:
+            return said
+        side = "behind" if self.clock_difference > timedelta() else "ahead of"
+        return (
+            f"{said}; this machine's clock is {abs(self.clock_difference)} {side} the Date of the "
+            "answer, and more than a day is not corrected: set this machine's clock, or, if it is "
+            "right, find what sent that Date (a proxy?)"
+        )
+
+
+class PermissionDeniedError(APIError):
+    """Authenticated, but not allowed to do this."""
+
+
+class NotFoundError(APIError):
+    """There is no such thing, or it belongs to somebody else."""
+
+
+class ConflictError(APIError):
+    """It is in a state in which this cannot be done."""
+
+
+class InvalidRequestError(APIError):
+    """The service does not accept the request: a field is missing, unknown or wrong."""
+
+
+class RateLimitError(APIError):
+    """Too many requests; ``retry_after`` says for how long, if the service does."""
+
+
+class InsufficientFundsError(APIError):
+    """The balance does not cover it."""
+
+
+class CapacityError(APIError):
+    """The provider has no room for this right now."""
+
+
+class ServerError(APIError):
+    """The service, or a gateway before it, failed.
+
+    Also when a gateway repeated a signed request by itself, lost the answer to the first copy, and
+    passed on that the service refuses the second for its used nonce. ``status`` is then the
+    refusal's, such as 401.
+    """
+
+
+class DecodeError(VCloudError):
+    """An answer that the service's documents do not allow.
+
+    The text holds the first bytes of the answer, unless the answer carries a secret.
+
+    Attributes:
+        items: the items of a list that could be read beside those that could not; empty for any other answer.
+    """
+
+    items: tuple[Any, ...] = ()
+
+
+class LimitExceededError(VCloudError):
+    """A limit of this client was reached: ``max_response``, ``max_message`` or ``max_pages``.
+
+    They are arguments of :class:`~vcloud.Endpoint`. The text names the limit and says what to do.
+    """
+
+
+class CleanupError(VCloudError):
+    """Something that costs money, or that was to be ended, may have been left as it was.
+
+    A launch, a connection or a block raises it when it ends without another error, and in place of
+    a cancellation, because ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on.
+    Any other error gets its text as a note. Closing a client raises it for what the client had
+    opened. What led to it is its ``__cause__``. The same text stands at ERROR in the log
+    ``vcloud.<provider>``.
+
+    Attributes:
+        provider: ``"streams"``, ``"desktops"`` and so on; of several, joined by commas.
+        ids: what was left, as far as it is known: desktops or machines to stop by hand, or agents
+            that did not end. Empty where the answer that has the id never came.
+        outcome_unknown: True when the service may have done what was asked last: the machine may
+            be there, or may have stopped.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        ids: Iterable[str] = (),
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown)
+        self.provider = provider
+        self.ids: tuple[str, ...] = tuple(ids)
+
+
+class WaitTimeout(VCloudError):
+    """``wait_until`` ran out of time.
+
+    Attributes:
+        last: the last state seen, the first 1000 characters; None when none was.
+    """
+
+    def __init__(self, message: str, *, last: str | None) -> None:
+        super().__init__(message)
+        self.last = last if last is None else shortened(last)
+
+
+class WaitFailed(VCloudError):
+    """``wait_until`` met a state from which the awaited one is not reached.
+
+    Attributes:
+        last: the state that ended the wait, the first 1000 characters.
+    """
+
+    def __init__(self, message: str, *, last: str) -> None:
+        super().__init__(message)
+        self.last = shortened(last)

@@ -1,0 +1,60 @@
+"""The two statistics of the API, machines and visits, which take the same filters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from vcloud._core.arguments import instant, number
+from vcloud._core.decoding.shape import Shape
+from vcloud._core.paging.pager import Pager
+from vcloud._core.resource import Collection, Handle
+from vcloud._core.resources import Opened
+from vcloud.providers.vagon_resources import listing
+
+H = TypeVar("H", bound=Handle)
+
+
+class Statistics(Collection, Generic[H]):
+    """The statistics of all streams. ``H`` is the class of the items."""
+
+    __slots__ = ()
+
+    _path: str
+    _shape: Shape[Any, Opened[H]]
+
+    def list(
+        self,
+        *,
+        start_at: datetime | str | None = None,
+        end_at: datetime | str | None = None,
+        page: int | None = None,
+        per_page: int | None = None,
+        application_id: str | int | None = None,
+        stream_id: str | int | None = None,
+    ) -> Pager[H]:
+        """The items that match, present and past.  ``GET /machines`` or ``GET /sessions``
+
+        Args:
+            start_at: from this instant on: an aware datetime, or an ISO 8601 text with a zone.
+            end_at: up to this instant: a datetime or a text as above.
+            page: the page to begin with; the service begins with 1.
+            per_page: items per page; the service takes 20.
+            application_id: only those of this application.
+            stream_id: only those of this stream.
+
+        Raises:
+            InvalidArgumentError: an instant is not valid or has no zone, or an id is no number.
+        """
+        # In these two requests the document has ids as numbers.
+        filters = {
+            "start_at": None if start_at is None else instant(start_at, "start_at"),
+            "end_at": None if end_at is None else instant(end_at, "end_at"),
+            "application_id": None
+            if application_id is None
+            else number(application_id, "application_id"),
+            "stream_id": None if stream_id is None else number(stream_id, "stream_id"),
+        }
+        return listing(
+            self._session, self._path, self._shape, page=page, per_page=per_page, filters=filters
+        )
