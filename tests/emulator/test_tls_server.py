@@ -297,8 +297,8 @@ def test_from_env_trusts_the_authority_only_for_urls_of_the_environment(
             "VCLOUD_DESKTOPS_URL": f"{emulator.url}/v1",
         }
         given = {
-            name: client._session._wire.extra.get("ssl")  # noqa: SLF001 - not public
-            for name, client in VCloud.from_env(variables)._clients.items()  # noqa: SLF001 - as above
+            name: client._session.transport_options.extra.get("ssl")  # noqa: SLF001 - not public
+            for name, client in VCloud.from_env(variables)._clients.items()  # noqa: SLF001
         }
         assert given["computers"] is None
         assert given["desktops"] is not None

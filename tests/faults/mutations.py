@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from vcloud import Request, Response, TransportError
+from vcloud._core.call.sources import Sources
 from vcloud._core.decoding.codec import Codec
 from vcloud._core.limits.admission import Admission
 from vcloud._core.limits.allowance import Allowance
@@ -74,7 +75,7 @@ def drop_the_nonce_renewal(patch: Patch) -> None:
     real = Session.__init__
 
     def init(self: Session, *given: Any, **more: Any) -> None:
-        real(self, *given, **{**more, "nonce": lambda: "once-and-for-all"})
+        real(self, *given, **{**more, "sources": Sources(nonce=lambda: "once-and-for-all")})
 
     patch.setattr(Session, "__init__", init)
 

@@ -17,9 +17,11 @@ from tests.integration.keeping import TWICE, Service, at, start, until, warmed
 from tests.secrets.tls import server_context
 from vcloud import RequestTimeout, VagonComputers
 from vcloud._core import transport
+from vcloud._core.client import client_with
 from vcloud._core.connections.kept_connections import MAX_AGE
 from vcloud._core.connections.pool import Pool, pool
 from vcloud._core.timing.clock import SUSPENDED, was_suspended
+from vcloud._core.transport import Transport
 
 both_ways = pytest.mark.usefixtures("aiohttp_parts")
 TIMEOUT: Final = 0.3
@@ -85,7 +87,7 @@ async def test_after_an_upgrade_without_an_answer_the_next_one_uses_a_new_connec
         for one in service.conversations:
             one.answers = False
         session = computers._session
-        wire = session._wire.within(TIMEOUT)
+        wire = session.transport_options.within(TIMEOUT)
         with pytest.raises(RequestTimeout):
             await session.transport.websocket(f"{session.base_url}/machines/socket", {}, wire)
         await computers.machines.ref("1").refresh()
@@ -96,7 +98,7 @@ async def test_after_an_upgrade_without_an_answer_the_next_one_uses_a_new_connec
 @both_ways
 async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
     async with VagonComputers(at(plain, retry=TWICE)) as computers:
-        connector = computers._session.transport._begin().connector
+        connector = computers._session.transport.start_session().connector
         assert isinstance(connector, Pool)
         for _ in range(20):
             await warmed(computers, 1)
@@ -112,18 +114,21 @@ async def test_a_pool_forgets_connections_that_are_gone(plain: Service) -> None:
 
 async def test_connections_to_another_host_are_kept(plain: Service) -> None:
     with Service().serving() as other:
+        # As the facade does it: one pool for all.
+        transport = Transport()
         async with (
-            VagonComputers(at(plain, timeout=TIMEOUT)) as computers,
-            VagonComputers(at(other)) as others,
+            client_with(
+                VagonComputers, at(plain, timeout=TIMEOUT), transport=transport
+            ) as computers,
+            client_with(VagonComputers, at(other), transport=transport) as others,
         ):
-            # As the facade does it: one pool for all.
-            others._session.transport = computers._session.transport
             await warmed(others, 2)
             await warmed(computers, 1)
             plain.conversations[0].answers = False
             with pytest.raises(RequestTimeout):
                 await computers.machines.ref("1").refresh()
             await warmed(others, 2)
+        await transport.aclose()
         assert [len(one) for one in other.requests] == [2, 2]
 
 

@@ -61,7 +61,7 @@ async def test_a_thousand_machines_come_in_order_with_no_more_requests_than_one_
 async def test_stopping_early_gives_back_what_is_under_way(
     emulator: Emulator, cloud: VCloud
 ) -> None:
-    gate = cloud.computers._session._admission
+    gate = cloud.computers._session.admission
     async for _ in cloud.computers.machines.list().prefetch(8):
         emulator.faults.add(MACHINES, Fault.delay(3600), times=None)
         while gate.free:  # noqa: ASYNC110 - a gate tells nobody that it is full

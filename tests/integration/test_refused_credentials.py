@@ -29,6 +29,8 @@ from vcloud import (
     VCloud,
     VCloudError,
 )
+from vcloud._core.call.sources import Sources
+from vcloud._core.timing.clock import monotonic
 from vcloud.emulator import Clock, Emulator, Fault
 from vcloud.emulator.credentials import ADMIN
 
@@ -47,17 +49,10 @@ class Later:
     """The passing of time, as the client sees it, moved by the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from vcloud._core.timing.clock import monotonic
-
         self.ahead = 0.0
         monkeypatch.setattr("vcloud.auth.bearer.monotonic", lambda: monotonic() + self.ahead)
-        # What a Session takes as its clock is its default argument.
-        from vcloud._core.session import Session
-
-        defaults = Session.__init__.__kwdefaults__
-        assert defaults is not None
-        clock = lambda: monotonic() + self.ahead  # noqa: E731
-        monkeypatch.setitem(defaults, "clock", clock)
+        sources = Sources(clock=lambda: monotonic() + self.ahead)
+        monkeypatch.setattr("vcloud._core.session.SYSTEM", sources)
 
 
 @pytest.fixture

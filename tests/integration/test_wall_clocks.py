@@ -232,7 +232,7 @@ async def test_sleep_that_the_system_counts_refuses_nothing(
 ) -> None:
     """CLOCK_BOOTTIME goes on while a machine sleeps: tokens are renewed before they are used."""
     slept = 0.0
-    monkeypatch.setattr("vcloud._core.session.boottime", lambda: boottime() + slept)
+    monkeypatch.setattr("vcloud._core.call.signing.boottime", lambda: boottime() + slept)
     async with Emulator(machines=1) as emulator, VCloud(**emulator.endpoints()) as cloud:
         await cloud.streamspace.templates.list().first()
         await cloud.computers.machines.ref("100").refresh()
@@ -306,7 +306,7 @@ async def test_clients_that_share_their_credentials_agree_on_the_time_and_a_late
 ) -> None:
     real, refusals = time.time, Refusals()
     # As if the machine's clock itself were put forward.
-    monkeypatch.setattr("vcloud._core.session.system_wall", None)
+    monkeypatch.setattr("vcloud._core.call.signing.system_wall", None)
     with emulator_elsewhere() as env:
         auth = HMACAuth(env["VCLOUD_COMPUTERS_KEY"], env["VCLOUD_COMPUTERS_SECRET"])
         endpoint = Endpoint(env["VCLOUD_COMPUTERS_URL"], auth=auth)

@@ -313,10 +313,10 @@ async def test_closing_that_is_cancelled_closes_all_the_same() -> None:
                 cloud = client_of(emulator, url, Scenario(_get, tls=True))
                 store = Store("async+memory://")
                 for one in cloud._clients.values():
-                    one._session._budget = store
+                    one._session.shared_budget = store
                 await cloud.aopen()
                 await _tunnelled(cloud, emulator)
-                http = cloud._transport._session
+                http = cloud._transport.aiohttp_session
                 assert http is not None
                 plan = await cancelled(cloud.aclose, at, Moment.AT_ONCE)
                 assert http.closed
@@ -352,7 +352,7 @@ async def test_a_rate_token_is_given_back_for_what_was_never_sent_and_for_nothin
                 for task in tasks:
                     asyncio.get_running_loop().call_later(chance.random() * 0.01, task.cancel)
                 await asyncio.gather(*tasks, return_exceptions=True)
-            lane = cloud.computers._session._admission.bucket("")
+            lane = cloud.computers._session.admission.bucket("")
             assert lane.allowance.used == begun < 100
             await asyncio.gather(*[cloud.computers.machines.get("100") for _ in range(100 - begun)])
             with pytest.raises(VCloudError):

@@ -55,7 +55,7 @@ def whole(client: Client | VCloud, *, slots: int = 100) -> None:
 
 def _flaws(client: Client, slots: int) -> Iterator[str]:
     session = client._session
-    admission = session._admission
+    admission = session.admission
     if admission.free != slots:
         yield f"{admission.free} of {slots} slots are free"
     for reason, waiting in admission.waiting().items():
@@ -69,6 +69,6 @@ def _flaws(client: Client, slots: int) -> Iterator[str]:
         lock = session.auth._locks.get(asyncio.get_running_loop())
         if lock is not None and lock.locked():
             yield "somebody logs in"
-    http = session.transport._session
+    http = session.transport.aiohttp_session
     if http is not None and http.connector is not None and http.connector._acquired:
         yield f"{len(http.connector._acquired)} connections are held"

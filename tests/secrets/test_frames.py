@@ -28,8 +28,8 @@ import vcloud.providers
 from tests.secrets import mistakes
 from tests.secrets.sniffing import CANARY, found_in, smelled, ways_to_show
 from vcloud import APIKeyAuth, Endpoint, Response, VCloud
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.redaction.secretive import Credentials, concealing
-from vcloud._core.transport import TransportOptions
 from vcloud.auth.bearer import Token, login_request
 from vcloud.providers.desktops import TypeText
 

@@ -25,7 +25,7 @@ from vcloud import (
     TransportError,
     VCloud,
 )
-from vcloud._core.transport import TransportOptions
+from vcloud._core.connections.options import TransportOptions
 from vcloud.emulator import Emulator, Fault
 from vcloud.emulator.credentials import ADMIN
 from vcloud.providers.streamspace import StreamSpace

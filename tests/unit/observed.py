@@ -10,8 +10,10 @@ import pytest
 from attrs import define, field
 
 from vcloud import Attempt, Endpoint, HMACAuth, Observer, Request, Response
+from vcloud._core.call.sources import Sources
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.vagon import VagonDialect
 
 #: An answer, an exception, or a function that gives an answer.
@@ -112,7 +114,5 @@ def session(
         endpoint,
         base_url,
         transport,
-        clock=clock,
-        wall=lambda: 1e9,
-        entropy=lambda: 0.5,
+        sources=Sources(clock=clock, wall=lambda: 1e9, entropy=lambda: 0.5),
     )

@@ -22,7 +22,7 @@ from vcloud import (
     VagonComputers,
     VCloud,
 )
-from vcloud._core.transport import _proxy_from_environment
+from vcloud._core.connections.options import proxy_from_environment
 
 AUTH = HMACAuth("ak", "sk_canary")
 
@@ -269,8 +269,8 @@ def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     monkeypatch.setenv("no_proxy", "inside.test")
-    assert _proxy_from_environment("https://outside.test/v1") == "http://proxy.test:3128"
-    assert _proxy_from_environment("https://inside.test/v1") is None
+    assert proxy_from_environment("https://outside.test/v1") == "http://proxy.test:3128"
+    assert proxy_from_environment("https://inside.test/v1") is None
 
 
 @pytest.mark.parametrize("scheme", ["http", "HTTP", "Http"])

@@ -302,7 +302,7 @@ class Clocked(Wired):
         return response({"status": "success", "output": ""})
 
     async def exchange(self, *call: Any) -> Response:
-        self.timeouts.append(call[-1].patience.seconds)
+        self.timeouts.append(call[-1].attempt_timeouts.seconds)
         return await super().exchange(*call)
 
 

@@ -28,9 +28,10 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.client import client_with
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.paging.pager import Pager
 from vcloud._core.resource import Collection
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.computers import Permissions
 from vcloud.providers.desktops import Wait
 from vcloud.providers.streams import Capacity

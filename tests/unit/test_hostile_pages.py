@@ -24,7 +24,8 @@ from vcloud import (
     Response,
 )
 from vcloud._core.client import client_with
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.connections.options import TransportOptions
+from vcloud._core.transport import Transport
 
 MAX_PAGES = 12
 

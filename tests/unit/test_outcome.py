@@ -39,11 +39,12 @@ from vcloud import (
     VCloudError,
 )
 from vcloud._core.auth import Send
+from vcloud._core.call.sources import Sources
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import plain
 from vcloud._core.dialect import Dialect
 from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
 from vcloud._core.session import Session
-from vcloud._core.transport import TransportOptions
 from vcloud.errors.wording import UNKNOWN
 from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError
 from vcloud.providers.desktops.errors import DIALECT as DESKTOPS
@@ -79,10 +80,7 @@ def session(
         endpoint,
         "https://host.test/v1",
         script,
-        clock=time,
-        wall=time,
-        boottime=boottime,
-        entropy=lambda: 0.5,
+        sources=Sources(clock=time, wall=time, boottime=boottime, entropy=lambda: 0.5),
     )
 
 

@@ -33,8 +33,10 @@ from vcloud import (
     TransportError,
 )
 from vcloud._core.auth import Send
+from vcloud._core.call.sources import Sources
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud.providers.vagon import VagonDialect
 
 OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
@@ -64,7 +66,7 @@ class Script(Transport):
         body: bytes | None,
         wire: TransportOptions,
     ) -> Response:
-        self.asked.append((method, url, dict(headers), wire.patience.seconds))
+        self.asked.append((method, url, dict(headers), wire.attempt_timeouts.seconds))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
@@ -116,10 +118,9 @@ def session(script: Script, time: Time, **options: Any) -> Session:
         endpoint,
         "https://vagon.test/v1",
         script,
-        clock=time,
-        wall=time,
-        entropy=lambda: 0.5,
-        nonce=lambda: f"n{next(nonces)}",
+        sources=Sources(
+            clock=time, wall=time, entropy=lambda: 0.5, nonce=lambda: f"n{next(nonces)}"
+        ),
     )
 
 
@@ -278,7 +279,7 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
     await other.send(GET)
     await base.send(GET)
     assert [limit for *_, limit in script.asked] == [2, 30]
-    assert other._admission is base._admission
+    assert other.admission is base.admission
     assert other.auth is base.auth
 
 
@@ -312,8 +313,7 @@ async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_i
     time: Time,
 ) -> None:
     script = Script(TransportError("reset"))
-    shared = session(script, time)
-    shared.auth = BearerAuth.login("admin", "hunter2")
+    shared = session(script, time, auth=BearerAuth.login("admin", "hunter2"))
     with pytest.raises(TransportError, match="/auth/login") as caught:
         await shared.send(GET)
     assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [
@@ -335,8 +335,8 @@ async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    shared = session(Stuck(OK), time, deadline=0.02)
-    shared.auth = BearerAuth.login("admin", "hunter2")
+    auth = BearerAuth.login("admin", "hunter2")
+    shared = session(Stuck(OK), time, auth=auth, deadline=0.02)
     with pytest.raises(RequestTimeout, match="nothing was sent") as caught:
         await shared.send(POST)
     assert not caught.value.outcome_unknown
@@ -354,8 +354,7 @@ async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(
             raise TimeoutError("the vault did not answer")
 
     script = Script(OK)
-    shared = session(script, time, deadline=deadline)
-    shared.auth = Slow("token")
+    shared = session(script, time, auth=Slow("token"), deadline=deadline)
     with pytest.raises(TimeoutError, match="the vault did not answer"):
         await shared.send(GET)
     assert script.asked == []

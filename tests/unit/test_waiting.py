@@ -30,8 +30,10 @@ from vcloud import (
     SharedBudget,
     WaitReason,
 )
+from vcloud._core.call.sources import Sources
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.session import Session
-from vcloud._core.transport import Transport, TransportOptions
+from vcloud._core.transport import Transport
 from vcloud._core.waiting import Wait, Waits
 from vcloud.providers.vagon import VagonDialect
 
@@ -153,9 +155,7 @@ async def make(clock: Clock) -> AsyncIterator[Callable[..., tuple[Service, Calls
             endpoint,
             url,
             service,
-            clock=clock,
-            wall=clock.wall,
-            entropy=lambda: 0.5,
+            sources=Sources(clock=clock, wall=clock.wall, entropy=lambda: 0.5),
         )
         made.append(Calls(shared))
         return service, made[-1]

@@ -181,10 +181,10 @@ async def test_an_agent_that_reconnects_reports_lost_sessions(
             session = await session_on(client, "phoenix")
             process.kill()
         async with agent(emulator, client, "phoenix", second):
-            # The control plane cannot know that the desktop is gone. The agent does, and says so.
+            # The control plane cannot know that the desktop has ended. The agent reports it.
             session = await session.wait_until("failed", poll=0.01)
             assert session.status is not None
-            assert session.status.message == "its desktop is gone"
+            assert session.status.message == "its desktop has ended"
             with pytest.raises(ConflictError, match="is failed"):
                 await session.open_vnc().aopen()
             await session_on(client, "phoenix")

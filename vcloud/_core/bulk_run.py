@@ -30,7 +30,7 @@ class BulkRun(msgspec.Struct, eq=False):
     began: float = 0.0
     ended: bool = False
 
-    def patience(self, usual: float, refused_since: float, now: float) -> float:
+    def longest_wait(self, usual: float, refused_since: float, now: float) -> float:
         """Seconds for which a rate limit may be used up.
 
         Args:
@@ -40,9 +40,9 @@ class BulkRun(msgspec.Struct, eq=False):
         """
         if self.left is not None:
             return self.left()
-        return 0.0 if self.has_waited_in_vain(usual, refused_since, now) else usual
+        return 0.0 if self.is_refused_for_good(usual, refused_since, now) else usual
 
-    def has_waited_in_vain(self, usual: float, refused_since: float, now: float) -> bool:
+    def is_refused_for_good(self, usual: float, refused_since: float, now: float) -> bool:
         """Whether the service has refused everything for as long as the run waits.
 
         Of thousands of calls, some are refused again and again, so refusals count as no attempts.

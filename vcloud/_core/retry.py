@@ -82,7 +82,7 @@ class RetryPolicy:
         random: float,
         renewed: bool,
         forgiven: int = 0,
-        patience: float | None = None,
+        longest_wait: float | None = None,
     ) -> Decision:
         """What to do after the ``attempt``-th try failed with ``error``.
 
@@ -94,7 +94,7 @@ class RetryPolicy:
             random: a number in 0..1, for jitter.
             renewed: whether a credential was already renewed for this call.
             forgiven: how many of those do not count.
-            patience: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
+            longest_wait: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
         """
         if not repeatable:
             return Verdict.STOP
@@ -106,7 +106,7 @@ class RetryPolicy:
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is None:
             return RetryAfter(pause)
-        if asked > (self.max_retry_after if patience is None else patience):
+        if asked > (self.max_retry_after if longest_wait is None else longest_wait):
             return Verdict.STOP
         # The longer of the two: "0 seconds" is no promise that the service is well again. Jitter on
         # top, never below: a thousand clients told "45 seconds" should not come back in the same

@@ -1,205 +1,47 @@
-"""The module that sends with aiohttp: bytes in, bytes out, and aiohttp's exceptions translated at this one boundary."""
+"""The module that sends with aiohttp: bytes in, bytes out. aiohttp's errors are translated here."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import urllib.request
 import warnings
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from errno import EADDRNOTAVAIL
-from ssl import SSLContext
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakSet
 
 import aiohttp
-import msgspec
-from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
-from vcloud import __version__
 from vcloud._core.cleanup import CLEANUP
 from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, sender
-from vcloud._core.connections.failures import (
-    DroppedConnectionError,
-    StaleConnectionError,
-    describe_failure,
-)
+from vcloud._core.connections.bodies import read_answer
+from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool, pool
-from vcloud._core.connections.responses import RedactedResponse, UpgradeResponse
-from vcloud._core.connections.sending import (
-    NEVER_SENT,
-    bounded_connecting,
-    middlewares_against_resending,
-    nothing_written,
-    send_once,
+from vcloud._core.connections.responses import RedactedResponse
+from vcloud._core.connections.sending import bounded_connecting, middlewares_against_resending
+from vcloud._core.connections.translation import (
+    FOREIGN,
+    drop_idle_after,
+    own_limit,
+    timed_out,
+    translated,
 )
 from vcloud._core.connections.unsent import unsent
-from vcloud._core.endpoint import HEARTBEAT, check_proxy, is_loopback
+from vcloud._core.connections.upgrades import CONNECT_TIMEOUTS, upgrading_session
 from vcloud._core.process_limits import (
     DESCRIPTOR_HOLDERS,
     OwnLimitError,
     Shortage,
     close_idle_descriptors,
-    is_port_shortage,
-    limit_reached,
 )
-from vcloud._core.redaction.secretive import Credentials, concealing
-from vcloud._core.request import MAX_REFUSAL, Response
-from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT, AttemptTimeouts
+from vcloud._core.redaction.secretive import Credentials
+from vcloud._core.request import Response
+from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT
 from vcloud._core.timing.timeouts import timeout
-from vcloud._core.websocket import RefusedError, Socket, refusal_headers
-from vcloud.errors import (
-    ConfigurationError,
-    ConnectError,
-    ConnectTimeout,
-    LimitExceededError,
-    RequestTimeout,
-    TransportError,
-    VCloudError,
-)
-
-_DROPPED = (DroppedConnectionError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
-
-
-#: How patiently the upgrade that is sent here connects; None: as long as it may take in all.
-_CONNECTING: Final[ContextVar[AttemptTimeouts | None]] = ContextVar(
-    "vcloud_connecting", default=None
-)
-
-
-async def _upgrade(
-    request: aiohttp.ClientRequest, handler: ClientHandlerType
-) -> aiohttp.ClientResponse:
-    # aiohttp throws the body of a refusal away, and with it the service's reason; and it would follow a redirect.
-    answer = await send_once(request, handler, connecting=_CONNECTING.get())
-    if answer.status != 101:
-        headers = refusal_headers(answer)
-        body, cut = await _beginning(answer, MAX_REFUSAL)
-        raise RefusedError(Response(answer.status, headers, body, cut))
-    return answer
-
-
-class TransportOptions(msgspec.Struct, frozen=True):
-    """How one provider is reached: the parts that only the transport understands."""
-
-    #: Of what is left to aiohttp: connecting, in its pool's own time.
-    timeout: aiohttp.ClientTimeout
-    #: Of each attempt.
-    patience: AttemptTimeouts
-    #: Of all that comes before the request can be written; None: as long as the attempt may take.
-    connecting: AttemptTimeouts | None
-    #: Seconds for that, as they were chosen.
-    connect_timeout: float
-    extra: Mapping[str, Any]
-    #: Bytes of a success's body, decompressed. A refusal is read to :data:`MAX_REFUSAL` at most.
-    max_response: int
-    #: Bytes of a WebSocket's message.
-    max_message: int
-    #: Seconds; see :class:`Socket`.
-    heartbeat: float = HEARTBEAT
-    #: What proves to a proxy who sends, where it is sent with the request itself.
-    proxy_headers: Mapping[str, str] = Credentials()
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        base_url: str,
-        timeout: float,
-        connect_timeout: float,
-        ssl: SSLContext | bool,
-        proxy: str | None,
-        max_response: int,
-        max_message: int,
-        heartbeat: float = HEARTBEAT,
-    ) -> TransportOptions:
-        """Resolve what can be resolved once: asking the environment for proxies on every request triples its cost."""
-        extra: dict[str, Any] = {}
-        if ssl is not True:
-            extra["ssl"] = ssl
-        found = _proxy_from_environment(base_url) if proxy == "environment" else proxy
-        proxy_headers = Credentials()
-        if found:
-            address, credentials = _without_user(found)
-            extra["proxy"] = address
-            if credentials and URL(base_url).scheme == "https":
-                extra["proxy_headers"] = credentials
-            elif credentials:
-                # Of a proxied plain request there is one head, which the proxy reads.
-                proxy_headers = credentials
-        return cls(
-            *_clocks(timeout, connect_timeout),
-            connect_timeout,
-            extra,
-            max_response,
-            max_message,
-            heartbeat,
-            proxy_headers,
-        )
-
-    def __repr__(self) -> str:
-        # A proxy's address may hold a password.
-        return f"Wire(timeout={self.patience.seconds:g})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # rich would show each field.
-        return [("timeout", self.patience.seconds)]
-
-    def within(self, seconds: float) -> TransportOptions:
-        """The same, with less time for the attempt."""
-        if self.connecting is not None and seconds > self.connect_timeout:
-            return msgspec.structs.replace(self, patience=AttemptTimeouts(seconds))
-        clock, patience, connecting = _clocks(seconds, self.connect_timeout)
-        return msgspec.structs.replace(
-            self, timeout=clock, patience=patience, connecting=connecting
-        )
-
-
-def _clocks(
-    timeout: float, connect_timeout: float
-) -> tuple[aiohttp.ClientTimeout, AttemptTimeouts, AttemptTimeouts | None]:
-    """The clocks of an attempt: aiohttp's, the whole attempt's, and that of its connection."""
-    if connect_timeout >= timeout:
-        # One clock suffices: whether a connection came about is known without another.
-        return _NO_CLOCK, AttemptTimeouts(timeout), None
-    clock = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-    return clock, AttemptTimeouts(timeout), AttemptTimeouts(connect_timeout)
-
-
-#: The whole attempt's clock is ours.
-_NO_CLOCK: Final = aiohttp.ClientTimeout(total=None)
-
-
-@concealing
-def _without_user(proxy: str) -> tuple[str, Credentials]:
-    """A proxy's address without its user and password, and those as a header.
-
-    aiohttp keeps a proxy's address in the key of a connection, and prints that with a connection
-    that was never closed.
-    """
-    url = URL(proxy)
-    if url.raw_user is None and url.raw_password is None:
-        return proxy, Credentials()
-    both = f"{url.user or ''}:{url.password or ''}"
-    # RFC 7617 leaves the encoding open; aiohttp's is Latin-1, as long as that has the characters.
-    encoded = both.encode("latin-1" if max(both) <= "\xff" else "utf-8")
-    credentials = Credentials({"Proxy-Authorization": f"Basic {b64encode(encoded).decode()}"})
-    return str(url.with_user(None)), credentials
-
-
-@concealing
-def _proxy_from_environment(base_url: str) -> str | None:
-    url = URL(base_url)
-    # This machine is not reached by way of another, which could read what goes there over plain http.
-    if url.host is None or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
-        return None
-    found = urllib.request.getproxies().get(url.scheme)
-    if found:
-        check_proxy(found, f"the environment's {url.scheme.upper()}_PROXY")
-    return found
+from vcloud._core.version import __version__
+from vcloud._core.websocket import RefusedError, Socket
+from vcloud.errors import ConfigurationError
 
 
 class Transport:
@@ -219,7 +61,8 @@ class Transport:
                 f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}"
             )
         self._given = client_session
-        self._session: aiohttp.ClientSession | None = None
+        #: What requests are sent with; None before the first one, and once it is closed.
+        self.aiohttp_session: aiohttp.ClientSession | None = None
         self._upgrading: aiohttp.ClientSession | None = None
         self._middlewares: Sequence[ClientMiddlewareType] = ()
         self._options: Mapping[str, Any] = {}
@@ -230,7 +73,7 @@ class Transport:
         self.closing: asyncio.Task[None] | None = None
 
     def __del__(self) -> None:
-        session = getattr(self, "_session", None)
+        session = getattr(self, "aiohttp_session", None)
         # Not "and open": where all of it is collected at once, aiohttp may have closed it before.
         if session is not None and session is not self._given:
             warnings.warn(
@@ -256,14 +99,14 @@ class Transport:
 
     def close_idle_descriptors(self) -> None:
         """Close the idle connections of a pool of our own: something lacks file descriptors."""
-        pool = None if self._session is None else self._session.connector
+        pool = None if self.aiohttp_session is None else self.aiohttp_session.connector
         if isinstance(pool, Pool) and self.runs_here():
             pool.drop_idle()
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
         self._state = "closed"
-        session, self._session = self._session, None
+        session, self.aiohttp_session = self.aiohttp_session, None
         upgrading, self._upgrading = self._upgrading, None
         try:
             if upgrading is not None:
@@ -281,86 +124,80 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        wire: TransportOptions,
+        options: TransportOptions,
     ) -> Response:
-        """Send once and read the whole answer, or of a long refusal the beginning.
+        """Send once and read the whole answer, or the beginning of a long refusal.
 
         Raises:
-            ConfigurationError: it was closed meanwhile.
+            ConfigurationError: the client was closed meanwhile.
             ConnectError: the request never reached the service.
             RequestTimeout: no complete answer in time.
             TransportError: the connection broke before the answer was complete.
-            LimitExceededError: a success with more than ``wire.max_response`` bytes.
+            LimitExceededError: a success with more than ``options.max_response`` bytes.
         """
-        session = self._session_in_use()
-        if wire.proxy_headers:
-            headers = Credentials({**headers, **wire.proxy_headers})
+        session = (self._state == "open" and self.aiohttp_session) or self.start_session()
         short = False
-        turn = wire.patience.begin()
-        CURRENT_TIMEOUT.set((wire.patience, turn))
+        attempt = options.attempt_timeouts.begin()
+        CURRENT_TIMEOUT.set((options.attempt_timeouts, attempt))
         try:
-            answer = await sender(session, own=self._given is None)(
-                method,
-                URL(
-                    url, encoded=True
-                ),  # what was signed is what is sent: nothing may be quoted again
-                data=body,
-                headers=headers,
-                timeout=wire.timeout,
-                allow_redirects=False,  # a signature is for one path, and a credential for one host
-                raise_for_status=False,  # a session of the user's own may say otherwise
-                middlewares=self._middlewares
-                if self._given is None
-                else bounded_connecting(session, wire.connecting),
-                **self._options,
-                **wire.extra,
-            )
-            content, limit = answer.content, wire.max_response
-            refused = not 200 <= answer.status < 300
-            if refused and limit > MAX_REFUSAL:
-                limit = MAX_REFUSAL
-            if content.is_eof() and content.total_bytes <= limit:
-                # All of it came with the head, as a rule, and then aiohttp has let go of the connection already.
+            answer = await self._request(session, method, url, headers, body, options)
+            content, limit = answer.content, options.max_response
+            if content.is_eof() and content.total_bytes <= limit and 200 <= answer.status < 300:
+                # The usual case: all of it came with the head, and aiohttp has released the
+                # connection already.
                 return Response(answer.status, answer.headers, content.read_nowait())
-            turn.body = content
-            # Reading to the end releases the connection, and a read that fails or is cancelled closes it.
-            body, cut = await _beginning(answer, limit)
-            if cut and not refused:
-                body = b""  # a frame of the error's
-                raise _too_large(answer.status, limit)
-            return Response(answer.status, answer.headers, body, cut)
-        except (
-            aiohttp.ClientError,
-            DroppedConnectionError,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:
-            if self._loop is not None and self._loop.is_closed():
-                # This coroutine is being closed with its loop, and aiohttp hid that.
-                raise GeneratorExit from None
-            failure = self._translated(error, wire, closed=session.closed)
+            attempt.body = content
+            return await read_answer(answer, limit)
+        except FOREIGN as error:
+            failure = self._failure(error, options, session)
             short = isinstance(failure, OwnLimitError)
         except asyncio.CancelledError as stopped:
-            if not turn.timed_out():
+            if not attempt.timed_out():
                 raise
-            failure = _late(wire, unsent(stopped))
+            failure = timed_out(options, unsent(stopped))
         finally:
             # No reset, which fails where this is closed with its loop, in another context.
             CURRENT_TIMEOUT.set(None)
-            wire.patience.end(turn)
+            options.attempt_timeouts.end(attempt)
             if self.shortage.waiting and not short:
                 # What this held may be the next one's.
                 self.shortage.wake()
-        _drop_idle_after(failure, session, url)
-        # Outside of the handler, because aiohttp's own exceptions may carry the request with its credentials.
+        drop_idle_after(failure, session, url)
+        # Outside of the handlers: aiohttp's errors may hold the request with its credentials.
         raise failure
+
+    # Not a coroutine function: its own coroutine would be one more for each request.
+    def _request(  # noqa: PLR0917 - keywords cost on every call
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        options: TransportOptions,
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send, and wait for the head of the answer."""
+        own = self._given is None
+        if options.proxy_headers:
+            headers = Credentials({**headers, **options.proxy_headers})
+        guards = self._middlewares if own else bounded_connecting(session, options.connect_timeouts)
+        return sender(session, own=own)(
+            method,
+            # What was signed is what is sent: nothing may be quoted again.
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            timeout=options.timeout,
+            middlewares=guards,
+            **self._options,
+            **options.extra,
+        )
 
     async def websocket(
         self,
         url: str,
         headers: Mapping[str, str],
-        wire: TransportOptions,
+        options: TransportOptions,
         *,
         protocols: Sequence[str] = (),
     ) -> Socket:
@@ -369,80 +206,69 @@ class Transport:
         Args:
             url: where, with ``http`` or ``https``.
             headers: those of the upgrade.
-            wire: how the provider is reached; its timeout is for the upgrade alone. A message
-                larger than its ``max_message`` closes the connection, and as many bytes may wait to
-                be received. Its ``heartbeat`` is the silence in either direction after which the
-                peer is pinged; after as long again without a word it is taken for dead.
+            options: how the provider is reached. Their timeout is for the upgrade alone. A message
+                larger than ``max_message`` closes the connection, and as many bytes may wait to be
+                received. After ``heartbeat`` seconds of silence in either direction the peer is
+                pinged; after as long again it is taken for dead.
             protocols: subprotocols to offer.
 
         Raises:
             RefusedError: the service answered something else than an upgrade.
-            ConfigurationError: it was closed meanwhile.
+            ConfigurationError: the client was closed meanwhile.
             ConnectError: the request never reached the service.
             RequestTimeout: no answer in time.
             TransportError: the connection broke, or what came back is no WebSocket.
         """
-        session = self._session_in_use()
+        session = (self._state == "open" and self.aiohttp_session) or self.start_session()
         if self._upgrading is None:
-            # A session that shares the connections, because ws_connect takes no middlewares of its own.
-            self._upgrading = aiohttp.ClientSession(
-                connector=session.connector,
-                connector_owner=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=session.headers,
-                timeout=_NO_CLOCK,
-                middlewares=(_upgrade,),
-                response_class=UpgradeResponse,
-            )
-            # Instrumentations of aiohttp add theirs to every session, and record URLs with tokens.
-            self._upgrading.trace_configs.clear()
-        if wire.proxy_headers:
-            headers = Credentials({**headers, **wire.proxy_headers})
-        # Left as it is afterwards: only an upgrade looks, and the next one says its own.
-        _CONNECTING.set(wire.connecting)
+            self._upgrading = upgrading_session(session)
+        if options.proxy_headers:
+            headers = Credentials({**headers, **options.proxy_headers})
+        # Not reset: only an upgrade reads it, and each sets its own.
+        CONNECT_TIMEOUTS.set(options.connect_timeouts)
         try:
-            async with timeout(wire.patience.seconds):
+            async with timeout(options.attempt_timeouts.seconds):
                 opened = await self._upgrading.ws_connect(
                     URL(url, encoded=True),
                     headers=headers,
-                    max_msg_size=wire.max_message
-                    + 1,  # aiohttp's is the first size that is refused
+                    # aiohttp's is the first size that it refuses.
+                    max_msg_size=options.max_message + 1,
                     protocols=protocols,
                     autoping=False,
-                    # Closing is the Socket's own: aiohttp's time limit would cut what is unsent.
+                    # The Socket closes by itself: aiohttp's time limit would cut what is unsent.
                     autoclose=False,
                     timeout=aiohttp.ClientWSTimeout(ws_close=None),  # pyright: ignore[reportCallIssue] - it cannot see through aiohttp's attr.s
-                    **wire.extra,
+                    **options.extra,
                 )
-            return Socket(opened, wire.heartbeat, wire.max_message)
+            return Socket(opened, options.heartbeat, options.max_message)
         except RefusedError:
             raise
-        except (
-            aiohttp.ClientError,
-            DroppedConnectionError,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:
-            failure = self._translated(
-                error, wire, closed=session.closed or self._upgrading is None
-            )
-        _drop_idle_after(failure, session, url)
-        # Outside of the handlers: aiohttp's exceptions know the URL with its token, and a chained one is printed.
+        except FOREIGN as error:
+            failure = self._failure(error, options, session, upgrade=True)
+        drop_idle_after(failure, session, url)
+        # Outside of the handlers: aiohttp's errors hold the URL with its token, and a chained one
+        # is printed.
         raise failure
 
-    def _translated(self, error: Exception, wire: TransportOptions, *, closed: bool) -> Exception:
-        """Ours for aiohttp's."""
-        if isinstance(error, aiohttp.ClientConnectorError):
-            number = limit_reached(error.os_error)
-            if number == EADDRNOTAVAIL and not is_port_shortage(error.host):
-                number = None
-            if number is not None:
-                self.shortage.failed(number)
-                # Those to other hosts are of no use to whoever waits.
-                close_idle_descriptors()
-                return OwnLimitError.of(number)
-        return _translated(error, wire, closed=closed)
+    def _failure(
+        self,
+        error: Exception,
+        options: TransportOptions,
+        session: aiohttp.ClientSession,
+        *,
+        upgrade: bool = False,
+    ) -> Exception:
+        """Our error for aiohttp's."""
+        if not upgrade and self._loop is not None and self._loop.is_closed():
+            # The coroutine is being closed with its loop, and aiohttp hid that.
+            raise GeneratorExit from None
+        if (number := own_limit(error)) is not None:
+            self.shortage.failed(number)
+            # The idle connections to other hosts are of no use to whoever waits.
+            close_idle_descriptors()
+            return OwnLimitError.of(number)
+        closed = session.closed or (upgrade and self._upgrading is None)
+        return translated(error, options, closed=closed)
 
     def check(self) -> None:
         """Refuse, before anything is sent or waited for, what cannot work.
@@ -451,11 +277,11 @@ class Transport:
             ConfigurationError: not open, closed, or in another event loop than the one it was first used in.
         """
         if (
-            self._session is None
+            self.aiohttp_session is None
             or self._state != "open"
             or self._loop is not asyncio.get_running_loop()
         ):
-            self._begin()
+            self.start_session()
 
     def runs_here(self) -> bool:
         """Whether the event loop in which it was used is the one that runs this."""
@@ -464,12 +290,12 @@ class Transport:
         except RuntimeError:
             return False
 
-    def _session_in_use(self) -> aiohttp.ClientSession:
-        if self._session is None or self._state != "open":
-            return self._begin()
-        return self._session
+    def start_session(self) -> aiohttp.ClientSession:
+        """Make the aiohttp session in the running loop, unless it is there.
 
-    def _begin(self) -> aiohttp.ClientSession:
+        Raises:
+            ConfigurationError: see :meth:`check`.
+        """
         if self._state != "open" and not (self._state == "closing" and CLEANUP.get() is not None):
             raise ConfigurationError(_UNUSABLE[self._state])
         loop = asyncio.get_running_loop()
@@ -482,10 +308,10 @@ class Transport:
                 "the client_session was made in another event loop: "
                 "make it in the loop that uses this client"
             )
-        if self._session is not None:
-            return self._session
+        if self.aiohttp_session is not None:
+            return self.aiohttp_session
         self._loop = loop
-        self._session = self._given or aiohttp.ClientSession(
+        self.aiohttp_session = self._given or aiohttp.ClientSession(
             connector=pool(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"vcloud-sdk/{__version__} {aiohttp.http.SERVER_SOFTWARE}"},
@@ -493,17 +319,17 @@ class Transport:
             **_NO_CONTENT_TYPE,
         )
         own = self._given is None
-        self._middlewares = middlewares_against_resending(self._session, own=own)
+        self._middlewares = middlewares_against_resending(self.aiohttp_session, own=own)
         # A session of the user's own is not changed, so each request says it.
-        self._options = {} if own else _NO_CONTENT_TYPE
+        self._options = _EACH_REQUEST if own else {**_EACH_REQUEST, **_NO_CONTENT_TYPE}
         _IN_USE.add(self)
         DESCRIPTOR_HOLDERS.add(self)
-        return self._session
+        return self.aiohttp_session
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """Never touch, in a forked process, the connections that belong to the other one."""
         self._state = "forked"
-        session, self._session, self._upgrading = self._session, None, None
+        session, self.aiohttp_session, self._upgrading = self.aiohttp_session, None, None
         if session is not None and session is not self._given:
             leave_to_parent(session)
 
@@ -522,105 +348,21 @@ _UNUSABLE: Final = {
 #: no content type with an empty body. Bodies of ours always come with theirs.
 _NO_CONTENT_TYPE: Final[Mapping[str, Any]] = {"skip_auto_headers": ("Content-Type",)}
 
+_EACH_REQUEST: Final[Mapping[str, Any]] = {
+    # A signature is for one path, and a credential for one host.
+    "allow_redirects": False,
+    # A session of the user's own may say otherwise.
+    "raise_for_status": False,
+}
+
 #: Those that have, or had, connections.
 _IN_USE: Final[WeakSet[Transport]] = WeakSet()
 
 
 def _after_fork() -> None:
     for transport in _IN_USE:
-        transport._forked()
+        transport.forked()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-async def _beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """The body, decompressed, or the first ``limit`` bytes of it; whether there is more."""
-    content = answer.content
-    body = bytearray()
-    # What is said to be too long is not read at all, where nobody wants its beginning.
-    ok = 200 <= answer.status < 300 and "Content-Encoding" not in answer.headers
-    declared = answer.content_length or 0 if ok else 0
-    try:
-        # Part by part, because for one who reads all at once aiohttp inflates a bomb whole.
-        while max(declared, len(body)) <= limit:
-            part = await content.readany()
-            if not part:
-                # The read returns nothing, and releases the connection.
-                return bytes(body) + await answer.read(), False
-            body += part
-    except BaseException:
-        answer.close()
-        raise
-    # What is still to come is not worth waiting for, and half an answer is on the connection.
-    answer.close()
-    return bytes(body[:limit]), True
-
-
-def _too_large(status: int, limit: int) -> LimitExceededError:
-    return LimitExceededError(
-        f"the answer ({status}) is larger than the {limit} bytes that max_response of the "
-        "Endpoint allows; give Endpoint(max_response=...) more, or ask for less at a time"
-    )
-
-
-def _drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: str) -> None:
-    """Let repeats use fresh connections, where one to this host ended without an answer.
-
-    The connections of a session of the user's own are the user's.
-    """
-    sent = isinstance(failure, TransportError) and not isinstance(failure, ConnectError)
-    if sent and isinstance(session.connector, Pool):
-        session.connector.drop_idle(URL(url, encoded=True).origin())
-
-
-_TRUST: Final = "; if an authority of your own vouches for it, give Endpoint(ssl=...) a context that trusts that"
-
-
-def _translated(error: Exception, wire: TransportOptions, *, closed: bool) -> Exception:
-    """Ours for aiohttp's."""
-    made: VCloudError
-    if isinstance(error, NEVER_SENT):
-        hint = _TRUST if isinstance(error, aiohttp.ClientConnectorCertificateError) else ""
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return _unconnected(
-                describe_failure(error), wire.connect_timeout, "connect_timeout of the Endpoint"
-            )
-        made = ConnectError(f"cannot reach it: {describe_failure(error)}{hint}")
-    elif nothing_written(error):
-        made = ConnectError(f"cannot reach it: {StaleConnectionError()}")
-    elif isinstance(error, TimeoutError):
-        return _late(wire, unsent(error))
-    elif isinstance(error, _DROPPED):
-        made = TransportError(f"the connection was dropped: {describe_failure(error)}")
-    elif closed:
-        made = ConfigurationError("the aiohttp session was closed, so vcloud can no longer use it")
-    elif isinstance(error, aiohttp.ClientError | OSError):
-        made = TransportError(f"the exchange broke: {describe_failure(error)}")
-    elif isinstance(error, ValueError):
-        made = ConfigurationError(
-            "aiohttp refuses this exchange: a header or an address holds what HTTP cannot carry"
-        )
-    else:
-        return error
-    return made
-
-
-def _late(wire: TransportOptions, awaited: str | None) -> RequestTimeout:
-    """The error of an attempt whose time ran out.
-
-    Args:
-        wire: how it was sent.
-        awaited: what did not come about, if nothing was sent.
-    """
-    seconds = wire.patience.seconds
-    if awaited is None:
-        return RequestTimeout(f"no complete answer within {seconds:g} s")
-    return _unconnected(awaited, seconds, "all the time that the attempt had")
-
-
-def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
-    return ConnectTimeout(
-        f"cannot reach it: {awaited} within {seconds:.4g} s, {bound}; nothing was sent"
-    )

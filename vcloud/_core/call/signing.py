@@ -1,0 +1,218 @@
+"""The credentials of one client: the strategy, its time of day, and what the service says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import ReferenceType
+
+from vcloud._core.outcome import Form, Proof, proof_of_answer
+from vcloud._core.redaction.secretive import Credentials
+from vcloud._core.refused_credentials import (
+    RefusedCredentials,
+    accepts_credentials,
+    refuses_credentials,
+)
+from vcloud._core.request import Request, Response, path_before_api
+from vcloud._core.timing.clock import TimeOfDay, boottime, system_wall, wall
+from vcloud.errors import APIError, AuthenticationError, VCloudError
+
+if TYPE_CHECKING:
+    from vcloud.auth import Auth
+
+
+class Signer:
+    """Signs the requests of one client. All its sessions share it, with other options too.
+
+    Args:
+        auth: the strategy, for this base URL.
+        base_url: the address of the API.
+        nonce: makes a fresh text for each signature.
+        clock: monotonic seconds.
+        day: the machine's time of day, in Unix seconds.
+        elapsed: monotonic seconds that go on while the machine sleeps; None: the system's, or
+            ``clock`` if another ``day`` is given.
+    """
+
+    __slots__ = (
+        "_base_path",
+        "_clock_difference",
+        "_may_be_a_copy",
+        "_nonce",
+        "_refused_after_jump",
+        "_root_path",
+        "auth",
+        "elapsed",
+        "now",
+        "refused",
+        "root_url",
+        "works_once",
+    )
+
+    def __init__(
+        self,
+        auth: Auth,
+        base_url: str,
+        *,
+        nonce: Callable[[], str],
+        clock: Callable[[], float],
+        day: Callable[[], float],
+        elapsed: Callable[[], float] | None,
+    ) -> None:
+        self.auth = auth
+        #: What the service said last of the credentials.
+        self.refused = RefusedCredentials(clock)
+        if elapsed is None:
+            elapsed = boottime if day is wall else clock
+        #: Seconds that go on while the machine sleeps.
+        self.elapsed = elapsed
+        #: The time that requests are signed with, in Unix seconds. No jump of the machine's clock
+        #: changes it.
+        self.now = _time_of_day(auth, day, elapsed)
+        self._nonce = nonce
+        address = urlsplit(base_url)
+        self._base_path = address.path
+        self._root_path = path_before_api(address.path)
+        #: Where the installation begins, without the API's own path: the host, or a path on it.
+        self.root_url = f"{address.scheme}://{address.netloc}{self._root_path}"
+        # Of strategies whose credentials work once.
+        self._may_be_a_copy: Callable[..., bool] | None = getattr(auth, "may_be_a_copy", None)
+        #: Whether credentials work once, so that :meth:`judge_copy` needs to know when one was sent.
+        self.works_once = self._may_be_a_copy is not None
+        # Of strategies whose credentials depend on the time.
+        self._clock_difference: Callable[..., timedelta | None] | None = getattr(
+            auth, "clock_difference", None
+        )
+        # The same, after this machine's clock was put back or forward.
+        self._refused_after_jump: Callable[..., bool] | None = getattr(
+            auth, "refused_after_jump", None
+        )
+
+    def sign(self, request: Request, now: float, root: bool = False) -> Mapping[str, str]:  # noqa: FBT001, FBT002 - a keyword costs on every call
+        """The headers of one attempt. The strategy must be ready.
+
+        Args:
+            request: what is sent.
+            now: the time of day, in Unix seconds.
+            root: its path is below :attr:`root_url`, not below the API's.
+        """
+        headers: Mapping[str, str] = {}
+        if request.authenticated:
+            path = (self._root_path if root else self._base_path) + request.path
+            headers = self.auth.headers(request, path, now=now, nonce=self._nonce())
+        if request.body is not None:
+            return Credentials({"Content-Type": "application/json", **headers})
+        # Those of a strategy of the user's own may be any mapping, and its repr shows them.
+        return headers if type(headers) is Credentials else Credentials(headers)
+
+    def judge_copy(
+        self,
+        began: float,
+        response: Response,
+        sent: Mapping[str, str],
+        error: AuthenticationError,
+        proof: Proof,
+    ) -> Proof:
+        """What a refusal of credentials that work once proves.
+
+        The time in which this machine slept counts: a proxy did not sleep.
+        """
+        took = self.elapsed() - began
+        if self._may_be_a_copy is None or not self._may_be_a_copy(response, sent, seconds=took):
+            return proof
+        error.add_note(
+            f"the refusal came {took:.0f} s after the request was sent, and may be that of a second "
+            "copy: a proxy between may have repeated the request after the first one was carried out"
+        )
+        return proof_of_answer(error.status, Form.COPY)
+
+    def difference_of_clocks(self, response: Response) -> timedelta | None:
+        """By how much a ``Date`` contradicts all that is known of the time; None: not by much."""
+        if self._clock_difference is None:
+            return None
+        found = [self._clock_difference(response, now=now) for now in self.now.estimates()]
+        # The last one is to the machine's clock as it is: that one has to be set.
+        return None if None in found else found[-1]
+
+    def may_sign_again(
+        self,
+        request: Request,
+        response: Response,
+        sent: Mapping[str, str],
+        error: VCloudError,
+        proof: Proof,
+    ) -> bool:
+        """Whether the service may accept a refused request when it is signed once more."""
+        return request.authenticated and (
+            self.auth.refused(response, sent, now=self.now())
+            or self._is_after_jump(response, sent)
+            or self.note(request, sent, error, proof)
+        )
+
+    def _is_after_jump(self, response: Response, sent: Mapping[str, str]) -> bool:
+        """Whether this machine's clock was put forward or back, and the strategy learnt of it."""
+        return self._refused_after_jump is not None and self._refused_after_jump(
+            response, sent, now=self.now(), clocks=self.now.estimates()
+        )
+
+    def note(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+        error: VCloudError,
+        proof: Proof,
+    ) -> bool:
+        """Remember what a final answer says of the credentials; whether the strategy doubts it."""
+        if not isinstance(error, APIError):
+            return False
+        if refuses_credentials(error, request, proof):
+            rejected = getattr(self.auth, "rejected", None)  # which no subclass of Auth may lack
+            if rejected is not None and not rejected(sent, now=self.now()):
+                return True
+            self.refused.note(error)
+        elif accepts_credentials(error, request, proof):
+            self.refused.forget()
+        return False
+
+    def end_trial(self, tries: bool) -> None:  # noqa: FBT001 - what the wait for it gave
+        """Let those go on who wait for a call that tried refused credentials.
+
+        Args:
+            tries: whether this call was the one.
+        """
+        if tries:
+            self.refused.tried()
+
+    def accepted(
+        self, request: Request, response: Response, sent: Mapping[str, str], *, renewed: bool
+    ) -> None:
+        """The service accepted the credentials of this request.
+
+        Args:
+            request: what was sent.
+            response: a success.
+            sent: the headers of the request.
+            renewed: they were made after a refusal.
+        """
+        if not request.authenticated:
+            return
+        self.refused.forget()
+        self.refused.untried = False
+        if (note_success := getattr(self.auth, "note_success", None)) is not None:
+            note_success(response, sent)
+        if renewed and (accepted := getattr(self.auth, "accepted", None)) is not None:
+            accepted(sent, now=self.now())
+
+
+def _time_of_day(auth: Any, read: Callable[[], float], elapsed: Callable[[], float]) -> TimeOfDay:
+    """The time that a strategy's requests are signed with, for all that share what it learns."""
+    held: ReferenceType[TimeOfDay] | None = getattr(auth, "time_of_day", None)
+    shared = None if held is None else held()
+    if shared is not None and shared.read is read:
+        return shared
+    made = TimeOfDay(read, elapsed, system_wall if read is wall else None)
+    if hasattr(auth, "time_of_day"):
+        auth.time_of_day = ReferenceType(made)
+    return made
