@@ -10,7 +10,6 @@ from vcloud.emulator import Emulator
 
 _CONNECTOR = attrgetter("_session.transport.aiohttp_session.connector")
 _IN_USE = attrgetter("_acquired")
-_TOKENS = attrgetter("streamspace.tokens._live")
 _CONNECT = attrgetter("_session.connect")
 
 
@@ -19,9 +18,15 @@ def held_connections(client: Any) -> int:
     return len(_IN_USE(_CONNECTOR(client)))
 
 
+def is_busy(emulator: Emulator) -> bool:
+    """Whether a fault still lasts, or a WebSocket is open. The emulator has no event for that."""
+    stats = emulator.stats()
+    return bool(stats.faults or stats.websockets)
+
+
 def live_tokens(emulator: Emulator) -> int:
-    """How many tokens are valid. The emulated service, like the real one, does not list them."""
-    return len(_TOKENS(emulator))
+    """How many tokens the emulated service has issued and not revoked."""
+    return emulator.streamspace.tokens.count
 
 
 async def connect_agent(client: Any) -> object:

@@ -130,9 +130,7 @@ async def test_an_agent_that_only_lost_its_connection_keeps_what_it_has() -> Non
         handler = Reconciling()
         async with handler.serve(client):
             ids = {await started(client) for _ in range(2)}
-            # The emulator has no public way to end an agent's connection alone.
-            link = emulator.streamspace.control._links["agent-1"]  # noqa: SLF001
-            link.end("for a test")
+            emulator.streamspace.control.disconnect("agent-1", "for a test")
             await settled(lambda: handler.compared == 2)
             assert handler.orphans == []
             assert handler.desktops == ids

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.emulator.test_http_raw import BODY, SIZED, wired
+from tests.emulator.http_raw import BODY, SIZED, wired
 from tests.seeded import SEED
 from vcloud import (
     ConnectError,
