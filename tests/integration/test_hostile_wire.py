@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.integration.raw_http import head, serving
 from tests.integration.test_bounds import DONE
-from tests.integration.test_transport import head, serving
 from tests.unit.hostile import ONCE
 from tests.unit.test_hostile_arguments import HOSTILE
 from vcloud import (
