@@ -1,4 +1,4 @@
-"""Over TLS: whom the client believes, what it shows of itself, and where it refuses to speak at all."""
+"""Over TLS: which servers the client trusts, what it sends, and where it refuses to connect."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ def test_the_environments_proxy_is_looked_up_once_and_can_be_bypassed(
 
 @pytest.mark.parametrize("scheme", ["http", "HTTP", "Http"])
 def test_plain_http_is_recognised_however_its_scheme_is_written(scheme: str) -> None:
-    with pytest.raises(ConfigurationError, match="by way of a proxy on another machine"):
+    with pytest.raises(ConfigurationError, match="through a proxy on another machine"):
         Endpoint(f"{scheme}://127.0.0.1:80", auth=AUTH, proxy="http://proxy.example:3128")
     with pytest.raises(ConfigurationError, match="allow_http=True"):
         Endpoint(f"{scheme}://streamspace.example.com/api/v1", auth=AUTH)

@@ -20,7 +20,7 @@ from vcloud._core.timing.clock import TimeOfDay, boottime, system_wall, wall
 from vcloud.errors import APIError, AuthenticationError, VCloudError
 
 if TYPE_CHECKING:
-    from vcloud.auth import Auth
+    from vcloud._core.auth import Auth
 
 
 class Signer:
