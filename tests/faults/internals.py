@@ -10,7 +10,7 @@ from vcloud.emulator import Emulator
 
 _CONNECTOR = attrgetter("_session.transport.aiohttp_session.connector")
 _IN_USE = attrgetter("_acquired")
-_PLAYING, _WEBSOCKETS = attrgetter("_playing"), attrgetter("streamspace.live._tasks")
+_PLAYING, _WEBSOCKETS = attrgetter("_dispatcher._tasks"), attrgetter("streamspace.live._tasks")
 _TOKENS = attrgetter("streamspace.tokens._live")
 _CONNECT = attrgetter("_session.connect")
 

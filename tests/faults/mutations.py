@@ -154,7 +154,7 @@ def let_aiohttp_send_twice(patch: Patch) -> None:
 
         return begin
 
-    _wrap(patch, Transport, "_begin", make)
+    _wrap(patch, Transport, "start_session", make)
 
 
 def take_silence_for_success(patch: Patch) -> None:
