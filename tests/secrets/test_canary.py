@@ -1,4 +1,7 @@
-"""Canaries in place of every secret, through every operation and failure, are found nowhere."""
+"""Canaries in place of every secret, through every operation and failure, are found nowhere.
+
+More than 400 lines because all its tests share one set of services and secrets.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,20 @@ class Reflecting:
             )
         if self.form == "text":
             return web.Response(status=self.status, text=repeated + heard, headers=headers)
-        words: dict[str, Any] = {
+        words = self._words(repeated, heard)
+        return web.json_response(words, status=self.status, headers=headers)
+
+    def _words(self, repeated: str, heard: str) -> dict[str, Any]:
+        if self.form == "misfit":
+            return {
+                "machines": repeated,
+                "count": repeated,
+                "id": [repeated],
+                "status": 1,
+                "token": [heard],
+                "agents": heard,
+            }
+        return {
             "client_code": 400,
             "status": "error",
             "code": repeated or heard,
@@ -186,16 +202,6 @@ class Reflecting:
             "requestId": repeated,
             "docs": heard,
         }
-        if self.form == "misfit":
-            words = {
-                "machines": repeated,
-                "count": repeated,
-                "id": [repeated],
-                "status": 1,
-                "token": [heard],
-                "agents": heard,
-            }
-        return web.json_response(words, status=self.status, headers=headers)
 
 
 @contextlib.asynccontextmanager

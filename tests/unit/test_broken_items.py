@@ -83,6 +83,18 @@ BROKEN: list[tuple[Any, str]] = [
 ]
 
 
+def first_broken(places: list[tuple[Any, str] | None], per_page: int) -> list[tuple[int, str]]:
+    """The pages with broken items, and the path of the first one on each."""
+    found = []
+    for start in range(0, len(places), per_page):
+        page = places[start : start + per_page]
+        first = next((index for index, broken in enumerate(page) if broken), None)
+        if first is not None:
+            field = page[first][1]  # type: ignore[index]
+            found.append((start // per_page + 1, f"machines[{first}]{field}"))
+    return found
+
+
 @pytest.mark.parametrize("says", ["next_page", "count", "nothing"])
 def test_a_page_with_broken_items_is_an_error_and_the_rest_of_the_list_comes_all_the_same(
     says: str,
@@ -109,13 +121,7 @@ def test_a_page_with_broken_items_is_an_error_and_the_rest_of_the_list_comes_all
             pager = client.machines.list(per_page=per_page)
             ids, errors = runner.run(read(pager.prefetch(ahead) if ahead else pager))
             assert ids == [str(index) for index, broken in enumerate(places) if broken is None]
-            expected = []
-            for start in range(0, len(places), per_page):
-                page = places[start : start + per_page]
-                first = next((index for index, broken in enumerate(page) if broken), None)
-                if first is not None:
-                    field = page[first][1]  # type: ignore[index]
-                    expected.append((start // per_page + 1, f"machines[{first}]{field}"))
+            expected = first_broken(places, per_page)
             assert len(errors) == len(expected)
             for error, (number, place) in zip(errors, expected, strict=True):
                 assert f"page {number} is not what the contract says" in str(error)
