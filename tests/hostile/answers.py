@@ -1,6 +1,6 @@
-"""Raw answers of a hostile peer: documented ones with parts replaced, and the bytes of any of them mutated.
+"""Raw answers of a hostile peer: documented answers with replaced parts or mutated bytes.
 
-A peer may repeat what it was sent, in any spelling: so an answer is made once the request is there.
+A peer may repeat the request in any spelling, so an answer is made when the request is there.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ NAMES: Final = st.sampled_from(
     [
         "Retry-After", "Retry-After-Ms", "Date", "X-RateLimit-Limit", "X-RateLimit-Remaining",
         "X-RateLimit-Reset", "X-Request-Id", "Content-Type", "Content-Encoding", "Location",
-        "Set-Cookie", "Connection", "Transfer-Encoding", "Content-Length", "Upgrade", "Server", "Via",
+        "Set-Cookie", "Connection", "Transfer-Encoding", "Content-Length", "Upgrade", "Server",
+        "Via",
     ]
 )  # fmt: skip
 _VALUES: Final = (
@@ -141,7 +142,7 @@ _VALUES: Final = (
 
 @st.composite
 def documents(draw: st.DrawFn, case: Case) -> tuple[bytes, tuple[Echo, ...]]:
-    """A documented answer of this call with values replaced, some by texts that act or that repeat."""
+    """A documented answer of this call with values replaced, some by hostile texts."""
     text = draw(st.sampled_from(case.answers).flatmap(spoiled) | RUBBISH)
     echoes = tuple(draw(st.lists(ECHOES, max_size=2)))
     for filling in (*map(str, echoes), *draw(st.lists(ACTING, max_size=2))):

@@ -1,4 +1,4 @@
-"""Whatever bytes a peer sends: a value or a typed error, without a secret, on one printable line."""
+"""Any bytes from a peer: the call gives a value or a typed error, printable and without secrets."""
 
 from __future__ import annotations
 

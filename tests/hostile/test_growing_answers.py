@@ -1,4 +1,4 @@
-"""What an answer costs grows with its size and no faster, whatever is in it, and errors stay small."""
+"""The cost of an answer grows at most with its size, whatever it holds, and errors stay small."""
 
 from __future__ import annotations
 
@@ -109,13 +109,15 @@ def wrapped(api: str, inner: bytes) -> bytes:
     return starts[api] + inner + b"}"
 
 
-# -- pages -------------------------------------------------------------------------------------------------------------
+# -- pages -----------------------------------------------------------------------------------------
 
 WRONG_ITEMS = {
     "empty objects": b"{}",
     "texts": b'"x"',
     "lists": b"[[[]]]",
-    "wrong types": b'{"id":[],"type":[],"attributes":{"name":[],"region":[],"permissions":7},"tags":7}',
+    "wrong types": (
+        b'{"id":[],"type":[],"attributes":{"name":[],"region":[],"permissions":7},"tags":7}'
+    ),
     "wrong within lists": b'{"id":"1","attributes":{"machine_types":[7,7]},"tags":[[],[]]}',
 }
 
@@ -140,7 +142,7 @@ def peak(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize(("api", "wrong"), shared_out(LISTS, WRONG_ITEMS))
 def test_what_is_wrong_with_a_page_costs_no_more_than_to_read_it(api: str, wrong: str) -> None:
-    """What is proportional may still be too much: an error for each item is a hundred times the page."""
+    """An error for each item would be proportional too, but a hundred times the page."""
     body = LISTS[api].page(WRONG_ITEMS[wrong], 5000)
     work = working(api, 200)
     asyncio.run(work(body))
@@ -191,7 +193,7 @@ def test_a_good_page_that_only_the_lenient_way_reads(api: str) -> None:
     check_growth(make=lambda size: listed.page(listed.lenient, size), work=working(api, 200))
 
 
-# -- anything at the top of an answer ----------------------------------------------------------------------------------
+# -- anything at the top of an answer --------------------------------------------------------------
 
 TOPS: dict[str, Make] = {
     "unknown fields": lambda size: b",".join(b'"f%d":%d' % (n, n) for n in range(size)),
@@ -217,7 +219,7 @@ def test_a_success_with_much_more_at_its_top(api: str, top: str) -> None:
     check_growth(make=make, work=working(api, 200), largest=LARGEST)
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 REFUSALS: dict[str, tuple[int, Make]] = {
     "a page of HTML": (404, lambda size: b"<html>" + b"<p>not found</p>" * size),
@@ -255,13 +257,13 @@ REFUSALS: dict[str, tuple[int, Make]] = {
 
 @pytest.mark.parametrize(("api", "refusal"), shared_out(PROVIDERS, REFUSALS))
 def test_a_long_refusal(api: str, refusal: str) -> None:
-    """As a dialect sees it. Over a socket there are no more than 64 KiB of one, unless it is a 200."""
+    """As a dialect receives it. From a socket it has at most 64 KiB, unless it is a 200."""
     status, make = REFUSALS[refusal]
 
     check_growth(make=make, work=working(api, status), largest=LARGEST)
 
 
-# -- what is searched for the secrets that were sent -------------------------------------------------------------------
+# -- what is searched for the secrets that were sent -----------------------------------------------
 
 #: Each character is encoded several times over, in another order each, and some are in Base64.
 ENCODED = rb"\u0025\u0032\u0035%5C%5Cu0026&amp;#37;41QUFBQUFBQUFBQUFBQUFBQUFBQUFB "
@@ -274,7 +276,7 @@ def encoded(size: int) -> bytes:
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("api", PROVIDERS)
 def test_what_is_encoded_again_and_again_is_not_decoded_to_its_end(api: str, status: int) -> None:
-    """Its whole would take seconds. Ten times as much costs little more, instead of ten times as much."""
+    """To search all of it would take seconds. Ten times as much costs little more."""
     check_growth(make=encoded, work=working(api, status), size=2**14, largest=2**14, most_time=3.0)
 
 
@@ -292,7 +294,7 @@ def test_encoded_headers_are_not_decoded_to_their_end(api: str) -> None:
     check_growth(make=lambda size: size, work=work, size=10, largest=10, most_time=3.0)
 
 
-# -- words of a request that a refusal may repeat ----------------------------------------------------------------------
+# -- words of a request that a refusal may repeat --------------------------------------------------
 
 
 def refused_command(command: str, said: str) -> APIError:
@@ -342,12 +344,12 @@ def test_looking_for_the_words_of_a_command_takes_no_longer_than_reading_both() 
 def test_words_of_a_command_that_come_back_are_found(command: str, said: str, hidden: bool) -> None:
     message = refused_command(command, said).message
 
-    assert (message == "the service's words are not shown because they repeat what was sent") is (
+    assert (message == "the service's message is not shown because it repeats what was sent") is (
         hidden
     )
 
 
-# -- what is remembered ------------------------------------------------------------------------------------------------
+# -- what is remembered ----------------------------------------------------------------------------
 
 
 async def _each_with_a_state_of_its_own(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""A service that says something harmful wherever it can: whatever the SDK shows of it acts on nothing."""
+"""A service that sends harmful texts wherever it can: nothing that the SDK prints of them acts."""
 
 from __future__ import annotations
 
@@ -82,17 +82,25 @@ def words(text: str) -> dict[str, tuple[Call, bytes]]:
         "a message with a status": (start, said("400 Bad", {"message": text, "status": 400})),
         "a message of Streams": (stream, said("404 No", {"client_code": 4041, "message": text})),
         "a client_code": (start, said("400 Bad", {"client_code": text, "message": "no"})),
-        "a machine's fields": (machines, said(body={"client_code": 200, "message": "OK", "machines": [MACHINE | {"id": [text]}]})),
-        "a field's name": (machines, said(body={"client_code": 200, "message": "OK", "machines": [{text: text}], text: 1})),
-        "a list that is none": (machines, said(body={"client_code": 200, "message": "OK", "machines": text})),
+        "a machine's fields": (machines, said(body={"client_code": 200, "message": "OK",
+        "machines": [MACHINE | {"id": [text]}]})),
+        "a field's name": (machines, said(body={"client_code": 200, "message": "OK",
+        "machines": [{text: text}], text: 1})),
+        "a list that is none": (machines, said(body={"client_code": 200, "message": "OK",
+        "machines": text})),
         "an error of a desktop's": (desktop, said("400 Bad", {"status": "error", "error": text})),
         "a success that is none": (click, said(body={"status": "error", "error": text})),
-        "issues": (desktop, said("400 Bad", {"error": {"issues": [{"path": [text], "message": text}]}})),
+        "issues": (desktop, said("400 Bad", {"error": {"issues": [{"path": [text],
+        "message": text}]}})),
         "details": (desktop, said("400 Bad", {"error": "no", "details": text, "docs": text})),
         "a desktop's status": (desktop, said(body={"id": text, "status": [text]})),
-        "a code, a message and an id": (session, said("400 Bad", {"code": text, "message": text, "error": text, "request_id": text, "details": {text: text}})),
+        "a code, a message and an id": (session, said("400 Bad",
+        {"code": text, "message": text, "error": text, "request_id": text,
+         "details": {text: text}})),
         "a time": (session, said("400 Bad", {"code": "X", "message": "no", "timestamp": text})),
-        "states": (hibernate, said("422 No", {"code": "INVALID_STATE_TRANSITION", "message": f"cannot transition from '{text}' to '{text}'", "details": {"from": text, "to": text}})),
+        "states": (hibernate, said("422 No", {"code": "INVALID_STATE_TRANSITION",
+        "message": f"cannot transition from '{text}' to '{text}'",
+        "details": {"from": text, "to": text}})),
         "a state that is waited for": (wait, said(body=view)),
         "a state that is no text": (session, said(body=view | {"state": {text: 1}})),
         "a number": (session, said(body=view | {"created_at": text, "idle_timeout": text})),
@@ -102,13 +110,17 @@ def words(text: str) -> dict[str, tuple[Call, bytes]]:
 #: What stands in a head, or beside a body.
 WIRE: dict[str, tuple[Call, bytes]] = {
     "a page that is no JSON": (machines, said(body=HEADER.encode())),
-    "a page of a gateway": (machines, said("502 Bad", HEADER.encode(), "Content-Type: text/html\r\n")),
+    "a page of a gateway": (machines, said("502 Bad", HEADER.encode(),
+    "Content-Type: text/html\r\n")),
     "bytes that are no UTF-8": (machines, said("500 Bad", b"\xff\xfe\x1b[2J\xc2\x9b31m")),
     "a request id": (desktop, said("400 Bad", {"error": "no"}, f"X-Request-Id: {HEADER}\r\n")),
-    "a request id that is no UTF-8": (desktop, said("400 Bad", {"error": "no"}, "X-Request-Id: \udcff\r\n")),
-    "the header of a limit": (desktop, said("429 No", {"error": "no"}, f"Retry-After: {HEADER}\r\n")),
+    "a request id that is no UTF-8": (desktop, said("400 Bad", {"error": "no"},
+    "X-Request-Id: \udcff\r\n")),
+    "the header of a limit": (desktop, said("429 No", {"error": "no"},
+    f"Retry-After: {HEADER}\r\n")),
     "a date": (start, said("401 No", {"message": HOSTILE}, f"Date: {HEADER}\r\n")),
-    "a content type": (desktop, said("404 No", HEADER.encode(), f"Content-Type: text/{HEADER}\r\n")),
+    "a content type": (desktop, said("404 No", HEADER.encode(),
+    f"Content-Type: text/{HEADER}\r\n")),
     "a content encoding": (desktop, said(body={"id": "1"}, head=f"Content-Encoding: {HEADER}\r\n")),
     "a cookie": (desktop, said("400 Bad", {"error": "no"}, f"Set-Cookie: {HEADER}={HEADER}\r\n")),
     "a header's name": (desktop, said("400 Bad", {"error": "no"}, f"{HEADER}: {HEADER}\r\n")),
@@ -116,8 +128,10 @@ WIRE: dict[str, tuple[Call, bytes]] = {
     "a reason and no words": (session, said(f"500 {HEADER}", {})),
     "a status line": (desktop, f"HTTP/1.1 {HEADER} 400\r\n\r\n".encode()),
     "a length": (desktop, f"HTTP/1.1 200 OK\r\nContent-Length: {HEADER}\r\n\r\n".encode()),
-    "a transfer coding": (desktop, f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {HEADER}\r\n\r\n".encode()),
-    "a chunk's size": (desktop, f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{HEADER}\r\n".encode()),
+    "a transfer coding": (
+        desktop, f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {HEADER}\r\n\r\n".encode()),
+    "a chunk's size": (
+        desktop, f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{HEADER}\r\n".encode()),
     "what is no HTTP": (desktop, f"SSH-2.0-{HEADER}\r\n\r\n".encode()),
     "a place to go": (session, said("302 Found", {}, f"Location: https://x/{HEADER}\r\n")),
 }  # fmt: skip

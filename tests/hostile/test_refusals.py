@@ -95,7 +95,10 @@ def padded(body: bytes, size: int) -> bytes:
     return body + b" " * (size - len(body))
 
 
-REFUSAL = b'{"client_code":4204,"message":"no","code":"SESSION_TERMINATING","status":"error","error":"no"}'
+REFUSAL = (
+    b'{"client_code":4204,"message":"no","code":"SESSION_TERMINATING",'
+    b'"status":"error","error":"no"}'
+)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

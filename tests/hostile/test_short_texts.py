@@ -1,4 +1,4 @@
-"""What a service names (ids, states, codes, words, headers) stands in errors at a bounded length."""
+"""Names from a service (ids, states, codes, words, headers) have a bounded length in errors."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_url_of_an_error_is_bounded() -> None:
     assert len(error.url) < 2100
 
 
-# -- heads: aiohttp's own limits ---------------------------------------------------------------------------------------
+# -- heads: aiohttp's own limits -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

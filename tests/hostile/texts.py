@@ -1,4 +1,4 @@
-"""Texts that act on whoever prints them, and a service that says them wherever it can say anything."""
+"""Texts that act on a terminal, and a service that sends them in every place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from vcloud import APIKeyAuth, BearerAuth, Endpoint, HMACAuth, RetryPolicy, VCloud
 
-#: Clears the screen, sets the title, begins a line of a log, turns the text around, and is markup to rich.
+#: Clears the screen, sets the title, begins a line of a log, turns the text around, and is markup
+#: to rich.
 HOSTILE = "busy\x1b[2J\x1b]0;title\x07\r\nINFO forged\x9b31m\u202e\u2028\x00[bold]x[/] end"
 #: The same with what no UTF-8 can hold.
 HALF = f"{HOSTILE}\ud83d"
@@ -24,7 +25,7 @@ SIGNED = HMACAuth("a key of mine", "a secret of mine")
 
 
 def harmful(text: str) -> bool:
-    """Whether one of its characters is other than printed: Unicode's controls, formats, separators."""
+    """Whether it has an unprintable character: Unicode's controls, formats, separators."""
     return any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for one in text)
 
 

@@ -31,7 +31,7 @@ def found_in(text: str | bytes, where: str) -> list[str]:
 
 
 def smelled(thing: object) -> list[str]:
-    """What is found on an error or a result: what prints it, what pickles it, what it carries, and where it came from."""
+    """Every text of an error or a result: reprs, pickles, attributes, and the frames it passed."""
     found = found_in(repr(thing), "repr") + found_in(str(thing), "str")
     try:
         found += found_in(pickle.dumps(thing), "pickle")
@@ -96,7 +96,7 @@ def ways_to_show(value: object) -> Iterator[str]:
 
 
 def _in_traceback(error: BaseException) -> list[str]:
-    """What a reporter prints that shows the variables of each frame; those of the tests are known."""
+    """The output of a reporter that prints each frame's variables, without the tests' own."""
     todo, seen, found = [error], set[int](), list[str]()
     while todo:
         link = todo.pop()

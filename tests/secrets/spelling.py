@@ -1,4 +1,4 @@
-"""How a peer may spell a secret, and how a reader may read it: independent of what vcloud searches."""
+"""Spellings of a secret, and decoders of them: independent of the search of vcloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canaries in the place of every secret, through every operation and every failure: nowhere found."""
+"""Canaries in place of every secret, through every operation and failure, are found nowhere."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def outcomes(cloud: VCloud) -> list[object]:
     return await asyncio.gather(*[outcome(call) for call in calls], outcome(cloud.instances().all))
 
 
-# -- a service that keeps to its contract, and one that does not ---------------------------------------------------------
+# -- a service that keeps to its contract, and one that does not -----------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -145,14 +145,15 @@ async def test_asyncios_debug_mode_shows_no_secret(
 
 @frozen
 class Reflecting:
-    """A service that repeats what it was sent, headers and all, wherever an answer has room for words."""
+    """A service that repeats the request, with its headers, in every text of its answer."""
 
     status: int
     form: str
     spell: Callable[[str], str] = str
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
-        heard = f"{request.method} {request.raw_path} {dict(request.headers)} {(await request.read()).decode()}"
+        body = (await request.read()).decode()
+        heard = f"{request.method} {request.raw_path} {dict(request.headers)} {body}"
         told = [
             value.rpartition(" ")[2]
             for name, value in request.headers.items()
@@ -227,7 +228,8 @@ async def test_a_service_that_repeats_what_it_was_sent_is_not_quoted(
 ) -> None:
     async with serving(Reflecting(status, form)) as url:
         for bearer in (BearerAuth(TOKEN), BearerAuth.login("admin", PASSWORD)):
-            # The documented limits, which this service does not announce, would let some wait for a minute.
+            # The documented limits, which this service does not announce, would let some wait for a
+            # minute.
             async with everything(url, bearer, deadline=5) as cloud:
                 ended = await outcomes(cloud)
                 session = cloud.streamspace.sessions.ref("1")
@@ -373,7 +375,7 @@ async def test_what_a_service_gives_in_confidence_is_not_shown(
         assert CANARY in link.connection_link
 
 
-# -- what is not an answer -----------------------------------------------------------------------------------------------
+# -- what is not an answer -------------------------------------------------------------------------
 
 
 async def test_a_call_that_is_given_up_shows_no_secret_to_who_reports_local_variables(
@@ -561,7 +563,7 @@ async def test_the_emulators_own_routes_show_no_secret(monkeypatch: pytest.Monke
         assert not found_in(
             repr(emulator.calls) + repr(emulator) + repr(emulator.elsewhere.arrivals), "repr"
         )
-        auth = cloud.streamspace._session.auth
+        auth = cloud.streamspace._session.auth  # noqa: SLF001 - the token is nowhere else
         headers = auth.headers(None, "", now=0.0, nonce="")  # type: ignore[arg-type]
         token = headers["Authorization"].partition(" ")[2]
         assert token not in repr(emulator.calls)

@@ -28,7 +28,7 @@ def _leaf(*names: str) -> trustme.LeafCert:
 
 
 def server_context(*names: str, client_ca: trustme.CA | None = None) -> ssl.SSLContext:
-    """A server's, with a certificate for these names; with ``client_ca`` it lets nobody in without a certificate of that."""
+    """A server's context for these names; with ``client_ca`` it requires a client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _leaf(*names).configure_cert(context)
     if client_ca is not None:

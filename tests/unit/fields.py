@@ -1,4 +1,4 @@
-"""Compares what was decoded field by field, class by class: the wire's own objects have no equality, for nobody needs it."""
+"""Compares decoded objects by class and field: the classes of the wire have no equality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that no service should give, and clients that get them: what the tests of hostile input share."""
+"""Answers that no service should give, and clients that get them."""
 
 from __future__ import annotations
 
@@ -74,11 +74,16 @@ JSON_VALUES = st.recursive(
 #: JSON that no Python value is written as, and what is nearly JSON.
 LITERALS = st.sampled_from(
     [
-        "1e999", "-1e999", "1e-999", "NaN", "Infinity", "-Infinity", "9" * 30, "-" + "9" * 30, "9" * 5000, "1." + "0" * 5000,
-        '"\\ud800"', '"\\u0000"', '"9999-12-31T23:59:59.999999-14:00"', '"0001-01-01T00:00:00+14:00"', f'"{"9" * 5000}"', '"1e400"',
-        '"nan"', f'"{"9" * 4500}_min"', f'"Command failed with code {"9" * 5000}"', '"Command failed with code \u0663"',
-        '{"issues":[{"path":7,"message":[]},3,{"path":{"a":1}}]}', "[" * 60 + "]" * 60, "[" * 300 + "]" * 300,
-        '{"a":' * 2000 + "1" + "}" * 2000, "[" * 100_000, 'null,"id":7', 'null,"attributes":{}', "tru", "", '"', "{",
+        "1e999", "-1e999", "1e-999", "NaN", "Infinity", "-Infinity", "9" * 30, "-" + "9" * 30,
+        "9" * 5000, "1." + "0" * 5000,
+        '"\\ud800"', '"\\u0000"', '"9999-12-31T23:59:59.999999-14:00"',
+        '"0001-01-01T00:00:00+14:00"', f'"{"9" * 5000}"', '"1e400"',
+        '"nan"', f'"{"9" * 4500}_min"', f'"Command failed with code {"9" * 5000}"',
+        '"Command failed with code \u0663"',
+        '{"issues":[{"path":7,"message":[]},3,{"path":{"a":1}}]}', "[" * 60 + "]" * 60,
+        "[" * 300 + "]" * 300,
+        '{"a":' * 2000 + "1" + "}" * 2000, "[" * 100_000, 'null,"id":7', 'null,"attributes":{}',
+        "tru", "", '"', "{",
     ]
 )  # fmt: skip
 
@@ -151,15 +156,19 @@ NUMBERS = st.sampled_from(
 )
 DATES = st.sampled_from(
     [
-        "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 -0000", "Wed, 21 Oct 99999 07:28:00 GMT",
-        "Wed, 21 Oct 2015 07:28:00 +99999999999999999999", f"Wed, 21 Oct {'9' * 5000} 07:28:00 GMT", "1 Jan 0001 00:00:00 +2359",
-        "31 Dec 9999 23:59:59 -2359", "1 Jan 1 0:0:0 -0000", "21 Oct 2015", ",", "Oct", "Wed", "Wed, 21 Oct 2015 7.28.00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 -0000",
+        "Wed, 21 Oct 99999 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 +99999999999999999999", f"Wed, 21 Oct {'9' * 5000} 07:28:00 GMT",
+        "1 Jan 0001 00:00:00 +2359",
+        "31 Dec 9999 23:59:59 -2359", "1 Jan 1 0:0:0 -0000", "21 Oct 2015", ",", "Oct", "Wed",
+        "Wed, 21 Oct 2015 7.28.00 GMT",
     ]
 )  # fmt: skip
 HEADERS = st.dictionaries(
     st.sampled_from(
         [
-            "Retry-After", "Retry-After-Ms", "Date", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+            "Retry-After", "Retry-After-Ms", "Date", "X-RateLimit-Limit", "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
             "X-Request-Id", "Content-Type", "Location",
         ]
     ),

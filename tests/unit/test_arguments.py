@@ -1,4 +1,4 @@
-"""Arguments: ids as text or number, enumerated values, instants and durations, alike in every method of every client."""
+"""Arguments: every method of every client accepts and refuses the same values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Whole(int):
     """A number of a class of its own."""
 
 
-# -- the helpers -----------------------------------------------------------------------------------------------------
+# -- the helpers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", ["100", 100, Text("100"), Whole(100)])
@@ -243,7 +243,7 @@ def test_a_constructor_names_the_argument_that_is_no_duration(
     assert str(caught.value) == f"{name} must be a number of seconds or a timedelta, not '1'"
 
 
-# -- every method of every client ------------------------------------------------------------------------------------
+# -- every method of every client ------------------------------------------------------------------
 
 
 def hint(call: Call) -> Any:

@@ -138,7 +138,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a refusal (any status": (kib(request.MAX_REFUSAL),),
     "a refusal under a status of success": (
         kib(request.MAX_REFUSAL / 2),
-        figure(short_fields._MAX_WORDS),
+        figure(short_fields.MAX_TEXT),
     ),
     "levels of JSON": (figure(plain_json.MAX_DEPTH),),
     "errors of one list": (figure(converter.MAX_ERRORS),),
@@ -162,7 +162,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "decoded forms": (figure(spellings.TEXTS),),
     "a credential that is searched": (
         f"{sent_secrets.SHORTEST} characters",
-        f"from {sent_secrets._PART}",
+        f"from {sent_secrets.SHORTEST_PART}",
     ),
     "the text of any error": (figure(wording.MAX_TEXT),),
     "the service's words": (figure(signature(text.shortened).parameters["most"].default),),
@@ -175,14 +175,14 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "an object's key": (figure(converter.MAX_KEY),),
     "violations of a schema": (
-        figure(desktops_errors._MAX_ISSUES),
-        f"{desktops_errors._MAX_STEPS} steps",
+        figure(desktops_errors.MAX_ISSUES),
+        f"{desktops_errors.MAX_STEPS} steps",
     ),
     "a typed text or a command": (
         f"{desktops_errors.MAX_PART} characters",
-        f"{desktops_errors._MAX_WHOLE} of",
+        f"{desktops_errors.MAX_WHOLE} of",
     ),
-    "a message in which a used nonce": (figure(vagon._MAX_WORDS),),
+    "a message in which a used nonce": (figure(vagon.MAX_WORDS),),
     "errors that an agent or a forward": (
         figure(hooks.KEPT_ERRORS),
         figure(vnc_forward.KEPT_ERRORS),
@@ -198,7 +198,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         figure(counter.STORE_TIMEOUT),
         figure(store_access.SHORT_STORE_TIMEOUT),
     ),
-    "closing the connections": (figure(closing._CONNECTIONS),),
+    "closing the connections": (figure(closing.CONNECTIONS),),
     "a typed text in one request": (figure(typed_text.MAX_CHARACTERS),),
     "a wait of a desktop": (figure(requests.MAX_WAIT),),
     "a number that is given for an id": (f"{arguments.MAX_DIGITS} digits",),
@@ -208,9 +208,9 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         figure(receiver.CLOSE_TIMEOUT),
         figure(vnc_relay.FLUSH_TIMEOUT),
     ),
-    "an account's balance": (figure(emulator_vagon._MOST),),
+    "an account's balance": (figure(emulator_vagon.MOST),),
     "a desktop's lifetime": (f"{figure(service.LONGEST_TIMEOUT / (365 * 86_400_000))} years",),
-    "the end of a real desktop": (figure(desktop._CLOSING),),
+    "the end of a real desktop": (figure(desktop.CLOSING),),
     "clicks": (figure(actions.MAX_CLICKS),),
     "what waits unread": (figure(receiver.MAX_MESSAGES),),
     "a peer that takes nothing": (figure(socket.STALL_TIMEOUT),),
@@ -241,7 +241,10 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "a VNC server's connection": (figure(vnc_connections.CONNECT_TIMEOUT),),
     "what a service's `Date` shifts": (figure(server_clock.TOLERANCE),),
     "seconds between heartbeats": (
-        f"{figure(connection.MIN_HEARTBEAT_INTERVAL)} to {figure(connection.MAX_HEARTBEAT_INTERVAL)}",
+        (
+            f"{figure(connection.MIN_HEARTBEAT_INTERVAL)} to "
+            f"{figure(connection.MAX_HEARTBEAT_INTERVAL)}"
+        ),
         f"{figure(connection.HEARTBEAT_INTERVAL)} when",
     ),
     "the answer to a registration": (figure(connection.REGISTER_TIMEOUT),),
@@ -273,7 +276,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
         f"{figure(routes.MOST_RULES)} at once",
         f"{figure(routes.LONGEST_ROUTE)} characters",
     ),
-    "what a refusal quotes": (figure(hosts._SHOWN),),
+    "what a refusal quotes": (figure(hosts.SHOWN),),
     "calls in the ledger": (figure(emulator_command.KEEP_CALLS),),
     "events that a desktop's screen": (figure(rfb.EVENTS),),
     "a text that a viewer pastes": (mib(rfb.MAX_TEXT),),

@@ -1,4 +1,4 @@
-"""Lists some items of which cannot be read: the error names the first, the others are not lost, and iterating goes on."""
+"""Lists with undecodable items: the error names the first, and the others are not lost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def computers(answer: bytes) -> VagonComputers:
 
 
 class Shelf(Transport):
-    """Serves pages of machines, some of them broken, in one of the ways in which a list says where it ends."""
+    """Serves pages of machines, some of them broken, in one of the forms of pagination."""
 
     def __init__(self, machines: list[Any], per_page: int, says: str) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ async def test_a_list_of_streamspace_goes_on_after_a_broken_item() -> None:
     assert len(transport.asked) == 1
 
 
-# -- bounds ------------------------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
@@ -292,7 +292,7 @@ def test_a_list_answer_that_carries_a_secret_shows_the_place_alone() -> None:
     assert "hunter2" not in broken["numbers"].reason
 
 
-# -- software ----------------------------------------------------------------------------------------------------------
+# -- software --------------------------------------------------------------------------------------
 
 FLAT = {"id": 1, "name": "Blender", "size": 500_000_000}
 WRAPPED = {"id": "1", "type": "software", "attributes": {"name": "Blender", "size": 500_000_000}}
@@ -361,7 +361,7 @@ async def test_items_go_on_with_the_readable_ones_of_a_page_only_after_its_error
     assert [machine.id async for machine in items] == ["1", "3"]
 
 
-# -- fleets that do not say everything ----------------------------------------------------------------------------------
+# -- fleets that do not say everything -------------------------------------------------------------
 
 
 async def test_a_machine_without_a_status_or_a_name_is_an_instance_of_unknown_state() -> None:

@@ -152,7 +152,8 @@ def test_known_misspellings_of_a_value_are_understood(
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_named(field: str, wire: object) -> None:
-    # Decoded twice, because scalars are remembered: the second time must not be more generous than the first.
+    # Decoded twice, because scalars are remembered: the second time must not be more generous than
+    # the first.
     decode()
     for _ in range(2):
         with pytest.raises(DecodeError, match=rf"attributes\.{field}"):
@@ -264,7 +265,7 @@ def test_what_is_no_utf8_is_no_json_even_where_nobody_looks(body: bytes) -> None
         CODEC.decode(body, Envelope)
 
 
-# -- amounts, byte order marks and half characters ------------------------------------------------------------------------
+# -- amounts, byte order marks and half characters -------------------------------------------------
 
 DIGITS = "0.1000000000000000000001"
 
@@ -356,7 +357,8 @@ def test_a_byte_order_mark_is_skipped(count: str) -> None:
 
 
 async def test_what_was_repaired_can_be_looked_at_and_pickled() -> None:
-    text = '\ufeff{"machines":[{"id":"1","attributes":{"name":"Render \\ud83d"},"\\udfff":"\\udfff"}],"client_code":200}'
+    item = '{"id":"1","attributes":{"name":"Render \\ud83d"},"\\udfff":"\\udfff"}'
+    text = '\ufeff{"machines":[' + item + '],"client_code":200}'
     client, _ = answered(PROVIDERS["computers"], 200, {}, text.encode())
     (machine,) = await client.machines.list().all()
     assert machine.name == "Render \ufffd"

@@ -1,4 +1,4 @@
-"""Whatever a service answers, a call gives a result or one of our errors; and what it gave can be looked at."""
+"""Any answer gives a result or one of our errors, and both can be printed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def look(got: Any) -> None:
         if isinstance(one, Handle):
             for name in dir(type(one)):
                 if isinstance(getattr(type(one), name), property) and not name.startswith("_"):
-                    # A service may send an id or an address that is none, or what Python has no value for.
+                    # A service may send an id or an address that is none, or what Python has no
+                    # value for.
                     try:
                         getattr(one, name)
                     except (DecodeError, InvalidArgumentError):
@@ -125,7 +126,7 @@ def test_the_dialect_finds_a_refusal_or_none_or_a_decode_error(api: str) -> None
     check()
 
 
-# -- every class that answers are decoded into -------------------------------------------------------------------------
+# -- every class that answers are decoded into -----------------------------------------------------
 
 
 def modules() -> list[ModuleType]:
@@ -206,8 +207,8 @@ def test_no_class_that_answers_are_decoded_into_is_forgotten(run: Run) -> None:
         "streams.models.Capacity",  # sent
         "streams.settling.Settlement",  # of our own machines
         "streamspace.agent.hooks.AgentHooks",  # given by the user
-        "streamspace.realtime.vnc_relay.Relayed",  # what came of a relay
-        "streamspace.wire._Known",  # about the models
+        "streamspace.realtime.vnc_relay.RelayProgress",  # what came of a relay
+        "streamspace.spelling._Known",  # about the models
         "vagon._Refusal",  # the dialect's
     }
 
@@ -253,11 +254,11 @@ def decoded(decode: Callable[[bytes, type[Any]], Any], body: bytes, wire: type[A
     try:
         return decode(body, wire)
     except DecodeError as error:
-        assert max(map(len, (repr(error), str(error)))) < 5000  # noqa: PT017 - only what it says, if there is one
+        assert max(map(len, (repr(error), str(error)))) < 5000  # noqa: PT017 - only its text
         return error
 
 
-# -- what was found once -----------------------------------------------------------------------------------------------
+# -- what was found once ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH - 10, 480, 900, 100_000])

@@ -1,4 +1,4 @@
-"""Ids and texts from anywhere: each is refused, or is exactly one segment, one parameter or one JSON text on the wire."""
+"""Any id or text is refused, or is exactly one segment, parameter or JSON text on the wire."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ from vcloud.providers.streams import Capacity
 #: Taken for an id, a number and a name alike.
 TAME, OTHER = "731731", "828282"
 HOSTILE = [
-    "", " ", ".", "..", "/", "a/b", "../../admin", "..%2f..", "%2f", "%", "?a=b", "a&page=2", "#x", ";", "a=b", "\\", "a\r\nX-Injected: 1",
-    "\n", "\x00", "\t", "\x7f", "\u00e9", "\u2028", "\u202e", "\uff0f", "\U0001f642", "\ud800", " a ", "+", ",", '"', "'", "{id}", LONG, "9" * 5000,
+    "", " ", ".", "..", "/", "a/b", "../../admin", "..%2f..", "%2f", "%", "?a=b", "a&page=2", "#x",
+    ";", "a=b", "\\", "a\r\nX-Injected: 1",
+    "\n", "\x00", "\t", "\x7f", "\u00e9", "\u2028", "\u202e", "\uff0f", "\U0001f642", "\ud800",
+    " a ", "+", ",", '"', "'", "{id}", LONG, "9" * 5000,
 ]  # fmt: skip
 
 #: What calls need besides the text that is tried.
@@ -107,7 +109,7 @@ def make(provider: Provider) -> tuple[Any, Refusing]:
 
 @frozen
 class Call:
-    """One text that a method can be given: an argument of it, or the id of a handle on the way to it."""
+    """A text argument of a method, or the id of a handle on the way to it."""
 
     provider: Provider
     #: From the client to what has the method; ``ref`` stands for a call of it.
@@ -121,7 +123,8 @@ class Call:
             f"{step}({'!' if place == self.tried else ''})" if step == "ref" else step
             for place, step in enumerate(self.way)
         ]
-        return f"{'.'.join((self.provider.api, *way, self.method))}({self.tried if isinstance(self.tried, str) else ''})"
+        name = self.tried if isinstance(self.tried, str) else ""
+        return f"{'.'.join((self.provider.api, *way, self.method))}({name})"
 
     def send(self, text: str, runner: asyncio.Runner) -> tuple[list[Any], BaseException | None]:
         """What was sent, and what it came to."""
@@ -228,9 +231,12 @@ def read(sent: tuple[str, str, Mapping[str, str], bytes | None], tame: str, text
 def test_the_calls_are_all_there() -> None:
     names = {str(call) for call in CALLS}
     assert {
-        "computers.machines.get(id)", "computers.machines.ref(!).start()", "computers.machines.ref(!).tasks.ref().delete()",
-        "computers.machines.ref().tasks.ref(!).delete()", "computers.machines.ref(!).sessions.list()",
-        "streams.streams.ref().assign_machine(user_id)", "streamspace.sessions.list(tags)", "desktops.ref().bash(command)",
+        "computers.machines.get(id)", "computers.machines.ref(!).start()",
+        "computers.machines.ref(!).tasks.ref().delete()",
+        "computers.machines.ref().tasks.ref(!).delete()",
+        "computers.machines.ref(!).sessions.list()",
+        "streams.streams.ref().assign_machine(user_id)", "streamspace.sessions.list(tags)",
+        "desktops.ref().bash(command)",
     } | TRANSLATED <= names  # fmt: skip
     assert len(names) > 120
 

@@ -1,4 +1,4 @@
-"""Header values and agents' messages of any kind: they are understood, or they are nothing, or a typed error."""
+"""Any header value or message of an agent is understood, ignored or a typed error."""
 
 from __future__ import annotations
 
@@ -67,18 +67,21 @@ def test_a_retry_after_too_long_to_reckon_with_is_not_undercut(value: str) -> No
         assert (retry_after({name: value}, now=NOW) or 0) > 1e9
 
 
-# -- messages ----------------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 #: A message of each kind, with what any of them may have.
 MESSAGES = [
     {
-        "type": name, "command_type": command, "command_id": "c", "session_id": "s", "agent_id": "a", "proxy_id": "p", "status": "completed",
-        "platform": "docker", "region": "eu", "heartbeat_interval": "30s", "timestamp": "2023-09-15T06:42:36Z", "error": "e",
+        "type": name, "command_type": command, "command_id": "c", "session_id": "s",
+        "agent_id": "a", "proxy_id": "p", "status": "completed",
+        "platform": "docker", "region": "eu", "heartbeat_interval": "30s",
+        "timestamp": "2023-09-15T06:42:36Z", "error": "e",
         "capacity": {"max_cpu": 8, "current_sessions": 1}, "metadata": {"a": [1]},
         "state": "failed", "message": "gone",
         "result": {"session_id": "s", "vnc_port": 5900, "started_at": "2023-09-15T06:42:36Z"},
         "data": {
-            "name": "n", "user": "u", "template": "t", "environment": {"A": "b"}, "timeout": "30s", "resources": {"cpu": "1"},
+            "name": "n", "user": "u", "template": "t", "environment": {"A": "b"}, "timeout": "30s",
+            "resources": {"cpu": "1"},
             "vnc": {"port": 5900}, "graceful": True,
         },
     }

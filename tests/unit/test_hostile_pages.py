@@ -1,4 +1,4 @@
-"""Lists whose pages say anything at all: an iteration ends or is a typed error, and asks a bounded number of times."""
+"""Lists with any pages: an iteration ends, or is a typed error, after bounded requests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ITEMS = st.lists(st.integers(0, 6), max_size=3) | st.none()
 
 
 class Shelf(Transport):
-    """Answers each page with the next of what was prepared, and then with the last of it for ever."""
+    """Answers with the prepared pages in their order, and then always with the last one."""
 
     def __init__(
         self,

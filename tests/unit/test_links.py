@@ -159,7 +159,7 @@ def test_plain_http_to_this_machine_is_handed_out(link: str) -> None:
 
 @pytest.mark.parametrize("link", FAR)
 def test_plain_http_to_other_machines_is_handed_out_only_where_it_is_allowed(link: str) -> None:
-    assert "readable on the way" in str(fault_of_link(link, allow_http=False))
+    assert "which is not encrypted" in str(fault_of_link(link, allow_http=False))
     assert fault_of_link(link, allow_http=True) is None
 
 

@@ -1,4 +1,4 @@
-"""Answers that leave fields out: only what a call is made for is needed, and both decoders agree on all the rest."""
+"""Answers without some fields: a call needs only its own, and both decoders agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from vcloud import DecodeError, VCloudError
 from vcloud._core.decoding.codec import Codec
 
 CODEC = Codec()
-#: What each call is made for, by the path in its answer; of a list, the items and the ids by which one acts on them.
+#: What each call is made for, by the path in its answer; of a list, the items and the ids by which
+#: one acts on them.
 NEEDED = {
     "computers": {
         "machines.list": {"machines", "machines[].id"},
@@ -130,7 +131,7 @@ def wire(runner: asyncio.Runner, case: Case, answer: object) -> type[Any] | None
 
 
 def places(value: Any, path: str = "") -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Every field of an answer: the object that holds it, its name, and its path as in ``NEEDED``."""
+    """Every field of an answer: its object, its name, and its path as in ``NEEDED``."""
     if isinstance(value, dict):
         for name, inner in list(value.items()):
             below = f"{path}.{name}" if path else name
@@ -212,7 +213,8 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case, answer, kind = data.draw(st.sampled_from(known))
-        # The lenient one alone reads a resource without attributes, takes a name for an id, and skips another list's items.
+        # The lenient one alone reads a resource without attributes, takes a name for an id, and
+        # skips another list's items.
         paths = sorted(
             {path for _, _, path in places(answer) if not path.endswith("attributes")}
             - needed(case)
@@ -230,27 +232,35 @@ def test_the_fast_decoder_reads_what_leaves_fields_out_as_the_lenient_one_does(
     check()
 
 
-#: What the documents themselves leave out in some answers, or do not promise, by the end of its path.
+#: What the documents themselves leave out in some answers, or do not promise, by the end of its
+#: path.
 LEFT_OUT = {
     "computers": {
-        "type", "count", "page", "next_page", "message", "timestamp", "usage_source", "user.attributes.name",
+        "type", "count", "page", "next_page", "message", "timestamp", "usage_source",
+        "user.attributes.name",
         "size", "default",
     },
     "streams": {
-        "type", "count", "page", "next_page", "message", "timestamp", "attributes.id", "enterprise", "pro", "images",
-        "capacities", "texts", "audio_input", "audio_output", "audio_state", "city", "country", "customer", "device_type",
+        "type", "count", "page", "next_page", "message", "timestamp", "attributes.id", "enterprise",
+        "pro", "images",
+        "capacities", "texts", "audio_input", "audio_output", "audio_state", "city", "country",
+        "customer", "device_type",
         "duration", "end_at", "os", "ping", "readable_duration",
     },
     "streamspace": {
-        "user", "message", "agents", "sessions", "templates", "users", "pagination", "metadata", "uptime_seconds",
-        "idle_timeout", "namespace", "persistent_home", "tags", "last_activity", "platform_metadata", "pod_ip", "vnc_url",
-        "pod_name", "container_id", "started_at", "environment", "icon_url", "color_depth", "resolution", "last_login",
+        "user", "message", "agents", "sessions", "templates", "users", "pagination", "metadata",
+        "uptime_seconds",
+        "idle_timeout", "namespace", "persistent_home", "tags", "last_activity",
+        "platform_metadata", "pod_ip", "vnc_url",
+        "pod_name", "container_id", "started_at", "environment", "icon_url", "color_depth",
+        "resolution", "last_login",
     },
     "desktops": {"base_image", "base64_image", "output", "status"},
 }  # fmt: skip
 #: Objects each key of which may be missing.
 LOOSE = {
-    "permissions", "texts", "metadata", "by_platform", "platform_metadata", "environment", "capacity", "total_capacity",
+    "permissions", "texts", "metadata", "by_platform", "platform_metadata", "environment",
+    "capacity", "total_capacity",
     "resources", "default_resources",
 }  # fmt: skip
 

@@ -48,7 +48,7 @@ def configured(check: Callable[[Any, str], object]) -> Callable[[Any, Attribute[
 
 
 def in_seconds(value: timedelta | float) -> float:
-    """An attrs converter of a duration. What is none is left to the validator, which has its name."""
+    """An attrs converter of durations. Other values are left to the validator, which names them."""
     if isinstance(value, timedelta):
         return value.total_seconds()
     with suppress(OverflowError):

@@ -1,4 +1,4 @@
-"""What a strategy of authentication is, and what those with a state have in common."""
+"""The protocol of an authentication strategy, and the base of the strategies that keep a state."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Send = Callable[[Request], Awaitable[Response]]
 
 
 class Auth(Protocol):
-    """A strategy. Subclass it and write :meth:`headers`; the rest is for credentials that expire or must be fetched.
+    """An authentication strategy. Subclass it and implement :meth:`headers`.
 
-    Each attempt, a retry too, asks for headers anew, so a nonce is never used twice.
-
-    One object may be given to several endpoints: see :meth:`for_base_url`.
+    The other methods are for credentials that expire or have to be fetched. Each attempt, also a
+    retry, asks for headers again, so a nonce is never used twice. One object may be given to
+    several endpoints: see :meth:`for_base_url`.
     """
 
     @abstractmethod
@@ -32,34 +32,34 @@ class Auth(Protocol):
 
         Args:
             request: what is about to be sent; ``request.body`` is the exact bytes.
-            path: the full path on the host, with the base path and without the query, as it is sent.
-            now: Unix seconds: the time of day when the client was made, plus those that have
-                passed since, so that it does not jump with the machine's clock.
-            nonce: a fresh random text.
+            path: the full path on the host as it is sent, with the base path and without the query.
+            now: Unix seconds: the time of day when the client was made, plus the seconds that have
+                passed since. It does not jump with the machine's clock.
+            nonce: a new random text.
         """
         ...
 
     def ready(self, now: float) -> bool:  # noqa: ARG002 - part of the protocol
-        """Whether :meth:`headers` can be asked at once; if not, :meth:`acquire` is awaited first."""
+        """Whether :meth:`headers` can be called now; if not, :meth:`acquire` is awaited first."""
         return True
 
-    async def acquire(self, send: Send, *, now: float) -> None:  # noqa: ARG002 - part of the protocol
-        """Obtain a credential, through ``send`` (which neither signs nor queues)."""
+    async def acquire(self, send: Send, *, now: float) -> None:  # noqa: ARG002 - as above
+        """Obtain a credential, through ``send``, which neither signs nor queues."""
         return
 
-    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - as above
-        """The service did not accept ``sent``: learn from it. True when signing once more can help."""
+    def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002
+        """Learn from an answer that rejects ``sent``; True when new headers can help."""
         return False
 
     def accepted(self, sent: Mapping[str, str], *, now: float) -> None:  # noqa: ARG002 - as above
-        """The service accepted ``sent``, which was made after :meth:`refused` said True."""
+        """Note that the service accepted ``sent``, made after :meth:`refused` returned True."""
         return
 
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:  # noqa: ARG002 - as above
-        """The service did not accept ``sent``, and :meth:`refused` does not help, or did not.
+        """Note that the service rejected ``sent``, where :meth:`refused` did not help.
 
-        True when this is the service's word on the credentials themselves: then further calls fail
-        at once, for 30 seconds. False when it may have been about something else.
+        True when the service rejects the credentials themselves: then further calls fail at once,
+        for 30 seconds. False when it may have rejected something else.
         """
         return True
 
@@ -67,10 +67,9 @@ class Auth(Protocol):
         """The strategy for the service at this address. A client asks for it when it is made.
 
         A token or a clock offset belongs to the service that it came from, and must never reach
-        another one. A strategy that neither obtains nor learns anything serves every address. One
-        that overrides :meth:`acquire` or :meth:`refused` keeps a state, and belongs to the first
-        address that it is used for. Override this method to return an object with a state of its
-        own for each address.
+        another one. A strategy without a state serves every address. A strategy that overrides
+        :meth:`acquire` or :meth:`refused` keeps a state, and serves only the first address that it
+        is used for. Override this method to return an object with its own state for each address.
 
         Args:
             base_url: the address of the API, such as ``https://streamspace.example.com/api/v1``.
@@ -91,7 +90,7 @@ class Auth(Protocol):
 
 
 def bound_auth(auth: Auth, base_url: str) -> Auth:
-    """The strategy for one base URL. What is no subclass of ``Auth`` may lack the method."""
+    """The strategy for one base URL. One that is no subclass of ``Auth`` may lack the method."""
     bind: Callable[[str], Auth] | None = getattr(auth, "for_base_url", None)
     return auth if bind is None else bind(base_url)
 
@@ -100,14 +99,15 @@ def credential(value: object, name: str) -> str:
     """A key, a secret or a token that a header can carry.
 
     Raises:
-        ConfigurationError: it is no text, empty, or has characters that no credential has.
+        ConfigurationError: it is no text, it is empty, or it has characters that no header can
+            carry. The message does not repeat it.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} must be a non-empty string")
+        raise ConfigurationError(f"{name} must be a non-empty text")
     if not value.isascii() or not value.isprintable() or value != value.strip():
-        # The value itself stays out of the message.
         raise ConfigurationError(
-            f"{name} holds a character that cannot be part of it (a line break or a space at its end?)"
+            f"{name} holds a character that cannot be part of it (a line break or a space at its "
+            "end?)"
         )
     return value
 
@@ -141,6 +141,6 @@ class StatePerAddress(Secretive, Auth):
             # A subclass may have attributes of its own.
             own: dict[str, object] = {"_base_url": base_url, "_for_others": {}, "time_of_day": None}
             vars(other).update(vars(self) | own)
-            type(self)._reset(other)
+            type(self)._reset(other)  # noqa: SLF001 - another object of this class
             self._for_others[base_url] = other
         return other

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Closing may be interrupted by a second Ctrl-C, and once more by the end of the loop.
 _TRIES: Final = 3
 #: Seconds for closing WebSockets and connections, which takes a few at most.
-_CONNECTIONS: Final = 10.0
+CONNECTIONS: Final = 10.0
 
 
 async def close(
@@ -47,7 +47,7 @@ async def close(
         return
     bound = max(session.cleanup_timeout for session in every)
     # First what is open is ended, within time limits of its own; then the connections are closed.
-    cleanup = Cleanup(bound + _CONNECTIONS)
+    cleanup = Cleanup(bound + CONNECTIONS)
     if transport.closing is None or _is_dead(transport.closing):
         transport.closing = cleanup.start(_close(transport, every, WITHIN.get()))
     elif WITHIN.get() is not None:

@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from vcloud._core.limits.shared_budget.budget import SharedBudget
     from vcloud._core.observe import Observer
 
-#: Seconds for one attempt. This very object means that no timeout was chosen, so that a provider
-#: may know better.
+#: Seconds for one attempt. This object itself means that no timeout was chosen, so a provider may
+#: use its own default.
 TIMEOUT: Final = 30.0
-#: Twice what a screenshot of two 4K screens takes as PNG in base64, and hundreds of times what a page of a list does.
+#: Bytes: twice a screenshot of two 4K screens as PNG in base64, and hundreds of times a page of a
+#: list.
 MAX_RESPONSE: Final = 64 * 1024**2
-#: A message that continues a picture is far smaller; one that claims more is refused before it is kept.
+#: Bytes. A message of a picture is far smaller. A larger one is refused before it is stored.
 MAX_MESSAGE: Final = 4 * 1024**2
 #: Seconds: below the 50 of HAProxy (what its documentation and Debian show) and the 60 of nginx.
 HEARTBEAT: Final = 20.0
-#: A million items where a page has a hundred.
+#: A million items, if a page has a hundred.
 MAX_PAGES: Final = 10_000
 
 
@@ -64,10 +65,10 @@ def _rate_limits(value: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
 
 
 def checked_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
-    """Those who were given, if each of them can hear.
+    """The observers, checked.
 
     Raises:
-        ConfigurationError: what was given is no list of observers.
+        ConfigurationError: it is no list of observers.
     """
     try:
         given = tuple(value)
@@ -76,7 +77,7 @@ def checked_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
             f"observers must be a list of Observer objects, not {value!r}"
         ) from None
     if given:
-        # Here and not above: those whom nobody watches need no logging before they send something.
+        # Here and not above: without observers, logging is not imported before the first request.
         from vcloud._core.observe import check_observer  # noqa: PLC0415
 
         for observer in given:
@@ -90,7 +91,7 @@ def _check_auth(_: object, __: object, value: Auth) -> None:
         raise ConfigurationError(f"auth must be an Auth such as HMACAuth(key, secret), not {name}")
     if iscoroutinefunction(value.headers):
         raise ConfigurationError(
-            f"{name}.headers must be a plain function: what has to be awaited is for acquire"
+            f"{name}.headers must be a plain function: await in acquire what has to be awaited"
         )
 
 
@@ -106,11 +107,11 @@ _PROXY_SCHEMES: Final = ("http", "https")
 
 
 def check_proxy(address: str, source: str = "proxy") -> None:
-    """Refuse the address of a proxy that cannot be used, before a request fails because of it.
+    """Refuse the address of a proxy that cannot be used.
 
     Args:
         address: a URL. It is in no message, because it may hold a password.
-        source: what it was given as, for the message: an argument or a variable of the environment.
+        source: the argument or the environment variable that holds it.
 
     Raises:
         ConfigurationError: no scheme, a scheme other than http and https, no host, or an invalid
@@ -141,14 +142,14 @@ def _check_verify(endpoint: Endpoint, _: object, value: bool) -> None:  # noqa: 
     if endpoint.ssl is not None and not value:
         raise ConfigurationError(
             "ssl= and verify=False contradict each other: the context decides what is verified "
-            "(its verify_mode and check_hostname), so leave verify out"
+            "(verify_mode, check_hostname), so leave verify out"
         )
 
 
 def _must_be(kind: Any, words: str) -> Any:
     def check(_: object, attribute: Attribute[object], value: object) -> None:
         if not isinstance(value, kind):
-            # No more than its class: the address of a proxy may hold a password.
+            # Only its class: the address of a proxy may hold a password.
             raise ConfigurationError(
                 f"{attribute.name} must be {words}, not a {type(value).__name__}"
             )
@@ -167,61 +168,64 @@ class Endpoint:
     """Where and how one provider is reached.
 
     Args:
-        base_url: the address with its version, such as ``https://streamspace.example.com/api/v1``. Vagon and the
-            desktop-action API have one of their own, which is the default.
-        auth: an :class:`~vcloud.HMACAuth`, :class:`~vcloud.BearerAuth`, :class:`~vcloud.APIKeyAuth`, or your own
-            :class:`~vcloud.Auth`.
-        timeout: for one attempt, from the moment it is admitted until the answer is complete; seconds or timedelta.
-            By default 30 seconds, and 45 for actions and commands on a desktop, which the service
-            itself cuts after 30.
-        connect_timeout: for all that comes before a request can be written: the name's lookup, the
-            connection, TLS, a proxy's consent; seconds or timedelta. It is never above what
-            ``timeout`` and ``deadline`` leave. Running into it is a :class:`~vcloud.ConnectTimeout`,
-            and nothing was sent.
-        deadline: for one call with all its retries and waits; seconds or timedelta. None: as long as the retries last.
-        cleanup_timeout: for all that a launch, a connection or an agent still has to finish when
-            its caller is cancelled, or the client closes: the answer that has the id, and the stop;
-            seconds or timedelta, of which only those count in which the event loop runs.
-            What could not be ended is then a :class:`~vcloud.CleanupError`.
-            A pause that the service asks for is not undercut; one that outlasts the rest of this
-            time is reported at once. The default is below the 30 seconds that Kubernetes gives a
-            container to end: that grace must be longer than this.
-        retry: when to send again, and how patiently.
-        concurrency: how many requests may be under way to this provider at once. The others wait in
-            line, first come first served; only stops for a caller that was cancelled, or for a
-            client that closes, go ahead.
-        rate_limits: limits that you know of and the service does not announce, one for each bucket at most; see
-            :class:`~vcloud.RateLimit`. Those that it announces, or that its documents promise, are obeyed without.
-        shared_budget: counts ``rate_limits`` together with other processes, in a store; see :class:`~vcloud.SharedBudget`.
-        observers: hear of each attempt, in this order; see :class:`~vcloud.Observer`.
+        base_url: the address with its version, such as ``https://streamspace.example.com/api/v1``.
+            None: the provider's own; StreamSpace has none.
+        auth: an :class:`~vcloud.HMACAuth`, :class:`~vcloud.BearerAuth`,
+            :class:`~vcloud.APIKeyAuth`, or your own :class:`~vcloud.Auth`.
+        timeout: for one attempt, from the moment it is admitted until the answer is complete;
+            seconds or timedelta. By default 30 seconds, and 45 for actions and commands on a
+            desktop, because the service itself ends those after 30.
+        connect_timeout: for everything before a request can be written: the lookup of the name, the
+            connection, TLS, and a proxy; seconds or timedelta. It is never longer than the rest of
+            ``timeout`` and ``deadline``. When it expires, a :class:`~vcloud.ConnectTimeout` is
+            raised, and nothing was sent.
+        deadline: for one call with all its retries and waits; seconds or timedelta. None: no limit
+            but that of the retries.
+        cleanup_timeout: for everything that a launch, a connection or an agent still has to finish
+            when its caller is cancelled, or the client closes: the answer that has the id, and the
+            stop; seconds or timedelta. Only seconds in which the event loop runs are counted. A
+            cleanup that fails or takes longer is a :class:`~vcloud.CleanupError`. A pause that the
+            service asks for is obeyed; if it is longer than the rest of this time, the error is
+            raised at once. The default is below the 30 seconds that Kubernetes gives a container to
+            end: that grace period must be longer than this.
+        retry: when to send again, and after which pauses.
+        concurrency: how many requests may be in flight to this provider at once. The others wait in
+            a queue, first come, first served. Only cleanup (stops for a cancelled caller, or for a
+            client that closes) goes ahead.
+        rate_limits: limits that you know and the service does not announce, at most one for each
+            bucket; see :class:`~vcloud.RateLimit`. Announced limits, and those of the documents,
+            are obeyed without being configured.
+        shared_budget: counts ``rate_limits`` together with other processes, in a store; see
+            :class:`~vcloud.SharedBudget`.
+        observers: are called for each attempt, in this order; see :class:`~vcloud.Observer`.
         ssl: a context with your own certificate authority or client certificate. It decides what is
             verified.
-        verify: False accepts any certificate. For a test machine of your own only.
-        proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to ask
-            ``HTTPS_PROXY`` and its kin once, when the client is made.
-        allow_http: permit plain ``http`` to a host that is not this machine; credentials then travel readable.
-            This machine are the addresses of loopback, and ``localhost`` with all names below it,
-            which are resolved to 127.0.0.1 and ::1 without asking DNS or ``/etc/hosts`` (RFC 6761).
-            With a ``client_session`` of your own, or a ``proxy``, which resolve names by themselves,
-            those names are not taken for this machine, and a client refuses them. Links that the
-            service hands out may be plain ``http`` to this machine, too.
-        max_response: how large an answer may be, in bytes after decompression; a larger one is a
-            :class:`~vcloud.LimitExceededError`, and what is still to come of it is not read. An
-            answer without a status of success is read to 64 KiB at most, whatever this says.
-        max_message: how large a WebSocket's message may be, in bytes; a larger one is a
+        verify: False accepts any certificate. Only for a test machine of your own.
+        proxy: the URL of a proxy (``http://`` or ``https://``), or ``"environment"`` to read
+            ``HTTPS_PROXY`` and the like once, when the client is made.
+        allow_http: allow plain ``http`` to other machines; credentials are then sent unencrypted.
+            This machine has the loopback addresses, and ``localhost`` with all names below it,
+            which are resolved to 127.0.0.1 and ::1 without DNS or ``/etc/hosts`` (RFC 6761). A
+            ``client_session`` of your own, or a ``proxy``, resolves names by itself: then a client
+            refuses plain ``http`` to those names. Links from the service may be plain ``http`` to
+            this machine, too.
+        max_response: how large an answer may be, in bytes after decompression. A larger one is a
+            :class:`~vcloud.LimitExceededError`, and the rest of it is not read. An answer without a
+            status of success is read to 64 KiB at most, whatever this says.
+        max_message: how large a message of a WebSocket may be, in bytes. A larger one is a
             :class:`~vcloud.LimitExceededError`. As many bytes, in 65 536 messages at most, may wait
-            to be read: until then pings are answered and a close is noticed while nobody reads;
-            beyond that reading pauses, which slows the sender.
-        heartbeat: for WebSockets; seconds or timedelta. The service is pinged as soon as either
-            direction has been silent for so long, and given up when it says nothing for as long
-            again. Proxies end connections that are silent: nginx after 60 seconds
+            to be read; until then pings are answered and a close is noticed while nobody reads.
+            Beyond that reading pauses, which slows the sender.
+        heartbeat: for WebSockets; seconds or timedelta. When either direction has been silent for
+            so long, the service is pinged. When it does not answer for as long again, the
+            connection is closed. Proxies end silent connections: nginx after 60 seconds
             (``proxy_read_timeout``), HAProxy after 50 as Debian configures it. Keep it below that.
-        max_pages: how many pages one iteration of a list may read; a list that still goes on is a
+        max_pages: how many pages one iteration of a list may read. A longer list is a
             :class:`~vcloud.LimitExceededError`.
 
     Raises:
         ConfigurationError: an argument is invalid, contradicts another one, or would send
-            credentials in the clear.
+            credentials unencrypted.
     """
 
     base_url: str | None = field(default=None, converter=_base_url)
@@ -268,24 +272,24 @@ class Endpoint:
 
     def __attrs_post_init__(self) -> None:
         if self.shared_budget is not None and not self.rate_limits:
-            raise ConfigurationError("a shared_budget counts rate_limits: give those too")
+            raise ConfigurationError("a shared_budget counts rate_limits, so give those, too")
         if self.base_url is None:
             return
         _check(self.base_url, allow_http=self.allow_http)
         if self.base_url.startswith("http:") and not self.allow_http and not _is_near(self.proxy):
             raise ConfigurationError(
-                "plain http by way of a proxy on another machine would send your credentials "
-                "readable over the network: leave the proxy out, or say allow_http=True if you "
+                "plain http through a proxy on another machine would send your credentials "
+                "unencrypted over the network: leave proxy out, or give allow_http=True if you "
                 "mean it"
             )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        # Immutable, and its strategy must keep what it obtained.
+        # Immutable, and its strategy must keep its tokens and clock offset.
         return self
 
 
 def _is_near(proxy: str | None) -> bool:
-    """Whether a proxy is on this machine; for an address of this machine the environment's is not used."""
+    """Whether a proxy is on this machine. The environment's is not used for this machine."""
     try:
         return (
             proxy is None or proxy == "environment" or is_loopback(urlsplit(proxy).hostname or "")
@@ -299,11 +303,11 @@ def _check(base_url: str, *, allow_http: bool) -> None:
         parts = urlsplit(base_url)
         _ = parts.port
     except ValueError:
-        # Its text quotes the host or the port, and either may be a password out of place.
+        # Its text quotes the host or the port, and either may be a misplaced password.
         raise ConfigurationError(
-            "base_url is no address: its host or its port cannot be read"
+            "base_url is no address: its host or its port is invalid"
         ) from None
-    # First, because nothing that may hold a password is shown.
+    # First, because the messages below quote the address, and it may hold a password.
     if parts.query or parts.fragment or "@" in base_url:
         raise ConfigurationError(
             "base_url must have no user, query or fragment: credentials belong in auth"
@@ -317,13 +321,13 @@ def _check(base_url: str, *, allow_http: bool) -> None:
         raise ConfigurationError(f"base_url must look like https://host/path, not {base_url!r}")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ConfigurationError(
-            f"base_url {base_url!r} is plain http, which would send your credentials readable over the network: "
-            "use https, or say allow_http=True if you mean it"
+            f"base_url {base_url!r} is plain http, which would send your credentials unencrypted "
+            "over the network: use https, or give allow_http=True if you mean it"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: by its address, or by a name that we resolve to one."""
+    """Whether a host is this machine, by its address or a name that this SDK resolves itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -337,33 +341,33 @@ def is_localhost(name: str) -> bool:
 
 
 def check_resolver(endpoint: Endpoint, *, foreign_session: bool) -> None:
-    """Refuse plain http to a name that means this machine only where we resolve it.
+    """Refuse plain http to ``localhost`` if something else than this SDK resolves that name.
 
-    A session of the user's own asks whom its resolver asks, and a proxy likewise: DNS may send the
-    credentials to another machine.
+    The user's own session, or a proxy, may ask DNS, which may send the credentials to another
+    machine.
 
     Args:
-        endpoint: what a client is given.
-        foreign_session: it is given a ``client_session``, too.
+        endpoint: the endpoint of a client.
+        foreign_session: whether the client has a ``client_session`` of the user's own.
 
     Raises:
-        ConfigurationError: its address, or its proxy's, is such a name, somebody else resolves it,
-            and the Endpoint does not allow http.
+        ConfigurationError: the host of ``base_url`` or of the proxy is such a name, and
+            ``allow_http`` is False.
     """
     found = _resolved_by_others(endpoint, foreign_session=foreign_session)
     if found is not None:
         what, who = found
         raise ConfigurationError(
-            f"the name in {what} is resolved by {who}, and may be another machine's, to which your "
-            "credentials would travel readable: give an address such as 127.0.0.1, use https, or "
-            "say allow_http=True"
+            f"the name in {what} is resolved by {who}, and may lead to another machine, which "
+            "would receive your credentials unencrypted: give an address such as 127.0.0.1, "
+            "use https, or give allow_http=True"
         )
 
 
 # A function of its own, so that the proxy's password is in no frame that raises.
 def _resolved_by_others(endpoint: Endpoint, *, foreign_session: bool) -> tuple[str, str] | None:
     url = endpoint.base_url
-    # For this machine the environment's proxy is not used.
+    # The environment's proxy is not used for this machine.
     proxy = None if endpoint.proxy == "environment" else endpoint.proxy
     if endpoint.allow_http or url is None or not url.startswith("http:"):
         return None

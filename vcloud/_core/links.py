@@ -1,9 +1,9 @@
 """Links that a service hands out, for a person's browser or viewer to open.
 
-An application redirects its customer to such a link, or puts it into a page, and would run what a service
-that was broken into says. Which links are handed out is decided here, by a function without I/O. It
-accepts less than browsers do (https://url.spec.whatwg.org), and nothing that they read differently:
-one scheme, two slashes, and a host that is written the one way that needs no repair.
+An application redirects its customer to such a link, or puts it into a page. So a service that was
+compromised could make it open anything. This module decides which links are safe to open, without
+I/O. It accepts less than browsers do (https://url.spec.whatwg.org), and nothing that they read
+differently: one scheme, two slashes, and a host in the one spelling that needs no repair.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from vcloud.errors.text import printable, shortened
 
 __all__ = ["fault_of_link", "refused_link"]
 
-#: Those that travel encrypted, and those that do not.
+#: Schemes that are encrypted, and schemes that are not.
 _ENCRYPTED: Final = frozenset({"https", "wss"})
 _PLAIN: Final = frozenset({"http", "ws"})
-#: Characters of a scheme that an error shows: none that is registered is longer.
+#: Characters of a scheme that an error shows: no registered scheme is longer.
 _SHOWN: Final = 20
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-#: What no URI has in it (RFC 3986, appendix A), as far as it ends an attribute or a tag of a page, or is
-#: a slash to a browser.
+#: Characters that no URI has (RFC 3986, appendix A) and that end an attribute or a tag of a page,
+#: or that a browser reads as a slash.
 _NEVER_IN_URI: Final = frozenset(' "<>\\`')
 _AUTHORITY_ENDS: Final = re.compile(r"[/?#]")
 _HOST_AND_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
-#: Labels of a name in ASCII. Browsers map other characters to these (UTS 46), so that what is read is
-#: not what is opened.
+#: Labels of a name in ASCII. Browsers map other characters to these (UTS 46), so a person would
+#: read another name than the one that is opened.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
-#: A last label by which browsers take a name for an IPv4 address, in one of its many spellings.
+#: A last label that makes browsers read a name as an IPv4 address, in one of its many spellings.
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _MAX_PORT: Final = 65_535
 
 
 def fault_of_link(link: str, *, allow_http: bool) -> str | None:  # noqa: PLR0911 - one for each rule
-    """Why a link is not handed out, in words that do not repeat it; None for one that is.
+    """Why a link is not safe to open, without repeating it; None for a safe link.
 
-    Handed out are https and wss, and http and ws to loopback or where they are allowed; with a host,
-    without a user or password before it, without spaces, control characters, backslashes, and what
-    ends a page's attribute or tag. What stands in the path, the query or the fragment is the
-    service's own.
+    A safe link has the scheme https or wss; or http or ws if it leads to loopback or
+    ``allow_http`` is True. It has a host, and no user or password before it. It has no spaces,
+    control characters or backslashes, and nothing that ends an attribute or a tag of a page. Its
+    path, query and fragment are the service's own.
 
     Args:
         link: as the service sent it. It may be a secret.
-        allow_http: what the Endpoint says.
+        allow_http: whether the Endpoint allows plain http.
     """
     if not link:
         return "it is empty"
@@ -72,24 +72,23 @@ def fault_of_link(link: str, *, allow_http: bool) -> str | None:  # noqa: PLR091
         return "it has no host, or one that is not a plain name, address or port"
     if scheme in _PLAIN and not allow_http and not is_loopback(host):
         return (
-            f"its scheme is {scheme}, which is readable on the way (Endpoint(allow_http=True) "
-            "permits that)"
+            f"its scheme is {scheme}, which is not encrypted (Endpoint(allow_http=True) allows it)"
         )
     return None
 
 
 def refused_link(what: str, fault: str) -> DecodeError:
-    """The error for a link that is not handed out.
+    """The error for a link that is not safe to open.
 
     Args:
         what: which link, such as ``"connection_link"``.
-        fault: what :func:`fault_of_link` said.
+        fault: what :func:`fault_of_link` returned.
     """
-    return DecodeError(f"the service gave a {what} that is not safe to open: {fault}")
+    return DecodeError(f"the service sent a {what} that is not safe to open: {fault}")
 
 
 def _host(authority: str) -> str | None:
-    """The host of an authority, without brackets; None where there is none, or no plain one."""
+    """The host of an authority, without brackets; None if it is missing or not a plain one."""
     found = _HOST_AND_PORT.fullmatch(authority)
     if found is None or (found[2] is not None and int(found[2]) > _MAX_PORT):
         return None

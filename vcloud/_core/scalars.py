@@ -1,6 +1,6 @@
-"""Scalars: the single values of an answer, with the unit or the openness that their type carries.
+"""Scalars: the single values of an answer, whose types name their unit on the wire.
 
-The fast and the lenient decoder build them with the same functions, so that both give equal values.
+The fast and the lenient decoder make them with the same functions, so that both give equal values.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = [
     "without_exact_floats",
 ]
 
-#: The largest integer of 64 bits: what a service can count with. What is beyond it overflows a
-#: float, a timedelta or a page number sooner or later, in the caller's code.
+#: The largest integer of 64 bits. A larger one would overflow a float, a timedelta or a page number
+#: in the caller's code.
 MAX_NUMBER: Final = 2**63 - 1
-#: Characters of a number in a text: an amount has some twenty.
+#: Characters of a number that is sent as a text: an amount has some twenty.
 MAX_NUMBER_TEXT: Final = 64
 #: Digits after the point of an amount. ``1E-1000000`` takes a million characters to print.
 MAX_DECIMAL_PLACES: Final = 100
-#: The longest duration that Go can hold, 292 years: a point in time can be reckoned with it.
+#: The longest duration of Go, 292 years. It can be added to a point in time.
 MAX_DURATION: Final = timedelta(microseconds=MAX_NUMBER // 1000 + 1)
 
-#: A little larger than the integer, which no float equals.
+#: A little larger than the integer, because no float equals it.
 _MAX_FLOAT: Final = float(MAX_NUMBER)
 
 #: A whole number of at most 64 bits.
@@ -98,7 +98,7 @@ else:
 
 
 class OpenEnum(StrEnum):
-    """A ``StrEnum`` that keeps a value it does not know, as a member that says so (``known`` is False)."""
+    """A ``StrEnum`` that accepts unknown values: they become members with ``known`` False."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -107,7 +107,7 @@ class OpenEnum(StrEnum):
         member = str.__new__(cls, value)
         member._name_ = "UNKNOWN"
         member._value_ = value
-        # Not added to the members: a service that invents values must not make the process grow.
+        # Not added to the members, so that a service cannot make the process grow.
         return member
 
     @property
@@ -119,8 +119,8 @@ class OpenEnum(StrEnum):
 class ExactFloat(float):
     """A JSON number with a fraction or an exponent, with its digits as they were sent.
 
-    The lenient decoder reads all of them as this, because only the model says which of them are amounts. No model
-    holds one: amounts become ``Decimal``, all others ``float``.
+    The lenient decoder reads all such numbers as this, because only the model says which of them
+    are amounts. No model holds one: amounts become ``Decimal``, all others ``float``.
     """
 
     __slots__ = ("digits",)
@@ -137,7 +137,7 @@ def without_exact_floats(value: Any) -> Any:
     """Untyped JSON with plain floats.
 
     Raises:
-        ValueError: a number is too large for a float; the fast decoder refuses it too.
+        ValueError: a number is too large for a float. The fast decoder refuses it, too.
     """
     if isinstance(value, ExactFloat):
         return _finite(value)
@@ -149,17 +149,17 @@ def without_exact_floats(value: Any) -> Any:
 
 
 def convert(kind: type[Any], value: Any) -> Any:
-    """Make a unit-carrying value. The same few ids and durations come again and again, so they are remembered."""
-    # By exact type, because 1 == True to a dict, and only one of them is a number of minutes.
+    """The value for a marker such as :data:`Seconds`. Values repeat, so they are cached."""
+    # By exact type: in a dict True equals 1, but only 1 is a number of minutes.
     if value.__class__ is int or value.__class__ is str:
         return REMEMBERED[kind][value]
     if kind is Amount and value.__class__ is float:
-        raise ValueError("an amount that is no text has lost digits: the lenient way keeps them")
+        raise ValueError("a float has lost digits of an amount: the lenient decoder keeps them")
     return SCALARS[kind](value, kind)
 
 
 class _Remembered(dict[int | str, Any]):
-    """The values of one kind that were made lately. Half the price of an lru_cache, on a list's hottest path."""
+    """A cache of the values of one marker. It takes 130 ns for a value, an lru_cache 150."""
 
     def __init__(self, kind: type[Any]) -> None:
         super().__init__()
@@ -172,14 +172,14 @@ class _Remembered(dict[int | str, Any]):
         return made
 
 
-#: Values of one kind.
+#: Values of one marker.
 MAX_REMEMBERED: Final = 4096
 #: Characters. The longest id of the documents, a UUID, has 36.
 MAX_ID: Final = 1024
 
 
 def shown(value: object) -> str:
-    """A wrong value as an error text shows it. The work is bounded, whatever the value holds."""
+    """A wrong value as an error shows it, with bounded work."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -197,8 +197,8 @@ def _text(value: object, kind: type[Any]) -> str:
     raise ValueError(f"expected text, got {shown(value)}")
 
 
-#: As JSON writes them, and with the plus sign and the bare point that JSON has not. ``float`` and
-#: ``Decimal`` would take underscores, digits of other scripts, and words for what is no number.
+#: A number as in JSON, or with a plus sign or a bare point. ``float`` and ``Decimal`` would also
+#: accept underscores, digits of other scripts, and words such as NaN.
 _NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _WHOLE: Final = re.compile(r"[-+]?[0-9]+")
 #: A longer integer may be too large for a float.
@@ -206,7 +206,7 @@ _BITS: Final = 64
 
 
 def _spelt(value: str, what: str, spelling: re.Pattern[str] = _NUMBER) -> str:
-    """A number in a text, without the white space around it."""
+    """A number that was sent as a text, without the white space around it."""
     text = value.strip() if len(value) <= 2 * MAX_NUMBER_TEXT else value
     if len(text) > MAX_NUMBER_TEXT or not spelling.fullmatch(text):
         raise ValueError(f"expected {what}, got {shown(value)}")
@@ -214,7 +214,7 @@ def _spelt(value: str, what: str, spelling: re.Pattern[str] = _NUMBER) -> str:
 
 
 def _in_range(value: T, said: object, most: float = MAX_NUMBER) -> T:
-    """A number as it is.
+    """The number, if it is in range.
 
     Raises:
         ValueError: it is NaN, or its magnitude is above ``most``.
@@ -286,7 +286,7 @@ def _moment(value: object, _: type[datetime] = datetime) -> datetime:
 
 
 def instant_or_none(value: object) -> datetime | None:
-    """A time of a refusal, which says what it says whether the time can be read or not."""
+    """The time in an error answer, or None: an undecodable time must not hide the error."""
     try:
         return _moment(value)
     except (ValueError, msgspec.ValidationError):
@@ -302,7 +302,7 @@ def _minutes(value: object, _: type[timedelta]) -> timedelta:
 
 
 def _lasting(said: object, **amount: float) -> timedelta:
-    """A duration.
+    """A duration in the given unit.
 
     Raises:
         ValueError: it is longer than :data:`MAX_DURATION`.

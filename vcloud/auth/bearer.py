@@ -36,13 +36,13 @@ _CODEC: Final = Codec()
 
 
 def login_request(username: str, password: str, *, path: str = "/auth/login") -> Request:
-    """The one request that is sent without a token, because it obtains one."""
+    """The request that obtains a token, and so is sent without one."""
     body = json_body({"username": username, "password": password})
     return Request("POST", path, body=body, sensitive=True, authenticated=False, bucket="login")
 
 
-#: Characters of a token that a login gives. Servers take 8 to 16 KiB of headers, and each request
-#: has it in them.
+#: Characters of a token that a login gives. Servers accept 8 to 16 KiB of headers, and the token is
+#: in the headers of each request.
 MAX_TOKEN: Final = 16 * 1024
 
 
@@ -51,10 +51,10 @@ class Token(Secretive):
     """A bearer token in use.
 
     Args:
-        headers: what it is sent as.
+        headers: the headers that carry it.
         expires_at: when it ends, as the service said; None when the service did not say.
         renew_at: when to obtain the next one, in Unix seconds of our clock; infinite when it is
-            used until it is refused.
+            used until it is rejected.
     """
 
     headers: Credentials
@@ -67,13 +67,12 @@ class Token(Secretive):
     ) -> Self:
         """A token that a login gave; both clocks are in Unix seconds.
 
-        How long it lives is a matter of the service's clock, because ours may be wrong. Without the
-        service's clock a token may seem to have ended when it arrives (Go's zero time says the
-        same). Renewing such a token would give another one like it, so it is used until it is
-        refused.
+        Its lifetime is counted by the service's clock, because ours may be wrong. Without the
+        service's clock a token may seem to have expired when it arrives; so does one with Go's zero
+        time. A renewal would give another one like it, so it is used until it is rejected.
         """
         if len(text) > MAX_TOKEN:
-            raise ConfigurationError(f"the token has {len(text)} characters")
+            raise ConfigurationError(f"the token has {len(text)} characters, more than {MAX_TOKEN}")
         life = inf if expires_at is None else expires_at.timestamp() - server_now
         # A token that lives for less than the leeway must not be renewed for every request.
         renew_at = now + life - min(BearerAuth.LEEWAY, 0.1 * life) if life > 0 else inf
@@ -94,10 +93,10 @@ class Login(Secretive):
     __slots__ = ("_refused_until", "failure", "request")
 
     def __init__(self, request: Request) -> None:
-        self.request = request
+        self.request: Request = request
         #: Why the latest login failed; None when it did not.
         self.failure: VCloudError | None = None
-        self._refused_until = 0.0
+        self._refused_until: float = 0.0
 
     def check(self) -> None:
         """Pass, unless the service rejected the credentials within the last 30 seconds.

@@ -1,4 +1,7 @@
-"""Signatures with a key and a secret. Signing is pure: the time and the nonce are arguments."""
+"""Signatures with a key and a secret, and the correction of clock skew.
+
+Signing is pure: the time and the nonce are arguments.
+"""
 
 from __future__ import annotations
 
@@ -36,27 +39,31 @@ def _base_path(value: object) -> str:
 class HMACAuth(StatePerAddress):
     """Vagon's request signatures, for Streams and Computers.
 
-    ``Authorization: HMAC {key}:{signature}:{nonce}:{timestamp}``, where the signature is the lower-case hex of
-    HMAC-SHA256, keyed with the secret, over key, verb, path, timestamp (milliseconds), nonce and body without
-    separators. (The signing string is from Vagon's documentation of authentication, not from the API documents.)
+    The header is ``Authorization: HMAC {key}:{signature}:{nonce}:{timestamp}``. The signature is
+    the lower-case hex of HMAC-SHA256, keyed with the secret, over key, verb, path, timestamp (in
+    milliseconds), nonce and body without separators. (The signing string is from Vagon's
+    documentation of authentication, not from the API documents.)
 
-    When the service refuses a signature and its ``Date`` says that our clock is more than
-    :attr:`TOLERANCE` seconds wrong, the difference is learnt and the request signed once more. A
-    difference that did not help is dropped. One of more than :attr:`MAX_OFFSET` is not learnt, so
-    that nobody between can make this client sign requests for another day: the error says how far
-    the two clocks differ. A machine's clock that is put back or forward later changes nothing,
-    because clients add the time that passes to the time of day that they began with; one that was
-    put right is believed where it agrees with the service. Each base URL has its own difference. A
-    create whose refusal came later than that is not signed again and has ``outcome_unknown``: see
-    :meth:`may_be_a_copy`. After the service refused key or secret, further calls of that client fail
-    at once for 30 seconds, with ``AuthenticationError.remembered``; then one tries again.
+    Clock skew: when the service rejects a signature and its ``Date`` differs from our clock by more
+    than :attr:`TOLERANCE` seconds, the client corrects its timestamps by the difference and signs
+    the request once more. A correction that does not help is dropped. A difference of more than
+    :attr:`MAX_OFFSET` is not corrected, so that nobody between can make this client sign requests
+    for another day; the error says how far the two clocks differ. Each base URL has its own
+    correction. Setting the machine's clock later changes nothing, because a client adds the time
+    that passes to the time of day at which it was made. A clock that was set right is used where it
+    agrees with the service.
+
+    A create whose rejection came more than :attr:`TOLERANCE` seconds after it was sent is not
+    signed again and has ``outcome_unknown``: see :meth:`may_be_a_copy`. After the service rejected
+    key or secret, further calls of that client fail at once for 30 seconds, with
+    ``AuthenticationError.remembered``; then one tries again.
 
     Args:
         key: the API key, which has no colon.
         secret: the API secret.
         signed_path: behind a gateway that changes paths, the path of the base URL as the service
-            sees it. The service verifies the path that it receives: behind one that strips
-            ``/vagon`` from ``https://gateway/vagon/organization-management/v1`` that is
+            sees it, because the service verifies the path that it receives. Behind a gateway that
+            strips ``/vagon`` from ``https://gateway/vagon/organization-management/v1`` it is
             ``/organization-management/v1``. It is signed in place of the base URL's own path, and
             changes nothing of what is sent. None: the base URL's own path.
 
@@ -65,7 +72,7 @@ class HMACAuth(StatePerAddress):
             object with a ``signed_path`` is used for two base URLs.
     """
 
-    #: Seconds. A smaller difference is travel time and the one-second grain of ``Date``.
+    #: Seconds. A smaller difference is travel time and the one-second resolution of ``Date``.
     TOLERANCE: ClassVar[float] = 5.0
     #: Seconds. A larger difference is not corrected: a clock in a wrong time zone is hours off, and
     #: a signature for another day could be kept and used on that day.
@@ -77,9 +84,10 @@ class HMACAuth(StatePerAddress):
         self._signed_path = None if signed_path is None else _base_path(signed_path)
         if ":" in key:
             raise ConfigurationError(
-                "the API key holds a colon, which separates the parts of the header (key and secret in one?)"
+                "the API key holds a colon, which separates the parts of the header (key and "
+                "secret in one?)"
             )
-        # Copied for each signature: the secret itself is in no attribute.
+        # Copied for each signature, so that no attribute holds the secret itself.
         self._keyed = hmac.new(credential(secret, "the API secret").encode(), digestmod="sha256")
         self._reset()
 
@@ -96,35 +104,39 @@ class HMACAuth(StatePerAddress):
         return super().for_base_url(base_url)
 
     def _as_signed(self, path: str) -> str:
-        """A path that is sent, as the service behind the gateway sees it."""
+        """The path of a request as the service behind the gateway sees it."""
         assert self._signed_path is not None
         return self._signed_path + path.removeprefix(urlsplit(self._base_url or "").path)
 
     def _reset(self) -> None:
-        #: Seconds by which the service's clock is ahead of ours: what requests are signed with.
+        #: Seconds by which the service's clock is ahead of ours. Timestamps are corrected by it.
         self._offset = 0.0
-        #: The one with which the service accepted a request. Another one is on trial.
+        #: The last offset with which the service accepted a request.
         self._accepted_offset = 0.0
-        #: One that a ``Date`` taught and that did not help.
+        #: An offset that a ``Date`` suggested and that did not help.
         self._useless_offset: float | None = None
-        #: By how much the service's clock was ahead of a signature that it accepted.
+        #: Seconds by which the service's clock was ahead of the last signature that it accepted.
         self._accepted_difference: float | None = None
 
     def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
-        """Sign. Pure, apart from the learnt clock offset."""
+        """Sign one attempt."""
         if self._signed_path is not None:
             path = self._as_signed(path)
         timestamp = int((now + self._offset) * 1000)
-        return {
-            "Authorization": f"HMAC {self._key}:{self.sign(request.method, path, timestamp, nonce, request.body)}:{nonce}:{timestamp}"
-        }
+        signature = self.sign(request.method, path, timestamp, nonce, request.body)
+        return {"Authorization": f"HMAC {self._key}:{signature}:{nonce}:{timestamp}"}
 
     def sign(
         self, method: str, path: str, timestamp: int, nonce: str, body: bytes | None = None
     ) -> str:
         """The signature alone.
 
-        ``timestamp`` is in milliseconds, and ``path`` is as the service sees it, without the query.
+        Args:
+            method: the verb.
+            path: the path as the service sees it, without the query.
+            timestamp: Unix milliseconds.
+            nonce: a new random text.
+            body: the exact bytes that are sent.
         """
         signature = self._keyed.copy()
         signature.update(f"{self._key}{method}{path}{timestamp}{nonce}".encode())
@@ -133,29 +145,32 @@ class HMACAuth(StatePerAddress):
         return signature.hexdigest()
 
     def refused(self, response: Response, sent: Mapping[str, str], *, now: float) -> bool:
-        """Learn the clock difference from the refusal's ``Date``, if there is one to learn.
+        """Correct the clock by the ``Date`` of an answer that rejects a signature.
 
-        What counts is the time that was sent: of many requests that are refused at once the first one teaches, and the
-        others only need to be signed again. What is learnt is on trial until a request that was
-        signed with it is accepted. A difference that did not help is not learnt from the next
-        refusal. One of more than a day is not learnt at all: see :meth:`clock_difference`. It is
-        always the difference to the time that this machine tells, so many small ones never add up
-        to more.
+        The timestamp that was sent is compared: of many requests that are rejected at once the
+        first one corrects the clock, and the others only need to be signed again. A correction is
+        kept only if a request that was signed with it is accepted, and one that did not help is not
+        tried again. A difference of more than a day is not corrected: see :meth:`clock_difference`.
+        The offset is always relative to this machine's clock, so small corrections never add up.
+
+        Returns:
+            Whether signing once more can help.
         """
         return self.refused_after_jump(response, sent, now=now, clocks=(now,))
 
     def refused_after_jump(
         self, response: Response, sent: Mapping[str, str], *, now: float, clocks: Sequence[float]
     ) -> bool:
-        """Learn as :meth:`refused` does, where this machine's clock was put back or forward.
+        """Correct as :meth:`refused` does, where this machine's clock was put back or forward.
 
-        Its opinions on the time differ then, and the service's ``Date`` says which one is right.
+        Then there are several estimates of the time, and the service's ``Date`` decides.
 
         Args:
-            response: the refusal.
-            sent: what the request was signed with.
-            now: the time that requests are signed with, in Unix seconds, without what was learnt.
-            clocks: those opinions, in Unix seconds. What is learnt is within a day of one of them.
+            response: the answer that rejects the signature.
+            sent: the headers of the request.
+            now: the time that requests are signed with, in Unix seconds, without the offset.
+            clocks: the estimates, in Unix seconds. The corrected time is within a day of one of
+                them.
         """
         theirs, signed_at = server_time(response.headers), _signed_at(sent)
         if theirs is None or signed_at is None or abs(theirs - signed_at) <= self.TOLERANCE:
@@ -169,15 +184,15 @@ class HMACAuth(StatePerAddress):
         return True
 
     def clock_difference(self, response: Response, *, now: float) -> timedelta | None:
-        """By how much the ``Date`` of a refusal is ahead of this machine's clock.
+        """By how much the ``Date`` of an answer is ahead of this machine's clock.
 
         Args:
-            response: the refusal.
+            response: the answer that rejects the signature.
             now: this machine's clock, in Unix seconds.
 
         Returns:
-            The difference if it is more than :attr:`MAX_OFFSET`, and so was not learnt; negative
-            where ``Date`` is behind. None for a smaller one, or where there is no ``Date``.
+            A difference of more than :attr:`MAX_OFFSET`, which is not corrected; negative where
+            ``Date`` is behind. None for a smaller difference, or without a ``Date``.
         """
         theirs = server_time(response.headers)
         if theirs is None or abs(theirs - now) <= self.MAX_OFFSET:
@@ -185,18 +200,18 @@ class HMACAuth(StatePerAddress):
         return timedelta(seconds=round(theirs - now))
 
     def may_be_a_copy(self, response: Response, sent: Mapping[str, str], *, seconds: float) -> bool:
-        """Whether a refusal may be that of a second copy, after the first one was carried out.
+        """Whether an answer may reject a second copy, after the first copy was carried out.
 
         Each signature works once. A proxy between may have repeated the request by itself. The
-        service then refuses the second copy, and its ``Date`` may look as if our clock were wrong:
+        service then rejects the second copy, and its ``Date`` may look as if our clock were wrong:
 
-        - the proxy lost patience with the first copy, so the refusal comes late;
-        - our clock is a little wrong, as the service has put up with before.
+        - the proxy timed out on the first copy, so the answer comes late;
+        - our clock is a little wrong, by as much as the service has accepted before.
 
         Args:
-            response: the refusal.
-            sent: what the request was signed with.
-            seconds: from the moment it was sent until the refusal came.
+            response: the answer that rejects the signature.
+            sent: the headers of the request.
+            seconds: from the moment it was sent until the answer came.
         """
         if seconds > self.TOLERANCE:
             return True
@@ -208,21 +223,24 @@ class HMACAuth(StatePerAddress):
         )
 
     def note_success(self, response: Response, sent: Mapping[str, str]) -> None:
-        """Remember with which difference of clocks the service accepted a signature."""
+        """Remember the difference of clocks at which the service accepted a signature."""
         self._accepted_difference = _difference(response, sent)
 
     def accepted(self, sent: Mapping[str, str], *, now: float) -> None:
-        """Keep the clock difference that ``sent`` was signed with."""
+        """Keep the offset that ``sent`` was signed with."""
         if self._is_signed_with_the_offset(sent, now):
             self._accepted_offset, self._useless_offset = self._offset, None
 
     def rejected(self, sent: Mapping[str, str], *, now: float) -> bool:
-        """Drop the clock difference that did not help.
+        """Drop the offset that did not help.
 
-        One that is on trial gives way to the last one that was accepted: a gateway whose clock is
-        wrong, or its answer, must not lock this client out. With that one, it is the key or the
-        secret that is refused. Then all that was learnt of clocks is dropped as well, and learnt
-        anew when the credentials are tried again: ours may have been set right meanwhile.
+        An offset that was never accepted is replaced by the last one that was: a gateway whose
+        clock is wrong must not lock this client out. If the service rejects that one too, it
+        rejects the key or the secret. Then every offset is dropped, because our clock may have been
+        set right until the credentials are tried again.
+
+        Returns:
+            Whether the service rejects the key or the secret.
         """
         if not self._is_signed_with_the_offset(sent, now):
             return False
@@ -233,19 +251,19 @@ class HMACAuth(StatePerAddress):
         return True
 
     def _is_signed_with_the_offset(self, sent: Mapping[str, str], now: float) -> bool:
-        """Whether this was signed with the present offset, not with one that was dropped since."""
+        """Whether this was signed with the present offset, not with an earlier one."""
         signed_at = _signed_at(sent)
         if signed_at is None:
             return True
         return -self.TOLERANCE <= now + self._offset - signed_at <= _LONGEST_ATTEMPT
 
 
-#: Seconds. What seems to have been signed longer ago was signed by another clock.
+#: Seconds. A signature that seems older was made with another offset.
 _LONGEST_ATTEMPT: Final = 60.0
 
 
 def _difference(response: Response, sent: Mapping[str, str]) -> float | None:
-    """Seconds by which the service's clock is ahead of a signature; None where that is unknown."""
+    """Seconds by which the service's clock is ahead of a signature; None if unknown."""
     theirs, signed_at = server_time(response.headers), _signed_at(sent)
     return None if theirs is None or signed_at is None else theirs - signed_at
 

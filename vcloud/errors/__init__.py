@@ -1,4 +1,4 @@
-"""Everything that vcloud raises.
+"""All errors of vcloud.
 
 ::
 
@@ -30,9 +30,9 @@ Providers add to it: ``vcloud.providers.streamspace.InvalidTransitionError`` (a 
 
 All of them can be pickled and copied, and none of them carries a secret.
 
-What a service says stays as it was sent in the attributes (``message``, ``code``, ``details``,
-``last``) and in ``args``. The text and the repr of an error are one line: a character that would
-act on a terminal, begin a line or turn the text around is a visible escape there.
+The attributes (``message``, ``code``, ``details``, ``last``) and ``args`` hold the words of a
+service as they were sent. The text and the repr of an error are one line: a character that would
+act on a terminal, begin a line or reverse the text is replaced by a visible escape.
 """
 
 from __future__ import annotations
@@ -80,19 +80,19 @@ def _rebuild(
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     if "__notes__" in state:
-        # A copy has notes of its own: one refusal may become the error of many calls.
+        # A copy has its own notes: one answer may become the error of many calls.
         error.__notes__ = list(error.__notes__)
     return error
 
 
 class VCloudError(Exception):
-    """Root of everything that vcloud raises on purpose.
+    """Base of all errors that vcloud raises on purpose.
 
     Attributes:
-        outcome_unknown: True when the service may have carried out what was asked for: look before
-            you repeat it. The text says so, too. False when it provably did nothing, when it says
+        outcome_unknown: True when the service may have carried out the request: look before you
+            repeat it. The text says so, too. False when it provably did nothing, when it says
             itself how it failed, and for requests that change nothing.
-        typed: of a text that was typed on a desktop, how many characters were confirmed; else None.
+        typed: characters of a text that were confirmed as typed on a desktop; else None.
     """
 
     outcome_unknown: bool = False
@@ -105,7 +105,7 @@ class VCloudError(Exception):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # A subclass may have its own text, or that of another base: it is printed as well.
+        # A subclass may override them, or inherit those of another base.
         cls.__str__ = escaping(cls.__str__)  # type: ignore[method-assign]
         cls.__repr__ = escaping(cls.__repr__)  # type: ignore[method-assign]
 
@@ -113,28 +113,28 @@ class VCloudError(Exception):
         return printable(self._with_outcome(super().__str__()))
 
     def __repr__(self) -> str:
-        # Of texts Python escapes what is not printed; other objects have reprs of their own.
+        # Python escapes texts by itself; other objects in args have reprs of their own.
         return printable(super().__repr__())
 
     def add_note(self, note: str) -> None:
-        """Add a line to what a traceback shows: printable as the text is, and of bounded length."""
+        """Add a line to the traceback, printable and of bounded length."""
         super().add_note(printable(shortened(note, MAX_TEXT)))
 
     def _with_outcome(self, text: str) -> str:
-        """The text, and that the outcome is unknown, if it is and the text does not say so yet."""
+        """The text, which says that the outcome is unknown if it is."""
         return f"{text}; {UNKNOWN}" if self.outcome_unknown and UNKNOWN not in text else text
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
-        # The default would call __init__ with the text alone and lose the keyword-only facts.
+        # The default would call __init__ with the text alone, without the keyword arguments.
         return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[return-value]
 
 
 class ConfigurationError(VCloudError):
-    """A client is missing something, or is used where it cannot work."""
+    """A client is configured, or used, in a way that cannot work."""
 
 
 class InvalidArgumentError(VCloudError, ValueError):
-    """An argument that the service is documented to refuse. Nothing was sent."""
+    """An argument that the service would refuse, by its documents. Nothing was sent."""
 
 
 class TransportError(VCloudError):
@@ -146,23 +146,24 @@ class ConnectError(TransportError):
 
 
 class RequestTimeout(TransportError):
-    """An attempt outlived its ``timeout``, or the call its ``deadline``."""
+    """An attempt took longer than its ``timeout``, or the call longer than its ``deadline``."""
 
 
 class ConnectTimeout(ConnectError, RequestTimeout):
-    """No connection came about in time, so nothing was sent: not for this attempt.
+    """No connection was made in time, so this attempt sent nothing.
 
-    The name was not resolved, the connection was not accepted, or TLS or a proxy was silent for
-    ``connect_timeout``, or for the attempt's whole ``timeout`` where that is shorter.
+    The name was not resolved, the connection was not accepted, or TLS or a proxy did not answer
+    within ``connect_timeout``, or within the attempt's ``timeout`` where that is shorter.
     """
 
 
 class APIError(VCloudError):
-    """An answer came back, and it is no success: from the service, or from a gateway before it.
+    """An answer that is no success, from the service or from a gateway before it.
 
     Attributes:
         status: the HTTP status.
-        code: the provider's own code (a Vagon ``client_code``, a StreamSpace error code), else None.
+        code: the provider's own code (a Vagon ``client_code``, a StreamSpace error code), else
+            None.
         message: the service's words, the first 1000 characters at most; else ours.
         meaning: what the documents say of the code; empty when they say nothing.
         provider: ``"computers"``, ``"streams"``, ``"streamspace"`` or ``"desktops"``.
@@ -172,7 +173,8 @@ class APIError(VCloudError):
         details: what else the service said, as it said it: the first 500 values, and 16,384
             characters of text. A note says so when there was more.
         timestamp: when the service says it happened, if it does.
-        retry_after: seconds after which the service asks to come back (with 429 and 503); None when it does not say.
+        retry_after: seconds after which the service asks to come back (with 429 and 503); None when
+            it does not say.
     """
 
     retry_after: float | None = None
@@ -192,19 +194,20 @@ class APIError(VCloudError):
         timestamp: datetime | None = None,
         outcome_unknown: bool = False,
     ) -> None:
-        # It stands in logs and tracebacks, and whatever answered may have no end of words.
+        # It enters logs and tracebacks, and its length is up to the sender.
         message = shortened(message)
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.status = status
-        self.code = shortened(code) if type(code) is str else short_number(code)
-        self.message = message
-        self.meaning = meaning
-        self.provider = provider
-        self.method = method
-        self.url = shortened(url, MAX_URL)
-        self.request_id = request_id if request_id is None else shortened(request_id)
-        self.details, cut = kept_details(details)
-        self.timestamp = timestamp
+        self.status: int = status
+        self.code: int | str | None = shortened(code) if type(code) is str else short_number(code)
+        self.message: str = message
+        self.meaning: str = meaning
+        self.provider: str = provider
+        self.method: str = method
+        self.url: str = shortened(url, MAX_URL)
+        self.request_id: str | None = None if request_id is None else shortened(request_id)
+        kept, cut = kept_details(details)
+        self.details: Any = kept
+        self.timestamp: datetime | None = timestamp
         if cut:
             self.add_note(
                 f"details: the service said more than the {MAX_DETAILS} values and "
@@ -222,7 +225,7 @@ class APIError(VCloudError):
         )
         meaning = f" ({self.meaning})" if adds(self.meaning, self.message) else ""
         request_id = f" [request {self.request_id}]" if self.request_id else ""
-        # Who has to look whether it was done must not read that it was refused.
+        # "Refused" would say that it was not carried out.
         what = "was answered with" if self.outcome_unknown else "was refused:"
         return self._with_outcome(
             f"{self.provider}: {self.method} {self.url} {what} {self.status}{code}: "
@@ -233,22 +236,22 @@ class APIError(VCloudError):
 class AuthenticationError(APIError):
     """Credentials are missing, or the service rejected them.
 
-    With ``outcome_unknown``, what was rejected may be a second copy of a signed request, sent by a
-    gateway that repeats by itself, after the first one was carried out.
+    With ``outcome_unknown``, the service may have rejected a second copy of a signed request, sent
+    by a gateway that repeats requests by itself, after it carried out the first.
 
     Attributes:
         remembered: True when nothing was sent for this call, because the service rejected the
             credentials within the last 30 seconds.
         clock_difference: by how much the answer's ``Date`` is ahead of this machine's clock
-            (negative: behind it), where signatures depend on the time and the two differ by more
-            than a day. That is not corrected; the text says what to do. None otherwise.
+            (negative: behind it), if signatures depend on the time and the two differ by more than
+            a day. That is not corrected; the text says what to do. None otherwise.
     """
 
     remembered: bool = False
     clock_difference: timedelta | None = None
 
     def __str__(self) -> str:
-        """As any refusal; with the difference of the clocks, where that may be the reason."""
+        """As for any APIError, and the difference of the clocks where it may be the reason."""
         said = super().__str__()
         if self.clock_difference is None:
             return said
@@ -265,11 +268,11 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """There is no such thing, or it belongs to somebody else."""
+    """The resource does not exist, or it belongs to somebody else."""
 
 
 class ConflictError(APIError):
-    """It is in a state in which this cannot be done."""
+    """The resource is in a state that does not allow the request."""
 
 
 class InvalidRequestError(APIError):
@@ -277,23 +280,23 @@ class InvalidRequestError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests; ``retry_after`` says for how long, if the service does."""
+    """Too many requests. ``retry_after`` says how long to wait, if the service does."""
 
 
 class InsufficientFundsError(APIError):
-    """The balance does not cover it."""
+    """The balance does not cover the request."""
 
 
 class CapacityError(APIError):
-    """The provider has no room for this right now."""
+    """The provider has no capacity for this at the moment."""
 
 
 class ServerError(APIError):
     """The service, or a gateway before it, failed.
 
-    Also when a gateway repeated a signed request by itself, lost the answer to the first copy, and
-    passed on that the service refuses the second for its used nonce. ``status`` is then the
-    refusal's, such as 401.
+    Also raised when a gateway repeated a signed request by itself, lost the answer to the first
+    copy, and forwarded the rejection of the second copy, whose nonce was used. ``status`` is then
+    that of the rejection, such as 401.
     """
 
 
@@ -303,7 +306,7 @@ class DecodeError(VCloudError):
     The text holds the first bytes of the answer, unless the answer carries a secret.
 
     Attributes:
-        items: the items of a list that could be read beside those that could not; empty for any other answer.
+        items: of a list with undecodable items, the other items; empty for any other answer.
     """
 
     items: tuple[Any, ...] = ()
@@ -317,20 +320,20 @@ class LimitExceededError(VCloudError):
 
 
 class CleanupError(VCloudError):
-    """Something that costs money, or that was to be ended, may have been left as it was.
+    """The cleanup of a desktop, a machine or an agent may have failed, so it may still cost money.
 
-    A launch, a connection or a block raises it when it ends without another error, and in place of
+    A launch, a connection or a block raises it when it ends without another error. It also replaces
     a cancellation, because ``asyncio.timeout``, task groups and ``asyncio.wait_for`` pass it on.
     Any other error gets its text as a note. Closing a client raises it for what the client had
-    opened. What led to it is its ``__cause__``. The same text stands at ERROR in the log
-    ``vcloud.<provider>``.
+    opened. Its reason is the ``__cause__``. The log ``vcloud.<provider>`` has the same text at
+    ERROR.
 
     Attributes:
-        provider: ``"streams"``, ``"desktops"`` and so on; of several, joined by commas.
-        ids: what was left, as far as it is known: desktops or machines to stop by hand, or agents
-            that did not end. Empty where the answer that has the id never came.
-        outcome_unknown: True when the service may have done what was asked last: the machine may
-            be there, or may have stopped.
+        provider: ``"streams"``, ``"desktops"`` and so on; several are joined by commas.
+        ids: the desktops or machines to stop by hand, or the agents that did not end, as far as
+            they are known. Empty where the answer with the id never came.
+        outcome_unknown: True when the service may have carried out the last request: the machine
+            may exist, or may have stopped.
     """
 
     def __init__(
@@ -342,7 +345,7 @@ class CleanupError(VCloudError):
         outcome_unknown: bool = False,
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown)
-        self.provider = provider
+        self.provider: str = provider
         self.ids: tuple[str, ...] = tuple(ids)
 
 
@@ -355,11 +358,11 @@ class WaitTimeout(VCloudError):
 
     def __init__(self, message: str, *, last: str | None) -> None:
         super().__init__(message)
-        self.last = last if last is None else shortened(last)
+        self.last: str | None = None if last is None else shortened(last)
 
 
 class WaitFailed(VCloudError):
-    """``wait_until`` met a state from which the awaited one is not reached.
+    """``wait_until`` saw a terminal state, from which the awaited one is not reached.
 
     Attributes:
         last: the state that ended the wait, the first 1000 characters.
@@ -367,4 +370,4 @@ class WaitFailed(VCloudError):
 
     def __init__(self, message: str, *, last: str) -> None:
         super().__init__(message)
-        self.last = shortened(last)
+        self.last: str = shortened(last)

@@ -1,4 +1,4 @@
-"""What an error keeps of a refusal's details. Bulk runs keep errors by the thousand.
+"""Bounds the details that an error keeps. Bulk runs keep errors by the thousand.
 
 Imports no more of the package than its texts, so that its errors can use it.
 """
@@ -20,15 +20,15 @@ MAX_LEVELS: Final = 64
 
 
 def kept_details(value: Any) -> tuple[Any, bool]:
-    """What an error keeps of the details of a refusal, and whether something is left out.
+    """The details that an error keeps, and whether something was left out.
 
     Args:
         value: JSON.
 
     Returns:
-        The value with the first :data:`MAX_DETAILS` values and :data:`MAX_DETAIL_TEXT` characters,
-        in the order in which they came. Lists and objects end where one of the bounds is reached;
-        the text in which the second is reached is shortened.
+        The first :data:`MAX_DETAILS` values and :data:`MAX_DETAIL_TEXT` characters, in their order.
+        Lists and objects end where a bound is reached. The text that reaches the second bound is
+        shortened.
     """
     budget = _Budget()
     kept = budget.kept(value, MAX_LEVELS)

@@ -1,8 +1,8 @@
-"""Texts from outside, as a person may be shown them.
+"""Texts from outside, made safe to print.
 
-What a service, a gateway, a handler or a file says may hold characters that act on a terminal, forge lines
-of a log or turn a text around. Data keeps them; whatever is printed goes through :func:`printable`.
-Imports nothing of the package, so that its errors can use it.
+The words of a service, a gateway, a handler or a file may hold characters that act on a terminal,
+forge lines of a log or reverse a text. Data keeps them; printed text goes through
+:func:`printable`. Imports nothing of the package, so that its errors can use it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from unicodedata import category
 
 __all__ = ["MAX_WORD", "printable", "shortened", "word"]
 
-#: Characters of an id, a state or another name of a service's in an error's text. A UUID has 36.
+#: Characters of a service's id, state or other name in an error's text. A UUID has 36.
 MAX_WORD: Final = 200
 
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with a visible escape for each character that is not printed as itself.
+    r"""The text on one line, with a visible escape for each unprintable character.
 
-    Escaped are control characters (among them those that begin ANSI and OSC sequences), format
+    Escaped are control characters (such as those that begin ANSI and OSC sequences), format
     characters (bidirectional overrides, zero-width ones), line and paragraph separators, lone
-    surrogates, and what Unicode has not assigned. The escapes are those of Python: ``\\n``,
-    ``\\x1b``, ``\\u202e``. The result can be encoded as UTF-8.
+    surrogates, and characters that Unicode has not assigned. The escapes are those of Python:
+    ``\\n``, ``\\x1b``, ``\\u202e``. The result can be encoded as UTF-8.
 
     Args:
-        text: any text. What is printable already is returned as it is, so a text may pass twice.
+        text: any text. A printable text is returned as it is.
     """
     if text.isprintable():
         return text
@@ -50,15 +50,15 @@ def shortened(text: str, most: int = 1000) -> str:
 
     Args:
         text: any text.
-        most: characters that are kept; how many there were is said after them.
+        most: characters that are kept. A longer text is followed by its length.
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def word(name: object) -> str:
-    """An id, a state or another name from outside, as it stands within an error's text.
+    """An id, a state or another name from outside, for use within an error's text.
 
     Args:
-        name: the name; what is no text is shown as ``str`` shows it.
+        name: the name; another object than a text is shown as ``str`` shows it.
     """
     return shortened(name if isinstance(name, str) else str(name), MAX_WORD)

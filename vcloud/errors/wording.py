@@ -1,4 +1,4 @@
-"""What the text of an error is made of.
+"""Parts of the texts of errors.
 
 Imports no more of the package than its texts, so that its errors can use it.
 """
@@ -17,19 +17,19 @@ __all__ = ["MAX_TEXT", "MAX_URL", "UNKNOWN", "adds", "escaping", "short_number"]
 
 #: Part of the text of every error with ``outcome_unknown``.
 UNKNOWN: Final = "whether the service carried it out is unknown, so look before you repeat it"
-#: Characters of an error's text, and of each note. What a service says in them is shorter; this is
-#: for what would be forgotten, and for the names of many machines.
+#: Characters of an error's text, and of each note. The words of a service are bounded where they
+#: enter it; this bounds everything else, such as the names of many machines.
 MAX_TEXT: Final = 16 * 1024
-#: Characters of ``APIError.url``: an id of the service's may be in it.
+#: Characters of ``APIError.url``, which may hold an id from the service.
 MAX_URL: Final = 2000
 
 
-#: Functions that give an error's text or repr as :func:`printable` shows it.
+#: Functions whose result is printable already.
 _ESCAPING: Final[WeakSet[Callable[[Any], str]]] = WeakSet()
 
 
 def escaping(show: Callable[[Any], str]) -> Callable[[Any], str]:
-    """The same text or repr of an error, as it may be printed."""
+    """The same ``__str__`` or ``__repr__`` of an error, with a printable result."""
     if show in _ESCAPING:
         return show
 
@@ -42,18 +42,18 @@ def escaping(show: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def short_number(code: int | str | None) -> int | str | None:
-    """A code as it is, or the beginning of one that no service counts to, as a text."""
+    """A code as it is; of one with more than 64 bits the beginning, as a text."""
     if isinstance(code, int) and code.bit_length() > 64:
         return shortened(hex(code), 40)
     return code
 
 
 _WORD: Final = re.compile(r"\w+")
-#: Words without which a meaning says the same.
+#: Words that do not change a meaning.
 _FILLERS: Final = frozenset({"a", "an", "are", "for", "in", "is", "it", "of", "the", "this", "was"})
 
 
 def adds(meaning: str, message: str) -> bool:
-    """Whether the meaning of a code says something that the service's own words do not."""
+    """Whether the meaning of a code adds something to the service's own words."""
     said = set(_WORD.findall(message.lower()))
     return not said >= set(_WORD.findall(meaning.lower())) - _FILLERS

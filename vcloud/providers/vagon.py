@@ -156,11 +156,11 @@ class _Refusal:
 
 
 #: How many characters of a message are searched for a used nonce. An error shows 1000.
-_MAX_WORDS: Final = 2000
+MAX_WORDS: Final = 2000
 
 
 def _words(refusal: _Refusal) -> str:
-    return shortened(refusal.message, _MAX_WORDS) if isinstance(refusal.message, str) else ""
+    return shortened(refusal.message, MAX_WORDS) if isinstance(refusal.message, str) else ""
 
 
 class VagonDialect(msgspec.Struct, frozen=True):

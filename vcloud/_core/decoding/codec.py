@@ -45,20 +45,22 @@ class Codec:
     """Decodes bodies into models.
 
     Args:
-        strict: refuse fields that a model does not know, documented fields that are absent, and every leniency: for
-            contract tests, where drift must show.
+        strict: refuse unknown fields, absent documented fields, and every leniency. For contract
+            tests, where drift must show.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
-        # By identity, because a generic class such as Single[Machine] takes longer to hash than to look up. A decoder keeps its class.
+        # By identity: a generic class such as Single[Machine] takes longer to hash than to look up.
+        # The decoder keeps its class alive.
         self._decoders: dict[int, _Decoder] = {}
 
     def decode(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
         """Decode ``body`` into ``wire``.
 
         Raises:
-            DecodeError: it is not JSON, or not of that shape; says where, and what the first bytes were.
+            DecodeError: it is not JSON, or not of that shape. The text names the field, and quotes
+                the first bytes.
         """
         failure: Exception
         try:
@@ -74,7 +76,7 @@ class Codec:
 
     def _decode(self, body: bytes, wire: type[T], *, sensitive: bool) -> T:
         if not body.isascii():
-            body.decode()  # what no field holds, msgspec skips without a look
+            body.decode()  # msgspec does not check the texts of unknown fields
         if self._strict:
             return self._structure(msgspec.json.decode(body), body, wire, sensitive=sensitive)
         decoder = self._decoders.get(id(wire)) or self._decoder(wire)
@@ -93,21 +95,25 @@ class Codec:
             return self._converter.structure(value, wire)
         except Exception as error:  # noqa: BLE001 - cattrs reports through exception groups of many kinds
             failure = mismatch(error, body, wire, sensitive=sensitive)
-        # Outside of the handler: what is kept of the error would keep the answer's whole tree.
+        # Outside of the handler: the error's frames would keep the answer's whole tree alive.
         del value
         raise failure
 
     def decode_leniently(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
-        """The second way: numbers in strings, ids as numbers, times without a zone, and errors that name the field."""
+        """Decode with the lenient converter.
+
+        It accepts numbers in texts, ids as numbers and times without a zone, and its errors name
+        the field.
+        """
         value = tree(body, sensitive=sensitive)
         return self._structure(value, body, wire, sensitive=sensitive)
 
     def decode_refusal(self, body: bytes, wire: type[T], *, sensitive: bool = False) -> T:
-        """Decode what says whether an answer is a refusal. Of a long one, the long fields are cut.
+        """Decode the fields that say whether an answer is an error. Long fields are cut.
 
         Args:
             body: the answer.
-            wire: a class with the fields at its top that say so.
+            wire: a class with these fields, which are at the top of the answer.
             sensitive: as for :meth:`decode`.
 
         Raises:
@@ -132,18 +138,19 @@ class Codec:
     def decode_items(
         self, body: bytes, wire: type[T], *, sensitive: bool = False
     ) -> tuple[T, dict[str, BrokenItems]]:
-        """Decode an answer with lists, and pass over the items that cannot be decoded.
+        """Decode an answer with lists, and skip the items that cannot be decoded.
 
         Args:
             body: the answer.
-            wire: its class; the class attribute ``item_fields`` names the fields that hold such a list.
+            wire: its class. The class attribute ``item_fields`` names the fields with such a list.
             sensitive: whether the answer carries a secret, so that no error may quote it.
 
         Returns:
-            The answer with the items that were decoded, and what is known of the others, by the name of their field.
+            The answer with the items that were decoded; and a description of the others, by the
+            name of their field.
 
         Raises:
-            DecodeError: the answer cannot be decoded for another reason than its items.
+            DecodeError: the answer cannot be decoded, for another reason than its items.
         """
         value = tree(body, sensitive=sensitive)
         fields: tuple[str, ...] = getattr(wire, "item_fields", ())
@@ -158,16 +165,16 @@ class Codec:
             found = self._decode_one_by_one(
                 items, _item_type(hints[name]), name, sensitive=sensitive
             )
-            # Past the freezing: what is decoded is not yet in anybody's hands.
+            # The object is frozen, but nobody else has it yet.
             object.__setattr__(answer, name, found[0])
             if found[1] is not None:
                 broken[name] = found[1]
         return answer, broken
 
     def mismatches(self, value: Any, wire: type[Any]) -> list[str]:
-        """Which fields of a JSON value keep it from being a ``wire``, and what they should be.
+        """The fields of a JSON value that do not fit ``wire``, and what they should be.
 
-        No value is named, because it may be a secret.
+        The texts have no values, which may be secrets.
         """
         try:
             self._converter.structure(value, wire)
@@ -207,7 +214,7 @@ class Codec:
 
     @cached_property
     def _converter(self) -> cattrs.Converter:
-        # Made when it is first needed, which with a service that keeps to its contract is never.
+        # Made when it is first needed: a service that keeps its contract never needs it.
         return lenient_converter(strict=self._strict)
 
     def _decoder(self, wire: type[Any]) -> _Decoder:
@@ -219,7 +226,7 @@ class Codec:
 
 
 class _Checked:
-    """A decoder whose results are looked at before they are handed out."""
+    """A decoder whose results are checked."""
 
     __slots__ = ("_check", "_fast")
 

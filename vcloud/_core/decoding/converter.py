@@ -1,4 +1,7 @@
-"""The lenient converter: from JSON to models, by cattrs, with errors that name the field and bounded work."""
+"""The lenient converter: from JSON to models, by cattrs.
+
+Its errors name the field, and its work is bounded.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from vcloud.errors.text import shortened
 
 __all__ = ["MAX_ERRORS", "is_list", "lenient_converter"]
 
-#: Errors of one list or mapping that are collected before decoding stops: as many as an error text shows.
+#: Errors of one list or mapping after which decoding stops: as many as an error text shows.
 MAX_ERRORS: Final = 3
-#: Characters of an object's key that an error shows: it stands in the path of each error below it.
+#: Characters of an object's key in an error: it is in the path of each error below it.
 MAX_KEY: Final = 80
 
 
@@ -29,7 +32,7 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
     """The converter that builds models from JSON: the definition of how a model is built.
 
     Args:
-        strict: refuse fields that a model does not know, documented fields that are absent, and other spellings.
+        strict: refuse unknown fields, absent documented fields, and undocumented spellings.
     """
     converter = cattrs.Converter(forbid_extra_keys=strict)
     for kind, scalar in SCALARS.items():
@@ -44,7 +47,7 @@ def lenient_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(is_list, lambda kind: _list(kind, converter))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping(kind, converter))
-    # A union other than "or null" never occurs on the wire.
+    # The wire has no union but "or null".
     converter.register_structure_hook_factory(
         _is_model, lambda kind: _model(kind, converter, strict=strict)
     )
@@ -75,7 +78,7 @@ def _list(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], 
     container = get_origin(kind) or list
 
     def structure(value: Any, _: Any) -> Any:
-        # Without this, a text in the place of a list becomes its letters, and an object the names of its fields.
+        # Without this, a text in place of a list becomes its letters, and an object its names.
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {shown(value)}")
         return container(_each(enumerate(value), build, item, kind))
@@ -96,7 +99,7 @@ def _mapping(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any
 
 
 def _each(named: Any, build: Callable[[Any, Any], Any], item: Any, kind: Any) -> list[Any]:
-    """Every value of a list or mapping; it stops after a few errors, because more would not be shown."""
+    """Every value of a list or mapping. It stops after as many errors as are shown."""
     made: list[Any] = []
     errors: list[Exception] = []
     for name, value in named:
@@ -126,7 +129,7 @@ def _model(
 ) -> Callable[[Any, Any], Any]:
     build = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=strict)
     model: type[Any] = get_origin(kind) or kind
-    # A model may know how servers in the field write it, where that differs from their document.
+    # A model may know how servers write it, where that differs from their document.
     adapt = None if strict else getattr(model, "_adapt", None)
     demanded = (
         [field.name for field in attrs.fields(model) if field.metadata.get(DOCUMENTED)]
@@ -135,7 +138,7 @@ def _model(
     )
 
     def structure(value: Any, _: Any) -> Any:
-        # Without this, a list or a text in the place of an object ends in whatever subscripting it raises.
+        # Without this, a list or a text in place of an object ends in an IndexError or TypeError.
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {shown(value)}")
         if absent := [name for name in demanded if name not in value]:

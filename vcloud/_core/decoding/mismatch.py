@@ -1,4 +1,4 @@
-"""What an error says of an answer that cannot be decoded."""
+"""The texts of errors for answers that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def excerpt(body: bytes, *, sensitive: bool) -> str:
 
 
 def not_json(error: Exception, body: bytes, *, sensitive: bool) -> DecodeError:
+    """The error for a body that is not JSON."""
     return DecodeError(f"not JSON ({error}); {excerpt(body, sensitive=sensitive)}")
 
 
 def mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool) -> DecodeError:
+    """The error for JSON that does not fit the class of the wire."""
     found = reasons(error, getattr(wire, "__name__", "answer"), sensitive=sensitive)
     return DecodeError(
         f"the answer is not what the contract says: {found}; {excerpt(body, sensitive=sensitive)}"
@@ -33,6 +35,7 @@ def mismatch(error: Exception, body: bytes, wire: type[Any], *, sensitive: bool)
 
 
 def reasons(error: Exception, path: str, *, sensitive: bool) -> str:
+    """Which fields do not fit, and why; the first few of them."""
     if sensitive:
         return "the details are not shown"
     return shortened(
@@ -41,7 +44,7 @@ def reasons(error: Exception, path: str, *, sensitive: bool) -> str:
 
 
 def requirement(error: BaseException, kind: type | None) -> str:
-    """What is required, without the value that is not."""
+    """What a field should be, without its value."""
     if isinstance(error, KeyError):
         return "is missing"
     said = str(error).partition(", got ")[0] if type(error) is ValueError else ""

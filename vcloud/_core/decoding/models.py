@@ -1,13 +1,13 @@
-"""Models: what the attrs classes that answers are decoded into have in common.
+"""What the models, the attrs classes that answers are decoded into, have in common.
 
-A field that the call was not made for may be absent or null. The annotation says so: ``T | None`` is None then, and a
-list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
+A field may be absent or null, unless the call was made for it. Its annotation says so: ``T | None``
+is None then, and a list or a mapping (:data:`ListOf`, :data:`MappingOf`) is empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 __all__ = ["DOCUMENTED", "InnerId", "ListOf", "MappingOf", "NullAsEmpty", "none_when_absent"]
 
-#: In a field's metadata: the document always shows the field, so the strict codec demands it.
+#: In a field's metadata: the document always shows the field, so the strict codec requires it.
 DOCUMENTED: Final = "documented"
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     ListOf = tuple[T, ...]
     MappingOf = dict[str, T]
 else:
-    # An id that a resource repeats among its attributes: null may stand there, for the one beside them counts.
+    # An id that a resource repeats among its attributes. It may be null there, because the id
+    # beside the attributes counts.
     InnerId = Id | None
-    # The decoders take null for them, and NullAsEmpty replaces it.
+    # The decoders accept null, and NullAsEmpty replaces it.
     ListOf = tuple[T, ...] | None
     MappingOf = dict[str, T] | None
 
@@ -36,10 +37,10 @@ def none_when_absent(
     cls: type[Any],  # noqa: ARG001 - the signature that attrs asks for
     fields: list[attrs.Attribute[Any]],
 ) -> list[attrs.Attribute[Any]]:
-    """Give each ``T | None`` field without a default the default None (attrs' ``field_transformer``).
+    """Give each ``T | None`` field without a default the default None; a ``field_transformer``.
 
-    Such a field is one that the document always shows: the strict codec demands it, and every other codec does not. A
-    field with a default of its own is one that the document leaves out in some answers, and nobody demands it.
+    The document always shows such a field, so the strict codec requires it; the lenient one does
+    not. A field with its own default is one that the document leaves out in some answers.
     """
     return [
         field.evolve(default=None, metadata={**field.metadata, DOCUMENTED: True})
@@ -50,22 +51,24 @@ def none_when_absent(
 
 
 def _admits_none(annotation: Any) -> bool:
-    # As text where the module postpones its annotations, because resolving them would slow down every import.
+    # A text where the module postpones its annotations. To resolve them would slow every import.
     if isinstance(annotation, str):
         return annotation.endswith("| None")
     return type(None) in getattr(annotation, "__args__", ())
 
 
+#: For each model, the fields that hold collections, and what makes an empty one.
+_COLLECTIONS: Final[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
+
+
 class NullAsEmpty:
-    """A model with lists or mappings: null becomes an empty one. Their defaults must be empty ones too."""
+    """A model with lists or mappings: null becomes an empty one. Their defaults must be empty."""
 
     __slots__ = ()
 
-    _empty: ClassVar[dict[type[Any], tuple[tuple[str, Callable[[], Any]], ...]]] = {}
-
     def __attrs_post_init__(self) -> None:
         kind = type(self)
-        for name, empty in self._empty.get(kind) or _collections(kind):
+        for name, empty in _COLLECTIONS.get(kind) or _collections(kind):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, empty())
 
@@ -76,5 +79,5 @@ def _collections(kind: type[Any]) -> tuple[tuple[str, Callable[[], Any]], ...]:
         for field in attrs.fields(kind)
         if field.default == () or hasattr(field.default, "factory")
     )
-    NullAsEmpty._empty[kind] = found
+    _COLLECTIONS[kind] = found
     return found

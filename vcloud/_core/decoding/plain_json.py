@@ -61,10 +61,10 @@ def loads(body: bytes, kind: Any = Any) -> Any:
 
 
 def tree(body: bytes, *, sensitive: bool) -> Any:
-    """The JSON of a body as the lenient converter takes it.
+    """The JSON of a body, for the lenient converter.
 
     Raises:
-        DecodeError: it is not JSON, nested too deep, or holds too many values to look at each.
+        DecodeError: it is not JSON, nested too deep, or has too many values to check each.
     """
     if body.count(b",") > MAX_COMMAS:
         raise DecodeError(
@@ -88,7 +88,7 @@ def tree(body: bytes, *, sensitive: bool) -> Any:
 
 
 def too_deep(value: Any) -> bool:
-    """Whether JSON is nested so deep that using it would end in a RecursionError."""
+    """Whether JSON is nested so deep that its use would end in a RecursionError."""
     level = [value]
     for _ in range(MAX_DEPTH):
         holders = [one for one in level if isinstance(one, dict | list)]

@@ -21,9 +21,9 @@ class BrokenItems(msgspec.Struct, frozen=True):
     """The items of a list that cannot be decoded.
 
     Attributes:
-        positions: where in the list the items stand that were decoded, in order.
+        positions: the positions of the items that were decoded, in order.
         count: how many items were not decoded.
-        reason: names the first broken item by its position and its field, and says how many more there are.
+        reason: the position and the field of the first broken item, and how many more there are.
     """
 
     positions: tuple[int, ...]
@@ -50,17 +50,17 @@ class Shape(msgspec.Struct, Generic[W, R_co], frozen=True, eq=False):
 
 
 def plain(wire: type[W]) -> Shape[W, W]:
-    """A shape that is handed out as it was decoded."""
+    """A shape whose decoded object is what the caller gets."""
     return Shape(wire, lambda value, session, body: value)
 
 
 def required(items: Sequence[T] | None, body: bytes, *names: str) -> Sequence[T]:
-    """The list that a call is made for: null is an empty one.
+    """The list that a call is made for. Null is an empty list.
 
     Args:
-        items: what was decoded.
+        items: the decoded list; None if it was null or absent.
         body: the answer.
-        names: the fields in which the list may come.
+        names: the fields that may hold the list.
 
     Raises:
         DecodeError: the answer has none of these fields.

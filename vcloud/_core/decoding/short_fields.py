@@ -1,4 +1,4 @@
-"""What is read of a refusal that came as an HTTP success, however long it is."""
+"""Bounds what is read of an error that came as an HTTP success."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from vcloud.errors.text import shortened
 __all__ = ["short_fields"]
 
 #: Characters that are kept of a text that is too long. An error shows 1000.
-_MAX_WORDS: Final = 2048
+MAX_TEXT: Final = 2048
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def short_fields(body: bytes, names: tuple[str, ...]) -> bytes:
-    """A body of at most 64 KiB, in which the fields of a refusal stand as the service sent them.
+    """A body of at most 64 KiB with the fields of an error.
 
-    An HTTP success may be a refusal by what its body says, and only when it was read it is known
-    that it should have been short. It is gone through once, and only these fields are decoded.
+    The body of an HTTP success may say that it is an error, which should be short. The body is read
+    once, and only these fields are decoded.
 
     Args:
         body: the answer.
-        names: the fields at its top that say whether and how it refuses.
+        names: the fields at its top that describe an error.
 
     Returns:
-        An object of these fields, with the beginning of a long text; a long list or object is left
-        empty.
+        An object of these fields. A long text is cut; a long list or object is empty.
 
     Raises:
         msgspec.DecodeError: it is no JSON object.
@@ -49,13 +48,13 @@ def short_fields(body: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def _beginning(raw: bytes) -> Any:
-    """Of a JSON value that is too long."""
+    """The beginning of a JSON value that is too long."""
     if raw.startswith(b"{"):
         return {}
     if not raw.startswith(b'"'):
         return []
     try:
-        return shortened(msgspec.json.decode(raw), _MAX_WORDS)
+        return shortened(msgspec.json.decode(raw), MAX_TEXT)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
 

@@ -1,1 +1,1 @@
-"""Keeps secrets out of texts, reprs and pickles."""
+"""Keeps secrets out of texts, reprs, pickles and tracebacks."""

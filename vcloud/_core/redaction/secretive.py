@@ -1,4 +1,4 @@
-"""What must not travel."""
+"""Keeps secrets out of reprs, pickles and the frames of tracebacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PYTHON: Final = os.__file__.removesuffix("os.py")
 
 
 class Secretive:
-    """Something that holds a secret: its repr does not show it, and it cannot be pickled or copied."""
+    """An object with a secret: its repr does not show it, and it cannot be pickled or copied."""
 
     __slots__ = ()
 
@@ -34,26 +34,26 @@ class Secretive:
 
 
 class Credentials(dict[str, str]):
-    """Headers that prove who sends. Reporters of errors print local variables, and of these only the names."""
+    """Headers with credentials. Their repr has the names only: error reporters print variables."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
 
-    #: Sentry takes any mapping apart, unless it says by this how it is shown.
+    #: Sentry takes any mapping apart, unless it has this method.
     __sentry_repr__ = __repr__
 
 
 def concealing(function: Callable[P, R]) -> Callable[P, R]:
-    """Keep what a function is given out of the frames of whatever it raises.
+    """Keep the arguments of a function out of the frames of the errors that it raises.
 
-    Reporters of errors (rich, ``pytest -l``, Sentry) print the variables of each frame. So an error
-    leaves this function with a single frame of the SDK, which has let go of the arguments. What
-    code of the user's own raises in there (an iterator, say) keeps the frames of that code.
+    Error reporters (rich, ``pytest -l``, Sentry) print the variables of each frame. So an error
+    leaves this function with a single frame of the SDK, which holds no arguments any more. Errors
+    of the user's own code in there (an iterator, for example) keep the frames of that code.
 
     Args:
-        function: a function, or a coroutine function, one of whose arguments may be a secret.
+        function: a function or a coroutine function, one of whose arguments may be a secret.
     """
     if iscoroutinefunction(function):
 
@@ -81,17 +81,18 @@ def concealing(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def concealing_constructor(cls: C) -> C:
-    """The same for the constructor of a class that is written by a library."""
+    """The same for a constructor that a library generates."""
     cls.__init__ = concealing(cls.__init__)  # type: ignore[misc]
     return cls
 
 
 def _without_frames(error: BaseException, handled: BaseException | None) -> BaseException:
-    """An error, and what led to it, without the frames of the SDK and its libraries.
+    """An error and its causes, without the frames of the SDK and its libraries.
 
     Args:
         error: the error.
-        handled: what was handled already when the function was called: somebody else's.
+        handled: the error that the caller was handling when the function was called: it keeps its
+            frames.
     """
     left, seen = [error], set[int]()
     while left:
@@ -107,7 +108,7 @@ def _without_frames(error: BaseException, handled: BaseException | None) -> Base
 
 
 def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
-    """The end of a traceback, from where code of the user's own was called by the SDK."""
+    """The end of a traceback, from where the SDK called the user's own code."""
     end = trace
     while trace is not None:
         following = trace.tb_next
@@ -118,7 +119,7 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_of_a_library(file: str) -> bool:
-    """Whether a file is no code of the user's: Python's own, an installed package, made by attrs."""
+    """Whether a file is not the user's code: Python's own, an installed package, made by attrs."""
     return (
         file.startswith(("<attrs generated", "<frozen ", _PYTHON))
         or "site-packages" in file

@@ -1,8 +1,8 @@
-r"""Takes the secrets that were sent out of texts that came back, however they are spelled.
+r"""Redacts the secrets of a request in its answer, in every spelling.
 
-A service, a gateway or a debugging proxy may repeat what it heard, and its words enter errors, logs
-and journals. So before an answer becomes an error, each secret of its request is searched in it and
-replaced by ``***``. It is found
+A service, a gateway or a debugging proxy may repeat what it received, and its words enter errors,
+logs and journals. So before an answer becomes an error, each secret of its request is searched in
+it and replaced by ``***``. It is found
 
 - as it is, in any case of its letters, in UTF-8, Latin-1 and UTF-16;
 - escaped as in JSON (``\/``, ``\u002B``, any of its characters), in Python's ``repr`` (``\x2b``),
@@ -13,10 +13,10 @@ replaced by ``***``. It is found
 - cut off at the end of a text.
 
 How it works: a text is searched as it is, and again after each sequence of decodings (see
-:mod:`vcloud._core.redaction.spellings`). What is found is traced back to where it began.
+:mod:`vcloud._core.redaction.spellings`). A match is traced back to its place in the original.
 
-What is not found: a secret that was split, encrypted, hashed or enciphered, or whose beginning
-alone is repeated in the middle of a text.
+Not found is a secret that was split, encrypted or hashed, or of which only the beginning is
+repeated in the middle of a text.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SEARCHED", "Redactor", "redactor_for", "sent_secrets", "without_sent_secrets"]
 
-#: Characters. A shorter credential is a word like any other: taking it out wherever it stands would
-#: spoil what the service says, and show by the holes what it is. It is taken out as a whole word.
+#: Characters. A shorter credential may be an ordinary word: to redact it everywhere would spoil
+#: what the service says, and the gaps would show what it is. It is redacted as a whole word only.
 SHORTEST: Final = 8
-#: Bytes of an answer that are searched as a whole, and characters of its headers. Of a larger one
-#: only what has entered the error is. Text in which each character is encoded several times takes
-#: a second for some 100 KiB, and meanwhile the event loop stands still.
+#: Bytes of an answer that are searched as a whole, and characters of its headers. Of a larger
+#: answer only the parts that enter the error are searched. Text in which each character is encoded
+#: several times takes a second for some 100 KiB, which blocks the event loop.
 SEARCHED: Final = 16 * 1024
 
 #: A text of which all surrogates stand for bytes.
@@ -58,19 +58,19 @@ _HIDDEN: Final = b"***"
 _PUBLIC_HEADERS: Final = frozenset({"content-type"})
 #: Headers of an answer whose values errors show.
 _QUOTED_HEADERS: Final = frozenset({"location", "x-request-id"})
-#: Characters of a part of a credential that is one by itself: a signature, not a timestamp.
-_PART: Final = 32
+#: Characters of a part of a credential that is a secret by itself: a signature, not a timestamp.
+SHORTEST_PART: Final = 32
 
 # -- secrets ---------------------------------------------------------------------------------------
 
 
 class Redactor:
-    """Takes secrets out of texts.
+    """Redacts secrets in texts.
 
     Args:
-        secrets: those of :data:`SHORTEST` characters or more are taken out wherever they stand.
-        words: secrets of a user's own, such as a password: shorter ones are taken out too, where no
-            letter or digit adjoins them.
+        secrets: those of :data:`SHORTEST` characters or more are redacted everywhere.
+        words: secrets that a person chose, such as a password: shorter ones are redacted too, where
+            no letter or digit is next to them.
     """
 
     __slots__ = ("_decodings", "_needles", "_words")
@@ -96,8 +96,8 @@ class Redactor:
 
         Args:
             text: any text.
-            cut: it is put together of parts that may have been cut off, so that the beginning of a
-                secret is taken out wherever it stands.
+            cut: it consists of parts that may have been cut off, so the beginning of a secret is
+                redacted everywhere.
         """
         # Half of a surrogate pair, or a byte of a header that is not UTF-8 (PEP 383).
         halves = "surrogateescape" if _RAW_BYTES.fullmatch(text) else "surrogatepass"
@@ -112,7 +112,7 @@ class Redactor:
             return clean.decode("utf-8", "replace")
 
     def data(self, data: bytes, *, cut: bool = False) -> bytes:
-        """The same for bytes; what holds none is returned as it is."""
+        """The same for bytes. Bytes without a secret are returned as they are."""
         spans = sorted(self._spans(data, cut=cut))
         if not spans:
             return data
@@ -125,7 +125,7 @@ class Redactor:
         return b"".join(parts)
 
     def value(self, value: Any, *, cut: bool = False) -> Any:
-        """JSON without the secrets, in its texts and names; a number that is one becomes a text."""
+        """JSON without the secrets, in its texts and names. A number that is one becomes a text."""
         if isinstance(value, str):
             return self.text(value, cut=cut)
         if isinstance(value, dict):
@@ -142,7 +142,7 @@ class Redactor:
         return value
 
     def response(self, response: Response) -> Response:
-        """An answer as an error may quote it. JSON stays JSON, and what holds none is the same.
+        """An answer as an error may quote it. JSON stays JSON; without a secret, it is the same.
 
         A body of more than :data:`SEARCHED` bytes is left as it is: see :meth:`error`.
         """
@@ -161,7 +161,7 @@ class Redactor:
         # Here and not above: it hardly ever happens.
         from multidict import CIMultiDict  # noqa: PLC0415
 
-        # Of very many headers, those that no error quotes are left as they are.
+        # If the headers are very long, only those that errors quote are redacted.
         quoted = {name.lower() for name in headers} if len(values) <= SEARCHED else _QUOTED_HEADERS
         return CIMultiDict(
             (name, self.text(value) if name.lower() in quoted else value)
@@ -172,20 +172,20 @@ class Redactor:
         if self.data(body) is body:
             return body
         try:
-            # By its texts, because what is cut out of the bytes might leave half an escape.
+            # Text by text, because a cut through the bytes might leave half an escape.
             made = msgspec.json.encode(self.value(loads(body)))
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
             made = self.data(body)
-        # A secret may reach over what separates two texts.
+        # A secret may extend over the separator of two texts.
         return made if self.data(made) is made else _HIDDEN
 
     def error(self, error: VCloudError, *, cut: bool) -> None:
-        """Take the secrets out of what an error says.
+        """Redact the secrets in an error.
 
         Args:
-            error: of an answer that was read.
-            cut: the answer was too large for :meth:`response`, so that the error may quote a part
-                of a secret.
+            error: the error that an answer became.
+            cut: the answer was too large for :meth:`response`, so the error may quote a part of a
+                secret.
         """
         error.args = tuple(self.value(one, cut=cut) for one in error.args)
         held = error.__dict__
@@ -222,7 +222,7 @@ class Redactor:
                 at = lower.find(needle[:SHORTEST], at + 1)
 
 
-#: What an error takes over from an answer, beside its text.
+#: Attributes that an error takes from an answer.
 _WORDS: Final = frozenset({"message", "code", "request_id", "details", "from_state", "to_state"})
 
 
@@ -259,10 +259,10 @@ def _forms(secret: str) -> Iterator[bytes]:
 
 
 def _in_base64(secret: str) -> Iterator[bytes]:
-    """What is the same in Base64 whatever stands before and after it, for each of three places."""
+    """The part of a secret's Base64 that does not depend on its surroundings, for each offset."""
     exact = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
-        # The first and the last character may have bits of what stands beside it.
+        # The first and the last character may have bits of the characters next to the secret.
         start, end = -(-before * 8 // 6), (before + len(exact)) * 8 // 6
         encoded = b64encode(b"\0" * before + exact)[start:end]
         yield encoded.lower()
@@ -278,11 +278,11 @@ def _whole_word(word: str) -> re.Pattern[bytes]:
 
 
 def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
-    """What takes the secrets of a request out of its answer.
+    """The redactor of the answer to a request.
 
     Args:
-        request: what was asked. Its body may be a login, its query and its path may hold a token.
-        sent: the headers that it was sent with, a proxy's too.
+        request: the request. Its body may be a login; its query and its path may hold a token.
+        sent: the headers that it was sent with, also those for a proxy.
     """
     found: list[str] = []
     for name, value in sent:
@@ -290,9 +290,9 @@ def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
             continue
         scheme, _, credential = value.rpartition(" ")
         found += (value, credential)
-        # Of a signed request: the key, which stands first, and the signature.
+        # Of a signed request: the key, which comes first, and the signature.
         key, *parts = credential.split(":")
-        found += [key, *[part for part in parts if len(part) >= _PART]]
+        found += [key, *[part for part in parts if len(part) >= SHORTEST_PART]]
         if scheme.lower() == "basic":
             found += _of_basic(credential)
     if request.sensitive:
@@ -303,7 +303,7 @@ def redactor_for(request: Request, sent: Iterable[tuple[str, str]]) -> Redactor:
 
 
 def _of_basic(credential: str) -> list[str]:
-    """What a Basic credential is made of (RFC 7617): user and password, and the password."""
+    """The secrets in a Basic credential (RFC 7617): user and password, and the password."""
     try:
         both = b64decode(credential).decode("utf-8", "surrogateescape")
     except ValueError:
@@ -312,7 +312,7 @@ def _of_basic(credential: str) -> list[str]:
 
 
 def without_sent_secrets(value: Any, request: Request) -> Any:
-    """JSON of a refusal without the password or token in its request's body."""
+    """JSON of an answer without the password or token of its request's body."""
     secrets = sent_secrets(request)
     return Redactor((), secrets).value(value) if secrets else value
 
@@ -322,7 +322,7 @@ def _steps(path: str) -> set[str]:
 
 
 def sent_secrets(request: Request) -> tuple[str, ...]:
-    """The password or token in a request's body, and it with the user's name as Basic has it."""
+    """The password or token in a request's body, alone and after the user's name, as in Basic."""
     if not request.sensitive or request.body is None:
         return ()
     sent = msgspec.json.decode(request.body)

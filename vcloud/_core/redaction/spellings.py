@@ -1,7 +1,7 @@
-"""What a text says to one who decodes it: JSON, percent, HTML, Base64, one within another.
+"""Decodes a text in every way that may hide a secret: JSON, percent, HTML and Base64, also nested.
 
-Each decoded text knows where in the original its bytes began. Every pass is linear in the text, and
-there are at most :data:`TEXTS` of them, and as many of what is in Base64.
+Each decoded text knows the place of its bytes in the original. Every pass is linear in the text.
+There are at most :data:`TEXTS` of them, and as many for the contents of Base64.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import msgspec
 
 __all__ = ["DEPTH", "OF_FORMS", "TEXTS", "USUAL", "Text", "all_decoded", "readings"]
 
-#: How often an encoding may be applied to another: JSON in a string of JSON, quoted in a URL, and
-#: one for a service that logs that again.
+#: Levels of nested encodings: JSON in a JSON string, quoted in a URL, and one more for a service
+#: that logs that again.
 DEPTH: Final = 4
-#: Decoded texts that are searched for one. Those that occur in practice have up to five.
+#: Decoded texts of one original. In practice there are up to five.
 TEXTS: Final = 24
 
 _ESCAPE: Final = re.compile(
@@ -35,7 +35,8 @@ _NAMED: Final = {
     **{ord(name): byte for name, byte in zip("bfnrt", b"\b\f\n\r\t", strict=True)},
     **{byte: byte for byte in b"\"'\\/"},
 }
-#: What may be Base64, in either alphabet, and holds a secret. Shorter runs are compared as they are.
+#: Text that may be Base64, in either alphabet, with a secret in it. Shorter runs are compared as
+#: they are.
 _RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -75,7 +76,7 @@ USUAL: Final[tuple[_Decoding, ...]] = (
     (b"%", _PERCENT, _unquoted),
     (b"&", _ENTITY, _named),
 )
-#: As above for a secret with a space, which forms write as a plus.
+#: The same for a secret with a space, which forms write as a plus.
 OF_FORMS: Final[tuple[_Decoding, ...]] = (*USUAL, (b"+", _FORM, _unquoted))
 
 
@@ -83,8 +84,9 @@ class Text(msgspec.Struct, frozen=True):
     """A text, as it is or decoded.
 
     Attributes:
-        data: what is searched.
-        places: where in the original each byte of it began, and the length of that; None: there.
+        data: the bytes that are searched.
+        places: for each byte, its position in the original, and at the end the original's length;
+            None for the original itself.
     """
 
     data: bytes
@@ -106,36 +108,36 @@ class Text(msgspec.Struct, frozen=True):
         return Text(b"".join(parts), places)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the original a part of this stands."""
+        """The position in the original of a part of this text."""
         if self.places is None:
             return start, end
-        # The rest of an escape that stands for several bytes belongs to it.
+        # An escape may stand for several bytes; it is taken whole.
         while end < len(self.data) and self.places[end] == self.places[end - 1]:
             end += 1
         return self.places[start], self.places[end]
 
 
 def readings(data: bytes, decodings: tuple[_Decoding, ...]) -> Iterator[Text]:
-    """A text, all that it can be decoded to, and what is in Base64 in any of these."""
+    """A text, every text that it can be decoded to, and the contents of Base64 in these."""
     seen: set[bytes] = set()
     for text in all_decoded(Text(data, None), decodings, DEPTH):
         yield text
         inner = _of_base64(text)
         if inner is not None and inner.data not in seen:
             seen.add(inner.data)
-            # A whole request or its JSON may be in there.
+            # It may be a whole request, or its JSON.
             yield from all_decoded(inner, decodings, 1)
 
 
 def _of_base64(text: Text) -> Text | None:
-    """What runs of Base64 hold; where one begins is not known, so each in four ways."""
+    """The contents of all runs of Base64, each decoded from four starts: its own is not known."""
     parts, places = list[bytes](), list[int]()
     here = text.places or range(len(text.data) + 1)
     for run in _RUN.finditer(text.data):
         start, end = run.span()
         characters = run[0].translate(_STANDARD)
         for skipped in range(4):
-            # A last character by itself holds no byte.
+            # A single last character is no whole byte.
             count = len(characters) - skipped
             whole = characters[skipped : len(characters) - (count % 4 == 1)]
             decoded = a2b_base64(whole + b"=" * (-len(whole) % 4))
@@ -149,7 +151,7 @@ def _of_base64(text: Text) -> Text | None:
 
 
 def all_decoded(text: Text, decodings: tuple[_Decoding, ...], depth: int) -> Iterator[Text]:
-    """A text, and what comes out when it is decoded again and again in each order."""
+    """A text, and the results of repeated decoding in every order."""
     level, seen = [text], {text.data}
     yield text
     for _ in range(depth):

@@ -27,7 +27,7 @@ _AUTHORITY: Final = re.compile(
 )
 #: The origin of a web page that has a host.
 _ORIGIN: Final = re.compile(r"https?://(?P<authority>[^/?#]*)", re.ASCII | re.IGNORECASE)
-_SHOWN: Final = 100
+SHOWN: Final = 100
 """Characters of a header that a refusal quotes, for somebody who mistyped a name."""
 
 
@@ -45,7 +45,7 @@ def host_of(authority: str) -> str | None:
     return name or None
 
 
-def named(host: str) -> str:
+def checked_host(host: str) -> str:
     """A name or an address to allow, in the form of `host_of`.
 
     Raises:
@@ -106,7 +106,7 @@ class Hosts:
                 return _refuse(
                     421,
                     f"this emulator does not answer to the host {_shown(host)}: to have it do so, "
-                    f"start it with --allow-host {host[:_SHOWN]}, "
+                    f"start it with --allow-host {host[:SHOWN]}, "
                     "or as Emulator(allow_hosts=[...])",
                 )
         return self._refused_page(request, hosts)
@@ -152,7 +152,7 @@ def _address(text: str) -> str | None:
 
 
 def _shown(text: str) -> str:
-    return ascii(text[:_SHOWN])
+    return ascii(text[:SHOWN])
 
 
 def _refuse(status: int, message: str) -> web.Response:

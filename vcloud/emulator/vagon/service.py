@@ -27,7 +27,7 @@ REGIONS = (
 )  # fmt: skip
 
 _LAST_STATUS = 599
-_MOST = Decimal(10**15)
+MOST = Decimal(10**15)
 _INTEGER = re.compile(r"[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -58,8 +58,8 @@ def amount(written: Decimal | int | str) -> Decimal:
     except (ArithmeticError, TypeError) as error:
         msg = f"a balance must be an amount such as 100.00, not {written!r}"
         raise ValueError(msg) from error
-    if not found.is_finite() or abs(found) > _MOST:
-        msg = f"a balance must be a finite amount of at most {_MOST}, not {written!r}"
+    if not found.is_finite() or abs(found) > MOST:
+        msg = f"a balance must be a finite amount of at most {MOST}, not {written!r}"
         raise ValueError(msg)
     return found
 
@@ -143,7 +143,7 @@ class VagonService:
         self.organization: Organization = organization
         self.clock: Clock = clock
         self.routes: Routes[Handler] = Routes(self.prefix)
-        self._signatures = signatures
+        self.signatures: Signatures = signatures
 
     async def answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer one request, also one that is refused."""
@@ -163,7 +163,7 @@ class VagonService:
     def _payload(self, request: web.BaseRequest, body: bytes) -> Json:
         path = request.raw_path.partition("?")[0]
         # The signature first, so that routes are hidden from clients without a key.
-        refusal = self._signatures.refusal(
+        refusal = self.signatures.refusal(
             request.method, path, request.headers.getall("Authorization", []), body
         )
         if refusal is not None:

@@ -18,7 +18,7 @@ from vcloud.emulator.desktops.screen import HEIGHT, WIDTH
 from vcloud.emulator.tasks import run_to_completion
 from vcloud.emulator.x11.vnc import VNCPort
 
-_CLOSING: Final = 15.0
+CLOSING: Final = 15.0
 """Seconds that ending a desktop may take. It takes some 50 ms on a machine that is not busy."""
 _LONGEST_LINE: Final = 64 * 1024 * 1024
 """Maximum bytes of a message from the supervisor: two outputs of 4 MiB, every byte escaped."""
@@ -121,7 +121,7 @@ class X11Desktop:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await run_to_completion(_undo(starting), within=_CLOSING)
+            await run_to_completion(_undo(starting), within=CLOSING)
             raise
 
     @classmethod
@@ -180,7 +180,7 @@ class X11Desktop:
 
         It is done even if the caller is cancelled meanwhile.
         """
-        await run_to_completion(self._close(), within=_CLOSING)
+        await run_to_completion(self._close(), within=CLOSING)
 
     @property
     def alive(self) -> bool:
@@ -236,8 +236,8 @@ class X11Desktop:
     async def vnc_address(self) -> tuple[str, int]:
         """The host and port of its VNC server. Prefer `vnc_path` if your program supports it.
 
-        The port is opened by the first call and stays open as long as the desktop. It is on loopback,
-        and accepts only this user and root, because the VNC server asks for no password.
+        The port is opened by the first call and stays open as long as the desktop. It is on
+        loopback, and accepts only this user and root, because the VNC server asks for no password.
         """
         if self._port is None:
             self._port = asyncio.ensure_future(self._vnc.start())

@@ -178,24 +178,24 @@ class _Refusal:
             return self.error or None
         if self.issues is not None:
             return (
-                "; ".join(_issue(issue) for issue in self.issues[:_MAX_ISSUES])
+                "; ".join(_issue(issue) for issue in self.issues[:MAX_ISSUES])
                 or "the request violates the service's schema"
             )
         return None
 
 
 #: The number of schema violations in an error's message. Its details have all of them.
-_MAX_ISSUES: Final = 10
+MAX_ISSUES: Final = 10
 #: The number of steps in the path to a field that violates the schema. The documented bodies are
 #: two levels deep.
-_MAX_STEPS: Final = 8
+MAX_STEPS: Final = 8
 
 
 def _issue(issue: object) -> str:
     if not isinstance(issue, dict):
         return _as_text(issue)
     steps = issue.get("path")
-    path = ".".join(map(_as_text, steps[:_MAX_STEPS])) if isinstance(steps, list) else ""
+    path = ".".join(map(_as_text, steps[:MAX_STEPS])) if isinstance(steps, list) else ""
     return f"{path}: {_as_text(issue.get('message'))}" if path else _as_text(issue.get("message"))
 
 
@@ -349,7 +349,7 @@ MIN_PART: Final = 4
 #: The number of characters of a word that are searched for: if so many are there, it was repeated.
 MAX_PART: Final = 16
 #: The same for a whole text.
-_MAX_WHOLE: Final = 200
+MAX_WHOLE: Final = 200
 
 
 def _contains_any(words: set[str], error_text: str) -> bool:
@@ -374,7 +374,7 @@ def _contains_any(words: set[str], error_text: str) -> bool:
 
 def _contains_whole(text: str, error_text: str) -> bool:
     """Whether a short text is in the error text by itself, and not as a part of a word."""
-    start = text[:_MAX_WHOLE]
+    start = text[:MAX_WHOLE]
     end = r"(?!\w)" if start == text else ""
     return re.search(rf"(?<!\w){re.escape(start)}{end}", error_text) is not None
 
