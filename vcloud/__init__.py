@@ -6,7 +6,7 @@ needs one provider does not load the others. ``__init__.pyi`` lists the names an
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from vcloud._core.version import __version__ as __version__
 
 #: The module of each public name; filled when the first one is used.
 _MODULE_OF: dict[str, str] = {}

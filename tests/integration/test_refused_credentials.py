@@ -121,15 +121,15 @@ async def test_the_next_call_fails_at_once_and_after_30_seconds_one_tries(
         assert len(emulator.calls) == 3
 
 
-async def test_when_the_one_that_tries_is_let_in_so_are_those_that_wait(
+async def test_when_the_trial_succeeds_the_waiting_calls_are_sent(
     emulator: Emulator, later: Later
 ) -> None:
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers", concurrency=10) as cloud:
         machine = cloud.computers.machines.ref("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(machine.refresh())
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         assert (await refused(machine.refresh())).remembered
         later.ahead = 31.0
         await asyncio.gather(*[machine.refresh() for _ in range(50)])
@@ -137,7 +137,7 @@ async def test_when_the_one_that_tries_is_let_in_so_are_those_that_wait(
     assert [call.status for call in emulator.calls] == [401] + [200] * 51
 
 
-async def test_credentials_that_are_let_in_but_not_allowed_are_accepted(
+async def test_a_403_shows_that_the_credentials_are_accepted(
     emulator: Emulator, later: Later
 ) -> None:
     async with client(emulator, APIKeyAuth("wrong"), "desktops") as cloud:
@@ -150,7 +150,7 @@ async def test_credentials_that_are_let_in_but_not_allowed_are_accepted(
         assert not (await refused(cloud.desktops.launch())).remembered, "forgotten by the 404"
 
 
-async def test_when_the_one_that_tries_finds_nothing_out_the_next_one_tries(
+async def test_when_a_trial_is_inconclusive_the_next_call_tries(
     emulator: Emulator, later: Later
 ) -> None:
     auth = HMACAuth(KEY, "sk_wrong")
@@ -175,7 +175,7 @@ class Begun(Observer):
         self.event.set()
 
 
-async def test_when_the_one_that_tries_is_cancelled_the_next_one_tries(
+async def test_when_a_trial_is_cancelled_the_next_call_tries(
     emulator: Emulator, later: Later
 ) -> None:
     begun = Begun()
@@ -194,7 +194,7 @@ async def test_when_the_one_that_tries_is_cancelled_the_next_one_tries(
         assert not (await refused(waits)).remembered
 
 
-async def test_those_in_line_are_not_sent_after_a_refusal(emulator: Emulator) -> None:
+async def test_queued_calls_are_not_sent_after_a_refusal(emulator: Emulator) -> None:
     auth = HMACAuth(KEY, "sk_wrong")
     async with client(emulator, auth, "computers", concurrency=2) as cloud:
         errors = await asyncio.gather(
@@ -341,16 +341,14 @@ async def test_a_wrong_secret_is_remembered_although_the_clock_is_wrong_too(
     assert len(emulator.calls) == 3, "with both clocks, and once more with ours"
 
 
-async def test_a_clock_that_is_off_is_learnt_anew_after_a_refusal(
-    emulator: Emulator, later: Later
-) -> None:
+async def test_clock_skew_is_learnt_again_after_a_refusal(emulator: Emulator, later: Later) -> None:
     emulator.clock.offset = 3600.0
-    secrets = emulator.computers._signatures._secrets
+    secrets = emulator.computers.signatures.secrets
     async with client(emulator, HMACAuth(KEY, SECRET), "computers") as cloud:
         await cloud.computers.machines.get("100")
-        emulator.run(lambda: secrets.update({KEY: "sk_other"}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: "sk_other"}))
         await refused(cloud.computers.machines.get("100"))
-        emulator.run(lambda: secrets.update({KEY: SECRET}))  # type: ignore[attr-defined]
+        emulator.run(lambda: secrets.update({KEY: SECRET}))
         later.ahead = 31.0
         await cloud.computers.machines.get("100")
 

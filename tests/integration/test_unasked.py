@@ -1,4 +1,4 @@
-"""What a peer says before it is asked is never taken for an answer: over TCP and TLS, on asyncio and uvloop."""
+"""What a peer sends unasked is never taken for an answer: TCP and TLS, asyncio and uvloop."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_a_close_notify_right_behind_an_answer_loses_no_request(loop: str, metho
 
 
 async def answered_and(unasked: bytes, *, end: bool, method: str, tls: bool) -> None:
-    """Three calls, each right after the other; behind the first answer, in its segment, comes more."""
+    """Three calls, one after the other; the segment of the first answer holds more than that."""
 
     async def first(peer: Peer) -> None:
         service.asked.append(await peer.asked())

@@ -24,6 +24,7 @@ from vcloud import (
     TransportError,
     VCloudError,
 )
+from vcloud._core.call.sources import Sources
 from vcloud._core.client import client_with
 from vcloud.providers.desktops import (
     ActionsFailed,
@@ -308,10 +309,10 @@ class Clocked(Wired):
 
 def clocked(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Desktops, Clocked]:
     wired = Clocked()
+    monkeypatch.setattr("vcloud._core.session.SYSTEM", Sources(clock=lambda: wired.now))
     desktops = client_with(
         Desktops, Endpoint(auth=APIKeyAuth("ck_test_1"), **options), transport=wired
     )
-    monkeypatch.setattr(desktops._session, "clock", lambda: wired.now)
     return desktops, wired
 
 

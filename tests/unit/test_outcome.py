@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import pickle
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.desktops_wired import ID, answering, response
-from tests.unit.test_errors import CLASSES
-from tests.unit.test_session import GET, Fetched, Script, Time
+from tests.unit.outcomes import (
+    DELETE,
+    PAGE,
+    POST,
+    PUT,
+    VAGON,
+    code,
+    desktops,
+    ended,
+    says,
+    session,
+    streamspace,
+)
+from tests.unit.scripted import GET, Fetched, Script, Time
 from vcloud import (
     APIError,
-    Auth,
     AuthenticationError,
     BearerAuth,
     ConflictError,
     ConnectError,
     ConnectTimeout,
     DecodeError,
-    Endpoint,
-    HMACAuth,
     LimitExceededError,
     NotFoundError,
     RateLimit,
@@ -34,80 +38,29 @@ from vcloud import (
     RequestTimeout,
     Response,
     RetryPolicy,
-    ServerError,
     TransportError,
     VCloudError,
 )
 from vcloud._core.auth import Send
-from vcloud._core.call.sources import Sources
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.decoding.shape import plain
 from vcloud._core.dialect import Dialect
-from vcloud._core.outcome import EVIDENCE, Form, Proof, proof_of_answer
-from vcloud._core.session import Session
 from vcloud.errors.wording import UNKNOWN
-from vcloud.providers.desktops import ActionsFailed, MoveMouse, NoStreamError
+from vcloud.providers.desktops import ActionsFailed, MoveMouse
 from vcloud.providers.desktops.errors import DIALECT as DESKTOPS
 from vcloud.providers.streamspace.errors import DIALECT as STREAMSPACE
-from vcloud.providers.vagon import DONE, Envelope, VagonDialect, is_replay
+from vcloud.providers.vagon import DONE, Envelope
 
-VAGON = VagonDialect("computers")
 DIALECTS: Mapping[str, Dialect] = {
     "vagon": VAGON,
     "streamspace": STREAMSPACE,
     "desktops": DESKTOPS,
 }
-POST, PUT, DELETE = (Request(method, "/machines") for method in ("POST", "PUT", "DELETE"))
-PAGE = b"<html><body>502 Bad Gateway</body></html>"
 
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return Time(monkeypatch)
-
-
-def session(
-    script: Script,
-    time: Time,
-    dialect: Dialect = VAGON,
-    auth: Auth | None = None,
-    boottime: Time | None = None,
-    **options: Any,
-) -> Session:
-    endpoint = Endpoint("https://host.test/v1", auth=auth or HMACAuth("ak", "sk"), **options)
-    return Session(
-        dialect,
-        endpoint,
-        "https://host.test/v1",
-        script,
-        sources=Sources(clock=time, wall=time, boottime=boottime, entropy=lambda: 0.5),
-    )
-
-
-async def ended(
-    script: Script, time: Time, request: Request, dialect: Dialect = VAGON, **options: Any
-) -> VCloudError:
-    with pytest.raises(VCloudError) as caught:
-        await session(script, time, dialect, **options).send(request)
-    error = caught.value
-    assert (UNKNOWN in str(error)) is error.outcome_unknown, "the text says what the attribute says"
-    return error
-
-
-def says(status: int, body: object, **headers: str) -> Response:
-    return Response(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
-
-
-def code(client_code: int, status: int = 400) -> Response:
-    return says(status, {"client_code": client_code, "message": "no"})
-
-
-def streamspace(http_status: int, **more: object) -> Response:
-    return says(http_status, {"error": "no", **more})
-
-
-def desktops(status: int, error: object = "no", **more: object) -> Response:
-    return says(status, {"status": "error", "error": error, **more})
 
 
 #: What a create is answered with: by whom, what, whether it may have been done, and whether it is
@@ -199,168 +152,6 @@ async def test_a_read_is_repeated_after_what_proves_nothing_for_a_create(
     assert len(script.asked) == 3
 
 
-REPLAYED = says(401, {"client_code": 401, "message": "nonce 'x' already used"})
-#: Two hours from the clock of the tests, which a strategy could learn from.
-OTHER_TIME = "Thu, 01 Jan 1970 02:00:00 GMT"
-
-
-@pytest.mark.parametrize("request_", [GET, PUT, DELETE], ids=lambda request: request.method)
-async def test_what_a_proxy_repeated_is_signed_anew_where_a_repeat_does_no_harm(
-    request_: Request, time: Time
-) -> None:
-    script = Script(REPLAYED, REPLAYED, code(200, 200))
-    await session(script, time).send(request_)
-    signatures = {headers["Authorization"] for _, _, headers, _ in script.asked}
-    assert len(signatures) == len(script.asked) == 3
-
-
-async def test_a_repeated_read_is_signed_anew_as_often_as_the_policy_says(time: Time) -> None:
-    script = Script(REPLAYED)
-    error = await ended(script, time, GET, retry=RetryPolicy(attempts=3))
-    assert len(script.asked) == 3
-    assert (type(error), error.outcome_unknown) == (ServerError, False)
-
-
-@pytest.mark.parametrize("form", [{}, {"Date": OTHER_TIME}], ids=["plain", "with another time"])
-async def test_a_create_that_a_proxy_repeated_is_no_matter_of_credentials(
-    form: Mapping[str, str], time: Time
-) -> None:
-    script = Script(Response(REPLAYED.status, form, REPLAYED.body), code(200, 200))
-    error = await ended(script, time, POST)
-    assert type(error) is ServerError, "an AuthenticationError would mean that nothing was done"
-    assert error.outcome_unknown
-    assert len(script.asked) == 1, "no clock is learnt from it"
-    assert "a proxy between repeated the request" in str(error)
-    assert "already used" in str(error)
-    assert error.status == 401
-
-
-class Slow(Script):
-    """Takes so long for each answer, by one of the clocks or by both."""
-
-    def __init__(self, seconds: float, time: Time, *acts: Response) -> None:
-        super().__init__(*acts)
-        self._seconds, self._time = seconds, time
-
-    async def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        wire: TransportOptions,
-    ) -> Response:
-        self._time.now += self._seconds
-        return await super().exchange(method, url, headers, body, wire)
-
-
-#: What the service says of a second copy, in words that nobody knows.
-COPY = says(401, {"client_code": 401, "message": "Unauthorized"}, Date=OTHER_TIME)
-
-
-async def test_a_create_whose_refusal_came_late_is_not_signed_again(time: Time) -> None:
-    error = await ended(script := Slow(5.1, time, COPY, code(200, 200)), time, POST)
-    assert type(error) is AuthenticationError
-    assert error.outcome_unknown, "a proxy may have repeated it, after the first copy was done"
-    assert "came 5 s after the request was sent" in "".join(error.__notes__)
-    assert len(script.asked) == 1
-
-
-#: 1060 seconds by the clock of the tests, which shows 1000.
-A_MINUTE_AHEAD = {"Date": "Thu, 01 Jan 1970 00:17:40 GMT"}
-
-
-async def test_a_clock_that_was_accepted_is_no_reason_to_sign_a_create_again(time: Time) -> None:
-    """Wrong by a minute, which the service puts up with."""
-    copied = Response(401, A_MINUTE_AHEAD, COPY.body)
-    ok = Response(200, A_MINUTE_AHEAD, code(200, 200).body)
-    shared = session(script := Script(code(404, 404), ok, copied, ok), time)
-    with pytest.raises(NotFoundError):
-        await shared.send(GET)
-    await shared.send(GET)
-    with pytest.raises(AuthenticationError) as caught:
-        await shared.send(POST)
-    assert caught.value.outcome_unknown
-    assert len(script.asked) == 3
-
-
-async def test_a_clock_that_went_wrong_after_it_was_accepted_is_corrected(time: Time) -> None:
-    copied = Response(401, A_MINUTE_AHEAD, COPY.body)
-    ok = Response(200, {"Date": "Thu, 01 Jan 1970 00:16:40 GMT"}, code(200, 200).body)
-    shared = session(script := Script(ok, copied, ok), time)
-    await shared.send(GET)
-    await shared.send(POST)
-    assert len(script.asked) == 3
-
-
-async def test_a_create_is_not_signed_again_after_a_machine_has_slept(time: Time) -> None:
-    """The monotonic clock stands still meanwhile, the time of day does not."""
-    script = Slow(600, asleep := copy.copy(time), COPY, code(200, 200))
-    slept = session(script, time, boottime=asleep)
-    with pytest.raises(AuthenticationError) as caught:
-        await slept.send(POST)
-    assert caught.value.outcome_unknown
-    assert len(script.asked) == 1
-
-
-async def test_a_refusal_that_came_late_is_not_remembered(time: Time) -> None:
-    shared = session(Slow(5.1, time, COPY, code(200, 200)), time)
-    with pytest.raises(AuthenticationError):
-        await shared.send(POST)
-    await shared.send(POST)
-
-
-@pytest.mark.parametrize(
-    ("request_", "seconds"),
-    [(GET, 60.0), (DELETE, 60.0), (POST, 4.9)],
-    ids=["a read", "a delete", "a create that was refused soon"],
-)
-async def test_a_wrong_clock_is_corrected_where_a_repeat_does_no_harm(
-    request_: Request, seconds: float, time: Time
-) -> None:
-    script = Slow(seconds, time, COPY, code(200, 200))
-    await session(script, time).send(request_)
-    assert len(script.asked) == 2
-
-
-async def test_a_delete_that_a_proxy_repeated_may_be_what_removed_it(time: Time) -> None:
-    error = await ended(Slow(6.0, time, COPY, code(404, 404)), time, DELETE)
-    assert type(error) is NotFoundError
-    assert error.outcome_unknown
-
-
-async def test_a_token_works_more_than_once_so_a_late_refusal_of_it_is_a_refusal(
-    time: Time,
-) -> None:
-    error = await ended(Slow(6.0, time, COPY), time, POST, auth=BearerAuth("token-token"))
-    assert not error.outcome_unknown
-
-
-@pytest.mark.parametrize(
-    ("words", "used"),
-    [
-        ("nonce '***' already used", True),
-        ("Nonce has already been used.", True),
-        ("Invalid nonce", True),
-        ("The nonce is not unique", True),
-        ("replayed request", True),
-        ("This request was replayed", True),
-        # The words for a wrong signature and a malformed header name the nonce, too.
-        ("malformed header: expected HMAC {key}:{signature}:{nonce}:{timestamp}", False),
-        (
-            "signature does not match: expected HMAC over {key}POST/x{timestamp}{nonce}{2 bytes}",
-            False,
-        ),
-        ("nonce is missing", False),
-        ("this key is used by another account", False),
-        ("", False),
-    ],
-)
-def test_a_used_nonce_is_told_from_other_refusals(words: str, used: bool) -> None:
-    assert is_replay(401, words) is used
-    assert not is_replay(404, words), "of what is not there nothing is said"
-
-
 async def test_an_id_that_is_no_uuid_is_a_known_failure_and_a_500_for_another_is_none(
     time: Time,
 ) -> None:
@@ -414,7 +205,7 @@ async def test_every_attempt_of_a_call_counts(
     assert (type(error), error.outcome_unknown) == (kind, unknown)
 
 
-async def test_an_attempt_without_a_connection_speaks_for_itself_alone(time: Time) -> None:
+async def test_an_attempt_without_a_connection_proves_nothing_about_others(time: Time) -> None:
     silent = ConnectTimeout("silent; nothing was sent")
     error = await ended(Script(TransportError("reset"), silent), time, DELETE)
     assert "silent; this time nothing was sent" in str(error)
@@ -483,7 +274,7 @@ async def test_a_login_that_fails_after_a_lost_attempt_does_not_hide_that(time: 
     assert "/token" in str(error)
 
 
-async def test_a_create_is_not_signed_again_because_a_gateway_wants_to_know_who_it_is(
+async def test_a_create_is_not_signed_again_after_the_401_of_a_gateway(
     time: Time,
 ) -> None:
     script = Script(says(401, PAGE, Date="Thu, 01 Jan 1970 02:00:00 GMT"), code(200, 200))
@@ -536,68 +327,3 @@ async def test_what_of_several_actions_failed_says_whether_it_may_have_been_done
             await client.ref(ID).perform_all([MoveMouse(1, 2), MoveMouse(3, 4)])
         assert caught.value.outcome_unknown is unknown
         assert str(caught.value).count(UNKNOWN) == int(unknown)
-
-
-# -- the errors themselves ---------------------------------------------------------------------
-
-
-def made(kind: type[VCloudError]) -> VCloudError:
-    given: dict[type[VCloudError], dict[str, Any]] = {APIError: {"status": 500}}
-    return kind("it broke", **next((a for k, a in given.items() if issubclass(kind, k)), {}))
-
-
-CARRYING = [kind for kind in CLASSES if not kind.__name__.startswith("Wait")]
-
-
-@pytest.mark.parametrize("kind", CARRYING, ids=lambda kind: kind.__name__)
-def test_an_error_says_in_its_text_that_the_outcome_is_unknown_and_keeps_it(
-    kind: type[VCloudError],
-) -> None:
-    assert kind.outcome_unknown is False
-    assert made(kind).outcome_unknown is False
-    assert UNKNOWN not in str(made(kind))
-    error = kind(
-        "it broke", outcome_unknown=True, **({"status": 500} if issubclass(kind, APIError) else {})
-    )
-    for same in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
-        assert same.outcome_unknown is True
-        assert str(same).count(UNKNOWN) == 1
-    quoting = kind(
-        str(error), outcome_unknown=True, **({"status": 500} if issubclass(kind, APIError) else {})
-    )
-    assert str(quoting).count(UNKNOWN) == 1, "once is enough"
-
-
-def test_a_wait_that_ends_and_a_stream_that_is_not_there_leave_nothing_unknown() -> None:
-    from vcloud import WaitFailed, WaitTimeout
-
-    for error in (
-        WaitTimeout("machine 100", last=None),
-        WaitFailed("machine 100", last="error"),
-        NoStreamError("pending", status="pending"),
-    ):
-        assert error.outcome_unknown is False
-
-
-# -- the table ---------------------------------------------------------------------------------
-
-
-def test_the_table_answers_for_every_status_and_form() -> None:
-    for form in Form:
-        for status in range(1000):
-            assert proof_of_answer(status, form) in Proof
-    assert {proof_of_answer(status, Form.FOREIGN) for status in range(1000) if status != 429} == {
-        Proof.NONE
-    }, "nobody but the service proves anything about it"
-
-
-def test_the_readme_shows_the_table() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
-    for row in EVIDENCE:
-        forms = (
-            "anybody's"
-            if row.forms == frozenset(Form)
-            else ", ".join(form.value for form in Form if form in row.forms)
-        )
-        assert (row.answers, forms, row.proof.value, row.source) in shown

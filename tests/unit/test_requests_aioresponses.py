@@ -1,6 +1,7 @@
-"""Requests as aioresponses sees them: the verb, the address, the body and the headers of ordinary calls.
+"""Requests as aioresponses sees them: verb, address, body and headers of ordinary calls.
 
-aioresponses replaces aiohttp's request method, so nothing below it (middlewares, the connector, timeouts) runs here.
+aioresponses replaces aiohttp's request method, so nothing below it (middlewares, the connector,
+timeouts) runs here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ DONE = {"client_code": 200, "message": "OK"}
 
 
 class Answer(aiohttp.ClientResponse):
-    """aioresponses 0.7.9 does not know an argument that aiohttp wants since 3.14; supplying it repairs that."""
+    """Supplies an argument that aiohttp needs since 3.14, and that aioresponses 0.7.9 omits."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
@@ -106,7 +107,8 @@ async def test_a_start_on_what_is_no_id_or_nowhere_is_refused(
 async def test_filters_are_written_as_the_document_writes_them(
     wire: aioresponses, computers: VagonComputers
 ) -> None:
-    url = f"{BASE}/machines?page=1&q=a%20b%26c&time_left=90&has_session_data=true&assigned=false&status=off"
+    query = "page=1&q=a%20b%26c&time_left=90&has_session_data=true&assigned=false&status=off"
+    url = f"{BASE}/machines?{query}"
     wire.get(URL(url, encoded=True), payload={"machines": [], **DONE}, response_class=Answer)
     found = await computers.machines.list(
         q="a b&c", time_left=5400, has_session_data=True, assigned=False, status="off"

@@ -3,106 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.unit.scripted import (
+    DELETE,
+    GET,
+    OK,
+    POST,
+    Fetched,
+    Script,
+    ServerErrorAnswer,
+    Time,
+    refused,
+    session,
+)
 from vcloud import (
-    APIError,
-    Auth,
-    AuthenticationError,
-    BearerAuth,
     ConfigurationError,
-    ConflictError,
     ConnectError,
-    DecodeError,
-    Endpoint,
-    HMACAuth,
     InvalidArgumentError,
-    InvalidRequestError,
     NotFoundError,
     RateLimit,
     RateLimitError,
-    Request,
     RequestTimeout,
     Response,
     RetryPolicy,
     ServerError,
     TransportError,
 )
-from vcloud._core.auth import Send
-from vcloud._core.call.sources import Sources
-from vcloud._core.connections.options import TransportOptions
-from vcloud._core.session import Session
-from vcloud._core.transport import Transport
-from vcloud.providers.vagon import VagonDialect
-
-OK = Response(200, {}, b'{"client_code":200,"message":"OK"}')
-GET, POST, DELETE = (Request(method, "/machines") for method in ("GET", "POST", "DELETE"))
-
-
-def refused(code: int, status: int = 400, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(status, headers or {}, b'{"client_code":%d,"message":"no"}' % code)
-
-
-class Script(Transport):
-    """Plays answers and exceptions in turn, and keeps what it was asked."""
-
-    def __init__(self, *acts: Response | Exception) -> None:
-        super().__init__()
-        self.acts = list(acts)
-        self.asked: list[tuple[str, str, dict[str, str], float]] = []
-        self.in_flight = self.most_in_flight = 0
-
-    def check(self) -> None: ...
-
-    async def exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        wire: TransportOptions,
-    ) -> Response:
-        self.asked.append((method, url, dict(headers), wire.attempt_timeouts.seconds))
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        await asyncio.sleep(0)
-        self.in_flight -= 1
-        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-        if isinstance(act, Exception):
-            raise act
-        return act
-
-
-class Time:
-    """A clock that sleeping moves."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-        real = asyncio.sleep
-
-        async def sleep(seconds: float) -> None:
-            if seconds > 0:
-                self.slept.append(seconds)
-                self.now += seconds
-            await real(0)
-
-        def call_later(
-            loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]
-        ) -> asyncio.Handle:
-            self.slept.append(seconds)
-            self.now += seconds
-            return loop.call_soon(callback)
-
-        monkeypatch.setattr("asyncio.sleep", sleep)
-        monkeypatch.setattr("asyncio.BaseEventLoop.call_later", call_later)
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -110,28 +40,11 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return Time(monkeypatch)
 
 
-def session(script: Script, time: Time, **options: Any) -> Session:
-    endpoint = Endpoint("https://vagon.test/v1", **{"auth": HMACAuth("ak", "sk")} | options)
-    nonces = iter(range(10_000))
-    return Session(
-        VagonDialect("computers"),
-        endpoint,
-        "https://vagon.test/v1",
-        script,
-        sources=Sources(
-            clock=time, wall=time, entropy=lambda: 0.5, nonce=lambda: f"n{next(nonces)}"
-        ),
-    )
-
-
 async def test_every_attempt_is_signed_afresh(time: Time) -> None:
     script = Script(TransportError("dropped"), ServerErrorAnswer, OK)
     await session(script, time).send(GET)
     signatures = [headers["Authorization"] for _, _, headers, _ in script.asked]
     assert len(set(signatures)) == 3
-
-
-ServerErrorAnswer = Response(502, {}, b"<html>bad gateway</html>")
 
 
 @pytest.mark.parametrize("failure", [TransportError("reset"), RequestTimeout("slow")])
@@ -171,7 +84,7 @@ async def test_a_gateway_error_is_not_an_answer_of_the_service_to_a_create(time:
     assert len(script.asked) == 1
 
 
-async def test_reads_are_repeated_with_growing_pauses_until_patience_ends(time: Time) -> None:
+async def test_reads_are_repeated_with_growing_pauses_until_no_attempt_is_left(time: Time) -> None:
     script = Script(TransportError("reset"))
     with pytest.raises(TransportError, match="tried 4 times") as caught:
         await session(script, time).send(GET)
@@ -215,7 +128,7 @@ async def test_a_429_with_a_retry_after_of_nothing_holds_back_every_other_task(t
     assert time.now - 1000 >= 0.25
 
 
-async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: Time) -> None:
+async def test_a_retry_after_beyond_max_retry_after_is_an_error_that_carries_it(time: Time) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}))
     with pytest.raises(RateLimitError) as caught:
         await session(script, time).send(GET)
@@ -223,7 +136,7 @@ async def test_a_retry_after_beyond_patience_is_an_error_that_carries_it(time: T
     assert time.slept == []
 
 
-async def test_a_limit_that_lasts_longer_than_patience_is_not_undercut_by_later_calls(
+async def test_a_limit_that_outlasts_max_retry_after_is_not_undercut_by_later_calls(
     time: Time,
 ) -> None:
     script = Script(refused(429, 429, {"Retry-After": "3600"}), OK)
@@ -292,72 +205,9 @@ async def test_options_can_be_changed_for_some_calls_while_everything_else_is_sh
         ({"retry": 3}, r"retry must be a RetryPolicy\(...\), not 3"),
     ],
 )
-def test_other_patience_must_make_sense(options: dict[str, Any], words: str, time: Time) -> None:
+def test_other_timeouts_must_be_valid(options: dict[str, Any], words: str, time: Time) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         session(Script(), time).with_options(**options)
-
-
-async def test_a_wrong_clock_is_corrected_once_and_then_no_means_no(time: Time) -> None:
-    date = {"Date": "Thu, 01 Jan 1970 02:00:00 GMT"}
-    script = Script(refused(401, 401, date), OK)
-    await session(script, time).send(POST)
-    assert script.asked[1][2]["Authorization"].rsplit(":", 1)[1].startswith("7200")
-
-    script = Script(refused(401, 401, date))
-    with pytest.raises(AuthenticationError):
-        await session(script, time).send(POST)
-    assert len(script.asked) == 2
-
-
-async def test_a_login_that_is_lost_says_nothing_about_the_request_that_wanted_it(
-    time: Time,
-) -> None:
-    script = Script(TransportError("reset"))
-    shared = session(script, time, auth=BearerAuth.login("admin", "hunter2"))
-    with pytest.raises(TransportError, match="/auth/login") as caught:
-        await shared.send(GET)
-    assert [(method, url.rpartition("/v1")[2]) for method, url, _, _ in script.asked] == [
-        ("POST", "/auth/login")
-    ]
-    assert "/machines" not in str(caught.value)
-
-
-async def test_the_deadline_covers_waiting_for_a_login(time: Time) -> None:
-    class Stuck(Script):
-        async def exchange(
-            self,
-            method: str,
-            url: str,
-            headers: Mapping[str, str],
-            body: bytes | None,
-            wire: TransportOptions,
-        ) -> Response:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    auth = BearerAuth.login("admin", "hunter2")
-    shared = session(Stuck(OK), time, auth=auth, deadline=0.02)
-    with pytest.raises(RequestTimeout, match="nothing was sent") as caught:
-        await shared.send(POST)
-    assert not caught.value.outcome_unknown
-
-
-@pytest.mark.parametrize("deadline", [None, 60])
-async def test_a_strategys_own_timeout_is_not_taken_for_the_deadline(
-    time: Time, deadline: float | None
-) -> None:
-    class Slow(BearerAuth):
-        def ready(self, now: float) -> bool:
-            return False
-
-        async def acquire(self, send: object, *, now: float) -> None:
-            raise TimeoutError("the vault did not answer")
-
-    script = Script(OK)
-    shared = session(script, time, auth=Slow("token"), deadline=deadline)
-    with pytest.raises(TimeoutError, match="the vault did not answer"):
-        await shared.send(GET)
-    assert script.asked == []
 
 
 async def test_no_more_requests_are_in_flight_than_allowed(time: Time) -> None:
@@ -383,61 +233,6 @@ async def test_cancelled_requests_leave_every_slot_free(time: Time) -> None:
     assert script.most_in_flight == 5
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>hello</html>", b'{"client_code":', b"[1]", b"null"])
-async def test_a_success_that_is_no_envelope_is_a_decode_error_and_no_success(
-    time: Time, body: bytes
-) -> None:
-    with pytest.raises(DecodeError, match=r"computers: POST https://vagon.test/v1/machines"):
-        await session(Script(Response(200, {}, body)), time).send(POST)
-
-
-async def test_a_proxys_html_is_an_error_with_its_status_and_first_words(time: Time) -> None:
-    with pytest.raises(ServerError, match="bad gateway") as caught:
-        await session(Script(ServerErrorAnswer), time, retry=RetryPolicy(attempts=1)).send(GET)
-    assert caught.value.status == 502
-
-
-async def test_a_redirect_is_an_error_and_not_followed(time: Time) -> None:
-    script = Script(Response(302, {"Location": "https://elsewhere.test/"}, b""))
-    with pytest.raises(
-        APIError, match="redirects to https://elsewhere.test/, and redirects are not followed"
-    ):
-        await session(script, time).send(GET)
-    assert len(script.asked) == 1
-
-
-async def test_a_password_that_the_service_quotes_is_hidden(time: Time) -> None:
-    request = Request("PUT", "/streams/1", body=b'{"password":"hunter2"}', sensitive=True)
-    quoted = Response(400, {}, b'{"client_code":400,"message":"hunter2 is too weak"}')
-    with pytest.raises(InvalidRequestError, match=r"\*\*\* is too weak") as caught:
-        await session(Script(quoted), time).send(request)
-    assert "hunter2" not in repr(caught.value) + str(vars(caught.value))
-
-
-async def test_client_code_decides_over_http_200_wherever_the_key_stands(time: Time) -> None:
-    for body in (b'{"client_code":2001,"message":"x"}', b'{"client_code":200.5}'):
-        with pytest.raises((APIError, DecodeError)):
-            await session(Script(Response(200, {}, body)), time).send(POST)
-    for body in (
-        b'{"client_code":4206,"message":"x"}',
-        b'{ "message" : "x", "client_code" : 4206 }',
-    ):
-        with pytest.raises(ConflictError):
-            await session(Script(Response(200, {}, body)), time).send(POST)
-    text = b'{"message":"not a key: \\"client_code\\":200","client_code":4206}'
-    with pytest.raises(ConflictError):
-        await session(Script(Response(200, {}, text)), time).send(POST)
-
-
-async def test_a_503_says_when_to_come_back_too(time: Time) -> None:
-    script = Script(refused(503, 503, {"Retry-After": "7"}), OK)
-    await session(script, time).send(POST)
-    assert time.slept[0] >= 7
-    with pytest.raises(ServerError) as caught:
-        await session(Script(refused(503, 503, {"Retry-After": "3600"})), time).send(GET)
-    assert caught.value.retry_after == 3600
-
-
 async def test_a_gateways_error_leaves_open_what_was_done_as_a_lost_answer_does(time: Time) -> None:
     with pytest.raises(NotFoundError) as missing:
         await session(Script(refused(504, 504), refused(404, 404)), time).send(DELETE)
@@ -450,7 +245,7 @@ async def test_a_gateways_error_leaves_open_what_was_done_as_a_lost_answer_does(
     assert not refusal.value.outcome_unknown
 
 
-async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before(
+async def test_a_last_attempt_that_never_arrived_proves_nothing_about_earlier_ones(
     time: Time,
 ) -> None:
     with pytest.raises(TransportError) as caught:
@@ -460,7 +255,7 @@ async def test_what_never_arrived_at_last_proves_nothing_of_what_was_sent_before
         await session(Script(TransportError("reset"), ConnectError("refused")), time).send(GET)
 
 
-async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost(
+async def test_a_call_that_gives_up_in_the_queue_still_reports_a_lost_answer(
     time: Time,
 ) -> None:
     one = session(
@@ -474,23 +269,7 @@ async def test_who_waits_in_line_in_vain_does_not_forget_an_answer_that_was_lost
         await other.send(DELETE)
 
 
-class Fetched(Auth):
-    """A strategy of a user's own, which obtains its credential with a request that names no bucket."""
-
-    token = ""
-
-    def headers(self, request: Request, path: str, *, now: float, nonce: str) -> Mapping[str, str]:
-        return {"X-Token": self.token}
-
-    def ready(self, now: float) -> bool:
-        return bool(self.token)
-
-    async def acquire(self, send: Send, *, now: float) -> None:
-        await send(Request("POST", "/token", authenticated=False))
-        self.token = "fresh"
-
-
-async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the_credential(
+async def test_a_login_never_waits_for_the_calls_that_wait_for_it(
     time: Time,
 ) -> None:
     script = Script(OK)
@@ -499,7 +278,7 @@ async def test_a_request_for_a_credential_never_waits_for_those_who_wait_for_the
     assert [url.rpartition("/")[2] for _, url, *_ in script.asked].count("machines") == 3
 
 
-async def test_a_long_pause_is_told_to_those_in_line_too(time: Time) -> None:
+async def test_a_long_pause_ends_the_calls_in_the_queue_too(time: Time) -> None:
     one = session(Script(refused(429, 429, {"Retry-After": "3600"})), time, concurrency=1)
     results = await asyncio.gather(*[one.send(GET) for _ in range(5)], return_exceptions=True)
     assert [type(result) for result in results] == [RateLimitError] * 5

@@ -168,9 +168,7 @@ async def make(clock: Clock) -> AsyncIterator[Callable[..., tuple[Service, Calls
 Make = Callable[..., tuple[Service, Calls]]
 
 
-async def test_who_waits_for_a_slot_is_told_of_after_a_second_and_once(
-    make: Make, clock: Clock
-) -> None:
+async def test_a_wait_for_a_slot_is_reported_once_after_a_second(make: Make, clock: Clock) -> None:
     diary = Diary()
     _, calls = make(concurrency=1, observers=[diary])
     await calls.make(1)
@@ -192,7 +190,7 @@ async def test_who_waits_for_a_slot_is_told_of_after_a_second_and_once(
     assert len(diary.events) == 3
 
 
-async def test_each_is_told_of_when_its_own_second_is_over(make: Make, clock: Clock) -> None:
+async def test_each_wait_is_reported_when_its_own_second_is_over(make: Make, clock: Clock) -> None:
     diary = Diary()
     _, calls = make(concurrency=1, observers=[diary])
     await calls.make(1)
@@ -207,7 +205,7 @@ async def test_each_is_told_of_when_its_own_second_is_over(make: Make, clock: Cl
     assert all(1 <= event.waited <= 1.1 + 1e-6 for event in diary.events)
 
 
-async def test_a_wait_of_less_than_a_second_is_not_told_of(make: Make, clock: Clock) -> None:
+async def test_a_wait_of_less_than_a_second_is_not_reported(make: Make, clock: Clock) -> None:
     diary = Diary()
     service, calls = make(concurrency=1, observers=[diary])
     await calls.make(3)
@@ -220,7 +218,7 @@ async def test_a_wait_of_less_than_a_second_is_not_told_of(make: Make, clock: Cl
     assert diary.events == []
 
 
-async def test_a_limit_that_is_used_up_is_told_of_at_once_with_its_end(
+async def test_a_wait_for_a_used_up_limit_is_reported_at_once_with_its_end(
     make: Make, clock: Clock
 ) -> None:
     diary = Diary()
@@ -238,7 +236,7 @@ async def test_a_limit_that_is_used_up_is_told_of_at_once_with_its_end(
     assert len(diary.events) == 2
 
 
-async def test_a_limit_that_is_free_again_within_a_second_is_not_told_of(
+async def test_a_limit_that_is_free_again_within_a_second_is_not_reported(
     make: Make, clock: Clock
 ) -> None:
     diary = Diary()
@@ -251,7 +249,7 @@ async def test_a_limit_that_is_free_again_within_a_second_is_not_told_of(
     assert diary.events == []
 
 
-async def test_after_a_refusal_the_call_and_those_behind_it_are_told_of_the_pause(
+async def test_after_a_429_the_pauses_of_the_call_and_of_the_queue_are_reported(
     make: Make, clock: Clock
 ) -> None:
     diary = Diary()
@@ -272,7 +270,7 @@ async def test_after_a_refusal_the_call_and_those_behind_it_are_told_of_the_paus
     assert len(diary.events) == 3
 
 
-async def test_a_repeat_is_told_of_once_however_often_it_is_repeated(
+async def test_a_retry_is_reported_once_however_often_it_is_repeated(
     make: Make, clock: Clock
 ) -> None:
     diary = Diary()
@@ -292,7 +290,7 @@ async def test_a_repeat_is_told_of_once_however_often_it_is_repeated(
     assert diary.reasons == ["retry"]
 
 
-async def test_those_that_wait_for_a_login_are_told_of(make: Make, clock: Clock) -> None:
+async def test_waits_for_a_login_are_reported(make: Make, clock: Clock) -> None:
     diary = Diary()
     service, calls = make(auth=BearerAuth.login("me", "password"), observers=[diary])
     await calls.make(3)
@@ -303,7 +301,7 @@ async def test_those_that_wait_for_a_login_are_told_of(make: Make, clock: Clock)
     assert {event.operation for event in diary.events} == {"POST /machines/{id}/start"}
 
 
-async def test_those_that_wait_for_a_shared_budget_are_told_of(make: Make, clock: Clock) -> None:
+async def test_waits_for_a_shared_budget_are_reported(make: Make, clock: Clock) -> None:
     diary = Diary()
     _, calls = make(
         OK,
@@ -317,7 +315,7 @@ async def test_those_that_wait_for_a_shared_budget_are_told_of(make: Make, clock
     assert diary.reasons == ["shared budget"] * 2
 
 
-async def test_another_reason_is_told_of_when_it_has_lasted_too(make: Make, clock: Clock) -> None:
+async def test_another_reason_is_reported_after_its_own_second(make: Make, clock: Clock) -> None:
     diary = Diary()
     service, calls = make(concurrency=1, observers=[diary])
     await calls.make(3)
@@ -329,9 +327,7 @@ async def test_another_reason_is_told_of_when_it_has_lasted_too(make: Make, cloc
     assert {event.waiting for event in diary.events[2:]} <= {1, 2, 3}
 
 
-async def test_thousands_that_wait_need_one_timer_and_not_one_each(
-    make: Make, clock: Clock
-) -> None:
+async def test_thousands_of_waiting_calls_share_one_timer(make: Make, clock: Clock) -> None:
     diary = Diary()
     _, calls = make(concurrency=1, observers=[diary])
     await calls.make(1)
@@ -343,7 +339,7 @@ async def test_thousands_that_wait_need_one_timer_and_not_one_each(
     assert clock.timers - before <= 15
 
 
-async def test_when_nobody_waits_any_more_no_timer_is_left(make: Make, clock: Clock) -> None:
+async def test_when_no_call_waits_no_timer_is_left(make: Make, clock: Clock) -> None:
     service, calls = make(concurrency=1)
     await calls.make(2)
     for _ in range(2):
@@ -355,7 +351,7 @@ async def test_when_nobody_waits_any_more_no_timer_is_left(make: Make, clock: Cl
     assert clock.timers == before
 
 
-async def test_a_call_that_does_not_wait_never_comes_here(
+async def test_a_call_that_does_not_wait_is_not_registered(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbid(*_: object) -> None:
@@ -368,7 +364,7 @@ async def test_a_call_that_does_not_wait_never_comes_here(
     assert calls.tasks[0].result() is OK
 
 
-async def test_an_observer_without_such_a_method_is_told_of_attempts_as_before(
+async def test_an_observer_without_the_method_still_hears_of_attempts(
     make: Make, clock: Clock
 ) -> None:
     class Old(Observer):
@@ -407,7 +403,7 @@ async def test_an_observer_that_raises_costs_one_line_and_no_call(
     assert all(task.result() is OK for task in calls.tasks)
 
 
-async def test_one_that_is_a_coroutine_function_is_refused() -> None:
+async def test_a_coroutine_function_as_the_method_is_refused() -> None:
     class Async(Observer):
         async def queued(self, event: Queued) -> None:  # type: ignore[override]
             pass
@@ -451,9 +447,8 @@ async def test_the_log_says_once_a_minute_how_many_wait_for_what(
     # Another reason has a line of its own.
     service.answer(SLOW_DOWN)
     await clock.move(2)
-    assert caplog.messages[2:] == [
-        "computers: 4 calls wait for a pause that the service asked for, until at least 12:01:32 UTC"
-    ]
+    words = "computers: 4 calls wait for a pause that the service asked for"
+    assert caplog.messages[2:] == [f"{words}, until at least 12:01:32 UTC"]
 
 
 async def test_the_log_says_until_when_where_that_is_known(
@@ -471,7 +466,7 @@ async def test_the_log_says_until_when_where_that_is_known(
     ]
 
 
-async def test_the_log_speaks_of_those_that_wait_although_the_first_of_them_go_on(
+async def test_the_log_counts_waiting_calls_although_the_first_of_them_are_sent(
     make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "vcloud")
@@ -485,7 +480,7 @@ async def test_the_log_speaks_of_those_that_wait_although_the_first_of_them_go_o
     assert caplog.messages == ["computers: 5 calls wait for a free slot (concurrency)"]
 
 
-async def test_the_log_is_silent_where_each_waits_for_less_than_a_second(
+async def test_the_log_is_silent_if_each_call_waits_for_less_than_a_second(
     make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "vcloud")
@@ -499,7 +494,7 @@ async def test_the_log_is_silent_where_each_waits_for_less_than_a_second(
     assert caplog.messages == []
 
 
-async def test_who_nobody_hears_of_is_only_counted(
+async def test_a_wait_that_nobody_observes_is_only_counted(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
@@ -509,7 +504,7 @@ async def test_who_nobody_hears_of_is_only_counted(
     assert made == []
 
 
-async def test_what_has_no_descriptor_may_say_so(
+async def test_a_wait_for_a_descriptor_is_reported(
     make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "vcloud")

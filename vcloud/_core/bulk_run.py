@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from vcloud._core.waiting import Wait
+from vcloud._core.waiting_report import WaitingCall
 
 
 class BulkRun(msgspec.Struct, eq=False):
     """One bulk run, as its calls see it.
 
     Attributes:
-        left: the seconds until the run must be over, for as long as which a rate limit is waited
-            for; None: the run may last as long as it takes.
-        shown: whether somebody watches what its calls wait for.
-        waits: those of its calls that wait before they are sent, if it is.
-        began: when it began, in monotonic seconds.
-        ended: whether it is over.
+        left: the seconds until the run must be over, for which a rate limit is waited for; None:
+            the run may last as long as it takes.
+        shown: whether the progress of the run is shown, with what its calls wait for.
+        waits: the calls of the run that wait before they are sent, if it is shown.
+        began: when the run began, in monotonic seconds.
+        ended: whether the run is over.
     """
 
     left: Callable[[], float] | None = None
     shown: bool = False
-    waits: dict[Wait, None] = msgspec.field(default_factory=dict)
+    waits: dict[WaitingCall, None] = msgspec.field(default_factory=dict)
     began: float = 0.0
     ended: bool = False
 
@@ -35,7 +34,7 @@ class BulkRun(msgspec.Struct, eq=False):
 
         Args:
             usual: for a call outside of a run.
-            refused_since: since when the service has let nobody in; infinity: it does.
+            refused_since: since when the service has refused every request; infinity: it does not.
             now: the time. All are monotonic seconds.
         """
         if self.left is not None:
@@ -45,8 +44,8 @@ class BulkRun(msgspec.Struct, eq=False):
     def is_refused_for_good(self, usual: float, refused_since: float, now: float) -> bool:
         """Whether the service has refused everything for as long as the run waits.
 
-        Of thousands of calls, some are refused again and again, so refusals count as no attempts.
-        This is what ends a run that has no deadline.
+        This is what ends a run that has no deadline. Refusals do not count as attempts, because of
+        thousands of calls some are refused again and again.
 
         Args:
             usual: as above.
@@ -58,9 +57,9 @@ class BulkRun(msgspec.Struct, eq=False):
         return now - max(refused_since, self.began) > usual
 
     def end(self) -> None:
-        """It is over. What its items left running waits as any other call does."""
+        """The run is over. What its items left running waits as any other call does."""
         self.left, self.ended = None, True
 
 
-#: The run whose work runs here, the innermost of several.
+#: The bulk run whose work runs here, the innermost of several.
 RUN: Final[ContextVar[BulkRun | None]] = ContextVar("vcloud_run", default=None)

@@ -1,4 +1,4 @@
-"""What a provider says of itself below its endpoints."""
+"""The protocol of a dialect: what a provider says of itself below its endpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dialect(Protocol):
         ...
 
     def succeeded(self, answer: Any) -> bool:
-        """Whether an answer with an HTTP status of success is no refusal.
+        """Whether an answer with an HTTP status of success is a success, and not a refusal.
 
         Args:
             answer: the answer, decoded into its endpoint's class.
@@ -41,7 +41,7 @@ class Dialect(Protocol):
     def error(
         self, request: Request, response: Response, url: str, *, now: float
     ) -> APIError | None:
-        """The refusal that this answer is, or None when it is none. ``now`` is Unix seconds.
+        """The refusal that this answer is; None: it is a success. ``now`` is Unix seconds.
 
         Raises:
             DecodeError: an answer that is neither.

@@ -1,11 +1,11 @@
 """Whether a service may have carried a request out. This is the only module that decides it.
 
-Each attempt ends with evidence: an answer in some form, or none. :data:`EVIDENCE` says what it
+Each attempt ends with an answer in some form, or without one. :data:`EVIDENCE` says what that
 proves. A provider's dialect says in which :class:`Form` an answer is written
-(:meth:`~vcloud._core.dialect.Dialect.proof`), because only the service's own words prove anything
-about what the service did: a gateway answers 502, 503 or 504 after it has passed a request on, too.
+(:meth:`~vcloud._core.dialect.Dialect.proof`). Only the service's own words prove what the service
+did: a gateway may answer 502, 503 or 504 after it has passed a request on.
 
-Two decisions follow from the proof: whether the request may be sent again (:func:`may_repeat`), and
+Two decisions follow: whether the request may be sent again (:func:`may_repeat`), and
 whether its error has ``outcome_unknown`` (:func:`is_unknown`).
 """
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Form(Enum):
-    """In whose words an answer is written."""
+    """Who wrote an answer, and how."""
 
-    #: Nobody's that this SDK knows: a gateway's page, plain text, JSON of another kind, nothing.
+    #: Not known to be the service: a gateway's page, plain text, other JSON, an empty body.
     FOREIGN = "any other"
     #: The service's envelope or error object.
     OWN = "the service's"
@@ -47,7 +47,7 @@ class Proof(Enum):
 
     #: The service did nothing: a repeat would be the first time.
     NOT_DONE = "nothing was done"
-    #: The service says how it failed. Nobody has to look, and a repeat would do it again.
+    #: The service says how it failed. The outcome is known, and a repeat would do it again.
     FAILED = "it failed"
     #: The service may have carried it out.
     NONE = "nothing"
@@ -93,7 +93,7 @@ EVIDENCE: Final = (
         Proof.NONE,
         "Vagon's documentation of signatures: no nonce works twice",
     ),
-    # The same in words that nobody knows, where the refusal's Date looks as if our clock were wrong.
+    # The same in unknown words, where the refusal's Date looks as if our clock were wrong.
     Evidence(
         "any",
         _STATUSES,
@@ -122,7 +122,7 @@ EVIDENCE: Final = (
         _STATUSES,
         _ANY,
         Proof.NONE,
-        "RFC 9110, 15.4 and 15.6: it may come after the deed, or from a gateway",
+        "RFC 9110, 15.4 and 15.6: the work may be done already, or a gateway answers",
     ),
 )
 
@@ -146,7 +146,7 @@ def proof_of_silence(error: TransportError) -> Proof:
 
 
 def may_repeat(request: Request, proof: Proof) -> bool:
-    """Whether the request may be sent again: it was not done, or a repeat does no harm."""
+    """Whether the request may be sent again: nothing was done, or a repeat does no harm."""
     return proof is Proof.NOT_DONE or (proof is Proof.NONE and request.idempotent)
 
 
@@ -165,13 +165,13 @@ class AttemptCount(msgspec.Struct):
 
     Attributes:
         attempts: requests sent, each repeat counted; logins are not.
-        guard: called before the first attempt, and before each that starts something. What it
-            raises keeps that from being sent. Others are not held up, because what was started has
-            to be seen and stopped.
+        guard: called before the first attempt, and before each that may start something. If it
+            raises, that attempt is not sent. Others are sent, because what was started has to be
+            seen and stopped.
         harmless: how many of the attempts provably did nothing: they were refused, or never sent.
-        changes: how many of the others are no mere reads.
+        changes: how many of the others are not mere reads.
         gave_up: the error of a call that gave up because of a rate limit, and for how many seconds
-            that is used up, if that is known.
+            the limit is used up, if that is known.
     """
 
     attempts: int = 0
@@ -186,7 +186,7 @@ class AttemptCount(msgspec.Struct):
         return self.attempts > self.harmless
 
     def include(self, other: AttemptCount) -> None:
-        """Count what another one has counted, too."""
+        """Add what another count has counted."""
         self.attempts += other.attempts
         self.harmless += other.harmless
         self.changes += other.changes
@@ -204,7 +204,7 @@ class AttemptCount(msgspec.Struct):
         self.changes += not safe
 
     def take_back(self, *, safe: bool) -> None:
-        """An attempt that was counted provably did nothing.
+        """Note that an attempt that was counted provably did nothing.
 
         Args:
             safe: as it was counted.
@@ -213,7 +213,7 @@ class AttemptCount(msgspec.Struct):
         self.changes -= not safe
 
     def forget(self, *, safe: bool) -> None:
-        """What was counted was no attempt: this process had no descriptor for it, say.
+        """Uncount an attempt that did not take place: this process had no descriptor for it, say.
 
         Args:
             safe: as it was counted.
@@ -222,7 +222,7 @@ class AttemptCount(msgspec.Struct):
         self.changes -= not safe
 
 
-#: The count of the work that runs here, for whoever must say afterwards what became of it.
+#: The count of the work that runs here, for the report on what became of it.
 ATTEMPT_COUNT: Final[ContextVar[AttemptCount | None]] = ContextVar(
     "vcloud_attempt_count", default=None
 )
@@ -233,8 +233,8 @@ def leaves_unknown(error: BaseException, *, acted: bool) -> bool:
 
     Args:
         error: what it raised. The errors that led to it count too.
-        acted: whether the function sent something, as far as was seen. If not, another task may
-            have sent for it: then our own errors are believed, and no others.
+        acted: whether the function sent something, as far as is known. If not, another task may
+            have sent something for it: then only our own errors count.
     """
     return any(
         link.outcome_unknown
@@ -253,15 +253,15 @@ def _interrupts(error: BaseException) -> bool:
 def _history(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
     """An error and what led to it, as a traceback shows them.
 
-    With each comes whether one of our own errors was made of it, which then says itself whether the
-    outcome is unknown. Our own say nothing of what was being handled when they came: a look after a
-    lost answer may fail in its turn.
+    With each comes whether one of our own errors was made of it: that one says whether the outcome
+    is unknown. It says nothing of what was being handled when it was raised: a check after a lost
+    answer may fail in its turn.
     """
     left: list[tuple[BaseException | None, bool]] = [(error, False)]
     seen: set[tuple[int, bool]] = set()
     while left:
         link, judged = left.pop()
-        # One may be met on two ways, of which the one without an error of ours counts.
+        # An error may be reached on two ways. The one without an error of ours counts.
         if link is None or (id(link), judged) in seen:
             continue
         seen.add((id(link), judged))

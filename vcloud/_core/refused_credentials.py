@@ -1,4 +1,4 @@
-"""Credentials that the service refused, remembered so that a crowd does not ask again and again."""
+"""Credentials that the service refused. They are remembered, so that not every call tries them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vcloud._core.outcome import Proof
 from vcloud._core.request import UPGRADES, UPGRADES_WITHOUT_SLOT, Request
 from vcloud.errors import APIError, AuthenticationError, RateLimitError, ServerError
 
-#: Seconds for which a refusal is taken for the answer to every further call.
+#: Seconds for which every further call fails with the refusal.
 HOLD: Final = 30.0
 
 
 class RefusedCredentials:
-    """What a service said last of one client's credentials, if it refused them.
+    """What a service said last of the credentials of one client, if it refused them.
 
     ::
 
         refused ── 30 s: every call fails at once ── then one tries, and the others wait for it
            ^                                              │
-           └───────────────────── refused ────────────────┴── let in: forgotten
+           └───────────────────── refused ────────────────┴── accepted: forgotten
 
-    One that tries and finds out neither way (no answer, a 5xx) leaves the next one to try.
+    If the one that tries learns nothing (no answer, a 5xx), the next one tries.
 
     Args:
         clock: monotonic seconds.
@@ -37,22 +37,22 @@ class RefusedCredentials:
         self._clock = clock
         self._ends = 0.0
         self._trial: asyncio.Future[None] | None = None
-        #: The refusal; None when there is none to remember.
+        #: The refusal; None: the credentials are not known to be refused.
         self.error: AuthenticationError | None = None
-        #: Whether no call was a success yet.
+        #: Whether no call has succeeded yet.
         self.untried = True
 
     def note(self, error: AuthenticationError) -> None:
         """The service refused the credentials."""
-        # A copy, because what is raised holds on to the frames that it passed.
+        # A copy, because an error that is raised keeps the frames that it passed.
         self.error, self._ends = copy(error), self._clock() + HOLD
 
     def forget(self) -> None:
-        """The service let the credentials in."""
+        """The service accepted the credentials, or there are others now."""
         self.error = None
 
     def check(self) -> None:
-        """Let a call pass, unless it is too early to try again.
+        """Do nothing, unless it is too early to try again.
 
         Raises:
             AuthenticationError: the refusal that is remembered; nothing was sent.
@@ -61,10 +61,10 @@ class RefusedCredentials:
             raise recalled(self.error)
 
     async def turn(self) -> bool:
-        """Wait for who tries, if anybody does.
+        """Wait for the call that tries, if there is one.
 
         Returns:
-            whether the caller is the one that tries, and so calls :meth:`tried` afterwards.
+            whether the caller is the one that tries. Then it calls :meth:`tried` afterwards.
 
         Raises:
             AuthenticationError: as for :meth:`check`.
@@ -79,15 +79,15 @@ class RefusedCredentials:
         return False
 
     def tried(self) -> None:
-        """Let those go on who wait: by what was found out, or as the next one to try."""
+        """Wake the calls that wait: they follow from what was learnt, or the next one tries."""
         trial, self._trial = self._trial, None
-        # A loop that was closed over them wakes nobody any more.
+        # Not if the loop was closed meanwhile: then nothing waits.
         if trial is not None and not trial.get_loop().is_closed():
             trial.set_result(None)
 
 
 def recalled(error: AuthenticationError) -> AuthenticationError:
-    """A refusal that is remembered, as the error of a call for which nothing was sent."""
+    """The error of a call that was not sent, made of the refusal that is remembered."""
     made = copy(error)
     if not made.remembered:
         made.remembered = True
@@ -99,9 +99,9 @@ def recalled(error: AuthenticationError) -> AuthenticationError:
 def is_held_back(request: Request) -> bool:
     """Whether refused credentials keep this request from being sent.
 
-    The one that obtains a credential is not: whoever sends it remembers by himself. Nor is the
-    upgrade to a WebSocket: it may be refused, or let in, for reasons of its own. Nor is the stop of
-    a machine that would be left running: a single refusal in error must not cost a day of it.
+    They do not keep a login: the strategy that sends it remembers by itself. Nor the upgrade to a
+    WebSocket, which may be refused, or accepted, for reasons of its own. Nor the stop of a machine
+    that would be left running: a single refusal in error must not cost a day of it.
     """
     return (
         request.authenticated
@@ -115,8 +115,8 @@ def refuses_credentials(
 ) -> TypeGuard[AuthenticationError]:
     """Whether an answer is the service's own word that it does not accept the credentials.
 
-    A gateway's page is not, nor a 403, which knows who asks, nor what proves nothing about the
-    request (a nonce that a proxy between used up, say).
+    A gateway's page is not. Nor is a 403, whose sender knows who asks. Nor is an answer that proves
+    nothing about the request: the nonce was used by a proxy between, say.
     """
     return (
         isinstance(error, AuthenticationError)

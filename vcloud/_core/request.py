@@ -1,4 +1,4 @@
-"""Requests and responses as plain values, and the only place where paths and queries are quoted."""
+"""Requests and responses as plain values. Only this module quotes paths and queries."""
 
 from __future__ import annotations
 
@@ -18,44 +18,49 @@ QueryValue = str | int | bool | datetime | Sequence[str] | None
 
 #: The path of an API with its version, at the end of a base URL.
 _API_PATH = re.compile(r"/api/v[0-9]+\Z")
-#: The bucket of WebSocket upgrades. The documents' rate limits are for the REST endpoints, so it has
-#: no window of its own; a 429 for an upgrade pauses the upgrades.
+#: The bucket of WebSocket upgrades. The documents' rate limits are for the REST endpoints, so it
+#: has no window of its own. A 429 for an upgrade pauses the upgrades.
 UPGRADES = "upgrades"
-#: The bucket of upgrades that take no slot. Behind the others, which do, they would have to wait.
+#: The bucket of upgrades that take no slot. In the bucket of the others they would have to wait
+#: behind those that need one.
 UPGRADES_WITHOUT_SLOT = "upgrades without a slot"
 #: A repeat of these does no harm (RFC 9110, 9.2.2), so a lost answer may be asked for again.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-#: These change nothing (RFC 9110, 9.2.1), so that nothing can be left of a lost one.
+#: These change nothing (RFC 9110, 9.2.1), so a lost answer leaves nothing unknown.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-#: Bytes of a refusal that are read, decompressed. It says why in a few lines.
+#: Bytes of a refusal that are read, decompressed. The reason is in its first lines.
 MAX_REFUSAL: Final = 64 * 1024
 
-# Structs and not attrs classes, because one of each is made per call and a frozen attrs class takes six times as long.
+# These are structs because one of each is made per call: to make a frozen attrs class takes six
+# times as long.
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call to a service, before it is signed. ``path`` and ``query`` are already encoded, ``body`` is final."""
+    """One call to a service, before it is signed.
+
+    ``path`` and ``query`` are encoded already, and ``body`` holds the bytes that are sent.
+    """
 
     method: str
     path: str
     query: str = ""
     body: bytes | None = None
-    #: The answer carries a secret: it never enters an error text.
+    #: The answer carries a secret, so no error quotes it.
     sensitive: bool = False
     #: False for the one request that obtains a credential.
     authenticated: bool = True
-    #: Which of the provider's rate limits counts it.
+    #: The name of the rate limit of the provider that counts it.
     bucket: str = ""
-    #: True for a POST of which the service says that a repeat does no harm.
+    #: True for a POST that may be repeated without harm, by the service's documents.
     repeatable: bool = False
-    #: False: it does not take one of the slots of ``concurrency``, because requests that hold them
-    #: may wait for it.
+    #: False: it takes none of the slots of ``concurrency``, because requests that hold slots may
+    #: wait for it.
     slot: bool = True
     #: It may start something that costs money until it is stopped.
     starts: bool = False
-    #: What stands for the path in texts where the path itself holds a secret: ``/machines/{uid}``.
+    #: What messages show in place of a path that holds a secret: ``/machines/{uid}``.
     label: str = ""
 
     @property
@@ -83,12 +88,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer, complete but for a long refusal. ``headers`` is case-insensitive."""
+    """An answer. It is complete, unless it is a long refusal. ``headers`` is case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    #: Of a refusal: it was longer, and this is its beginning.
+    #: Whether ``body`` is only the beginning of a long refusal.
     cut: bool = False
 
     def __repr__(self) -> str:
@@ -103,7 +108,7 @@ def path_segment(value: str | int, name: str = "id") -> str:
     """Quote an id from outside as exactly one path segment.
 
     Raises:
-        InvalidArgumentError: it is no id, or empty, ``.`` or ``..``.
+        InvalidArgumentError: it is not an id, or it is empty, ``.`` or ``..``.
     """
     if type(value) is str and value.isalnum() and value.isascii():
         return value
@@ -111,16 +116,19 @@ def path_segment(value: str | int, name: str = "id") -> str:
 
 
 def path_before_api(path: str) -> str:
-    """Where on its host an installation begins, by the path of its API: ``/desktops/api/v1`` is ``/desktops``.
+    """The path of an installation, by that of its API: ``/desktops`` for ``/desktops/api/v1``.
 
-    A path with another end is kept whole: what is not known to be the API's belongs to the
-    installation, because what lives above it may be somebody else's.
+    A path with another end is kept whole. It belongs to the installation, and what is above it may
+    belong to another one.
     """
     return _API_PATH.sub("", path)
 
 
 def query(parameters: Mapping[str, QueryValue]) -> str:
-    """Encode the parameters that are not None, in order. Booleans become ``true``/``false``, sequences comma-joined."""
+    """Encode the parameters that are not None, in order.
+
+    Booleans become ``true`` and ``false``; sequences are joined by commas.
+    """
     return "&".join(
         [
             f"{name}={_query_value(name, value)}"
@@ -149,7 +157,7 @@ def json_body(value: object) -> bytes:
     """The exact bytes that are signed and sent: compact JSON in UTF-8.
 
     Raises:
-        InvalidArgumentError: something in it has no place in JSON.
+        InvalidArgumentError: it holds something that JSON cannot represent.
     """
     try:
         return msgspec.json.encode(value)
@@ -158,5 +166,5 @@ def json_body(value: object) -> bytes:
 
 
 def drop_none(**fields: object) -> dict[str, object]:
-    """The fields that were given, in order: what is None is not sent."""
+    """The fields that are not None, in order. The others are not sent."""
     return {name: value for name, value in fields.items() if value is not None}

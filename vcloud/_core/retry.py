@@ -1,4 +1,7 @@
-"""Whether to send again, as data. No clock, no socket, no randomness of its own."""
+"""Whether a request is sent again, and when: a pure function of what happened.
+
+It reads no clock, opens no socket and draws no random number.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ from vcloud.errors import (
 
 
 class Verdict(Enum):
-    """What to do besides waiting and sending again."""
+    """What to do, if not to wait and send again."""
 
     STOP = "stop"
     REAUTHENTICATE = "reauthenticate"
 
 
 class RetryAfter(msgspec.Struct, frozen=True):
-    """Send again, not before this many seconds."""
+    """Send again after this many seconds."""
 
     seconds: float
 
@@ -34,12 +37,12 @@ class RetryAfter(msgspec.Struct, frozen=True):
 Decision = RetryAfter | Verdict
 
 
-#: Refusals that another attempt may not meet: they are about the connection or the moment.
+#: Statuses that another attempt may not get: they are about the connection or the moment.
 _TRANSIENT = frozenset({408, 421, 425, 503})
 
 
-def _passes(error: VCloudError) -> bool:
-    """Whether it is of a kind that another attempt may not end with."""
+def _is_transient(error: VCloudError) -> bool:
+    """Whether another attempt may succeed."""
     return isinstance(error, TransportError | RateLimitError | ServerError) or (
         isinstance(error, APIError) and error.status in _TRANSIENT
     )
@@ -47,18 +50,20 @@ def _passes(error: VCloudError) -> bool:
 
 @frozen
 class RetryPolicy:
-    """How often and how patiently to try again.
+    """How often a request is sent again, and after which pauses.
 
     Args:
-        attempts: how often one call may be sent in all; 1 never sends again.
-        base: before the second attempt, on average; doubles with each further one. Seconds or timedelta, as all here.
-            A ``Retry-After`` that asks for longer is waited for; one that asks for less shortens
-            nothing.
-        cap: what they grow to, on average too: half of each pause is chance, so that one may take half as much again.
-        max_retry_after: the longest ``Retry-After`` that is waited for. A longer one is never undercut:
-            the call ends at once with its error instead, a :class:`~vcloud.RateLimitError` or, after a 503, a
-            :class:`~vcloud.ServerError`. In a bulk run that has a deadline, a rate limit is waited for
-            until that instead, and in any bulk run its refusals do not count as attempts.
+        attempts: how often one request may be sent in all; 1: it is never sent again.
+        base: the average pause before the second attempt. It doubles with each further attempt.
+            Seconds or a timedelta, as all times here. A ``Retry-After`` that asks for longer is
+            obeyed; one that asks for less shortens nothing.
+        cap: the longest average pause. Half of each pause is random, so that a single one may take
+            half as long again.
+        max_retry_after: the longest ``Retry-After`` that is waited for. If the service asks for
+            longer, the call ends at once with its error: a :class:`~vcloud.RateLimitError` or,
+            after a 503, a :class:`~vcloud.ServerError`. In a bulk run that has a deadline, a rate
+            limit is waited for until that deadline instead. In any bulk run, refusals for the rate
+            do not count as attempts.
     """
 
     attempts: int = field(default=4, validator=configured(positive_integer))
@@ -69,8 +74,13 @@ class RetryPolicy:
     )
 
     def backoff(self, attempt: int, random: float) -> float:
-        """Seconds to wait after the ``attempt``-th try (from 1): exponential, half of it jitter (``random`` in 0..1)."""
-        # The exponent is bounded because a float overflows long before patience ends.
+        """Seconds to wait after an attempt: they grow exponentially, and half of them is jitter.
+
+        Args:
+            attempt: its number, from 1.
+            random: a number in 0..1.
+        """
+        # The exponent is bounded, because a float overflows for large ones.
         return min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (0.5 + random)
 
     def decide(
@@ -84,23 +94,23 @@ class RetryPolicy:
         forgiven: int = 0,
         longest_wait: float | None = None,
     ) -> Decision:
-        """What to do after the ``attempt``-th try failed with ``error``.
+        """What to do after an attempt failed.
 
         Args:
             error: how it failed.
             repeatable: whether the request may be sent again at all, by
                 :func:`vcloud._core.outcome.may_repeat`.
-            attempt: how many were sent so far, from 1.
+            attempt: its number, from 1.
             random: a number in 0..1, for jitter.
             renewed: whether a credential was already renewed for this call.
-            forgiven: how many of those do not count.
+            forgiven: how many of the attempts so far do not count.
             longest_wait: the seconds that a ``Retry-After`` may ask for; None: ``max_retry_after``.
         """
         if not repeatable:
             return Verdict.STOP
         if isinstance(error, AuthenticationError):
             return Verdict.STOP if renewed else Verdict.REAUTHENTICATE
-        if attempt - forgiven >= self.attempts or not _passes(error):
+        if attempt - forgiven >= self.attempts or not _is_transient(error):
             return Verdict.STOP
         pause = self.backoff(attempt, random)
         asked = error.retry_after if isinstance(error, APIError) else None
@@ -108,7 +118,7 @@ class RetryPolicy:
             return RetryAfter(pause)
         if asked > (self.max_retry_after if longest_wait is None else longest_wait):
             return Verdict.STOP
-        # The longer of the two: "0 seconds" is no promise that the service is well again. Jitter on
-        # top, never below: a thousand clients told "45 seconds" should not come back in the same
-        # instant.
+        # The longer of the two, because "0 seconds" does not mean that the service has recovered.
+        # The jitter is added: a thousand clients that were told "45 seconds" should neither come
+        # back earlier nor all at once.
         return RetryAfter(max(pause, asked + self.base * random))

@@ -193,7 +193,7 @@ class Session:
         return self.context.signer.now()
 
     async def authenticate(self, request: Request) -> Mapping[str, str]:
-        """The headers that authenticate this request now, for what is not sent from here (a link)."""
+        """The headers that authenticate this request now, for what others send (a link)."""
         self.transport.check()
         signer = self.context.signer
         if signer.auth.ready(now := signer.now()):

@@ -18,6 +18,7 @@ from vcloud._core.connections.aiohttp_compat import leave_to_parent, loop_of, se
 from vcloud._core.connections.bodies import read_answer
 from vcloud._core.connections.options import TransportOptions
 from vcloud._core.connections.pool import Pool, pool
+from vcloud._core.connections.refused import RefusedError
 from vcloud._core.connections.responses import RedactedResponse
 from vcloud._core.connections.sending import bounded_connecting, middlewares_against_resending
 from vcloud._core.connections.translation import (
@@ -40,7 +41,7 @@ from vcloud._core.request import Response
 from vcloud._core.timing.attempt_timeout import CURRENT_TIMEOUT
 from vcloud._core.timing.timeouts import timeout
 from vcloud._core.version import __version__
-from vcloud._core.websocket import RefusedError, Socket
+from vcloud._core.websocket import Socket
 from vcloud.errors import ConfigurationError
 
 
@@ -58,7 +59,8 @@ class Transport:
     def __init__(self, client_session: aiohttp.ClientSession | None = None) -> None:
         if client_session is not None and not isinstance(client_session, aiohttp.ClientSession):
             raise ConfigurationError(
-                f"client_session must be an aiohttp.ClientSession, not {type(client_session).__name__}"
+                "client_session must be an aiohttp.ClientSession, not "
+                f"{type(client_session).__name__}"
             )
         self._given = client_session
         #: What requests are sent with; None before the first one, and once it is closed.
@@ -274,7 +276,8 @@ class Transport:
         """Refuse, before anything is sent or waited for, what cannot work.
 
         Raises:
-            ConfigurationError: not open, closed, or in another event loop than the one it was first used in.
+            ConfigurationError: the client is not open, was closed, or belongs to another event
+                loop: the one in which it was first used.
         """
         if (
             self.aiohttp_session is None
@@ -341,11 +344,12 @@ _UNUSABLE: Final = {
     "not open": "this client is not open: use `async with`, or call `await client.aopen()` first",
     "closing": CLOSED,
     "closed": CLOSED,
-    "forked": "this client was opened before the process forked, and its connections are the other process's: make a new one",
+    "forked": "this client was opened before the process forked, and its connections are the other "
+    "process's: make a new one",
 }
 
-#: aiohttp would call the missing body of a POST "application/octet-stream"; Vagon's own client sends
-#: no content type with an empty body. Bodies of ours always come with theirs.
+#: aiohttp would call the missing body of a POST "application/octet-stream". Vagon's own client
+#: sends no content type with an empty body. Our bodies always come with theirs.
 _NO_CONTENT_TYPE: Final[Mapping[str, Any]] = {"skip_auto_headers": ("Content-Type",)}
 
 _EACH_REQUEST: Final[Mapping[str, Any]] = {

@@ -9,7 +9,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from vcloud._core.waiting import summary
+from vcloud._core.waiting_report import summary
 from vcloud.bulk.dispatcher import Dispatcher
 from vcloud.bulk.journal import Journal
 from vcloud.bulk.journal_writer import JournalWriter
@@ -203,7 +203,7 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
         statuses, others = await journal.counts(), 0
         items = self._source.collection
         if statuses and items is not None:
-            # Of a list that gets shorter with each run, the journal has the items that are gone.
+            # If the list gets shorter with each run, the journal has the items that it has lost.
             others = await journal.count_others({self._options.key_of(item) for item in items})
         self._state.include(statuses, others)
 

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from vcloud._core.timing.clock import wall
-from vcloud._core.waiting import as_datetime
+from vcloud._core.waiting_report import as_datetime
 from vcloud.bulk.options import BulkOptions
 from vcloud.bulk.outcome import OutcomeStatus, Totals
 
@@ -81,7 +81,7 @@ class RunState:
             self.limited_until = until
 
     def stop_reason(self, options: BulkOptions[Any, Any], *, all_taken: bool) -> str | None:
-        """Why no further item should be started; None: nothing stands against it.
+        """Why no further item should be started; None if one may be started.
 
         Args:
             options: those of the run.

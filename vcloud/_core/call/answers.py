@@ -203,6 +203,6 @@ def _without_rest(response: Response) -> Response:
 
 
 def _without_secrets(address: str) -> str:
-    """Where a redirect leads, without what may open it: the user's part, the query, the fragment."""
+    """Where a redirect leads, without what may be secret: user, query and fragment."""
     path = re.split(r"[?#]", address, maxsplit=1)[0]
     return re.sub(r"//[^/]*@", "//", path, count=1)

@@ -29,7 +29,8 @@ from vcloud.errors import ConnectError
 async def wait_in_line(call: Call) -> None:
     """Wait until the request is admitted: :attr:`Call.number` says as which.
 
-    One that obtains a credential waits only for its limit: those who hold the slots may wait for it.
+    A request that obtains a credential waits only for its limit: calls that hold the slots may wait
+    for it.
 
     Raises:
         RequestTimeout: the deadline, or the time of a cleanup, would pass first.

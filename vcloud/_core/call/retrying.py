@@ -98,7 +98,7 @@ def _may_sign_again(call: Call) -> bool:
 
 
 def _why_stopped(call: Call) -> str:
-    """Note what a final error says of the credentials and limits; why there is no further attempt."""
+    """Note what a final error says of credentials and limits; why there is no further attempt."""
     error = call.error
     assert error is not None
     call.context.signer.note(call.request, call.headers, error, call.proof)

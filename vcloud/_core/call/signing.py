@@ -1,4 +1,4 @@
-"""The credentials of one client: the strategy, its time of day, and what the service says of them."""
+"""The credentials of one client: the strategy, its time, and what the service says of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Signer:
         self.root_url = f"{address.scheme}://{address.netloc}{self._root_path}"
         # Of strategies whose credentials work once.
         self._may_be_a_copy: Callable[..., bool] | None = getattr(auth, "may_be_a_copy", None)
-        #: Whether credentials work once, so that :meth:`judge_copy` needs to know when one was sent.
+        #: Whether credentials work once: then :meth:`judge_copy` needs the time of sending.
         self.works_once = self._may_be_a_copy is not None
         # Of strategies whose credentials depend on the time.
         self._clock_difference: Callable[..., timedelta | None] | None = getattr(
@@ -123,8 +123,9 @@ class Signer:
         if self._may_be_a_copy is None or not self._may_be_a_copy(response, sent, seconds=took):
             return proof
         error.add_note(
-            f"the refusal came {took:.0f} s after the request was sent, and may be that of a second "
-            "copy: a proxy between may have repeated the request after the first one was carried out"
+            f"the refusal came {took:.0f} s after the request was sent, and may be that of a "
+            "second copy: a proxy between may have repeated the request after the first one was "
+            "carried out"
         )
         return proof_of_answer(error.status, Form.COPY)
 

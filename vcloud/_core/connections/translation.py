@@ -1,4 +1,4 @@
-"""Our errors for aiohttp's. Nothing of aiohttp's own texts is kept: see :mod:`vcloud._core.failures`."""
+"""Our errors for aiohttp's, without its own texts: see :mod:`vcloud._core.connections.failures`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRUST: Final = (
 
 
 def own_limit(error: Exception) -> int | None:
-    """The number of the limit of this process that kept a connection from being made; None: none."""
+    """The limit of this process that prevented a connection (a number); None: there is none."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return None
     number = limit_reached(error.os_error)
