@@ -180,10 +180,10 @@ NOT_DECODED: Final = {
     "desktops.models.Screenshot",
     "streams.machines.Assignment",
     "streams.models.Capacity",  # sent
-    "streams.settling.Settlement",  # of our own machines
+    "streams.connect_undo.ConnectUndo",  # of our own machines
     "streamspace.agent.hooks.AgentHooks",  # given by the user
-    "streamspace.realtime.vnc_relay.Relayed",  # what came of a relay
-    "streamspace.wire._Known",  # about the models
+    "streamspace.realtime.vnc_relay.RelayProgress",  # what came of a relay
+    "streamspace.spelling._Known",  # about the models
     "vagon._Refusal",  # the dialect's
 }
 
