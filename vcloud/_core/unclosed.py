@@ -1,4 +1,4 @@
-"""Warnings of what was garbage-collected without being closed."""
+"""Warnings about objects that were garbage-collected without being closed."""
 
 from __future__ import annotations
 

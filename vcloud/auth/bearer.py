@@ -163,11 +163,11 @@ class BearerAuth(StatePerAddress):
             path: where, below the base URL.
 
         Raises:
-            ConfigurationError: the user name or the password is no text, or empty.
+            ConfigurationError: the user name or the password is not a string, or empty.
         """
         for value, name in ((username, "username"), (password, "password")):
             if type(value) is not str or not value:
-                raise ConfigurationError(f"{name} must be a non-empty text")
+                raise ConfigurationError(f"{name} must be a non-empty string")
         self = cls.__new__(cls)
         self._given = (None, login_request(username, password, path=path))
         self._reset()

@@ -100,7 +100,7 @@ class ItemRun(Generic[T, R]):
         Raises:
             ConfigurationError: the client or the journal cannot be used, so no other item would
                 have a better outcome.
-            InvalidArgumentError: ``key``, ``record`` or ``settle`` returned something else than
+            InvalidArgumentError: ``key``, ``record`` or ``settle`` returned something other than
                 it should.
         """
         journal, options = self._context.journal, self._context.options

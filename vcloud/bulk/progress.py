@@ -20,7 +20,7 @@ from vcloud.errors.text import printable
 if TYPE_CHECKING:
     from vcloud.bulk.outcome import Totals
 
-#: Seconds between two lines where there is no terminal: a run of an hour makes 120 of them.
+#: Seconds between two lines where there is not a terminal: a run of an hour makes 120 of them.
 LINE_INTERVAL: Final = 30.0
 #: Seconds between two updates of what the calls wait for, while there is a bar.
 WAIT_INTERVAL: Final = 1.0

@@ -52,7 +52,7 @@ class Dispatcher:
         return len(self._tasks)
 
     async def aclose(self) -> None:
-        """End the faults in progress, which may wait for ever; may be called again."""
+        """End the faults in progress, which may wait forever; may be called again."""
         await cancel_and_wait(*self._tasks)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:

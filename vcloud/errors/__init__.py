@@ -9,7 +9,7 @@
     │   ├── ConnectError            no connection: the request never reached the service
     │   ├── RequestTimeout          an attempt or the whole call took too long
     │   └── ConnectTimeout          no connection in time (a ConnectError and a RequestTimeout)
-    ├── APIError                    an answer came back, and it is no success
+    ├── APIError                    an answer came back, and it is not a success
     │   ├── AuthenticationError     credentials missing or rejected
     │   ├── PermissionDeniedError   authenticated, but not allowed
     │   ├── NotFoundError           no such thing
@@ -158,7 +158,7 @@ class ConnectTimeout(ConnectError, RequestTimeout):
 
 
 class APIError(VCloudError):
-    """An answer that is no success, from the service or from a gateway before it.
+    """An answer that is not a success, from the service or from a gateway before it.
 
     Attributes:
         status: the HTTP status.

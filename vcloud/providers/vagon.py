@@ -110,7 +110,7 @@ class VagonCode(IntEnum):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Envelope:
-    """The keys of every answer. An answer without ``client_code`` is no success."""
+    """The keys of every answer. An answer without ``client_code`` is not a success."""
 
     client_code: Integer
     message: str | None = None
@@ -183,7 +183,7 @@ class VagonDialect(msgspec.Struct, frozen=True):
         """The refusal in the body, or else the one in the status; None for a success.
 
         Raises:
-            DecodeError: HTTP success with a body that is no envelope.
+            DecodeError: HTTP success with a body that is not an envelope.
         """
         ok = 200 <= response.status < 300
         try:

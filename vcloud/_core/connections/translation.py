@@ -98,9 +98,9 @@ def _unconnected(awaited: str, seconds: float, bound: str) -> ConnectTimeout:
 
 
 def drop_idle_after(failure: Exception, session: aiohttp.ClientSession, url: str) -> None:
-    """Let repeats use fresh connections, if one to this host ended without an answer.
+    """Drop idle connections to a host after one of them ended without an answer.
 
-    The connections of a session of the user's own are the user's.
+    Retries then use new connections. Those of a user's session are left alone.
     """
     sent = isinstance(failure, TransportError) and not isinstance(failure, ConnectError)
     if sent and isinstance(session.connector, Pool):

@@ -40,7 +40,7 @@ _SIXTEEN_ZEROS: Final = 0xF0
 
 
 def _codes(counts: bytes, values: bytes) -> dict[int, str]:
-    """The code of each value as a text of bits: canonical, shortest first (Annex C)."""
+    """The code of each value as a string of bits: canonical, shortest first (Annex C)."""
     codes: dict[int, str] = {}
     following, code = iter(values), 0
     for length, count in enumerate(counts, 1):

@@ -101,7 +101,7 @@ class Hosts:
         for authority in (*hosts, *([] if target is None else [target])):
             host = host_of(authority)
             if host is None:
-                return _refuse(400, f"{_shown(authority)} is no host")
+                return _refuse(400, f"{_shown(authority)} is not a host")
             if not self._answers_to(host):
                 return _refuse(
                     421,

@@ -75,7 +75,7 @@ class MachineRef(Stateful["Machine", MachineStatus]):
             region: where to start, such as ``dublin``; None: where it is.
 
         Raises:
-            InvalidArgumentError: the id is no number, or the region is empty.
+            InvalidArgumentError: the id is not a number, or the region is empty.
             NotFoundError: there is no such machine.
             InvalidRequestError: the service does not accept a value (400).
             InsufficientFundsError: the balance does not cover it (480), or the subscription's

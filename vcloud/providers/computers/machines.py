@@ -121,7 +121,7 @@ class Machines(IdCollection[MachineRef]):
             permissions: what the users may do; None, whole or in part: the service's defaults.
 
         Raises:
-            InvalidArgumentError: the quantity is below one, or an id is no number.
+            InvalidArgumentError: the quantity is below one, or an id is not a number.
             NotFoundError: there is no such plan.
             InsufficientFundsError: the balance does not cover it (480).
             InvalidRequestError: a region is required (4202), or not known.

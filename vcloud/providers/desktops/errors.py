@@ -277,7 +277,7 @@ class DesktopsDialect(msgspec.Struct, frozen=True):
         """What an error proves, by its form: one of two error objects, or the 404 without a key.
 
         Two failures with status 500 are certain: an action whose command ended with an exit code,
-        and an id that is not a UUID, which is no desktop's (published source).
+        and an id that is not a UUID, which is not a desktop's (published source).
         """
         # An error with an HTTP status of success is like a 5xx.
         status = response.status if response.status >= 300 else 500

@@ -210,7 +210,7 @@ def _check_total(_: object, __: object, value: Any) -> None:
 class Capacity:
     """How many machines a stream may have in a region, for a request.
 
-    The document writes ``total_capacity`` as a text in requests and as a number in answers
+    The document writes ``total_capacity`` as a string in requests and as a number in answers
     (:class:`StreamCapacity`), and so does the client.
 
     Raises:

@@ -141,7 +141,7 @@ class StreamSpace(Client):
 
         Raises:
             InvalidArgumentError: an empty name, an unknown platform, a handler that lacks a
-                method, a hook that is no function, a grace time below zero, a ``max_sessions``
+                method, a hook that is not a function, a grace time below zero, a ``max_sessions``
                 below zero, or metadata, region or capacity that JSON cannot hold.
         """
         register = registration(

@@ -111,7 +111,7 @@ class AgentConnection:
         self._session = session
         self._agent_id = register.agent_id
         # Encoded here, so that the user gets the error. On a connection it would end the agent, or
-        # make it reconnect for ever.
+        # make it reconnect forever.
         self._registration = encode_message(register)
         self._query = query(
             {

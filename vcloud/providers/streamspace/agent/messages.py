@@ -303,10 +303,10 @@ class UnknownMessage(Message):
 
 @frozen(kw_only=True)
 class UnreadableMessage(Message):
-    """Data that is no message, or a message of a known kind that lacks a required field.
+    """Data that is not a message, or a message of a known kind that lacks a required field.
 
     Attributes:
-        raw: the object as it came; empty when it is no object.
+        raw: the object as it came; empty when it is not an object.
         problem: what is wrong, by the names of fields: ``data.timeout: expected a duration such as
             30m``. It holds no value, because a value may be a secret.
     """

@@ -176,7 +176,7 @@ class AgentWorker(Secretive):
             reason: for people; it becomes the session's ``status.message``.
 
         Raises:
-            InvalidArgumentError: ``session_id`` is no id, or ``reason`` is no text: give
+            InvalidArgumentError: ``session_id`` is not an id, or ``reason`` is not a string: give
                 ``str(error)``.
         """
         self._commands.report_failed(session_id, reason)

@@ -146,8 +146,8 @@ class RealtimeSessionRef(Handle):
                 every user all the same, and one WARNING says so.
 
         Raises:
-            InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, or ``anyone``
-                no bool.
+            InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port, or
+                ``anyone`` no bool.
             OSError: the port is in use; raised when it is entered.
         """
         return VNCForward(

@@ -62,8 +62,8 @@ class VNCForward:
         opened: what the client ends when it closes; the forward adds itself.
 
     Raises:
-        InvalidArgumentError: ``host`` is no loopback address, ``port`` no port, ``on_error`` no
-            function, or ``anyone`` no bool.
+        InvalidArgumentError: ``host`` is not a loopback address, ``port`` is not a port,
+            ``on_error`` no function, or ``anyone`` no bool.
     """
 
     def __init__(
