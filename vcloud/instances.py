@@ -67,7 +67,7 @@ class Instances(AsyncIterator[Instance]):
     async def aclose(self) -> None:
         """Cancel the requests in flight, and return when they are over.
 
-        Whoever goes on iterating asks for these pages again.
+        To continue iterating requests these pages again.
         """
         self._cancel_requests()
         await cancel_and_wait(self._cancelled)

@@ -172,7 +172,7 @@ def warn_of_http(endpoints: Mapping[str, Endpoint], *, foreign_session: bool) ->
         from vcloud._core.log import printable_logger  # noqa: PLC0415
 
         printable_logger("vcloud").warning(
-            "%s=1: credentials travel readable over plain http to %s",
+            "%s=1: credentials are sent unencrypted over plain http to %s",
             _ALLOW_HTTP,
             ", ".join(f"{host} ({', '.join(names)})" for host, names in hosts.items()),
         )

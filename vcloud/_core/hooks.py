@@ -24,7 +24,7 @@ Hook = Callable[[T], object]
 #: not fill a disk.
 FAILURE_INTERVAL: Final = 60.0
 
-_HOOK_FAILED: Final = "%s failed; what it was called for goes on: %s%s"
+_HOOK_FAILED: Final = "%s failed; its caller continues: %s%s"
 
 
 async def call_hook(

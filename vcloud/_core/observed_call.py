@@ -18,7 +18,7 @@ __all__ = ["ObservedCall", "Observers", "log_line", "operation"]
 
 P = ParamSpec("P")
 
-_OBSERVER_FAILED: Final = "%s.%s failed for %s; the call goes on: %s%s"
+_OBSERVER_FAILED: Final = "%s.%s failed for %s; the call continues: %s%s"
 
 
 class Observers:

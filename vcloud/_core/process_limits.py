@@ -223,7 +223,7 @@ class Shortage:
                 f"{self.waiting + 1} calls wait" if self.waiting else "1 call waits",
                 MAX_WAIT,
                 LIMITS[error.number][1],
-                f" ({left_out} more came to wait since the last such line)" if left_out else "",
+                f" ({left_out} more began to wait since the last such line)" if left_out else "",
             )
         return Place(number, now)
 

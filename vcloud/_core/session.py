@@ -38,7 +38,7 @@ from vcloud.errors.text import shortened
 
 R = TypeVar("R")
 
-_ITERATE_ON: Final = ", and iterating on continues after them"
+_ITERATE_ON: Final = ", and the iteration can continue after them"
 
 
 class Session:
@@ -296,7 +296,7 @@ class Session:
         answer = await self.send(request, exchange=upgrade, root=root)
         if upgrade.socket is None:
             raise DecodeError(
-                f"{self.context.label(request, root=root)}: a WebSocket was asked for, and the "
+                f"{self.context.label(request, root=root)}: a WebSocket was requested, and the "
                 f"answer is a plain one ({answer.status})"
             )
         self.sockets.add(upgrade.socket)

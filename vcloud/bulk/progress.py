@@ -1,7 +1,7 @@
-"""The progress of a run on standard error: a bar on a terminal, a line now and then elsewhere.
+"""The progress of a run on standard error: a bar on a terminal, occasional lines elsewhere.
 
 No error here ends a run. Standard error may be missing (``pythonw``), closed, a pipe without
-a reader, or a terminal that goes away while the run goes on.
+a reader, or a terminal that disappears while the run continues.
 """
 
 from __future__ import annotations

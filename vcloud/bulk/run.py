@@ -45,11 +45,11 @@ class Bulk(AsyncIterator[Outcome[T, R]], Generic[T, R]):
     ``totals`` and the journal are complete.
 
     **Broken items.** If a page of a pager has items that cannot be decoded, the run acts on the
-    other items of that page and goes on with the next one. At the end, the iteration raises the
+    other items of that page and continues with the next one. At the end, the iteration raises the
     first such :class:`~vcloud.DecodeError`, unless another error ended the run.
 
     **Refused credentials.** If the service refuses a client's credentials, nothing is sent for the
-    remaining items of that client, which are undone. The run goes on with the items of other
+    remaining items of that client, which are undone. The run continues with the items of other
     clients. A run of ``cloud.bulk`` ends if the facade has only one client.
 
     **Fairness.** A run takes turns with all other calls of its client, for slots and rate limits.

@@ -19,7 +19,7 @@ from vcloud.bulk.outcome import OutcomeStatus
 from vcloud.errors import ConfigurationError, InvalidArgumentError, VCloudError
 from vcloud.errors.text import printable
 
-#: "vcbj": tells a journal from any other SQLite file.
+#: "vcbj": marks an SQLite file as a journal.
 _APPLICATION_ID: Final = 0x7663626A
 _FORMAT: Final = 1
 #: Seconds to wait while another program, such as one that makes a backup, has the file locked.
@@ -106,7 +106,7 @@ class JournalStore:
         self._refuse_write_ahead_log()
         self._create_or_check_format(job)
         self.database.execute("COMMIT")
-        # Whoever reads a journal trusts it with money, so damage must be found at once.
+        # Damage must be found at once: what is done, and costs money, depends on the journal.
         verdict = self.database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if verdict != "ok":
             raise ConfigurationError(f"the journal {self._path} is damaged: {verdict}")

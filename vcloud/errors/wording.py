@@ -1,6 +1,6 @@
-"""Parts of the texts of errors.
+"""Parts of error messages.
 
-Imports no more of the package than its texts, so that its errors can use it.
+Imports only ``vcloud.errors.text``, so that the errors can use it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class _Iteration:
         # copy.copy and copy.deepcopy ask for this too.
         raise TypeError(
             "an iteration of a Pager can be neither pickled nor copied: call list(...) again where "
-            "it is needed; list(page=pages.number) goes on from there"
+            "it is needed; list(page=pages.number) continues from there"
         )
 
 
@@ -163,7 +163,7 @@ class Pages(_Iteration, AsyncIterator[Page[T]]):
             self.number = None
             raise StopAsyncIteration
         raise LimitExceededError(
-            f"the list goes on after {self._taken} pages, "
+            f"the list continues after {self._taken} pages, "
             "which is all that max_pages of the Endpoint allows; "
             f"to read on, begin with page {self.number}"
         )

@@ -29,7 +29,7 @@ class Secretive:
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__} holds a secret and cannot be pickled or copied: "
-            "make it anew where it is needed"
+            "make a new one where it is needed"
         )
 
 

@@ -149,7 +149,7 @@ _UNITS: Final = {"min": timedelta(minutes=1), "hour": timedelta(hours=1)}
 
 
 class AutoTurnOffDuration(_Duration):
-    """How long a machine stays on when nobody uses it."""
+    """How long an unused machine stays on."""
 
     OFF = "off"
     #: The document's spelling. ``immediately``, the spelling of Vagon's client, is the same member.

@@ -239,7 +239,7 @@ class StoreAccess:
 
 
 _WITHOUT_STORE: Final = (
-    "the store of the shared budget %r fails (%s): until it answers, %s go on without it, "
+    "the store of the shared budget %r fails (%s): until it answers, %s continue without it, "
     "counted in this process alone"
 )
 
