@@ -1,4 +1,4 @@
-"""A grayscale baseline JPEG encoder (ITU T.81), just large enough for an emulated screen.
+"""A minimal grayscale baseline JPEG encoder (ITU T.81), for the emulated screen.
 
 It takes blocks of 8 by 8 pixels. Most blocks of a screen are equal, and each is transformed once.
 """

@@ -26,7 +26,7 @@ Check = Callable[[str, object], Any]
 
 
 def one_of(*values: str) -> Check:
-    """A check for an enumerated text."""
+    """A check for an enumerated string."""
 
     def check(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in values:
