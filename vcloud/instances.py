@@ -1,6 +1,6 @@
-"""What runs on all configured providers, as one list in one vocabulary.
+"""What runs on all configured providers, as one list with common states.
 
-The view of a single instance is in :mod:`vcloud._core.instances`, where the providers take it from.
+The view of a single instance is in :mod:`vcloud._core.instances`, which the providers import.
 """
 
 from __future__ import annotations

@@ -373,7 +373,7 @@ def make_strange(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda path: path.write_bytes(b"no database " * 1000), "no journal, or it is damaged"),
+        (lambda path: path.write_bytes(b"no database " * 1000), "not a journal, or it is damaged"),
         (spoil, "damaged"),
         (disorder, "damaged"),
         (make_newer, "later version"),
